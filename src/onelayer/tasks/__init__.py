@@ -1,0 +1,1 @@
+"""One file a task: the columns it reads, encode, decode, score. No torch here."""

@@ -1,0 +1,1 @@
+"""Files, labels, tokens: everything about text that needs no torch."""
