@@ -1,0 +1,116 @@
+"""From a checkpoint to a model for a task, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from onelayer.checkpoint.load import Checkpoint, extend_positions
+from onelayer.nn.heads import HEADS
+from onelayer.nn.model import Model
+from onelayer.tasks import Regress, Task
+
+PROBLEM_TYPES = {
+    "label": "single_label_classification",
+    "labels": "multi_label_classification",
+    "value": "regression",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A model for a task, and what had to be drawn anew because the checkpoint lacks it."""
+
+    model: Model
+    kept_head: bool
+    kept_pooler: bool
+
+
+def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
+    """The encoder with its pretrained weights and the task's layer.
+
+    The layer of the checkpoint is kept where it was made for the same labels, whatever their
+    order; otherwise it is drawn from the config's initializer by ``seed``.
+    """
+    head = HEADS[task.head]
+    model = Model(
+        checkpoint.config,
+        head,
+        n_outputs=len(task.outputs),
+        head_dropout=checkpoint.config.head_dropout,
+    )
+    state = {
+        name if name.startswith("pooler.") else f"encoder.{name}": tensor
+        for name, tensor in checkpoint.encoder.items()
+        if head.pooled or not name.startswith("pooler.")
+    }
+    generator = torch.Generator().manual_seed(seed)
+    std = checkpoint.config.initializer_range
+    kept_pooler = not head.pooled or "pooler.weight" in state
+    if not kept_pooler:
+        width = checkpoint.config.hidden_size
+        state["pooler.weight"] = torch.empty(width, width).normal_(0.0, std, generator=generator)
+        state["pooler.bias"] = torch.zeros(width)
+    kept = _matching_head(checkpoint, task)
+    if kept is None:
+        width, n_outputs = checkpoint.config.hidden_size, len(task.outputs)
+        drawn = torch.empty(n_outputs, width).normal_(0.0, std, generator=generator)
+        state |= {"head.weight": drawn, "head.bias": torch.zeros(n_outputs)}
+    else:
+        state |= kept
+    model.load_state_dict(state)
+    return Built(model, kept is not None, kept_pooler)
+
+
+def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | None:
+    """The checkpoint's layer with its outputs in the task's order, if it is for this task."""
+    head = HEADS[task.head]
+    if not checkpoint.head or checkpoint.architecture != head.architecture:
+        return None
+    weight, bias = checkpoint.head["head.weight"], checkpoint.head["head.bias"]
+    problem = PROBLEM_TYPES.get(task.head)
+    if problem and (checkpoint.problem_type or PROBLEM_TYPES["label"]) != problem:
+        return None
+    if task.head in ("span", "option"):
+        return {"head.weight": weight, "head.bias": bias}
+    if isinstance(task, Regress):
+        # In files the layer gives numbers in the labels' unit.
+        unit_bias = (bias - task.mean) / task.deviation
+        return {"head.weight": weight / task.deviation, "head.bias": unit_bias}
+    order = _order(checkpoint.labels, task.outputs)
+    return None if order is None else {"head.weight": weight[order], "head.bias": bias[order]}
+
+
+def _order(theirs: Sequence[str] | None, ours: Sequence[str]) -> list[int] | None:
+    """Where each of our labels stands among theirs, if they are the same labels."""
+    if theirs is None or sorted(theirs) != sorted(ours):
+        return None
+    return [theirs.index(label) for label in ours]
+
+
+def state_to_save(model: Model, task: Task) -> tuple[dict[str, Tensor], Task]:
+    """The weights by the names of ``checkpoint.weights``, and the task as it decodes them.
+
+    A regression's unit is folded into its layer, so that every reader of the file gets numbers
+    in the unit of the labels.
+    """
+    state = {
+        name.removeprefix("encoder."): tensor.detach()
+        for name, tensor in model.state_dict().items()
+    }
+    if isinstance(task, Regress):
+        state["head.weight"] = state["head.weight"] * task.deviation
+        state["head.bias"] = state["head.bias"] * task.deviation + task.mean
+        task = replace(task, mean=0.0, deviation=1.0)
+    return state, task
+
+
+def with_positions(checkpoint: Checkpoint, n: int) -> Checkpoint:
+    """The checkpoint with ``n`` positions, those between the trained ones interpolated."""
+    name = "embeddings.position.weight"
+    config = replace(checkpoint.config, max_position_embeddings=n)
+    positions = extend_positions(checkpoint.encoder[name], n)
+    return replace(checkpoint, config=config, encoder={**checkpoint.encoder, name: positions})

@@ -1,0 +1,153 @@
+"""The model card: what a run's ``README.md`` says to people, and its head to the Hub."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+_PIPELINE_TAGS = {
+    "classify": "text-classification",
+    "regress": "text-classification",
+    "tag": "token-classification",
+    "answer": "question-answering",
+    "choose": "multiple-choice",
+}
+_AIMS = {
+    "classify": "sorts texts into classes",
+    "regress": "gives a text a number",
+    "tag": "gives every word of a text a tag",
+    "answer": "finds the answer to a question in a passage",
+    "choose": "chooses among options",
+}
+_EXAMPLES = {
+    "classify": '["a text to sort"]',
+    "regress": '["a text to measure"]',
+    "tag": '["a text to tag"]',
+    "answer": '[{"question": "...?", "context": "a passage"}]',
+    "choose": '[{"context": "...", "question": "...?", "options": ["one", "another"]}]',
+}
+# The classes of transformers for which it has a pipeline.
+_PIPELINES = {
+    "BertForSequenceClassification": "text-classification",
+    "BertForTokenClassification": "token-classification",
+}
+_NAMED = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What a model card tells."""
+
+    name: str
+    """The run's."""
+    task: str
+    architecture: str
+    base_model: str
+    """As the user named it."""
+    hub_name: str | None = None
+    """The base model's name on the Hub, where it has one."""
+    data: str
+    """The name of the file it was trained on."""
+    rows: Mapping[str, int] = field(default_factory=dict)
+    """How many rows each split has: ``{"train": 800, "dev": 100}``."""
+    labels: Sequence[str] | None = None
+    split: str = "dev"
+    """Where the scores were taken."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The 95 % interval of each score that has one."""
+
+
+def model_card(facts: CardFacts) -> str:
+    """A Hugging Face model card in Markdown, with metadata.
+
+    The license is left for the owner to choose.
+    """
+    scores = {name: score for name, score in facts.scores.items() if math.isfinite(score)}
+    sections = [_metadata(facts, scores), f"# {facts.name}\n\n{_summary(facts)}"]
+    if facts.labels:
+        sections.append(f"## Labels\n\n{_label_list(facts.labels)}")
+    if scores:
+        sections.append(f"## Scores on {facts.split}\n\n{_score_table(facts, scores)}")
+    sections.append(f"## Use\n\n{_usage(facts)}")
+    return "\n\n".join(sections) + "\n"
+
+
+def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
+    """The YAML head. A JSON string is a YAML string too, which is how names get in safely."""
+    tag = _PIPELINE_TAGS[facts.task]
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {tag}"]
+    lines += ["tags:", "- bert", "- onelayer"]
+    if facts.hub_name:
+        lines.append(f"base_model: {_quoted(facts.hub_name)}")
+    if scores:
+        lines += ["metrics:", *(f"- {_quoted(name)}" for name in scores)]
+        lines += [
+            "model-index:",
+            f"- name: {_quoted(facts.name)}",
+            "  results:",
+            f"  - task: {{type: {tag}}}",
+            f"    dataset: {{name: {_quoted(facts.data)}, type: local, "
+            f"split: {_quoted(facts.split)}}}",
+            "    metrics:",
+            *(
+                f"    - {{type: {_quoted(name)}, value: {score:.6f}}}"
+                for name, score in scores.items()
+            ),
+        ]
+    return "\n".join([*lines, "---"])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _summary(facts: CardFacts) -> str:
+    counts = ", ".join(f"{count:,} {split} rows" for split, count in facts.rows.items())
+    return (
+        f"This BERT {_AIMS[facts.task]}. It is `{facts.hub_name or facts.base_model}` with one new "
+        f"fully connected layer, fine-tuned on `{facts.data}`{f' ({counts})' if counts else ''} by "
+        "onelayer. Every choice of the run is kept in `onelayer.json`."
+    )
+
+
+def _label_list(labels: Sequence[str]) -> str:
+    shown = ", ".join(f"`{label}`" for label in labels[:_NAMED])
+    more = len(labels) - _NAMED
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _score_table(facts: CardFacts, scores: Mapping[str, float]) -> str:
+    lines = ["| metric | score | 95 % interval |", "|---|---|---|"]
+    for name, score in scores.items():
+        low, high = facts.intervals.get(name, (math.nan, math.nan))
+        interval = f"{low:.4f} to {high:.4f}" if math.isfinite(low + high) else ""
+        lines.append(f"| {name} | {score:.4f} | {interval} |")
+    return "\n".join(lines)
+
+
+def _usage(facts: CardFacts) -> str:
+    if tag := _PIPELINES.get(facts.architecture):
+        theirs = (
+            "from transformers import pipeline\n\n"
+            f'pipe = pipeline("{tag}", model="path/to/{facts.name}")\n'
+            'pipe("a text")'
+        )
+    else:
+        theirs = (
+            f"from transformers import AutoTokenizer, {facts.architecture}\n\n"
+            f'tokenizer = AutoTokenizer.from_pretrained("path/to/{facts.name}")\n'
+            f'model = {facts.architecture}.from_pretrained("path/to/{facts.name}")'
+        )
+    ours = (
+        "import onelayer\n\n"
+        f'model = onelayer.load("path/to/{facts.name}")\n'
+        f"model.predict({_EXAMPLES[facts.task]})"
+    )
+    return (
+        f"With onelayer:\n\n```python\n{ours}\n```\n\n"
+        "With transformers, which opens the same directory and gives the plain logits, without "
+        f"what onelayer decodes from them:\n\n```python\n{theirs}\n```"
+    )

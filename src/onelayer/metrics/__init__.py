@@ -1,0 +1,37 @@
+"""Scores of all tasks, equal to those of scikit-learn, seqeval and the official SQuAD and CMRC
+scorers, with bootstrap intervals.
+
+Every scorer is a function of row indices, so that one bootstrap, :func:`intervals`, serves all.
+"""
+
+from onelayer.metrics.answers import (
+    Answers,
+    cmrc_exact,
+    cmrc_f1,
+    is_chinese,
+    no_answer_threshold,
+    squad_exact,
+    squad_f1,
+)
+from onelayer.metrics.bootstrap import Scorer, intervals
+from onelayer.metrics.classification import Choice, Classification, MultiLabel
+from onelayer.metrics.entities import Entities, Tokens
+from onelayer.metrics.regression import Regression
+
+__all__ = [
+    "Answers",
+    "Choice",
+    "Classification",
+    "Entities",
+    "MultiLabel",
+    "Regression",
+    "Scorer",
+    "Tokens",
+    "cmrc_exact",
+    "cmrc_f1",
+    "intervals",
+    "is_chinese",
+    "no_answer_threshold",
+    "squad_exact",
+    "squad_f1",
+]

@@ -1,0 +1,101 @@
+"""Counting per class, which classification, multi-label and entity scores have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows: TypeAlias = NDArray[np.intp]
+Ints: TypeAlias = NDArray[np.integer[Any]]
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Bools: TypeAlias = NDArray[np.bool_]
+
+Marks: TypeAlias = tuple[Ints, Ints]
+"""Where classes occur: the rows ``(M,)`` and the classes ``(M,)`` of M occurrences."""
+
+Key = TypeVar("Key")
+
+
+def multiplicity(rows: Rows | None, n_rows: int) -> NDArray[np.float64]:
+    """How often each of N rows was chosen, ``(N,)``; once each when ``rows`` is None."""
+    return np.ones(n_rows) if rows is None else np.bincount(rows, minlength=n_rows).astype(float)
+
+
+def marks(table: Bools) -> Marks:
+    """Where an ``(N, L)`` table of rows and classes is true."""
+    rows, classes = np.nonzero(table)
+    return rows, classes
+
+
+def mean(values: Floats | Bools) -> float:
+    """The mean, and nan (without numpy's warning) of nothing."""
+    return float(values.mean(dtype=np.float64)) if values.size else float("nan")
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``part / whole``, and 0 where there is nothing to divide by, as scikit-learn has it."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Per class, each ``(L,)``: how many were right, how many gold has, how many were predicted."""
+
+    right: NDArray[np.float64]
+    gold: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        return _ratio(self.right, self.predicted)
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        return _ratio(self.right, self.gold)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        return _ratio(2 * self.right, self.gold + self.predicted)
+
+    def total(self) -> Counts:
+        """All classes as one, ``(1,)`` each: what micro averages are made of."""
+        return Counts(*(x.sum(keepdims=True) for x in (self.right, self.gold, self.predicted)))
+
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that gold or the predictions have; 0 if there are none."""
+        present = self.gold + self.predicted > 0
+        return float(self.f1[present].mean()) if present.any() else 0.0
+
+    def table(self, keys: Iterable[Key]) -> dict[Key, dict[str, float]]:
+        """Precision, recall, F1 and support (how many gold has) of each class, under its key."""
+        columns = zip(keys, self.precision, self.recall, self.f1, self.gold, strict=True)
+        return {
+            key: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+            for key, p, r, f, n in columns
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Tally:
+    """Counts per class over any choice of rows, at a cost that grows with what occurs and not
+    with rows x classes."""
+
+    n_rows: int
+    n_classes: int
+    right: Marks
+    gold: Marks
+    predicted: Marks
+
+    def __call__(self, rows: Rows | None = None) -> Counts:
+        weights = multiplicity(rows, self.n_rows)
+
+        def per_class(occurrences: Marks) -> NDArray[np.float64]:
+            where, classes = occurrences
+            counts = np.bincount(classes, weights[where], minlength=self.n_classes)
+            return np.asarray(counts, dtype=np.float64)
+
+        return Counts(per_class(self.right), per_class(self.gold), per_class(self.predicted))

@@ -1,0 +1,100 @@
+"""The one new layer of each task, and its loss.
+
+A head reads R vectors of the batch and gives each C numbers. Its loss is a *sum*, its ``weight``
+the number that the sum is to be divided by: a batch that is worked through in several
+micro-batches thereby has exactly the gradient of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onelayer.nn.packed import Packed
+
+IGNORED = -100
+"""The target of a vector that is read but not learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a layer is fed and judged. ``loss`` takes logits (R, C), ``weight`` does not."""
+
+    architecture: str
+    """The class of transformers that holds the same layer, written into ``config.json``."""
+    pooled: bool
+    """Whether the layer reads ``[CLS]`` through BERT's pooler."""
+    dropped: bool
+    """Whether dropout is applied to what the layer reads, as in transformers."""
+    loss: Callable[[Tensor, Packed, Tensor | None], Tensor]
+    """(logits, batch, class weights) -> summed loss."""
+    weight: Callable[[Packed, Tensor | None], float]
+    """(batch, class weights) -> what the summed loss is divided by."""
+
+
+def _label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
+    return F.cross_entropy(
+        logits, batch.gold, weight=class_weights, ignore_index=IGNORED, reduction="sum"
+    )
+
+
+def _label_weight(batch: Packed, class_weights: Tensor | None) -> float:
+    learned = batch.gold[batch.gold != IGNORED]
+    return float(len(learned) if class_weights is None else class_weights[learned].sum())
+
+
+def _multi_label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
+    return F.binary_cross_entropy_with_logits(
+        logits, batch.gold.to(logits.dtype), pos_weight=class_weights, reduction="sum"
+    )
+
+
+def _value_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    return F.mse_loss(logits[:, 0], batch.gold, reduction="sum")
+
+
+def _span_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    """Start and end are each chosen among the tokens read in one window; targets (R, 2) are
+    distributions over them, shared by the answers that annotators gave."""
+    return _choice_loss(logits, batch.gold, batch.groups) / 2
+
+
+def _three_way_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    """Each token by itself: neither, start or end. A window's loss is the sum of its tokens'."""
+    return -(batch.gold * logits.log_softmax(dim=1)).sum()
+
+
+def _option_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    return _choice_loss(logits, batch.gold[:, None], batch.groups)
+
+
+def _choice_loss(logits_RC: Tensor, targets_RC: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Cross-entropy of choosing one of each group's reads, column by column."""
+    log_p_RC = torch.cat([group.log_softmax(dim=0) for group in torch.split(logits_RC, list(groups))])
+    return -(targets_RC * log_p_RC).sum()
+
+
+def _elements(batch: Packed, _: Tensor | None) -> float:
+    return float(batch.gold.numel())
+
+
+def _examples(batch: Packed, _: Tensor | None) -> float:
+    return float(len(batch.groups))
+
+
+_SEQUENCE = "BertForSequenceClassification"
+_TOKENS = "BertForTokenClassification"
+
+HEADS: dict[str, Head] = {
+    "label": Head(_SEQUENCE, True, True, _label_loss, _label_weight),
+    "labels": Head(_SEQUENCE, True, True, _multi_label_loss, _elements),
+    "value": Head(_SEQUENCE, True, True, _value_loss, _elements),
+    "tags": Head(_TOKENS, False, True, _label_loss, _label_weight),
+    "span": Head("BertForQuestionAnswering", False, False, _span_loss, _examples),
+    "three-way": Head(_TOKENS, False, True, _three_way_loss, _examples),
+    "option": Head("BertForMultipleChoice", True, True, _option_loss, _examples),
+}

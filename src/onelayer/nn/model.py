@@ -1,0 +1,32 @@
+"""A pretrained encoder and one new fully connected layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from onelayer.nn.dropout import dropout
+from onelayer.nn.encoder import Encoder, EncoderShape
+from onelayer.nn.heads import Head
+from onelayer.nn.packed import Packed
+
+
+class Model(nn.Module):
+    """The whole network of any task: encoder, pooler where the head wants it, one layer."""
+
+    def __init__(
+        self, shape: EncoderShape, head: Head, *, n_outputs: int, head_dropout: float
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(shape)
+        self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size) if head.pooled else None
+        self.head = nn.Linear(shape.hidden_size, n_outputs)
+        self.head_dropout = head_dropout if head.dropped else 0.0
+
+    def forward(self, batch: Packed) -> Tensor:
+        """(R, C) logits, in the order of the batch's reads."""
+        x_RD: Tensor = self.encoder(batch)[batch.reads_R]
+        if self.pooler is not None:
+            x_RD = torch.tanh(self.pooler(x_RD))
+        logits_RC: Tensor = self.head(dropout(x_RD, self.head_dropout, self.training))
+        return logits_RC

@@ -1,0 +1,132 @@
+"""Every choice of a run, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from onelayer.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a model is fine-tuned. What is None is chosen from the data or the model, and said.
+
+    Parameters
+    ----------
+    task
+        What to learn; by default seen from the file.
+    model
+        A directory, a name on the Hugging Face Hub, or `starter`.
+    text
+        Column of the text (or of the words to tag).
+    pair
+        Column of the second text of a pair.
+    label
+        Column of what is to be predicted: label, number, tags, answers or the right option.
+    question
+        Column of the question.
+    context
+        Column of the passage or of the situation.
+    options
+        Column of the options to choose among, or several columns separated by commas.
+    epochs
+        Passes over the training rows; by default 3, more where rows are few.
+    lr
+        Peak learning rate; by default 3e-5 for a 768-wide model, more for narrower ones.
+    batch_size
+        Examples for each step of the optimizer.
+    seed
+        Order of the rows, the new layer and dropout follow from it.
+    max_length
+        Tokens in one sequence; by default the model's limit, 384 for answer.
+    stride
+        Tokens that neighbouring windows of a long text share.
+    warmup
+        Share of the steps in which the learning rate rises, before it falls to zero.
+    weight_decay
+        AdamW's decay; biases and LayerNorm have none.
+    max_grad_norm
+        Gradients are clipped to this length.
+    patience
+        Stop after so many evaluations without a better dev score.
+    freeze
+        What to keep as pretrained: `none`, `embeddings`, the lowest N layers with them, or
+        the whole `encoder`.
+    positions
+        Extend the model to so many positions, interpolated, for long passages.
+    class_weights
+        Weigh classes against their frequency.
+    multi_label
+        Whether a row may have several labels; by default seen from the file.
+    span_head
+        Answers as one distribution each over starts and ends, or `three-way` per token.
+    skip_bad
+        Leave out rows that can't be used, and say how many, instead of stopping.
+    token_budget
+        Tokens worked through at once; bounds the memory, changes no result.
+    """
+
+    task: Literal["classify", "regress", "tag", "answer", "choose"] | None = None
+    model: str = "starter"
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+    question: str | None = None
+    context: str | None = None
+    options: str | None = None
+    epochs: float | None = None
+    lr: float | None = None
+    batch_size: int = 32
+    seed: int = 1
+    max_length: int | None = None
+    stride: int = 128
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    patience: int | None = None
+    freeze: str = "none"
+    positions: int | None = None
+    class_weights: bool = False
+    multi_label: bool | None = None
+    span_head: Literal["span", "three-way"] = "span"
+    skip_bad: bool = False
+    token_budget: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "lr", "batch_size", "max_length", "max_grad_norm", "patience"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"--warmup is a share of the steps, 0 to below 1, not {self.warmup}")
+        if self.max_length is not None and self.max_length < 8:
+            raise UsageError(f"--max-length {self.max_length} leaves no room for text", hint="≥ 8")
+        if self.stride < 0 or self.token_budget < 1 or self.weight_decay < 0:
+            raise UsageError("--stride, --token-budget and --weight-decay can't be negative")
+        if self.freeze not in ("none", "embeddings", "encoder") and not self.freeze.isdecimal():
+            raise UsageError(
+                f"--freeze {self.freeze}: expected none, embeddings, encoder or a number of layers"
+            )
+
+    @property
+    def asked_columns(self) -> dict[str, str]:
+        """The columns that the user named, by role."""
+        roles = ("text", "pair", "label", "question", "context", "options")
+        return {role: name for role in roles if (name := getattr(self, role)) is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise UsageError(f"unknown in a recipe: {', '.join(unknown)}")
+        return cls(**values)
+
+    def __str__(self) -> str:
+        return json.dumps(self.to_json())

@@ -1,0 +1,14 @@
+"""What computes the logits: one narrow interface, whatever is behind it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from onelayer.tasks.base import Logits
+from onelayer.text.encoding import Encodings
+
+
+class Engine(Protocol):
+    """Anything that turns encodings into (R, C) logits, in the order of their reads."""
+
+    def logits(self, encodings: Encodings) -> Logits: ...

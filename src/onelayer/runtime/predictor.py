@@ -1,0 +1,93 @@
+"""A trained model as its users see it: rows in, typed predictions out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from onelayer.errors import Place, UsageError
+from onelayer.metrics import Scorer
+from onelayer.runtime.engine import Engine
+from onelayer.tasks.base import Layout, Task
+from onelayer.text.encoding import Cut
+from onelayer.text.tokenizer import Tokenizer
+
+CHUNK = 1024
+"""Rows encoded, run and decoded together, long ones beside long ones."""
+
+INPUTS = {
+    "classify": ("text", "pair"),
+    "regress": ("text", "pair"),
+    "tag": ("text",),
+    "answer": ("question", "context"),
+    "choose": ("context", "question", "options"),
+}
+"""What a row given from Python as a plain tuple holds."""
+
+
+@dataclass(slots=True)
+class Predictor:
+    """Encodes, runs and decodes. Training's evaluation, ``eval`` and ``predict`` all use it."""
+
+    task: Task
+    tokenizer: Tokenizer
+    engine: Engine
+    layout: Layout
+    path: Path | None = None
+    """The run's directory; None while it is in training."""
+    info: Mapping[str, Any] | None = None
+    """``onelayer.json``: how the model was made and how good it is."""
+    cut: Cut = field(default_factory=Cut)
+    """What the length limit has cost so far."""
+
+    def predict(self, inputs: Iterable[Any]) -> list[Any]:
+        """One prediction for each input: a text, a tuple such as (text, pair) or
+        (question, context), or a dict by column."""
+        return list(self.predict_stream(inputs))
+
+    def predict_stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
+        """As ``predict``, one chunk at a time."""
+        if isinstance(inputs, str):
+            raise UsageError("predict takes a list of inputs", hint="predict([text])")
+        rows = (self._row(item, i) for i, item in enumerate(inputs, start=1))
+        while chunk := list(islice(rows, CHUNK)):
+            yield from self.predict_rows(chunk)
+
+    def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
+        """Predictions for rows of the task."""
+        encodings = self.task.encode(rows, self.tokenizer, labelled=False)
+        self.cut += encodings.cut
+        return self.task.decode(rows, encodings, self.engine.logits(encodings))
+
+    def evaluate(self, rows: Sequence[Any]) -> tuple[list[Any], Scorer]:
+        """Predictions for labelled rows, and their scores."""
+        predictions = [
+            prediction
+            for start in range(0, len(rows), CHUNK)
+            for prediction in self.predict_rows(rows[start : start + CHUNK])
+        ]
+        return predictions, self.task.score(rows, predictions)
+
+    def _row(self, item: Any, number: int) -> Any:
+        names = INPUTS[self.task.name]
+        place = Place("input", number)
+        if isinstance(item, Mapping):
+            by_column = self.layout.values(item)
+            found = {role: value for role, value in by_column.items() if value is not None}
+            values = {**{k: v for k, v in item.items() if k in names or k == "id"}, **found}
+        elif isinstance(item, tuple):
+            values = dict(zip(names, item, strict=False))
+        elif isinstance(item, (str, list)):
+            values = {names[0]: item}
+        else:
+            raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+        return self.task.row(values, place, False)
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a model directory."""
+    return Path(path).is_dir() and (Path(path) / "config.json").is_file()

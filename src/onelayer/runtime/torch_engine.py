@@ -1,0 +1,33 @@
+"""The engine of runs that were not exported."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from onelayer.nn.model import Model
+from onelayer.nn.packed import micro_batches, pack
+from onelayer.tasks.base import Logits
+from onelayer.text.encoding import Encodings, ragged
+
+
+class TorchEngine:
+    """Runs a model in micro-batches of at most ``token_budget`` tokens."""
+
+    def __init__(self, model: Model, token_budget: int = 8192) -> None:
+        self.model = model
+        self.token_budget = token_budget
+
+    @torch.inference_mode()
+    def logits(self, encodings: Encodings) -> Logits:
+        was_training = self.model.training
+        self.model.eval()
+        device = self.model.head.weight.device
+        logits = np.empty((len(encodings.reads), self.model.head.out_features), dtype=np.float32)
+        reads_before = encodings.cu_reads[encodings.cu_examples]
+        for examples in micro_batches(encodings.example_lengths, self.token_budget):
+            batch = pack(encodings, examples).to(device)
+            rows = ragged(reads_before[examples], np.diff(reads_before)[examples])
+            logits[rows] = self.model(batch).float().cpu().numpy()
+        self.model.train(was_training)
+        return logits

@@ -1,0 +1,334 @@
+"""A question is answered by a span of a passage of any length, or by "no answer"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import Logits, softmax, text_of
+from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.text.tokenizer import Tokenizer
+
+N_BEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class GoldAnswer:
+    text: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """``answers`` is empty where the passage has none, None where that isn't known."""
+
+    id: str
+    question: str
+    passage: str
+    answers: tuple[GoldAnswer, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """``text`` is the characters ``start:end`` of the passage."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best span, or ``text == ""`` with no ``start`` and ``end`` for "no answer".
+
+    Scores are probabilities among ``candidates`` and "no answer". ``margin`` is by how much, in
+    logits, "no answer" beats the best span; above the task's threshold there is no answer.
+    """
+
+    id: str
+    text: str
+    start: int | None
+    end: int | None
+    score: float
+    no_answer_score: float
+    margin: float
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTask:
+    """The passage is read in windows beside the question. Each of its tokens gets a score as start
+    and as end of the answer, ``[CLS]`` one as "not in this window"."""
+
+    name: ClassVar[str] = "answer"
+    max_length: int
+    stride: int
+    max_answer_tokens: int
+    span_head: Literal["span", "three-way"] = "span"
+    no_answer_threshold: float | None = None
+    """None where every training question had an answer: then there always is one."""
+
+    @property
+    def head(self) -> str:
+        return self.span_head
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("start", "end") if self.span_head == "span" else ("neither", "start", "end")
+
+    @property
+    def metric(self) -> str:
+        return "f1"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> AnswerRow:
+        question = text_of(values, "question", place)
+        passage = text_of(values, "context", place)
+        identity = str(values.get("id") or place.line or "")
+        answers = _answers(values.get("label"), passage, identity, place) if labelled else None
+        return AnswerRow(identity, question, passage, answers, place)
+
+    @classmethod
+    def check(cls, rows: Sequence[AnswerRow]) -> list[DataError]:
+        return []
+
+    @classmethod
+    def fit(
+        cls, rows: Sequence[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> AnswerTask:
+        golds = [answer.text for row in rows for answer in row.answers or ()]
+        if not golds:
+            raise DataError("no question has an answer", place=Place(rows[0].place.path))
+        lengths = [len(encoding.ids) for encoding in tokenizer.encode(golds)]
+        max_length = min(recipe.max_length or 384, limit)
+        return cls(
+            max_length=max_length,
+            stride=min(recipe.stride, max_length // 4),
+            # SQuAD's customary bound of 30, or more where the data's answers are longer.
+            max_answer_tokens=max(30, int(np.quantile(lengths, 0.995))),
+            span_head=recipe.span_head,
+            no_answer_threshold=0.0 if any(not row.answers for row in rows) else None,
+        )
+
+    def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        questions = tokenizer.encode([row.question for row in rows])
+        passages = tokenizer.encode([row.passage for row in rows])
+        builder = EncodingsBuilder()
+        targets: list[NDArray[np.float32]] = []
+        for row, question, passage in zip(rows, questions, passages, strict=True):
+            builder.start_row()
+            golds = [_token_span(answer, passage) for answer in row.answers or ()]
+            for start, end in self._add(builder, question.ids, passage, tokenizer):
+                inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
+                targets.append(self._targets(inside, end - start))
+        encodings = builder.build(examples_are_rows=False)
+        return replace(encodings, targets=np.concatenate(targets)) if labelled else encodings
+
+    def _add(
+        self,
+        builder: EncodingsBuilder,
+        question: list[int],
+        passage: Encoding,
+        tokenizer: Tokenizer,
+    ) -> list[tuple[int, int]]:
+        """One row's windows of the passage, as spans of its tokens."""
+        kept = question[: self.max_length // 2]
+        if len(kept) < len(question):
+            builder.lose(len(question) - len(kept))
+        before = [tokenizer.cls_id, *kept, tokenizer.sep_id]
+        room = self.max_length - len(before) - 1
+        spans = windows(len(passage.ids), room, min(self.stride, room // 2))
+        null = [0] if self.span_head == "span" else []
+        for start, end in spans:
+            tokens = range(len(before), len(before) + end - start)
+            builder.add(
+                [*before, *passage.ids[start:end], tokenizer.sep_id],
+                len(before),
+                reads=[*null, *tokens],
+                offsets=[(-1, -1)] * len(null) + list(passage.offsets[start:end]),
+            )
+        return spans
+
+    def _targets(self, golds: list[tuple[int, int]], n: int) -> NDArray[np.float32]:
+        """Where in a window of n passage tokens the answers start and end, annotators sharing the
+        mass; on ``[CLS]`` where the window has none."""
+        share = 1.0 / len(golds) if golds else 0.0
+        at = np.zeros((n, 2), dtype=np.float32)
+        for start, end in golds:
+            at[start, 0] += share
+            at[end, 1] += share
+        if self.span_head == "span":
+            return np.concatenate([np.full((1, 2), float(not golds), dtype=np.float32), at])
+        # A token that is both start and end is shared between the two classes.
+        at /= np.maximum(at.sum(axis=1, keepdims=True), 1.0)
+        return np.concatenate([1.0 - at.sum(axis=1, keepdims=True), at], axis=1)
+
+    def decode(
+        self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits
+    ) -> list[Answer]:
+        assert encodings.offsets is not None or not len(logits)
+        bounds, cu_rows = encodings.cu_reads.tolist(), encodings.cu_rows.tolist()
+        found = []
+        for i, row in enumerate(rows):
+            nulls: list[float] = []
+            spans: dict[tuple[int, int], float] = {}
+            for sequence in range(cu_rows[i], cu_rows[i + 1]):
+                window = slice(bounds[sequence], bounds[sequence + 1])
+                offsets = encodings.offsets[window] if encodings.offsets is not None else None
+                null, best = self._window(logits[window], offsets)
+                nulls.append(null)
+                for span, score in best.items():
+                    spans[span] = max(score, spans.get(span, -np.inf))
+            found.append(self._answer(row, min(nulls, default=0.0), spans))
+        return found
+
+    def _window(
+        self, logits: Logits, offsets: Ints | None
+    ) -> tuple[float, dict[tuple[int, int], float]]:
+        """One window's score of "no answer", and its best spans in characters."""
+        if self.span_head == "span":
+            null, scores = float(logits[0].sum()), logits[1:]
+            offsets = offsets[1:] if offsets is not None else None
+        else:
+            # The log-odds of a span against all tokens being neither: other tokens cancel out.
+            null, scores = 0.0, logits[:, 1:] - logits[:, :1]
+        if offsets is None or not len(scores):
+            return null, {}
+        best = best_spans(scores[:, 0], scores[:, 1], self.max_answer_tokens, N_BEST)
+        return null, {(int(offsets[a, 0]), int(offsets[b, 1])): score for a, b, score in best}
+
+    def _answer(
+        self, row: AnswerRow, null: float, spans: Mapping[tuple[int, int], float]
+    ) -> Answer:
+        ranked = sorted(spans.items(), key=lambda item: -item[1])[:N_BEST]
+        p = softmax(np.asarray([null] + [score for _, score in ranked])).tolist()
+        if self.no_answer_threshold is None and ranked:
+            p = [0.0, *softmax(np.asarray([score for _, score in ranked])).tolist()]
+        candidates = tuple(
+            Candidate(row.passage[start:end], start, end, score)
+            for ((start, end), _), score in zip(ranked, p[1:], strict=True)
+        )
+        margin = null - ranked[0][1] if ranked else np.inf
+        unanswered = self.no_answer_threshold is not None and margin > self.no_answer_threshold
+        if unanswered or not candidates:
+            return Answer(row.id, "", None, None, p[0], p[0], float(margin), candidates)
+        best = candidates[0]
+        return Answer(
+            row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
+        )
+
+    def score(self, rows: Sequence[AnswerRow], predictions: Sequence[Answer]) -> metrics.Scorer:
+        golds = [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+        exact, f1 = _scorers(golds)
+        texts = [p.text for p in predictions]
+        passages = {row.passage: i for i, row in enumerate(rows)}
+        return metrics.Answers(
+            np.asarray([exact(text, gold) for text, gold in zip(texts, golds, strict=True)]),
+            np.asarray([f1(text, gold) for text, gold in zip(texts, golds, strict=True)]),
+            np.asarray([bool(row.answers) for row in rows]),
+            groups=np.asarray([passages[row.passage] for row in rows]),
+        )
+
+    def tune(self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits) -> AnswerTask:
+        """The threshold of "no answer" that gives the best F1 on these rows."""
+        if self.no_answer_threshold is None:
+            return self
+        always = replace(self, no_answer_threshold=np.inf).decode(rows, encodings, logits)
+        golds = [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+        _, f1 = _scorers(golds)
+        threshold, _ = metrics.no_answer_threshold(
+            np.asarray([answer.margin for answer in always]),
+            np.asarray([f1(a.text, gold) for a, gold in zip(always, golds, strict=True)]),
+            np.asarray([float(not row.answers) for row in rows]),
+        )
+        return replace(self, no_answer_threshold=threshold)
+
+    @classmethod
+    def texts(cls, row: AnswerRow) -> tuple[str, ...]:
+        return (row.question, row.passage)
+
+    @classmethod
+    def group(cls, row: AnswerRow) -> str | None:
+        return row.passage
+
+    @classmethod
+    def stratum(cls, row: AnswerRow) -> str | None:
+        return None
+
+
+def best_spans(
+    starts: NDArray[np.floating], ends: NDArray[np.floating], longest: int, n: int
+) -> list[tuple[int, int, float]]:
+    """The n spans (first, last, score) of at most ``longest`` tokens with the highest
+    ``starts[first] + ends[last]``, best first."""
+    width = min(longest, len(starts))
+    padded = np.concatenate([ends, np.full(width - 1, -np.inf)])
+    scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
+    flat = scores.ravel()
+    n = min(n, len(flat))
+    top = np.argpartition(-flat, n - 1)[:n]
+    top = top[np.argsort(-flat[top], kind="stable")]
+    first, length = np.divmod(top, width)
+    legal = np.isfinite(flat[top])
+    return [
+        (int(a), int(a + extra), float(score))
+        for a, extra, score in zip(first[legal], length[legal], flat[top][legal], strict=True)
+    ]
+
+
+def _scorers(golds: Sequence[Sequence[str]]) -> tuple[Any, Any]:
+    """Exact match and F1, by CMRC's rules for Chinese answers and by SQuAD's for all others."""
+    if metrics.is_chinese([text for texts in golds for text in texts]):
+        return metrics.cmrc_exact, metrics.cmrc_f1
+    return metrics.squad_exact, metrics.squad_f1
+
+
+def _token_span(answer: GoldAnswer, passage: Encoding) -> tuple[int, int]:
+    """The first and last token that the answer's characters touch."""
+    end = answer.start + len(answer.text)
+    offsets = np.asarray(passage.offsets, dtype=np.int64).reshape(-1, 2)
+    first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
+    return (first, last) if first <= last else (len(offsets), len(offsets))
+
+
+def _answers(value: object, passage: str, identity: str, place: Place) -> tuple[GoldAnswer, ...]:
+    """Gold answers in SQuAD's shapes, or a text to be found in the passage."""
+    if value is None:
+        raise DataError(f"question {identity} has no answers", place=place)
+    if isinstance(value, str):
+        value = [{"text": value}] if value else []
+    if isinstance(value, dict) and isinstance(value.get("text"), list):
+        starts = value.get("answer_start") or value.get("start") or [None] * len(value["text"])
+        value = [
+            {"text": text, "answer_start": start}
+            for text, start in zip(value["text"], starts, strict=False)
+        ]
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(_gold(item, passage, identity, place) for item in items)
+
+
+def _gold(item: object, passage: str, identity: str, place: Place) -> GoldAnswer:
+    text = item if isinstance(item, str) else item.get("text") if isinstance(item, dict) else None
+    if not isinstance(text, str) or not text:
+        raise DataError(f"question {identity}: an answer needs a text: {item!r:.60}", place=place)
+    start = item.get("answer_start", item.get("start")) if isinstance(item, dict) else None
+    if start is None:
+        start = passage.find(text)
+    if not isinstance(start, int) or passage[start : start + len(text)] != text or start < 0:
+        raise DataError(
+            f"question {identity}: answer {text!r:.40} is not at character {start} of the passage",
+            place=place,
+            hint="mend answer_start, or leave such questions out with --skip-bad",
+        )
+    return GoldAnswer(text, start)

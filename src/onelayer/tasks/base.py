@@ -1,0 +1,237 @@
+"""What a task is, and how the rows of a file become its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.errors import DataError, Place
+from onelayer.metrics import Scorer
+from onelayer.recipe import Recipe
+from onelayer.text.encoding import Encodings
+from onelayer.text.table import Table
+from onelayer.text.tokenizer import Tokenizer
+
+P = TypeVar("P")
+Logits = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which column of a file plays which role, several columns playing one together."""
+
+    columns: Mapping[str, str | tuple[str, ...]]
+    """By role: text, pair, label, question, context, options, id, title, space_after."""
+    separator: str | None = None
+    """What stands between several labels written into one field."""
+
+    def fits(self, columns: Sequence[str]) -> bool:
+        """Whether a file with these columns can be read in this way."""
+        needed = (
+            name
+            for value in self.columns.values()
+            for name in (value if isinstance(value, tuple) else (value,))
+        )
+        return set(needed) <= set(columns)
+
+    def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's values by role; several columns give a list."""
+        chosen: dict[str, Any] = {}
+        for role, column in self.columns.items():
+            if isinstance(column, tuple):
+                options = [record.get(name) for name in column]
+                chosen[role] = [option for option in options if option not in (None, "")]
+            else:
+                chosen[role] = record.get(column)
+        label = chosen.get("label")
+        if self.separator and isinstance(label, str):
+            parts = (part.strip() for part in label.split(self.separator))
+            chosen["label"] = [part for part in parts if part]
+        return chosen
+
+    def to_json(self) -> dict[str, Any]:
+        return {"columns": dict(self.columns), "separator": self.separator}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Layout:
+        columns = {
+            role: tuple(column) if isinstance(column, list) else column
+            for role, column in values["columns"].items()
+        }
+        return cls(columns, values.get("separator"))
+
+
+class Task(Protocol):
+    """A task is a frozen dataclass: all that decoding needs, and nothing that needs torch.
+
+    Training, ``eval``, ``predict`` and every exported model call the same ``encode`` and
+    ``decode``, so that they can't disagree. Each task has its own type of row and of prediction.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def head(self) -> str:
+        """The key of the layer and loss in ``nn.heads.HEADS``."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the layer's outputs, in order."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """The score that chooses the best checkpoint; higher is better."""
+        ...
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> Any:
+        """A row from values by role. Raises DataError where they can't be used."""
+        ...
+
+    @classmethod
+    def check(cls, rows: Sequence[Any]) -> list[DataError]:
+        """What is wrong with labelled rows that only shows when all are seen."""
+        ...
+
+    @classmethod
+    def fit(cls, rows: Sequence[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
+        """What the training rows decide: label names, schemes, lengths. ``limit`` is the number
+        of positions that the model has."""
+        ...
+
+    def encode(self, rows: Sequence[Any], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        """Token sequences, with targets where ``labelled``. Raises DataError for a label that
+        training did not have."""
+        ...
+
+    def decode(self, rows: Sequence[Any], encodings: Encodings, logits: Logits) -> list[Any]:
+        """(R, C) logits -> one prediction a row."""
+        ...
+
+    def score(self, rows: Sequence[Any], predictions: Sequence[Any]) -> Scorer:
+        """Every standard metric of the task."""
+        ...
+
+    def tune(self, rows: Sequence[Any], encodings: Encodings, logits: Logits) -> Task:
+        """The task with its decoding tuned on labelled dev rows."""
+        ...
+
+    @classmethod
+    def texts(cls, row: Any) -> tuple[str, ...]:
+        """The texts that the model reads of a row."""
+        ...
+
+    @classmethod
+    def group(cls, row: Any) -> str | None:
+        """Rows of one group (a passage) never stand on both sides of a split."""
+        ...
+
+    @classmethod
+    def stratum(cls, row: Any) -> str | None:
+        """Rows of each stratum (a label) are split in the same proportion."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of one file, and what is wrong with those that can't be used."""
+
+    rows: list[Any]
+    bad: list[DataError]
+
+
+def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool = True) -> Rows:
+    """The table's records as rows of a task."""
+    rows: list[Any] = []
+    bad: list[DataError] = []
+    for record in table:
+        try:
+            rows.append(kind.row(layout.values(record.values), table.place(record), labelled))
+        except DataError as error:
+            bad.append(error)
+    illegal = kind.check(rows) if labelled else []
+    places = {error.place for error in illegal}
+    return Rows([row for row in rows if row.place not in places], bad + illegal)
+
+
+def refuse_bad(rows: Rows) -> None:
+    """One line about all that is wrong: the first case in full, the next ones' lines."""
+    if not rows.bad:
+        return
+    first, *others = rows.bad
+    if not others:
+        raise first
+    lines = ", ".join(str(e.place.line) for e in others[:4] if e.place and e.place.line)
+    more = f"; {len(others):,} more such rows" + (f", next in lines {lines}" if lines else "")
+    raise DataError(
+        first.message + more,
+        place=first.place,
+        hint=first.hint or "mend them, or leave them out with --skip-bad",
+    )
+
+
+def text_of(
+    values: Mapping[str, Any], role: str, place: Place, *, may_be_empty: bool = False
+) -> str:
+    """The text in a role. Raises DataError where there is none."""
+    value = values.get(role)
+    if value is None:
+        raise DataError(f"no {role}", place=place)
+    if not isinstance(value, str):
+        if isinstance(value, (list, dict)):
+            raise DataError(f"{role} is a {type(value).__name__}, not a text", place=place)
+        value = json.dumps(value)
+    if not may_be_empty and not value.strip():
+        raise DataError(f"{role} is empty", place=place)
+    return value
+
+
+def label_name(value: object) -> str:
+    """The name of a class of any type: texts as they are, other values as JSON writes them."""
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Distinct names, numbers by value and before other names."""
+
+    def key(name: str) -> tuple[int, float, str]:
+        try:
+            return (0, float(name), name)
+        except ValueError:
+            return (1, 0.0, name)
+
+    return tuple(sorted(set(names), key=key))
+
+
+def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[int]:
+    """Label names -> their ids. Raises DataError for a label that training did not have."""
+    index = {label: i for i, label in enumerate(labels)}
+    ids = []
+    for name, place in names:
+        if name not in index:
+            known = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
+            raise DataError(
+                f"label {name!r} does not occur in the training rows", place=place, hint=known
+            )
+        ids.append(index[name])
+    return ids
+
+
+def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
+    """In double precision, so that probabilities add up to one."""
+    x = np.asarray(x, dtype=np.float64)
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(e / e.sum(axis=axis, keepdims=True))
+
+
+def per_row(encodings: Encodings, logits: Logits, each: Callable[[int, Logits], P]) -> list[P]:
+    """``each(row number, that row's logits)`` for every row."""
+    bounds = encodings.row_reads.tolist()
+    return [each(i, logits[bounds[i] : bounds[i + 1]]) for i in range(len(encodings))]

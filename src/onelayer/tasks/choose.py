@@ -1,0 +1,143 @@
+"""Of the options that a question offers in a context, which is right?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import Logits, label_name, per_row, softmax, text_of
+from onelayer.tasks.texts import add_texts
+from onelayer.text.encoding import Encodings, EncodingsBuilder
+from onelayer.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseRow:
+    """``answer`` is the position of the right option; None where it isn't known."""
+
+    context: str
+    question: str
+    options: tuple[str, ...]
+    answer: int | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The position and text of the likeliest option, and the probability of each."""
+
+    index: int
+    option: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choose:
+    """Each option makes a sequence of its own, ``[CLS] context [SEP] question option [SEP]``; one
+    number is read at each ``[CLS]`` and the largest of a row wins. Rows may differ in their number
+    of options."""
+
+    name: ClassVar[str] = "choose"
+    max_length: int
+
+    @property
+    def head(self) -> str:
+        return "option"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("option",)
+
+    @property
+    def metric(self) -> str:
+        return "accuracy"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> ChooseRow:
+        context = text_of(values, "context", place)
+        question = text_of(values, "question", place) if "question" in values else ""
+        options = values.get("options")
+        if not isinstance(options, (list, tuple)) or len(options) < 2:
+            raise DataError("options must be a list of two or more", place=place)
+        names = tuple(label_name(option) for option in options)
+        answer = _answer(values.get("label"), names, place) if labelled else None
+        return ChooseRow(context, question, names, answer, place)
+
+    @classmethod
+    def check(cls, rows: Sequence[ChooseRow]) -> list[DataError]:
+        return []
+
+    @classmethod
+    def fit(
+        cls, rows: Sequence[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Choose:
+        return cls(max_length=recipe.max_length or limit)
+
+    def encode(self, rows: Sequence[ChooseRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        contexts = tokenizer.encode([row.context for row in rows])
+        texts = [f"{row.question} {option}" for row in rows for option in row.options]
+        options = iter(tokenizer.encode(texts))
+        builder = EncodingsBuilder()
+        for row, context in zip(rows, contexts, strict=True):
+            builder.start_row()
+            for _ in row.options:
+                add_texts(builder, [context.ids, next(options).ids], tokenizer, self.max_length)
+        encodings = builder.build(examples_are_rows=True)
+        if not labelled:
+            return encodings
+        right = [i == row.answer for row in rows for i in range(len(row.options))]
+        return replace(encodings, targets=np.asarray(right, dtype=np.float32))
+
+    def decode(
+        self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits
+    ) -> list[Choice]:
+        def choice(i: int, row_logits: Logits) -> Choice:
+            p = softmax(row_logits[:, 0])
+            best = int(p.argmax())
+            return Choice(best, rows[i].options[best], tuple(p.tolist()))
+
+        return per_row(encodings, logits, choice)
+
+    def score(self, rows: Sequence[ChooseRow], predictions: Sequence[Choice]) -> metrics.Scorer:
+        gold = np.asarray([row.answer for row in rows], dtype=np.int64)
+        return metrics.Choice(gold, np.asarray([p.index for p in predictions]))
+
+    def tune(self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits) -> Choose:
+        return self
+
+    @classmethod
+    def texts(cls, row: ChooseRow) -> tuple[str, ...]:
+        return (row.context, row.question, *row.options)
+
+    @classmethod
+    def group(cls, row: ChooseRow) -> str | None:
+        return row.context
+
+    @classmethod
+    def stratum(cls, row: ChooseRow) -> str | None:
+        return None
+
+
+def _answer(value: object, options: Sequence[str], place: Place) -> int:
+    """The right option is given by its text, its position from 0, or its letter from A."""
+    if value is None or value == "":
+        raise DataError("no answer", place=place)
+    name = label_name(value)
+    if not isinstance(value, int) and options.count(name) == 1:
+        return options.index(name)
+    if name.isascii() and name.isdecimal() and int(name) < len(options):
+        return int(name)
+    letter = ord(name.upper()) - ord("A") if len(name) == 1 else -1
+    if 0 <= letter < len(options):
+        return letter
+    raise DataError(
+        f"answer {name!r} is none of the {len(options)} options",
+        place=place,
+        hint="give an option's text, its position from 0, or its letter",
+    )

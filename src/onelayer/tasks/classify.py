@@ -1,0 +1,167 @@
+"""A text or a pair of texts gets one label, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import Logits, ids_of, in_order, label_name, softmax
+from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The likeliest label of a text, and the probability of every label."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Every label whose probability reaches its threshold; possibly none."""
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classify:
+    """One label of ``labels``, or with ``multi_label`` those at or above ``threshold``."""
+
+    name: ClassVar[str] = "classify"
+    labels: tuple[str, ...]
+    max_length: int
+    multi_label: bool = False
+    threshold: float = 0.5
+
+    @property
+    def head(self) -> str:
+        return "labels" if self.multi_label else "label"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.labels
+
+    @property
+    def metric(self) -> str:
+        return "micro_f1" if self.multi_label else "accuracy"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
+        text, pair = texts_of(values, place, labelled)
+        return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
+
+    @classmethod
+    def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
+        return []
+
+    @classmethod
+    def fit(
+        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Classify:
+        multi_label = recipe.multi_label
+        if multi_label is None:
+            multi_label = any(isinstance(row.label, tuple) for row in rows)
+        names = [name for row in rows for name in _names(row)]
+        labels = in_order(names)
+        if not labels or (len(labels) == 1 and not multi_label):
+            only = f"every row is {labels[0]!r}" if labels else "no row has a label"
+            raise DataError(
+                f"one class only: {only}", place=Place(rows[0].place.path), hint="needs two or more"
+            )
+        return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)
+
+    def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        encodings = encode_texts(rows, tokenizer, self.max_length)
+        if not labelled:
+            return encodings
+        named = [(name, row.place) for row in rows for name in _names(row)]
+        ids = np.asarray(ids_of(named, self.labels), dtype=np.int64)
+        if not self.multi_label:
+            return replace(encodings, targets=ids)
+        targets = np.zeros((len(rows), len(self.labels)), dtype=np.bool_)
+        targets[np.repeat(np.arange(len(rows)), [len(_names(row)) for row in rows]), ids] = True
+        return replace(encodings, targets=targets)
+
+    def decode(
+        self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
+    ) -> list[Label] | list[Labels]:
+        if not self.multi_label:
+            return [self._label(p) for p in softmax(logits).tolist()]
+        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(logits, dtype=np.float64)))
+        return [self._labels(p) for p in sigmoid.tolist()]
+
+    def _label(self, p: list[float]) -> Label:
+        probabilities = dict(zip(self.labels, p, strict=True))
+        best = max(probabilities, key=probabilities.__getitem__)
+        return Label(best, probabilities[best], probabilities)
+
+    def _labels(self, p: list[float]) -> Labels:
+        probabilities = dict(zip(self.labels, p, strict=True))
+        chosen = tuple(name for name, q in probabilities.items() if q >= self.threshold)
+        return Labels(chosen, probabilities)
+
+    def score(
+        self, rows: Sequence[TextRow], predictions: Sequence[Label] | Sequence[Labels]
+    ) -> metrics.Scorer:
+        gold = [_names(row) for row in rows]
+        named = [(name, row.place) for row, names in zip(rows, gold, strict=True) for name in names]
+        gold_ids = np.asarray(ids_of(named, self.labels), dtype=np.int64)
+        index = {label: i for i, label in enumerate(self.labels)}
+        if not self.multi_label:
+            predicted = [index[p.label] for p in predictions if isinstance(p, Label)]
+            return metrics.Classification(
+                gold_ids, np.asarray(predicted), len(self.labels), positive=_positive(self.labels)
+            )
+        shape = (len(rows), len(self.labels))
+        gold_mask, mask = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
+        gold_mask[np.repeat(np.arange(len(rows)), [len(names) for names in gold]), gold_ids] = True
+        for i, prediction in enumerate(predictions):
+            if isinstance(prediction, Labels):
+                mask[i, [index[name] for name in prediction.labels]] = True
+        return metrics.MultiLabel(gold_mask, mask)
+
+    def tune(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> Classify:
+        return self
+
+    @classmethod
+    def texts(cls, row: TextRow) -> tuple[str, ...]:
+        return (row.text,) if row.pair is None else (row.text, row.pair)
+
+    @classmethod
+    def group(cls, row: TextRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TextRow) -> str | None:
+        return "\0".join(_names(row))
+
+
+def _positive(labels: Sequence[str]) -> int | None:
+    """The class that a binary F1 is about: the second one, as GLUE counts."""
+    return 1 if len(labels) == 2 else None
+
+
+def _names(row: TextRow) -> tuple[str, ...]:
+    if isinstance(row.label, tuple):
+        return row.label
+    return () if row.label is None else (str(row.label),)
+
+
+def _label_of(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
+    value = values.get("label")
+    if isinstance(value, (list, tuple)):
+        return tuple(dict.fromkeys(label_name(item) for item in value))
+    if value is None or value == "":
+        raise DataError("no label", place=place, hint="--skip-bad leaves such rows out")
+    return label_name(value)

@@ -1,0 +1,113 @@
+"""A text or a pair of texts gets a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import Logits
+from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The number predicted for a text, in the unit of the training labels."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regress:
+    """The layer learns numbers of mean 0 and deviation 1, whatever unit the labels have."""
+
+    name: ClassVar[str] = "regress"
+    max_length: int
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @property
+    def head(self) -> str:
+        return "value"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("value",)
+
+    @property
+    def metric(self) -> str:
+        return "spearman"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
+        text, pair = texts_of(values, place, labelled)
+        return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
+
+    @classmethod
+    def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
+        return []
+
+    @classmethod
+    def fit(
+        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Regress:
+        values = _gold(rows)
+        deviation = float(values.std())
+        if not deviation > 0:
+            raise DataError(
+                f"every row has the number {values[0]:g}", place=Place(rows[0].place.path)
+            )
+        return cls(
+            max_length=recipe.max_length or limit, mean=float(values.mean()), deviation=deviation
+        )
+
+    def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        encodings = encode_texts(rows, tokenizer, self.max_length)
+        if not labelled:
+            return encodings
+        targets = (_gold(rows) - self.mean) / self.deviation
+        return replace(encodings, targets=targets.astype(np.float32))
+
+    def decode(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> list[Value]:
+        values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
+        return [Value(value) for value in values.tolist()]
+
+    def score(self, rows: Sequence[TextRow], predictions: Sequence[Value]) -> metrics.Scorer:
+        return metrics.Regression(_gold(rows), np.asarray([p.value for p in predictions]))
+
+    def tune(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> Regress:
+        return self
+
+    @classmethod
+    def texts(cls, row: TextRow) -> tuple[str, ...]:
+        return (row.text,) if row.pair is None else (row.text, row.pair)
+
+    @classmethod
+    def group(cls, row: TextRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TextRow) -> str | None:
+        return None
+
+
+def _gold(rows: Sequence[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.asarray([row.label for row in rows], dtype=np.float64)
+
+
+def _number(value: object, place: Place) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"label {value!r} is not a number", place=place)
+    return number

@@ -1,0 +1,76 @@
+"""Gold entities given as character spans of a text, in the shapes that files have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from onelayer.errors import DataError, Place
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gold:
+    """Characters ``start:end`` of the text are a ``label``."""
+
+    start: int
+    end: int
+    label: str
+
+
+def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
+    """Spans in order. Reads ``[{"start", "end", "label"}]``, ``[[start, end, label]]`` and
+    CLUENER's ``{label: {mention: [[start, last]]}}``. Raises DataError for spans outside the text
+    or overlapping each other."""
+    if isinstance(value, dict):
+        spans = sorted(_from_mentions(value, text, place))
+    elif isinstance(value, (list, tuple)):
+        spans = sorted(_from_item(item, place) for item in value)
+    else:
+        raise DataError("no entities", place=place, hint="an empty list says that there are none")
+    for span in spans:
+        if not 0 <= span.start < span.end <= len(text):
+            raise DataError(
+                f"span {span.start}:{span.end} {span.label!r} is outside the text of "
+                f"{len(text)} characters",
+                place=place,
+            )
+    for one, next_one in pairwise(spans):
+        if next_one.start < one.end:
+            raise DataError(
+                f"overlapping spans: {text[one.start : one.end]!r} {one.label} and "
+                f"{text[next_one.start : next_one.end]!r} {next_one.label}",
+                place=place,
+            )
+    return tuple(spans)
+
+
+def _from_mentions(value: dict[object, object], text: str, place: Place) -> Iterator[Gold]:
+    for label, mentions in value.items():
+        if not isinstance(mentions, dict):
+            raise DataError(f"entities of {label!r} are not given by mention", place=place)
+        for mention, positions in mentions.items():
+            for start, last in positions:
+                if text[start : last + 1] != mention:
+                    raise DataError(f"{mention!r} is not at {start}:{last + 1}", place=place)
+                yield Gold(start, last + 1, str(label))
+
+
+def _from_item(item: object, place: Place) -> Gold:
+    if isinstance(item, dict):
+        label = next((item[key] for key in ("label", "type", "entity", "tag") if key in item), None)
+        start, end = item.get("start"), item.get("end")
+    elif isinstance(item, (list, tuple)) and len(item) == 3:
+        start, end, label = item
+    else:
+        start = end = label = None
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
+        raise DataError(f"an entity needs start, end and label: {item!r:.60}", place=place)
+    return Gold(start, end, label)
+
+
+def words_under(span: Gold, words: Sequence[tuple[int, int]]) -> tuple[str, int, int] | None:
+    """The words that a span covers, wholly or in part, as (label, first, last + 1); None where it
+    covers no word."""
+    covered = [i for i, (start, end) in enumerate(words) if start < span.end and span.start < end]
+    return (span.label, covered[0], covered[-1] + 1) if covered else None

@@ -1,0 +1,280 @@
+"""Each word of a text gets a label: persons, organisations, places, or parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers import Encoding
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import Logits, ids_of, in_order, label_name, per_row, softmax, text_of
+from onelayer.tasks.spans import Gold, spans_of, words_under
+from onelayer.tasks.viterbi import best_path
+from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.text.tags import (
+    Scheme,
+    entities,
+    from_entities,
+    recognise,
+    transitions,
+    violations,
+)
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.text.words import split_words
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """``words`` are character spans of ``text``. Gold labels are ``tags``, one a word, or
+    ``spans`` of the text; files have one or the other."""
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...] | None
+    spans: tuple[Gold, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """``text`` is the characters ``start:end`` of the input; ``score`` is the mean probability
+    of its words' labels."""
+
+    start: int
+    end: int
+    text: str
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A label for every word; entities where the labels follow a tagging scheme."""
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """The layer reads the first subword of every word. Long texts are read in windows, each word
+    where it has most context on both sides; only legal sequences of tags come out."""
+
+    name: ClassVar[str] = "tag"
+    labels: tuple[str, ...]
+    scheme: Scheme
+    max_length: int
+    stride: int
+
+    @property
+    def head(self) -> str:
+        return "tags"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.labels
+
+    @property
+    def metric(self) -> str:
+        return "accuracy" if self.scheme is Scheme.PLAIN else "f1"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
+        tokens = values.get("text")
+        if isinstance(tokens, (list, tuple)):
+            text, words = join(tokens, values.get("space_after"), place)
+        else:
+            text = text_of(values, "text", place, may_be_empty=not labelled)
+            words = tuple(split_words(text))
+        gold = values.get("label") if labelled else None
+        if not labelled:
+            return TagRow(text, words, None, None, place)
+        if isinstance(tokens, (list, tuple)):
+            return TagRow(text, words, _tags(gold, len(words), place), None, place)
+        return TagRow(text, words, None, spans_of(gold, text, place), place)
+
+    @classmethod
+    def check(cls, rows: Sequence[TagRow]) -> list[DataError]:
+        tagged = [row for row in rows if row.tags is not None]
+        scheme = recognise([row.tags or () for row in tagged])
+        return [
+            DataError(
+                f"illegal {scheme} sequence: {_around(row, wrong[0])}",
+                place=row.place,
+                hint="mend the tags, or leave such sentences out with --skip-bad",
+            )
+            for row in tagged
+            if (wrong := violations(row.tags or (), scheme))
+        ]
+
+    @classmethod
+    def fit(cls, rows: Sequence[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
+        by_word = [row.tags for row in rows if row.tags is not None]
+        scheme = recognise(by_word) if by_word else Scheme.IOB2
+        names = {tag for tags in by_word for tag in tags}
+        for row in rows:
+            if row.spans is not None:
+                names |= {f"{prefix}-{span.label}" for span in row.spans for prefix in "BI"} | {"O"}
+        if len(names) < 2:
+            raise DataError(
+                f"one tag only: {', '.join(names) or 'none'}", place=Place(rows[0].place.path)
+            )
+        max_length = recipe.max_length or limit
+        stride = min(recipe.stride, (max_length - 2) // 2)
+        return cls(labels=in_order(names), scheme=scheme, max_length=max_length, stride=stride)
+
+    def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        split = [[row.text[start:end] for start, end in row.words] for row in rows]
+        builder = EncodingsBuilder()
+        for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
+            builder.start_row()
+            self._add(builder, *subwords(encoding, len(words), tokenizer.unk_id), tokenizer)
+        encodings = builder.build(examples_are_rows=False)
+        if not labelled:
+            return encodings
+        named = [(tag, row.place) for row in rows for tag in self._gold_tags(row)]
+        return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
+
+    def _add(
+        self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, tokenizer: Tokenizer
+    ) -> None:
+        """One row's windows; ``firsts`` are the positions of words' first subwords in ``ids``."""
+        spans = windows(len(ids), self.max_length - 2, self.stride)
+        for i, (start, end) in enumerate(spans):
+            # Where two windows overlap, the middle parts them: each word is read once, in the
+            # window that shows most of its surroundings.
+            begin = 0 if i == 0 else (start + spans[i - 1][1]) // 2
+            until = len(ids) if i + 1 == len(spans) else (spans[i + 1][0] + end) // 2
+            own = firsts[(firsts >= begin) & (firsts < until)]
+            sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
+            builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
+
+    def _gold_tags(self, row: TagRow) -> Sequence[str]:
+        if row.tags is not None:
+            return row.tags
+        spans = [words_under(span, row.words) for span in row.spans or ()]
+        return from_entities(len(row.words), [s for s in spans if s], self.scheme)
+
+    def decode(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> list[Tagged]:
+        legal = transitions(self.labels, self.scheme)
+
+        def tagged(i: int, row_logits: Logits) -> Tagged:
+            p = softmax(row_logits) if len(row_logits) else row_logits
+            path = best_path(np.log(np.maximum(p, 1e-300)), *legal)
+            tags = tuple(self.labels[label] for label in path)
+            return Tagged(rows[i].text, rows[i].words, tags, self._entities(rows[i], tags, p, path))
+
+        return per_row(encodings, logits, tagged)
+
+    def _entities(
+        self, row: TagRow, tags: Sequence[str], p: Logits, path: Sequence[int]
+    ) -> tuple[Entity, ...]:
+        found = []
+        for label, first, last in entities(tags, self.scheme):
+            start, end = row.words[first][0], row.words[last - 1][1]
+            score = float(np.mean([p[word, path[word]] for word in range(first, last)]))
+            found.append(Entity(start, end, row.text[start:end], label, score))
+        return tuple(found)
+
+    def score(self, rows: Sequence[TagRow], predictions: Sequence[Tagged]) -> metrics.Scorer:
+        if self.scheme is Scheme.PLAIN:
+            pairs = list(zip(rows, predictions, strict=True))
+            right = [sum(map(str.__eq__, row.tags or (), p.tags)) for row, p in pairs]
+            return metrics.Tokens(np.asarray(right), np.asarray([len(row.words) for row in rows]))
+        gold = [self._gold_entities(row) for row in rows]
+        return metrics.Entities(
+            gold, [{(e.start, e.end, e.label) for e in p.entities} for p in predictions]
+        )
+
+    def _gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+        if row.spans is not None:
+            return {(span.start, span.end, span.label) for span in row.spans}
+        found = entities(row.tags or (), self.scheme)
+        return {(row.words[a][0], row.words[b - 1][1], label) for label, a, b in found}
+
+    def tune(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> Tag:
+        return self
+
+    @classmethod
+    def texts(cls, row: TagRow) -> tuple[str, ...]:
+        return (row.text,)
+
+    @classmethod
+    def group(cls, row: TagRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TagRow) -> str | None:
+        return None
+
+
+def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
+    """A sentence's token ids, and where each word begins among them. A word that the tokenizer
+    turns into nothing (a zero-width mark, say) stands there as ``[UNK]``, to get its label."""
+    ids: list[int] = []
+    firsts: list[int] = []
+    for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        assert word is not None, "texts are encoded without special tokens"
+        while len(firsts) < word:
+            firsts.append(len(ids))
+            ids.append(unk_id)
+        if len(firsts) == word:
+            firsts.append(len(ids))
+        ids.append(token)
+    for _ in range(n_words - len(firsts)):
+        firsts.append(len(ids))
+        ids.append(unk_id)
+    return ids, np.asarray(firsts, dtype=np.int64)
+
+
+def join(
+    tokens: Sequence[object], space_after: Sequence[bool] | None, place: Place
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Words -> a text and their character spans in it. Without word of the original spacing there
+    is one space between words, none between two Chinese characters."""
+    if not tokens:
+        raise DataError("a sentence without words", place=place)
+    words = [token if isinstance(token, str) else label_name(token) for token in tokens]
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for i, word in enumerate(words):
+        spans.append((at, at + len(word)))
+        parts.append(word)
+        at += len(word)
+        if i + 1 < len(words):
+            spaced = (
+                not (_is_ideograph(word[-1:]) and _is_ideograph(words[i + 1][:1]))
+                if space_after is None
+                else space_after[i]
+            )
+            parts.append(" " * spaced)
+            at += spaced
+    return "".join(parts), tuple(spans)
+
+
+def _is_ideograph(character: str) -> bool:
+    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
+
+
+def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise DataError("no tags", place=place)
+    if len(value) != n_words:
+        raise DataError(f"{len(value)} tags for {n_words} words", place=place)
+    return tuple(label_name(tag) for tag in value)
+
+
+def _around(row: TagRow, word: int) -> str:
+    """The illegal tag with what stands before it."""
+    tags = row.tags or ()
+    before = tags[word - 1] if word else "the beginning"
+    start, end = row.words[word]
+    return f"{tags[word]} after {before} at {row.text[start:end]!r}, word {word + 1}"

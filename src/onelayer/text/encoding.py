@@ -1,0 +1,165 @@
+"""Token sequences as ragged arrays: what a task's ``encode`` gives and the model reads.
+
+A *row* of the user's file becomes one or more *sequences* (windows of a long passage, options of
+a choice). Of each sequence the new layer *reads* some vectors: ``[CLS]``, the first subword of
+every word, every passage token. Targets stand beside the vectors that are read, so that a batch
+is cut from these arrays in the same way for every task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a length limit cost: ``tokens`` of ``rows`` rows were left out."""
+
+    tokens: int = 0
+    rows: int = 0
+
+    def __add__(self, other: Cut) -> Cut:
+        return Cut(self.tokens + other.tokens, self.rows + other.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """N tokens of S sequences, of which the layer reads R vectors; E examples, B rows.
+
+    The ``cu_`` arrays hold cumulative counts, first 0: item ``i`` of the outer kind spans
+    ``cu[i]:cu[i + 1]`` of the inner kind.
+    """
+
+    ids: Ints
+    """(N,) token ids, special tokens included."""
+    segment_ids: Ints
+    """(N,) 0 for the first text, 1 for the second."""
+    cu_seqlens: Ints
+    """(S + 1,) tokens before each sequence."""
+    reads: Ints
+    """(R,) positions, within their sequence, of the vectors that the layer reads."""
+    cu_reads: Ints
+    """(S + 1,) reads before each sequence."""
+    cu_examples: Ints
+    """(E + 1,) sequences before each training example."""
+    cu_rows: Ints
+    """(B + 1,) sequences before each row of the file."""
+    targets: NDArray[np.generic] | None = None
+    """(R,) or (R, C), by the head's loss; None where the rows carry no gold labels."""
+    offsets: Ints | None = None
+    """(R, 2) character span of each token read, where decoding needs it; [CLS] has (-1, -1)."""
+    cut: Cut = Cut()
+
+    @property
+    def lengths(self) -> Ints:
+        """(S,) tokens of each sequence."""
+        return np.diff(self.cu_seqlens)
+
+    @property
+    def example_lengths(self) -> Ints:
+        """(E,) tokens of each example."""
+        return np.diff(self.cu_seqlens[self.cu_examples])
+
+    @property
+    def row_reads(self) -> Ints:
+        """(B + 1,) reads before each row: where a row's logits lie."""
+        return self.cu_reads[self.cu_rows]
+
+    def __len__(self) -> int:
+        return len(self.cu_rows) - 1
+
+
+def cumulate(counts: Sequence[int] | Ints) -> Ints:
+    """(n,) counts -> (n + 1,) cumulative counts, first 0."""
+    return np.concatenate(([0], np.cumsum(np.asarray(counts, dtype=np.int64))))
+
+
+def ragged(starts: Ints, lengths: Ints) -> Ints:
+    """Indices of all the runs ``starts[i] : starts[i] + lengths[i]``, end to end."""
+    shifts = starts - cumulate(lengths)[:-1]
+    return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
+
+
+@dataclass(slots=True)
+class EncodingsBuilder:
+    """Collects sequences one by one; ``build`` turns them into arrays."""
+
+    ids: list[int] = field(default_factory=list)
+    segment_ids: list[int] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    read_counts: list[int] = field(default_factory=list)
+    row_counts: list[int] = field(default_factory=list)
+    offsets: list[tuple[int, int]] = field(default_factory=list)
+    lost: dict[int, int] = field(default_factory=dict)
+
+    def start_row(self) -> None:
+        self.row_counts.append(0)
+
+    def lose(self, tokens: int) -> None:
+        """Notes that so many tokens of the current row were left out."""
+        row = len(self.row_counts)
+        self.lost[row] = self.lost.get(row, 0) + tokens
+
+    def add(
+        self,
+        ids: Sequence[int],
+        first: int,
+        reads: Sequence[int] = (0,),
+        offsets: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """A sequence of the current row, whose ``first`` leading tokens are the first text."""
+        self.ids += ids
+        self.segment_ids += [0] * first + [1] * (len(ids) - first)
+        self.lengths.append(len(ids))
+        self.reads += reads
+        self.read_counts.append(len(reads))
+        self.offsets += offsets
+        self.row_counts[-1] += 1
+
+    def build(self, *, examples_are_rows: bool) -> Encodings:
+        """Examples are rows, or single sequences where each window is learned from by itself."""
+        rows = cumulate(self.row_counts)
+        return Encodings(
+            ids=np.asarray(self.ids, dtype=np.int32),
+            segment_ids=np.asarray(self.segment_ids, dtype=np.uint8),
+            cu_seqlens=cumulate(self.lengths),
+            reads=np.asarray(self.reads, dtype=np.int32),
+            cu_reads=cumulate(self.read_counts),
+            cu_examples=rows if examples_are_rows else np.arange(len(self.lengths) + 1),
+            cu_rows=rows,
+            offsets=np.asarray(self.offsets, dtype=np.int32).reshape(-1, 2)
+            if self.offsets
+            else None,
+            cut=Cut(tokens=sum(self.lost.values()), rows=len(self.lost)),
+        )
+
+
+def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
+    """Spans of at most ``size`` items that cover ``n``, neighbours sharing ``stride`` items."""
+    if n <= size:
+        return [(0, n)]
+    step = size - stride
+    starts = list(range(0, n - size, step))
+    return [(start, start + size) for start in starts] + [(n - size, n)]
+
+
+def truncate_longest(lengths: Sequence[int], limit: int) -> list[int]:
+    """How much of each text to keep so that together they fit ``limit``: longest first, as BERT's
+    own preprocessing does."""
+    kept = list(lengths)
+    excess = sum(kept) - limit
+    while excess > 0:
+        longest = max(range(len(kept)), key=kept.__getitem__)
+        others = [length for i, length in enumerate(kept) if i != longest]
+        # Down to the next longest at once; where two are level, one by one as they alternate.
+        step = min(excess, max(1, kept[longest] - max(others, default=0)))
+        kept[longest] -= step
+        excess -= step
+    return kept

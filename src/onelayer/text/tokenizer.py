@@ -1,0 +1,287 @@
+"""WordPiece: the vocabulary and the rules by which a BERT cuts text into tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, Encoding
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from onelayer.errors import CheckpointError, Place
+
+_SPECIALS = {
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "unk_token": "[UNK]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
+_REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
+
+_FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+
+# The classes of transformers that cut text as vocab.txt and the three flags of BERT say.
+_BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """A WordPiece tokenizer that gives ids and character offsets, and nothing else.
+
+    It never truncates, pads or adds special tokens: making a sequence of pieces is a task's
+    business. What a user wrote stays text: ``[SEP]`` in it is three ordinary pieces.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, specials: Mapping[str, str]) -> None:
+        """``specials`` gives the text of each role: ``cls_token``, ``sep_token``, ..."""
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # that is: encode them as any other text
+        self._backend = backend
+        self._specials = {**specials, "unk_token": backend.model.unk_token}
+        self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
+        self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+        """The rows an embedding needs: one more than the highest id."""
+        normalizer = backend.normalizer
+        self.lowercases = normalizer is not None and normalizer.normalize_str("A") == "a"
+        self._refuse_leaking_specials()
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Tokenizer:
+        """The tokenizer of a model directory: its ``tokenizer.json``, or else its ``vocab.txt``.
+
+        Raises CheckpointError for files that are missing or damaged, and for a tokenizer that is
+        no WordPiece.
+        """
+        folder = Path(folder)
+        settings = _settings(folder)
+        if (path := folder / "tokenizer.json").is_file():
+            build: Callable[[Path, Mapping[str, Any]], tokenizers.Tokenizer] = _from_tokenizer_json
+        elif (path := folder / "vocab.txt").is_file():
+            build = _from_vocabulary
+        else:
+            raise CheckpointError(
+                "holds no tokenizer",
+                place=Place(folder),
+                hint="a BERT comes with tokenizer.json or vocab.txt",
+            )
+        try:
+            return cls(build(path, settings), {role: settings[role] for role in _SPECIALS})
+        except CheckpointError as error:
+            place = error.place or Place(path)
+            raise CheckpointError(error.message, place=place, hint=error.hint) from error
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The pieces of each text: ``.ids``, and ``.offsets`` counted in characters of the text."""
+        return self._backend.encode_batch(list(map(_scrub, texts)), add_special_tokens=False)
+
+    def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
+        """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.
+
+        A word of which nothing is left (a zero-width space, say) has no piece.
+        """
+        batch = [list(map(_scrub, text)) for text in words]
+        return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+
+    def write(self, folder: str | Path, *, max_length: int) -> None:
+        """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
+
+        ``max_length`` is the model's number of positions, at which transformers truncates.
+        """
+        folder = Path(folder)
+        _write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        settings = {
+            **self._class_and_flags(),
+            **{role: text for role, text in self._specials.items() if self._knows(text)},
+            "model_max_length": max_length,
+        }
+        _write_text(
+            folder / "tokenizer_config.json",
+            json.dumps(settings, ensure_ascii=False, indent=2) + "\n",
+        )
+        if (lines := self._vocabulary_lines()) is not None:
+            _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tokenizers.Tokenizer, dict[str, str]]]:
+        # The backend's own pickle forgets `encode_special_tokens`; ours goes through __init__.
+        return Tokenizer, (self._backend, self._specials)
+
+    def _knows(self, token: str) -> bool:
+        return self._backend.token_to_id(token) is not None
+
+    def _special_id(self, role: str) -> int:
+        token = self._specials[role]
+        if (found := self._backend.token_to_id(token)) is None:
+            raise CheckpointError(
+                f"a vocabulary without {token}, the {role}",
+                hint=f"name the model's own in tokenizer_config.json as {role}",
+            )
+        return found
+
+    def _refuse_leaking_specials(self) -> None:
+        """A pre-tokenizer that keeps ``[SEP]`` in one piece would find it in the vocabulary."""
+        ids = {self.cls_id, self.sep_id, self.pad_id}
+        written = list(self._specials.values())
+        if any(ids.intersection(encoding.ids) for encoding in self.encode(written)):
+            raise CheckpointError(
+                "a tokenizer that takes '[SEP]' in a user's text for the real one",
+                hint="use BERT's own pre-tokenizer, BertPreTokenizer",
+            )
+
+    def _class_and_flags(self) -> dict[str, Any]:
+        """How transformers rebuilds us: by BERT's flags where they say it all, else verbatim."""
+        normalizer = self._backend.normalizer
+        if not isinstance(normalizer, BertNormalizer) or not isinstance(
+            self._backend.pre_tokenizer, BertPreTokenizer
+        ):
+            return {"tokenizer_class": "PreTrainedTokenizerFast"}
+        return {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": normalizer.lowercase,
+            "strip_accents": normalizer.strip_accents,
+            "tokenize_chinese_chars": normalizer.handle_chinese_chars,
+        }
+
+    def _vocabulary_lines(self) -> list[str] | None:
+        """``vocab.txt``: line n is token n. None where a line can't hold a token."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=False)
+        if any("\n" in token or "\r" in token for token in vocabulary):
+            return None
+        # A token that stood on two lines has the later id; the earlier line keeps its place.
+        lines = [f"[gap{number}]" for number in range(1 + max(vocabulary.values()))]
+        for token, number in vocabulary.items():
+            lines[number] = token
+        return lines
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of a model directory; CheckpointError where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}", place=Place(path)) from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError("isn't UTF-8 text", place=Place(path)) from error
+    except json.JSONDecodeError as error:
+        raise CheckpointError(
+            f"isn't JSON: {error.msg}",
+            place=Place(path, error.lineno, error.colno),
+            hint="fetch the file again",
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError("isn't a JSON object", place=Place(path))
+    return value
+
+
+def _scrub(text: str) -> str:
+    """``text`` with U+FFFD for lone surrogates, which UTF-8 has no bytes for; as long as before."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """``tokenizer_config.json`` over ``special_tokens_map.json`` over BERT's habits."""
+    settings: dict[str, Any] = dict(_SPECIALS)
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (path := folder / name).is_file():
+            settings |= read_json(path)
+            _check_settings(settings, path)
+    return settings
+
+
+def _check_settings(settings: dict[str, Any], path: Path) -> None:
+    for role, usual in _SPECIALS.items():
+        token = settings[role]
+        if isinstance(token, dict):  # with rules of how it is matched, which BERT has no use for
+            token = token.get("content")
+        settings[role] = usual if token is None else token
+        if not isinstance(settings[role], str):
+            raise CheckpointError(f"{role} is {token!r}, not a token's text", place=Place(path))
+        settings[role] = _scrub(settings[role])
+    for flag in _FLAGS:
+        if not isinstance(settings.get(flag), bool | None):
+            raise CheckpointError(f"{flag} is {settings[flag]!r}, not a boolean", place=Place(path))
+        if flag in settings and settings[flag] is None and flag != "strip_accents":
+            del settings[flag]
+
+
+def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    data = read_json(path)
+    try:
+        for token in data.get("added_tokens") or []:
+            # Markers that somebody added to be written in texts ("[E1]") are to be found there;
+            # only BERT's own five must not be.
+            token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
+        backend = tokenizers.Tokenizer.from_str(json.dumps(data))
+    except Exception as error:  # the Rust side raises bare Exceptions
+        raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
+    if not isinstance(backend.model, WordPiece):
+        raise CheckpointError(
+            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece",
+            hint="onelayer fine-tunes BERT models",
+        )
+    normalizer = backend.normalizer
+    if isinstance(normalizer, BertNormalizer) and settings.get("tokenizer_class") in _BERT_CLASSES:
+        # Where the two files differ transformers goes by the flags of tokenizer_config.json.
+        normalizer.lowercase = settings.get("do_lower_case", normalizer.lowercase)
+        normalizer.strip_accents = settings.get("strip_accents", normalizer.strip_accents)
+        normalizer.handle_chinese_chars = settings.get(
+            "tokenize_chinese_chars", normalizer.handle_chinese_chars
+        )
+    return backend
+
+
+def _from_vocabulary(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The tokenizer that BERT's release and transformers make of a ``vocab.txt``."""
+    if (name := settings.get("tokenizer_class")) not in _BERT_CLASSES:
+        raise CheckpointError(
+            f"vocab.txt alone doesn't say how {name} cuts text",
+            hint="save the tokenizer as tokenizer.json",
+        )
+    vocabulary = _read_vocabulary(path)
+    backend = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=settings["unk_token"]))
+    backend.normalizer = BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+        strip_accents=settings.get("strip_accents"),
+        lowercase=settings.get("do_lower_case", True),
+    )
+    backend.pre_tokenizer = BertPreTokenizer()
+    backend.decoder = WordPieceDecoder(prefix="##")
+    known = [settings[role] for role in _SPECIALS if settings[role] in vocabulary]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in known])
+    cls, sep = settings["cls_token"], settings["sep_token"]
+    if cls in vocabulary and sep in vocabulary:
+        backend.post_processor = TemplateProcessing(
+            single=f"{cls}:0 $A:0 {sep}:0",
+            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+            special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])],
+        )
+    return backend
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    """Token to id, the number of its line. Lines end at line feeds only: U+2028 is a token."""
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            vocabulary = {line.rstrip("\n"): number for number, line in enumerate(lines)}
+    except OSError as error:
+        raise CheckpointError(f"can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError("isn't UTF-8 text") from error
+    if not vocabulary:
+        raise CheckpointError("an empty vocabulary")
+    return vocabulary

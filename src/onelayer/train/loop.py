@@ -1,0 +1,155 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from onelayer.nn.heads import HEADS
+from onelayer.nn.model import Model
+from onelayer.nn.packed import micro_batches, pack
+from onelayer.recipe import Recipe
+from onelayer.text.encoding import Encodings, Ints
+from onelayer.train.optimizer import adamw, lr_factor
+from onelayer.train.sampler import batches
+
+
+class Reporter(Protocol):
+    """Who is told how the run goes."""
+
+    def say(self, remark: str) -> None: ...
+    def start(self, total_steps: int) -> None: ...
+    def step(self, progress: Progress) -> None: ...
+    def evaluated(
+        self, epoch: float, scores: dict[str, float], metric: str, best: bool
+    ) -> None: ...
+    def finish(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands after a step."""
+
+    step: int = 0
+    loss: float = math.nan
+    """Of the last batch, by example, word or window."""
+    lr: float = 0.0
+    tokens: int = 0
+    """Real tokens learned from so far."""
+    seconds: float = 0.0
+    """Spent in training steps."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class History:
+    """What a run leaves behind for its record."""
+
+    progress: Progress = field(default_factory=Progress)
+    losses: list[float] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+
+
+Evaluate = Callable[[], dict[str, float]]
+
+
+def train(
+    model: Model,
+    head_name: str,
+    encodings: Encodings,
+    recipe: Recipe,
+    *,
+    metric: str,
+    evaluate: Evaluate,
+    keep: Callable[[dict[str, float], History], None],
+    reporter: Reporter,
+    class_weights: Tensor | None = None,
+) -> History:
+    """Fine-tunes ``model`` in place. After every epoch ``evaluate`` scores it, and ``keep`` is
+    called whenever the score is the best so far."""
+    assert recipe.epochs is not None
+    assert recipe.lr is not None
+    n_examples = len(encodings.cu_examples) - 1
+    per_epoch = math.ceil(n_examples / recipe.batch_size)
+    total = max(1, round(recipe.epochs * per_epoch))
+    optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    torch.manual_seed(recipe.seed)
+    history = History()
+    progress = history.progress
+    best, since_best = -math.inf, 0
+    reporter.start(total)
+    model.train()
+    while progress.step < total:
+        epoch = progress.step // per_epoch
+        for examples in batches(n_examples, recipe.batch_size, seed=recipe.seed, epoch=epoch):
+            if progress.step == total:
+                break
+            started = time.perf_counter()
+            progress.lr = recipe.lr * lr_factor(progress.step, total, recipe.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = progress.lr
+            progress.loss = _step(
+                model, head_name, encodings, examples, optimizer, recipe, class_weights
+            )
+            progress.step += 1
+            progress.tokens += int(encodings.example_lengths[examples].sum())
+            progress.seconds += time.perf_counter() - started
+            history.losses.append(progress.loss)
+            reporter.step(progress)
+        scores = evaluate()
+        score = scores[metric]
+        # A score that can't be computed (a constant prediction has no correlation) beats none.
+        is_best = score > best or (best == -math.inf and math.isnan(score))
+        history.evaluations.append({"step": progress.step, "scores": scores})
+        reporter.evaluated(progress.step / per_epoch, scores, metric, is_best)
+        since_best = 0 if is_best else since_best + 1
+        if is_best:
+            best = best if math.isnan(score) else score
+            history.best_step = progress.step
+            keep(scores, history)
+        if recipe.patience is not None and since_best >= recipe.patience:
+            reporter.say(f"stopped early: no better {metric} in {since_best} evaluations")
+            break
+    reporter.finish()
+    return history
+
+
+def _step(
+    model: Model,
+    head_name: str,
+    encodings: Encodings,
+    examples: Ints,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    class_weights: Tensor | None,
+) -> float:
+    """One step of the optimizer over a batch, micro-batch by micro-batch; returns its loss."""
+    head = HEADS[head_name]
+    device = model.head.weight.device
+    lengths = encodings.example_lengths[examples]
+    parts = [
+        pack(encodings, examples[part]) for part in micro_batches(lengths, recipe.token_budget)
+    ]
+    weight = sum(head.weight(part, class_weights) for part in parts)
+    if weight == 0:
+        return 0.0  # a batch of windows without a single word of their own
+    loss = 0.0
+    for part in parts:
+        batch = part.to(device)
+        part_loss = head.loss(model(batch), batch, class_weights) / weight
+        part_loss.backward()  # type: ignore[no-untyped-call]
+        loss += float(part_loss.detach())
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss
