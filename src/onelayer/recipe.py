@@ -9,17 +9,15 @@ from typing import Any, Literal
 
 from onelayer.errors import UsageError
 
+TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a model is fine-tuned. What is None is chosen from the data or the model, and said.
+class Columns:
+    """Where a file holds what; by default seen from the names and contents of its columns.
 
     Parameters
     ----------
-    task
-        What to learn; by default seen from the file.
-    model
-        A directory, a name on the Hugging Face Hub, or `starter`.
     text
         Column of the text (or of the words to tag).
     pair
@@ -32,6 +30,35 @@ class Recipe:
         Column of the passage or of the situation.
     options
         Column of the options to choose among, or several columns separated by commas.
+    skip_bad
+        Leave out rows that can't be used, and say how many, instead of stopping.
+    """
+
+    text: str | None = None
+    pair: str | None = None
+    label: str | None = None
+    question: str | None = None
+    context: str | None = None
+    options: str | None = None
+    skip_bad: bool = False
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The columns that the user named, by role."""
+        roles = ("text", "pair", "label", "question", "context", "options")
+        return {role: name for role in roles if (name := getattr(self, role)) is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Columns):
+    """How a model is fine-tuned. What is None is chosen from the data or the model, and said.
+
+    Parameters
+    ----------
+    task
+        What to learn; by default seen from the file.
+    model
+        A directory, a name on the Hugging Face Hub, or `starter`.
     epochs
         Passes over the training rows; by default 3, more where rows are few.
     lr
@@ -63,20 +90,12 @@ class Recipe:
         Whether a row may have several labels; by default seen from the file.
     span_head
         Answers as one distribution each over starts and ends, or `three-way` per token.
-    skip_bad
-        Leave out rows that can't be used, and say how many, instead of stopping.
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
     """
 
-    task: Literal["classify", "regress", "tag", "answer", "choose"] | None = None
+    task: TaskName | None = None
     model: str = "starter"
-    text: str | None = None
-    pair: str | None = None
-    label: str | None = None
-    question: str | None = None
-    context: str | None = None
-    options: str | None = None
     epochs: float | None = None
     lr: float | None = None
     batch_size: int = 32
@@ -92,7 +111,6 @@ class Recipe:
     class_weights: bool = False
     multi_label: bool | None = None
     span_head: Literal["span", "three-way"] = "span"
-    skip_bad: bool = False
     token_budget: int = 8192
 
     def __post_init__(self) -> None:
@@ -110,12 +128,6 @@ class Recipe:
             raise UsageError(
                 f"--freeze {self.freeze}: expected none, embeddings, encoder or a number of layers"
             )
-
-    @property
-    def asked_columns(self) -> dict[str, str]:
-        """The columns that the user named, by role."""
-        roles = ("text", "pair", "label", "question", "context", "options")
-        return {role: name for role in roles if (name := getattr(self, role)) is not None}
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

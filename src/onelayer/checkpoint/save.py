@@ -76,7 +76,9 @@ def write_checkpoint(
         name: tensor.detach().float().cpu().contiguous()
         for name, tensor in to_theirs(state, architecture).items()
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    weights = folder / "model.safetensors"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    shutil.copymode(folder / "config.json", weights)  # safetensors lets its owner alone read it
     tokenizer.write(folder, max_length=config.max_position_embeddings)
     _write_text(folder / "README.md", card)
     _write_json(folder / "onelayer.json", onelayer)

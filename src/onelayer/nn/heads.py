@@ -74,7 +74,9 @@ def _option_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
 
 def _choice_loss(logits_RC: Tensor, targets_RC: Tensor, groups: tuple[int, ...]) -> Tensor:
     """Cross-entropy of choosing one of each group's reads, column by column."""
-    log_p_RC = torch.cat([group.log_softmax(dim=0) for group in torch.split(logits_RC, list(groups))])
+    log_p_RC = torch.cat(
+        [group.log_softmax(dim=0) for group in torch.split(logits_RC, list(groups))]
+    )
     return -(targets_RC * log_p_RC).sum()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
 N_BEST = 20
+StringScore = Callable[[str, Sequence[str]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class AnswerTask:
         )
 
     def score(self, rows: Sequence[AnswerRow], predictions: Sequence[Answer]) -> metrics.Scorer:
-        golds = [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+        golds = _golds(rows)
         exact, f1 = _scorers(golds)
         texts = [p.text for p in predictions]
         passages = {row.passage: i for i, row in enumerate(rows)}
@@ -244,7 +246,7 @@ class AnswerTask:
         if self.no_answer_threshold is None:
             return self
         always = replace(self, no_answer_threshold=np.inf).decode(rows, encodings, logits)
-        golds = [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+        golds = _golds(rows)
         _, f1 = _scorers(golds)
         threshold, _ = metrics.no_answer_threshold(
             np.asarray([answer.margin for answer in always]),
@@ -286,11 +288,20 @@ def best_spans(
     ]
 
 
-def _scorers(golds: Sequence[Sequence[str]]) -> tuple[Any, Any]:
-    """Exact match and F1, by CMRC's rules for Chinese answers and by SQuAD's for all others."""
+def _golds(rows: Sequence[AnswerRow]) -> list[list[str]]:
+    return [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+
+
+def _scorers(golds: Sequence[Sequence[str]]) -> tuple[StringScore, StringScore]:
+    """Exact match and F1: by CMRC's rules for Chinese answers, else by SQuAD's, whose version 2.0
+    is the one that knows questions without an answer."""
     if metrics.is_chinese([text for texts in golds for text in texts]):
         return metrics.cmrc_exact, metrics.cmrc_f1
-    return metrics.squad_exact, metrics.squad_f1
+    version: Literal["1.1", "2.0"] = "2.0" if [""] in golds else "1.1"
+    return (
+        partial(metrics.squad_exact, version=version),
+        partial(metrics.squad_f1, version=version),
+    )
 
 
 def _token_span(answer: GoldAnswer, passage: Encoding) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from onelayer.errors import DataError, Place
+from onelayer.text.header import are_classes
 from onelayer.text.lines import text_lines
 from onelayer.text.table import Record, Table
 
@@ -33,9 +34,9 @@ class _Layout:
     tags: frozenset[str]
 
     def cut(self, line: str) -> list[str]:
-        return (
-            line.strip("\r\n").split("\t") if self.tabs else re.split("[ \t]+", line.strip(_WHITE))
-        )
+        if self.tabs:
+            return line.rstrip("\r\n").split("\t")
+        return re.split("[ \t]+", line.strip(_WHITE))
 
     def is_comment(self, line: str, columns: Sequence[str], begins: bool) -> bool:
         """``#`` may be a token: a comment has another number of columns, or stands before a
@@ -57,7 +58,7 @@ def read_conll(path: str) -> Table:
     """
     layout = _layout(list(islice(text_lines(path), HEAD_LINES)))
     if not layout.width:
-        raise DataError("no sentences", place=Place(path), hint="is it the right file?")
+        raise _empty(path)
     middle = [f"column{number}" for number in range(2, layout.width)]
     columns = ("tokens", *middle, "tags")[: layout.width]
 
@@ -108,7 +109,7 @@ def _check_columns(columns: list[str], layout: _Layout, place: Place) -> None:
     if len(columns) != layout.width:
         by = "tabs" if layout.tabs else "spaces"
         raise DataError(
-            f"{layout.width} columns expected, as in most lines, but {len(columns)} found",
+            f"{layout.width} columns expected, but {len(columns)} found",
             place=place,
             hint=f"columns are parted by {by}; a blank line ends a sentence",
         )
@@ -127,7 +128,13 @@ def read_conllu(path: str) -> Table:
             if values["tokens"]:
                 yield Record(values, sentence[0][0])
 
+    if next(records(), None) is None:
+        raise _empty(path)
     return Table(path, "conllu", CONLLU_COLUMNS, records)
+
+
+def _empty(path: str) -> DataError:
+    return DataError("no sentences", place=Place(path), hint="is it the right file?")
 
 
 def _conllu_values(sentence: Sentence) -> dict[str, list[str] | list[bool]]:
@@ -160,13 +167,14 @@ def looks_like_conllu(lines: list[str]) -> bool:
 
 
 def looks_like_conll(lines: list[str]) -> bool:
-    """Whether the head of a file with any name is CoNLL: equal columns, tokens without spaces,
-    tags in the last column, and blank lines between (or prefixes on the tags)."""
+    """Whether the head of a file with any name is CoNLL: equal columns, tokens without spaces, and
+    a last column of tags: prefixed ones, or, where blank lines part sentences, of any kind."""
     layout = _layout(lines)
-    if layout.width < 2 or not all(_TAG.fullmatch(tag) for tag in layout.tags):
-        return False
     rows = [layout.cut(line) for line in lines if not _is_blank(line) and line[0] != "#"]
     regular = sum(len(row) == layout.width and " " not in row[0] for row in rows)
-    blank = any(_is_blank(line) for line in lines[:-1])
-    prefixed = any(tag[1:2] == "-" and len(tag) > 2 for tag in layout.tags)
-    return regular >= 0.99 * len(rows) and (blank or prefixed)
+    if layout.width < 2 or regular < 0.99 * len(rows):
+        return False
+    usual = all(_TAG.fullmatch(tag) for tag in layout.tags)
+    if any(_is_blank(line) for line in lines[:-1]):
+        return usual or are_classes([row[-1] for row in rows])
+    return usual and any(tag[1:2] == "-" and len(tag) > 2 for tag in layout.tags)

@@ -99,12 +99,10 @@ def _read_json(path: str) -> Table:
     value = first_line_value(path)
     if isinstance(value, dict) and not nested.is_squad(value):
         return read_json_lines(path)
-    first, _ = next(json_items(path), (None, 0))
-    if first is None:
-        raise DataError("an empty array", place=Place(path), hint="is it the right file?")
-    if nested.is_squad(first):
+    first = next(json_items(path), None)
+    if first and nested.is_squad(first[0]):
         return nested.read_squad(path)
-    if nested.is_multiple_choice(first):
+    if first and nested.is_multiple_choice(first[0]):
         return nested.read_multiple_choice(path)
     return read_json(path)
 

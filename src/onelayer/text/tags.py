@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +36,13 @@ class Scheme(StrEnum):
 
 
 _LETTERS = {
-    Scheme.IOB1: "BI",
     Scheme.IOB2: "BI",
+    Scheme.IOB1: "BI",
     Scheme.BIOES: "BIES",
     Scheme.BMES: "BMES",
     Scheme.BILOU: "BILU",
 }
-"""What each scheme calls begin, inside, end and single."""
+"""What each scheme calls begin, inside, end and single; first the one to assume."""
 
 _PREFIXED = re.compile(r"([BIESMLU])(?:-(.*))?", re.DOTALL)
 
@@ -51,6 +54,7 @@ class Tag(NamedTuple):
     type: str
 
 
+@lru_cache(maxsize=4096)
 def parse(tag: str, scheme: Scheme) -> Tag:
     """``B-PER`` in role and type. In a plain scheme every tag but ``O`` is a type."""
     if tag == OUTSIDE:
@@ -64,31 +68,26 @@ def parse(tag: str, scheme: Scheme) -> Tag:
 
 
 def recognise(tag_sequences: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme that explains the tags: by their prefixes, and IOB1 by who begins an entity."""
-    prefixes: set[str] = set()
-    inside_begins = free_begins = 0
+    """The scheme under which the fewest tags are illegal, so that a few mistakes don't hide it;
+    ``PLAIN`` where a tenth or more of the tags, ``O`` apart, have no prefix.
+    """
+    # The edge of a sentence is as good as O. Distinct pairs are few, however long the file.
+    bigrams: Counter[tuple[str, str]] = Counter()
     for tags in tag_sequences:
-        previous = Tag("O", "")
-        for name in tags:
-            match = _PREFIXED.fullmatch(name)
-            if not match and name != OUTSIDE:
-                return Scheme.PLAIN
-            tag = Tag(match[1], match[2] or "") if match else Tag("O", "")
-            touches = previous.role != "O" and previous.type == tag.type
-            inside_begins += tag.role == "I" and not touches
-            free_begins += tag.role == "B" and not touches
-            prefixes.add(tag.role)
-            previous = tag
-    return _by_prefixes(prefixes - {"O"}, inside_begins > free_begins)
+        bigrams.update(pairwise((OUTSIDE, *tags, OUTSIDE)))
+    named = {pair: count for pair, count in bigrams.items() if pair[0] != OUTSIDE}
+    prefixed = sum(count for (tag, _), count in named.items() if _PREFIXED.fullmatch(tag))
+    if prefixed < 0.9 * sum(named.values()):
+        return Scheme.PLAIN
 
+    def mistakes(scheme: Scheme) -> int:
+        return sum(
+            count
+            for (left, right), count in bigrams.items()
+            if not _may_follow(parse(left, scheme), parse(right, scheme), scheme)
+        )
 
-def _by_prefixes(prefixes: set[str], inside_begins: bool) -> Scheme:
-    if prefixes <= set("BI"):
-        return Scheme.IOB1 if inside_begins else Scheme.IOB2
-    for scheme in (Scheme.BIOES, Scheme.BMES, Scheme.BILOU):
-        if prefixes <= set(_LETTERS[scheme]):
-            return scheme
-    return Scheme.PLAIN
+    return min(_LETTERS, key=mistakes)
 
 
 def entities(tags: Sequence[str], scheme: Scheme) -> list[Entity]:
@@ -149,11 +148,9 @@ def _entity_tags(type_: str, length: int, scheme: Scheme, touches: bool) -> list
 
 def violations(tags: Sequence[str], scheme: Scheme) -> list[int]:
     """The words at which a tag may not follow the one before it, or not end the sentence."""
-    parsed = [parse(tag, scheme) for tag in tags]
-    pairs = zip([None, *parsed], [*parsed, None], strict=True)
-    wrong = (
-        word for word, (left, right) in enumerate(pairs) if not _may_follow(left, right, scheme)
-    )
+    parsed = [parse(tag, scheme) for tag in (OUTSIDE, *tags, OUTSIDE)]
+    pairs = enumerate(pairwise(parsed))
+    wrong = (word for word, (left, right) in pairs if not _may_follow(left, right, scheme))
     # A sentence that may not end here is the fault of its last word.
     return list(dict.fromkeys(min(word, len(tags) - 1) for word in wrong))
 
@@ -170,16 +167,16 @@ def transitions(
     """
     parsed = [parse(label, scheme) for label in labels]
     allowed = [[_may_follow(left, right, scheme) for right in parsed] for left in parsed]
-    start = [_may_follow(None, tag, scheme) for tag in parsed]
-    end = [_may_follow(tag, None, scheme) for tag in parsed]
+    edge = parse(OUTSIDE, scheme)
+    start = [_may_follow(edge, tag, scheme) for tag in parsed]
+    end = [_may_follow(tag, edge, scheme) for tag in parsed]
     return np.array(allowed, bool), np.array(start, bool), np.array(end, bool)
 
 
-def _may_follow(left: Tag | None, right: Tag | None, scheme: Scheme) -> bool:
-    """The grammar of each scheme; ``None`` is the edge of the sentence, and as good as ``O``."""
+def _may_follow(left: Tag, right: Tag, scheme: Scheme) -> bool:
+    """The grammar of each scheme; the edge of a sentence is as good as ``O``."""
     if scheme is Scheme.PLAIN:
         return True
-    left, right = left or Tag("O", ""), right or Tag("O", "")
     if "?" in (left.role, right.role):
         return False
     same = left.role in "BI" and left.type == right.type

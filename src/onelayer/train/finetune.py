@@ -24,6 +24,7 @@ from onelayer.checkpoint.source import hub_name, resolve
 from onelayer.errors import Place, UsageError
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
+from onelayer.plain import finite
 from onelayer.recipe import Recipe
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
@@ -34,7 +35,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, read_data
 from onelayer.train.loop import History, Reporter, train
 from onelayer.train.optimizer import freeze
-from onelayer.train.progress import Silent, finite
+from onelayer.train.progress import Silent
 
 MIN_STEPS = 300
 MOST_EPOCHS = 20

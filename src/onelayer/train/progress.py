@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import Any, TextIO
 
@@ -17,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from onelayer.plain import finite
 from onelayer.train.loop import Progress as RunProgress
 
 
@@ -104,14 +104,3 @@ class Bar:
 
     def finish(self) -> None:
         self.bar.stop()
-
-
-def finite(value: Any) -> Any:
-    """The value with nan and infinity as None, which JSON can't say otherwise."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return value

@@ -1,0 +1,174 @@
+"""Is ours at least as good as what people run today? The same starter weights, rows, recipe and
+seeds through onelayer and through transformers' Trainer, judged by one scorer.
+
+    python benchmarks/quality.py DATA                    # everything, three seeds
+    python benchmarks/quality.py DATA --only rte,dream --seeds 1
+    python benchmarks/quality.py --table                 # what has been measured so far
+
+DATA holds the data sets in their owners' formats, in the folders that ``sets.py`` names. The two
+sides take turns, seed by seed, so that a busy machine hurts both alike. A result is written as soon
+as it is there: a benchmark that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ours
+import peer
+import torch
+from sets import DATA_SETS, DataSet, cut, score
+
+BATCH_SIZE = 32
+SIDES = {"onelayer": ours.train_and_predict, "Trainer": peer.train_and_predict}
+
+Record = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("data", type=Path, nargs="?", metavar="DATA")
+    parser.add_argument("--only", help="names of data sets, separated by commas")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--out", type=Path, default=Path("runs/quality.jsonl"))
+    parser.add_argument("--table", action="store_true", help="print what --out holds, run nothing")
+    arguments = parser.parse_args()
+
+    names = arguments.only.split(",") if arguments.only else [d.name for d in DATA_SETS]
+    if unknown := set(names) - {d.name for d in DATA_SETS}:
+        parser.error(f"unknown data set: {', '.join(sorted(unknown))}")
+    chosen = [d for d in DATA_SETS if d.name in names]
+    if not arguments.table:
+        if arguments.data is None:
+            parser.error("DATA is needed: the folder that holds the data sets")
+        seeds = [int(seed) for seed in arguments.seeds.split(",")]
+        measure(arguments.data, chosen, seeds, arguments.out)
+    print_table(chosen, records(arguments.out))
+
+
+def measure(data: Path, chosen: Iterable[DataSet], seeds: Iterable[int], out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = {identity(record) for record in records(out)}
+    for data_set in chosen:
+        if not (data / data_set.train).exists():
+            print(f"{data_set.name}: skipped, no {data / data_set.train}")
+            continue
+        for seed in seeds:
+            for side in SIDES:
+                planned = {"recipe": recipe(data_set), "side": side, "seed": seed}
+                if identity(planned) in done:
+                    continue
+                record = planned | run(data, data_set, side, seed) | {"machine": machine()}
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+                print(data_set.name, f"seed {seed}", side, record["scores"], flush=True)
+
+
+def run(data: Path, data_set: DataSet, side: str, seed: int) -> Record:
+    with tempfile.TemporaryDirectory() as folder:
+        train, dev = cut(data_set, data, Path(folder))
+        start = time.perf_counter()
+        predictions = SIDES[side](
+            data_set,
+            train=train,
+            dev=dev,
+            batch_size=BATCH_SIZE,
+            seed=seed,
+            out=Path(folder) / "run",
+        )
+        seconds = time.perf_counter() - start
+        return {"scores": score(data_set, data, dev, predictions), "seconds": seconds}
+
+
+def recipe(data_set: DataSet) -> Record:
+    return json.loads(json.dumps({**asdict(data_set), "batch_size": BATCH_SIZE}))
+
+
+def identity(record: Record) -> str:
+    """A result counts only for the recipe and slice it was measured with."""
+    return json.dumps([record[name] for name in ("recipe", "side", "seed")], sort_keys=True)
+
+
+def records(out: Path) -> list[Record]:
+    if not out.exists():
+        return []
+    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def machine() -> str:
+    cpu = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        models = (line for line in info.read_text().splitlines() if line.startswith("model name"))
+        cpu = next(models, cpu).split(":")[-1].strip()
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("onelayer", "torch", "transformers")
+    )
+    return f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {packages}"
+
+
+COLUMNS = [
+    *("data set", "train rows × epochs, lr", "dev rows", "metric", *SIDES, "difference"),
+    *("seconds", "times as fast"),
+]
+
+
+def print_table(chosen: Iterable[DataSet], measured: list[Record]) -> None:
+    """Markdown, as the README has it. Scores are means ± standard deviations over the seeds that
+    both sides have; seconds run from the files to the predictions."""
+    print("|", " | ".join(COLUMNS), "|")
+    print("|" + "---|" * len(COLUMNS))
+    for data_set in chosen:
+        sides = {
+            side: {r["seed"]: r for r in measured if r["side"] == side and same(r, data_set)}
+            for side in SIDES
+        }
+        seeds = sorted(set.intersection(*(set(runs) for runs in sides.values())))
+        if not seeds:
+            continue
+        seconds = {
+            side: statistics.mean(runs[seed]["seconds"] for seed in seeds)
+            for side, runs in sides.items()
+        }
+        for metric in data_set.metrics:
+            values = {
+                side: [runs[seed]["scores"][metric] for seed in seeds]
+                for side, runs in sides.items()
+            }
+            mine, theirs = values.values()
+            cells = [
+                data_set.name,
+                f"{data_set.train_rows:,} × {data_set.epochs}, {data_set.lr:g}",
+                f"{data_set.dev_rows:,}",
+                metric,
+                *(spread(scores) for scores in values.values()),
+                f"{statistics.mean(mine) - statistics.mean(theirs):+.1f}",
+                " / ".join(f"{s:.0f}" for s in seconds.values()),
+                f"{seconds['Trainer'] / seconds['onelayer']:.1f}",
+            ]
+            print("|", " | ".join(cells), "|")
+    for line in sorted({record["machine"] for record in measured}):
+        print(f"\n{line}")
+
+
+def same(record: Record, data_set: DataSet) -> bool:
+    return record["recipe"] == recipe(data_set)
+
+
+def spread(scores: list[float]) -> str:
+    mean = f"{statistics.mean(scores):.1f}"
+    return mean if len(scores) < 2 else f"{mean} ± {statistics.stdev(scores):.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The data sets of the benchmarks: where they lie, which slice of them is used, with which recipe,
+how they are read, and how predictions for them are scored.
+
+Nothing here is ours or the peer's: the slices are written in the owners' formats for both sides to
+read, and one scorer, which is not ours either (scikit-learn, scipy, seqeval, SQuAD's official
+script), judges both.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import spearmanr
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+from sklearn.metrics import accuracy_score
+
+
+@dataclass(frozen=True)
+class DataSet:
+    name: str
+    task: str
+    format: str
+    train: str
+    dev: str
+    train_rows: int
+    dev_rows: int
+    epochs: int
+    lr: float
+    max_length: int = 512
+    max_words: int | None = None
+    """Rows with a longer context are left out: long passages would take the whole time budget."""
+    metrics: tuple[str, ...] = ("accuracy",)
+
+
+# Rates and epochs were chosen by what the peer learns from a slice of this size, not by ours.
+DATA_SETS = [
+    DataSet(
+        name="sst2_sentences",
+        task="classify",
+        format="text-label",
+        train="sst2_sentences/train.tsv",
+        dev="sst2_sentences/dev.tsv",
+        train_rows=1500,
+        dev_rows=872,
+        epochs=2,
+        lr=1e-4,
+    ),
+    DataSet(
+        name="rte",
+        task="classify",
+        format="glue-pair",
+        train="rte/train.tsv",
+        dev="rte/dev.tsv",
+        train_rows=600,
+        dev_rows=277,
+        epochs=3,
+        lr=1e-4,
+    ),
+    DataSet(
+        name="stsb_multi",
+        task="regress",
+        format="pair-score",
+        train="stsb_multi/stsb-en-train.csv",
+        dev="stsb_multi/stsb-en-dev.csv",
+        train_rows=1000,
+        dev_rows=1500,
+        epochs=3,
+        lr=1e-4,
+        metrics=("spearman",),
+    ),
+    DataSet(
+        name="wnut17",
+        task="tag",
+        format="conll",
+        train="wnut17/wnut17train.conll",
+        dev="wnut17/emerging.dev.conll",
+        train_rows=1000,
+        dev_rows=600,
+        epochs=3,
+        lr=1e-4,
+        metrics=("entity F1",),
+    ),
+    DataSet(
+        name="squad_dev",
+        task="answer",
+        format="squad",
+        train="squad_dev/v1.1-train.json",
+        dev="squad_dev/v1.1-heldout.json",
+        train_rows=450,
+        dev_rows=200,
+        epochs=2,
+        lr=1e-4,
+        max_length=384,
+        metrics=("EM", "F1"),
+    ),
+    DataSet(
+        name="dream",
+        task="choose",
+        format="dream",
+        train="dream/train.json",
+        dev="dream/dev.json",
+        train_rows=300,
+        dev_rows=200,
+        epochs=2,
+        lr=1e-4,
+    ),
+]
+
+
+# Slices. A file falls into a head, which every slice keeps, and rows.
+
+
+def cut(data_set: DataSet, data: Path, folder: Path) -> tuple[Path, Path]:
+    """Writes the slice's train and dev files into ``folder``, in the owner's format.
+
+    The shuffle is fixed, so that all seeds and both sides see the same rows.
+    """
+    split, join, _ = FORMATS[data_set.format]
+    paths = []
+    for source, rows in ((data_set.train, data_set.train_rows), (data_set.dev, data_set.dev_rows)):
+        head, units = split((data / source).read_text(encoding="utf-8"))
+        if data_set.max_words is not None:
+            units = [unit for unit in units if context_words(unit) <= data_set.max_words]
+        random.Random(0).shuffle(units)
+        if len(units) < rows:
+            raise SystemExit(f"{data / source}: {len(units)} rows, {rows} wanted")
+        path = folder / f"{data_set.name}-{Path(source).name}"
+        path.write_text(join(head, units[:rows]), encoding="utf-8")
+        paths.append(path)
+    return paths[0], paths[1]
+
+
+def context_words(unit: dict[str, Any] | list[Any]) -> int:
+    """Words of a SQuAD row's passage or of a DREAM row's dialogue."""
+    text = unit["context"] if isinstance(unit, dict) else " ".join(unit[0])
+    return len(text.split())
+
+
+def split_lines(text: str) -> tuple[str, list[str]]:
+    lines = text.strip("\n").split("\n")
+    return (lines[0] + "\n", lines[1:]) if lines[0].startswith("index\t") else ("", lines)
+
+
+def join_lines(head: str, lines: list[str]) -> str:
+    return head + "\n".join(lines) + "\n"
+
+
+def split_conll(text: str) -> tuple[str, list[str]]:
+    # WNUT-17 separates sentences by empty lines in one file and by lines with a tab in another.
+    return "", re.split(r"\n\s*\n", text.strip())
+
+
+def join_conll(_: str, blocks: list[str]) -> str:
+    return "\n\n".join(blocks) + "\n"
+
+
+def split_squad(text: str) -> tuple[str, list[dict[str, Any]]]:
+    source = json.loads(text)
+    return source["version"], [
+        {"context": paragraph["context"], "qas": [question]}
+        for article in source["data"]
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+
+
+def join_squad(version: str, paragraphs: list[dict[str, Any]]) -> str:
+    return json.dumps({"version": version, "data": [{"title": "", "paragraphs": paragraphs}]})
+
+
+def split_dream(text: str) -> tuple[str, list[list[Any]]]:
+    return "", [
+        [turns, [question], name]
+        for turns, questions, name in json.loads(text)
+        for question in questions
+    ]
+
+
+def join_dream(_: str, dialogues: list[list[Any]]) -> str:
+    return json.dumps(dialogues)
+
+
+# Rows as the peer's preprocessing and the scorers take them.
+
+
+def read(data_set: DataSet, path: Path) -> list[dict[str, Any]]:
+    split, _, row = FORMATS[data_set.format]
+    return [row(unit) for unit in split(path.read_text(encoding="utf-8"))[1]]
+
+
+def text_label(line: str) -> dict[str, Any]:
+    text, label = line.split("\t")
+    return {"text": text, "pair": None, "label": label}
+
+
+def glue_pair(line: str) -> dict[str, Any]:
+    _, text, pair, label = line.split("\t")
+    return {"text": text, "pair": pair, "label": label}
+
+
+def pair_score(line: str) -> dict[str, Any]:
+    text, pair, score = next(csv.reader([line]))
+    return {"text": text, "pair": pair, "label": float(score)}
+
+
+def conll_sentence(block: str) -> dict[str, Any]:
+    words, tags = zip(*(line.split("\t") for line in block.split("\n")), strict=True)
+    return {"words": list(words), "tags": list(tags)}
+
+
+def squad_question(paragraph: dict[str, Any]) -> dict[str, Any]:
+    (question,) = paragraph["qas"]
+    return {"context": paragraph["context"], **question}
+
+
+def dream_question(dialogue: list[Any]) -> dict[str, Any]:
+    turns, (question,), _ = dialogue
+    return {
+        "context": "\n".join(turns),
+        "question": question["question"],
+        "options": question["choice"],
+        "answer": question["choice"].index(question["answer"]),
+    }
+
+
+FORMATS: dict[str, tuple[Callable[..., Any], Callable[..., str], Callable[[Any], dict]]] = {
+    "text-label": (split_lines, join_lines, text_label),
+    "glue-pair": (split_lines, join_lines, glue_pair),
+    "pair-score": (split_lines, join_lines, pair_score),
+    "conll": (split_conll, join_conll, conll_sentence),
+    "squad": (split_squad, join_squad, squad_question),
+    "dream": (split_dream, join_dream, dream_question),
+}
+
+
+# Scores, all on a scale of 100.
+
+
+def score(data_set: DataSet, data: Path, dev: Path, predictions: Iterable[Any]) -> dict[str, float]:
+    """``predictions`` in the order of the file: labels, numbers, lists of tags, answer texts or
+    option numbers."""
+    gold = read(data_set, dev)
+    predictions = list(predictions)
+    match data_set.task:
+        case "classify":
+            values = [accuracy_score([row["label"] for row in gold], predictions)]
+        case "regress":
+            values = [spearmanr([row["label"] for row in gold], predictions).statistic]
+        case "tag":
+            tags = [row["tags"] for row in gold]
+            values = [f1_score(tags, predictions, mode="strict", scheme=IOB2)]
+        case "choose":
+            values = [accuracy_score([row["answer"] for row in gold], predictions)]
+        case "answer":
+            answers = dict(zip((row["id"] for row in gold), predictions, strict=True))
+            official = official_squad(data / "squad_dev/evaluate-v1.1.py")
+            scores = official.evaluate(json.loads(dev.read_text(encoding="utf-8"))["data"], answers)
+            values = [scores["exact_match"] / 100, scores["f1"] / 100]
+    return {name: 100 * float(value) for name, value in zip(data_set.metrics, values, strict=True)}
+
+
+def official_squad(script: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("squad_v1_1", script)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,274 @@
+"""The command line: parses, calls, prints. Results on stdout, remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from onelayer import __version__
+from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.recipe import Columns, Recipe, TaskName
+
+if TYPE_CHECKING:
+    from onelayer.train.loop import Reporter
+
+app = App(
+    name="onelayer",
+    help="Fine-tune BERT on a labelled file: a pretrained encoder and one new layer.",
+    version=__version__,
+    help_flags=["--help", "-h"],
+)
+
+Choices = Annotated[Recipe | None, Parameter(name="*")]
+Named = Annotated[Columns | None, Parameter(name="*")]
+AsJson = Annotated[bool, Parameter(negative=())]
+
+
+@app.command
+def train(
+    file: Annotated[Path, Parameter(name="FILE")],
+    /,
+    *,
+    dev: Path | None = None,
+    out: Path | None = None,
+    json: AsJson = False,
+    recipe: Choices = None,
+) -> None:
+    """Fine-tune a model on a labelled file.
+
+    Parameters
+    ----------
+    file
+        csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+    dev
+        A file that chooses the best checkpoint; by default a tenth of the rows.
+    out
+        The run's directory; by default a new one below `runs/`.
+    json
+        Progress as JSON lines on stderr, the result as JSON on stdout.
+    """
+    from onelayer.train.finetune import finetune
+
+    predictor = finetune(
+        file, dev=dev, out=out, recipe=recipe or Recipe(), reporter=_reporter(json)
+    )
+    info = dict(predictor.info or {})
+    if json:
+        _print_json({"run": str(predictor.path), "dev": info["dev"]})
+        return
+    print(f"saved {predictor.path}")
+    _print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    print(f"next: onelayer predict {predictor.path} FILE")
+
+
+@app.command(name="eval")
+def evaluate(
+    run: Annotated[str, Parameter(name="RUN")],
+    file: Annotated[Path, Parameter(name="FILE")],
+    /,
+    *,
+    json: AsJson = False,
+    columns: Named = None,
+) -> None:
+    """Score a model on a labelled file: every standard metric, with 95 % intervals.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    json
+        Print JSON.
+    """
+    from onelayer.runtime.evaluate import evaluate as score_file
+
+    result = score_file(run, file, columns or Columns(), _say)
+    if json:
+        _print_json(result)
+        return
+    _print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
+    _print_table(result["by_label"])
+
+
+@app.command
+def predict(
+    run: Annotated[str, Parameter(name="RUN")],
+    file: Annotated[str, Parameter(name="FILE")] = "-",
+    /,
+    *,
+    out: Path | None = None,
+    format: Literal["jsonl", "csv", "parquet"] | None = None,
+    columns: Named = None,
+) -> None:
+    """Predict for every row of a file, or for every line of a pipe.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A file, or `-` for stdin: a text or a JSON object a line.
+    out
+        The file to write; by default stdout.
+    format
+        By default that of `--out`, else jsonl.
+    """
+    from onelayer.runtime.files import predict_file, predict_lines
+    from onelayer.runtime.load import load
+    from onelayer.runtime.output import FORMATS, write_predictions
+
+    suffix = out.suffix.lstrip(".") if out else ""
+    form = format or (suffix if suffix in FORMATS else "jsonl")
+    predictor = load(run)
+    asked = (columns or Columns()).asked
+    if file == "-":
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        rows = predict_lines(predictor, sys.stdin)
+    else:
+        rows = predict_file(predictor, file, asked)
+    n = write_predictions(rows, out, form)
+    if predictor.cut.tokens:
+        _say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+    if out:
+        _say(f"{n:,} predictions in {out}")
+
+
+@app.command
+def inspect(
+    path: Annotated[str, Parameter(name="FILE_OR_RUN")],
+    /,
+    *,
+    task: TaskName | None = None,
+    model: str = "starter",
+    json: AsJson = False,
+    columns: Named = None,
+) -> None:
+    """Show what is in a file and what is wrong with it, or what a model is.
+
+    Parameters
+    ----------
+    path
+        A labelled file, or a model directory.
+    task
+        What the file is for; by default seen from it.
+    model
+        Whose vocabulary counts the tokens.
+    json
+        Print JSON.
+    """
+    from onelayer.inspection import inspect_file, inspect_run
+    from onelayer.runtime.predictor import is_run
+
+    a_model = is_run(path) or path == "starter"
+    result = (
+        inspect_run(path)
+        if a_model
+        else inspect_file(path, columns or Columns(), task=task, model=model)
+    )
+    if json:
+        _print_json(result)
+        return
+    for name, value in result.items():
+        _print_item(name, value)
+
+
+def _print_item(name: str, value: Any, indent: str = "") -> None:
+    if value is None or value == {} or value == []:
+        return
+    if isinstance(value, dict):
+        print(f"{indent}{name}:")
+        for key, item in list(value.items())[:40]:
+            _print_item(str(key), item, indent + "  ")
+    elif isinstance(value, list) and not all(isinstance(item, (int, float)) for item in value):
+        print(f"{indent}{name}:")
+        for item in value[:40]:
+            print(f"{indent}  {item}")
+    else:
+        text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        print(f"{indent}{name}: {text}")
+
+
+def _print_scores(
+    scores: dict[str, float | None], bounds: dict[str, Sequence[float | None]], title: str
+) -> None:
+    print(title)
+    for name, value in scores.items():
+        low, high = bounds.get(name, (None, None))
+        interval = f"  95 % interval {_figure(low)} to {_figure(high)}" if low is not None else ""
+        print(f"  {name:<20} {_figure(value):>8}{interval}")
+
+
+def _print_table(by_label: dict[str, dict[str, float]]) -> None:
+    if not by_label:
+        return
+    columns = list(next(iter(by_label.values())))
+    width = max(len(label) for label in by_label)
+    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
+    for label, values in by_label.items():
+        print(f"  {label:<{width}}" + "".join(f"{_figure(values[c]):>11}" for c in columns))
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4g}"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def _say(remark: str) -> None:
+    print(f"· {remark}", file=sys.stderr)
+
+
+def _reporter(as_json: bool) -> Reporter:
+    from onelayer.train.progress import Bar, JsonLines
+
+    return JsonLines() if as_json or not sys.stderr.isatty() else Bar()
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which unwinds as Ctrl-C does."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code: 0 done, 1 failed, 2 wrong usage or data,
+    130 interrupted, 143 terminated."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        return 0
+    except CycloptsError as error:
+        return _fail(UsageError(str(error).strip(), hint="onelayer --help"))
+    except OneLayerError as error:
+        return _fail(error)
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, Terminated)
+        print(f"onelayer: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return 143 if terminated else 130
+    except BrokenPipeError:
+        # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = Place(error.filename) if error.filename else None
+        return _fail(OneLayerError(error.strerror or str(error), place=place))
+
+
+def _fail(error: OneLayerError) -> int:
+    print(f"onelayer: {' '.join(str(error).split())}", file=sys.stderr)
+    return error.exit_code

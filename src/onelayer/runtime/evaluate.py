@@ -1,0 +1,47 @@
+"""A model's scores on a labelled file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from onelayer.metrics import Classification, Entities, MultiLabel, intervals
+from onelayer.plain import finite
+from onelayer.recipe import Columns, Recipe
+from onelayer.runtime.load import load
+from onelayer.tasks import TASKS
+from onelayer.tasks.files import read_labelled
+
+
+def evaluate(
+    run: str | Path, file: str | Path, columns: Columns, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Every metric of the task with its 95 % interval, and a table by label where there is one."""
+    predictor = load(run)
+    task = predictor.task
+    _, _, rows = read_labelled(
+        file,
+        Recipe.from_json({**asdict(columns), "task": task.name}),
+        say,
+        kind=TASKS[task.name],
+        layout=None if columns.asked else predictor.layout,
+    )
+    _, scorer = predictor.evaluate(rows)
+    if predictor.cut.tokens:
+        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+    by_label: dict[str, Any] = {}
+    if isinstance(scorer, (Classification, MultiLabel)):
+        by_label = {task.outputs[i]: values for i, values in scorer.by_label().items()}
+    elif isinstance(scorer, Entities):
+        by_label = scorer.by_type()
+    result = {
+        "run": str(run),
+        "file": str(file),
+        "rows": len(rows),
+        "scores": scorer(),
+        "intervals": intervals(scorer),
+        "by_label": by_label,
+    }
+    return dict(finite(result))

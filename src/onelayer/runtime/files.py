@@ -1,0 +1,86 @@
+"""Predictions for a whole file, chunk by chunk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from onelayer.errors import DataError, Place, UsageError
+from onelayer.runtime.predictor import CHUNK, Predictor
+from onelayer.tasks import TASKS
+from onelayer.tasks.base import Layout
+from onelayer.tasks.layout import see
+from onelayer.text.files import read
+from onelayer.text.table import Record, Table
+
+Predicted = tuple[dict[str, Any], Any]
+"""A row's own columns, and what the model says of it."""
+
+NESTED = ("squad", "multiple-choice")
+
+
+def predict_file(
+    predictor: Predictor, path: str | Path, asked: Mapping[str, str]
+) -> Iterator[Predicted]:
+    """A prediction for each row of a file. Raises DataError at a row that isn't the task's."""
+    table = read(path, named=tuple(asked.values()))
+    layout = input_layout(predictor, table, asked)
+    kind = TASKS[predictor.task.name]
+    records = iter(table)
+    while chunk := list(islice(records, CHUNK)):
+        rows = [kind.row(layout.values(r.values), table.place(r), False) for r in chunk]
+        for record, prediction in zip(chunk, predictor.predict_rows(rows), strict=True):
+            yield _kept(record, table), prediction
+
+
+def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[Predicted]:
+    """A prediction for each line of a pipe: a text, or a JSON object by column."""
+    items = (_item(line, n) for n, line in enumerate(lines, start=1))
+    while chunk := list(islice(items, 1 if sys.stdin.isatty() else CHUNK)):
+        for item, prediction in zip(chunk, predictor.predict(chunk), strict=True):
+            yield item if isinstance(item, dict) else {"text": item}, prediction
+
+
+def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -> Layout:
+    """The columns of the training file where this file has them, else what they seem to be."""
+    trained = {
+        role: name
+        for role, name in predictor.layout.columns.items()
+        if role not in ("label", "id", "space_after")
+    }
+    if not asked and Layout(trained).fits(table.columns):
+        identity = {"id": "id"} if "id" in table.columns else {}
+        return Layout({**trained, **identity})
+    seen = see(table, task=predictor.task.name, asked=asked, labelled=False)
+    columns = {role: name for role, name in seen.layout.columns.items() if role != "label"}
+    if "pair" in trained and "pair" not in columns:
+        raise UsageError(
+            "the model was trained on pairs and this file has single texts",
+            place=Place(table.path),
+            hint="name the columns with --text and --pair",
+        )
+    if "pair" not in trained and "pair" not in asked:
+        columns.pop("pair", None)
+    return Layout(columns)
+
+
+def _kept(record: Record, table: Table) -> dict[str, Any]:
+    """The columns that go out again: of nested files, whose passages repeat, only the question."""
+    if table.format in NESTED:
+        return {key: record.values[key] for key in ("id", "question") if key in record.values}
+    return dict(record.values)
+
+
+def _item(line: str, number: int) -> str | dict[str, Any]:
+    line = line.rstrip("\r\n")
+    if not line.startswith("{"):
+        return line
+    try:
+        item = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", place=Place("stdin", number)) from None
+    return dict(item)

