@@ -25,8 +25,17 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The starter model learns an example set, is scored on rows it has not seen, and predicts.
 demo: $(VENV)/base
-	$(BIN)/python examples/demo.py
+	rm -rf runs/demo
+	$(BIN)/onelayer train examples/en/classify/train.csv --out runs/demo
+	$(BIN)/onelayer eval runs/demo examples/en/classify/heldout.csv
+	$(BIN)/onelayer predict runs/demo examples/en/classify/unseen.txt
+	@echo
+	@echo "Now with a file of your own:"
+	@echo "  source $(BIN)/activate"
+	@echo "  onelayer inspect FILE     # what is in it, and what is wrong with it"
+	@echo "  onelayer train FILE       # csv, tsv, jsonl, parquet, CoNLL or SQuAD JSON"
 
 # Without a GPU the CPU build of torch, a tenth of the size, where the package index has one.
 $(VENV)/torch:

@@ -200,7 +200,6 @@ SWALLOWING = "text,label\n" + "fine,1\npoor,0\n" * 10 + '"it\nfine,1\npoor,0\nsi
         ("a.csv", "", "", "the file is empty"),
         ("a.csv", "\ufeff\n \n", "", "the file is empty"),
         ("a.csv", "text,label\n", ":1", "a header line and no rows"),
-        ("a.csv", ",text\n0,fine\n", ":1", "column 1 of the header has no name"),
         ("a.csv", "text,text\nfine,1\n", ":1", "two columns are called 'text'"),
         ("a.csv", "text,label\nfine,1\nwell, fine,1\n", ":3", "2 fields expected"),
         ("a.tsv", "text\tlabel\nfine\t1\nfine\n", ":3", "2 fields expected"),
@@ -266,3 +265,10 @@ def test_rows_before_the_broken_one_are_given(write: Write) -> None:
     assert next(records).values == {"text": "fine", "label": "1"}
     with pytest.raises(DataError, match="1 found"):
         next(records)
+
+
+def test_an_index_column_without_a_name_goes_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "pandas.csv"
+    path.write_text(",text,label\n0,fine,yes\n1,poor,no\n", encoding="utf-8")
+
+    assert read(path).columns == ("column1", "text", "label")

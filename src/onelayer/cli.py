@@ -249,6 +249,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0 done, 1 failed, 2 wrong usage or data,
     130 interrupted, 143 terminated."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Threads that spin while they wait for work take a busy machine's cores from the one that has
+    # it. Read once, when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         return 0

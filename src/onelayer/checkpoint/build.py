@@ -71,6 +71,8 @@ def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | No
     if not checkpoint.head or checkpoint.architecture != head.architecture:
         return None
     weight, bias = checkpoint.head["head.weight"], checkpoint.head["head.bias"]
+    if len(bias) != len(task.outputs):
+        return None
     problem = PROBLEM_TYPES.get(task.head)
     if problem and (checkpoint.problem_type or PROBLEM_TYPES["label"]) != problem:
         return None

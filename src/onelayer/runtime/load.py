@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from onelayer.checkpoint import load as checkpoints
-from onelayer.checkpoint.build import build
+from onelayer.checkpoint.build import PROBLEM_TYPES, build
 from onelayer.checkpoint.load import Checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.errors import CheckpointError, Place
@@ -27,7 +28,14 @@ def load(model: str | Path) -> Predictor:
     folder = resolve(model)
     checkpoint = checkpoints.read(folder)
     info = checkpoint.onelayer
-    task = task_from_json(info["task"]) if info else task_of(checkpoint)
+    if info:
+        task = task_from_json(info["task"])
+    else:
+        task = task_of(checkpoint)
+        # What its config leaves open was just settled; the layer is the checkpoint's own.
+        checkpoint = replace(
+            checkpoint, labels=list(task.outputs), problem_type=PROBLEM_TYPES.get(task.head)
+        )
     built = build(checkpoint, task)
     if not built.kept_head:
         raise CheckpointError(

@@ -14,7 +14,7 @@ from tokenizers import Encoding
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, softmax, text_of
+from onelayer.tasks.base import Logits, in_role, softmax, text_of
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
@@ -24,8 +24,11 @@ StringScore = Callable[[str, Sequence[str]], float]
 
 @dataclass(frozen=True, slots=True)
 class GoldAnswer:
+    """``start`` is None for an annotator's wording that the passage doesn't have: it is scored
+    against and not learned from."""
+
     text: str
-    start: int
+    start: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,12 @@ class AnswerTask:
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> AnswerRow:
+        identity = str(place.line or "" if values.get("id") in (None, "") else values["id"])
+        if place.line is None:  # in a nested file a question is found by its id
+            place = replace(place, column=identity)
         question = text_of(values, "question", place)
         passage = text_of(values, "context", place)
-        identity = str(values.get("id") or place.line or "")
-        answers = _answers(values.get("label"), passage, identity, place) if labelled else None
+        answers = _answers(values, passage, in_role(place, "label")) if labelled else None
         return AnswerRow(identity, question, passage, answers, place)
 
     @classmethod
@@ -129,7 +134,11 @@ class AnswerTask:
         targets: list[NDArray[np.float32]] = []
         for row, question, passage in zip(rows, questions, passages, strict=True):
             builder.start_row()
-            golds = [_token_span(answer, passage) for answer in row.answers or ()]
+            golds = [
+                _token_span(answer.start, answer.start + len(answer.text), passage)
+                for answer in row.answers or ()
+                if answer.start is not None
+            ]
             for start, end in self._add(builder, question.ids, passage, tokenizer):
                 inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
                 targets.append(self._targets(inside, end - start))
@@ -304,21 +313,21 @@ def _scorers(golds: Sequence[Sequence[str]]) -> tuple[StringScore, StringScore]:
     )
 
 
-def _token_span(answer: GoldAnswer, passage: Encoding) -> tuple[int, int]:
-    """The first and last token that the answer's characters touch."""
-    end = answer.start + len(answer.text)
+def _token_span(start: int, end: int, passage: Encoding) -> tuple[int, int]:
+    """The first and last token that the characters ``start:end`` touch."""
     offsets = np.asarray(passage.offsets, dtype=np.int64).reshape(-1, 2)
-    first = int(np.searchsorted(offsets[:, 1], answer.start, side="right"))
+    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
     return (first, last) if first <= last else (len(offsets), len(offsets))
 
 
-def _answers(value: object, passage: str, identity: str, place: Place) -> tuple[GoldAnswer, ...]:
+def _answers(values: Mapping[str, Any], passage: str, place: Place) -> tuple[GoldAnswer, ...]:
     """Gold answers in SQuAD's shapes, or a text to be found in the passage."""
+    value = values.get("label")
     if value is None:
-        raise DataError(f"question {identity} has no answers", place=place)
+        raise DataError("no answers", place=place, hint="an empty list says that there are none")
     if isinstance(value, str):
-        value = [{"text": value}] if value else []
+        value = [{"text": value, "answer_start": values.get("start")}] if value else []
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         starts = value.get("answer_start") or value.get("start") or [None] * len(value["text"])
         value = [
@@ -326,20 +335,36 @@ def _answers(value: object, passage: str, identity: str, place: Place) -> tuple[
             for text, start in zip(value["text"], starts, strict=False)
         ]
     items = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(_gold(item, passage, identity, place) for item in items)
+    golds = tuple(_gold(item, passage, place) for item in items)
+    if golds and all(gold.start is None for gold in golds):
+        raise DataError(
+            f"answer {_short(golds[0].text)!r} is nowhere in the passage",
+            place=place,
+            hint="an answer is a part of the passage, to the letter; --skip-bad leaves others out",
+        )
+    return golds
 
 
-def _gold(item: object, passage: str, identity: str, place: Place) -> GoldAnswer:
+def _gold(item: object, passage: str, place: Place) -> GoldAnswer:
+    """An answer at its place. Without one, or at CMRC's -1, it is looked for."""
     text = item if isinstance(item, str) else item.get("text") if isinstance(item, dict) else None
     if not isinstance(text, str) or not text:
-        raise DataError(f"question {identity}: an answer needs a text: {item!r:.60}", place=place)
-    start = item.get("answer_start", item.get("start")) if isinstance(item, dict) else None
-    if start is None:
-        start = passage.find(text)
-    if not isinstance(start, int) or passage[start : start + len(text)] != text or start < 0:
-        raise DataError(
-            f"question {identity}: answer {text!r:.40} is not at character {start} of the passage",
-            place=place,
-            hint="mend answer_start, or leave such questions out with --skip-bad",
-        )
-    return GoldAnswer(text, start)
+        hint = 'write answers as {"text": ..., "answer_start": ...}'
+        raise DataError(f"an answer needs a text: {item!r:.60}", place=place, hint=hint)
+    given = item.get("answer_start", item.get("start")) if isinstance(item, dict) else None
+    start = int(given) if isinstance(given, str) and given.isdecimal() else given
+    found = passage.find(text)
+    if start in (None, -1):
+        return GoldAnswer(text, found if found >= 0 else None)
+    if isinstance(start, int) and start >= 0 and passage.startswith(text, start):
+        return GoldAnswer(text, start)
+    raise DataError(
+        f"answer {_short(text)!r} is not at character {given} of the passage, "
+        + (f"it is at {found}" if found >= 0 else "nor anywhere in it"),
+        place=place,
+        hint="mend answer_start, or leave such questions out with --skip-bad",
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

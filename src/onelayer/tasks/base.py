@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -155,7 +156,7 @@ def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool 
         try:
             rows.append(kind.row(layout.values(record.values), table.place(record), labelled))
         except DataError as error:
-            bad.append(error)
+            bad.append(_in_column(error, layout))
     illegal = kind.check(rows) if labelled else []
     places = {error.place for error in illegal}
     return Rows([row for row in rows if row.place not in places], bad + illegal)
@@ -167,14 +168,26 @@ def refuse_bad(rows: Rows) -> None:
         return
     first, *others = rows.bad
     if not others:
-        raise first
-    lines = ", ".join(str(e.place.line) for e in others[:4] if e.place and e.place.line)
-    more = f"; {len(others):,} more such rows" + (f", next in lines {lines}" if lines else "")
+        hint = first.hint or "mend it, or leave it out with --skip-bad"
+        raise DataError(first.message, place=first.place, hint=hint)
+    which = ", ".join(str(e.place.line or e.place.column) for e in others[:4] if e.place)
     raise DataError(
-        first.message + more,
+        f"{first.message}; {len(others):,} more bad rows: {which}" + ", …" * (len(others) > 4),
         place=first.place,
         hint=first.hint or "mend them, or leave them out with --skip-bad",
     )
+
+
+def in_role(place: Place, role: str) -> Place:
+    """A spot within a row. ``read_rows`` turns the role into the name of its column."""
+    return replace(place, column=role) if place.line else place
+
+
+def _in_column(error: DataError, layout: Layout) -> DataError:
+    column = layout.columns.get(str(error.place.column)) if error.place else None
+    if error.place and isinstance(column, str):
+        error.place = replace(error.place, column=column)
+    return error
 
 
 def text_of(
@@ -182,11 +195,13 @@ def text_of(
 ) -> str:
     """The text in a role. Raises DataError where there is none."""
     value = values.get(role)
-    if value is None:
+    place = in_role(place, role)
+    if value is None or value != value:
         raise DataError(f"no {role}", place=place)
     if not isinstance(value, str):
         if isinstance(value, (list, dict)):
-            raise DataError(f"{role} is a {type(value).__name__}, not a text", place=place)
+            kind = "list" if isinstance(value, list) else "object"
+            raise DataError(f"{role} is a {kind}, not a text", place=place)
         value = json.dumps(value)
     if not may_be_empty and not value.strip():
         raise DataError(f"{role} is empty", place=place)
@@ -213,15 +228,20 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[int]:
     """Label names -> their ids. Raises DataError for a label that training did not have."""
     index = {label: i for i, label in enumerate(labels)}
-    ids = []
-    for name, place in names:
-        if name not in index:
-            known = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
-            raise DataError(
-                f"label {name!r} does not occur in the training rows", place=place, hint=known
-            )
-        ids.append(index[name])
-    return ids
+    names = list(names)
+    unknown = {name: place for name, place in reversed(names) if name not in index}
+    if unknown:
+        *others, name = unknown
+        near = difflib.get_close_matches(name, labels, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        known = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
+        more = ", ".join(map(repr, others[:-5:-1])) + (", …" if len(others) > 4 else "")
+        raise DataError(
+            f"label {name!r} does not occur in the training rows" + (more and f", nor do {more}"),
+            place=unknown[name],
+            hint=f"{meant}training has {known}",
+        )
+    return [index[name] for name, _ in names]
 
 
 def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:

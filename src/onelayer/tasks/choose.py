@@ -11,7 +11,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, label_name, per_row, softmax, text_of
+from onelayer.tasks.base import Logits, in_role, label_name, per_row, softmax, text_of
 from onelayer.tasks.texts import add_texts
 from onelayer.text.encoding import Encodings, EncodingsBuilder
 from onelayer.text.tokenizer import Tokenizer
@@ -62,11 +62,18 @@ class Choose:
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> ChooseRow:
         context = text_of(values, "context", place)
         question = text_of(values, "question", place) if "question" in values else ""
-        options = values.get("options")
+        options: Any = values.get("options")
+        marks: Sequence[object] = ()
+        if isinstance(options, dict):  # ARC's: {"text": [...], "label": ["A", "B", ...]}
+            options, marks = options.get("text"), options.get("label", ())
         if not isinstance(options, (list, tuple)) or len(options) < 2:
-            raise DataError("options must be a list of two or more", place=place)
+            hint = "give a list, or several columns as in --options A,B,C,D"
+            there = in_role(place, "options")
+            raise DataError("two or more options are needed", place=there, hint=hint)
         names = tuple(label_name(option) for option in options)
-        answer = _answer(values.get("label"), names, place) if labelled else None
+        if not labelled:
+            return ChooseRow(context, question, names, None, place)
+        answer = _answer(values.get("label"), names, marks, in_role(place, "label"))
         return ChooseRow(context, question, names, answer, place)
 
     @classmethod
@@ -124,12 +131,14 @@ class Choose:
         return None
 
 
-def _answer(value: object, options: Sequence[str], place: Place) -> int:
-    """The right option is given by its text, its position from 0, or its letter from A."""
+def _answer(value: object, options: Sequence[str], marks: Sequence[object], place: Place) -> int:
+    """The right option is given by its mark, its text, its position from 0, or its letter."""
     if value is None or value == "":
-        raise DataError("no answer", place=place)
+        raise DataError("no answer", place=place, hint="leave such rows out with --skip-bad")
+    if value in marks:
+        return marks.index(value)
     name = label_name(value)
-    if not isinstance(value, int) and options.count(name) == 1:
+    if not isinstance(value, int) and name in options:  # C3 has options that occur twice
         return options.index(name)
     if name.isascii() and name.isdecimal() and int(name) < len(options):
         return int(name)
@@ -139,5 +148,5 @@ def _answer(value: object, options: Sequence[str], place: Place) -> int:
     raise DataError(
         f"answer {name!r} is none of the {len(options)} options",
         place=place,
-        hint="give an option's text, its position from 0, or its letter",
+        hint="an answer is an option's text, its position counted from 0, or its letter",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, ids_of, in_order, label_name, softmax
+from onelayer.tasks.base import Logits, ids_of, in_order, in_role, label_name, softmax
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -63,7 +63,16 @@ class Classify:
 
     @classmethod
     def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
-        return []
+        missing = _no_label({name for row in rows for name in _names(row)})
+        return [
+            DataError(
+                f"label {row.label!r} stands for no label",
+                place=row.place,
+                hint="leave such rows out with --skip-bad",
+            )
+            for row in rows
+            if row.label is not None and row.label == missing
+        ]
 
     @classmethod
     def fit(
@@ -75,9 +84,11 @@ class Classify:
         names = [name for row in rows for name in _names(row)]
         labels = in_order(names)
         if not labels or (len(labels) == 1 and not multi_label):
-            only = f"every row is {labels[0]!r}" if labels else "no row has a label"
+            only = f"every row has {labels[0]!r}" if labels else "no row has a label"
             raise DataError(
-                f"one class only: {only}", place=Place(rows[0].place.path), hint="needs two or more"
+                f"one class only: {only}",
+                place=Place(rows[0].place.path),
+                hint="two or more are needed; does --label name the right column?",
             )
         return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)
 
@@ -162,6 +173,16 @@ def _label_of(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
     value = values.get("label")
     if isinstance(value, (list, tuple)):
         return tuple(dict.fromkeys(label_name(item) for item in value))
-    if value is None or value == "":
-        raise DataError("no label", place=place, hint="--skip-bad leaves such rows out")
+    if value is None or value != value or label_name(value) == "":
+        hint = "leave such rows out with --skip-bad"
+        raise DataError("no label", place=in_role(place, "label"), hint=hint)
     return label_name(value)
+
+
+def _no_label(names: Set[str]) -> str | None:
+    """How public sets write that a row has no label: SNLI and OCNLI ``-``, where annotators did not
+    agree, and their copies on the Hub ``-1`` before three or more classes that count from 0."""
+    if "-" in names and len(names) > 2 and all(len(name) > 1 for name in names - {"-"}):
+        return "-"
+    counted = {str(i) for i in range(len(names) - 1)}
+    return "-1" if len(counted) > 2 and names == counted | {"-1"} else None

@@ -1,50 +1,43 @@
-"""From a file to its task: which columns it has, what they hold, and so what is to be learned."""
+"""From a file to its task: which columns it has, what they hold, and so what is to be learned.
+
+Names decide first, then contents. Where two columns are as likely, nothing is guessed: the error
+says which flag decides.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
 
 from onelayer.errors import DataError, Place, UsageError
 from onelayer.tasks.base import Layout
+from onelayer.tasks.columns import KNOWN, MEASURES, PAIRS, Columns, normal, numbers_in
 from onelayer.text.table import Table
 
-SAMPLE = 1000
-"""Rows that are looked at before anything is decided."""
+FEW = 20
+"""Whole numbers of no more distinct values than this are names of classes."""
+SHOWN = 12
+"""Columns that a message lists."""
 
-KNOWN: dict[str, tuple[str, ...]] = {
-    "text": (
-        *("text", "sentence", "sentence1", "premise", "question1", "#1 string", "text_a", "text1"),
-        *("review", "comment", "message", "content", "tweet", "body", "document", "headline"),
-        *("title", "query", "utterance", "文本", "内容", "句子", "评论", "标题", "句子1", "文本1"),
-    ),
-    "pair": (
-        *("pair", "sentence2", "hypothesis", "question2", "#2 string", "text_b", "text2"),
-        *("response", "reply", "句子2", "文本2"),
-    ),
-    "label": (
-        *("label", "gold_label", "labels", "class", "category", "target", "sentiment", "score"),
-        *("similarity", "similarity_score", "rating", "stars", "quality", "is_duplicate", "intent"),
-        *("emotion", "emotions", "topic", "标签", "类别", "分类", "情感", "分数", "得分"),
-    ),
-    "tokens": ("tokens", "words", "word", "sentence_words"),
-    "tags": ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label"),
-    "spans": ("entities", "spans", "ents", "label", "labels", "annotations"),
-    "question": ("question", "query", "问题"),
-    "context": ("context", "passage", "paragraph", "article", "story", "premise", "text", "文章"),
-    "answers": ("answers", "answer", "label", "答案"),
-    "options": ("options", "choices", "choice", "endings", "candidates", "选项"),
+NEEDED = {
+    "classify": ("text", "label"),
+    "regress": ("text", "label"),
+    "tag": ("text", "label"),
+    "answer": ("question", "context", "label"),
+    "choose": ("context", "options", "label"),
 }
-OPTION_SERIES = (("a", "b"), ("option1", "option2"), ("option_1", "option_2"),
-                 ("option0", "option1"), ("choice1", "choice2"), ("ending0", "ending1"),
-                 ("option_a", "option_b"), ("optiona", "optionb"))  # fmt: skip
-SEPARATORS = (",", ";", "|", "，", "、")
-RATED = 20
-"""Whole numbers of more distinct values than this are measured, not named."""
+OPTIONAL = {"classify": ("pair",), "regress": ("pair",), "choose": ("question",)}
+FORMATS = {"squad": "answer", "multiple-choice": "choose", "conll": "tag", "conllu": "tag"}
+"""The task of files that can hold no other."""
+UNSAID = ("id", "start", "space_after")
+"""Roles that go without saying."""
+
+Found = dict[str, str | tuple[str, ...] | None]
+"""Column by role, None where there is none."""
+
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,247 +59,242 @@ def see(
 ) -> Seen:
     """Infers the task and columns of a file, as far as the user left them open.
 
-    Raises UsageError for a column that the file doesn't have, and where nothing fits.
+    Raises UsageError for a column that the file doesn't have, and where it would be a guess.
     """
-    for name in asked.values():
-        for part in name.split(","):
-            require(table, part.strip())
-    sample = [record.values for record in islice(table, SAMPLE)]
-    if not sample:
-        raise DataError("no rows", place=Place(table.path))
-    columns = _Columns(table, sample, asked)
-    task = task or columns.task()
-    layout = columns.layout(task, labelled, multi_label)
-    said = ", ".join(
-        f"{role} = {name if isinstance(name, str) else '+'.join(name)}"
-        for role, name in layout.columns.items()
-        if role not in ("id", "space_after")
-    )
-    if layout.separator:
-        said += f", several labels parted by {layout.separator!r}"
-    remarks = [table.note] if table.note else []
-    return Seen(task, layout, (*remarks, f"task = {task}, {said}"))
+    for role, name in asked.items():
+        for part in _parts(table, role, name):
+            require(table, part)
+    columns = Columns(table)
+    if not columns.sample:
+        raise DataError("no rows", place=Place(table.path), hint="is it the right file?")
+    sight = _Sight(table, columns, asked, labelled)
+    task = task or sight.task()
+    chosen = sight.columns(task)
+    label = chosen.get("label")
+    separator = None
+    if task == "classify" and isinstance(label, str) and multi_label is not False:
+        separator = sight.separator(label, sure=bool(multi_label))
+    remarks = [table.note, _in_words(task, chosen, separator), sight.about_numbers(task, label)]
+    return Seen(task, Layout(chosen, separator), tuple(filter(None, remarks)))
 
 
 def require(table: Table, name: str) -> None:
     """Raises UsageError, with the nearest name, where the table has no such column."""
     if name in table.columns:
         return
-    near = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.4)
-    listed = ", ".join(table.columns[:12])
-    raise UsageError(
-        f"no column {name!r}",
-        place=Place(table.path),
-        hint=f"did you mean {near[0]!r}? columns: {listed}" if near else f"columns: {listed}",
-    )
+    by_lower = {column.lower(): column for column in table.columns}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.4)
+    meant = f"did you mean {by_lower[near[0]]!r}? " if near else ""
+    raise UsageError(f"no column {name!r}", place=Place(table.path), hint=meant + _listed(table))
 
 
-class _Columns:
-    """The columns of one file, by what they are called and what they hold."""
+def _parts(table: Table, role: str, name: str) -> tuple[str, ...]:
+    """A role's columns as the user wrote them: options may be several, with commas."""
+    if role != "options" or name in table.columns or "," not in name:
+        return (name,)
+    return tuple(part.strip() for part in name.split(","))
 
-    def __init__(
-        self, table: Table, sample: Sequence[Mapping[str, Any]], asked: Mapping[str, str]
-    ) -> None:
-        self.table = table
-        self.sample = sample
-        self.asked = asked
-        self.by_lower = {name.strip().lower(): name for name in reversed(table.columns)}
 
-    def known(self, *kinds: str, without: Iterable[str | None] = ()) -> str | None:
-        """The column with the best known name of the given kinds."""
-        names = (name for kind in kinds for name in KNOWN[kind])
-        taken = set(without)
-        return next(
-            (
-                self.by_lower[n]
-                for n in names
-                if n in self.by_lower and self.by_lower[n] not in taken
-            ),
-            None,
-        )
+def _listed(table: Table) -> str:
+    more = ", …" if len(table.columns) > SHOWN else ""
+    return "columns: " + ", ".join(table.columns[:SHOWN]) + more
 
-    def values(self, column: str) -> list[Any]:
-        present = (row.get(column) for row in self.sample)
-        return [value for value in present if value is not None and value != ""]
 
-    def holds(self, column: str | None, *types: type) -> bool:
-        """Whether every value that is there is of one of the types, and there is one."""
-        if column is None:
-            return False
-        values = self.values(column)
-        return bool(values) and all(isinstance(value, types) for value in values)
+def _in_words(task: str, chosen: Mapping[str, str | tuple[str, ...]], separator: str | None) -> str:
+    said = [f"task = {task}"]
+    for role, column in chosen.items():
+        if role not in UNSAID:
+            said.append(f"{role} = {column if isinstance(column, str) else '+'.join(column)}")
+    if separator:
+        said.append(f"several labels parted by {separator!r}")
+    return ", ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What one file is for, by its columns and what the user asked for."""
+
+    table: Table
+    seen: Columns
+    asked: Mapping[str, str]
+    labelled: bool
+
+    def unsure(self, role: str, between: Iterable[str] = ()) -> UsageError:
+        names = list(between)
+        hint = f"say so with --{role} NAME; {_listed(self.table)}"
+        if role == "text" and names:
+            hint = "say so with --text NAME, and --pair NAME if two belong together"
+        either = f": {' or '.join(names[:6])}" if names else ""
+        return self.error(f"can't tell which column is the {role}{either}", hint)
+
+    def error(self, message: str, hint: str) -> UsageError:
+        return UsageError(message, place=Place(self.table.path), hint=hint)
+
+    # The task --------------------------------------------------------------------------------
 
     def task(self) -> str:
-        """What this file is for."""
-        fixed = {"squad": "answer", "multiple-choice": "choose", "conll": "tag", "conllu": "tag"}
-        if self.table.format in fixed:
-            return fixed[self.table.format]
-        question, context = self.known("question"), self.known("context")
-        if self.options() and (question or context):
+        if self.table.format in FORMATS:
+            return FORMATS[self.table.format]
+        question = self.asked.get("question") or self.seen.known("question")
+        context = self.asked.get("context") or self.seen.known("context", without=[question])
+        if (question or context) and self.options():
             return "choose"
-        if "options" in self.asked:
-            return "choose"
-        if question and context and question != context and self.known("answers"):
+        if question and context and self.answered():
             return "answer"
-        if self.holds(self.known("tokens"), list):
+        if self.seen.tokens(self.asked.get("text")):
             return "tag"
-        spans = self.known("spans")
-        if self.holds(spans, list, dict) and self._are_spans(spans):
+        spans, named = self.seen.spans(self.asked.get("label")), self.seen.known("label")
+        if spans is None:
+            return self.names_or_numbers(self.label())
+        if named in (None, spans) or "label" in self.asked:
             return "tag"
-        label = self.asked.get("label") or self.label_column()
-        return "regress" if label and self.measured(label) else "classify"
-
-    def _are_spans(self, column: str | None) -> bool:
-        items = (item for value in self.values(column or "") for item in list(value)[:1])
-        first = next(items, None)
-        return first is not None and (
-            isinstance(first, (dict, list)) or isinstance(self.values(column or "")[0], dict)
+        raise self.error(
+            f"{spans!r} holds entities and {named!r} labels: which are to be learned?",
+            "say so with --task tag or --task classify",
         )
 
-    def measured(self, column: str) -> bool:
-        """Whether the labels are measurements rather than names."""
-        values = self.values(column)
-        if any(isinstance(value, (bool, list, dict)) for value in values):
-            return False
-        try:
-            numbers = [float(value) for value in values]
-        except ValueError:
-            return False
-        whole = all(number.is_integer() for number in numbers)
-        return len(set(numbers)) > (RATED if whole else 2) or not whole
+    def answered(self) -> bool:
+        """Whether questions have texts as answers, and not a yes or no each."""
+        column = self.asked.get("label") or self.seen.known("answers")
+        if column is None:
+            return self.seen.known("label") is None and bool(self.seen.called("context", "文章"))
+        values = self.seen.values(column)
+        if self.seen.hold(column, str):
+            return len(set(values)) > len(values) / 5
+        return self.seen.hold(column, list, dict)
 
-    def layout(self, task: str, labelled: bool, multi_label: bool | None) -> Layout:
-        make = {"tag": self._tag, "answer": self._answer, "choose": self._choose}
-        columns = make.get(task, self._texts)()
-        columns = {role: name for role, name in columns.items() if name is not None}
-        for role, name in self.asked.items():
-            parts = tuple(part.strip() for part in name.split(","))
-            columns[role] = parts if role == "options" and len(parts) > 1 else name
-        for role in {"answer": ("question", "context"), "choose": ("context", "options")}.get(
-            task, ("text",)
-        ):
-            if role not in columns:
-                self._missing(task, role)
-        if labelled and "label" not in columns:
-            self._missing(task, "label")
-        separator = None
-        label = columns.get("label")
-        if task == "classify" and isinstance(label, str) and multi_label is not False:
-            separator = self.separator(label, sure=bool(multi_label))
-        return Layout(columns, separator)
-
-    def _missing(self, task: str, role: str) -> None:
-        listed = ", ".join(self.table.columns[:12])
-        raise UsageError(
-            f"can't see which column is the {role} ({task})",
-            place=Place(self.table.path),
-            hint=f"say so with --{role} NAME; columns: {listed}",
+    def names_or_numbers(self, label: str | None) -> str:
+        """Labels are the names of classes, or measurements."""
+        values = self.seen.values(label)
+        numbers = numbers_in(values)
+        if values and all(_DECIMAL_COMMA.fullmatch(str(value)) for value in values):
+            raise self.error(
+                f"{values[0]!r} in {label!r}: a number with a decimal comma, or two labels?",
+                "write numbers with a point, or say --task classify",
+            )
+        if not numbers or label is None:
+            return "classify"
+        if not all(number.is_integer() for number in numbers):
+            return "regress"
+        if normal(label) in MEASURES:
+            return "regress" if len(numbers) > 2 else "classify"
+        repeated = len(numbers) <= max(5, len(values) / 2)
+        if repeated and (len(numbers) <= FEW or numbers == set(range(len(numbers)))):
+            return "classify"
+        raise self.error(
+            f"{len(numbers)} different whole numbers in {label!r}: classes, or measurements?",
+            "say so with --task classify or --task regress",
         )
 
-    def _texts(self) -> dict[str, Any]:
-        label = self.asked.get("label") or self.label_column()
-        text = self.asked.get("text") or self.known("text", without=[label])
-        pair = self.asked.get("pair") or self.known("pair", without=[label, text])
-        if text is None:
-            long = self.long_columns(without=[label])
-            text = long[0] if long else None
-            pair = pair or (long[1] if len(long) > 1 else None)
-        return {"text": text, "pair": pair, "label": label}
+    def about_numbers(self, task: str, label: str | tuple[str, ...] | None) -> str | None:
+        """What else the numbers might have been."""
+        values = self.seen.values(label) if isinstance(label, str) else []
+        if task == "tag" and values and all(isinstance(tag, int) for tag in values[0]):
+            return "tags are numbers: without names such as B-PER each word is scored by itself"
+        if task == "classify" and len(numbers_in(values)) > 2:
+            return f"the numbers in {label} are taken as names; --task regress measures them"
+        return None
 
-    def _tag(self) -> dict[str, Any]:
-        tokens = self.known("tokens")
-        if self.holds(tokens, list):
-            space_after = "space_after" if "space_after" in self.table.columns else None
-            tags = self.known("tags", without=[tokens])
-            return {"text": tokens, "label": tags, "space_after": space_after}
-        text = self.known("text") or next(iter(self.long_columns()), None)
-        return {"text": text, "label": self.known("spans", without=[text])}
+    def separator(self, label: str, *, sure: bool) -> str | None:
+        """What parts several labels in one field."""
+        values = self.seen.values(label)
+        if values and all(re.fullmatch(r"\[.*\]", str(value)) for value in values):
+            if self.seen.hold(label, list):
+                return None
+            raise self.error(
+                f"{label!r} holds lists written as text: {values[0]:.40}",
+                "write the labels as a;b, or save the file as jsonl or parquet",
+            )
+        return self.seen.separator(label, sure=sure)
 
-    def _answer(self) -> dict[str, Any]:
-        question = self.known("question")
+    # The columns -----------------------------------------------------------------------------
+
+    def columns(self, task: str) -> dict[str, str | tuple[str, ...]]:
+        """The column or columns of every role that the task has."""
+        roles = NEEDED[task] + OPTIONAL.get(task, ())
+        for role in self.asked:
+            if role not in roles:
+                flags = ", ".join(f"--{role}" for role in roles)
+                raise self.error(f"{task} has no use for --{role}", f"it reads {flags}")
+        make = {"tag": self.tag, "answer": self.answer, "choose": self.choose}
+        found = make.get(task, self.texts)() | dict(self.asked)
+        if "options" in self.asked:
+            found["options"] = self.options()
+        for role in NEEDED[task]:
+            if found.get(role) is None and (role != "label" or self.labelled):
+                raise self.unsure(role)
+        return {role: column for role, column in found.items() if column is not None}
+
+    def texts(self) -> Found:
+        label, text, pair = self.label(), self.asked.get("text"), self.asked.get("pair")
+        if text:
+            return {"text": text, "pair": pair, "label": label}
+        taken = (label, pair)
+        for names in PAIRS:
+            both = self.seen.called(*names, without=taken)
+            if len(both) == 2 and not pair:
+                return {"text": both[0], "pair": both[1], "label": label}
+        named = self.seen.called(*KNOWN["text"], without=taken)
+        text = next((column for column in named if self.seen.hold(column, str)), None)
+        running = self.seen.running_texts(without=taken)
+        if text is None and len(running) == 2 and self.seen.nameless and not pair:
+            return {"text": running[0], "pair": running[1], "label": label}
+        return {"text": text or self.one_of(running), "pair": pair, "label": label}
+
+    def one_of(self, running: list[str]) -> str | None:
+        """The only running text, or the only one of them with a name such as ``review_text``."""
+        if len(running) < 2:
+            return next(iter(running), None)
+        for word in ("text", "body", "content", "sentence"):
+            named = [column for column in running if word in self.seen.words_of(column)]
+            if len(named) == 1:
+                return named[0]
+        raise self.unsure("text", running)
+
+    def label(self) -> str | None:
+        """By name; else the one column of values that come again."""
+        label = self.asked.get("label") or self.seen.known("label")
+        if label or not self.labelled:
+            return label
+        texts = [*self.asked.values(), *self.seen.running_texts()]
+        texts += self.seen.called(*KNOWN["text"], *(name for pair in PAIRS for name in pair))
+        found = self.seen.targets() or self.seen.repeating(without=texts)
+        if len(found) > 1:
+            raise self.unsure("label", found)
+        return next(iter(found), None)
+
+    def tag(self) -> Found:
+        tokens = self.seen.tokens(self.asked.get("text"))
+        if tokens:
+            spaces = self.seen.called("space_after")
+            tags = self.seen.known("tags", without=[tokens])
+            return {"text": tokens, "label": tags, "space_after": next(iter(spaces), None)}
+        spans = self.seen.spans(self.asked.get("label"))
+        text = self.seen.known("text", without=[spans])
+        return {"text": text or self.one_of(self.seen.running_texts()), "label": spans}
+
+    def answer(self) -> Found:
+        question = self.asked.get("question") or self.seen.known("question")
         return {
-            "id": "id" if "id" in self.table.columns else None,
+            "id": self.seen.by_name.get("id"),
             "question": question,
-            "context": self.known("context", without=[question]),
-            "label": self.known("answers"),
+            "context": self.seen.known("context", without=[question]),
+            "label": self.seen.known("answers"),
+            "start": self.seen.by_name.get("answer_start"),
         }
 
-    def _choose(self) -> dict[str, Any]:
-        question, options = self.known("question"), self.options()
-        taken = [question, *(options if isinstance(options, tuple) else (options,))]
-        context = self.known("context", without=taken)
-        if context is None:  # SWAG and COPA: a beginning and its endings
+    def choose(self) -> Found:
+        options = self.options()
+        taken = list(options) if isinstance(options, tuple) else [options]
+        question = self.asked.get("question") or self.seen.known("question", without=taken)
+        context = self.asked.get("context") or self.seen.known("context", [question, *taken])
+        if context is None:  # a beginning and its endings
             context, question = question, None
-        return {
-            "question": question,
-            "context": context,
-            "options": options,
-            "label": self.known("answers", without=taken),
-        }
+        right = self.seen.known("right", [question, context, *taken])
+        return {"question": question, "context": context, "options": options, "label": right}
 
     def options(self) -> str | tuple[str, ...] | None:
-        """One column of lists, or a series of columns such as A, B, C."""
-        column = self.known("options")
-        if self.holds(column, list):
-            return column
-        for first, second in OPTION_SERIES:
-            if first in self.by_lower and second in self.by_lower:
-                stem, start = first[:-1], ord(first[-1])
-                names = (f"{stem}{chr(start + i)}" for i in range(10))
-                return tuple(self.by_lower[name] for name in names if name in self.by_lower)
-        return None
-
-    def label_column(self) -> str | None:
-        """By name; else the column of fewest distinct values that repeat and leave no gaps."""
-        named = self.known("label")
-        if named:
-            return named
-        texts = {self.known("text"), self.known("pair")}
-        candidates = []
-        for column in self.table.columns:
-            values = self.values(column)
-            if column in texts or len(values) < len(self.sample):
-                continue
-            distinct = len({str(value) for value in values})
-            if 1 < distinct <= max(2, len(values) // 2) or self.measured_by_name(column):
-                candidates.append((distinct, column))
-        return min(candidates, default=(0, None))[1]
-
-    def measured_by_name(self, column: str) -> bool:
-        """Numbers with decimals, in a file whose header tells nothing."""
-        values = self.values(column)
-        try:
-            return any(not float(value).is_integer() for value in values)
-        except (TypeError, ValueError):
-            return False
-
-    def long_columns(self, without: Iterable[str | None] = ()) -> list[str]:
-        """Columns of running text in the file's order: those at least a third as long on average
-        as the longest, of mostly distinct values."""
-        taken = set(without)
-        mean: dict[str, float] = {}
-        for column in self.table.columns:
-            values = self.values(column)
-            if column in taken or not values or not self.holds(column, str):
-                continue
-            if len(set(values)) > len(values) / 4:
-                mean[column] = sum(map(len, values)) / len(values)
-        longest = max(mean.values(), default=0.0)
-        long = [column for column, length in mean.items() if length >= max(longest / 3, 4)]
-        best = sorted(long, key=lambda column: -mean[column])[:2]
-        return [column for column in long if column in best]
-
-    def separator(self, column: str, *, sure: bool) -> str | None:
-        """What parts several labels in one field: a mark whose parts are labels by themselves
-        elsewhere, so that a class called "Yes, always" stays whole."""
-        values = [value for value in self.values(column) if isinstance(value, str)]
-        for mark in SEPARATORS:
-            joined = [value for value in values if mark in value]
-            parts = Counter(part.strip() for value in values for part in value.split(mark))
-            alone = {value.strip() for value in values if mark not in value}
-            inside = {part.strip() for value in joined for part in value.split(mark)}
-            common = sum(part in alone or parts[part] > 1 for part in inside)
-            whole = len(set(values))
-            if joined and (sure or (common >= 0.9 * len(inside) and len(parts) < whole)):
-                return mark
-        return None
+        if "options" not in self.asked:
+            return self.seen.options()
+        parts = _parts(self.table, "options", self.asked["options"])
+        return parts if len(parts) > 1 else parts[0]

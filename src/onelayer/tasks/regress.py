@@ -12,7 +12,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits
+from onelayer.tasks.base import Logits, in_role
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -63,7 +63,9 @@ class Regress:
         deviation = float(values.std())
         if not deviation > 0:
             raise DataError(
-                f"every row has the number {values[0]:g}", place=Place(rows[0].place.path)
+                f"one number only: every row has {values[0]:g}",
+                place=Place(rows[0].place.path),
+                hint="does --label name the right column?",
             )
         return cls(
             max_length=recipe.max_length or limit, mean=float(values.mean()), deviation=deviation
@@ -109,5 +111,7 @@ def _number(value: object, place: Place) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"label {value!r} is not a number", place=place)
+        said = "no label" if value in (None, "") else f"label {value!r} is not a number"
+        hint = "mend it, or leave such rows out with --skip-bad"
+        raise DataError(said, place=in_role(place, "label"), hint=hint)
     return number

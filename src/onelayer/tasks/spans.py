@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from onelayer.errors import DataError, Place
+from onelayer.tasks.base import in_role
+
+_LABELS = ("label", "type", "entity", "tag")
+_STARTS = ("start", "start_offset", "begin")
+_ENDS = ("end", "end_offset")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +32,8 @@ def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
     elif isinstance(value, (list, tuple)):
         spans = sorted(_from_item(item, place) for item in value)
     else:
-        raise DataError("no entities", place=place, hint="an empty list says that there are none")
+        hint = "write an empty list where a text has none"
+        raise DataError("no list of entities", place=in_role(place, "label"), hint=hint)
     for span in spans:
         if not 0 <= span.start < span.end <= len(text):
             raise DataError(
@@ -45,21 +51,41 @@ def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
     return tuple(spans)
 
 
+def are_spans(value: object) -> bool:
+    """Whether a value has one of the shapes that ``spans_of`` reads."""
+    if isinstance(value, dict):
+        return bool(value) and all(isinstance(mentions, dict) for mentions in value.values())
+    return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_item, value))
+
+
+def _is_item(item: object) -> bool:
+    if isinstance(item, dict):
+        return any(key in item for key in _STARTS) and any(key in item for key in _LABELS)
+    return isinstance(item, (list, tuple)) and [type(part) for part in item] == [int, int, str]
+
+
 def _from_mentions(value: dict[object, object], text: str, place: Place) -> Iterator[Gold]:
     for label, mentions in value.items():
         if not isinstance(mentions, dict):
             raise DataError(f"entities of {label!r} are not given by mention", place=place)
         for mention, positions in mentions.items():
-            for start, last in positions:
+            for position in positions:
+                start, last = position if _is_range(position) else (-1, -1)
                 if text[start : last + 1] != mention:
                     raise DataError(f"{mention!r} is not at {start}:{last + 1}", place=place)
                 yield Gold(start, last + 1, str(label))
 
 
+def _is_range(position: object) -> bool:
+    return isinstance(position, (list, tuple)) and [type(part) for part in position] == [int, int]
+
+
 def _from_item(item: object, place: Place) -> Gold:
     if isinstance(item, dict):
-        label = next((item[key] for key in ("label", "type", "entity", "tag") if key in item), None)
-        start, end = item.get("start"), item.get("end")
+        label, start, end = (
+            next((item[key] for key in keys if key in item), None)
+            for keys in (_LABELS, _STARTS, _ENDS)
+        )
     elif isinstance(item, (list, tuple)) and len(item) == 3:
         start, end, label = item
     else:

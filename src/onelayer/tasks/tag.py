@@ -12,7 +12,16 @@ from tokenizers import Encoding
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, ids_of, in_order, label_name, per_row, softmax, text_of
+from onelayer.tasks.base import (
+    Logits,
+    ids_of,
+    in_order,
+    in_role,
+    label_name,
+    per_row,
+    softmax,
+    text_of,
+)
 from onelayer.tasks.spans import Gold, spans_of, words_under
 from onelayer.tasks.viterbi import best_path
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
@@ -106,7 +115,7 @@ class Tag:
         scheme = recognise([row.tags or () for row in tagged])
         return [
             DataError(
-                f"illegal {scheme} sequence: {_around(row, wrong[0])}",
+                f"illegal {scheme} sequence: {_around(row, wrong)}",
                 place=row.place,
                 hint="mend the tags, or leave such sentences out with --skip-bad",
             )
@@ -124,7 +133,9 @@ class Tag:
                 names |= {f"{prefix}-{span.label}" for span in row.spans for prefix in "BI"} | {"O"}
         if len(names) < 2:
             raise DataError(
-                f"one tag only: {', '.join(names) or 'none'}", place=Place(rows[0].place.path)
+                f"one tag only: {', '.join(names) or 'none'}",
+                place=Place(rows[0].place.path),
+                hint="two or more are needed; does --label name the right column?",
             )
         max_length = recipe.max_length or limit
         stride = min(recipe.stride, (max_length - 2) // 2)
@@ -266,15 +277,20 @@ def _is_ideograph(character: str) -> bool:
 
 def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
-        raise DataError("no tags", place=place)
+        hint = "tags are a list with one for each word"
+        raise DataError("no tags", place=in_role(place, "label"), hint=hint)
     if len(value) != n_words:
-        raise DataError(f"{len(value)} tags for {n_words} words", place=place)
+        hint = "each word needs one tag"
+        raise DataError(
+            f"{len(value)} tags for {n_words} words", place=in_role(place, "label"), hint=hint
+        )
     return tuple(label_name(tag) for tag in value)
 
 
-def _around(row: TagRow, word: int) -> str:
-    """The illegal tag with what stands before it."""
-    tags = row.tags or ()
+def _around(row: TagRow, wrong: Sequence[int]) -> str:
+    """The first illegal tag with what stands before it."""
+    tags, word = row.tags or (), wrong[0]
     before = tags[word - 1] if word else "the beginning"
     start, end = row.words[word]
-    return f"{tags[word]} after {before} at {row.text[start:end]!r}, word {word + 1}"
+    more = f", and {len(wrong) - 1} more in this sentence" if len(wrong) > 1 else ""
+    return f"{tags[word]} after {before} at {row.text[start:end]!r}, word {word + 1}{more}"

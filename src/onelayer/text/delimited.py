@@ -43,7 +43,7 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
         prefer: the delimiter that the file's name promises.
 
     Raises:
-        DataError: a header and nothing else, unnamed or repeated columns; while iterating, rows of
+        DataError: a header and nothing else, or repeated columns; while iterating, rows of
             another length and quotes that are never closed.
     """
     dialect = _dialect(path, prefer)
@@ -77,14 +77,13 @@ def _name_columns(first: list[str], header: Header) -> tuple[tuple[str, ...], st
         columns = tuple(f"column{number}" for number in range(1, len(first) + 1))
         return columns, f"no header line: columns are called column1 to column{len(columns)}"
     note = "the first line looks like a header and is read as one"
-    return tuple(name.strip() for name in first), note if header is Header.LIKELY else None
+    # pandas writes its index under an empty name: such a column goes by its number.
+    names = (name.strip() or f"column{number}" for number, name in enumerate(first, 1))
+    return tuple(names), note if header is Header.LIKELY else None
 
 
 def _check_header(columns: tuple[str, ...], has_rows: bool, place: Place) -> None:
     for number, name in enumerate(columns, 1):
-        if not name:
-            hint = "give it a name; pandas leaves out its index with to_csv(index=False)"
-            raise DataError(f"column {number} of the header has no name", place=place, hint=hint)
         if name in columns[: number - 1]:
             hint = "rename one of them"
             raise DataError(f"two columns are called {name!r}", place=place, hint=hint)

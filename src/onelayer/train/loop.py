@@ -108,13 +108,14 @@ def train(
             reporter.step(progress)
         scores = evaluate()
         score = scores[metric]
-        # A score that can't be computed (a constant prediction has no correlation) beats none.
-        is_best = score > best or (best == -math.inf and math.isnan(score))
+        # Of equal scores the later one, which has learned longer; nan (a constant prediction has
+        # no correlation) is only better than nothing.
+        is_best = score >= best or best == -math.inf
+        since_best = 0 if score > best else since_best + 1
         history.evaluations.append({"step": progress.step, "scores": scores})
         reporter.evaluated(progress.step / per_epoch, scores, metric, is_best)
-        since_best = 0 if is_best else since_best + 1
         if is_best:
-            best = best if math.isnan(score) else score
+            best = -math.inf if math.isnan(score) else score
             history.best_step = progress.step
             keep(scores, history)
         if recipe.patience is not None and since_best >= recipe.patience:

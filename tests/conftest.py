@@ -1,0 +1,84 @@
+"""Tiny BERTs with random weights, in directories that transformers wrote."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from hypothesis import settings
+from transformers.utils import logging
+
+from onelayer.text.tokenizer import Tokenizer
+
+# Models this small are slowed down by threads, and cores may be shared.
+torch.set_num_threads(1)
+logging.disable_progress_bar()
+settings.register_profile("onelayer", deadline=None)
+settings.load_profile("onelayer")
+
+LETTERS = string.ascii_lowercase + string.digits
+VOCABULARY = [
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    *(*LETTERS, *string.punctuation, *"我们在北京的很好大学"),
+    *(f"##{letter}" for letter in LETTERS),
+    *("the", "cat", "##s", "good", "bad"),
+]
+
+MakeBert = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeBert:
+    """``make_bert(architecture, labels=..., **config)``: the directory of a random model.
+
+    Any ASCII text has pieces in its vocabulary; dropout is off unless the config says otherwise.
+    """
+    numbers = count()
+
+    @cache
+    def make(
+        architecture: str = "BertModel", *, labels: tuple[str, ...] = (), **changes: object
+    ) -> Path:
+        values: dict[str, object] = {
+            "vocab_size": len(VOCABULARY),
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "max_position_embeddings": 64,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        }
+        if labels:
+            values["id2label"] = dict(enumerate(labels))
+            values["label2id"] = {label: i for i, label in enumerate(labels)}
+        config = transformers.BertConfig(**values | changes)
+        torch.manual_seed(0)
+        model = getattr(transformers, architecture)(config).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                is_scale = "LayerNorm.weight" in name
+                parameter.normal_(1.0 if is_scale else 0.0, 0.2 if parameter.dim() > 1 else 0.1)
+        folder = tmp_path_factory.mktemp(f"{architecture}-{next(numbers)}")
+        model.save_pretrained(folder)
+        (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bert(make_bert: MakeBert) -> Path:
+    """A pretrained BERT without a head."""
+    return make_bert()
+
+
+@pytest.fixture(scope="session")
+def tokenizer(bert: Path) -> Tokenizer:
+    return Tokenizer.read(bert)

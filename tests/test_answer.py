@@ -1,0 +1,411 @@
+"""Answering: windows over long passages, the best spans of all of them, and "no answer"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onelayer import metrics
+from onelayer.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.answer import AnswerRow, AnswerTask, GoldAnswer, best_spans
+from onelayer.text.encoding import Encodings, windows
+from onelayer.text.tokenizer import Tokenizer
+
+HERE = Place("rows.jsonl", 1)
+SpanHead = Literal["span", "three-way"]
+BOTH: list[SpanHead] = ["span", "three-way"]
+heads = pytest.mark.parametrize("span_head", BOTH)
+
+
+def task_with(span_head: SpanHead = "span", **changes: Any) -> AnswerTask:
+    values = {"max_length": 32, "stride": 8, "max_answer_tokens": 30} | changes
+    return AnswerTask(span_head=span_head, **values)
+
+
+def row(passage: str, *golds: tuple[str, int], question: str = "who?") -> AnswerRow:
+    answers = tuple(GoldAnswer(text, start) for text, start in golds)
+    return AnswerRow("q", question, passage, answers, HERE)
+
+
+def row_of(passage: str, answer: str) -> AnswerRow:
+    return row(passage, (answer, passage.index(answer)))
+
+
+def sure_of_targets(encodings: Encodings) -> np.ndarray:
+    """Logits of a model that has learned the targets by heart."""
+    assert encodings.targets is not None
+    return np.log(np.maximum(encodings.targets, 1e-4))
+
+
+# Targets and decoding are each other's inverse -------------------------------------------------
+
+LONG = " ".join(f"the cat{i} sat" for i in range(40))
+PASSAGES = {
+    "first token": ("cat the sat", "cat"),
+    "last token": ("the cat sat", "sat"),
+    "all of it": ("the cat sat", "the cat sat"),
+    "in the first window": (LONG, "cat0 sat"),
+    "in the middle": (LONG, "cat17 sat"),
+    "in the last window": (LONG, "cat39 sat"),
+    "chinese": ("我们在北京的大学很好。", "北京的大学"),
+    "emoji": ("🙂🙂 the 🙂 cat 👨‍👩‍👧.", "👨‍👩‍👧"),
+    "after emoji and combining marks": ("e\u0301\u0301 🙂 👨‍👩‍👧 \u200b cat, 好", "cat, 好"),
+    "right to left": ("שלום cat שלום", "cat שלום"),
+}
+
+
+@heads
+@pytest.mark.parametrize("name", PASSAGES)
+def test_the_answer_that_targets_point_at_is_decoded(
+    name: str, span_head: SpanHead, tokenizer: Tokenizer
+) -> None:
+    passage, answer = PASSAGES[name]
+    task = task_with(span_head)
+    rows = [row_of(passage, answer)]
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    (found,) = task.decode(rows, encodings, sure_of_targets(encodings))
+    start = passage.index(answer)
+    assert (found.text, found.start, found.end) == (answer, start, start + len(answer))
+    assert found.score > 0.9
+    scores = task.score(rows, [found])()
+    assert (scores["em"], scores["f1"]) == (100.0, 100.0)
+
+
+@settings(max_examples=80)
+@given(
+    words=st.lists(
+        st.sampled_from(
+            ["the", "cat7", "京", "🙂", "e\u0301x", "x,y", "ab\u200bc", "שלום", "👍🏽"]
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    data=st.data(),
+    span_head=st.sampled_from(BOTH),
+    unanswerable=st.booleans(),
+)
+def test_any_answer_of_whole_words_is_decoded(
+    tokenizer: Tokenizer,
+    words: list[str],
+    data: st.DataObject,
+    span_head: SpanHead,
+    unanswerable: bool,
+) -> None:
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first, min(first + 1, len(words) - 1)))
+    passage, answer = " ".join(words), " ".join(words[first : last + 1])
+    start = len(" ".join([*words[:first], ""]))
+    rows = [row(passage, (answer, start))]
+    task = task_with(span_head, stride=16, no_answer_threshold=0.0 if unanswerable else None)
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    (found,) = task.decode(rows, encodings, sure_of_targets(encodings))
+    assert (found.start, found.end, found.text) == (start, start + len(answer), answer)
+
+
+@heads
+def test_no_window_has_the_answer_where_there_is_none(
+    span_head: SpanHead, tokenizer: Tokenizer
+) -> None:
+    rows = [row(LONG), row("x"), row("\u200b")]
+    for threshold, answers in ((0.0, ["", "", ""]), (None, [True, True, False])):
+        task = task_with(span_head, no_answer_threshold=threshold)
+        encodings = task.encode(rows, tokenizer, labelled=True)
+        found = task.decode(rows, encodings, sure_of_targets(encodings))
+        if threshold is None:  # a span is given whenever the passage has a token
+            assert [bool(one.text) for one in found] == answers
+        else:
+            assert [one.text for one in found] == answers
+            assert found[0].no_answer_score > 0.5
+            assert found[0].start is None
+
+
+@pytest.mark.parametrize(
+    ("golds", "starts"),
+    [
+        ([("cat", 4)], {1: 1.0}),
+        ([("cat", 4), ("the cat", 0), ("cat", 4)], {1: 2 / 3, 0: 1 / 3}),
+    ],
+)
+def test_annotators_share_the_target(
+    golds: list[tuple[str, int]], starts: dict[int, float], tokenizer: Tokenizer
+) -> None:
+    encodings = task_with().encode([row("the cat sat", *golds)], tokenizer, labelled=True)
+    assert encodings.targets is not None
+    null, *tokens = encodings.targets
+    assert null.tolist() == [0.0, 0.0]
+    for i, token in enumerate(tokens):
+        assert token[0] == pytest.approx(starts.get(i, 0.0))
+        assert token[1] == (1.0 if i == 1 else 0.0)
+
+
+def test_a_token_that_is_start_and_end_shares_its_classes(tokenizer: Tokenizer) -> None:
+    encodings = task_with("three-way").encode([row_of("the cat a", "cat")], tokenizer, True)
+    assert encodings.targets is not None
+    assert encodings.targets.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [1, 0, 0]]
+
+
+@heads
+def test_targets_are_distributions(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+    """Over the tokens of each window for start and end; over the classes of each token."""
+    rows = [row_of(LONG, "cat17 sat"), row("x y"), row("a cat", ("a", 0), ("a cat", 0))]
+    encodings = task_with(span_head).encode(rows, tokenizer, labelled=True)
+    assert encodings.targets is not None
+    if span_head == "three-way":
+        np.testing.assert_allclose(encodings.targets.sum(axis=1), 1.0, rtol=1e-6)
+        return
+    sums = np.add.reduceat(encodings.targets, encodings.cu_reads[:-1])
+    np.testing.assert_allclose(sums, 1.0, rtol=1e-6)
+
+
+# Windows ---------------------------------------------------------------------------------------
+
+
+@given(n=st.integers(0, 200), size=st.integers(1, 40), data=st.data())
+def test_windows_cover_all_and_share_their_stride(n: int, size: int, data: st.DataObject) -> None:
+    stride = data.draw(st.integers(0, size - 1))
+    spans = windows(n, size, stride)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == n
+    assert all(0 < end - start <= size for start, end in spans) or n == 0
+    for (start, end), (next_start, next_end) in pairwise(spans):
+        assert start < next_start <= end - stride
+        assert end < next_end
+        assert end - start == size  # whatever is shorter than the stride is whole in some window
+    if n:
+        run = min(stride + 1, n)
+        assert all(
+            any(start <= at and at + run <= end for start, end in spans)
+            for at in range(n - run + 1)
+        )
+
+
+@heads
+def test_every_window_holds_the_question_and_reads_the_passage_only(
+    span_head: SpanHead, tokenizer: Tokenizer
+) -> None:
+    task = task_with(span_head)
+    encodings = task.encode([row(LONG, question="who sat?")], tokenizer, labelled=False)
+    question = tokenizer.encode(["who sat?"])[0].ids
+    passage = tokenizer.encode([LONG])[0]
+    assert len(encodings.lengths) > 5
+    assert encodings.cut.tokens == 0
+    read: set[tuple[int, int]] = set()
+    for i, (start, end) in enumerate(pairwise(encodings.cu_seqlens)):
+        ids = encodings.ids[start:end].tolist()
+        before = [tokenizer.cls_id, *question, tokenizer.sep_id]
+        assert len(ids) <= task.max_length
+        assert ids[: len(before)] == before
+        assert ids[-1] == tokenizer.sep_id
+        segments = encodings.segment_ids[start:end].tolist()
+        assert segments == [0] * len(before) + [1] * (len(ids) - len(before))
+        positions = encodings.reads[encodings.cu_reads[i] : encodings.cu_reads[i + 1]].tolist()
+        null = [0] if span_head == "span" else []
+        assert positions == [*null, *range(len(before), len(ids) - 1)]
+        assert encodings.offsets is not None
+        offsets = encodings.offsets[encodings.cu_reads[i] : encodings.cu_reads[i + 1]]
+        read |= {(int(a), int(b)) for a, b in offsets[len(null) :]}
+    assert read == set(passage.offsets)
+
+
+def test_a_question_longer_than_half_is_cut_and_counted(tokenizer: Tokenizer) -> None:
+    encodings = task_with(max_length=16).encode(
+        [row(LONG, question="x " * 100), row(LONG)], tokenizer, labelled=False
+    )
+    assert (encodings.cut.tokens, encodings.cut.rows) == (100 - 8, 1)
+    assert max(encodings.lengths) <= 16
+
+
+@heads
+def test_the_best_window_wins(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+    """Two windows offer a span: the one with the larger logits is taken, wherever it lies."""
+    task = task_with(span_head)
+    rows = [row(LONG)]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    passage = tokenizer.encode([LONG])[0]
+    column = len(task.outputs) - 2
+    for better, worse in ((3, 100), (100, 3)):
+        logits = np.zeros((len(encodings.reads), len(task.outputs)), dtype=np.float32)
+        assert encodings.offsets is not None
+        for token, score in ((better, 6.0), (worse, 5.0)):
+            at = np.flatnonzero((encodings.offsets == passage.offsets[token]).all(axis=1))
+            logits[at, column] = logits[at, column + 1] = score
+        (found,) = task.decode(rows, encodings, logits)
+        assert (found.start, found.end) == passage.offsets[better]
+        assert found.candidates[0].score > found.candidates[1].score
+        spans = [(c.start, c.end) for c in found.candidates]
+        assert len(set(spans)) == len(spans)  # windows overlap, and their spans are told once
+
+
+# The best spans --------------------------------------------------------------------------------
+
+
+@settings(max_examples=150)
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(1, 25), st.data())
+def test_best_spans_are_those_of_brute_force(
+    tokens: int, longest: int, n: int, data: st.DataObject
+) -> None:
+    column = st.lists(st.integers(-50, 50), min_size=tokens, max_size=tokens)
+    starts, ends = np.asarray(data.draw(column), float), np.asarray(data.draw(column), float)
+    found = best_spans(starts, ends, longest, n)
+    legal = {
+        (a, b): starts[a] + ends[b]
+        for a in range(tokens)
+        for b in range(a, min(a + longest, tokens))
+    }
+    assert [score for *_, score in found] == sorted(legal.values(), reverse=True)[:n]
+    assert len({(a, b) for a, b, _ in found}) == len(found)
+    assert all(legal[a, b] == score for a, b, score in found)
+
+
+@heads
+def test_an_answer_is_no_longer_than_its_bound(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+    task = task_with(span_head, max_answer_tokens=2)
+    rows = [row("a b c d e")]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    logits = np.zeros((len(encodings.reads), len(task.outputs)), dtype=np.float32)
+    logits[-5, -2] = logits[-1, -1] = 9.0  # starts at a, ends at e
+    logits[-4, -1] = 1.0  # or at b, which is near enough
+    (found,) = task.decode(rows, encodings, logits)
+    assert found.text == "a b"
+    assert all(len(c.text.split()) <= 2 for c in found.candidates)
+
+
+def test_scores_are_probabilities_among_candidates_and_no_answer(tokenizer: Tokenizer) -> None:
+    task = task_with(no_answer_threshold=0.0)
+    rows = [row("a b")]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    logits = np.asarray([[1.0, 1.0], [2.0, 0.0], [0.0, 1.5]], dtype=np.float32)
+    (found,) = task.decode(rows, encodings, logits)
+    e = np.exp([2.0, 2 + 1.5, 2 + 0.0, 0 + 1.5])  # none, "a b", "a", "b"
+    assert found.text == "a b"
+    assert found.margin == pytest.approx(2.0 - 3.5)
+    assert found.no_answer_score == pytest.approx(e[0] / e.sum())
+    assert [c.text for c in found.candidates] == ["a b", "a", "b"]
+    assert [c.score for c in found.candidates] == pytest.approx(e[1:] / e.sum())
+
+
+def test_three_way_scores_a_span_by_its_odds_against_neither(tokenizer: Tokenizer) -> None:
+    task = task_with("three-way", no_answer_threshold=0.0)
+    rows = [row("a b")]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    logits = np.asarray([[1.0, 4.0, 0.0], [2.0, 0.0, 1.5]], dtype=np.float32)
+    (found,) = task.decode(rows, encodings, logits)
+    assert found.text == "a b"
+    assert found.margin == pytest.approx(-((4.0 - 1.0) + (1.5 - 2.0)))
+
+
+# No answer -------------------------------------------------------------------------------------
+
+
+def margins(values: Sequence[float], encodings: Encodings) -> np.ndarray:
+    """Logits by which "no answer" beats the only token of each one-token passage by a margin."""
+    logits = np.zeros((len(encodings.reads), 2), dtype=np.float32)
+    logits[::2, 0] = values
+    return logits
+
+
+def test_the_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
+    """Answers at margins up to 1.5 are right; at 2 and above there is none."""
+    told = [(-3.0, True), (0.5, True), (1.5, True), (2.0, False), (4.0, False)]
+    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
+    task = task_with(no_answer_threshold=0.0)
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    logits = margins([margin for margin, _ in told], encodings)
+    before = task.score(rows, task.decode(rows, encodings, logits))()["f1"]
+    tuned = task.tune(rows, encodings, logits)
+    assert tuned.no_answer_threshold is not None
+    assert 1.5 <= tuned.no_answer_threshold < 2.0
+    found = tuned.decode(rows, encodings, logits)
+    assert [bool(one.text) for one in found] == [has for _, has in told]
+    assert before < tuned.score(rows, found)()["f1"] == 100.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-20, 20).map(lambda n: n / 4), st.booleans()), min_size=2, max_size=12
+    ).filter(lambda told: any(has for _, has in told))
+)
+def test_no_other_threshold_scores_better(
+    tokenizer: Tokenizer, told: list[tuple[float, bool]]
+) -> None:
+    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
+    task = task_with(no_answer_threshold=0.0)
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    logits = margins([margin for margin, _ in told], encodings)
+
+    def f1(threshold: float | None) -> float:
+        at = replace(task, no_answer_threshold=threshold)
+        return at.score(rows, at.decode(rows, encodings, logits))()["f1"]
+
+    tuned = task.tune(rows, encodings, logits).no_answer_threshold
+    assert f1(tuned) == max(f1(threshold / 8) for threshold in range(-50, 51))
+
+
+def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Tokenizer) -> None:
+    recipe = Recipe()
+    answered = AnswerTask.fit([row("a cat", ("cat", 2))], tokenizer, recipe, 64)
+    assert answered.no_answer_threshold is None
+    assert AnswerTask.fit([row("a", ("a", 0)), row("b")], tokenizer, recipe, 64) == replace(
+        answered, no_answer_threshold=0.0
+    )
+    rows = [row("cat", ("cat", 0))]
+    encodings = answered.encode(rows, tokenizer, labelled=True)
+    logits = margins([100.0], encodings)
+    assert answered.tune(rows, encodings, logits) is answered
+    assert answered.decode(rows, encodings, logits)[0].text == "cat"
+
+
+def test_chinese_answers_are_scored_as_cmrc_does(tokenizer: Tokenizer) -> None:
+    rows = [row_of("我们在北京的大学。", "北京的大学")]
+    task = task_with()
+    encodings = task.encode([row_of("我们在北京的大学。", "北京")], tokenizer, labelled=True)
+    (found,) = task.decode(rows, encodings, sure_of_targets(encodings))
+    expected = metrics.cmrc_f1("北京", ["北京的大学"])
+    assert 0 < expected < 1
+    assert task.score(rows, [found])()["f1"] == pytest.approx(100 * expected)
+
+
+# Gold answers in the shapes that files have ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("label", "golds"),
+    [
+        ([{"text": "cat", "answer_start": 4}], [("cat", 4)]),
+        ({"text": ["cat", "the cat"], "answer_start": [4, 0]}, [("cat", 4), ("the cat", 0)]),
+        ({"text": [], "answer_start": []}, []),
+        ([], []),
+        ("cat", [("cat", 4)]),
+        (["cat", "the"], [("cat", 4), ("the", 0)]),
+        ("", []),
+    ],
+)
+def test_reads_gold_answers(label: object, golds: list[tuple[str, int]]) -> None:
+    values = {"question": "who?", "context": "the cat", "label": label}
+    answers = AnswerTask.row(values, HERE, True).answers
+    assert answers is not None
+    assert [(gold.text, gold.start) for gold in answers] == golds
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ([{"text": "cat", "answer_start": 3}], "not at character 3"),
+        ([{"text": "cat", "answer_start": -3}], "not at character -3"),
+        ("dog", "'dog'"),
+        (None, "no answers"),
+        ([{"answer_start": 3}], "needs a text"),
+    ],
+)
+def test_answers_that_are_not_there_are_told(label: object, message: str) -> None:
+    values = {"question": "who?", "context": "the cat", "label": label}
+    with pytest.raises(DataError, match=message):
+        AnswerTask.row(values, HERE, True)

