@@ -23,6 +23,7 @@ from onelayer.checkpoint.build import build
 from onelayer.checkpoint.load import read
 from onelayer.checkpoint.source import resolve
 from onelayer.checkpoint.weights import to_theirs
+from onelayer.errors import Place
 from onelayer.nn.dropout import dropout, keep_mask
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
@@ -387,6 +388,38 @@ def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> N
         assert torch.equal(model.eval()(batch), model(batch))
 
 
+def test_attention_with_and_without_dropout_is_the_same_attention(make_bert: MakeBert) -> None:
+    """Training has its own way through attention; with nothing to drop it changes nothing."""
+    folder = make_bert(attention_probs_dropout_prob=1e-7)
+    model = build(read(folder), TASKS["label"]).model
+    encodings = random_encodings("label", LENGTHS)
+    batch = pack(encodings, everything(encodings))
+    with torch.no_grad():
+        close(model.train()(batch), model.eval()(batch))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_layer_reads_through_dropout_where_transformers_has_it(
+    head: str, make_bert: MakeBert
+) -> None:
+    pair = opened(head, make_bert, classifier_dropout=0.5)
+    encodings = random_encodings(head, [6] * N_OPTIONS)
+
+    def varies() -> list[bool]:
+        with torch.no_grad():
+            (ours, _), (again, _) = pair.our_loss(encodings), pair.our_loss(encodings)
+            (theirs, _), (theirs_again, _) = pair.their_loss(encodings), pair.their_loss(encodings)
+        return [not torch.equal(ours, again), not torch.equal(theirs, theirs_again)]
+
+    pair.ours.train()
+    pair.theirs.train()
+    ours, theirs = varies()
+    assert ours == theirs == (head != "span")
+    pair.ours.eval()
+    pair.theirs.eval()
+    assert varies() == [False, False]
+
+
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_dropout_leaves_the_mean_logits_about_as_transformers_does(
     rate: str, make_bert: MakeBert
@@ -438,7 +471,7 @@ def test_the_starter_is_transformers_too(starter: Path) -> None:
     with torch.no_grad():
         theirs.classifier.weight.copy_(ours.head.weight)
         theirs.classifier.bias.copy_(ours.head.bias)
-    rows = [task.row({"text": text, "label": "good"}, None, True) for text in SENTENCES]
+    rows = [task.row({"text": text, "label": "good"}, Place("-"), True) for text in SENTENCES]
     encodings = task.encode(rows, checkpoint.tokenizer, labelled=True)
     ours.eval()
 

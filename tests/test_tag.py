@@ -323,7 +323,7 @@ def test_illegal_tags_are_told_with_their_word() -> None:
         ({"text": [], "label": []}, "without words"),
         ({"text": "cat", "label": [[0, 4, "X"]]}, "outside the text"),
         ({"text": "cat", "label": [[0, 2, "X"], [1, 3, "Y"]]}, "overlapping"),
-        ({"text": "cat", "label": None}, "no entities"),
+        ({"text": "cat", "label": None}, "no list of entities"),
     ],
 )
 def test_rows_that_cannot_be_learned_from(values: dict[str, object], message: str) -> None:

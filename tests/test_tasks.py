@@ -442,4 +442,3 @@ def test_a_model_without_a_layer_we_can_use_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match="output layer"):
         onelayer.load(resolve(make_bert(architecture, **config)))
-

@@ -11,7 +11,7 @@ from onelayer.metrics import Classification, Entities, MultiLabel, intervals
 from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
-from onelayer.tasks import TASKS
+from onelayer.tasks import TASKS, Classify
 from onelayer.tasks.files import read_labelled
 
 
@@ -21,9 +21,11 @@ def evaluate(
     """Every metric of the task with its 95 % interval, and a table by label where there is one."""
     predictor = load(run)
     task = predictor.task
+    # Several labels in one field are read as such only where the model gives several.
+    multi_label = task.multi_label if isinstance(task, Classify) else None
     _, _, rows = read_labelled(
         file,
-        Recipe.from_json({**asdict(columns), "task": task.name}),
+        Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label}),
         say,
         kind=TASKS[task.name],
         layout=None if columns.asked else predictor.layout,

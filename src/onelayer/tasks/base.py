@@ -159,7 +159,8 @@ def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool 
             bad.append(_in_column(error, layout))
     illegal = kind.check(rows) if labelled else []
     places = {error.place for error in illegal}
-    return Rows([row for row in rows if row.place not in places], bad + illegal)
+    in_file = sorted(bad + illegal, key=lambda error: (error.place and error.place.line) or 0)
+    return Rows([row for row in rows if row.place not in places], in_file)
 
 
 def refuse_bad(rows: Rows) -> None:
@@ -229,13 +230,16 @@ def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[in
     """Label names -> their ids. Raises DataError for a label that training did not have."""
     index = {label: i for i, label in enumerate(labels)}
     names = list(names)
-    unknown = {name: place for name, place in reversed(names) if name not in index}
+    unknown: dict[str, Place] = {}
+    for name, place in names:
+        if name not in index:
+            unknown.setdefault(name, place)
     if unknown:
-        *others, name = unknown
+        name, *others = unknown
         near = difflib.get_close_matches(name, labels, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         known = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
-        more = ", ".join(map(repr, others[:-5:-1])) + (", …" if len(others) > 4 else "")
+        more = ", ".join(map(repr, others[:4])) + (", …" if len(others) > 4 else "")
         raise DataError(
             f"label {name!r} does not occur in the training rows" + (more and f", nor do {more}"),
             place=unknown[name],

@@ -176,6 +176,9 @@ def _label_of(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
     if value is None or value != value or label_name(value) == "":
         hint = "leave such rows out with --skip-bad"
         raise DataError("no label", place=in_role(place, "label"), hint=hint)
+    if isinstance(value, dict):
+        hint = "give a name, or a list of names"
+        raise DataError("label is an object", place=in_role(place, "label"), hint=hint)
     return label_name(value)
 
 

@@ -20,8 +20,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "text": (
         *("text", "sentence", "review", "comment", "tweet", "message", "content", "body"),
         *("document", "utterance", "post", "文本", "内容", "句子", "评论", "正文"),
-        *("headline", "title", "query", "question", "标题", "问题"),
     ),
+    "title": ("headline", "title", "query", "question", "标题", "问题"),
     "label": ("label", "gold_label", "labels", "target", "标签"),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label"),
@@ -29,7 +29,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "question": ("question", "query", "question_stem", "sent2", "问题"),
     "context": (
         *("context", "passage", "paragraph", "article", "story", "dialogue", "premise", "ctx"),
-        *("sent1", "text", "document", "文章", "上下文", "段落"),
+        *("sent1", "text", "document", "sentence", "goal", "文章", "上下文", "段落"),
     ),
     "answers": ("answers", "answer", "答案"),
     "options": ("options", "choices", "endings", "candidates", "选项"),
@@ -48,7 +48,7 @@ PAIRS = (
 MEASURES = {"score", "similarity", "similarity_score", "grade", "分数", "得分", "评分", "相似度"}
 CLASSES = {
     *("class", "category", "sentiment", "emotion", "emotions", "intent", "topic", "polarity"),
-    *("stance", "tags", "rating", "stars", "quality", "is_duplicate"),
+    *("class_index", "stance", "tags", "rating", "stars", "quality", "is_duplicate"),
     *("类别", "分类", "情感", "意图", "主题"),
 }
 """With MEASURES, names of what is to be predicted where one column alone has such a name."""
@@ -71,13 +71,19 @@ def normal(name: str) -> str:
 
 
 def numbers_in(values: Sequence[Any]) -> set[float]:
-    """The distinct numbers among values; none where any value is something else."""
-    if any(isinstance(value, (bool, list, dict)) for value in values):
-        return set()
+    """The distinct numbers among values; none where more than a tenth are something else."""
+    numbers = [number for value in values if (number := _number(value)) is not None]
+    return set(numbers) if len(numbers) >= 0.9 * len(values) else set()
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (bool, list, dict)):
+        return None
     try:
-        return {number for value in values if math.isfinite(number := float(value))}
+        number = float(value)
     except ValueError:
-        return set()
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Columns:

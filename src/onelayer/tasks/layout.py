@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from onelayer.errors import DataError, Place, UsageError
@@ -96,6 +96,8 @@ def _parts(table: Table, role: str, name: str) -> tuple[str, ...]:
 
 
 def _listed(table: Table) -> str:
+    if table.note and table.columns[0] in table.note:
+        return table.note
     more = ", …" if len(table.columns) > SHOWN else ""
     return "columns: " + ", ".join(table.columns[:SHOWN]) + more
 
@@ -230,16 +232,21 @@ class _Sight:
         if text:
             return {"text": text, "pair": pair, "label": label}
         taken = (label, pair)
-        for names in PAIRS:
-            both = self.seen.called(*names, without=taken)
-            if len(both) == 2 and not pair:
-                return {"text": both[0], "pair": both[1], "label": label}
+        both = () if pair else self.pair(without=[label])
+        if both:
+            return {"text": both[0], "pair": both[1], "label": label}
         named = self.seen.called(*KNOWN["text"], without=taken)
         text = next((column for column in named if self.seen.hold(column, str)), None)
         running = self.seen.running_texts(without=taken)
         if text is None and len(running) == 2 and self.seen.nameless and not pair:
             return {"text": running[0], "pair": running[1], "label": label}
-        return {"text": text or self.one_of(running), "pair": pair, "label": label}
+        titles = self.seen.called(*KNOWN["title"], without=taken)
+        return {"text": text or self.one_of(running or titles), "pair": pair, "label": label}
+
+    def pair(self, without: Collection[str | None] = ()) -> tuple[str, ...]:
+        """The first two columns that have names of two texts which belong together."""
+        both = (tuple(self.seen.called(*names, without=without)) for names in PAIRS)
+        return next((columns for columns in both if len(columns) == 2), ())
 
     def one_of(self, running: list[str]) -> str | None:
         """The only running text, or the only one of them with a name such as ``review_text``."""
@@ -256,8 +263,8 @@ class _Sight:
         label = self.asked.get("label") or self.seen.known("label")
         if label or not self.labelled:
             return label
-        texts = [*self.asked.values(), *self.seen.running_texts()]
-        texts += self.seen.called(*KNOWN["text"], *(name for pair in PAIRS for name in pair))
+        texts = [*self.asked.values(), *self.seen.running_texts(), *self.pair()]
+        texts += self.seen.called(*KNOWN["text"], *KNOWN["title"])
         found = self.seen.targets() or self.seen.repeating(without=texts)
         if len(found) > 1:
             raise self.unsure("label", found)

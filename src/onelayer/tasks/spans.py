@@ -12,6 +12,7 @@ from onelayer.tasks.base import in_role
 _LABELS = ("label", "type", "entity", "tag")
 _STARTS = ("start", "start_offset", "begin")
 _ENDS = ("end", "end_offset")
+_MEND = "mend its place, or leave such rows out with --skip-bad"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,19 +28,21 @@ def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
     """Spans in order. Reads ``[{"start", "end", "label"}]``, ``[[start, end, label]]`` and
     CLUENER's ``{label: {mention: [[start, last]]}}``. Raises DataError for spans outside the text
     or overlapping each other."""
+    place = in_role(place, "label")
     if isinstance(value, dict):
         spans = sorted(_from_mentions(value, text, place))
     elif isinstance(value, (list, tuple)):
         spans = sorted(_from_item(item, place) for item in value)
     else:
         hint = "write an empty list where a text has none"
-        raise DataError("no list of entities", place=in_role(place, "label"), hint=hint)
+        raise DataError("no list of entities", place=place, hint=hint)
     for span in spans:
         if not 0 <= span.start < span.end <= len(text):
             raise DataError(
                 f"span {span.start}:{span.end} {span.label!r} is outside the text of "
                 f"{len(text)} characters",
                 place=place,
+                hint=_MEND,
             )
     for one, next_one in pairwise(spans):
         if next_one.start < one.end:
@@ -47,6 +50,7 @@ def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
                 f"overlapping spans: {text[one.start : one.end]!r} {one.label} and "
                 f"{text[next_one.start : next_one.end]!r} {next_one.label}",
                 place=place,
+                hint="keep one of them, or leave such rows out with --skip-bad",
             )
     return tuple(spans)
 
@@ -67,17 +71,27 @@ def _is_item(item: object) -> bool:
 def _from_mentions(value: dict[object, object], text: str, place: Place) -> Iterator[Gold]:
     for label, mentions in value.items():
         if not isinstance(mentions, dict):
-            raise DataError(f"entities of {label!r} are not given by mention", place=place)
+            hint = 'write them as {"label": {"mention": [[first, last]]}}'
+            raise DataError(f"{label!r} has no mentions", place=place, hint=hint)
         for mention, positions in mentions.items():
-            for position in positions:
-                start, last = position if _is_range(position) else (-1, -1)
-                if text[start : last + 1] != mention:
-                    raise DataError(f"{mention!r} is not at {start}:{last + 1}", place=place)
-                yield Gold(start, last + 1, str(label))
+            for first, last in _ranges(positions, place):
+                if text[first : last + 1] != mention:
+                    raise DataError(
+                        f"{mention!r} is not at characters {first} to {last}",
+                        place=place,
+                        hint=_MEND,
+                    )
+                yield Gold(first, last + 1, str(label))
 
 
-def _is_range(position: object) -> bool:
-    return isinstance(position, (list, tuple)) and [type(part) for part in position] == [int, int]
+def _ranges(positions: object, place: Place) -> Iterator[tuple[int, int]]:
+    for position in positions if isinstance(positions, list) else [positions]:
+        if not isinstance(position, list) or [type(part) for part in position] != [int, int]:
+            hint = "write [[first, last]], counted from 0"
+            raise DataError(
+                f"{position!r:.60} is no first and last character", place=place, hint=hint
+            )
+        yield position[0], position[1]
 
 
 def _from_item(item: object, place: Place) -> Gold:
@@ -91,7 +105,8 @@ def _from_item(item: object, place: Place) -> Gold:
     else:
         start = end = label = None
     if not (isinstance(start, int) and isinstance(end, int) and isinstance(label, str)):
-        raise DataError(f"an entity needs start, end and label: {item!r:.60}", place=place)
+        hint = 'write {"start": 0, "end": 4, "label": "PER"}, in characters counted from 0'
+        raise DataError(f"no start, end and label: {item!r:.60}", place=place, hint=hint)
     return Gold(start, end, label)
 
 

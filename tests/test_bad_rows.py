@@ -1,0 +1,235 @@
+"""Given a labelled file with rows that can't be used, one clear line says where, what and what to
+do; with ``skip_bad`` the other rows are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onelayer.errors import DataError
+from onelayer.recipe import Recipe
+from onelayer.tasks.base import ids_of
+from onelayer.tasks.classify import Classify
+from onelayer.tasks.files import read_labelled
+from onelayer.tasks.regress import Regress
+from onelayer.text.tokenizer import Tokenizer
+
+Write = Callable[[str, Sequence[Any] | str], Path]
+
+PASSAGE = "The parcel came two days late."
+CONLL = "In O\nRome B-LOC\nItaly I-LOC\n\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, rows: Sequence[Any] | str) -> Path:
+        path = tmp_path / name
+        lines = rows if isinstance(rows, str) else "".join(f"{json.dumps(row)}\n" for row in rows)
+        path.write_text(lines, encoding="utf-8")
+        return path
+
+    return write
+
+
+def line_of(path: Path, **choices: Any) -> str:
+    """The error as the user reads it, with the file's name alone for its path."""
+    with pytest.raises(DataError) as error:
+        read_labelled(path, Recipe(**choices), lambda said: None)
+    line = str(error.value)
+    assert "\n" not in line
+    return line.replace(str(path), path.name)
+
+
+def answers(*given: Any) -> list[dict[str, Any]]:
+    return [{"question": "How late?", "context": PASSAGE, "answers": answer} for answer in given]
+
+
+def at(text: str, start: int) -> dict[str, Any]:
+    return {"text": text, "answer_start": start}
+
+
+def options(*answers: Any) -> list[dict[str, Any]]:
+    return [{"context": "c", "question": "q", "options": ["x", "y"], "answer": a} for a in answers]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "line"),
+    [
+        (
+            "empty.csv",
+            "review,stars\ngood,5\n  ,1\nbad,1\n",
+            "empty.csv:3:review: text is empty (mend it, or leave it out with --skip-bad)",
+        ),
+        (
+            "three.csv",
+            "review,stars\ngood,5\n,1\nbad,\n,5\n",
+            "three.csv:3:review: text is empty; 2 more bad rows: 4, 5 "
+            "(mend them, or leave them out with --skip-bad)",
+        ),
+        (
+            "many.csv",
+            "text,label\ngood,5\nbad,1\n" + "so so,\n" * 9,
+            "many.csv:4:label: no label; 8 more bad rows: 5, 6, 7, 8, … "
+            "(leave such rows out with --skip-bad)",
+        ),
+        (
+            "null.jsonl",
+            [{"text": "a b", "label": 1}, {"text": None, "label": 0}, {"text": "c", "label": 0}],
+            "null.jsonl:2:text: no text (mend it, or leave it out with --skip-bad)",
+        ),
+        (
+            "pair.csv",
+            "premise,hypothesis,label\na b,,0\nc,d,1\n",
+            "pair.csv:2:hypothesis: pair is empty (mend it, or leave it out with --skip-bad)",
+        ),
+        (
+            "number.csv",
+            "text,score\n" + "a b,0.5\nc d,1.25\n" * 9 + "e f,n/a\n",
+            "number.csv:20:score: label 'n/a' is not a number "
+            "(mend it, or leave such rows out with --skip-bad)",
+        ),
+        (
+            "nli.jsonl",
+            [{"premise": "a", "hypothesis": "b", "label": x} for x in ("no", "yes", "-", "yes")],
+            "nli.jsonl:3: label '-' stands for no label (leave such rows out with --skip-bad)",
+        ),
+        (
+            "iob.conll",
+            CONLL + "in O\nthe O\nCity I-LOC\n\n" + CONLL + "To I-LOC\n\n",
+            "iob.conll:5: illegal IOB2 sequence: I-LOC after O at 'City', word 3; 1 more bad "
+            "rows: 13 (mend the tags, or leave such sentences out with --skip-bad)",
+        ),
+        (
+            "bioes.conll",
+            "In O\nRome S-LOC\n\nNew B-LOC\nYork I-LOC\n. O\nUp E-LOC\n\nA B-X\nB E-X\n\n",
+            "bioes.conll:4: illegal BIOES sequence: O after I-LOC at '.', word 3, and 1 more in "
+            "this sentence (mend the tags, or leave such sentences out with --skip-bad)",
+        ),
+        (
+            "tags.jsonl",
+            [{"tokens": ["a", "b"], "tags": ["O"]}, {"tokens": ["a"], "tags": ["B-X"]}],
+            "tags.jsonl:1:tags: 1 tags for 2 words (each word needs one tag)",
+        ),
+        (
+            "spans.jsonl",
+            [
+                {"text": "in New York", "entities": [[3, 11, "LOC"], [7, 11, "ORG"]]},
+                {"text": "in Rome", "entities": [[3, 17, "LOC"]]},
+                {"text": "Rome", "entities": [[0, 4, "LOC"]]},
+            ],
+            "spans.jsonl:1:entities: overlapping spans: 'New York' LOC and 'York' ORG; 1 more bad "
+            "rows: 2 (keep one of them, or leave such rows out with --skip-bad)",
+        ),
+        (
+            "cluener.jsonl",
+            [{"text": "in Rome", "label": {"city": {"Rome": [[n, n + 3]]}}} for n in (2, 3)],
+            "cluener.jsonl:1:label: 'Rome' is not at characters 2 to 5 "
+            "(mend its place, or leave such rows out with --skip-bad)",
+        ),
+        (
+            "shifted.jsonl",
+            answers([at("two days", 17)], [at("late", 25)], []),
+            "shifted.jsonl:1:answers: answer 'two days' is not at character 17 of the passage, it "
+            "is at 16 (mend answer_start, or leave such questions out with --skip-bad)",
+        ),
+        (
+            "nowhere.jsonl",
+            answers([at("late", 25)], ["three days"]),
+            "nowhere.jsonl:2:answers: answer 'three days' is nowhere in the passage "
+            "(an answer is a part of the passage, to the letter; --skip-bad leaves others out)",
+        ),
+        (
+            "right.jsonl",
+            options(0, "z", 2, "B"),
+            "right.jsonl:2:answer: answer 'z' is none of the 2 options; 1 more bad rows: 3 "
+            "(an answer is an option's text, its position counted from 0, or its letter)",
+        ),
+    ],
+    ids=lambda value: (
+        value if isinstance(value, str) and "." in value[:15] and len(value) < 20 else ""
+    ),
+)
+def test_the_first_bad_row_is_shown_and_all_are_counted(
+    name: str, rows: Sequence[Any] | str, line: str, write: Write
+) -> None:
+    path = write(name, rows)
+    assert line_of(path) == line
+    said: list[str] = []
+    _, _, kept = read_labelled(path, Recipe(skip_bad=True), said.append)
+    assert kept
+    assert "left out" in said[-1]
+
+
+def test_questions_of_nested_files_are_found_by_their_ids(write: Write) -> None:
+    questions = [
+        {"id": "q1", "question": "How late?", "answers": [at("late", 24)]},
+        {"id": "q2", "question": "", "answers": []},
+        {"id": "q3", "question": "What?", "answers": [at("parcel", 4)]},
+    ]
+    paragraphs = [{"context": PASSAGE, "qas": questions}]
+    path = write("squad.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    assert line_of(path) == (
+        "squad.json:q1: answer 'late' is not at character 24 of the passage, it is at 25; 1 more "
+        "bad rows: q2 (mend answer_start, or leave such questions out with --skip-bad)"
+    )
+
+
+def test_an_annotators_own_wording_is_kept_for_scoring(write: Write) -> None:
+    given = [at("2 days", -1), at("two days", 16)]
+    _, _, rows = read_labelled(write("a.jsonl", answers(given)), Recipe(), lambda said: None)
+    assert [(gold.text, gold.start) for gold in rows[0].answers] == [
+        ("2 days", None),
+        ("two days", 16),
+    ]
+
+
+def test_minus_is_a_class_beside_plus(write: Write) -> None:
+    rows = [{"text": "a b", "label": label} for label in ("+", "-", "0")]
+    _, _, kept = read_labelled(write("a.jsonl", rows), Recipe(), lambda said: None)
+    assert [row.label for row in kept] == ["+", "-", "0"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_bad"), [([-1, 0, 1], 0), ([-1, 0, 1, 2], 1), ([-2, -1, 0, 1, 2], 0)]
+)
+def test_minus_one_before_three_classes_is_no_label(
+    labels: list[int], n_bad: int, write: Write
+) -> None:
+    rows = [{"text": "a b", "label": label} for label in labels]
+    path = write("a.jsonl", rows)
+    _, _, kept = read_labelled(path, Recipe(skip_bad=True), lambda said: None)
+    assert len(rows) - len(kept) == n_bad
+
+
+def test_one_class_only(write: Write, tokenizer: Tokenizer) -> None:
+    path = write("a.csv", "text,label\na b,yes\nc d,yes\n")
+    _, _, rows = read_labelled(path, Recipe(), lambda said: None)
+    with pytest.raises(DataError) as error:
+        Classify.fit(rows, tokenizer, Recipe(), 64)
+    assert str(error.value) == (
+        f"{path}: one class only: every row has 'yes' "
+        "(two or more are needed; does --label name the right column?)"
+    )
+    path = write("b.csv", "text,label\na b,0.5\nc d,0.5\n")
+    _, _, rows = read_labelled(path, Recipe(), lambda said: None)
+    with pytest.raises(DataError, match=r"one number only: every row has 0\.5"):
+        Regress.fit(rows, tokenizer, Recipe(), 64)
+
+
+def test_labels_that_training_did_not_have(write: Write, tokenizer: Tokenizer) -> None:
+    train = write("train.csv", "text,label\na b,good\nc d,bad\n")
+    dev = write("dev.csv", "text,label\na b,good\nc d,Good\ne f,awful\ng h,Good\n")
+    _, layout, rows = read_labelled(train, Recipe(), lambda said: None)
+    task = Classify.fit(rows, tokenizer, Recipe(), 64)
+    _, _, dev_rows = read_labelled(dev, Recipe(), lambda said: None, kind=Classify, layout=layout)
+    with pytest.raises(DataError) as error:
+        task.encode(dev_rows, tokenizer, labelled=True)
+    assert str(error.value) == (
+        f"{dev}:3: label 'Good' does not occur in the training rows, nor do 'awful' "
+        "(did you mean 'good'? training has bad, good)"
+    )
+    assert ids_of([(row.label, row.place) for row in rows], task.labels) == [1, 0]

@@ -1,0 +1,609 @@
+"""Given a file as people have it, ``see`` says what is to be learned from which columns, or which
+flag would say so."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from onelayer.errors import UsageError
+from onelayer.tasks import TASKS
+from onelayer.tasks.base import read_rows
+from onelayer.tasks.layout import Seen, see
+from onelayer.text.files import read
+
+TEXTS = [
+    "The parcel came two days late, but whole.",
+    "我们在湖边走了一个多小时，风很大。",
+    "Could you extend my loan until Friday?",
+    "Never again 🙃 will I stay in this hotel.",
+    "A quiet room, with a view of the harbour.",
+]
+ANSWERS = {"text": ["two days late"], "answer_start": [16]}
+
+Row = dict[str, Any]
+
+
+def rows(n: int = 40, /, **columns: Any) -> list[Row]:
+    """n rows. A list gives its values in turn; in a text, ``#`` is the row's number."""
+
+    def cell(value: Any, i: int) -> Any:
+        value = value[i % len(value)] if isinstance(value, list) else value
+        return value.replace("#", str(i)) if isinstance(value, str) else value
+
+    return [{name: cell(value, i) for name, value in columns.items()} for i in range(n)]
+
+
+TEXT = [f"{text} #" for text in TEXTS]
+OTHER = [f"Another sentence of some words, # {text}" for text in TEXTS]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, and what is seen in it: the task and ``role=column`` for each role."""
+
+    about: str
+    name: str
+    rows: list[Row]
+    task: str
+    columns: str
+    header: bool = True
+    separator: str | None = None
+    asked: dict[str, str] = field(default_factory=dict)
+    given: str | None = None
+    n_bad: int = 0
+
+    def write(self, folder: Path) -> Path:
+        return write(folder / self.name, self.rows, header=self.header)
+
+
+def write(path: Path, rows: Sequence[Row], *, header: bool = True) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    elif path.suffix in (".csv", ".tsv"):
+        text = io.StringIO()
+        lines = csv.writer(text, delimiter="," if path.suffix == ".csv" else "\t")
+        lines.writerows([list(rows[0])] * header + [list(row.values()) for row in rows])
+        path.write_text(text.getvalue(), encoding="utf-8")
+    else:
+        lines_ = (json.dumps(row, ensure_ascii=False) for row in rows)
+        path.write_text("\n".join(lines_) + "\n", encoding="utf-8")
+    return path
+
+
+def look(path: Path, asked: dict[str, str], task: str | None = None, **more: Any) -> Seen:
+    return see(read(path, named=tuple(asked.values())), task=task, asked=asked, **more)
+
+
+CLASSIFY = [
+    File("two columns", "a.csv", rows(text=TEXT, label=["yes", "no"]), "classify", "text label"),
+    File(
+        "reviews with stars",
+        "reviews.csv",
+        rows(id="#", date="2024-05-0#", review=TEXT, stars=["1", "3", "5"]),
+        "classify",
+        "text=review label=stars",
+    ),
+    File(
+        "natural language inference",
+        "nli.jsonl",
+        rows(gold_label=["entailment", "neutral"], premise=TEXT, hypothesis=OTHER),
+        "classify",
+        "text=premise pair=hypothesis label=gold_label",
+    ),
+    File(
+        "tickets: the label has a name of its own",
+        "tickets.csv",
+        rows(subject="Ticket no. #", body=TEXT, queue=["billing", "returns", "other"]),
+        "classify",
+        "text=body label=queue",
+    ),
+    File(
+        "headlines and nothing else",
+        "a.csv",
+        rows(headline=TEXT, category=["sport", "arts"]),
+        "classify",
+        "text=headline label=category",
+    ),
+    File(
+        "intents",
+        "intents.tsv",
+        rows(utterance=TEXT, intent=["greet", "leave"]),
+        "classify",
+        "text=utterance label=intent",
+    ),
+    File(
+        "Chinese names",
+        "zh.csv",
+        rows(序号="#", 文本=TEXT, 标签=["好", "坏"]),
+        "classify",
+        "text=文本 label=标签",
+    ),
+    File(
+        "a header in capitals, with spaces",
+        "a.csv",
+        rows(**{"Review Text": TEXT, "Review Title": OTHER, "Gold Label": ["a", "b"]}),
+        "classify",
+        "text=Review Text label=Gold Label",
+    ),
+    File(
+        "the index that pandas writes",
+        "a.csv",
+        rows(**{"Unnamed: 0": "#", "tweet": TEXT, "class": ["0", "1", "2"]}),
+        "classify",
+        "text=tweet label=class",
+    ),
+    File("whole numbers", "a.jsonl", rows(text=TEXT, label=[0, 1]), "classify", "text label"),
+    File("0.0 and 1.0", "a.csv", rows(text=TEXT, label=["0.0", "1.0"]), "classify", "text label"),
+    File(
+        "true and false", "a.jsonl", rows(text=TEXT, label=[True, False]), "classify", "text label"
+    ),
+    File(
+        "77 intents as numbers from 0 (banking77)",
+        "a.csv",
+        rows(400, text=TEXT, label=[str(i) for i in range(77)]),
+        "classify",
+        "text label",
+    ),
+    File(
+        "no header, and an id that is no second text",
+        "a.tsv",
+        rows(a=["good #", "bad thing #", "fine by me #"], b=["1", "0"], c="ee84bj#"),
+        "classify",
+        "text=column1 label=column2",
+        header=False,
+    ),
+    File(
+        "no header, and codes before the label (CoLA)",
+        "a.tsv",
+        rows(a=["gj04", "bc01", "l-93"], b=["1", "0"], c=["", "*"], d=TEXT),
+        "classify",
+        "text=column4 label=column2",
+        header=False,
+    ),
+    File(
+        "no header, and pairs",
+        "a.tsv",
+        rows(a=TEXT, b=OTHER, c=["0", "1"]),
+        "classify",
+        "text=column1 pair=column2 label=column3",
+        header=False,
+    ),
+    File(
+        "a question answered by yes or no (BoolQ)",
+        "boolq.jsonl",
+        rows(question=OTHER, passage=TEXT, answer=[True, False]),
+        "classify",
+        "text=question pair=passage label=answer",
+    ),
+    File(
+        "QNLI",
+        "a.tsv",
+        rows(index="#", question=OTHER, sentence=TEXT, label=["entailment", "not"]),
+        "classify",
+        "text=question pair=sentence label",
+    ),
+    File(
+        "the columns that the user names",
+        "a.csv",
+        rows(text=TEXT, label=["a", "b"], title=OTHER, shelf=["up", "down"]),
+        "classify",
+        "text=title label=shelf",
+        asked={"text": "title", "label": "shelf"},
+    ),
+    File("parquet", "a.parquet", rows(text=TEXT, label=[1, 0]), "classify", "text label"),
+]
+
+MULTI_LABEL = [
+    File(
+        "a list of labels",
+        "a.jsonl",
+        rows(text=TEXT, labels=[["joy"], ["joy", "awe"], []]),
+        "classify",
+        "text label=labels",
+    ),
+    File(
+        "labels parted by semicolons",
+        "a.csv",
+        rows(text=TEXT, emotions=["joy", "joy;awe", "awe", "awe; rage", "rage"]),
+        "classify",
+        "text label=emotions",
+        separator=";",
+    ),
+    File(
+        "numbers of labels parted by commas (GoEmotions)",
+        "a.tsv",
+        rows(a=TEXT, b=["27", "4,27", "4", "3", "3,4"], c="ee84bj#"),
+        "classify",
+        "text=column1 label=column2",
+        header=False,
+        separator=",",
+    ),
+    File(
+        "commas in the names of classes",
+        "a.csv",
+        rows(text=TEXT, label=["Food, drink", "Arts", "Sport, games"]),
+        "classify",
+        "text label",
+    ),
+]
+
+REGRESS = [
+    File(
+        "pairs with a score, no header (STS-B)",
+        "sts.csv",
+        rows(a=TEXT, b=OTHER, c=["5.0", "4.75", "1.2", "0.6"]),
+        "regress",
+        "text=column1 pair=column2 label=column3",
+        header=False,
+    ),
+    File(
+        "scores from 1 to 100",
+        "a.csv",
+        rows(essay=TEXT, score=[str(i) for i in range(1, 101)]),
+        "regress",
+        "text=essay label=score",
+    ),
+    File(
+        "marks with a gap, which is a bad row and no class",
+        "a.csv",
+        rows(text=TEXT, grade=[*[f"{i}.5" for i in range(19)], "n/a"]),
+        "regress",
+        "text label=grade",
+        n_bad=2,
+    ),
+    File("decimals", "a.jsonl", rows(text=TEXT, label=[0.25, 1.5, 2.0]), "regress", "text label"),
+    File(
+        "stars, if the user wants numbers",
+        "a.csv",
+        rows(review=TEXT, stars=["1", "3", "5"]),
+        "regress",
+        "text=review label=stars",
+        given="regress",
+    ),
+]
+
+TAG = [
+    File(
+        "tokens and tags",
+        "a.jsonl",
+        rows(tokens=[["In", "Rome"]], tags=[["O", "B-LOC"]]),
+        "tag",
+        "text=tokens label=tags",
+    ),
+    File(
+        "a set of the Hub, with numbers as tags",
+        "conll2003.parquet",
+        rows(id="#", tokens=[["In", "Rome"]], pos_tags=[[15, 22]], ner_tags=[[0, 5]]),
+        "tag",
+        "text=tokens label=ner_tags",
+    ),
+    File(
+        "characters of entities",
+        "a.jsonl",
+        rows(text="In Rome", entities=[[{"start": 3, "end": 7, "label": "LOC"}], []]),
+        "tag",
+        "text label=entities",
+    ),
+    File(
+        "doccano",
+        "a.jsonl",
+        rows(id="#", text="In Rome", label=[[], [[3, 7, "LOC"]]]),
+        "tag",
+        "text label",
+    ),
+    File(
+        "doccano, with relations",
+        "a.jsonl",
+        rows(
+            text="In Rome",
+            entities=[[{"id": 1, "label": "LOC", "start_offset": 3, "end_offset": 7}]],
+            relations=[[]],
+        ),
+        "tag",
+        "text label=entities",
+    ),
+    File(
+        "CLUENER",
+        "a.jsonl",
+        rows(text="在罗马", label=[{"address": {"罗马": [[1, 2]]}}]),
+        "tag",
+        "text label",
+    ),
+]
+
+ANSWER = [
+    File(
+        "SQuAD as the Hub has it",
+        "squad.parquet",
+        rows(id="q#", title="x", context=TEXTS[0], question=OTHER, answers=[ANSWERS]),
+        "answer",
+        "id question context label=answers",
+    ),
+    File(
+        "a csv with the answer and where it is",
+        "a.csv",
+        rows(question=OTHER, context=f"# {TEXTS[0]}", answer=["parcel", "days", "late", "whole"])[
+            :4
+        ],
+        "answer",
+        "question context label=answer",
+    ),
+    File(
+        "answers at a place that is given",
+        "a.jsonl",
+        rows(question=OTHER, context=TEXTS[0], answer="two days", answer_start=[16])[:3],
+        "answer",
+        "question context label=answer start=answer_start",
+        given="answer",
+    ),
+]
+
+CHOOSE = [
+    File(
+        "a list of options",
+        "a.jsonl",
+        rows(context=TEXT, question="Which of them?", options=[["x", "y"]], answer=[0, 1]),
+        "choose",
+        "context question options label=answer",
+    ),
+    File(
+        "RACE",
+        "race.jsonl",
+        rows(article=TEXT, question="Which?", options=[["w", "x", "y", "z"]], answer=["B", "D"]),
+        "choose",
+        "context=article question options label=answer",
+    ),
+    File(
+        "SWAG",
+        "swag.csv",
+        rows(sent1=TEXT, sent2="She", ending0="a", ending1="b", ending2="c", label=["0", "2"]),
+        "choose",
+        "context=sent1 question=sent2 options=ending0+ending1+ending2 label",
+    ),
+    File(
+        "COPA",
+        "copa.jsonl",
+        rows(premise=TEXT, choice1="it fell", choice2="it flew", question=["cause"], label=[0, 1]),
+        "choose",
+        "context=premise question options=choice1+choice2 label",
+    ),
+    File(
+        "options for a gap in a sentence (WinoGrande)",
+        "a.csv",
+        rows(sentence=TEXT, option1="the cup", option2="the jug", answer=["the cup", "the jug"]),
+        "choose",
+        "context=sentence options=option1+option2 label=answer",
+    ),
+    File(
+        "columns A to D",
+        "exam.csv",
+        rows(id="#", question=TEXT, A="w", B="x", C="y", D="z", answer=["A", "C"]),
+        "choose",
+        "context=question options=A+B+C+D label=answer",
+    ),
+    File(
+        "ARC, with marks of its own",
+        "arc.jsonl",
+        rows(
+            question=TEXT,
+            choices=[{"text": ["x", "y"], "label": ["1", "2"]}],
+            answerKey=["1", "2"],
+        ),
+        "choose",
+        "context=question options=choices label=answerKey",
+    ),
+    File(
+        "options that the user names",
+        "a.csv",
+        rows(story=TEXT, first="x y", second="z", right=["0", "1"]),
+        "choose",
+        "context=story options=first+second label=right",
+        asked={"options": "first, second", "label": "right"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "file", [*CLASSIFY, *MULTI_LABEL, *REGRESS, *TAG, *ANSWER, *CHOOSE], ids=lambda f: f.about
+)
+def test_what_a_file_is_for(file: File, tmp_path: Path) -> None:
+    table = read(file.write(tmp_path), named=tuple(file.asked.values()))
+    seen = see(table, task=file.given, asked=file.asked)
+    expected = dict((part.split("=") * 2)[:2] for part in _words(file.columns))
+    columns = {
+        role: column if isinstance(column, str) else "+".join(column)
+        for role, column in seen.layout.columns.items()
+    }
+    assert (seen.task, columns, seen.layout.separator) == (file.task, expected, file.separator)
+    found = read_rows(TASKS[seen.task], table, seen.layout)
+    assert (len(found.rows), len(found.bad)) == (len(file.rows) - file.n_bad, file.n_bad)
+
+
+def _words(columns: str) -> list[str]:
+    """``role=column`` one by one; a column's name may have a space in it."""
+    words: list[str] = []
+    for word in columns.split():
+        if word[0].isupper():
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+    return words
+
+
+@pytest.mark.parametrize(
+    ("about", "columns", "asked", "message"),
+    [
+        (
+            "a wrong name",
+            rows(text=TEXT, label=["a", "b"]),
+            {"label": "Lable"},
+            "no column 'Lable' (did you mean 'label'? columns: text, label)",
+        ),
+        (
+            "a name like no other",
+            rows(text=TEXT, label=["a", "b"]),
+            {"text": "本文"},
+            "no column '本文' (columns: text, label)",
+        ),
+        (
+            "one of several options",
+            rows(question=TEXT, A="x", B="y", answer=["A"]),
+            {"options": "A,C"},
+            "no column 'C' (columns: question, A, B, answer)",
+        ),
+        (
+            "no label",
+            rows(text=TEXT, number="#"),
+            {},
+            "can't tell which column is the label (say so with --label NAME; "
+            "columns: text, number)",
+        ),
+        (
+            "no text",
+            rows(x="#", label=["a", "b"]),
+            {},
+            "can't tell which column is the text (say so with --text NAME; columns: x, label)",
+        ),
+        (
+            "two possible labels by name",
+            rows(text=TEXT, sentiment=["good", "bad"], rating=["1", "5"]),
+            {},
+            "can't tell which column is the label: sentiment or rating",
+        ),
+        (
+            "two possible labels by content",
+            rows(text=TEXT, shelf=["up", "down"], colour=["red", "green", "blue"]),
+            {},
+            "can't tell which column is the label: shelf or colour",
+        ),
+        (
+            "a column for each label",
+            rows(comment_text=TEXT, toxic=["0", "1"], obscene=["0", "0", "1"]),
+            {},
+            "can't tell which column is the label: toxic or obscene",
+        ),
+        (
+            "two possible texts",
+            rows(abstract=TEXT, claim=OTHER, label=["a", "b"]),
+            {},
+            "can't tell which column is the text: abstract or claim (say so with --text NAME, "
+            "and --pair NAME if two belong together)",
+        ),
+        (
+            "a title and what it stands over (AG News)",
+            rows(**{"Class Index": ["1", "2"], "Title": TEXT, "Description": OTHER}),
+            {},
+            "can't tell which column is the text: Title or Description",
+        ),
+        (
+            "whole numbers with gaps",
+            rows(200, text=TEXT, label=[str(3 * i) for i in range(60)]),
+            {},
+            "60 different whole numbers in 'label': classes, or measurements? "
+            "(say so with --task classify or --task regress)",
+        ),
+        (
+            "decimal commas",
+            rows(text=TEXT, label=["3,5", "4,0"]),
+            {},
+            "'3,5' in 'label': a number with a decimal comma, or two labels? "
+            "(write numbers with a point, or say --task classify)",
+        ),
+        (
+            "lists as text",
+            rows(text=TEXT, label=["['joy', 'awe']", "['joy']"]),
+            {},
+            "'label' holds lists written as text: ['joy', 'awe'] "
+            "(write the labels as a;b, or save the file as jsonl or parquet)",
+        ),
+        (
+            "a flag of another task",
+            rows(text=TEXT, label=["a", "b"], title=TEXT),
+            {"question": "title"},
+            "classify has no use for --question (it reads --text, --label, --pair)",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
+)
+def test_nothing_is_guessed(
+    about: str, columns: list[Row], asked: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.csv", columns)
+    with pytest.raises(UsageError) as error:
+        look(path, asked)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_entities_beside_a_label_are_not_chosen_between(tmp_path: Path) -> None:
+    entities = [[{"start": 0, "end": 3, "label": "X"}]]
+    path = write(tmp_path / "a.jsonl", rows(text=TEXT, entities=entities, label=["a", "b"]))
+    with pytest.raises(UsageError, match="say so with --task tag or --task classify"):
+        look(path, {})
+    assert look(path, {}, "tag").layout.columns["label"] == "entities"
+    assert look(path, {}, "classify").layout.columns["label"] == "label"
+    assert look(path, {"label": "label"}).task == "classify"
+
+
+def test_every_choice_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", rows(review=TEXT, stars=["1", "3", "5"]))
+    assert look(path, {}).remarks == (
+        "task = classify, text = review, label = stars",
+        "the numbers in stars are taken as names; --task regress measures them",
+    )
+    path = write(tmp_path / "b.tsv", rows(a=TEXT, b=["x", "y", "x;y"]), header=False)
+    assert look(path, {}).remarks == (
+        "no header line: columns are called column1 to column2",
+        "task = classify, text = column1, label = column2, several labels parted by ';'",
+    )
+    path = write(tmp_path / "c.jsonl", rows(tokens=[["a", "b"]], ner_tags=[[0, 1]]))
+    assert look(path, {}).remarks == (
+        "task = tag, text = tokens, label = ner_tags",
+        "tags are numbers: without names such as B-PER each word is scored by itself",
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "columns", "expected"),
+    [
+        ("classify", rows(index="#", sentence=TEXT), {"text": "sentence"}),
+        ("classify", rows(qid="#", text_a=TEXT), {"text": "text_a"}),
+        (
+            "regress",
+            rows(sentence1=TEXT, sentence2=OTHER),
+            {"text": "sentence1", "pair": "sentence2"},
+        ),
+        ("classify", rows(id="#", sentence=TEXT, keywords="a,b,#"), {"text": "sentence"}),
+        ("classify", rows(body=TEXT, shelf=["a", "b"], colour=["c", "d"]), {"text": "body"}),
+        ("tag", rows(text=TEXT), {"text": "text"}),
+        (
+            "answer",
+            rows(question=OTHER, context=TEXT),
+            {"question": "question", "context": "context"},
+        ),
+    ],
+)
+def test_unlabelled_files_need_no_label(
+    task: str, columns: list[Row], expected: dict[str, str], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "a.csv", columns)
+    assert look(path, {}, task, labelled=False).layout.columns == expected
+
+
+def test_multi_label_can_be_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", rows(text=TEXT, label=["a;b", "c"]))
+    assert look(path, {}).layout.separator is None
+    assert look(path, {}, multi_label=True).layout.separator == ";"
+    path = write(tmp_path / "b.csv", rows(text=TEXT, label=["a;b", "a", "b"]))
+    assert look(path, {}).layout.separator == ";"
+    assert look(path, {}, multi_label=False).layout.separator is None
