@@ -23,7 +23,7 @@ from onelayer.text.tags import (
     transitions,
     violations,
 )
-from onelayer.text.words import split_words
+from onelayer.text.words import Joints, split_words
 
 PREFIXES = {
     Scheme.IOB1: "IB",
@@ -224,3 +224,27 @@ def test_words_are_berts_own(text: str) -> None:
     BertPreTokenizer().pre_tokenize(pieces)
     expected = [span for _, span, _ in pieces.get_splits("original", "char")]
     assert split_words(text) == expected
+
+
+def test_a_raw_text_is_cut_as_the_files_words_were() -> None:
+    sentences = [
+        ["@ann", "met", "Jean-Luc", "'s", "aunt", "-", "at", "3.5"],
+        ["@bob", "'s", "e-mail", "cost", "1.2", "."],
+    ]
+    text = "Rolls-Royce's 4.5 - said @eve. 你好"
+
+    joints = Joints.learn(sentences)
+
+    assert joints == Joints(inner="-.", leading="'@")
+    words = ["Rolls-Royce", "'s", "4.5", "-", "said", "@eve", ".", "你", "好"]
+    assert [text[start:end] for start, end in split_words(text, joints)] == words
+
+
+@given(st.text(alphabet="ab-.'@ 你", max_size=30))
+def test_joints_only_ever_join_neighbouring_words(text: str) -> None:
+    plain = split_words(text)
+    joined = split_words(text, Joints(inner="-.", leading="'@"))
+
+    assert {start for start, _ in joined} <= {start for start, _ in plain}
+    assert {end for _, end in joined} <= {end for _, end in plain}
+    assert sum(end - start for start, end in joined) == sum(end - start for start, end in plain)

@@ -28,6 +28,7 @@ from onelayer.tasks.classify import Label, Labels
 from onelayer.tasks.files import read_labelled
 from onelayer.tasks.regress import Value
 from onelayer.tasks.tag import Tagged
+from onelayer.text.words import split_words
 
 MakeBert = Callable[..., Path]
 
@@ -329,7 +330,7 @@ def short(case: Case) -> list[Any]:
 
 def their_arguments(task: str, row: Any) -> tuple[Any, ...]:
     if task == "tag":
-        return ([row.text[start:end] for start, end in row.words],)
+        return ([row.text[start:end] for start, end in split_words(row.text)],)
     if task == "answer":
         return (row.question, row.passage)
     if task == "choose":

@@ -13,6 +13,7 @@ from onelayer.tasks.classify import Classify
 from onelayer.tasks.regress import Regress
 from onelayer.tasks.tag import Tag
 from onelayer.text.tags import Scheme
+from onelayer.text.words import Joints
 
 __all__ = [
     "TASKS",
@@ -42,13 +43,16 @@ def task_to_json(task: Task) -> dict[str, Any]:
 
 def task_from_json(values: dict[str, Any]) -> Task:
     """The task that ``task_to_json`` wrote. Raises CheckpointError for anything else."""
-    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    fields: dict[str, Any] = {
+        key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
+    }
     name = fields.pop("name", None)
     if name not in TASKS:
         raise CheckpointError(f"onelayer.json names an unknown task: {name!r}")
-    if "scheme" in fields:
-        fields["scheme"] = Scheme(str(fields["scheme"]))
     try:
+        if name == "tag":
+            fields["scheme"] = Scheme(fields["scheme"])
+            fields["joints"] = Joints(**fields["joints"])
         return TASKS[name](**fields)
-    except TypeError as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"onelayer.json does not fit the task {name}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,16 +34,16 @@ from onelayer.text.tags import (
     violations,
 )
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.text.words import split_words
+from onelayer.text.words import Joints, split_words
 
 
 @dataclass(frozen=True, slots=True)
 class TagRow:
-    """``words`` are character spans of ``text``. Gold labels are ``tags``, one a word, or
-    ``spans`` of the text; files have one or the other."""
+    """``words`` are character spans of ``text``; None where it is for the task to cut it. Gold
+    labels are ``tags``, one a word, or ``spans`` of the text; files have one or the other."""
 
     text: str
-    words: tuple[tuple[int, int], ...]
+    words: tuple[tuple[int, int], ...] | None
     tags: tuple[str, ...] | None
     spans: tuple[Gold, ...] | None
     place: Place
@@ -81,6 +81,8 @@ class Tag:
     scheme: Scheme
     max_length: int
     stride: int
+    joints: Joints = field(default_factory=Joints)
+    """How the training file's words were cut, for texts that come without words."""
 
     @property
     def head(self) -> str:
@@ -97,17 +99,18 @@ class Tag:
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
         tokens = values.get("text")
+        gold = values.get("label")
         if isinstance(tokens, (list, tuple)):
             text, words = join(tokens, values.get("space_after"), place)
-        else:
-            text = text_of(values, "text", place, may_be_empty=not labelled)
-            words = tuple(split_words(text))
-        gold = values.get("label") if labelled else None
-        if not labelled:
-            return TagRow(text, words, None, None, place)
-        if isinstance(tokens, (list, tuple)):
-            return TagRow(text, words, _tags(gold, len(words), place), None, place)
-        return TagRow(text, words, None, spans_of(gold, text, place), place)
+            tags = _tags(gold, len(words), place) if labelled else None
+            return TagRow(text, words, tags, None, place)
+        text = text_of(values, "text", place, may_be_empty=not labelled)
+        spans = spans_of(gold, text, place) if labelled else None
+        return TagRow(text, None, None, spans, place)
+
+    def words(self, row: TagRow) -> tuple[tuple[int, int], ...]:
+        """Character spans of a row's words: its own, or as the training file's were cut."""
+        return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
 
     @classmethod
     def check(cls, rows: Sequence[TagRow]) -> list[DataError]:
@@ -139,10 +142,16 @@ class Tag:
             )
         max_length = recipe.max_length or limit
         stride = min(recipe.stride, (max_length - 2) // 2)
-        return cls(labels=in_order(names), scheme=scheme, max_length=max_length, stride=stride)
+        return cls(
+            labels=in_order(names),
+            scheme=scheme,
+            max_length=max_length,
+            stride=stride,
+            joints=Joints.learn(_tokens(row) for row in rows if row.words is not None),
+        )
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        split = [[row.text[start:end] for start, end in row.words] for row in rows]
+        split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
         builder = EncodingsBuilder()
         for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
             builder.start_row()
@@ -170,8 +179,9 @@ class Tag:
     def _gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
             return row.tags
-        spans = [words_under(span, row.words) for span in row.spans or ()]
-        return from_entities(len(row.words), [s for s in spans if s], self.scheme)
+        words = self.words(row)
+        spans = [words_under(span, words) for span in row.spans or ()]
+        return from_entities(len(words), [s for s in spans if s], self.scheme)
 
     def decode(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> list[Tagged]:
         legal = transitions(self.labels, self.scheme)
@@ -180,25 +190,34 @@ class Tag:
             p = softmax(row_logits) if len(row_logits) else row_logits
             path = best_path(np.log(np.maximum(p, 1e-300)), *legal)
             tags = tuple(self.labels[label] for label in path)
-            return Tagged(rows[i].text, rows[i].words, tags, self._entities(rows[i], tags, p, path))
+            words = self.words(rows[i])
+            found = self._entities(rows[i].text, words, tags, p, path)
+            return Tagged(rows[i].text, words, tags, found)
 
         return per_row(encodings, logits, tagged)
 
     def _entities(
-        self, row: TagRow, tags: Sequence[str], p: Logits, path: Sequence[int]
+        self,
+        text: str,
+        words: Sequence[tuple[int, int]],
+        tags: Sequence[str],
+        p: Logits,
+        path: Sequence[int],
     ) -> tuple[Entity, ...]:
         found = []
         for label, first, last in entities(tags, self.scheme):
-            start, end = row.words[first][0], row.words[last - 1][1]
+            start, end = words[first][0], words[last - 1][1]
             score = float(np.mean([p[word, path[word]] for word in range(first, last)]))
-            found.append(Entity(start, end, row.text[start:end], label, score))
+            found.append(Entity(start, end, text[start:end], label, score))
         return tuple(found)
 
     def score(self, rows: Sequence[TagRow], predictions: Sequence[Tagged]) -> metrics.Scorer:
         if self.scheme is Scheme.PLAIN:
             pairs = list(zip(rows, predictions, strict=True))
             right = [sum(map(str.__eq__, row.tags or (), p.tags)) for row, p in pairs]
-            return metrics.Tokens(np.asarray(right), np.asarray([len(row.words) for row in rows]))
+            return metrics.Tokens(
+                np.asarray(right), np.asarray([len(p.words) for p in predictions])
+            )
         gold = [self._gold_entities(row) for row in rows]
         return metrics.Entities(
             gold, [{(e.start, e.end, e.label) for e in p.entities} for p in predictions]
@@ -208,7 +227,8 @@ class Tag:
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
         found = entities(row.tags or (), self.scheme)
-        return {(row.words[a][0], row.words[b - 1][1], label) for label, a, b in found}
+        words = self.words(row)
+        return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
 
     def tune(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> Tag:
         return self
@@ -291,6 +311,9 @@ def _around(row: TagRow, wrong: Sequence[int]) -> str:
     """The first illegal tag with what stands before it."""
     tags, word = row.tags or (), wrong[0]
     before = tags[word - 1] if word else "the beginning"
-    start, end = row.words[word]
     more = f", and {len(wrong) - 1} more in this sentence" if len(wrong) > 1 else ""
-    return f"{tags[word]} after {before} at {row.text[start:end]!r}, word {word + 1}{more}"
+    return f"{tags[word]} after {before} at {_tokens(row)[word]!r}, word {word + 1}{more}"
+
+
+def _tokens(row: TagRow) -> list[str]:
+    return [row.text[start:end] for start, end in row.words or ()]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 ZERO_WIDTH_JOINER = "\u200d"
 
@@ -20,14 +23,68 @@ _WORD = re.compile(
 )
 
 
-def split_words(text: str) -> list[tuple[int, int]]:
+@dataclass(frozen=True, slots=True)
+class Joints:
+    """Marks that a file's own words are not cut at, as ``split_words`` would cut them."""
+
+    inner: str = ""
+    """Between letters or digits they stay inside a word: ``Berners-Lee``, ``3.5``."""
+    leading: str = ""
+    """Before letters or digits they begin a word: ``'s``, ``@user``."""
+
+    @classmethod
+    def learn(cls, sentences: Iterable[Iterable[str]]) -> Joints:
+        """From sentences in words: a mark is a joint where it is inside words, or begins them, at
+        least twice and not just once in a while beside all the times that it stands alone."""
+        inner: Counter[str] = Counter()
+        leading: Counter[str] = Counter()
+        alone: Counter[str] = Counter()
+        for word in (word for sentence in sentences for word in sentence):
+            if len(word) == 1:
+                alone[word] += 1
+                continue
+            inner.update(set(_INNER.findall(word)))
+            leading.update(_LEADING.findall(word))
+        begins = {mark for mark, n in leading.items() if n > inner[mark]}
+        common = {
+            mark
+            for marks in (inner, leading)
+            for mark, n in marks.items()
+            if n >= 2 and 20 * n >= alone[mark]
+        }
+        return cls("".join(sorted(common - begins)), "".join(sorted(common & begins)))
+
+
+_INNER = re.compile(r"(?<=[^\W_])([^\w\s])(?=[^\W_])")
+_LEADING = re.compile(r"^([^\w\s])(?=[^\W_])")
+
+
+def split_words(text: str, joints: Joints = Joints()) -> list[tuple[int, int]]:
     """Character spans (begin, end) of the words of ``text``, in order.
 
-    White space parts words; each punctuation mark, symbol and CJK ideograph is a word; combining
-    marks, joiners and control characters belong to the word they follow. Where BERT's own splitter
-    differs: it leaves symbols beyond ASCII, such as an emoji, inside the word they touch.
+    White space parts words; each punctuation mark, symbol and CJK ideograph is a word, but for the
+    ``joints``; combining marks, joiners and control characters belong to the word they follow.
+    Where BERT's own splitter differs: it leaves symbols beyond ASCII, such as an emoji, inside the
+    word they touch.
     """
-    return [match.span() for match in _WORD.finditer(text.translate(_KINDS))]
+    spans = [match.span() for match in _WORD.finditer(text.translate(_KINDS))]
+    return _joined(text, spans, joints) if joints.inner or joints.leading else spans
+
+
+def _joined(text: str, spans: list[tuple[int, int]], joints: Joints) -> list[tuple[int, int]]:
+    words: list[tuple[int, int]] = []
+    open_ended = False  # whether the last word goes on with the next piece
+    for i, (start, end) in enumerate(spans):
+        mark = text[start:end]
+        before = bool(words) and words[-1][1] == start and text[start - 1].isalnum()
+        after = i + 1 < len(spans) and spans[i + 1][0] == end and text[end].isalnum()
+        inside = mark in joints.inner and before and after
+        if open_ended or inside:
+            words[-1] = (words[-1][0], end)
+        else:
+            words.append((start, end))
+        open_ended = inside or (mark in joints.leading and after)
+    return words
 
 
 class _Kinds(dict[int, str]):
