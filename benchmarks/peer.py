@@ -190,7 +190,7 @@ def choose(
         auto_model=AutoModelForMultipleChoice,
         config={},
         train=[{**encode(row), "labels": row["answer"]} for row in train],
-        dev=[encode(row) for row in dev],
+        dev=[{**encode(row), "labels": 0} for row in dev],  # its collator insists on labels
         collate=DataCollatorForMultipleChoice(tokenizer),
         decode=lambda logits: logits.argmax(-1).tolist(),
     )

@@ -25,6 +25,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# Threads that spin while they wait would make a busy machine's noise worse, for either side.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import ours
 import peer
 import torch

@@ -244,6 +244,37 @@ def test_the_best_window_wins(span_head: SpanHead, tokenizer: Tokenizer) -> None
         assert len(set(spans)) == len(spans)  # windows overlap, and their spans are told once
 
 
+@pytest.mark.parametrize("better", [0, 1])
+def test_a_span_in_two_windows_has_the_better_score(better: int, tokenizer: Tokenizer) -> None:
+    task = task_with()
+    rows = [row(LONG)]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    assert encodings.offsets is not None
+    both, times = np.unique(encodings.offsets, axis=0, return_counts=True)
+    start, end = both[(times == 2) & (both[:, 0] > 0)][0].tolist()
+    places = np.flatnonzero((encodings.offsets == (start, end)).all(axis=1))
+    logits = np.zeros((len(encodings.reads), 2), dtype=np.float32)
+    logits[places[better]], logits[places[1 - better]] = 4.0, 3.0
+    (found,) = task.decode(rows, encodings, logits)
+    assert (found.start, found.end) == (start, end)
+    assert found.margin == -8.0
+
+
+def test_there_is_an_answer_if_one_window_has_it(tokenizer: Tokenizer) -> None:
+    """ "No answer" has to hold in every window: the least sure of them says how sure it is."""
+    task = task_with(no_answer_threshold=0.0)
+    rows = [row(LONG)]
+    encodings = task.encode(rows, tokenizer, labelled=False)
+    nulls = encodings.cu_reads[:-1]
+    logits = np.zeros((len(encodings.reads), 2), dtype=np.float32)
+    logits[nulls] = 5.0
+    assert task.decode(rows, encodings, logits)[0].margin == 10.0
+    logits[nulls[2]] = -1.0
+    (found,) = task.decode(rows, encodings, logits)
+    assert found.margin == -2.0
+    assert found.text
+
+
 # The best spans --------------------------------------------------------------------------------
 
 

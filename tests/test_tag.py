@@ -316,6 +316,16 @@ def test_illegal_tags_are_told_with_their_word() -> None:
     assert "I-Y after O at 'cat', word 2" in str(error)
 
 
+def test_two_entities_in_one_word_are_told_with_their_place() -> None:
+    """A word gets one tag, so a text that gives it two can't be learned from."""
+
+    def spanned(*spans: tuple[int, int, str]) -> TagRow:
+        return Tag.row({"text": "abcd, ef", "label": list(spans)}, HERE, True)
+
+    (error,) = Tag.check([spanned((0, 4, "X"), (6, 8, "Y")), spanned((0, 2, "X"), (2, 4, "Y"))])
+    assert "rows.conll:1: two entities in one word: 'ab' X and 'cd' Y" in str(error)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -181,8 +181,9 @@ def finetuned(case: Case, folder: Path, bert: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, bert: Path) -> Callable[[str], Run]:
+def runs(tmp_path_factory: pytest.TempPathFactory, make_bert: MakeBert) -> Callable[[str], Run]:
     made: dict[str, Run] = {}
+    bert = make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 
     def run_of(name: str) -> Run:
         if name not in made:

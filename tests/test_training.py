@@ -247,6 +247,13 @@ def test_many_rare_labels_still_give_a_tenth() -> None:
     assert len({row.label for row in train_rows}) == 50
 
 
+def test_a_labels_only_row_is_trained_on() -> None:
+    labels = [f"rare {i}" for i in range(20)] + ["common"] * 80
+    found = [TextRow(f"text {i}", None, label, HERE) for i, label in enumerate(labels)]
+    _, dev_rows = carve(Classify, found, seed=1)
+    assert [row.label for row in dev_rows] == ["common"] * 10
+
+
 def test_questions_about_one_passage_stay_together() -> None:
     found = [AnswerRow(str(i), "?", f"passage {i // 5}", (), HERE) for i in range(200)]
     train_rows, dev_rows = carve(AnswerTask, found, seed=1)
@@ -269,6 +276,17 @@ def test_a_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None
     assert sorted(int(row.text) for row in train_rows + dev_rows) == list(range(len(found)))
 
 
+def test_evaluating_drops_nothing_and_training_goes_on(
+    make_bert: MakeBert, encodings: Encodings
+) -> None:
+    folder = make_bert("BertForSequenceClassification", hidden_dropout_prob=0.4, **SINGLE)
+    model = build(read(folder), TASK).model.train()
+    logits = TorchEngine(model).logits(encodings)
+    assert model.training
+    np.testing.assert_array_equal(logits, TorchEngine(model).logits(encodings))
+    np.testing.assert_array_equal(logits, TorchEngine(model.eval()).logits(encodings))
+
+
 # When it stops, and what it keeps --------------------------------------------------------------
 
 
@@ -281,6 +299,7 @@ def test_a_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None
         ([0.5, 0.4], 1, [3], 3),
         ([0.1, 0.2, 0.1, 0.3, 0.1], 2, [3, 6, 12], 12),
         ([math.nan, math.nan, 0.1, math.nan, 0.0], None, [3, 6, 9], 9),
+        ([math.nan, 0.1, 0.0], 1, [3, 6], 6),  # a score that isn't one is nothing to fall behind
     ],
 )
 def test_the_best_is_kept_and_patience_ends(

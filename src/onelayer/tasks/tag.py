@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -116,7 +117,8 @@ class Tag:
     def check(cls, rows: Sequence[TagRow]) -> list[DataError]:
         tagged = [row for row in rows if row.tags is not None]
         scheme = recognise([row.tags or () for row in tagged])
-        return [
+        in_one_word = (_in_one_word(row, split_words(row.text)) for row in rows if row.spans)
+        return [error for error in in_one_word if error] + [
             DataError(
                 f"illegal {scheme} sequence: {_around(row, wrong)}",
                 place=row.place,
@@ -180,6 +182,8 @@ class Tag:
         if row.tags is not None:
             return row.tags
         words = self.words(row)
+        if error := _in_one_word(row, words):
+            raise error
         spans = [words_under(span, words) for span in row.spans or ()]
         return from_entities(len(words), [s for s in spans if s], self.scheme)
 
@@ -305,6 +309,20 @@ def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:
             f"{len(value)} tags for {n_words} words", place=in_role(place, "label"), hint=hint
         )
     return tuple(label_name(tag) for tag in value)
+
+
+def _in_one_word(row: TagRow, words: Sequence[tuple[int, int]]) -> DataError | None:
+    """What is wrong where a word has parts of two entities: it can't get two tags."""
+    found = [(covered, span) for span in row.spans or () if (covered := words_under(span, words))]
+    for ((_, _, end), one), ((_, start, _), other) in pairwise(found):
+        if start < end:
+            a, b = (row.text[span.start : span.end] for span in (one, other))
+            return DataError(
+                f"two entities in one word: {a!r} {one.label} and {b!r} {other.label}",
+                place=row.place,
+                hint="a word gets one tag; leave such texts out with --skip-bad",
+            )
+    return None
 
 
 def _around(row: TagRow, wrong: Sequence[int]) -> str:

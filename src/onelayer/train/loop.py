@@ -111,7 +111,7 @@ def train(
         # Of equal scores the later one, which has learned longer; nan (a constant prediction has
         # no correlation) is only better than nothing.
         is_best = score >= best or best == -math.inf
-        since_best = 0 if score > best else since_best + 1
+        since_best = 0 if score > best or best == -math.inf else since_best + 1
         history.evaluations.append({"step": progress.step, "scores": scores})
         reporter.evaluated(progress.step / per_epoch, scores, metric, is_best)
         if is_best:

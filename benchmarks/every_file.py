@@ -1,0 +1,160 @@
+"""Does every kind of file train and score? One run of a small random BERT on each data set as its
+owner publishes it, whole, through the command line. The scores mean nothing; the exit codes do.
+
+    python benchmarks/every_file.py DATA CHINESE_VOCABULARY
+
+DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
+``vocab.txt`` of bert-base-chinese. English runs take the starter's vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.save import write_checkpoint
+from onelayer.checkpoint.source import resolve
+from onelayer.nn.encoder import Encoder
+from onelayer.text.tokenizer import Tokenizer
+
+STEPS = 10
+BATCH_SIZE = 32
+SKIP = ["--skip-bad"]
+
+# language, training file, file to score on, flags beyond the plain command
+RUNS: list[tuple[str, str, str, list[str]]] = [
+    ("en", "sst2_glue/train.tsv", "sst2_glue/dev.tsv", []),
+    ("en", "sst2_sentences/train.tsv", "sst2_sentences/test.tsv", []),
+    (
+        "en",
+        "cola/cola_public/raw/in_domain_train.tsv",
+        "cola/cola_public/raw/out_of_domain_dev.tsv",
+        [],
+    ),
+    ("en", "imdb_sample/train.jsonl", "imdb_sample/test.jsonl", ["--max-length", "128"]),
+    ("en", "goemotions/train.tsv", "goemotions/dev.tsv", []),
+    ("zh", "chnsenticorp/train.tsv", "chnsenticorp/dev.tsv", []),
+    ("zh", "tnews/train.tsv", "tnews/dev.tsv", []),
+    ("en", "rte/train.tsv", "rte/dev.tsv", []),
+    ("en", "mrpc/msr_paraphrase_train.txt", "mrpc/msr_paraphrase_test.txt", []),
+    ("zh", "ocnli/train.10k.json", "ocnli/dev.json", SKIP),
+    ("zh", "afqmc/train.txt", "afqmc/dev.txt", []),
+    ("en", "stsb_multi/stsb-en-train.csv", "stsb_multi/stsb-en-test.csv", []),
+    ("zh", "stsb_multi/stsb-zh-train.csv", "stsb_multi/stsb-zh-test.csv", []),
+    ("en", "wnut17/wnut17train.conll", "wnut17/emerging.test.annotated", []),
+    ("en", "mit_movie/engtrain.bio.txt", "mit_movie/engtest.bio.txt", []),
+    ("en", "mit_movie/trivia10k13train.bio.txt", "mit_movie/trivia10k13test.bio.txt", []),
+    ("zh", "cluener2020/jsonl/train.json", "cluener2020/jsonl/dev.json", SKIP),
+    ("zh", "cluener2020/train.json", "cluener2020/dev.json", SKIP),
+    ("zh", "weibo_ner/weiboNER_2nd_conll.train", "weibo_ner/weiboNER_2nd_conll.test", SKIP),
+    (
+        "en",
+        "ud_english_ewt/en_ewt-ud-train.conllu",
+        "ud_english_ewt/en_ewt-ud-test.conllu",
+        [],
+    ),
+    ("en", "squad_dev/v1.1-train.json", "squad_dev/v1.1-heldout.json", []),
+    ("en", "squad_dev/v2.0-train.json", "squad_dev/v2.0-heldout.json", []),
+    (
+        "en",
+        "squad_dev/v2.0-train.json",
+        "squad_dev/v2.0-heldout.json",
+        ["--span-head", "three-way"],
+    ),
+    ("zh", "cmrc2018/cmrc2018_train.json", "cmrc2018/cmrc2018_trial.json", SKIP),
+    ("en", "squad_dev/v1.1-train.json", "xquad/xquad.en.json", []),
+    ("zh", "cmrc2018/cmrc2018_train.json", "xquad/xquad.zh.json", SKIP),
+    ("en", "dream/train.json", "dream/dev.json", []),
+    ("zh", "c3/c3-d-train.json", "c3/c3-d-dev.json", []),
+    ("zh", "c3/c3-m-train.json", "c3/c3-m-dev.json", ["--max-length", "256"]),
+]
+
+
+def main() -> int:
+    data, chinese = Path(sys.argv[1]), Path(sys.argv[2])
+    failed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        models = {"en": Path(scratch, "en"), "zh": Path(scratch, "zh")}
+        small_bert(models["en"], resolve("starter"))
+        small_bert(models["zh"], chinese)
+        for number, (language, train, test, flags) in enumerate(RUNS):
+            if not (data / train).exists():
+                print(f"{train}: skipped, not there")
+                continue
+            started = time.perf_counter()
+            run = Path(scratch, str(number))
+            line = one_run(models[language], data / train, data / test, run, flags)
+            failed += line.startswith("FAILED")
+            name = " ".join([train, *flags])
+            print(f"{name} → {test}: {line}  [{time.perf_counter() - started:.0f} s]", flush=True)
+    print(f"{len(RUNS)} runs, {failed} failed")
+    return int(failed > 0)
+
+
+def one_run(model: Path, train: Path, test: Path, run: Path, flags: list[str]) -> str:
+    """Trains for a few steps with ``test`` as dev set, then scores the saved run on it anew."""
+    columns = [flag for flag in flags if flag == "--skip-bad"]
+    steps = ["--epochs", f"{STEPS * BATCH_SIZE / rows_of(train, model, columns):.6f}"]
+    trained = onelayer(
+        *("train", train, "--dev", test, "--out", run, "--model", model, "--json"), *steps, *flags
+    )
+    if trained.returncode:
+        return f"FAILED {trained.stderr.strip().splitlines()[-1]}"
+    evaluated = onelayer("eval", run, test, "--json", *columns)
+    if evaluated.returncode:
+        return f"FAILED {evaluated.stderr.strip().splitlines()[-1]}"
+    result = json.loads(evaluated.stdout)
+    if result["scores"] != json.loads(trained.stdout)["dev"]["scores"]:
+        return f"FAILED eval and training disagree: {result['scores']}"
+    scores = ", ".join(
+        f"{k} {v if v is None else round(v, 3)}" for k, v in result["scores"].items()
+    )
+    return f"{result['rows']:,} rows scored: {figures}"
+
+
+def rows_of(train: Path, model: Path, columns: list[str]) -> int:
+    inspected = onelayer("inspect", train, "--model", model, "--json", *columns)
+    return int(json.loads(inspected.stdout)["rows"])
+
+
+def onelayer(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "onelayer", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def small_bert(folder: Path, vocabulary: Path) -> None:
+    """One layer, 64 wide, with random weights."""
+    tokenizer = Tokenizer.read(vocabulary)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=128,
+    )
+    torch.manual_seed(0)
+    state = dict(Encoder(config).state_dict())
+    state |= {"pooler.weight": torch.randn(64, 64) * 0.02, "pooler.bias": torch.zeros(64)}
+    folder.mkdir()
+    write_checkpoint(
+        folder,
+        config=config,
+        state=state,
+        architecture="BertModel",
+        labels=None,
+        problem_type=None,
+        tokenizer=tokenizer,
+        onelayer={},
+        card="",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""``python -m onelayer``."""
+
+import sys
+
+from onelayer.cli import main
+
+sys.exit(main())
