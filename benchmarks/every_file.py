@@ -113,10 +113,12 @@ def one_run(model: Path, train: Path, test: Path, run: Path, flags: list[str]) -
     result = json.loads(evaluated.stdout)
     if result["scores"] != json.loads(trained.stdout)["dev"]["scores"]:
         return f"FAILED eval and training disagree: {result['scores']}"
-    scores = ", ".join(
-        f"{k} {v if v is None else round(v, 3)}" for k, v in result["scores"].items()
-    )
+    figures = ", ".join(f"{name} {score}" for name, score in rounded(result["scores"]).items())
     return f"{result['rows']:,} rows scored: {figures}"
+
+
+def rounded(scores: dict[str, float | None]) -> dict[str, float | None]:
+    return {name: score if score is None else round(score, 3) for name, score in scores.items()}
 
 
 def rows_of(train: Path, model: Path, columns: list[str]) -> int:
