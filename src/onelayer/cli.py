@@ -25,6 +25,7 @@ app = App(
     help="Fine-tune BERT on a labelled file: a pretrained encoder and one new layer.",
     version=__version__,
     help_flags=["--help", "-h"],
+    suppress_keyboard_interrupt=False,
 )
 
 Choices = Annotated[Recipe | None, Parameter(name="*")]

@@ -27,6 +27,7 @@ from onelayer.tasks.spans import Gold, spans_of, words_under
 from onelayer.tasks.viterbi import best_path
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tags import (
+    OUTSIDE,
     Scheme,
     entities,
     from_entities,
@@ -64,7 +65,8 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A label for every word; entities where the labels follow a tagging scheme."""
+    """A label for every word, and the entities that the labels make. Labels without an outside
+    (``O``), such as parts of speech, make none."""
 
     text: str
     words: tuple[tuple[int, int], ...]
@@ -209,6 +211,8 @@ class Tag:
         path: Sequence[int],
     ) -> tuple[Entity, ...]:
         found = []
+        if self.scheme is Scheme.PLAIN and OUTSIDE not in self.labels:
+            return ()
         for label, first, last in entities(tags, self.scheme):
             start, end = words[first][0], words[last - 1][1]
             score = float(np.mean([p[word, path[word]] for word in range(first, last)]))

@@ -1,0 +1,246 @@
+"""The command line as a user meets it: exit codes, one-line errors, what is and isn't written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import MakeBert
+
+from onelayer import cli
+
+Main = Callable[..., int]
+
+REVIEWS = [("good cat", "yes"), ("bad cat", "no"), ("the good cats", "yes"), ("a bad day", "no")]
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.csv"
+    lines = [f"{text} {i},{label}" for i, (text, label) in enumerate(REVIEWS * 5)]
+    path.write_text("review,verdict\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Main:
+    """``main("train", ...)`` in an empty folder; commands that take a model get a tiny one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    bert = make_bert()
+
+    def run(*arguments: object) -> int:
+        tokens = [str(argument) for argument in arguments]
+        takes_model = tokens[0] == "train" or (tokens[0] == "inspect" and Path(tokens[1]).is_file())
+        if takes_model and "--model" not in tokens:
+            tokens += ["--model", str(bert)]
+        return cli.main(tokens)
+
+    return run
+
+
+@pytest.fixture
+def run(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", 1) == 0
+    capsys.readouterr()
+    return Path("run")
+
+
+def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main("train", reviews, "--label", "verdict", "--epochs", "1")
+
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert "saved runs/reviews-1" in out
+    assert "accuracy" in out
+    remarks = [json.loads(line) for line in err.splitlines()]
+    said = [line["text"] for line in remarks if line["event"] == "remark"]
+    assert any("task = classify, text = review, label = verdict" in remark for remark in said)
+    assert any(line["event"] == "evaluation" for line in remarks)
+    assert json.loads(Path("runs/reviews-1/onelayer.json").read_text())["choices"][0] == said[0]
+
+
+def test_runs_are_numbered(main: Main, reviews: Path) -> None:
+    for _ in range(2):
+        assert main("train", reviews, "--label", "verdict", "--epochs", "1") == 0
+
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["reviews-1", "reviews-2"]
+
+
+def test_eval_gives_every_metric_an_interval(
+    main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("eval", run, reviews, "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    assert result["rows"] == 20
+    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1"}
+    for name, score in result["scores"].items():
+        low, high = result["intervals"][name]
+        assert low is None or low <= score <= high
+    assert set(result["by_label"]) == {"no", "yes"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_predictions_keep_the_columns_and_the_order(
+    main: Main, run: Path, reviews: Path, form: str
+) -> None:
+    assert main("predict", run, reviews, "--out", f"out.{form}") == 0
+
+    out = Path(f"out.{form}")
+    if form == "jsonl":
+        rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        labels = [row["prediction"]["label"] for row in rows]
+    elif form == "csv":
+        rows = list(csv.DictReader(io.StringIO(out.read_text(encoding="utf-8"))))
+        labels = [row["prediction"] for row in rows]
+    else:
+        rows = pq.read_table(out).to_pylist()
+        labels = [row["prediction"] for row in rows]
+    assert [row["review"] for row in rows] == [
+        f"{text} {i}" for i, (text, _) in enumerate(REVIEWS * 5)
+    ]
+    assert set(labels) <= {"yes", "no"}
+    assert not Path(f"out.{form}.part").exists()
+
+
+def test_lines_from_a_pipe_are_answered(
+    main: Main, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = io.TextIOWrapper(io.BytesIO('good 😀\n{"review": "bad cat"}\n'.encode()))
+    monkeypatch.setattr("sys.stdin", piped)
+
+    assert main("predict", run) == 0
+
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["text"] == "good 😀"
+    assert second["review"] == "bad cat"
+    assert sum(second["prediction"]["probabilities"].values()) == pytest.approx(1)
+
+
+def test_inspect_says_what_is_in_a_file_and_what_is_wrong_with_it(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\ngood,yes\ngood,no\n,yes\nbad,no\nbad,no\n", encoding="utf-8")
+
+    assert main("inspect", path, "--json") == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert (found["task"], found["rows"]) == ("classify", 5)
+    problems = "\n".join(found["problems"])
+    assert "rows.csv:4:text: text is empty" in problems
+    assert "2 rows repeat" in problems
+    assert "1 texts occur with different labels" in problems
+
+
+def test_inspect_says_how_a_model_was_made(
+    main: Main, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("inspect", run, "--json") == 0
+
+    found = json.loads(capsys.readouterr().out)
+    assert found["labels"] == ["no", "yes"]
+    assert found["parameters"]["trained"] == found["parameters"]["all"]
+    assert found["parameters"]["new"] == 2 * 16 + 2
+    assert "accuracy" in found["dev"]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "expected"),
+    [
+        (None, [], "gone.csv: "),
+        ("", [], "gone.csv: "),
+        ("text,label\nfine,a\nfine,a\n", [], "one class only"),
+        ("text,label\nfine,a\npoor,b\n", ["--label", "lable"], "did you mean 'label'?"),
+        ("text,label\nfine,a\n,b\npoor,b\n", [], "gone.csv:3:text: text is empty"),
+        ("text,label\nfine,a\npoor\n", [], "gone.csv:3: "),
+        ('text,label\nfine,a\n"poor,b\nbad,b\n', [], "gone.csv:3"),
+        ("text,label\nfine,a\n\xff,b\n", [], "gone.csv:3:1: "),
+        ("text,label\nfine,a\npoor,b\n", ["--epochs", "0"], "--epochs must be above 0"),
+        ("text,label\nfine,a\npoor,b\n", ["--epoch", "1"], "Did you mean --epochs?"),
+        ("text,label\nfine,a\npoor,b\n", ["--model", "./nowhere"], "no such directory"),
+        ("text,label\n" + "fine,a\npoor,b\n" * 9, ["--freeze", "99"], "the model has 2 layers"),
+        ("text,label\nfine,a\npoor,b\n", ["--max-length", "999"], "the model has 64 positions"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    main: Main,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str | None,
+    flags: list[str],
+    expected: str,
+) -> None:
+    if content is not None:
+        (tmp_path / "gone.csv").write_bytes(content.encode("latin-1"))
+
+    status = main("train", "gone.csv", *flags)
+
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("onelayer: ")]
+    assert status == 2
+    assert out == ""
+    assert len(errors) == 1
+    assert expected in errors[0]
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_is_never_overwritten(
+    main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "model.safetensors").read_bytes()
+
+    status = main("train", reviews, "--label", "verdict", "--out", run)
+
+    assert status == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_label_that_only_dev_has_is_refused(
+    main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dev = tmp_path / "dev.csv"
+    dev.write_text("review,verdict\ngood cat,perhaps\n", encoding="utf-8")
+
+    status = main("train", reviews, "--dev", dev, "--label", "verdict", "--out", "new")
+
+    assert status == 2
+    assert "'perhaps'" in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])
+def test_an_interrupted_run_leaves_no_half_of_itself(
+    main: Main,
+    reviews: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    interrupt: type[BaseException],
+    code: int,
+) -> None:
+    def stop(*_: object) -> float:
+        raise interrupt
+
+    monkeypatch.setattr("onelayer.train.loop._step", stop)
+
+    status = main("train", reviews, "--label", "verdict", "--out", "new")
+
+    assert status == code
+    assert "onelayer: " in capsys.readouterr().err
+    assert not Path("new").exists()
+
+
+def test_a_model_that_is_no_run_says_what_to_do(
+    main: Main, make_bert: MakeBert, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("predict", make_bert(), reviews) == 2
+    assert "onelayer train" in capsys.readouterr().err
