@@ -239,6 +239,35 @@ def test_an_interrupted_run_leaves_no_half_of_itself(
     assert not Path("new").exists()
 
 
+def test_an_interrupted_run_keeps_the_best_so_far(
+    main: Main,
+    reviews: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    losses = iter([0.7])
+
+    def stop_in_the_second_epoch(*_: object) -> float:
+        for loss in losses:
+            return loss
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onelayer.train.loop._step", stop_in_the_second_epoch)
+
+    assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
+
+    assert "the best model so far is in new" in capsys.readouterr().err
+    assert main("predict", "new", reviews) == 0
+
+
+def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:
+    main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", "3")
+
+    history = json.loads(Path("run/onelayer.json").read_text(encoding="utf-8"))["history"]
+    assert len(history["losses"]) == history["progress"]["step"] == 3
+    assert [evaluation["step"] for evaluation in history["evaluations"]] == [1, 2, 3]
+
+
 def test_a_model_that_is_no_run_says_what_to_do(
     main: Main, make_bert: MakeBert, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings
 from onelayer.text.tags import Scheme
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import finetune as finetuning
+from onelayer.train import run as running
 from onelayer.train.loop import History, train
 from onelayer.train.optimizer import adamw, freeze, lr_factor
 from onelayer.train.progress import Silent
@@ -425,7 +425,7 @@ def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen.update(how, encodings=encodings, recipe=recipe)
         raise InterruptedError
 
-    monkeypatch.setattr(finetuning, "train", stop)
+    monkeypatch.setattr(running, "train", stop)
     return seen
 
 

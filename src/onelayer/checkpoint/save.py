@@ -84,6 +84,21 @@ def write_checkpoint(
     _write_json(folder / "onelayer.json", onelayer)
 
 
+def rewrite_record(folder: Path, onelayer: Mapping[str, Any]) -> None:
+    """Replaces ``onelayer.json`` of a published directory, in one move.
+
+    Raises OneLayerError where the disk refuses; the old record then stands.
+    """
+    staged = folder / ".onelayer.json"
+    try:
+        _write_json(staged, onelayer)
+        _sync_one(staged)
+        staged.replace(folder / "onelayer.json")
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(folder)) from error
+
+
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     _write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
 

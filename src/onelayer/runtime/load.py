@@ -6,15 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from onelayer.checkpoint import load as checkpoints
 from onelayer.checkpoint.build import PROBLEM_TYPES, build
 from onelayer.checkpoint.load import Checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.errors import CheckpointError, Place
 from onelayer.runtime.predictor import INPUTS, Predictor
-from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.runtime.torch_engine import TorchEngine, best_device
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task, task_from_json
 from onelayer.tasks.base import Layout
 from onelayer.text.tags import Scheme, recognise
@@ -41,11 +39,10 @@ def load(model: str | Path) -> Predictor:
         raise CheckpointError(
             f"its output layer does not fit the task {task.name}", place=Place(folder)
         )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Predictor(
         task=task,
         tokenizer=checkpoint.tokenizer,
-        engine=TorchEngine(built.model.to(device).eval()),
+        engine=TorchEngine(built.model.to(best_device()).eval()),
         layout=Layout.from_json(info["layout"]) if info else default_layout(task),
         path=folder,
         info=info,

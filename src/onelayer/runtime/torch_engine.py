@@ -11,6 +11,11 @@ from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings, ragged
 
 
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class TorchEngine:
     """Runs a model in micro-batches of at most ``token_budget`` tokens."""
 
