@@ -8,7 +8,7 @@ from typing import Any
 from sets import DataSet
 
 import onelayer
-import onelayer.train.finetune
+import onelayer.train.run
 from onelayer.runtime.files import predict_file
 from onelayer.train import loop
 
@@ -47,4 +47,4 @@ def train_to_the_end(*arguments: Any, metric: str, **rest: Any) -> loop.History:
     return loop.train(*arguments, **{**rest, "metric": metric, "evaluate": lambda: {metric: 0.0}})
 
 
-onelayer.train.finetune.train = train_to_the_end
+onelayer.train.run.train = train_to_the_end
