@@ -117,7 +117,8 @@ class AnswerTask:
         if not golds:
             raise DataError("no question has an answer", place=Place(rows[0].place.path))
         lengths = [len(encoding.ids) for encoding in tokenizer.encode(golds)]
-        max_length = min(recipe.max_length or 384, limit)
+        # Whoever extends the positions wants them used.
+        max_length = recipe.max_length or (limit if recipe.positions else min(384, limit))
         return cls(
             max_length=max_length,
             stride=min(recipe.stride, max_length // 4),
