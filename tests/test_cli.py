@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -258,6 +260,25 @@ def test_an_interrupted_run_keeps_the_best_so_far(
 
     assert "the best model so far is in new" in capsys.readouterr().err
     assert main("predict", "new", reviews) == 0
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    main: Main,
+    reviews: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("onelayer.checkpoint.save.save_file", full)
+
+    assert main("train", reviews, "--label", "verdict", "--out", "new", "--epochs", "1") == 1
+
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("onelayer: ")
+    assert "No space left on device" in last
+    assert not Path("new").exists()
 
 
 def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:

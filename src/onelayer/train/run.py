@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import onelayer
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, state_to_save
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
@@ -86,9 +86,10 @@ class Run:
             )
         except BaseException as error:
             self.said.reporter.finish()
-            if self.record and isinstance(error, KeyboardInterrupt):
+            saved = any(self.target.iterdir())
+            if saved and isinstance(error, KeyboardInterrupt):
                 self.said.say(f"stopped; the best model so far is in {self.target}")
-            elif reserved and not self.record:
+            elif reserved and not saved:
                 self.target.rmdir()
             raise
         progress = history.progress
@@ -137,7 +138,7 @@ class Run:
         parameters = list(self.built.model.parameters())
         record = {
             "format": 1,
-            "onelayer": onelayer.__version__,
+            "onelayer": version("onelayer"),
             "task": task_to_json(task),
             "layout": self.data.layout.to_json(),
             "recipe": self.recipe.to_json(),
