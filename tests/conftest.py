@@ -8,12 +8,15 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from hypothesis import settings
+from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging
 
+from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
 
 # Models this small are slowed down by threads, and cores may be shared.
@@ -82,3 +85,20 @@ def bert(make_bert: MakeBert) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(bert: Path) -> Tokenizer:
     return Tokenizer.read(bert)
+
+
+def padded(
+    encodings: Encodings, examples: np.ndarray
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Some examples as transformers takes them, and their targets."""
+    starts, ends = encodings.cu_seqlens[examples], encodings.cu_seqlens[examples + 1]
+    ids = [
+        torch.from_numpy(encodings.ids[start:end].astype(np.int64))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    assert encodings.targets is not None
+    inputs = {
+        "input_ids": pad_sequence(ids, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], batch_first=True),
+    }
+    return inputs, torch.from_numpy(encodings.targets[examples])

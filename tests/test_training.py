@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,26 +13,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from conftest import padded
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
-from sklearn.utils.class_weight import compute_class_weight
-from torch.nn.utils.rnn import pad_sequence
 
-import onelayer
-from onelayer.checkpoint.build import Built, build, with_positions
+from onelayer.checkpoint.build import Built, build
 from onelayer.checkpoint.load import read
-from onelayer.errors import DataError, Place, UsageError
+from onelayer.errors import Place
 from onelayer.nn.heads import IGNORED
 from onelayer.recipe import Recipe
 from onelayer.runtime.torch_engine import TorchEngine
-from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag
+from onelayer.tasks import AnswerTask, Classify, Tag
 from onelayer.tasks.answer import AnswerRow
 from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings
 from onelayer.text.tags import Scheme
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import run as running
 from onelayer.train.loop import History, train
 from onelayer.train.optimizer import adamw, freeze, lr_factor
 from onelayer.train.progress import Silent
@@ -47,6 +42,7 @@ LABELS = ("bad", "good", "so-so")
 TASK = Classify(labels=LABELS, max_length=64)
 SINGLE: dict[str, Any] = {"labels": LABELS, "problem_type": "single_label_classification"}
 WORDS = ["the cat", "good", "x y z and more of it", "京 bad", "a rather longer text, this is"]
+TAGGER = Tag(labels=("B-X", "I-X", "O"), scheme=Scheme.IOB2, max_length=64, stride=8)
 RECIPE = Recipe(epochs=2, lr=5e-3, batch_size=4, seed=3)
 
 
@@ -126,22 +122,6 @@ def test_losses_are_those_of_a_loop_by_hand(classifier: Path, encodings: Encodin
     assert history.losses == pytest.approx(by_hand, abs=1e-5)
     assert max(by_hand) - min(by_hand) > 0.05  # it did move
     assert history.progress.lr == pytest.approx(1e-3)
-
-
-def padded(
-    encodings: Encodings, examples: np.ndarray
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    starts, ends = encodings.cu_seqlens[examples], encodings.cu_seqlens[examples + 1]
-    ids = [
-        torch.from_numpy(encodings.ids[start:end].astype(np.int64))
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    assert encodings.targets is not None
-    inputs = {
-        "input_ids": pad_sequence(ids, batch_first=True),
-        "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], batch_first=True),
-    }
-    return inputs, torch.from_numpy(encodings.targets[examples])
 
 
 def test_micro_batches_change_nothing(classifier: Path, encodings: Encodings) -> None:
@@ -317,305 +297,6 @@ def test_the_best_is_kept_and_patience_ends(
     assert history.best_step == best
     assert len(history.evaluations) == len(scores)
     assert history.progress.step == 3 * len(scores)
-
-
-# What is left as pretrained --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("what", "frozen"),
-    [
-        ("none", ()),
-        ("embeddings", ("embeddings.",)),
-        ("0", ("embeddings.",)),
-        ("1", ("embeddings.", "encoder.layer.0.")),
-        ("2", ("embeddings.", "encoder.layer.")),
-        ("encoder", ("embeddings.", "encoder.layer.", "pooler.")),
-    ],
-)
-def test_frozen_weights_stay_and_all_others_move(
-    what: str, frozen: tuple[str, ...], bert: Path, tmp_path: Path
-) -> None:
-    run = finetuned(tmp_path, rows(24), model=bert, freeze=what, epochs=1)
-    before = load_file(bert / "model.safetensors")
-    after = {
-        name.removeprefix("bert."): tensor
-        for name, tensor in load_file(tmp_path / "run" / "model.safetensors").items()
-    }
-    assert after.keys() - before.keys() == {"classifier.weight", "classifier.bias"}
-    for name, tensor in before.items():
-        assert torch.equal(tensor, after[name]) == name.startswith(frozen or ("-",)), name
-    trained_ = sum(t.numel() for n, t in after.items() if not n.startswith(frozen or ("-",)))
-    assert run.info is not None
-    assert run.info["parameters"] == {
-        "all": sum(tensor.numel() for tensor in after.values()),
-        "trained": trained_,
-        "new": 16 * 3 + 3,
-    }
-
-
-def test_more_layers_than_there_are_cannot_be_frozen(bert: Path) -> None:
-    with pytest.raises(UsageError, match="2 layers"):
-        freeze(build(read(bert), TASK).model, "3")
-
-
-# From file to run ------------------------------------------------------------------------------
-
-
-def finetuned(
-    folder: Path, found: list[TextRow], *, model: Path, out: str = "run", **choices: Any
-) -> onelayer.Predictor:
-    file = folder / "rows.jsonl"
-    lines = [{"text": row.text, "label": row.label} for row in found]
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    settings = {"epochs": 2, "lr": 5e-3, "batch_size": 8} | choices
-    return onelayer.finetune(file, model=str(model), out=folder / out, **settings)
-
-
-def test_two_runs_write_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> None:
-    """Dropout on: order, masks and the new layer all follow from the seed."""
-    model = make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
-    torch.manual_seed(0)
-    finetuned(tmp_path, rows(24), model=model, out="one")
-    torch.manual_seed(1)  # what the process did before has no part in it
-    finetuned(tmp_path, rows(24), model=model, out="two")
-    finetuned(tmp_path, rows(24), model=model, out="other", seed=2)
-    one, two, other = (
-        (tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two", "other")
-    )
-    assert one == two
-    assert one != other
-
-
-def test_class_weights_are_scikit_learns_balanced_ones(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = [TextRow(f"x {i}", None, "ab"[i % 10 == 0], HERE) for i in range(100)]
-    seen = spy_on_training(monkeypatch)
-    with pytest.raises(InterruptedError):
-        finetuned(tmp_path, found, model=bert, class_weights=True)
-    targets = seen["encodings"].targets
-    assert Counter(targets.tolist()) == {0: 81, 1: 9}
-    expected = compute_class_weight("balanced", classes=np.arange(2), y=targets)
-    assert seen["class_weights"].tolist() == pytest.approx(expected.tolist())
-    assert not (tmp_path / "run").exists()  # a run that came to nothing leaves nothing
-
-
-def test_class_weights_of_several_labels_are_absences_per_presence(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = [
-        TextRow(f"x {i}", None, ["a", "b"] if i % 4 == 0 else ["b"], HERE)  # type: ignore[arg-type]
-        for i in range(40)
-    ]
-    seen = spy_on_training(monkeypatch)
-    with pytest.raises(InterruptedError):
-        finetuned(tmp_path, found, model=bert, class_weights=True)
-    targets = seen["encodings"].targets
-    present = targets.sum(axis=0)
-    assert present.tolist() == [9, 36]
-    assert seen["class_weights"].tolist() == pytest.approx([27 / 9, 0.0])
-
-
-def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Sees what would be trained with, and stops before it is."""
-    seen: dict[str, Any] = {}
-
-    def stop(model: Any, head: str, encodings: Encodings, recipe: Recipe, **how: Any) -> None:
-        seen.update(how, encodings=encodings, recipe=recipe)
-        raise InterruptedError
-
-    monkeypatch.setattr(running, "train", stop)
-    return seen
-
-
-def test_class_weights_need_classes(bert: Path, tmp_path: Path) -> None:
-    found = [replace(row, label=float(i) / 7) for i, row in enumerate(rows(24))]
-    with pytest.raises(UsageError, match="class-weights"):
-        finetuned(tmp_path, found, model=bert, class_weights=True)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_label_that_only_dev_has_is_refused_before_anything_is_written(
-    bert: Path, tmp_path: Path
-) -> None:
-    dev = tmp_path / "dev.jsonl"
-    dev.write_text('{"text": "x", "label": "new"}\n{"text": "y", "label": "bad"}\n')
-    with pytest.raises(DataError, match="'new'"):
-        finetuned(tmp_path, rows(24), model=bert, dev=dev)
-    assert not (tmp_path / "run").exists()
-
-
-def test_what_is_chosen_is_kept(bert: Path, tmp_path: Path) -> None:
-    """Few rows are passed over more often, narrow models learn faster; both are said and saved."""
-    said: list[str] = []
-
-    class Reporter(Silent):
-        def say(self, remark: str) -> None:
-            said.append(remark)
-
-    run = finetuned(
-        tmp_path, rows(24), model=bert, reporter=Reporter(), epochs=None, lr=None, batch_size=32
-    )
-    info = run.info
-    assert info is not None
-    assert info["recipe"]["epochs"] == 20
-    assert info["recipe"]["lr"] == pytest.approx(3e-5 * 768 / 16, rel=0.05)
-    assert info["recipe"]["task"] == "classify"
-    assert set(info["choices"]) <= set(said)
-    assert any("epochs = 20" in remark for remark in info["choices"])
-    assert Recipe.from_json(info["recipe"]).epochs == 20
-
-
-# Regression ------------------------------------------------------------------------------------
-
-
-def test_numbers_come_out_in_their_unit_for_every_reader(bert: Path, tmp_path: Path) -> None:
-    """Prices in thousands: learned as numbers of deviation one, saved as what they are."""
-    found = [
-        TextRow("good " * (1 + i % 4), None, 250_000.0 + 50_000.5 * (i % 4), HERE)
-        for i in range(48)
-    ]
-    run = finetuned(tmp_path, found, model=bert, epochs=20, lr=0.01, seed=2)
-    texts = ["good " * n for n in range(1, 5)]
-    values = [one.value for one in run.predict(texts)]
-    assert values == pytest.approx([row.label for row in found[:4]], rel=0.1)
-    assert values == sorted(values)
-    assert run.task == Regress(max_length=64)  # nothing is left to scale
-
-    model = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run").eval()
-    tokenize = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
-    with torch.inference_mode():
-        theirs = model(**tokenize(texts, padding=True, return_tensors="pt")).logits[:, 0]
-    assert model.config.problem_type == "regression"
-    assert values == pytest.approx(theirs.tolist(), rel=1e-5)
-
-
-def test_a_regression_goes_on_from_where_it_was(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
-    """A kept layer gives the same numbers, whatever mean and deviation the new rows have."""
-    folder = make_bert("BertForSequenceClassification", num_labels=1, problem_type="regression")
-    inputs = [replace(row, label=None) for row in rows(6)]
-
-    def values(task: Regress) -> list[float]:
-        built = build(read(folder), task)
-        assert built.kept_head
-        encodings = task.encode(inputs, tokenizer, labelled=False)
-        logits = TorchEngine(built.model).logits(encodings)
-        return [one.value for one in task.decode(inputs, encodings, logits)]
-
-    plain = values(Regress(max_length=64))
-    assert values(Regress(max_length=64, mean=300.0, deviation=50.0)) == pytest.approx(
-        plain, abs=1e-4
-    )
-
-
-# A checkpoint's own layer ----------------------------------------------------------------------
-
-TAGGER = Tag(labels=("B-X", "I-X", "O"), scheme=Scheme.IOB2, max_length=64, stride=8)
-
-
-@pytest.mark.parametrize("order", [LABELS, LABELS[::-1], ("good", "so-so", "bad")])
-def test_a_layer_for_the_same_labels_is_kept_by_name(
-    order: tuple[str, ...], make_bert: MakeBert, tokenizer: Tokenizer
-) -> None:
-    folder = make_bert("BertForSequenceClassification", labels=order)
-    built = build(read(folder), TASK)
-    assert built.kept_head
-    inputs = [replace(row, label=None) for row in rows(5)]
-    encodings = TASK.encode(inputs, tokenizer, labelled=False)
-    found = TASK.decode(inputs, encodings, TorchEngine(built.model).logits(encodings))
-
-    model = transformers.BertForSequenceClassification.from_pretrained(folder).eval()
-    for i, one in enumerate(found):
-        ids, _ = padded(TASK.encode(rows(5), tokenizer, labelled=True), np.asarray([i]))
-        with torch.inference_mode():
-            p = model(**ids).logits[0].softmax(-1).tolist()
-        assert one.probabilities == pytest.approx(dict(zip(order, p, strict=True)), abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("architecture", "config", "task", "kept"),
-    [
-        ("BertForSequenceClassification", {"labels": ("bad", "good", "ok")}, TASK, False),
-        ("BertForSequenceClassification", {"labels": ("bad", "good")}, TASK, False),
-        ("BertForSequenceClassification", {"num_labels": 3}, TASK, False),
-        ("BertForSequenceClassification", SINGLE, replace(TASK, multi_label=True), False),
-        ("BertForSequenceClassification", SINGLE, Regress(max_length=64), False),
-        ("BertForTokenClassification", {"labels": LABELS}, TASK, False),
-        ("BertForTokenClassification", {"labels": ("O", "B-X", "I-X")}, TAGGER, True),
-        ("BertForTokenClassification", {"labels": ("O", "B-Y", "I-Y")}, TAGGER, False),
-        ("BertForMultipleChoice", {}, Choose(max_length=64), True),
-        ("BertModel", {}, TASK, False),
-    ],
-)
-def test_a_layer_for_anything_else_is_drawn_anew(
-    architecture: str, config: dict[str, Any], task: Any, kept: bool, make_bert: MakeBert
-) -> None:
-    checkpoint = read(make_bert(architecture, **config))
-    built = build(checkpoint, task, seed=1)
-    assert built.kept_head == kept
-    weight, bias = built.model.head.weight, built.model.head.bias
-    if kept:
-        theirs = checkpoint.head["head.weight"]
-        assert sorted(weight.tolist()) == sorted(theirs.tolist())
-        return
-    assert weight.shape == (len(task.outputs), 16)
-    assert not bias.any()
-    assert 0.01 < float(weight.detach().std()) < 0.03  # the config's initializer_range is 0.02
-    assert torch.equal(weight, build(checkpoint, task, seed=1).model.head.weight)
-    assert not torch.equal(weight, build(checkpoint, task, seed=2).model.head.weight)
-
-
-def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
-    """Its layer is kept for the same labels, and the record says that none is new."""
-    first = finetuned(tmp_path, rows(24), model=bert, epochs=1)
-    assert first.path is not None
-    second = finetuned(tmp_path, rows(24)[::-1], model=first.path, out="next", lr=1e-9)
-    assert second.info is not None
-    assert second.info["parameters"]["new"] == 0
-    texts = [row.text for row in rows(6)]
-    for one, other in zip(first.predict(texts), second.predict(texts), strict=True):
-        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
-
-
-def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
-    """A tagger's checkpoint has none; a classifier draws it, a tagger does without."""
-    checkpoint = read(make_bert("BertForTokenClassification", labels=LABELS))
-    built = build(checkpoint, TASK)
-    assert not built.kept_pooler
-    assert built.model.pooler is not None
-    assert 0.01 < float(built.model.pooler.weight.detach().std()) < 0.03
-    assert build(checkpoint, TAGGER).model.pooler is None
-
-
-# More positions --------------------------------------------------------------------------------
-
-
-def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> None:
-    run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1)
-    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
-    assert config["max_position_embeddings"] == 128
-    assert run.task == replace(TASK, max_length=128)
-    run.predict(["x " * 120])
-    assert run.cut.tokens == 0
-    run.predict(["x " * 130])
-    assert run.cut.tokens == 130 - 126
-    transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run")
-
-
-def test_extended_positions_start_from_the_trained_ones(bert: Path) -> None:
-    name = "embeddings.position.weight"
-    checkpoint = read(bert)
-    extended = with_positions(checkpoint, 127)  # 64 points with one between each two
-    assert extended.config.max_position_embeddings == 127
-    old, new = checkpoint.encoder[name], extended.encoder[name]
-    torch.testing.assert_close(new[::2], old, atol=1e-5, rtol=0)
-    torch.testing.assert_close(new[1::2], (old[1:] + old[:-1]) / 2, atol=1e-5, rtol=0)
-
-
-def test_a_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="64 positions"):
-        finetuned(tmp_path, rows(24), model=bert, max_length=100)
 
 
 # Words that are read twice ---------------------------------------------------------------------
