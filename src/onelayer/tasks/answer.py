@@ -121,7 +121,7 @@ class AnswerTask:
         max_length = recipe.max_length or (limit if recipe.positions else min(384, limit))
         return cls(
             max_length=max_length,
-            stride=min(recipe.stride, max_length // 4),
+            stride=min(recipe.stride, max_length // 3),
             # SQuAD's customary bound of 30, or more where the data's answers are longer.
             max_answer_tokens=max(30, int(np.quantile(lengths, 0.995))),
             span_head=recipe.span_head,
