@@ -9,6 +9,7 @@ from sets import DataSet
 
 import onelayer
 import onelayer.train.run
+from onelayer.recipe import Columns
 from onelayer.runtime.files import predict_file
 from onelayer.train import loop
 
@@ -38,7 +39,10 @@ def train_and_predict(
         seed=seed,
     )
     scored = SCORED[data_set.task]
-    return [getattr(prediction, scored) for _, prediction in predict_file(predictor, dev, {})]
+    parts = [
+        getattr(prediction, scored) for _, prediction in predict_file(predictor, dev, Columns())
+    ]
+    return [list(part) if isinstance(part, tuple) else part for part in parts]
 
 
 def train_to_the_end(*arguments: Any, metric: str, **rest: Any) -> loop.History:

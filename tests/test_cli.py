@@ -126,6 +126,33 @@ def test_lines_from_a_pipe_are_answered(
     assert sum(second["prediction"]["probabilities"].values()) == pytest.approx(1)
 
 
+def test_bad_rows_are_left_out_of_predictions_where_that_is_asked(
+    main: Main, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.jsonl").write_text('{"review": "good"}\n{"review": ["no"]}\n{"review": "x"}\n')
+
+    assert main("predict", run, "new.jsonl") == 2
+    assert "new.jsonl:2:text: text is a list" in capsys.readouterr().err
+    assert main("predict", run, "new.jsonl", "--skip-bad") == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert "left out 1 bad rows" in err
+    assert "new.jsonl: text = review" in err
+
+
+def test_a_model_of_pairs_takes_no_single_texts(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = "".join(f"the cat {i},a cat {i},{'ab'[i % 2]}\n" for i in range(12))
+    (tmp_path / "pairs.csv").write_text("premise,hypothesis,label\n" + rows)
+    assert main("train", "pairs.csv", "--out", "pairs", "--epochs", 1) == 0
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"just one\n")))
+
+    assert main("predict", "pairs") == 2
+
+    assert "input:1: the model was trained on pairs" in capsys.readouterr().err
+
+
 def test_inspect_says_what_is_in_a_file_and_what_is_wrong_with_it(
     main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

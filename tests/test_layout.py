@@ -607,3 +607,45 @@ def test_multi_label_can_be_said(tmp_path: Path) -> None:
     path = write(tmp_path / "b.csv", rows(text=TEXT, label=["a;b", "a", "b"]))
     assert look(path, {}).layout.separator == ";"
     assert look(path, {}, multi_label=False).layout.separator is None
+
+
+def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
+    """The right options of a csv, as they are learned from."""
+    path.write_text(rows, encoding="utf-8")
+    table = read(path, named=tuple(asked.values()))
+    seen = see(table, task="choose", asked=asked)
+    return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout).rows]
+
+
+def test_a_letter_means_the_column_that_it_ends(tmp_path: Path) -> None:
+    rows = "question,A,B,C,answer\nwhich one?,x,,z,C\nwhich one?,x,y,z,A\n"
+
+    assert choices(tmp_path / "a.csv", rows) == [1, 0]
+    assert choices(tmp_path / "b.csv", rows, options="C,B,A") == [0, 2]
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [("12", [0, 1]), ("01", [0, 1])])
+def test_right_options_are_counted_from_where_the_file_counts(
+    tmp_path: Path, numbers: str, expected: list[int]
+) -> None:
+    one, two = numbers
+    rows = f"sentence,option1,option2,answer\nthe _ is big,a,b,{one}\nthe _ is red,a,b,{two}\n"
+
+    assert choices(tmp_path / "a.csv", rows) == expected
+
+
+def test_a_csv_may_hold_lists_of_options_as_json(tmp_path: Path) -> None:
+    rows = 'context,question,options,answer\nit rains,what now?,"[""go"", ""stay""]",stay\n'
+
+    assert choices(tmp_path / "a.csv", rows) == [1]
+
+
+def test_a_context_of_unknown_name_is_not_dropped(tmp_path: Path) -> None:
+    rows = "情况,问题,A,B,答案\n外面下雨了，哥哥没有带伞。,他怎么办？,等一等,走路,A\n"
+    path = tmp_path / "a.csv"
+    path.write_text(rows, encoding="utf-8")
+
+    seen = see(read(path), task=None, asked={})
+
+    assert seen.layout.columns["context"] == "情况"
+    assert seen.layout.columns["question"] == "问题"

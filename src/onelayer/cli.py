@@ -130,12 +130,11 @@ def predict(
     suffix = out.suffix.lstrip(".") if out else ""
     form = format or (suffix if suffix in FORMATS else "jsonl")
     predictor = load(run)
-    asked = (columns or Columns()).asked
     if file == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         rows = predict_lines(predictor, sys.stdin)
     else:
-        rows = predict_file(predictor, file, asked)
+        rows = predict_file(predictor, file, columns or Columns(), _say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
         _say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
@@ -209,13 +208,19 @@ def _print_scores(
 
 
 def _print_table(by_label: dict[str, dict[str, float]]) -> None:
+    from rich.cells import cell_len, set_cell_size
+
     if not by_label:
         return
     columns = list(next(iter(by_label.values())))
-    width = max(len(label) for label in by_label)
+    width = max(map(cell_len, by_label))
     print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
     for label, values in by_label.items():
-        print(f"  {label:<{width}}" + "".join(f"{_figure(values[c]):>11}" for c in columns))
+        print(
+            "  "
+            + set_cell_size(label, width)
+            + "".join(f"{_figure(values[c]):>11}" for c in columns)
+        )
 
 
 def _figure(value: float | None) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from onelayer.checkpoint import load as checkpoints
 from onelayer.checkpoint.source import resolve
-from onelayer.recipe import Columns
+from onelayer.errors import DataError
+from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS, Task
 from onelayer.tasks.base import read_rows
 from onelayer.tasks.layout import see
@@ -21,6 +22,7 @@ from onelayer.text.tokenizer import Tokenizer
 
 SHOWN = 5
 SAMPLE = 2000
+POSITIONS = 512
 
 
 def inspect_file(
@@ -107,9 +109,15 @@ def _lengths(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> dic
 def _problems(
     kind: type[Task], rows: Sequence[Any], bad: Sequence[str], tokenizer: Tokenizer
 ) -> list[str]:
+    if not rows:
+        return list(bad[:SHOWN])
     problems = list(bad[:SHOWN])
     if len(bad) > SHOWN:
         problems.append(f"… and {len(bad) - SHOWN:,} more rows that can't be used")
+    try:
+        kind.fit(rows, tokenizer, Recipe(), POSITIONS)
+    except DataError as error:
+        problems.append(str(error))
     repeats = Counter(kind.texts(row) for row in rows)
     twice = sum(n - 1 for n in repeats.values())
     if twice:

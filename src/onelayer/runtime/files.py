@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from onelayer.errors import DataError, Place, UsageError
+from onelayer.recipe import Columns
 from onelayer.runtime.predictor import CHUNK, Predictor
 from onelayer.tasks import TASKS
 from onelayer.tasks.base import Layout
@@ -24,22 +25,43 @@ NESTED = ("squad", "multiple-choice")
 
 
 def predict_file(
-    predictor: Predictor, path: str | Path, asked: Mapping[str, str]
+    predictor: Predictor,
+    path: str | Path,
+    columns: Columns,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Predicted]:
-    """A prediction for each row of a file. Raises DataError at a row that isn't the task's."""
-    table = read(path, named=tuple(asked.values()))
-    layout = input_layout(predictor, table, asked)
+    """A prediction for each row of a file.
+
+    Raises DataError at a row that isn't the task's; with ``skip_bad`` it is left out, and said.
+    """
+    table = read(path, named=tuple(columns.asked.values()))
+    layout = input_layout(predictor, table, columns.asked)
+    named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
+    say(f"{Path(path).name}: {', '.join(named)}")
     kind = TASKS[predictor.task.name]
-    records = iter(table)
-    while chunk := list(islice(records, CHUNK)):
-        rows = [kind.row(layout.values(r.values), table.place(r), False) for r in chunk]
-        for record, prediction in zip(chunk, predictor.predict_rows(rows), strict=True):
+    bad: list[DataError] = []
+
+    def rows() -> Iterator[tuple[Record, Any]]:
+        for record in table:
+            try:
+                yield record, kind.row(layout.values(record.values), table.place(record), False)
+            except DataError as error:
+                if not columns.skip_bad:
+                    raise
+                bad.append(error)
+
+    readable = rows()
+    while chunk := list(islice(readable, CHUNK)):
+        predictions = predictor.predict_rows([row for _, row in chunk])
+        for (record, _), prediction in zip(chunk, predictions, strict=True):
             yield _kept(record, table), prediction
+    if bad:
+        say(f"{Path(path).name}: left out {len(bad):,} bad rows, first {bad[0]}")
 
 
 def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[Predicted]:
-    """A prediction for each line of a pipe: a text, or a JSON object by column."""
-    items = (_item(line, n) for n, line in enumerate(lines, start=1))
+    """A prediction for each line of a pipe that isn't blank: a text, or a JSON object by column."""
+    items = (_item(line, n) for n, line in enumerate(lines, start=1) if line.strip())
     while chunk := list(islice(items, 1 if sys.stdin.isatty() else CHUNK)):
         for item, prediction in zip(chunk, predictor.predict(chunk), strict=True):
             yield item if isinstance(item, dict) else {"text": item}, prediction

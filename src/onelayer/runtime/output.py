@@ -18,6 +18,7 @@ from onelayer.tasks.choose import Choice
 from onelayer.tasks.classify import Label, Labels
 from onelayer.tasks.regress import Value
 from onelayer.tasks.tag import Tagged
+from onelayer.text.tags import OUTSIDE
 
 FORMATS = ("jsonl", "csv", "parquet")
 PARQUET_ROWS = 4096
@@ -69,7 +70,7 @@ def headline(prediction: Any) -> str | float:
         case Value():
             return prediction.value
         case Tagged(entities=()):
-            return " ".join(prediction.tags)
+            return " ".join(prediction.tags) if set(prediction.tags) != {OUTSIDE} else ""
         case Tagged():
             return "; ".join(f"{entity.text} [{entity.label}]" for entity in prediction.entities)
         case Choice():
@@ -78,9 +79,12 @@ def headline(prediction: Any) -> str | float:
 
 
 def _flat(row: Predicted) -> dict[str, Any]:
-    inputs, prediction = row
-    details = json.dumps(to_json(prediction), ensure_ascii=False)
-    return {**inputs, "prediction": headline(prediction), "prediction_json": details}
+    inputs = {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
+        for name, value in row[0].items()
+    }
+    details = json.dumps(to_json(row[1]), ensure_ascii=False)
+    return {**inputs, "prediction": headline(row[1]), "prediction_json": details}
 
 
 def _write_text(rows: Iterable[Predicted], stream: TextIO, form: str) -> int:

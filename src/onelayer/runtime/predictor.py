@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from onelayer.errors import Place, UsageError
+from onelayer.errors import DataError, Place, UsageError
 from onelayer.metrics import Scorer
 from onelayer.runtime.engine import Engine
 from onelayer.tasks.base import Layout, Task
@@ -85,6 +85,12 @@ class Predictor:
             values = {names[0]: item}
         else:
             raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+        if "pair" in self.layout.columns and values.get("pair") is None:
+            raise DataError(
+                "the model was trained on pairs, and this is one text",
+                place=place,
+                hint='give (text, pair), or in a pipe {"text": …, "pair": …}',
+            )
         return self.task.row(values, place, False)
 
 

@@ -95,6 +95,16 @@ class AnswerTask:
     def metric(self) -> str:
         return "f1"
 
+    @property
+    def summary(self) -> str:
+        none = (
+            "some have none" if self.no_answer_threshold is not None else "every question has one"
+        )
+        return (
+            f"answers of up to {self.max_answer_tokens} tokens, {none}; windows of "
+            f"{self.max_length} tokens that share {self.stride}; {self.span_head} head"
+        )
+
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> AnswerRow:
         identity = str(place.line or "" if values.get("id") in (None, "") else values["id"])

@@ -30,6 +30,8 @@ class Layout:
     """By role: text, pair, label, question, context, options, id, title, space_after."""
     separator: str | None = None
     """What stands between several labels written into one field."""
+    first_option: int = 0
+    """What the first option is called where right options are given by number."""
 
     def fits(self, columns: Sequence[str]) -> bool:
         """Whether a file with these columns can be read in this way."""
@@ -41,22 +43,30 @@ class Layout:
         return set(needed) <= set(columns)
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record's values by role; several columns give a list."""
+        """A record's values by role. Several columns are options, each with the letter that ends
+        its column's name, whatever their order and whichever are empty."""
         chosen: dict[str, Any] = {}
         for role, column in self.columns.items():
             if isinstance(column, tuple):
-                options = [record.get(name) for name in column]
-                chosen[role] = [option for option in options if option not in (None, "")]
+                there = [name for name in column if record.get(name) not in (None, "")]
+                letters = [name[-1].upper() for name in there if name[-1].isalpha()]
+                chosen[role] = {"text": [record[name] for name in there], "label": letters}
             else:
                 chosen[role] = record.get(column)
         label = chosen.get("label")
         if self.separator and isinstance(label, str):
             parts = (part.strip() for part in label.split(self.separator))
             chosen["label"] = [part for part in parts if part]
+        if self.first_option and str(label).isdecimal():
+            chosen["label"] = int(str(label)) - self.first_option
         return chosen
 
     def to_json(self) -> dict[str, Any]:
-        return {"columns": dict(self.columns), "separator": self.separator}
+        return {
+            "columns": dict(self.columns),
+            "separator": self.separator,
+            "first_option": self.first_option,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Layout:
@@ -64,7 +74,7 @@ class Layout:
             role: tuple(column) if isinstance(column, list) else column
             for role, column in values["columns"].items()
         }
-        return cls(columns, values.get("separator"))
+        return cls(columns, values.get("separator"), values.get("first_option", 0))
 
 
 class Task(Protocol):
@@ -89,6 +99,11 @@ class Task(Protocol):
     @property
     def metric(self) -> str:
         """The score that chooses the best checkpoint; higher is better."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What the training rows decided, in words for the user."""
         ...
 
     @classmethod
@@ -209,9 +224,23 @@ def text_of(
     return value
 
 
+def listed_in(value: str) -> list[Any] | None:
+    """The list that a csv's field holds, written as JSON."""
+    try:
+        found = json.loads(value) if value.lstrip().startswith("[") else None
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
+
+
 def label_name(value: object) -> str:
     """The name of a class of any type: texts as they are, other values as JSON writes them."""
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def listed(names: Sequence[str], shown: int = 8) -> str:
+    """Names for a message: the first ones, and whether there are more."""
+    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -238,12 +267,11 @@ def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[in
         name, *others = unknown
         near = difflib.get_close_matches(name, labels, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
-        known = ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
-        more = ", ".join(map(repr, others[:4])) + (", …" if len(others) > 4 else "")
+        more = listed(list(map(repr, others)), 4)
         raise DataError(
             f"label {name!r} does not occur in the training rows" + (more and f", nor do {more}"),
             place=unknown[name],
-            hint=f"{meant}training has {known}",
+            hint=f"{meant}training has {listed(labels)}",
         )
     return [index[name] for name, _ in names]
 

@@ -11,7 +11,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, in_role, label_name, per_row, softmax, text_of
+from onelayer.tasks.base import Logits, in_role, label_name, listed_in, per_row, softmax, text_of
 from onelayer.tasks.texts import add_texts
 from onelayer.text.encoding import Encodings, EncodingsBuilder
 from onelayer.text.tokenizer import Tokenizer
@@ -58,12 +58,18 @@ class Choose:
     def metric(self) -> str:
         return "accuracy"
 
+    @property
+    def summary(self) -> str:
+        return f"one sequence an option; {self.max_length} tokens"
+
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> ChooseRow:
         context = text_of(values, "context", place)
         question = text_of(values, "question", place) if "question" in values else ""
         options: Any = values.get("options")
         marks: Sequence[object] = ()
+        if isinstance(options, str):
+            options = listed_in(options)
         if isinstance(options, dict):  # ARC's: {"text": [...], "label": ["A", "B", ...]}
             options, marks = options.get("text"), options.get("label", ())
         if not isinstance(options, (list, tuple)) or len(options) < 2:
@@ -135,9 +141,11 @@ def _answer(value: object, options: Sequence[str], marks: Sequence[object], plac
     """The right option is given by its mark, its text, its position from 0, or its letter."""
     if value is None or value == "":
         raise DataError("no answer", place=place, hint="leave such rows out with --skip-bad")
-    if value in marks:
-        return marks.index(value)
     name = label_name(value)
+    called = [str(mark) for mark in marks]
+    for mark in (name, name.upper()):
+        if mark in called:
+            return called.index(mark)
     if not isinstance(value, int) and name in options:  # C3 has options that occur twice
         return options.index(name)
     if name.isascii() and name.isdecimal() and int(name) < len(options):

@@ -11,7 +11,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, ids_of, in_order, in_role, label_name, softmax
+from onelayer.tasks.base import Logits, ids_of, in_order, in_role, label_name, listed, softmax
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -55,6 +55,11 @@ class Classify:
     @property
     def metric(self) -> str:
         return "micro_f1" if self.multi_label else "accuracy"
+
+    @property
+    def summary(self) -> str:
+        kind = "several labels a row" if self.multi_label else "one label a row"
+        return f"{kind} of {len(self.labels)}: {listed(self.labels)}; {self.max_length} tokens"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from onelayer.tasks.base import listed_in
 from onelayer.tasks.spans import are_spans
 from onelayer.text.table import Table
 
@@ -29,7 +30,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "question": ("question", "query", "question_stem", "sent2", "问题"),
     "context": (
         *("context", "passage", "paragraph", "article", "story", "dialogue", "premise", "ctx"),
-        *("sent1", "text", "document", "sentence", "goal", "文章", "上下文", "段落"),
+        *("sent1", "text", "document", "sentence", "goal", "scenario", "situation"),
+        *("文章", "上下文", "段落", "情景", "场景", "背景", "对话"),
     ),
     "answers": ("answers", "answer", "答案"),
     "options": ("options", "choices", "endings", "candidates", "选项"),
@@ -178,7 +180,7 @@ class Columns:
     def options(self) -> str | tuple[str, ...] | None:
         """One column of lists, or a series of columns such as A, B, C."""
         column = self.known("options")
-        if self.hold(column, list, dict):
+        if self.hold(column, list, dict) or self._hold_written_lists(column):
             return column
         if self.hold("answers", list) and self.known("label"):  # ReClor's name for options
             return "answers"
@@ -191,6 +193,10 @@ class Columns:
             if len(marks) > 1 and any(ordered in run for run in _SERIES):
                 return tuple(marks[mark] for mark in ordered)
         return None
+
+    def _hold_written_lists(self, column: str | None) -> bool:
+        """Whether a csv's values are lists as JSON writes them."""
+        return self.hold(column, str) and all(map(listed_in, self.values(column)))
 
     def separator(self, column: str, *, sure: bool) -> str | None:
         """What parts several labels in one field: a mark whose parts are labels by themselves

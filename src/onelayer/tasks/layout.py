@@ -74,8 +74,14 @@ def see(
     separator = None
     if task == "classify" and isinstance(label, str) and multi_label is not False:
         separator = sight.separator(label, sure=bool(multi_label))
-    remarks = [table.note, _in_words(task, chosen, separator), sight.about_numbers(task, label)]
-    return Seen(task, Layout(chosen, separator), tuple(filter(None, remarks)))
+    first = sight.first_option(label, chosen["options"]) if task == "choose" else 0
+    remarks = [
+        table.note,
+        _in_words(task, chosen, separator),
+        sight.about_numbers(task, label),
+        "the right options are counted from 1" if first else None,
+    ]
+    return Seen(task, Layout(chosen, separator, first), tuple(filter(None, remarks)))
 
 
 def require(table: Table, name: str) -> None:
@@ -209,6 +215,18 @@ class _Sight:
             )
         return self.seen.separator(label, sure=sure)
 
+    def first_option(
+        self, label: str | tuple[str, ...] | None, options: str | tuple[str, ...]
+    ) -> int:
+        """1 where right options are numbers that begin at 1 and reach the number of options."""
+        numbers = numbers_in(self.seen.values(label)) if isinstance(label, str) else set()
+        if isinstance(options, tuple):
+            most = len(options)
+        else:
+            listed = (value for value in self.seen.values(options) if isinstance(value, list))
+            most = max(map(len, listed), default=0)
+        return int(bool(numbers) and min(numbers) >= 1 and max(numbers) == most)
+
     # The columns -----------------------------------------------------------------------------
 
     def columns(self, task: str) -> dict[str, str | tuple[str, ...]]:
@@ -295,8 +313,11 @@ class _Sight:
         taken = list(options) if isinstance(options, tuple) else [options]
         question = self.asked.get("question") or self.seen.known("question", without=taken)
         context = self.asked.get("context") or self.seen.known("context", [question, *taken])
-        if context is None:  # a beginning and its endings
-            context, question = question, None
+        if context is None and question:  # a beginning and its endings, or an unknown name
+            others = self.seen.running_texts(without=[question, *taken])
+            if len(others) > 1:
+                raise self.unsure("context", others)
+            context, question = (others[0], question) if others else (question, None)
         right = self.seen.known("right", [question, context, *taken])
         return {"question": question, "context": context, "options": options, "label": right}
 

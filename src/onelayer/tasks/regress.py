@@ -46,6 +46,11 @@ class Regress:
     def metric(self) -> str:
         return "spearman"
 
+    @property
+    def summary(self) -> str:
+        spread = f"numbers of mean {self.mean:.4g} and deviation {self.deviation:.4g}"
+        return f"{spread}; {self.max_length} tokens"
+
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = texts_of(values, place, labelled)

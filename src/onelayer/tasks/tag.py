@@ -19,6 +19,7 @@ from onelayer.tasks.base import (
     in_order,
     in_role,
     label_name,
+    listed,
     per_row,
     softmax,
     text_of,
@@ -98,6 +99,11 @@ class Tag:
     @property
     def metric(self) -> str:
         return "accuracy" if self.scheme is Scheme.PLAIN else "f1"
+
+    @property
+    def summary(self) -> str:
+        labels = f"{self.scheme} tags, {len(self.labels)}: {listed(self.labels)}"
+        return f"{labels}; windows of {self.max_length} tokens"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:

@@ -38,5 +38,9 @@ def read_data(
         train_rows = rows
         say(f"{len(train_rows):,} rows to train on, {len(dev_rows):,} dev rows")
     if not train_rows or not dev_rows:
-        raise DataError(f"{len(rows)} rows are too few to train on", place=Place(str(train)))
+        raise DataError(
+            f"too little to train on: {len(rows)} rows leave none for a dev set",
+            place=Place(str(train)),
+            hint="add rows (of other passages, for answer), or give a --dev file",
+        )
     return Data(kind, layout, train_rows, dev_rows)

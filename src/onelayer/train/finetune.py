@@ -66,6 +66,7 @@ def finetune(
     task = data.kind.fit(
         data.train, checkpoint.tokenizer, recipe, checkpoint.config.max_position_embeddings
     )
+    said.say(task.summary)
     _warn_of_vocabulary(data, checkpoint, said)
     encodings = task.encode(data.train, checkpoint.tokenizer, labelled=True)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
