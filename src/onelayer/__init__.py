@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -11,35 +12,48 @@ if TYPE_CHECKING:
     from onelayer.recipe import Recipe
     from onelayer.runtime.load import load
     from onelayer.runtime.predictor import Predictor
+    from onelayer.tasks.answer import Answer
+    from onelayer.tasks.choose import Choice
+    from onelayer.tasks.classify import Label, Labels
+    from onelayer.tasks.regress import Value
+    from onelayer.tasks.tag import Entity, Tagged
     from onelayer.train.finetune import finetune
 
 __all__ = [
+    "Answer",
     "CheckpointError",
+    "Choice",
     "DataError",
+    "Entity",
+    "Label",
+    "Labels",
     "OneLayerError",
     "Predictor",
     "Recipe",
+    "Tagged",
     "UsageError",
+    "Value",
     "finetune",
     "load",
 ]
 
 # Loaded on first use: `import onelayer` and `onelayer --help` don't wait for torch.
 _HOMES = {
-    "CheckpointError": "onelayer.errors",
-    "DataError": "onelayer.errors",
-    "OneLayerError": "onelayer.errors",
-    "Predictor": "onelayer.runtime.predictor",
-    "Recipe": "onelayer.recipe",
-    "UsageError": "onelayer.errors",
-    "finetune": "onelayer.train.finetune",
-    "load": "onelayer.runtime.load",
+    "onelayer.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
+    "onelayer.recipe": ("Recipe",),
+    "onelayer.runtime.load": ("load",),
+    "onelayer.runtime.predictor": ("Predictor",),
+    "onelayer.tasks.answer": ("Answer",),
+    "onelayer.tasks.choose": ("Choice",),
+    "onelayer.tasks.classify": ("Label", "Labels"),
+    "onelayer.tasks.regress": ("Value",),
+    "onelayer.tasks.tag": ("Entity", "Tagged"),
+    "onelayer.train.finetune": ("finetune",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'onelayer' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOME_OF[name]), name)

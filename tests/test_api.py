@@ -1,0 +1,33 @@
+"""The names that Python users import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import onelayer
+
+
+def test_every_public_name_is_there() -> None:
+    for name in onelayer.__all__:
+        assert getattr(onelayer, name).__name__ == name
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'finetun'"):
+        onelayer.finetun  # noqa: B018
+
+
+def test_the_command_line_does_not_wait_for_torch() -> None:
+    code = "import sys, onelayer.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
+    modules = "onelayer.tasks.layout, onelayer.runtime.output, onelayer.runtime.predictor"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
