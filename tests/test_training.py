@@ -179,7 +179,7 @@ def test_a_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encoding
     _, history = trained(classifier, encodings, replace(RECIPE, epochs=1.34), scores, kept)
     assert history.progress.step == len(history.losses) == 4  # 3 a whole epoch
     assert kept == [3, 4]
-    lengths = encodings.example_lengths
+    lengths = encodings.lengths
     order = next(batches(12, 4, seed=3, epoch=1))
     assert history.progress.tokens == int(lengths.sum() + lengths[order].sum())
 

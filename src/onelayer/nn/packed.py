@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelayer.text.encoding import Encodings, Ints, cumulate, ragged
+from onelayer.text.encoding import Encodings, Ints, counts, cumulate, ragged
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Packed:
 
 def pack(encodings: Encodings, examples: Ints) -> Packed:
     """The given examples, in the given order, as one packed batch."""
-    per_example = np.diff(encodings.cu_examples)[examples]
+    per_example = counts(encodings.cu_examples, examples)
     sequences = ragged(encodings.cu_examples[examples], per_example)
-    lengths = encodings.lengths[sequences]
+    lengths = counts(encodings.cu_seqlens, sequences)
     by_length = np.argsort(lengths, kind="stable")
     ordered = lengths[by_length]
 
@@ -60,7 +60,7 @@ def pack(encodings: Encodings, examples: Ints) -> Packed:
     starts = np.empty_like(lengths)
     starts[by_length] = cumulate(ordered)[:-1]
 
-    read_counts = np.diff(encodings.cu_reads)[sequences]
+    read_counts = counts(encodings.cu_reads, sequences)
     reads = ragged(encodings.cu_reads[sequences], read_counts)
     groups = np.diff(cumulate(read_counts)[cumulate(per_example)])
     targets = encodings.targets

@@ -8,7 +8,7 @@ import torch
 from onelayer.nn.model import Model
 from onelayer.nn.packed import micro_batches, pack
 from onelayer.tasks.base import Logits
-from onelayer.text.encoding import Encodings, ragged
+from onelayer.text.encoding import Encodings, counts, ragged
 
 
 def best_device() -> torch.device:
@@ -30,9 +30,10 @@ class TorchEngine:
         device = self.model.head.weight.device
         logits = np.empty((len(encodings.reads), self.model.head.out_features), dtype=np.float32)
         reads_before = encodings.cu_reads[encodings.cu_examples]
-        for examples in micro_batches(encodings.example_lengths, self.token_budget):
+        lengths = encodings.example_lengths(np.arange(encodings.n_examples))
+        for examples in micro_batches(lengths, self.token_budget):
             batch = pack(encodings, examples).to(device)
-            rows = ragged(reads_before[examples], np.diff(reads_before)[examples])
+            rows = ragged(reads_before[examples], counts(reads_before, examples))
             logits[rows] = self.model(batch).float().cpu().numpy()
         self.model.train(was_training)
         return logits

@@ -62,9 +62,13 @@ class Encodings:
         return np.diff(self.cu_seqlens)
 
     @property
-    def example_lengths(self) -> Ints:
-        """(E,) tokens of each example."""
-        return np.diff(self.cu_seqlens[self.cu_examples])
+    def n_examples(self) -> int:
+        return len(self.cu_examples) - 1
+
+    def example_lengths(self, examples: Ints) -> Ints:
+        """Tokens of each of the given examples."""
+        starts, ends = self.cu_examples[examples], self.cu_examples[examples + 1]
+        return self.cu_seqlens[ends] - self.cu_seqlens[starts]
 
     @property
     def row_reads(self) -> Ints:
@@ -78,6 +82,11 @@ class Encodings:
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
     """(n,) counts -> (n + 1,) cumulative counts, first 0."""
     return np.concatenate(([0], np.cumsum(np.asarray(counts, dtype=np.int64))))
+
+
+def counts(cu: Ints, items: Ints) -> Ints:
+    """How many there are in each of the given items, from cumulative counts."""
+    return cu[items + 1] - cu[items]
 
 
 def ragged(starts: Ints, lengths: Ints) -> Ints:

@@ -79,7 +79,7 @@ def train(
     called whenever the score is the best so far."""
     assert recipe.epochs is not None
     assert recipe.lr is not None
-    n_examples = len(encodings.cu_examples) - 1
+    n_examples = encodings.n_examples
     per_epoch = math.ceil(n_examples / recipe.batch_size)
     total = max(1, round(recipe.epochs * per_epoch))
     optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -102,7 +102,7 @@ def train(
                 model, head_name, encodings, examples, optimizer, recipe, class_weights
             )
             progress.step += 1
-            progress.tokens += int(encodings.example_lengths[examples].sum())
+            progress.tokens += int(encodings.example_lengths(examples).sum())
             progress.seconds += time.perf_counter() - started
             history.losses.append(progress.loss)
             reporter.step(progress)
@@ -137,7 +137,7 @@ def _step(
     """One step of the optimizer over a batch, micro-batch by micro-batch; returns its loss."""
     head = HEADS[head_name]
     device = model.head.weight.device
-    lengths = encodings.example_lengths[examples]
+    lengths = encodings.example_lengths(examples)
     parts = [
         pack(encodings, examples[part]) for part in micro_batches(lengths, recipe.token_budget)
     ]
