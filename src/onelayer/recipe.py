@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,6 +138,3 @@ class Recipe(Columns):
         if unknown:
             raise UsageError(f"unknown in a recipe: {', '.join(unknown)}")
         return cls(**values)
-
-    def __str__(self) -> str:
-        return json.dumps(self.to_json())

@@ -76,9 +76,8 @@ class Predictor:
         names = INPUTS[self.task.name]
         place = Place("input", number)
         if isinstance(item, Mapping):
-            by_column = self.layout.values(item)
-            found = {role: value for role, value in by_column.items() if value is not None}
-            values = {**{k: v for k, v in item.items() if k in names or k == "id"}, **found}
+            by_role = {key: value for key, value in item.items() if key in (*names, "id")}
+            values = {**by_role, **self.layout.present_in(item).values(item)}
         elif isinstance(item, tuple):
             values = dict(zip(names, item, strict=False))
         elif isinstance(item, (str, list)):

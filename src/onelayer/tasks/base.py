@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -33,14 +33,18 @@ class Layout:
     first_option: int = 0
     """What the first option is called where right options are given by number."""
 
-    def fits(self, columns: Sequence[str]) -> bool:
+    def fits(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns can be read in this way."""
-        needed = (
-            name
-            for value in self.columns.values()
-            for name in (value if isinstance(value, tuple) else (value,))
-        )
-        return set(needed) <= set(columns)
+        return all(set(_each(column)) <= set(columns) for column in self.columns.values())
+
+    def present_in(self, columns: Collection[str]) -> Layout:
+        """The roles that these columns play, or some of theirs."""
+        there = {
+            role: column
+            for role, column in self.columns.items()
+            if not set(_each(column)).isdisjoint(columns)
+        }
+        return replace(self, columns=there)
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record's values by role. Several columns are options, each with the letter that ends
@@ -75,6 +79,10 @@ class Layout:
             for role, column in values["columns"].items()
         }
         return cls(columns, values.get("separator"), values.get("first_option", 0))
+
+
+def _each(column: str | tuple[str, ...]) -> tuple[str, ...]:
+    return column if isinstance(column, tuple) else (column,)
 
 
 class Task(Protocol):

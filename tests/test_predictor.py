@@ -1,0 +1,60 @@
+"""What a model takes from Python: texts, tuples, dicts by column or by role."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import MakeBert
+
+import onelayer
+from onelayer import DataError, Predictor, UsageError
+
+CHOICES = "scene,asked,A,B,answer\n" + "".join(
+    f"the cat {i} is here,what is it?,good,bad,{'AB'[i % 2]}\n" for i in range(12)
+)
+
+
+@pytest.fixture
+def chooser(make_bert: MakeBert, tmp_path: Path) -> Predictor:
+    (tmp_path / "rows.csv").write_text(CHOICES)
+    return onelayer.finetune(
+        tmp_path / "rows.csv",
+        out=tmp_path / "run",
+        model=str(make_bert()),
+        task="choose",
+        context="scene",
+        question="asked",
+        epochs=1,
+    )
+
+
+def test_rows_by_column_by_role_and_as_tuples_are_the_same_rows(chooser: Predictor) -> None:
+    by_column = {"scene": "a cat", "asked": "what?", "A": "good", "B": "bad"}
+    by_role = {"context": "a cat", "question": "what?", "options": ["good", "bad"]}
+
+    first, second, third = chooser.predict(
+        [by_column, by_role, ("a cat", "what?", ["good", "bad"])]
+    )
+
+    assert first == second == third
+    assert first.option in ("good", "bad")
+
+
+def test_a_bare_text_is_no_list_of_inputs(chooser: Predictor) -> None:
+    with pytest.raises(UsageError, match="takes a list"):
+        chooser.predict("a cat")
+
+
+def test_what_is_missing_is_named(chooser: Predictor) -> None:
+    with pytest.raises(DataError, match="input:2:context: no context"):
+        chooser.predict([("a cat", "what?", ["x", "y"]), {"options": ["x", "y"]}])
+
+
+def test_the_layout_is_kept_with_the_run(chooser: Predictor) -> None:
+    assert chooser.path is not None
+    record = json.loads((chooser.path / "onelayer.json").read_text(encoding="utf-8"))
+
+    assert record["layout"]["columns"]["options"] == ["A", "B"]
+    assert onelayer.load(chooser.path).layout == chooser.layout
