@@ -126,7 +126,7 @@ def _from_hub(name: str) -> Path:
     except GatedRepoError as error:
         raise CheckpointError(
             f"{name} asks for a permission that you don't have",
-            hint="accept its terms on huggingface.co and set HF_TOKEN",
+            hint="accept its terms on the model's page and set HF_TOKEN",
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise CheckpointError(

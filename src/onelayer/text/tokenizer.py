@@ -112,10 +112,6 @@ class Tokenizer:
         if (lines := self._vocabulary_lines()) is not None:
             _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
 
-    def __reduce__(self) -> tuple[type[Tokenizer], tuple[tokenizers.Tokenizer, dict[str, str]]]:
-        # The backend's own pickle forgets `encode_special_tokens`; ours goes through __init__.
-        return Tokenizer, (self._backend, self._specials)
-
     def _knows(self, token: str) -> bool:
         return self._backend.token_to_id(token) is not None
 
