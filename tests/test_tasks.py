@@ -236,8 +236,7 @@ def test_a_saved_run_scores_what_it_scored_in_training(
     for name, score in scorer().items():
         in_training = info["dev"]["scores"][name]
         expected = np.nan if in_training is None else in_training
-        # Folding a regression's unit into its layer rounds.
-        assert score == pytest.approx(expected, abs=1e-4, nan_ok=True)
+        assert score == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def recipe_of(run: Run) -> dict[str, Any]:

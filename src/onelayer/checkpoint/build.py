@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -93,21 +94,33 @@ def _order(theirs: Sequence[str] | None, ours: Sequence[str]) -> list[int] | Non
     return [theirs.index(label) for label in ours]
 
 
-def state_to_save(model: Model, task: Task) -> tuple[dict[str, Tensor], Task]:
-    """The weights by the names of ``checkpoint.weights``, and the task as it decodes them.
+@contextmanager
+def as_saved(model: Model, task: Task) -> Iterator[Task]:
+    """For as long as it lasts the model is as files have it; gives the task that decodes it so.
 
-    A regression's unit is folded into its layer, so that every reader of the file gets numbers
-    in the unit of the labels.
+    A regression learns numbers of mean 0 and deviation 1. In files the unit of the labels is
+    folded into its layer, so that every reader gets numbers in that unit.
     """
-    state = {
+    if not isinstance(task, Regress):
+        yield task
+        return
+    weight, bias = model.head.weight.detach(), model.head.bias.detach()
+    learned = weight.clone(), bias.clone()
+    weight.mul_(task.deviation)
+    bias.mul_(task.deviation).add_(task.mean)
+    try:
+        yield replace(task, mean=0.0, deviation=1.0)
+    finally:
+        weight.copy_(learned[0])
+        bias.copy_(learned[1])
+
+
+def state_of(model: Model) -> dict[str, Tensor]:
+    """The model's weights by the names of ``checkpoint.weights``."""
+    return {
         name.removeprefix("encoder."): tensor.detach()
         for name, tensor in model.state_dict().items()
     }
-    if isinstance(task, Regress):
-        state["head.weight"] = state["head.weight"] * task.deviation
-        state["head.bias"] = state["head.bias"] * task.deviation + task.mean
-        task = replace(task, mean=0.0, deviation=1.0)
-    return state, task
 
 
 def with_positions(checkpoint: Checkpoint, n: int) -> Checkpoint:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelayer.checkpoint.build import PROBLEM_TYPES, Built, state_to_save
+from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
 from onelayer.checkpoint.save import publish, rewrite_record, write_checkpoint
@@ -55,6 +55,8 @@ class Run:
     task: Task
     built: Built
     said: Said
+    tuned: Task | None = None
+    """The task with its decoding tuned on dev, as of the last evaluation; what is saved."""
     scorer: Scorer | None = None
     record: dict[str, Any] = field(default_factory=dict)
     """``onelayer.json`` as it was last saved."""
@@ -65,10 +67,11 @@ class Run:
         engine = TorchEngine(model, self.recipe.token_budget)
 
         def evaluate() -> dict[str, float]:
-            logits = engine.logits(dev_encodings)
-            self.task = self.task.tune(self.data.dev, dev_encodings, logits)
-            predictions = self.task.decode(self.data.dev, dev_encodings, logits)
-            self.scorer = self.task.score(self.data.dev, predictions)
+            with as_saved(model, self.task) as task:
+                logits = engine.logits(dev_encodings)
+            self.tuned = task.tune(self.data.dev, dev_encodings, logits)
+            predictions = self.tuned.decode(self.data.dev, dev_encodings, logits)
+            self.scorer = self.tuned.score(self.data.dev, predictions)
             return self.scorer()
 
         reserved = _reserve(self.target)
@@ -105,8 +108,7 @@ class Run:
 
     def save(self, scores: dict[str, float], history: History) -> None:
         """Publishes the model as it now is, with all that is known of it."""
-        state, task = state_to_save(self.built.model, self.task)
-        head = HEADS[task.head]
+        task, model = self.tuned or self.task, self.built.model
         named = task.head in ("label", "labels", "tags", "three-way")
         labels = list(task.outputs) if named else None
         bounds = intervals(self.scorer) if self.scorer is not None else {}
@@ -117,8 +119,8 @@ class Run:
             write_checkpoint(
                 folder,
                 config=self.checkpoint.config,
-                state=state,
-                architecture=head.architecture,
+                state=state_of(model),
+                architecture=HEADS[task.head].architecture,
                 labels=labels,
                 problem_type=PROBLEM_TYPES.get(task.head),
                 tokenizer=self.checkpoint.tokenizer,
@@ -126,7 +128,8 @@ class Run:
                 card=card,
             )
 
-        publish(self.target, write)
+        with as_saved(model, self.task):
+            publish(self.target, write)
 
     def _record(
         self,
