@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
 from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.plain import finite
 from onelayer.runtime.files import Predicted
-from onelayer.tasks.answer import Answer
 from onelayer.tasks.choose import Choice
 from onelayer.tasks.classify import Label, Labels
 from onelayer.tasks.regress import Value
@@ -51,13 +50,22 @@ def write_predictions(rows: Iterable[Predicted], out: Path | None, form: str) ->
 
 
 def to_json(prediction: Any) -> dict[str, Any]:
-    """A prediction as JSON has it; a tagged text's words as texts."""
+    """A prediction as JSON has it: a tagged text's words as texts, numbers to the seven digits
+    that fp32 has."""
     values = dataclasses.asdict(prediction)
     if isinstance(prediction, Tagged):
         values["words"] = [prediction.text[start:end] for start, end in prediction.words]
-    if isinstance(prediction, Answer) and not math.isfinite(prediction.margin):
-        values["margin"] = None
-    return values
+    return dict(_to_seven_digits(finite(values)))
+
+
+def _to_seven_digits(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {key: _to_seven_digits(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_seven_digits(item) for item in value]
+    return value
 
 
 def headline(prediction: Any) -> str | float:
@@ -68,7 +76,7 @@ def headline(prediction: Any) -> str | float:
         case Labels():
             return ";".join(prediction.labels)
         case Value():
-            return prediction.value
+            return float(f"{prediction.value:.7g}")
         case Tagged(entities=()):
             return " ".join(prediction.tags) if set(prediction.tags) != {OUTSIDE} else ""
         case Tagged():
