@@ -23,7 +23,7 @@ from onelayer.checkpoint.load import read
 from onelayer.errors import DataError, Place, UsageError
 from onelayer.recipe import Recipe
 from onelayer.runtime.torch_engine import TorchEngine
-from onelayer.tasks import Choose, Classify, Regress, Tag
+from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag
 from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings
 from onelayer.text.tags import Scheme
@@ -354,3 +354,15 @@ def test_frozen_weights_stay_and_all_others_move(
 def test_more_layers_than_there_are_cannot_be_frozen(bert: Path) -> None:
     with pytest.raises(UsageError, match="2 layers"):
         freeze(build(read(bert), TASK).model, "3")
+
+
+def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
+    """Of each token the three-way layer first believes that it is neither start nor end."""
+    checkpoint = read(make_bert())
+    three_way = AnswerTask(max_length=64, stride=8, max_answer_tokens=9, span_head="three-way")
+
+    p = build(checkpoint, three_way).model.head.bias.softmax(0)
+
+    assert p[0] > 0.98
+    assert p[1] == p[2] > 0
+    assert not build(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()

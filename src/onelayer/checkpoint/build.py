@@ -59,7 +59,8 @@ def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
     if kept is None:
         width, n_outputs = checkpoint.config.hidden_size, len(task.outputs)
         drawn = torch.empty(n_outputs, width).normal_(0.0, std, generator=generator)
-        state |= {"head.weight": drawn, "head.bias": torch.zeros(n_outputs)}
+        bias = torch.zeros(n_outputs) if head.prior is None else torch.tensor(head.prior)
+        state |= {"head.weight": drawn, "head.bias": bias}
     else:
         state |= kept
     model.load_state_dict(state)

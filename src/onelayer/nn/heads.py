@@ -34,6 +34,8 @@ class Head:
     """(logits, batch, class weights) -> summed loss."""
     weight: Callable[[Packed, Tensor | None], float]
     """(batch, class weights) -> what the summed loss is divided by."""
+    prior: tuple[float, ...] | None = None
+    """The biases that a new layer begins with; by default zeros, as in BERT."""
 
 
 def _label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
@@ -97,6 +99,8 @@ HEADS: dict[str, Head] = {
     "value": Head(_SEQUENCE, True, True, _value_loss, _elements),
     "tags": Head(_TOKENS, False, True, _label_loss, _label_weight),
     "span": Head("BertForQuestionAnswering", False, False, _span_loss, _examples),
-    "three-way": Head(_TOKENS, False, True, _three_way_loss, _examples),
+    # One token of some 150 begins an answer. From zeros a small learning rate would spend the run
+    # on finding that out (Lin et al., 2017, section 4.1, begin their rare class in the same way).
+    "three-way": Head(_TOKENS, False, True, _three_way_loss, _examples, prior=(0.0, -5.0, -5.0)),
     "option": Head("BertForMultipleChoice", True, True, _option_loss, _examples),
 }
