@@ -50,10 +50,10 @@ def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeBert:
     ) -> Path:
         values: dict[str, object] = {
             "vocab_size": len(VOCABULARY),
-            "hidden_size": 16,
+            "hidden_size": 32,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
-            "intermediate_size": 24,
+            "intermediate_size": 64,
             "max_position_embeddings": 64,
             "hidden_dropout_prob": 0.0,
             "attention_probs_dropout_prob": 0.0,

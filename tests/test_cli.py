@@ -177,7 +177,7 @@ def test_inspect_says_how_a_model_was_made(
     found = json.loads(capsys.readouterr().out)
     assert found["labels"] == ["no", "yes"]
     assert found["parameters"]["trained"] == found["parameters"]["all"]
-    assert found["parameters"]["new"] == 2 * 16 + 2
+    assert found["parameters"]["new"] == 2 * 32 + 2
     assert "accuracy" in found["dev"]["scores"]
 
 

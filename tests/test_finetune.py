@@ -158,7 +158,7 @@ def test_what_is_chosen_is_kept(bert: Path, tmp_path: Path) -> None:
     info = run.info
     assert info is not None
     assert info["recipe"]["epochs"] == 20
-    assert info["recipe"]["lr"] == pytest.approx(3e-5 * 768 / 16, rel=0.05)
+    assert info["recipe"]["lr"] == pytest.approx(3e-5 * 768 / 32, rel=0.05)
     assert info["recipe"]["task"] == "classify"
     assert set(info["choices"]) <= set(said)
     assert any("epochs = 20" in remark for remark in info["choices"])
@@ -257,7 +257,7 @@ def test_a_layer_for_anything_else_is_drawn_anew(
         theirs = checkpoint.head["head.weight"]
         assert sorted(weight.tolist()) == sorted(theirs.tolist())
         return
-    assert weight.shape == (len(task.outputs), 16)
+    assert weight.shape == (len(task.outputs), 32)
     assert not bias.any()
     assert 0.01 < float(weight.detach().std()) < 0.03  # the config's initializer_range is 0.02
     assert torch.equal(weight, build(checkpoint, task, seed=1).model.head.weight)
@@ -347,7 +347,7 @@ def test_frozen_weights_stay_and_all_others_move(
     assert run.info["parameters"] == {
         "all": sum(tensor.numel() for tensor in after.values()),
         "trained": trained_,
-        "new": 16 * 3 + 3,
+        "new": 32 * 3 + 3,
     }
 
 

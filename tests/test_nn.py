@@ -24,10 +24,12 @@ from onelayer.checkpoint.load import read
 from onelayer.checkpoint.source import resolve
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.errors import Place
-from onelayer.nn.dropout import dropout, keep_mask
+from onelayer.nn import compiled
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
+from onelayer.nn.ops import dropout
 from onelayer.nn.packed import micro_batches, pack
+from onelayer.nn.reference import keep_mask
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints
 from onelayer.text.tags import Scheme
@@ -182,6 +184,13 @@ def gradients(model: Model, architecture: str) -> dict[str, Tensor]:
     return to_theirs(grads, architecture)
 
 
+@pytest.fixture(params=["compiled", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the compiled kernels, and as where there are none."""
+    if request.param == "plain":
+        monkeypatch.setattr(compiled, "kernels", lambda: None)
+
+
 @pytest.fixture(scope="module", params=HEADS)
 def pair(request: pytest.FixtureRequest, make_bert: MakeBert) -> Pair:
     return opened(request.param, make_bert)
@@ -198,6 +207,7 @@ def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
 # What it computes ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 def test_hidden_states_of_every_layer_are_transformers(
     activation: str, make_bert: MakeBert
@@ -210,13 +220,13 @@ def test_hidden_states_of_every_layer_are_transformers(
 
     states = [ours.encoder.embeddings(batch)]
     for layer in ours.encoder.layers:
-        states.append(layer(states[-1], batch.runs))
+        states.append(layer(states[-1], batch))
     out = theirs(**padded(encodings), output_hidden_states=True)
 
     assert len(states) == len(out.hidden_states) == 3
     for our_state, their_state in zip(states, out.hidden_states, strict=True):
         close(our_state[batch.reads_R], their_state[rows, columns])
-    close(ours.encoder(batch), states[-1])
+    close(ours.encoder(batch), states[-1][batch.reads_R])
     assert ours.pooler is not None
     close(
         torch.tanh(ours.pooler(states[-1][batch.reads_R[columns == 0]])),
@@ -230,6 +240,7 @@ def every_token(encodings: Encodings) -> Encodings:
     return replace(encodings, reads=positions, cu_reads=encodings.cu_seqlens, targets=None)
 
 
+@pytest.mark.usefixtures("way")
 def test_logits_and_loss_are_transformers(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
@@ -237,6 +248,7 @@ def test_logits_and_loss_are_transformers(pair: Pair) -> None:
     close(our_loss, loss)
 
 
+@pytest.mark.usefixtures("way")
 def test_gradient_of_every_parameter_is_transformers(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     pair.ours.zero_grad()
@@ -312,6 +324,7 @@ def test_packed_equals_one_at_a_time(pair: Pair, lengths: list[int], random: Ran
     close(together, torch.cat(alone))
 
 
+@pytest.mark.usefixtures("way")
 def test_micro_batches_have_the_gradient_of_the_whole(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     architecture = HEADS[pair.head].architecture
@@ -421,6 +434,7 @@ def test_the_layer_reads_through_dropout_where_transformers_has_it(
     assert varies() == [False, False]
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_dropout_leaves_the_mean_logits_about_as_transformers_does(
     rate: str, make_bert: MakeBert
@@ -480,7 +494,7 @@ def test_the_starter_is_transformers_too(starter: Path) -> None:
     batch, (at_rows, at_columns) = pack(whole, everything(whole)), read_at(whole)
     with torch.no_grad():
         theirs_hidden = theirs.bert(**padded(whole)).last_hidden_state
-        close(ours.encoder(batch)[batch.reads_R], theirs_hidden[at_rows, at_columns])
+        close(ours.encoder(batch), theirs_hidden[at_rows, at_columns])
 
     pair = Pair("label", ours, theirs)
     (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.nn.attention import Attention
-from onelayer.nn.dropout import dropout
+from onelayer.nn.linear import Linear
+from onelayer.nn.ops import add_norm, dropout, gelu
 from onelayer.nn.packed import Packed
 
 
@@ -49,7 +50,7 @@ def _gelu_tanh(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
+    "gelu": gelu,
     "gelu_new": _gelu_tanh,
     "relu": F.relu,
 }
@@ -67,24 +68,23 @@ class Embeddings(nn.Module):
         self.dropout = shape.hidden_dropout_prob
 
     def forward(self, batch: Packed) -> Tensor:
-        x_TD = self.word(batch.ids_T)
-        x_TD = x_TD + self.position(batch.position_ids_T) + self.segment(batch.segment_ids_T)
-        return dropout(self.norm(x_TD), self.dropout, self.training)
+        place_TD = self.position(batch.position_ids_T) + self.segment(batch.segment_ids_T)
+        x_TD = add_norm(place_TD, self.word(batch.ids_T), self.norm, 0.0)
+        return dropout(x_TD, self.dropout, self.training)
 
 
 class FeedForward(nn.Module):
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.up = nn.Linear(shape.hidden_size, shape.intermediate_size)
+        self.up = Linear(shape.hidden_size, shape.intermediate_size)
         self.activation = ACTIVATIONS[shape.hidden_act]
-        self.down = nn.Linear(shape.intermediate_size, shape.hidden_size)
+        self.down = Linear(shape.intermediate_size, shape.hidden_size)
         self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
         self.dropout = shape.hidden_dropout_prob
 
     def forward(self, x_TD: Tensor) -> Tensor:
         y_TD = self.down(self.activation(self.up(x_TD)))
-        z_TD: Tensor = self.norm(x_TD + dropout(y_TD, self.dropout, self.training))
-        return z_TD
+        return add_norm(x_TD, y_TD, self.norm, self.dropout if self.training else 0.0)
 
 
 class Layer(nn.Module):
@@ -99,14 +99,22 @@ class Layer(nn.Module):
         )
         self.feed_forward = FeedForward(shape)
 
-    def forward(self, x_TD: Tensor, runs: tuple[tuple[int, int], ...]) -> Tensor:
-        x_TD = self.attention(x_TD, runs)
+    def forward(self, x_TD: Tensor, batch: Packed) -> Tensor:
+        x_TD = self.attention(x_TD, batch)
         x_TD = self.feed_forward(x_TD)
         return x_TD
 
+    def read(self, x_TD: Tensor, batch: Packed) -> Tensor:
+        """(R, D): the vectors that the new layer reads, and no others where that is quicker."""
+        if batch.only_reads_S is None:
+            x_TD = self(x_TD, batch)
+            return x_TD[batch.reads_R]
+        x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch))
+        return x_SD[batch.reads_R]
+
 
 class Encoder(nn.Module):
-    """Packed tokens in, a contextual vector for each of them out."""
+    """Packed tokens in; the contextual vectors that the new layer reads out, (R, D)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -115,6 +123,8 @@ class Encoder(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         x_TD: Tensor = self.embeddings(batch)
-        for layer in self.layers:
-            x_TD = layer(x_TD, batch.runs)
-        return x_TD
+        for layer in self.layers[:-1]:
+            x_TD = layer(x_TD, batch)
+        last = self.layers[-1]
+        assert isinstance(last, Layer)
+        return last.read(x_TD, batch)

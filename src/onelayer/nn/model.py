@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from onelayer.nn.dropout import dropout
 from onelayer.nn.encoder import Encoder, EncoderShape
 from onelayer.nn.heads import Head
+from onelayer.nn.linear import Linear
+from onelayer.nn.ops import dropout
 from onelayer.nn.packed import Packed
 
 
@@ -19,13 +20,13 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(shape)
-        self.pooler = nn.Linear(shape.hidden_size, shape.hidden_size) if head.pooled else None
-        self.head = nn.Linear(shape.hidden_size, n_outputs)
+        self.pooler = Linear(shape.hidden_size, shape.hidden_size) if head.pooled else None
+        self.head = Linear(shape.hidden_size, n_outputs)
         self.head_dropout = head_dropout if head.dropped else 0.0
 
     def forward(self, batch: Packed) -> Tensor:
         """(R, C) logits, in the order of the batch's reads."""
-        x_RD: Tensor = self.encoder(batch)[batch.reads_R]
+        x_RD: Tensor = self.encoder(batch)
         if self.pooler is not None:
             x_RD = torch.tanh(self.pooler(x_RD))
         logits_RC: Tensor = self.head(dropout(x_RD, self.head_dropout, self.training))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from onelayer.text.encoding import Encodings, Ints, counts, cumulate, ragged
+
+Runs = tuple[tuple[int, int], ...]
+"""(number of sequences, their length) for each run of equal lengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +27,13 @@ class Packed:
     ids_T: Tensor
     segment_ids_T: Tensor
     position_ids_T: Tensor
-    runs: tuple[tuple[int, int], ...]
-    """(number of sequences, their length) for each run of equal lengths."""
+    cu_seqlens: Tensor
+    """(S + 1,) int32, tokens before each sequence."""
+    runs: Runs
+    only_reads_S: Tensor | None
+    """The T vectors that the layer reads where it reads one of each sequence, in their order."""
     reads_R: Tensor
-    """Which of the T vectors the layer reads."""
+    """Which of the T vectors the layer reads, or of the S ones where ``only_reads_S`` is given."""
     groups: tuple[int, ...]
     """Reads of each example: over these a span or an option is chosen."""
     targets: Tensor | None
@@ -40,12 +47,12 @@ class Packed:
     def to(self, device: torch.device) -> Packed:
         if device.type == "cpu":
             return self
-        move = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("ids_T", "segment_ids_T", "position_ids_T", "reads_R")
+        tensors: dict[str, Any] = {
+            field.name: tensor.pin_memory().to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(tensor := getattr(self, field.name), Tensor)
         }
-        targets = None if self.targets is None else self.targets.to(device, non_blocking=True)
-        return Packed(runs=self.runs, groups=self.groups, targets=targets, **move)
+        return replace(self, **tensors)
 
 
 def pack(encodings: Encodings, examples: Ints) -> Packed:
@@ -64,12 +71,18 @@ def pack(encodings: Encodings, examples: Ints) -> Packed:
     reads = ragged(encodings.cu_reads[sequences], read_counts)
     groups = np.diff(cumulate(read_counts)[cumulate(per_example)])
     targets = encodings.targets
+    reads_R = np.repeat(starts, read_counts) + encodings.reads[reads]
+    only_reads_S = None
+    if bool((read_counts == 1).all()):
+        only_reads_S, reads_R = torch.from_numpy(reads_R[by_length]), np.argsort(by_length)
     return Packed(
         ids_T=torch.from_numpy(encodings.ids[tokens].astype(np.int64)),
         segment_ids_T=torch.from_numpy(encodings.segment_ids[tokens].astype(np.int64)),
         position_ids_T=torch.from_numpy(ragged(np.zeros_like(ordered), ordered)),
+        cu_seqlens=torch.from_numpy(cumulate(ordered).astype(np.int32)),
         runs=tuple((len(list(run)), length) for length, run in groupby(ordered.tolist())),
-        reads_R=torch.from_numpy(np.repeat(starts, read_counts) + encodings.reads[reads]),
+        only_reads_S=only_reads_S,
+        reads_R=torch.from_numpy(reads_R),
         groups=tuple(groups.tolist()),
         targets=None if targets is None else torch.from_numpy(targets[reads]),
     )

@@ -148,7 +148,7 @@ def _step(
     for part in parts:
         batch = part.to(device)
         part_loss = head.loss(model(batch), batch, class_weights) / weight
-        part_loss.backward()  # type: ignore[no-untyped-call]
+        part_loss.backward()
         loss += float(part_loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
     optimizer.step()

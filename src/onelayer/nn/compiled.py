@@ -1,0 +1,166 @@
+"""The compiled kernels as functions that PyTorch can differentiate. Shapes: see ``encoder.py``."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from onelayer.nn.kernels import LANES, AttentionArguments, kernels
+
+
+def fits(x: Tensor, *widths: int) -> bool:
+    """Whether the kernels take this tensor, whose rows are made of parts of the given widths."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and all(width % LANES == 0 for width in widths)
+        and x.shape[-1] % (2 * LANES) == 0
+        and not torch.compiler.is_compiling()
+        and kernels() is not None
+    )
+
+
+def _library() -> ctypes.CDLL:
+    library = kernels()
+    assert library is not None, "fits() was not asked"
+    return library
+
+
+def _draw_seed(p: float) -> int:
+    """A mask's seed, from torch's generator."""
+    return int(torch.empty((), dtype=torch.int64).random_()) if p > 0.0 else 0
+
+
+class Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_TD: Tensor, p: float) -> Tensor:
+        ctx.p, ctx.seed = p, _draw_seed(p)
+        return Dropout.drop(ctx, x_TD)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TD: Tensor) -> tuple[Tensor, None]:
+        return Dropout.drop(ctx, dy_TD), None
+
+    @staticmethod
+    def drop(ctx: Any, x_TD: Tensor) -> Tensor:
+        x_TD = x_TD.contiguous()
+        y_TD = torch.empty_like(x_TD)
+        width = x_TD.shape[-1]
+        rows = x_TD.numel() // width
+        _library().dropout(x_TD.data_ptr(), y_TD.data_ptr(), rows, width, ctx.p, ctx.seed)
+        return y_TD
+
+
+class Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_TF: Tensor) -> Tensor:
+        x_TF = x_TF.contiguous()
+        ctx.save_for_backward(x_TF)
+        y_TF = torch.empty_like(x_TF)
+        _library().gelu_forward(x_TF.data_ptr(), y_TF.data_ptr(), x_TF.numel())
+        return y_TF
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TF: Tensor) -> Tensor:
+        (x_TF,) = ctx.saved_tensors
+        dy_TF = dy_TF.contiguous()
+        dx_TF = torch.empty_like(x_TF)
+        _library().gelu_backward(x_TF.data_ptr(), dy_TF.data_ptr(), dx_TF.data_ptr(), x_TF.numel())
+        return dx_TF
+
+
+class AddNorm(torch.autograd.Function):
+    """LayerNorm(x + dropout(h)), keeping the sum and two numbers a row."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TD: Tensor, h_TD: Tensor, weight: Tensor, bias: Tensor, eps: float, p: float
+    ) -> Tensor:
+        x_TD, h_TD = x_TD.contiguous(), h_TD.contiguous()
+        z_TD, y_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
+        stats_T2 = x_TD.new_empty(len(x_TD), 2)
+        ctx.p, ctx.seed = p, _draw_seed(p)
+        ctx.save_for_backward(z_TD, stats_T2, weight)
+        _library().add_norm_forward(
+            *(t.data_ptr() for t in (x_TD, h_TD, weight, bias, z_TD, y_TD, stats_T2)),
+            *x_TD.shape, eps, p, ctx.seed,
+        )  # fmt: skip
+        return y_TD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TD: Tensor) -> tuple[Tensor | None, ...]:
+        z_TD, stats_T2, weight = ctx.saved_tensors
+        dy_TD = dy_TD.contiguous()
+        dx_TD = torch.empty_like(z_TD)
+        dh_TD = torch.empty_like(z_TD) if ctx.p > 0.0 else dx_TD
+        n_chunks = _library().n_chunks(len(z_TD))
+        sums_2CD = z_TD.new_zeros(2, n_chunks, len(weight))
+        tensors = (z_TD, stats_T2, weight, dy_TD, dx_TD, dh_TD, *sums_2CD)
+        _library().add_norm_backward(*(t.data_ptr() for t in tensors), *z_TD.shape, ctx.p, ctx.seed)
+        d_weight, d_bias = sums_2CD.sum(1)
+        return dx_TD, dh_TD, d_weight, d_bias, None, None
+
+
+class Attend(torch.autograd.Function):
+    """Self-attention of packed sequences: queries, keys and values from one tensor, or a single
+    query for each sequence from ``q_SD`` and the rest from ``packed``, (T, 2D) then."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, packed: Tensor, q_SD: Tensor | None, cu_seqlens: Tensor, n_heads: int, p: float
+    ) -> Tensor:
+        ctx.n_heads, ctx.p, ctx.seed = n_heads, p, _draw_seed(p)
+        cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
+        packed = packed.contiguous()
+        q_SD = None if q_SD is None else q_SD.contiguous()
+        ctx.save_for_backward(packed, q_SD, cu_q, cu_seqlens)
+        width = packed.shape[1] // (3 if q_SD is None else 2)
+        out = packed.new_empty(len(packed) if q_SD is None else len(q_SD), width)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
+        _library().attention_forward(arguments, out.data_ptr())
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        packed, q_SD, cu_q, cu_seqlens = ctx.saved_tensors
+        d_out = d_out.contiguous()
+        d_packed = torch.empty_like(packed)
+        d_q = None if q_SD is None else torch.empty_like(q_SD)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
+        _library().attention_backward(arguments, d_out.data_ptr(), *Attend.parts(d_packed, d_q))
+        return d_packed, d_q, None, None, None
+
+    @staticmethod
+    def parts(packed: Tensor, q_SD: Tensor | None) -> tuple[int, int, int]:
+        """Where queries, keys and values begin."""
+        at = packed.data_ptr()
+        width = packed.element_size() * packed.shape[1] // (3 if q_SD is None else 2)
+        if q_SD is None:
+            return at, at + width, at + 2 * width
+        return q_SD.data_ptr(), at, at + width
+
+    @staticmethod
+    def arguments(
+        ctx: Any, packed: Tensor, q_SD: Tensor | None, cu_q: Tensor, cu_k: Tensor
+    ) -> AttentionArguments:
+        width = packed.shape[1] // (3 if q_SD is None else 2)
+        return AttentionArguments(
+            *Attend.parts(packed, q_SD),
+            packed.shape[1] if q_SD is None else width,
+            packed.shape[1],
+            width // ctx.n_heads,
+            cu_q.data_ptr(),
+            cu_k.data_ptr(),
+            len(cu_k) - 1,
+            ctx.n_heads,
+            ctx.p,
+            ctx.seed,
+        )

@@ -1,0 +1,125 @@
+"""The compiled kernels: built for this machine when first needed, kept in the user's cache.
+
+They need a C compiler with OpenMP (gcc, or clang with libomp). Where there is none, or with
+``ONELAYER_KERNELS=0``, PyTorch does the same work more slowly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -fPIC -shared"
+LANES = 16
+"""Floats of a vector: widths are multiples of it."""
+
+_POINTER, _INT, _FLOAT, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64
+
+
+class AttentionArguments(ctypes.Structure):
+    """``Attention`` in ``attention.c``."""
+
+    _fields_ = (
+        ("q", _POINTER),
+        ("k", _POINTER),
+        ("v", _POINTER),
+        ("q_stride", _INT),
+        ("kv_stride", _INT),
+        ("d", _INT),
+        ("cu_q", _POINTER),
+        ("cu_k", _POINTER),
+        ("n_sequences", _INT),
+        ("n_heads", _INT),
+        ("p", _FLOAT),
+        ("seed", _SEED),
+    )
+
+
+_ATTENTION = ctypes.POINTER(AttentionArguments)
+_SIGNATURES = {
+    "attention_forward": [_ATTENTION, _POINTER],
+    "attention_backward": [_ATTENTION, _POINTER, _POINTER, _POINTER, _POINTER],
+    "gelu_forward": [_POINTER] * 2 + [_INT],
+    "gelu_backward": [_POINTER] * 3 + [_INT],
+    "dropout": [_POINTER] * 2 + [_INT, _INT, _FLOAT, _SEED],
+    "n_chunks": [_INT],
+    "add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],
+    "add_norm_backward": [_POINTER] * 8 + [_INT, _INT, _FLOAT, _SEED],
+    "weight_backward": [_POINTER] * 4 + [_INT] * 3,
+}
+
+
+@cache
+def kernels() -> ctypes.CDLL | None:
+    """The library, or None where it can't be had: `why_not` says why."""
+    try:
+        library = ctypes.CDLL(str(_built()))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = _INT if name == "n_chunks" else None
+    return library
+
+
+def why_not() -> str | None:
+    """Why the kernels can't be used, in words for the user; None where they can."""
+    if kernels() is not None:
+        return None
+    if os.environ.get("ONELAYER_KERNELS") == "0":
+        return "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
+    return (
+        "no C compiler with OpenMP (gcc, clang): training takes PyTorch's slower paths"
+        if _compiler() is None
+        else f"{_compiler()} could not build the compiled kernels: training is slower"
+    )
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CC")
+    return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+
+
+def _built() -> Path:
+    """The library's file, compiled if no run before has done so."""
+    compiler = _compiler()
+    if os.environ.get("ONELAYER_KERNELS") == "0" or compiler is None:
+        raise OSError("no compiled kernels")
+    source = Path(__file__).parent
+    files = sorted([*source.glob("*.c"), *source.glob("*.h")])
+    # Another torch may come with another OpenMP, another machine with other instructions.
+    facts = [compiler, FLAGS, torch.__version__, platform.machine(), _processor()]
+    digest = hashlib.sha256("\0".join(facts).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
+    library = home / f"kernels-{digest.hexdigest()[:16]}.so"
+    if not library.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as folder:
+            fresh = Path(folder) / library.name
+            sources = [str(file) for file in files if file.suffix == ".c"]
+            command = [*shlex.split(compiler), *FLAGS.split(), "-o", str(fresh), *sources, "-lm"]
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+            fresh.replace(library)
+    return library
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on, where it can be read."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))

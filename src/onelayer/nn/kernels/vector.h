@@ -1,0 +1,132 @@
+/* Vectors of LANES floats, dropout's masks, and small matrix products.
+ *
+ * GCC's vector extensions, which clang has, too: the compiler maps them onto whatever registers
+ * the machine has. Tensors are contiguous fp32 unless a row stride is given; strides count floats.
+ * Widths are multiples of LANES. What a kernel computes does not depend on the number of threads.
+ */
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LANES 16
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+INLINE void store(float *p, vec x) { *(vec *)p = x; }
+INLINE vec splat(float x) { return x - (vec){0}; }
+INLINE vec larger(vec a, vec b) { return (vec)(((ivec)a & (a > b)) | ((ivec)b & ~(a > b))); }
+
+/* Lanes i and i ^ 8, i ^ 4, ... beside each other: sums and maxima over a vector in four steps. */
+#define SWAP __builtin_shufflevector
+#define ACROSS(x, OF)                                                                 \
+    x = OF(x, SWAP(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));      \
+    x = OF(x, SWAP(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));      \
+    x = OF(x, SWAP(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));      \
+    x = OF(x, SWAP(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14))
+#define PLUS(a, b) ((a) + (b))
+
+INLINE float sum(vec x)
+{
+    ACROSS(x, PLUS);
+    return x[0];
+}
+
+INLINE float maximum(vec x)
+{
+    ACROSS(x, larger);
+    return x[0];
+}
+
+/* 2^x for x <= 0, to a relative 3e-7; 0 below -126. */
+INLINE vec exp2_neg(vec x)
+{
+    const vec shift = splat(0x1.8p23f);
+    x = larger(x, splat(-127.0f));
+    vec rounded = x + shift; /* the integer part, in the low bits of the mantissa */
+    vec f = x - (rounded - shift); /* in [-1/2, 1/2] */
+    vec p = splat(1.5403530e-4f); /* the minimax polynomial of degree 6 */
+    p = p * f + 1.3333558e-3f;
+    p = p * f + 9.6181291e-3f;
+    p = p * f + 5.5504109e-2f;
+    p = p * f + 2.4022651e-1f;
+    p = p * f + 6.9314718e-1f;
+    p = p * f + 1.0f;
+    ivec exponent = (ivec)rounded << 23;
+    return (vec)(((ivec)p + exponent) & (x > -126.0f));
+}
+
+/* Memory of a thread for the time of a kernel. */
+INLINE float *scratch(int64_t floats)
+{
+    float *p = aligned_alloc(64, (size_t)(floats * 4 + 63) / 64 * 64);
+    if (!p)
+        abort();
+    return p;
+}
+
+/* Dropout -------------------------------------------------------------------------------------
+ * A mask is a function of (seed, row, column): it is drawn again on the way back instead of being
+ * kept. The 32 bits of an integer hash ("lowbias32", C. Wellons, 2018) serve two elements LANES
+ * apart with 16 each: the rate is exact to 1/65536.
+ */
+typedef struct {
+    uint32_t threshold; /* of 65536 */
+    float scale;
+} Rate;
+
+INLINE Rate rate_of(float p)
+{
+    Rate rate = {(uint32_t)lrintf(p * 65536), 1 / (1 - p)};
+    return rate;
+}
+
+#define MIX(x) x ^= x >> 16, x *= 0x7feb352du, x ^= x >> 15, x *= 0x846ca68bu, x ^= x >> 16
+
+INLINE uint32_t row_key(uint64_t seed, uint64_t row)
+{
+    uint32_t key = (uint32_t)row;
+    MIX(key);
+    key ^= (uint32_t)seed;
+    MIX(key);
+    key += (uint32_t)(seed >> 32) + 0x9e3779b9u * (uint32_t)(row >> 32);
+    MIX(key);
+    return key;
+}
+
+/* The mask of columns `at` to `at + 2 * LANES`, as two vectors of 0 or 1 / (1 - p). */
+INLINE void keep(uint32_t key, uint32_t at, Rate rate, vec mask[2])
+{
+    static const uvec steps = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    uvec x = (steps + at) * 0x9e3779b1u + key;
+    MIX(x);
+    vec scale = splat(rate.scale);
+    mask[0] = (vec)((ivec)scale & (ivec)((x & 0xffff) >= rate.threshold));
+    mask[1] = (vec)((ivec)scale & (ivec)((x >> 16) >= rate.threshold));
+}
+
+/* Matrix products -------------------------------------------------------------------------------
+ * tile_R_V: C (R, V * LANES) = or += A (R, K) B (K, V * LANES), all of C in registers. B and C lie
+ * in rows; A in any order, A[r * ar + k * ak], which is also how a transpose is asked for.
+ */
+#define UNROLL _Pragma("GCC unroll 8")
+#define TILE(R, V)                                                                           \
+    static void tile_##R##_##V(int64_t K, const float *A, int64_t ar, int64_t ak,            \
+                               const float *B, int64_t ldb, float *C, int64_t ldc, int add)  \
+    {                                                                                        \
+        vec c[R][V], b[V];                                                                   \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                \
+            c[r][v] = add ? load(C + r * ldc + v * LANES) : splat(0);                        \
+        for (int64_t k = 0; k < K; k++) {                                                    \
+            UNROLL for (int v = 0; v < V; v++) b[v] = load(B + k * ldb + v * LANES);         \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)            \
+                c[r][v] += A[r * ar + k * ak] * b[v];                                        \
+        }                                                                                    \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                \
+            store(C + r * ldc + v * LANES, c[r][v]);                                         \
+    }

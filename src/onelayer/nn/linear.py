@@ -1,0 +1,102 @@
+"""Matrix products by the quickest library that this machine has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from onelayer.nn.compiled import fits
+from onelayer.nn.kernels import kernels
+
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(M, K), (N, K), (N,) -> (M, N): x w^T + b."""
+
+
+class Linear(nn.Linear):
+    """A fully connected layer over packed tokens: (T, K) -> (T, N)."""
+
+    bf16 = False
+    """Whether products are made in bfloat16 while training; weights stay fp32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias, bf16=self.bf16 and self.training)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, *, bf16: bool = False) -> Tensor:
+    """x w^T + b."""
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+        return F.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return fastest_product()(x, weight, bias)
+    y: Tensor = _Linear.apply(x, weight, bias, bf16)
+    return y
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, bf16: bool) -> Tensor:
+        if bf16:
+            x, weight, bias = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
+        ctx.save_for_backward(x, weight)
+        return (F.linear if bf16 else fastest_product())(x, weight, bias).float()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        dx = d_weight = d_bias = None
+        half = dy.to(x.dtype)
+        if ctx.needs_input_grad[0]:
+            bf16 = x.dtype == torch.bfloat16
+            dx = (F.linear if bf16 else fastest_product())(half, weight.t(), None).float()
+        if ctx.needs_input_grad[1]:
+            d_weight, d_bias = _weight_backward(half, x, dy)
+        return dx, d_weight, d_bias, None
+
+
+def _weight_backward(half: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+    """(M, N) and (M, K) -> (N, K) and (N,)."""
+    n, k = dy.shape[1], x.shape[1]
+    if not (fits(x, k) and n % 8 == 0):
+        return (half.t() @ x).float(), dy.sum(0)
+    library = kernels()
+    assert library is not None
+    dy, x = dy.contiguous(), x.contiguous()
+    d_weight, d_bias = dy.new_empty(n, k), dy.new_empty(n)
+    library.weight_backward(*(t.data_ptr() for t in (dy, x, d_weight, d_bias)), len(x), n, k)
+    return d_weight, d_bias
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return y
+
+
+@cache
+def fastest_product() -> Product:
+    """PyTorch's own product, or oneDNN's where that is clearly faster: PyTorch asks MKL, which
+    reaches half of an AMD processor's rate."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    ):
+        return F.linear
+    return _onednn if _seconds(F.linear) > 1.25 * _seconds(_onednn) else F.linear
+
+
+def _seconds(product: Product) -> float:
+    """For a product of a small BERT's size, the best of several tries."""
+    x, weight = torch.ones(512, 384), torch.ones(1536, 384)
+    best = float("inf")
+    with torch.no_grad():
+        for _ in range(8):
+            begun = time.perf_counter()
+            product(x, weight, None)
+            best = min(best, time.perf_counter() - begun)
+    return best

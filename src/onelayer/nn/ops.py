@@ -1,0 +1,60 @@
+"""The operations of an encoder layer, each by the best way that this machine has: the compiled
+kernels, a GPU's, or PyTorch's. Shapes: see ``encoder.py``."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onelayer.nn import compiled, reference
+from onelayer.nn.packed import Packed
+from onelayer.nn.varlen import varlen_attend
+
+
+def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
+    """Zeroes each element with probability p and scales the rest by 1 / (1 - p)."""
+    if not training or p == 0.0:
+        return x_TD
+    if compiled.fits(x_TD):
+        y: Tensor = compiled.Dropout.apply(x_TD, p)
+        return y
+    return reference.dropout(x_TD, p)
+
+
+def gelu(x_TF: Tensor) -> Tensor:
+    """x Phi(x), as BERT has it: no approximation by tanh."""
+    if compiled.fits(x_TF):
+        y: Tensor = compiled.Gelu.apply(x_TF)
+        return y
+    return F.gelu(x_TF)
+
+
+def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor:
+    """LayerNorm(x + dropout(h)): what follows each of a layer's two halves."""
+    if compiled.fits(x_TD):
+        y: Tensor = compiled.AddNorm.apply(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
+        return y
+    return reference.add_norm(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
+
+
+def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
+    """(T, 3D) queries, keys and values -> (T, D), each token from the tokens of its sequence."""
+    if compiled.fits(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
+        y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
+        return y
+    if qkv_T3D.is_cuda:
+        q, k, v = qkv_T3D.chunk(3, dim=1)
+        return varlen_attend(q, k, v, batch, n_heads)
+    return reference.attend(qkv_T3D, batch.runs, n_heads, p)
+
+
+def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
+    """One query for each sequence -> (S, D): all that a layer of which only ``[CLS]`` is read
+    has to find out."""
+    if compiled.fits(kv_T2D, q_SD.shape[1] // n_heads):
+        y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
+        return y
+    if q_SD.is_cuda:
+        k, v = kv_T2D.chunk(2, dim=1)
+        return varlen_attend(q_SD, k, v, batch, n_heads)
+    return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p)

@@ -1,0 +1,86 @@
+"""What the compiled kernels compute, in PyTorch: their twins in the tests, and the way taken
+where there are none. Shapes: see ``encoder.py``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onelayer.nn.packed import Runs
+
+
+class _MaskedScale(torch.autograd.Function):
+    """x * mask * scale, keeping one byte an element for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(mask)
+        ctx.scale = scale
+        return torch.ops.aten.native_dropout_backward(x, mask, scale)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (mask,) = ctx.saved_tensors
+        return torch.ops.aten.native_dropout_backward(grads[0], mask, ctx.scale), None, None
+
+
+def keep_mask(shape: torch.Size, p: float) -> Tensor:
+    """True with probability 1 - p, to 1/65536: 64 random bits serve four elements, and on a CPU
+    the random numbers are most of what dropout costs."""
+    n = shape.numel()
+    bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    lanes = bits.view(torch.int16)[:n]
+    return (lanes >= round(p * 65536) - 32768).view(shape)
+
+
+def dropout(x: Tensor, p: float) -> Tensor:
+    """Zeroes each element with probability p and scales the rest by 1 / (1 - p)."""
+    if p == 0.0:
+        return x
+    if x.device.type != "cpu":
+        return F.dropout(x, p)
+    dropped: Tensor = _MaskedScale.apply(x, keep_mask(x.shape, p), 1.0 / (1.0 - p))
+    return dropped
+
+
+def add_norm(
+    x_TD: Tensor, h_TD: Tensor, weight: Tensor, bias: Tensor, eps: float, p: float
+) -> Tensor:
+    """LayerNorm(x + dropout(h))."""
+    return F.layer_norm(x_TD + dropout(h_TD, p), weight.shape, weight, bias, eps)
+
+
+def attend(qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
+    """Self-attention of each sequence, run by run of equal lengths: rectangles need no mask."""
+    # One split, not a slice a run: each slice's gradient would zero-fill the whole tensor.
+    parts = qkv_T3D.split([n * length for n, length in runs])
+    mixed = []
+    for part, (n, length) in zip(parts, runs, strict=True):
+        q, k, v = part.view(n, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
+        mixed.append(_mix(q, k, v, p).transpose(1, 2).reshape(n * length, -1))
+    return torch.cat(mixed)
+
+
+def attend_once(q_SD: Tensor, kv_T2D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
+    """As ``attend``, with a single query for each sequence."""
+    parts = kv_T2D.split([n * length for n, length in runs])
+    queries = q_SD.split([n for n, _ in runs])
+    mixed = []
+    for part, query, (n, length) in zip(parts, queries, runs, strict=True):
+        k, v = part.view(n, length, 2, n_heads, -1).permute(2, 0, 3, 1, 4)
+        q = query.view(n, n_heads, 1, -1)
+        mixed.append(_mix(q, k, v, p).reshape(n, -1))
+    return torch.cat(mixed)
+
+
+def _mix(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+    """(n, heads, length, d) queries, keys and values -> the values, mixed."""
+    if p == 0.0 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=p)
+    # With dropout_p > 0, scaled_dot_product_attention has no fast path on a CPU.
+    scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    return dropout(scores.softmax(-1), p) @ v

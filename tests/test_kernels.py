@@ -1,0 +1,270 @@
+"""The compiled kernels against their twins in PyTorch, and what they promise beyond."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onelayer.nn import compiled, linear, ops, reference
+from onelayer.nn.kernels import kernels, why_not
+from onelayer.nn.packed import Packed, pack
+from onelayer.text.encoding import EncodingsBuilder
+
+needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
+
+
+def close(ours: Tensor, theirs: Tensor, atol: float = 1e-5) -> None:
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-5)
+
+
+def packed(lengths: list[int], reads: int = 1) -> Packed:
+    builder = EncodingsBuilder()
+    for length in lengths:
+        builder.start_row()
+        builder.add(list(range(length)), length, tuple(range(min(reads, length))))
+    return pack(builder.build(examples_are_rows=True), np.arange(len(lengths)))
+
+
+def both_ways(
+    function: Callable[..., Tensor], *inputs: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
+    """What a function gives for copies of the inputs, and its gradients for a fixed direction."""
+    copies = [x.clone().requires_grad_() for x in inputs]
+    out = function(*copies)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
+    out.backward(direction)
+    return out.detach(), [x.grad for x in copies]
+
+
+def same(ours: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Tensor) -> None:
+    (out, grads), (their_out, their_grads) = both_ways(ours, *inputs), both_ways(theirs, *inputs)
+    close(out, their_out)
+    for grad, their_grad in zip(grads, their_grads, strict=True):
+        assert grad is not None
+        assert their_grad is not None
+        close(grad, their_grad, atol=2e-5)
+
+
+@needs_kernels
+@settings(max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
+    seed=st.integers(0, 99),
+)
+def test_attention_is_the_plain_one(lengths: list[int], heads: tuple[int, int], seed: int) -> None:
+    n_heads, d = heads
+    batch = packed(lengths)
+    torch.manual_seed(seed)
+    qkv = torch.randn(sum(lengths), 3 * n_heads * d)
+    same(
+        lambda x: compiled.Attend.apply(x, None, batch.cu_seqlens, n_heads, 0.0),
+        lambda x: reference.attend(x, batch.runs, n_heads, 0.0),
+        qkv,
+    )
+    q, kv = torch.randn(len(lengths), n_heads * d), torch.randn(sum(lengths), 2 * n_heads * d)
+    same(
+        lambda q, kv: compiled.Attend.apply(kv, q, batch.cu_seqlens, n_heads, 0.0),
+        lambda q, kv: reference.attend_once(q, kv, batch.runs, n_heads, 0.0),
+        q,
+        kv,
+    )
+
+
+@needs_kernels
+def test_attention_drops_probabilities_and_learns_through_the_same_mask() -> None:
+    """With values that are unit vectors the output *is* the dropped probabilities. The mask that
+    they show, put into plain attention, gives the same gradients."""
+    n, p = 32, 0.25
+    batch = packed([n])
+    torch.manual_seed(3)
+    qkv = torch.randn(n, 3 * n)
+    qkv[:, 2 * n :] = torch.eye(n)
+
+    def ours(x: Tensor) -> Tensor:
+        torch.manual_seed(11)
+        out: Tensor = compiled.Attend.apply(x, None, batch.cu_seqlens, 1, p)
+        return out
+
+    def plain(x: Tensor) -> Tensor:
+        q, k, v = x.split(n, dim=1)
+        probabilities = (q @ k.t() / n**0.5).softmax(1)
+        return (probabilities * mask) @ v
+
+    dropped = ours(qkv)
+    undropped = reference.attend(qkv, batch.runs, 1, 0.0)
+    mask = dropped / undropped
+    kept = mask > 0.5
+    close(mask, kept / (1 - p))
+    assert 0.6 < float(kept.double().mean()) < 0.9
+    same(ours, plain, qkv)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(1, 32), (5, 96), (130, 64)])
+def test_gelu_and_add_norm_are_the_plain_ones(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x, h = 3 * torch.randn(shape), torch.randn(shape)
+    weight, bias = torch.randn(shape[1]), torch.randn(shape[1])
+    same(compiled.Gelu.apply, F.gelu, x)
+    same(
+        lambda *tensors: compiled.AddNorm.apply(*tensors, 1e-12, 0.0),
+        lambda *tensors: reference.add_norm(*tensors, 1e-12, 0.0),
+        *(x, h, weight, bias),
+    )
+
+
+def test_gelu_has_no_surprises_at_the_ends() -> None:
+    x = torch.tensor([-1e30, -80.0, -10.0, -0.0, 0.0, 1e-30, 10.0, 80.0] * 4).view(1, 32)
+    close(ops.gelu(x), F.gelu(x), atol=1e-6)
+
+
+@needs_kernels
+def test_add_norm_learns_through_the_mask_that_it_drew() -> None:
+    torch.manual_seed(0)
+    x, h = torch.zeros(70, 64), torch.randn(70, 64)
+    norm = nn.LayerNorm(64)
+    torch.manual_seed(5)
+    with torch.no_grad():  # the same seed, so the same mask, which rows of ones show
+        mask = compiled.Dropout.apply(torch.ones(70, 64), 0.3)
+
+    def ours(x: Tensor, h: Tensor) -> Tensor:
+        torch.manual_seed(5)
+        return ops.add_norm(x, h, norm, 0.3)
+
+    same(ours, lambda x, h: norm(x + h * mask), x, h)
+
+
+@needs_kernels
+@settings(max_examples=25)
+@given(m=st.integers(1, 600), n=st.sampled_from([8, 24, 64]), k=st.sampled_from([32, 64, 96, 160]))
+def test_a_layers_weights_have_the_plain_gradients(m: int, n: int, k: int) -> None:
+    torch.manual_seed(m)
+    x, weight, bias = torch.randn(m, k), torch.randn(n, k) / k, torch.randn(n)
+    (ours, our_grads), (theirs, their_grads) = (
+        both_ways(function, x, weight, bias) for function in (linear.linear, F.linear)
+    )
+    close(ours, theirs)
+    for ours_, theirs_ in zip(our_grads, their_grads, strict=True):
+        torch.testing.assert_close(ours_, theirs_, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("product", [F.linear, linear._onednn])
+def test_any_product_serves(product: linear.Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one is quickest is measured on the user's machine; they agree."""
+    monkeypatch.setattr(linear, "fastest_product", lambda: product)
+    torch.manual_seed(0)
+    same(linear.linear, F.linear, torch.randn(9, 40), torch.randn(12, 40) / 9, torch.randn(12))
+
+
+def test_bfloat16_products_are_close_and_leave_fp32_behind() -> None:
+    torch.manual_seed(0)
+    tensors = torch.randn(50, 64), torch.randn(32, 64) / 8, torch.randn(32)
+    (half, half_grads), (full, full_grads) = (
+        both_ways(lambda *x, bf16=bf16: linear.linear(*x, bf16=bf16), *tensors)
+        for bf16 in (True, False)
+    )
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, full)
+    torch.testing.assert_close(half, full, atol=0.05, rtol=0.05)
+    for ours, theirs in zip(half_grads, full_grads, strict=True):
+        assert ours is not None
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, atol=0.3, rtol=0.05)
+
+
+@needs_kernels
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_masks_are_as_good_as_random(p: float) -> None:
+    """Shares of all, by column, by row, and of pairs that should be independent, each within five
+    standard deviations of what chance gives."""
+    torch.manual_seed(0)
+    n, width = 4000, 384
+    ones = torch.ones(n, width)
+    kept = (ops.dropout(ones, p, True) > 0).double()
+    again = (ops.dropout(ones, p, True) > 0).double()
+    share, spread = 1 - p, (p * (1 - p)) ** 0.5
+    assert abs(float(kept.mean()) - share) < 5 * spread / (n * width) ** 0.5
+    assert float((kept.mean(0) - share).abs().max()) < 5 * spread / n**0.5
+    assert float((kept.mean(1) - share).abs().max()) < 5 * spread / width**0.5
+
+    def correlation(a: Tensor, b: Tensor) -> float:
+        return float(((a - share) * (b - share)).mean()) / spread**2
+
+    pairs = {
+        "next column": (kept[:, 1:], kept[:, :-1]),
+        "columns of one hash": (kept[:, 16:32], kept[:, :16]),
+        "next row": (kept[1:], kept[:-1]),
+        "next mask": (kept, again),
+    }
+    for what, (a, b) in pairs.items():
+        assert abs(correlation(a, b)) < 5 / a.numel() ** 0.5, what
+
+
+@needs_kernels
+def test_results_do_not_depend_on_the_number_of_threads() -> None:
+    batch = packed([40, 7, 7, 90, 33])
+    torch.manual_seed(0)
+    x, weight = torch.randn(177, 64), torch.randn(192, 64)
+
+    def everything() -> list[Tensor]:
+        torch.manual_seed(1)
+        norm = nn.LayerNorm(64)
+
+        def layer(x: Tensor, weight: Tensor) -> Tensor:
+            qkv = linear.linear(x, weight, torch.zeros(192))
+            mixed = ops.attend(qkv, batch, 2, 0.1)
+            return ops.gelu(ops.add_norm(x, mixed, norm, 0.1))
+
+        out, grads = both_ways(layer, x, weight)
+        return [out, *(grad for grad in grads if grad is not None)]
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = everything()
+        torch.set_num_threads(3)
+        three = everything()
+    finally:
+        torch.set_num_threads(threads)
+    for a, b in zip(one, three, strict=True):
+        assert torch.equal(a, b)
+
+
+CHILD = """
+import torch
+from onelayer.nn import kernels, ops
+print(kernels.kernels() is None, kernels.why_not())
+print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ONELAYER_KERNELS", "0", "ONELAYER_KERNELS=0"),
+        ("CC", "false", "could not build"),
+        ("XDG_CACHE_HOME", "/proc/nowhere", "could not build"),
+    ],
+)
+def test_without_kernels_everything_works_and_the_reason_is_said(
+    variable: str, value: str, says: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), variable: value}
+    lines = subprocess.run(
+        [sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert lines[0].startswith("True ")
+    assert says in lines[0]
+    assert float(lines[1]) == pytest.approx(0.8413447)
