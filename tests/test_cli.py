@@ -259,7 +259,7 @@ def test_an_interrupted_run_leaves_no_half_of_itself(
     def stop(*_: object) -> float:
         raise interrupt
 
-    monkeypatch.setattr("onelayer.train.loop._step", stop)
+    monkeypatch.setattr("onelayer.train.loop.train_step", stop)
 
     status = main("train", reviews, "--label", "verdict", "--out", "new")
 
@@ -281,7 +281,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(
             return loss
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onelayer.train.loop._step", stop_in_the_second_epoch)
+    monkeypatch.setattr("onelayer.train.loop.train_step", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 

@@ -30,7 +30,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.text.tags import Scheme
 from onelayer.text.tokenizer import Tokenizer
 from onelayer.train.loop import History, train
-from onelayer.train.optimizer import adamw, freeze, lr_factor
+from onelayer.train.optimizer import freeze, lr_factor
 from onelayer.train.progress import Silent
 from onelayer.train.sampler import batches
 from onelayer.train.split import carve
@@ -159,18 +159,6 @@ def test_the_learning_rate_is_positive_and_has_one_peak(total: int, warmup: floa
     peak = rates.index(1.0)
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-
-
-def test_biases_and_norms_do_not_decay(classifier: Path) -> None:
-    model = build(read(classifier), TASK).model
-    decay = {
-        id(parameter): group["weight_decay"]
-        for group in adamw(model, lr=1.0, weight_decay=0.3).param_groups
-        for parameter in group["params"]
-    }
-    for name, parameter in model.named_parameters():
-        spared = name.endswith("bias") or ".norm." in name
-        assert decay[id(parameter)] == (0.0 if spared else 0.3), name
 
 
 def test_a_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings) -> None:

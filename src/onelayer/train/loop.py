@@ -16,7 +16,7 @@ from onelayer.nn.model import Model
 from onelayer.nn.packed import micro_batches, pack
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings, Ints
-from onelayer.train.optimizer import adamw, lr_factor
+from onelayer.train.optimizer import Optimizer, adamw, lr_factor
 from onelayer.train.sampler import batches
 
 
@@ -96,9 +96,8 @@ def train(
                 break
             started = time.perf_counter()
             progress.lr = recipe.lr * lr_factor(progress.step, total, recipe.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = progress.lr
-            progress.loss = _step(
+            optimizer.lr = progress.lr
+            progress.loss = train_step(
                 model, head_name, encodings, examples, optimizer, recipe, class_weights
             )
             progress.step += 1
@@ -106,6 +105,7 @@ def train(
             progress.seconds += time.perf_counter() - started
             history.losses.append(progress.loss)
             reporter.step(progress)
+        optimizer.settle()
         scores = evaluate()
         score = scores[metric]
         # Of equal scores the later one, which has learned longer; nan (a constant prediction has
@@ -125,12 +125,12 @@ def train(
     return history
 
 
-def _step(
+def train_step(
     model: Model,
     head_name: str,
     encodings: Encodings,
     examples: Ints,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     recipe: Recipe,
     class_weights: Tensor | None,
 ) -> float:
@@ -146,11 +146,10 @@ def _step(
         return 0.0  # a batch of windows without a single word of their own
     loss = 0.0
     for part in parts:
+        optimizer.catch_up(part.ids_T)
         batch = part.to(device)
         part_loss = head.loss(model(batch), batch, class_weights) / weight
         part_loss.backward()
         loss += float(part_loss.detach())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.step(recipe.max_grad_norm)
     return loss

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 
 from onelayer.errors import UsageError
+from onelayer.nn.compiled import fits
 from onelayer.nn.model import Model
+from onelayer.train.adamw import BETA1, BETA2, EPS, LazyAdamW
 
 
 def freeze(model: Model, what: str) -> None:
@@ -26,17 +31,66 @@ def freeze(model: Model, what: str) -> None:
         module.requires_grad_(False)
 
 
-def adamw(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+class Optimizer(Protocol):
+    """What the training loop asks of AdamW."""
+
+    lr: float
+
+    def catch_up(self, ids_T: Tensor) -> None:
+        """Called before a batch looks these words up."""
+
+    def step(self, max_norm: float) -> None:
+        """Clips the gradient to a length, makes a step along it, and drops it."""
+
+    def settle(self) -> None:
+        """Called before all of the model is read."""
+
+
+class TorchAdamW:
+    """PyTorch's, which sweeps all parameters at each step."""
+
+    def __init__(
+        self,
+        decayed: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float,
+    ) -> None:
+        self.lr = lr
+        groups = [
+            {"params": list(decayed), "weight_decay": weight_decay},
+            {"params": list(others), "weight_decay": 0.0},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self._adamw = torch.optim.AdamW(groups, betas=(BETA1, BETA2), eps=EPS, fused=True)
+
+    def catch_up(self, ids_T: Tensor) -> None:
+        """Nothing lags behind."""
+
+    def settle(self) -> None:
+        """Nothing lags behind."""
+
+    def step(self, max_norm: float) -> None:
+        groups = self._adamw.param_groups
+        for group in groups:
+            group["lr"] = self.lr
+        clip_grad_norm_([p for group in groups for p in group["params"]], max_norm)
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+
+
+def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:
     """AdamW with bias correction (Loshchilov & Hutter, 2019); no decay on biases and LayerNorm."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.dim() > 1]
-    vectors = [parameter for parameter in trained if parameter.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    decayed = [parameter for parameter in trained if parameter.dim() > 1]
+    others = [parameter for parameter in trained if parameter.dim() <= 1]
+    words = model.encoder.embeddings.word
+    if not fits(words.weight):
+        return TorchAdamW(decayed, others, lr=lr, weight_decay=weight_decay)
+    words.sparse = words.weight.requires_grad
+    table = words.weight if words.sparse else None
+    return LazyAdamW(decayed, others, table, lr=lr, weight_decay=weight_decay)
 
 
 def lr_factor(step: int, total: int, warmup: float) -> float:

@@ -45,7 +45,22 @@ class AttentionArguments(ctypes.Structure):
     )
 
 
+class Moments(ctypes.Structure):
+    """``Moments`` in ``adamw.c``."""
+
+    _fields_ = (
+        ("weights", _POINTER),
+        ("means", _POINTER),
+        ("squares", _POINTER),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("eps", _FLOAT),
+        ("decays", ctypes.c_int32),
+    )
+
+
 _ATTENTION = ctypes.POINTER(AttentionArguments)
+_MOMENTS = ctypes.POINTER(Moments)
 _SIGNATURES = {
     "attention_forward": [_ATTENTION, _POINTER],
     "attention_backward": [_ATTENTION, _POINTER, _POINTER, _POINTER, _POINTER],
@@ -55,6 +70,10 @@ _SIGNATURES = {
     "n_chunks": [_INT],
     "add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],
     "add_norm_backward": [_POINTER] * 8 + [_INT, _INT, _FLOAT, _SEED],
+    "adamw": [_MOMENTS, _POINTER, _POINTER, _INT, _FLOAT],
+    "adamw_catch_up": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, ctypes.c_int32],
+    "adamw_rows": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _FLOAT],
+    "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
 }
 

@@ -1,0 +1,146 @@
+"""AdamW that leaves alone what a batch doesn't touch, against PyTorch's that sweeps everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from onelayer.checkpoint.build import build
+from onelayer.checkpoint.load import read
+from onelayer.nn import compiled
+from onelayer.nn.kernels import kernels, why_not
+from onelayer.nn.model import Model
+from onelayer.tasks import Classify
+from onelayer.train import optimizer
+from onelayer.train.adamw import LazyAdamW
+from onelayer.train.optimizer import Optimizer, TorchAdamW
+
+needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
+
+N_WORDS, WIDTH, N_STEPS = 40, 32, 30
+
+
+class Sentences(nn.Module):
+    """Word vectors, averaged and projected: enough to have all kinds of gradients."""
+
+    def __init__(self, *, sparse: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(N_WORDS, WIDTH, sparse=sparse)
+        self.layer = nn.Linear(WIDTH, 3)  # neither 3 x 32 nor 3 are whole vectors
+
+    def loss(self, ids: Tensor) -> Tensor:
+        return self.layer(self.words(ids).mean(0)).square().sum()
+
+
+def batches() -> list[Tensor]:
+    """Some words in every batch, most in few, the last ones never."""
+    rng = np.random.default_rng(1)
+    ids = [rng.integers(0, rng.choice([3, N_WORDS - 5]), size=12) for _ in range(N_STEPS)]
+    return [torch.from_numpy(batch) for batch in ids]
+
+
+def rate(step: int) -> float:
+    return 0.01 * (1 - step / N_STEPS)
+
+
+def learned(make: Callable[[Sentences], Optimizer], *, sparse: bool) -> list[Tensor]:
+    """The weights after thirty steps, and the losses on the way."""
+    model = Sentences(sparse=sparse)
+    adamw = make(model)
+    losses = []
+    for step, ids in enumerate(batches()):
+        adamw.lr = rate(step)
+        adamw.catch_up(ids)
+        for part in ids.split(6):  # micro-batches
+            loss = model.loss(part)
+            loss.backward()
+            losses.append(loss.detach())
+        adamw.step(0.5)
+        assert all(parameter.grad is None for parameter in model.parameters())
+    adamw.settle()
+    return [torch.stack(losses), *(parameter.detach() for parameter in model.parameters())]
+
+
+def lazy(model: Sentences) -> LazyAdamW:
+    words, weight, bias = model.words.weight, model.layer.weight, model.layer.bias
+    return LazyAdamW([words, weight], [bias], words, lr=0.0, weight_decay=0.3)
+
+
+def plain(model: Sentences) -> TorchAdamW:
+    decayed = [model.words.weight, model.layer.weight]
+    return TorchAdamW(decayed, [model.layer.bias], lr=0.0, weight_decay=0.3)
+
+
+class Eager(LazyAdamW):
+    """The same, with every word brought up to date at every step."""
+
+    def step(self, max_norm: float) -> None:
+        super().step(max_norm)
+        self.settle()
+
+
+@needs_kernels
+def test_what_is_learned_is_what_pytorchs_learns() -> None:
+    for ours, theirs in zip(learned(lazy, sparse=True), learned(plain, sparse=False), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=2e-6)
+
+
+@needs_kernels
+def test_when_a_word_catches_up_changes_no_bit() -> None:
+    def eager(model: Sentences) -> Eager:
+        words, weight, bias = model.words.weight, model.layer.weight, model.layer.bias
+        return Eager([words, weight], [bias], words, lr=0.0, weight_decay=0.3)
+
+    for ours, theirs in zip(learned(lazy, sparse=True), learned(eager, sparse=True), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@needs_kernels
+def test_words_that_no_batch_had_decay_all_the_same() -> None:
+    words = learned(lazy, sparse=True)[1][-5:]
+    decay = np.prod([1 - rate(step) * 0.3 for step in range(N_STEPS)])
+    torch.testing.assert_close(words, Sentences(sparse=False).words.weight.detach()[-5:] * decay)
+
+
+@needs_kernels
+def test_a_run_may_have_any_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(model: Sentences) -> LazyAdamW:
+        adamw = lazy(model)
+        monkeypatch.setattr(adamw, "_steps", np.zeros((2, 3), dtype=np.float32))
+        return adamw
+
+    for ours, theirs in zip(learned(short, sparse=True), learned(lazy, sparse=True), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("way", [pytest.param("compiled", marks=needs_kernels), "plain"])
+def test_biases_and_norms_do_not_decay(
+    way: str, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With gradients of zero only the decay is left."""
+    if way == "plain":
+        monkeypatch.setattr(compiled, "kernels", lambda: None)
+    model = build(read(bert), Classify(labels=("a", "b"), max_length=64)).model
+    adamw = optimizer.adamw(model, lr=1.0, weight_decay=0.3)
+    assert isinstance(adamw, LazyAdamW if way == "compiled" else TorchAdamW)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    zero_gradients(model)
+    adamw.step(1.0)
+    adamw.settle()
+    for name, parameter in model.named_parameters():
+        spared = name.endswith("bias") or ".norm." in name
+        torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if spared else 0.7))
+
+
+def zero_gradients(model: Model) -> None:
+    words = model.encoder.embeddings.word
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    if words.sparse:
+        words.weight.grad = words.weight.new_zeros(words.weight.shape).to_sparse(1)
