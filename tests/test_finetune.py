@@ -16,12 +16,14 @@ import transformers
 from conftest import padded
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
 
 import onelayer
 from onelayer.checkpoint.build import build, with_positions
 from onelayer.checkpoint.load import read
 from onelayer.errors import DataError, Place, UsageError
-from onelayer.recipe import Recipe
+from onelayer.nn.packed import pack
+from onelayer.recipe import Precision, Recipe
 from onelayer.runtime.torch_engine import TorchEngine
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag
 from onelayer.tasks.texts import TextRow
@@ -366,3 +368,33 @@ def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
     assert p[0] > 0.98
     assert p[1] == p[2] > 0
     assert not build(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()
+
+
+def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> None:
+    run = finetuned(tmp_path, rows(12), model=bert, epochs=1)
+    assert run.info is not None
+    (said,) = (remark for remark in run.info["choices"] if remark.startswith("precision = "))
+    assert said.startswith(f"precision = {run.info['recipe']['precision']}, ")
+    again = finetuned(tmp_path, rows(12), model=bert, epochs=1, out="two", precision="bf16")
+    assert again.info is not None
+    assert again.info["recipe"]["precision"] == "bf16"
+    assert not [remark for remark in again.info["choices"] if "measured" in remark]
+
+
+def test_training_in_bf16_changes_the_weights_and_not_how_they_are_used(bert: Path) -> None:
+    checkpoint = read(bert)
+    task = Classify(labels=("a", "b"), max_length=64)
+    model = build(checkpoint, task).model
+    batch_rows = [task.row({"text": "the good cats", "label": "a"}, Place("-"), True)]
+    encodings = task.encode(batch_rows, checkpoint.tokenizer, labelled=True)
+    batch = pack(encodings, np.arange(1))
+
+    def logits(precision: Precision, training: bool) -> Tensor:
+        model.train_in(precision)
+        model.train(training)
+        out: Tensor = model(batch)
+        return out.detach()
+
+    assert not torch.equal(logits("bf16", True), logits("fp32", True))
+    torch.testing.assert_close(logits("bf16", True), logits("fp32", True), atol=0.05, rtol=0.05)
+    assert torch.equal(logits("bf16", False), logits("fp32", False))

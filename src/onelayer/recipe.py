@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from onelayer.errors import UsageError
 
+Precision = Literal["fp32", "bf16"]
 TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
 
 
@@ -91,6 +92,9 @@ class Recipe(Columns):
         Answers as one distribution each over starts and ends, or `three-way` per token.
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
+    precision
+        Of the matrix products in training; by default the quicker one on this machine. Weights,
+        scores and predictions are in fp32.
     """
 
     task: TaskName | None = None
@@ -111,6 +115,7 @@ class Recipe(Columns):
     multi_label: bool | None = None
     span_head: Literal["span", "three-way"] = "span"
     token_budget: int = 8192
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "lr", "batch_size", "max_length", "max_grad_norm", "patience"):

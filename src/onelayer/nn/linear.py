@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,10 @@ from torch.nn import functional as F
 
 from onelayer.nn.compiled import fits
 from onelayer.nn.kernels import kernels
+
+CLEARLY = 1.25
+"""How many times as quick another way has to be: more than chance, so that the choice is the same
+on the next day."""
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(M, K), (N, K), (N,) -> (M, N): x w^T + b."""
@@ -81,22 +86,43 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def fastest_product() -> Product:
-    """PyTorch's own product, or oneDNN's where that is clearly faster: PyTorch asks MKL, which
+    """PyTorch's own product, or oneDNN's where that is clearly quicker: PyTorch asks MKL, which
     reaches half of an AMD processor's rate."""
     if not torch.backends.mkldnn.is_available() or not hasattr(
         torch.ops.mkldnn, "_linear_pointwise"
     ):
         return F.linear
-    return _onednn if _seconds(F.linear) > 1.25 * _seconds(_onednn) else F.linear
-
-
-def _seconds(product: Product) -> float:
-    """For a product of a small BERT's size, the best of several tries."""
     x, weight = torch.ones(512, 384), torch.ones(1536, 384)
-    best = float("inf")
     with torch.no_grad():
-        for _ in range(8):
-            begun = time.perf_counter()
-            product(x, weight, None)
-            best = min(best, time.perf_counter() - begun)
-    return best
+        ratio = times_as_quick(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight))
+    return _onednn if ratio > CLEARLY else F.linear
+
+
+def gain_of_bf16(width: int, inner: int) -> float:
+    """How many times as quick a layer's products are in bfloat16, forward and backward, casts
+    included, on the CPU at hand."""
+    x = torch.ones(512, width, requires_grad=True)
+    weight = torch.ones(inner, width, requires_grad=True)
+    bias = torch.ones(inner, requires_grad=True)
+
+    def work(bf16: bool) -> None:
+        linear(x, weight, bias, bf16=bf16).sum().backward()
+
+    return times_as_quick(lambda: work(True), lambda: work(False))
+
+
+def times_as_quick(one: Callable[[], object], other: Callable[[], object]) -> float:
+    """On one thread and by its own clock, which other work on the machine hardly moves; the best
+    of several tries, by turns."""
+    threads = torch.get_num_threads()
+    best = [math.inf, math.inf]
+    torch.set_num_threads(1)
+    try:
+        for _ in range(6):
+            for which, work in enumerate((one, other)):
+                begun = time.thread_time()
+                work()
+                best[which] = min(best[which], time.thread_time() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    return best[1] / best[0]

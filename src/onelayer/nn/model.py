@@ -10,6 +10,7 @@ from onelayer.nn.heads import Head
 from onelayer.nn.linear import Linear
 from onelayer.nn.ops import dropout
 from onelayer.nn.packed import Packed
+from onelayer.recipe import Precision
 
 
 class Model(nn.Module):
@@ -23,6 +24,13 @@ class Model(nn.Module):
         self.pooler = Linear(shape.hidden_size, shape.hidden_size) if head.pooled else None
         self.head = Linear(shape.hidden_size, n_outputs)
         self.head_dropout = head_dropout if head.dropped else 0.0
+
+    def train_in(self, precision: Precision) -> None:
+        """In bfloat16 the encoder's products are quicker on some machines; weights, sums, norms
+        and the new layer stay in fp32, and so does all that a model in use computes."""
+        for module in self.encoder.modules():
+            if isinstance(module, Linear):
+                module.bf16 = precision == "bf16"
 
     def forward(self, batch: Packed) -> Tensor:
         """(R, C) logits, in the order of the batch's reads."""

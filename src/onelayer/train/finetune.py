@@ -22,6 +22,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, read_data
 from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
+from onelayer.train.precision import quicker_precision
 from onelayer.train.progress import Silent
 from onelayer.train.run import Run, Said
 
@@ -110,6 +111,8 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
         chosen["epochs"] = min(MOST_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
     if recipe.lr is None:
         chosen["lr"] = float(f"{3e-5 * 768 / checkpoint.config.hidden_size:.2g}")
+    if recipe.precision is None:
+        chosen["precision"] = quicker_precision(checkpoint.config, said.say)
     settled = replace(recipe, **chosen)
     said.say(
         f"model = {recipe.model}, epochs = {settled.epochs:g}, lr = {settled.lr:g}, "

@@ -64,6 +64,7 @@ class Run:
     def train(self, encodings: Encodings, dev_encodings: Encodings) -> Predictor:
         """Fine-tunes, saving each best model, and returns the last one saved."""
         model = self.built.model.to(best_device())
+        model.train_in(self.recipe.precision or "fp32")
         engine = TorchEngine(model, self.recipe.token_budget)
 
         def evaluate() -> dict[str, float]:
