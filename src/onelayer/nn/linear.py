@@ -36,7 +36,9 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, bf16: bool = False) -> Tensor:
     """x w^T + b."""
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        if bf16:
+            return F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return fastest_product()(x, weight, bias)

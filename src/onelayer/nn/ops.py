@@ -3,6 +3,7 @@ kernels, a GPU's, or PyTorch's. Shapes: see ``encoder.py``."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,7 +43,7 @@ def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
     if compiled.fits(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
         return y
-    if qkv_T3D.is_cuda:
+    if qkv_T3D.dtype == torch.bfloat16:
         q, k, v = qkv_T3D.chunk(3, dim=1)
         return varlen_attend(q, k, v, batch, n_heads)
     return reference.attend(qkv_T3D, batch.runs, n_heads, p)
@@ -54,7 +55,7 @@ def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: fl
     if compiled.fits(kv_T2D, q_SD.shape[1] // n_heads):
         y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
         return y
-    if q_SD.is_cuda:
+    if q_SD.dtype == torch.bfloat16:
         k, v = kv_T2D.chunk(2, dim=1)
         return varlen_attend(q_SD, k, v, batch, n_heads)
     return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p)

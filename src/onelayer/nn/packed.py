@@ -30,6 +30,9 @@ class Packed:
     cu_seqlens: Tensor
     """(S + 1,) int32, tokens before each sequence."""
     runs: Runs
+    longest: int
+    """At least the tokens of the longest sequence: a multiple of 64, so that code which is compiled
+    for each such number is compiled rarely."""
     only_reads_S: Tensor | None
     """The T vectors that the layer reads where it reads one of each sequence, in their order."""
     reads_R: Tensor
@@ -81,6 +84,7 @@ def pack(encodings: Encodings, examples: Ints) -> Packed:
         position_ids_T=torch.from_numpy(ragged(np.zeros_like(ordered), ordered)),
         cu_seqlens=torch.from_numpy(cumulate(ordered).astype(np.int32)),
         runs=tuple((len(list(run)), length) for length, run in groupby(ordered.tolist())),
+        longest=-(-int(lengths.max()) // 64) * 64,
         only_reads_S=only_reads_S,
         reads_R=torch.from_numpy(reads_R),
         groups=tuple(groups.tolist()),

@@ -1,26 +1,25 @@
-"""Attention over packed sequences on a GPU."""
+"""Attention over packed sequences on a GPU, in half precision."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
+from torch.nn.attention import varlen
 
 from onelayer.nn.packed import Packed
 
 
 def varlen_attend(q: Tensor, k: Tensor, v: Tensor, batch: Packed, n_heads: int) -> Tensor:
-    """(queries, D), (T, D), (T, D) -> (queries, D) by flash attention for ragged batches, which
-    takes half precision, and has no attention dropout: the training loop says so.
+    """(queries, D), (T, D), (T, D) -> (queries, D) by flash attention for ragged batches. It has
+    no attention dropout: the run says so.
 
     There are as many queries as tokens, or one for each sequence.
     """
-    cu_k, longest = batch.cu_seqlens, batch.runs[-1][1]
+    cu_k, longest = batch.cu_seqlens, batch.longest
     cu_q, most = cu_k, longest
     if len(q) != len(k):
         cu_q, most = torch.arange(len(cu_k), dtype=torch.int32, device=q.device), 1
-    half = q.dtype if q.dtype != torch.float32 else torch.bfloat16
-    heads = [x.to(half).unflatten(1, (n_heads, -1)) for x in (q, k, v)]
-    mixed = varlen_attn(heads[0], heads[1], heads[2], cu_q, cu_k, most, longest)
+    heads = [x.unflatten(1, (n_heads, -1)) for x in (q, k, v)]
+    mixed = varlen.varlen_attn(heads[0], heads[1], heads[2], cu_q, cu_k, most, longest)
     assert isinstance(mixed, Tensor), "no auxiliary results were asked for"
-    return mixed.flatten(1).to(q.dtype)
+    return mixed.flatten(1)

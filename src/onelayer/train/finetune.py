@@ -22,7 +22,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, read_data
 from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
-from onelayer.train.precision import quicker_precision
+from onelayer.train.precision import quicker_precision, remark_on_paths
 from onelayer.train.progress import Silent
 from onelayer.train.run import Run, Said
 
@@ -75,6 +75,8 @@ def finetune(
     _say_cut(encodings, said)
     built = build(checkpoint, task, seed=recipe.seed)
     _say_built(built, checkpoint, task, said)
+    if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
+        said.say(remark)
     freeze(built.model, recipe.freeze)
     run = Run(target, Path(train_file), recipe, data, checkpoint, task, built, said)
     return run.train(encodings, dev_encodings)

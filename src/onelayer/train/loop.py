@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
@@ -89,6 +89,7 @@ def train(
     best, since_best = -math.inf, 0
     reporter.start(total)
     model.train()
+    network: nn.Module = compiled(model) if model.head.weight.is_cuda else model
     while progress.step < total:
         epoch = progress.step // per_epoch
         for examples in batches(n_examples, recipe.batch_size, seed=recipe.seed, epoch=epoch):
@@ -98,7 +99,7 @@ def train(
             progress.lr = recipe.lr * lr_factor(progress.step, total, recipe.warmup)
             optimizer.lr = progress.lr
             progress.loss = train_step(
-                model, head_name, encodings, examples, optimizer, recipe, class_weights
+                network, head_name, encodings, examples, optimizer, recipe, class_weights
             )
             progress.step += 1
             progress.tokens += int(encodings.example_lengths(examples).sum())
@@ -125,8 +126,15 @@ def train(
     return history
 
 
+def compiled(model: Model) -> nn.Module:
+    """For batches of any size. The modules are the model's own, which evaluation takes as it is."""
+    network = torch.compile(model, dynamic=True)
+    assert isinstance(network, nn.Module)
+    return network
+
+
 def train_step(
-    model: Model,
+    model: nn.Module,
     head_name: str,
     encodings: Encodings,
     examples: Ints,
@@ -136,7 +144,7 @@ def train_step(
 ) -> float:
     """One step of the optimizer over a batch, micro-batch by micro-batch; returns its loss."""
     head = HEADS[head_name]
-    device = model.head.weight.device
+    device = next(model.parameters()).device
     lengths = encodings.example_lengths(examples)
     parts = [
         pack(encodings, examples[part]) for part in micro_batches(lengths, recipe.token_budget)
@@ -144,12 +152,12 @@ def train_step(
     weight = sum(head.weight(part, class_weights) for part in parts)
     if weight == 0:
         return 0.0  # a batch of windows without a single word of their own
-    loss = 0.0
+    losses = []
     for part in parts:
         optimizer.catch_up(part.ids_T)
         batch = part.to(device)
-        part_loss = head.loss(model(batch), batch, class_weights) / weight
-        part_loss.backward()
-        loss += float(part_loss.detach())
+        loss = head.loss(model(batch), batch, class_weights) / weight
+        loss.backward()
+        losses.append(loss.detach())
     optimizer.step(recipe.max_grad_norm)
-    return loss
+    return float(sum(losses))  # a GPU is waited for here, and nowhere before

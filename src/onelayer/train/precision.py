@@ -14,18 +14,26 @@ from onelayer.runtime.torch_engine import best_device
 
 
 def quicker_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precision:
-    """The quicker one for a model of this shape on this machine, and why, in a remark.
+    """The quicker one for a model of this shape on this machine, said aloud.
 
     Processors with the same instructions differ fourfold in how quick they are at bf16.
     """
     if best_device().type == "cuda":
-        half = torch.cuda.is_bf16_supported()
-        say(f"precision = {'bf16' if half else 'fp32'} on {torch.cuda.get_device_name()}")
-        return "bf16" if half else "fp32"
-    gain = gain_of_bf16(shape.hidden_size, shape.intermediate_size)
-    chosen: Precision = "bf16" if gain > CLEARLY else "fp32"
+        chosen: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        say(f"precision = {chosen}")
+        return chosen
+    chosen = (
+        "bf16" if gain_of_bf16(shape.hidden_size, shape.intermediate_size) > CLEARLY else "fp32"
+    )
     # Without the figure: a run that is repeated is to leave the same record.
     say(f"precision = {chosen}, measured to be the quicker one here")
-    if (reason := why_not()) is not None:
-        say(reason)
     return chosen
+
+
+def remark_on_paths(shape: EncoderShape, precision: Precision) -> str | None:
+    """What the paths that this machine takes do otherwise than the others."""
+    if best_device().type != "cuda":
+        return why_not()
+    if precision == "bf16" and shape.attention_probs_dropout_prob > 0.0:
+        return "no dropout of attention probabilities: flash attention for ragged batches has none"
+    return None

@@ -1,0 +1,99 @@
+"""The way taken on a GPU, walked on a CPU: bf16, ragged attention, few compilations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.testing import CompileCounter
+from torch.nn import functional as F
+
+from onelayer.checkpoint.build import build
+from onelayer.checkpoint.load import read
+from onelayer.nn import ops, reference, varlen
+from onelayer.nn.model import Model
+from onelayer.nn.packed import Packed, pack
+from onelayer.tasks import Classify
+from onelayer.text.encoding import EncodingsBuilder
+
+
+@torch.library.custom_op("onelayer_tests::ragged", mutates_args=())
+def ragged_attention(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int
+) -> Tensor:
+    """What PyTorch says that ``varlen_attn`` computes, sequence by sequence."""
+    assert int(cu_q.diff().max()) <= max_q
+    assert int(cu_k.diff().max()) <= max_k
+    out = torch.empty_like(q)
+    for i in range(len(cu_k) - 1):
+        of_q, of_k = slice(cu_q[i], cu_q[i + 1]), slice(cu_k[i], cu_k[i + 1])
+        heads = (x.float().transpose(0, 1) for x in (q[of_q], k[of_k], v[of_k]))
+        out[of_q] = F.scaled_dot_product_attention(*heads).transpose(0, 1).to(q.dtype)
+    return out
+
+
+@ragged_attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, a: int, b: int) -> Tensor:
+    return torch.empty_like(q)
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(varlen.varlen, "varlen_attn", ragged_attention)
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def packed(lengths: list[int]) -> Packed:
+    builder = EncodingsBuilder()
+    for length in lengths:
+        builder.start_row()
+        builder.add(list(np.arange(length) % 40), length)
+    return pack(builder.build(examples_are_rows=True), np.arange(len(lengths)))
+
+
+def test_half_precision_takes_the_ragged_attention() -> None:
+    batch = packed([9, 3, 3, 30])
+    torch.manual_seed(0)
+    qkv = torch.randn(45, 96)
+    full = reference.attend(qkv, batch.runs, 2, 0.0)
+    half = ops.attend(qkv.bfloat16(), batch, 2, 0.0)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), full, atol=0.03, rtol=0.03)
+    q, kv = torch.randn(4, 32), torch.randn(45, 64)
+    once = reference.attend_once(q, kv, batch.runs, 2, 0.0)
+    half = ops.attend_once(q.bfloat16(), kv.bfloat16(), batch, 2, 0.0)
+    torch.testing.assert_close(half.float(), once, atol=0.03, rtol=0.03)
+
+
+def compiled_model(folder: Path) -> tuple[Model, torch.nn.Module, CompileCounter]:
+    model = build(read(folder), Classify(labels=("a", "b", "c"), max_length=64)).model
+    counter = CompileCounter()
+    model.train_in("bf16")
+    return model, torch.compile(model.train(), dynamic=True, backend=counter), counter
+
+
+def test_a_compiled_model_computes_the_same(bert: Path) -> None:
+    batch = packed([9, 3, 3, 30])
+    model, network, counter = compiled_model(bert)
+    logits = network(batch)
+    assert counter.frame_count > 0
+    with torch.no_grad():
+        torch.testing.assert_close(logits, model.eval()(batch), atol=0.05, rtol=0.05)
+
+
+def test_batches_of_many_shapes_are_compiled_for_few(bert: Path) -> None:
+    _, network, counter = compiled_model(bert)
+    rng = np.random.default_rng(0)
+    shapes = [[*rng.integers(3, 40, size=rng.integers(5, 30)), 45] for _ in range(12)]
+    for lengths in shapes[:3]:
+        network(packed(lengths))
+    compiled_so_far = counter.frame_count
+    for lengths in shapes[3:]:
+        network(packed(lengths))
+    assert counter.frame_count == compiled_so_far
