@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,8 +28,9 @@ class Shape:
     feed_forward: int
 
 
-def needed_operations(lengths: Iterable[int], shape: Shape, *, cls_only: bool) -> float:
-    """Floating-point operations that training needs for sequences of these lengths.
+def needed_operations(lengths: Sequence[int], reads: Sequence[int], shape: Shape) -> float:
+    """Floating-point operations that training needs for sequences of these lengths, of which the
+    new layer reads so many vectors each.
 
     A multiplication and an addition count as two. Counted are the matrix products of the encoder's
     layers for real tokens, forward and backward: each has two products of its own size on the way
@@ -40,43 +41,46 @@ def needed_operations(lengths: Iterable[int], shape: Shape, *, cls_only: bool) -
     - 6 n (4 D² + 2 D F) in its linear layers,
     - 12 n² D in attention: n² D multiplications each for scores and mixing, 3 × 2 each.
 
-    With ``cls_only`` (the new layer reads ``[CLS]`` alone) the last layer needs keys and values of
-    all tokens, and queries, attention output and feed-forward of the first one:
-    6 (2 D² n + 2 D² + 2 D F) and 12 n D.
+    The last layer needs keys and values of all n tokens, but queries, attention output and
+    feed-forward only of the r that are read (``[CLS]``, the first subwords, the passage):
+    6 (2 D² n + (2 D² + 2 D F) r) and 12 n r D.
 
     MiniLM-L6-H384 has 10.6 million weights in these products, so a token needs 64 million
-    operations besides attention, and BERT-Base 510 million:
+    operations besides attention where all vectors are read, and BERT-Base 510 million:
 
     >>> minilm = Shape(layers=6, width=384, feed_forward=1536)
     >>> linear = 6 * 6 * (4 * 384**2 + 2 * 384 * 1536)
-    >>> attention = 12 * 6 * 384
-    >>> needed_operations([1], minilm, cls_only=False) == linear + attention
-    True
     >>> round(linear / 1e6), round(6 * 12 * (4 * 768**2 + 2 * 768 * 3072) / 1e6)
     (64, 510)
-
-    A sequence of one token is all ``[CLS]``, so nothing is saved; of a long one, what the last
-    layer needs for keys and values remains of its linear part, a sixth where F = 4 D:
-
-    >>> needed_operations([1], minilm, cls_only=True) == linear + attention
+    >>> needed_operations([10], [10], minilm) == 10 * linear + 10**2 * 12 * 6 * 384
     True
-    >>> one = Shape(layers=1, width=384, feed_forward=1536)
-    >>> share = needed_operations([512], one, cls_only=True) / (512 * linear / 6)
+
+    Of a long sequence whose ``[CLS]`` alone is read the last layer keeps its keys and values: a
+    sixth of its linear part, where F = 4 D.
+
+    >>> last = Shape(layers=1, width=384, feed_forward=1536)
+    >>> share = needed_operations([512], [1], last) / (512 * linear / 6)
     >>> abs(share - 1 / 6) < 0.01
     True
     """
     d, f = shape.width, shape.feed_forward
-    whole = shape.layers - cls_only
     total = 0.0
-    for n in lengths:
-        total += whole * (6 * n * (4 * d * d + 2 * d * f) + 12 * n * n * d)
-        if cls_only:
-            total += 6 * (2 * d * d * n + 2 * d * d + 2 * d * f) + 12 * n * d
+    for n, r in zip(lengths, reads, strict=True):
+        total += (shape.layers - 1) * (6 * n * (4 * d * d + 2 * d * f) + 12 * n * n * d)
+        total += 6 * (2 * d * d * n + (2 * d * d + 2 * d * f) * r) + 12 * n * r * d
     return total
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Operations for each second, and for each second that all threads together worked."""
+
+    a_second: float
+    a_cpu_second: float
+
+
 class GemmRate:
-    """The rate of matrix products, in operations a second, probed now and then during a run.
+    """The rate of matrix products, probed now and then during a run.
 
     On a CPU the products are those of the model's linear layers, T × (D → 3D, D → D, D → F,
     F → D), through each kernel that torch has; a probe keeps the fastest of the four. On CUDA it is
@@ -98,31 +102,41 @@ class GemmRate:
             for rows, inner, outer in sizes
         ]
         self.kernels = kernels(device)
-        self.probes: dict[str, list[float]] = {name: [] for name in self.kernels}
+        self.probes: dict[str, list[Rate]] = {name: [] for name in self.kernels}
 
     def probe(self) -> None:
         for name, kernel in self.kernels.items():
             rates = [self._rate(kernel, x, weight) for x, weight in self.factors]
-            self.probes[name].append(max(rates))
+            self.probes[name].append(
+                Rate(max(r.a_second for r in rates), max(r.a_cpu_second for r in rates))
+            )
 
-    def best(self) -> tuple[str, float]:
+    def best(self) -> tuple[str, Rate]:
         """The fastest kernel and its rate."""
-        rates = {name: statistics.median(probes) for name, probes in self.probes.items()}
-        name = max(rates, key=rates.__getitem__)
+        rates = {
+            name: Rate(
+                statistics.median(rate.a_second for rate in probes),
+                statistics.median(rate.a_cpu_second for rate in probes),
+            )
+            for name, probes in self.probes.items()
+        }
+        name = max(rates, key=lambda name: rates[name].a_second)
         return name, rates[name]
 
     @torch.no_grad()
-    def _rate(self, kernel: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> float:
+    def _rate(self, kernel: Callable[[Tensor, Tensor], Tensor], x: Tensor, weight: Tensor) -> Rate:
         kernel(x, weight)
         self._wait()
         times: list[float] = []
+        cpu_started = time.process_time()
         while sum(times) < SECONDS_A_PROBE or len(times) < 3:
             started = time.perf_counter()
             kernel(x, weight)
             self._wait()
             times.append(time.perf_counter() - started)
+        cpu_time = (time.process_time() - cpu_started) / len(times)
         operations = 2 * x.shape[0] * x.shape[1] * weight.shape[0]
-        return operations / statistics.median(times)
+        return Rate(operations / statistics.median(times), operations / cpu_time)
 
     def _wait(self) -> None:
         if self.device == "cuda":

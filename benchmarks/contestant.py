@@ -35,12 +35,13 @@ def main() -> None:
 
 
 def ours(spec: Record, turns: Turns) -> None:
-    import numpy as np
     from speed_sets import SpeedSet, random_batches, read_rows
 
     from onelayer.checkpoint import load as checkpoints
     from onelayer.checkpoint.build import build
     from onelayer.recipe import Recipe
+    from onelayer.text.encoding import counts, ragged
+    from onelayer.text.tokenizer import Tokenizer
     from onelayer.train.loop import _step as train_step
     from onelayer.train.optimizer import adamw
 
@@ -56,8 +57,9 @@ def ours(spec: Record, turns: Turns) -> None:
     )
     kind, rows = read_rows(speed_set, Path(spec["data"]))
     folder = Path(spec["model"])
-    task = kind.fit(rows, checkpoints.Tokenizer.read(folder), recipe, speed_set.max_length)
-    encodings = task.encode(rows, checkpoints.Tokenizer.read(folder), labelled=True)
+    tokenizer = Tokenizer.read(folder)
+    task = kind.fit(rows, tokenizer, recipe, speed_set.max_length)
+    encodings = task.encode(rows, tokenizer, labelled=True)
     turns.ready()
 
     # Kept until the end, as a run keeps it.
@@ -72,11 +74,11 @@ def ours(spec: Record, turns: Turns) -> None:
     while more:
         examples = next(batches)
         train_step(model, task.head, encodings, examples, optimizer, recipe, None)
-        first, last = encodings.cu_examples[examples], encodings.cu_examples[examples + 1]
-        lengths = np.concatenate(
-            [encodings.lengths[a:b] for a, b in zip(first, last, strict=True)]
-        ).tolist()
-        more = turns.stepped(Batch(lengths, sum(lengths)))
+        per_example = counts(encodings.cu_examples, examples)
+        sequences = ragged(encodings.cu_examples[examples], per_example)
+        lengths = encodings.lengths[sequences].tolist()
+        reads = counts(encodings.cu_reads, sequences).tolist()
+        more = turns.stepped(Batch(lengths, sum(lengths), reads))
 
 
 # The Trainer.

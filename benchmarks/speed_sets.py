@@ -35,11 +35,6 @@ class SpeedSet:
     max_length: int = POSITIONS
     skip_bad: bool = False
 
-    @property
-    def cls_only(self) -> bool:
-        """Whether the new layer reads nothing but ``[CLS]``."""
-        return self.task in ("classify", "regress", "choose")
-
 
 SETS = [
     SpeedSet("sst2_sentences", "sst2_sentences/train.tsv", "classify"),

@@ -11,7 +11,8 @@ OURS = "onelayer"
 
 def print_table(results: list[Record]) -> None:
     """One line a data set and shape, then the geometric means of the ratios. Tokens are real ones;
-    all figures are sums over the rounds."""
+    all figures are sums over the rounds. Where other work takes the cores now and then, ratios and
+    shares by CPU time are the steadier ones; they leave out how well the threads share the work."""
     if not results:
         return
     names = list(dict.fromkeys(name for r in results for name in [*r["contestants"], *r["lost"]]))
@@ -19,11 +20,12 @@ def print_table(results: list[Record]) -> None:
     dtypes = list(results[0]["gemm"])
     columns = [
         *("shape", "data set", "mean length", "padding"),
-        *(f"{name}, tokens/s" for name in names),
-        *(f"× {name}" for name in peers),
-        f"peak MiB: {' / '.join(names)}",
+        *(f"tokens/s {name}" for name in names),
+        *(f"times {name}" for name in peers),
+        f"by CPU time {' / '.join(peers)}",
+        f"peak MiB {' / '.join(names)}",
         *(f"{dtype} GEMM, GFLOP/s" for dtype in dtypes),
-        *(f"share of {dtype} rate" for dtype in dtypes),
+        *(f"share of {dtype} rate / by CPU time" for dtype in dtypes),
         "steps",
     ]
     print("|", " | ".join(columns), "|")
@@ -38,21 +40,26 @@ def print_table(results: list[Record]) -> None:
     for result in results:
         for remark in result["lost"].values():
             print(f"\n{result['set']}, {result['shape']}: {remark}")
-    chosen = {
-        f"{result['set']} {result['shape']} {attention}"
+    chosen = [
+        f"{attention} on {result['set']} ({result['shape']})"
         for result in results
-        for attention in result["attention"].values()
-    }
-    print(f"\nAttention of the Trainer at its best: {', '.join(sorted(chosen))}.")
+        for attention in dict.fromkeys(result["attention"].values())
+    ]
+    if chosen:
+        print(f"\nThe fastest attention implementation of the Trainer: {', '.join(chosen)}.")
 
 
 def cells(result: Record, names: list[str], peers: list[str]) -> list[str]:
     speeds = {name: speed(result, name) for name in names}
-    shares = []
-    for _, rate in result["gemm"].values():
-        done = total(result, OURS, "operations") / total(result, OURS, "seconds")
-        shares.append(f"{done / rate:.0%}")
-    peaks = [result["contestants"].get(name, {}).get("peak", 0) / 2**20 for name in names]
+    by_cpu = {name: speed(result, name, "cpu_seconds") for name in names}
+    done = speed(result, OURS, what="operations")
+    done_cpu = speed(result, OURS, "cpu_seconds", "operations")
+    shares = [
+        f"{done / rate['a_second']:.0%} / {done_cpu / rate['a_cpu_second']:.0%}"
+        for rate in result["gemm"].values()
+    ]
+    found = result["contestants"]
+    peaks = [f"{found[name]['peak'] / 2**20:,.0f}" if name in found else "–" for name in names]
     return [
         result["shape"],
         result["set"],
@@ -60,8 +67,9 @@ def cells(result: Record, names: list[str], peers: list[str]) -> list[str]:
         padding(result, "Trainer"),
         *(f"{speeds[name]:,.0f}" for name in names),
         *(f"{speeds[OURS] / speeds[name]:.2f}" for name in peers),
-        " / ".join(f"{peak:,.0f}" for peak in peaks),
-        *(f"{rate / 1e9:,.0f} ({kernel})" for kernel, rate in result["gemm"].values()),
+        " / ".join(f"{by_cpu[OURS] / by_cpu[name]:.2f}" for name in peers),
+        " / ".join(peaks),
+        *(f"{r['a_second'] / 1e9:,.0f} ({r['kernel']})" for r in result["gemm"].values()),
         *shares,
         f"{total(result, OURS, 'steps'):.0f}",
     ]
@@ -74,13 +82,13 @@ def print_means(shape: str, results: list[Record], peers: list[str]) -> None:
         ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
         if ratios:
             mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-            parts.append(f"{mean:.2f} × {peer} (least {min(ratios):.2f})")
+            parts.append(f"{mean:.2f} times {peer} (least {min(ratios):.2f})")
     print(f"Geometric mean, {shape}: {', '.join(parts)}.")
 
 
-def speed(result: Record, name: str) -> float:
-    """Real tokens a second; nan where the contestant fell out."""
-    return total(result, name, "tokens") / total(result, name, "seconds")
+def speed(result: Record, name: str, per: str = "seconds", what: str = "tokens") -> float:
+    """Real tokens, or ``what``, a second; nan where the contestant fell out."""
+    return total(result, name, what) / total(result, name, per)
 
 
 def padding(result: Record, name: str) -> str:

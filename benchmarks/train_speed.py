@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 # onelayer's command line sets it for itself. Here all get it: beside other work, threads that spin
-# while they wait would slow the Trainer down several times over, which is no merit of ours.
+# while they wait slow the Trainer down several times over, which is no merit of ours. On a machine
+# that has nothing else to do, try --spin, too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -90,6 +91,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
     parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), help="onelayer's")
     parser.add_argument("--peer-bf16", action="store_true", help="on a CPU: a bf16 Trainer, too")
+    parser.add_argument(
+        "--spin",
+        action="store_true",
+        help="let the Trainer's threads wait as torch's default has it",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="write all that was measured here")
     arguments = parser.parse_args()
@@ -108,9 +114,9 @@ def contestants(arguments: argparse.Namespace) -> dict[str, Record]:
     best."""
     found = {"onelayer": {"side": "ours"}, "Trainer": AS_RUN}
     if arguments.device == "cuda":
-        return {**found, "Trainer, bf16, at its best": BF16}
-    found["Trainer, at its best"] = AT_ITS_BEST
-    return {**found, "Trainer, bf16": BF16} if arguments.peer_bf16 else found
+        return {**found, "Trainer bf16 at its best": BF16}
+    found["Trainer at its best"] = AT_ITS_BEST
+    return {**found, "Trainer bf16": BF16} if arguments.peer_bf16 else found
 
 
 def measure(
@@ -137,7 +143,10 @@ def measure(
         for name, options in contestants(arguments).items():
             script = Path(__file__).with_name("contestant.py")
             command = [sys.executable, str(script), json.dumps({**spec, **options})]
-            race.workers.append(Worker(name, command))
+            environment = dict(os.environ)
+            if arguments.spin and options["side"] == "trainer":
+                del environment["OMP_WAIT_POLICY"]
+            race.workers.append(Worker(name, command, environment))
             stack.callback(race.workers[-1].close)
         # They import and encode side by side, and load their models one after another.
         race.ask(Worker.hear)
@@ -152,11 +161,11 @@ def measure(
             name: answer["attention"] for name, answer in prepared.items() if answer["attention"]
         },
         "lost": race.lost,
-        "gemm": {dtype: rate.best() for dtype, rate in rates.items()},
+        "gemm": {dtype: gemm(rate) for dtype, rate in rates.items()},
         "contestants": {
             worker.name: {
                 "peak": worker.rounds[-1]["peak"],
-                "rounds": [figures(turn, encoder, speed_set) for turn in worker.rounds],
+                "rounds": [figures(turn, encoder) for turn in worker.rounds],
             }
             for worker in race.running()
         },
@@ -230,24 +239,32 @@ def slowest(answers: Turn) -> float:
 
 
 def dtypes(arguments: argparse.Namespace) -> dict[str, torch.dtype]:
-    """The precisions whose rate of matrix products the table needs."""
+    """The precisions whose rate of matrix products is measured."""
     found = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if arguments.device == "cpu" and arguments.precision != "bf16" and not arguments.peer_bf16:
+    if arguments.device == "cuda" and arguments.precision != "fp32":
+        del found["fp32"]
+    if arguments.device == "cpu" and arguments.precision in (None, "fp32"):
         del found["bf16"]
     return found
 
 
-def figures(turn: Record, shape: Shape, speed_set: SpeedSet) -> Record:
-    """A turn in numbers."""
-    lengths = [step["lengths"] for step in turn["steps"]]
-    flat = [n for step in lengths for n in step]
+def gemm(rate: GemmRate) -> Record:
+    kernel, best = rate.best()
+    return {"kernel": kernel, **asdict(best)}
+
+
+def figures(turn: Record, shape: Shape) -> Record:
+    """A turn in numbers; operations where it is known which vectors the new layer reads."""
+    lengths = [n for step in turn["steps"] for n in step["lengths"]]
+    reads = [r for step in turn["steps"] for r in step["reads"] or ()]
     return {
         "seconds": turn["seconds"],
-        "steps": len(lengths),
-        "sequences": len(flat),
-        "tokens": sum(flat),
+        "cpu_seconds": turn["cpu_seconds"],
+        "steps": len(turn["steps"]),
+        "sequences": len(lengths),
+        "tokens": sum(lengths),
         "computed": sum(step["computed"] for step in turn["steps"]),
-        "operations": needed_operations(flat, shape, cls_only=speed_set.cls_only),
+        "operations": needed_operations(lengths, reads, shape) if reads else None,
     }
 
 
@@ -267,7 +284,10 @@ def plain(value: Any) -> Any:
 
 def described(arguments: argparse.Namespace) -> str:
     gpu = f"{torch.cuda.get_device_name()}; " if arguments.device == "cuda" else ""
-    return f"{gpu}{machine()}; batches of {arguments.batch_size} examples"
+    waiting = f"OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}"
+    if arguments.spin:
+        waiting += " for onelayer, the default for the Trainer"
+    return f"{gpu}{machine()}, {waiting}; batches of {arguments.batch_size} examples"
 
 
 def say(line: str) -> None:

@@ -11,8 +11,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Batch:
     """Real tokens of each sequence."""
     computed: int
     """Tokens that went through the model, padding included."""
+    reads: list[int] | None = None
+    """Vectors of each sequence that the new layer reads, where the contestant knows."""
 
 
 class Turns:
@@ -36,10 +39,12 @@ class Turns:
         # What libraries print must not get between the messages.
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        if (score := Path("/proc/self/oom_score_adj")).exists():
+            score.write_text("1000")  # where memory runs out, this process goes and nobody's else
         self._device = device
         self._left = 0
         self._steps: list[Record] = []
-        self._started = 0.0
+        self._started = self._cpu_started = 0.0
         self._resident = 0
 
     def ready(self) -> None:
@@ -57,18 +62,21 @@ class Turns:
         here, so whatever comes between two steps belongs to one of them."""
         self._left = self._hear()
         self._steps = []
-        self._started = time.perf_counter()
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
         return self._left > 0
 
     def stepped(self, batch: Batch) -> bool:
         """Notes a step; after a turn's last one, reports and waits. False where it's time to go."""
-        self._steps.append({"lengths": batch.lengths, "computed": batch.computed})
+        self._steps.append(asdict(batch))
         self._left -= 1
         if self._left:
             return True
         self._wait_for_device()
-        seconds = time.perf_counter() - self._started
-        self._say({"seconds": seconds, "steps": self._steps, "peak": self._peak()})
+        spent = {
+            "seconds": time.perf_counter() - self._started,
+            "cpu_seconds": time.process_time() - self._cpu_started,
+        }
+        self._say({**spent, "steps": self._steps, "peak": self._peak()})
         return self.wait()
 
     def _peak(self) -> int:
@@ -110,11 +118,12 @@ class WorkerDiedError(Exception):
 class Worker:
     """The parent's end of one contestant. To be closed, or used in a ``with`` statement."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
         self.rounds: list[Record] = []
         self._process = subprocess.Popen(
             command,
+            env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -125,7 +134,9 @@ class Worker:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerDiedError(f"{self.name} ended early, exit code {self._process.wait()}")
+            code = self._process.wait()
+            why = ", killed: was there too little memory?" if code == -9 else ""
+            raise WorkerDiedError(f"{self.name} ended early, exit code {code}{why}")
         return json.loads(line)
 
     def say(self, number: int) -> None:
@@ -135,7 +146,8 @@ class Worker:
 
     def step(self, n: int) -> Record:
         """Grants a turn of n steps, and waits until they are done."""
-        self.say(n)
+        with suppress(BrokenPipeError):  # whoever has died says nothing, and that is noticed
+            self.say(n)
         return self.hear()
 
     def close(self) -> None:
