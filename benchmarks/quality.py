@@ -15,13 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import ours
 import peer
-import torch
+from machine import machine
 from sets import DATA_SETS, DataSet, cut, score
 
 BATCH_SIZE = 32
@@ -107,17 +105,6 @@ def records(out: Path) -> list[Record]:
     if not out.exists():
         return []
     return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-
-
-def machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        models = (line for line in info.read_text().splitlines() if line.startswith("model name"))
-        cpu = next(models, cpu).split(":")[-1].strip()
-    packages = ", ".join(
-        f"{name} {version(name)}" for name in ("onelayer", "torch", "transformers")
-    )
-    return f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {packages}"
 
 
 COLUMNS = [

@@ -1,0 +1,234 @@
+"""One contestant of train_speed.py, in a process of its own. Started by it, not by hand.
+
+``ours`` calls the code that ``onelayer train`` runs, step by step. ``trainer`` is transformers'
+Trainer with its own loop, which a callback holds at the end of every turn.
+
+The clock of a turn starts when the turn is granted and stops after its last optimizer step, so
+everything that a step needs is inside: batches are put together, gradients are clipped, learning
+rates are set. (The Trainer's loader works one batch ahead: the turn that makes the next batch pays
+for it, and was given its first by the turn before.)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from turns import Batch, Turns
+
+Record = dict[str, Any]
+LR, WEIGHT_DECAY, MAX_GRAD_NORM = 5e-5, 0.01, 1.0
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    turns = Turns(spec["device"])
+    {"ours": ours, "trainer": trainer}[spec["side"]](spec, turns)
+
+
+# Ours.
+
+
+def ours(spec: Record, turns: Turns) -> None:
+    from speed_sets import SpeedSet, random_batches, read_rows
+
+    from onelayer.checkpoint import load as checkpoints
+    from onelayer.checkpoint.build import build
+    from onelayer.recipe import Recipe
+    from onelayer.text.encoding import counts, ragged
+    from onelayer.text.tokenizer import Tokenizer
+    from onelayer.train.loop import _step as train_step
+    from onelayer.train.optimizer import adamw
+
+    speed_set = SpeedSet(**spec["set"])
+    recipe = Recipe(
+        task=speed_set.task,
+        lr=LR,
+        batch_size=spec["batch_size"],
+        max_length=speed_set.max_length,
+        weight_decay=WEIGHT_DECAY,
+        max_grad_norm=MAX_GRAD_NORM,
+        **({"precision": spec["precision"]} if spec["precision"] else {}),
+    )
+    kind, rows = read_rows(speed_set, Path(spec["data"]))
+    folder = Path(spec["model"])
+    tokenizer = Tokenizer.read(folder)
+    task = kind.fit(rows, tokenizer, recipe, speed_set.max_length)
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    turns.ready()
+
+    # Kept until the end, as a run keeps it.
+    checkpoint = checkpoints.read(folder)
+    model = build(checkpoint, task).model.to(spec["device"])
+    optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
+    model.train()
+
+    batches = random_batches(encodings.n_examples, recipe.batch_size)
+    turns.prepared()
+    more = turns.wait()
+    while more:
+        examples = next(batches)
+        train_step(model, task.head, encodings, examples, optimizer, recipe, None)
+        per_example = counts(encodings.cu_examples, examples)
+        sequences = ragged(encodings.cu_examples[examples], per_example)
+        lengths = encodings.lengths[sequences].tolist()
+        reads = counts(encodings.cu_reads, sequences).tolist()
+        more = turns.stepped(Batch(lengths, sum(lengths), reads))
+
+
+# The Trainer.
+
+
+def trainer(spec: Record, turns: Turns) -> None:
+    import peer
+    import torch
+    from speed_sets import random_batches
+    from torch.utils.data import Sampler
+    from transformers import (
+        AutoTokenizer,
+        PrinterCallback,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+        set_seed,
+    )
+
+    set_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(spec["model"])
+    rows = json.loads(Path(spec["rows"]).read_text(encoding="utf-8"))
+    setup = peer.SETUPS[spec["set"]["task"]](rows, [], tokenizer, spec["set"]["max_length"])
+    collated: deque[Batch] = deque()
+
+    def collate(features: peer.Features) -> Any:
+        lengths = [len(feature["input_ids"]) for feature in features]
+        batch = setup.collate(features)
+        collated.append(Batch(lengths, batch["input_ids"].numel()))
+        return batch
+
+    class InTurns(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            turns.prepared(attention=attention)
+            turns.wait()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not turns.stepped(collated.popleft()):
+                control.should_training_stop = True
+
+    class Order(Sampler[int]):
+        """Random batches are the very ones that ours gets. Batches of ``group_by_length`` are the
+        Trainer's own, in an order whose every beginning is representative: it sorts pools of up
+        to 50 batches from long to short, and a short run would only see the long ones."""
+
+        def __init__(self, grouped: Sampler[int]) -> None:
+            self.grouped = grouped
+            self.random = random_batches(len(setup.train), spec["batch_size"])
+
+        def __len__(self) -> int:
+            return len(setup.train)
+
+        def __iter__(self) -> Iterator[int]:
+            if spec["sampling"] == "random":
+                taken = 0
+                while taken < len(self):
+                    batch = next(self.random).tolist()
+                    taken += len(batch)
+                    yield from batch
+                return
+            order = list(self.grouped)
+            size = spec["batch_size"]
+            whole = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+            rest = order[len(whole) * size :]
+            whole.sort(key=lambda b: -max(len(setup.train[i]["input_ids"]) for i in b))
+            for place in spread_out(len(whole)):
+                yield from whole[place]
+            yield from rest
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, train_dataset: Any = None) -> Order:
+            return Order(super()._get_train_sampler(train_dataset))
+
+    turns.ready()
+    cuda = spec["device"] == "cuda"
+    model = setup.auto_model.from_pretrained(spec["model"], **setup.config)
+    attention = None
+    if spec["fastest_attention"]:
+        attention = fastest_attention(model, setup, spec)
+        model.set_attn_implementation(attention)
+    run = InOrder(
+        model=model,
+        args=TrainingArguments(
+            output_dir=spec["scratch"],
+            num_train_epochs=1000,
+            learning_rate=LR,
+            lr_scheduler_type="constant",
+            per_device_train_batch_size=spec["batch_size"],
+            train_sampling_strategy=spec["sampling"],
+            optim="adamw_torch_fused",
+            weight_decay=WEIGHT_DECAY,
+            max_grad_norm=MAX_GRAD_NORM,
+            bf16=spec["bf16"],
+            use_cpu=not cuda,
+            seed=0,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=cuda,
+        ),
+        train_dataset=setup.train,
+        data_collator=collate,
+        processing_class=tokenizer,
+        callbacks=[InTurns()],
+    )
+    run.remove_callback(PrinterCallback)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    run.train()
+
+
+def spread_out(n: int) -> list[int]:
+    """0 to n - 1, the first of all, then the middle, the quarters, the eighths (van der Corput):
+    however soon one stops, what was taken lies evenly spread."""
+    bits = max(1, (n - 1).bit_length())
+    reversed_ = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits)]
+    return list(dict.fromkeys(i * n >> bits for i in reversed_))
+
+
+def fastest_attention(model: Any, setup: Any, spec: Record) -> str:
+    """Which implementation takes a quarter of a batch of middling length forward and back in the
+    least time; each is tried twice, and the better try counts."""
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    device = spec["device"]
+    candidates = ["eager", "sdpa"]
+    if device == "cuda" and spec["bf16"] and is_flash_attn_2_available():
+        candidates.append("flash_attention_2")
+    order = sorted(range(len(setup.train)), key=lambda i: len(setup.train[i]["input_ids"]))
+    middle = order[len(order) // 2 :][: max(1, spec["batch_size"] // 4)]
+    batch = setup.collate([dict(setup.train[i]) for i in middle]).to(device)
+    model.to(device).train()
+    times: dict[str, float] = {}
+    for candidate in candidates:
+        model.set_attn_implementation(candidate)
+        tries = []
+        for _ in range(3):
+            started = time.perf_counter()
+            with torch.autocast(device, torch.bfloat16, enabled=spec["bf16"]):
+                loss = model(**batch).loss
+            loss.backward()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            tries.append(time.perf_counter() - started)
+            model.zero_grad()
+        times[candidate] = min(tries[1:])
+    return min(times, key=times.__getitem__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What train_speed.py measures on: data sets and models, made the same for all contestants."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arithmetic import Shape
+
+from onelayer.checkpoint.source import resolve
+from onelayer.recipe import Recipe
+from onelayer.tasks import Task
+from onelayer.tasks.files import read_labelled
+from onelayer.text.encoding import Ints
+from onelayer.text.tokenizer import Tokenizer
+
+ROWS = 6400
+"""Of larger sets a sample: 200 batches, enough for the largest pool of 50 batches that
+``group_by_length`` sorts."""
+POSITIONS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedSet:
+    name: str
+    train: str
+    task: str
+    chinese: bool = False
+    max_length: int = POSITIONS
+    skip_bad: bool = False
+
+
+SETS = [
+    SpeedSet("sst2_sentences", "sst2_sentences/train.tsv", "classify"),
+    SpeedSet("cola", "cola/cola_public/raw/in_domain_train.tsv", "classify"),
+    SpeedSet("rte", "rte/train.tsv", "classify"),
+    SpeedSet("wnut17", "wnut17/wnut17train.conll", "tag"),
+    SpeedSet("squad_dev", "squad_dev/v1.1-train.json", "answer", max_length=384),
+    SpeedSet("cluener2020", "cluener2020/jsonl/train.json", "tag", chinese=True, skip_bad=True),
+]
+
+# Sizes by transformers' names; the starter's are those of its config.json.
+SHAPES: dict[str, dict[str, int]] = {
+    "starter": {},
+    "base": {
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    "large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+    },
+}
+
+
+# Rows. They are read once, by our readers, so that all contestants learn from the same.
+
+
+def read_rows(speed_set: SpeedSet, data: Path) -> tuple[type[Task], list[Any]]:
+    """The set's training rows, or a fixed sample of them, with the task that they are for."""
+    recipe = Recipe(task=speed_set.task, skip_bad=speed_set.skip_bad)
+    kind, _, rows = read_labelled(data / speed_set.train, recipe, lambda _: None)
+    if len(rows) > ROWS:
+        rows = random.Random(0).sample(rows, ROWS)
+    return kind, rows
+
+
+def plain_rows(
+    speed_set: SpeedSet, kind: type[Task], rows: list[Any], tokenizer: Tokenizer
+) -> list[dict[str, Any]]:
+    """The rows as ``peer.py`` takes them."""
+    match speed_set.task:
+        case "classify":
+            return [{"text": row.text, "pair": row.pair, "label": row.label} for row in rows]
+        case "answer":
+            return [
+                {
+                    "question": row.question,
+                    "context": row.passage,
+                    "answers": [
+                        {"text": answer.text, "answer_start": answer.start}
+                        for answer in row.answers
+                    ],
+                }
+                for row in rows
+            ]
+    # Words and their tags, also where the file marks entities by characters.
+    task: Any = kind.fit(rows, tokenizer, Recipe(task="tag"), POSITIONS)
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    tags = [task.labels[target] for target in encodings.targets]
+    bounds = encodings.row_reads.tolist()
+    return [
+        {
+            "words": [row.text[start:end] for start, end in task.words(row)],
+            "tags": tags[bounds[i] : bounds[i + 1]],
+        }
+        for i, row in enumerate(rows)
+    ]
+
+
+def random_batches(n_examples: int, batch_size: int) -> Iterator[Ints]:
+    """Batches without end, epoch by epoch, for all contestants that take them at random."""
+    epoch = 0
+    while True:
+        order = np.random.default_rng((0, epoch)).permutation(n_examples)
+        for start in range(0, n_examples, batch_size):
+            yield order[start : start + batch_size]
+        epoch += 1
+
+
+# Models: the starter, and random weights where only the shape counts.
+
+
+def model_folder(shape: str, speed_set: SpeedSet, chinese: Path, folder: Path) -> Path:
+    """A model directory, below ``folder`` unless it is the starter's own; made when first asked
+    for. Weights are drawn as BERT's were before pretraining."""
+    starter = resolve("starter")
+    if shape == "starter" and not speed_set.chinese:
+        return starter
+    target = folder / f"{shape}-{'zh' if speed_set.chinese else 'en'}"
+    if target.exists():
+        return target
+    import transformers
+
+    vocabulary = chinese if speed_set.chinese else starter
+    config = transformers.BertConfig.from_pretrained(starter)
+    config.update(SHAPES[shape])
+    config.vocab_size = Tokenizer.read(vocabulary).vocab_size
+    transformers.logging.disable_progress_bar()
+    transformers.set_seed(0)
+    transformers.BertModel(config).save_pretrained(target)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (vocabulary / name).exists():
+            shutil.copy(vocabulary / name, target)
+    return target
+
+
+def shape_of(model: Path) -> Shape:
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return Shape(
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        feed_forward=config["intermediate_size"],
+    )

@@ -1,0 +1,298 @@
+"""How fast does a model learn, ours against what people run today? Real tokens a second of whole
+training steps, with dropout, from the same weights, on the same examples, with the same optimizer.
+
+    python benchmarks/train_speed.py DATA CHINESE_VOCABULARY
+    python benchmarks/train_speed.py DATA CHINESE_VOCABULARY --sets cola,rte --shape starter
+
+DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
+``vocab.txt`` of bert-base-chinese. The contestants are onelayer, transformers' Trainer as people
+run it (random batches, dynamic padding, fused AdamW), and the Trainer at its best
+(``group_by_length``, the fastest attention implementation). Each is a process of its own, and they
+take turns of a few steps, so that a busy machine hurts all alike. Between the rounds the machine's
+rate of matrix products is measured, with as many threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+# onelayer's command line sets it for itself. Here all get it: beside other work, threads that spin
+# while they wait slow the Trainer down several times over, which is no merit of ours. On a machine
+# that has nothing else to do, try --spin, too.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+from arithmetic import GemmRate, Shape, needed_operations
+from machine import machine
+from speed_sets import SETS, SHAPES, SpeedSet, model_folder, plain_rows, read_rows, shape_of
+from speed_table import print_table
+from turns import Worker, WorkerDiedError
+
+from onelayer.recipe import Recipe
+from onelayer.text.tokenizer import Tokenizer
+
+Record = dict[str, Any]
+Turn = dict[str, Record]
+"""What each contestant answered, by its name."""
+
+BATCH_SIZE = 32
+WARM_UP = 2
+LONG_STEP = 10.0
+"""Seconds; after a step that long, one is enough to warm up."""
+TURN = 2.0
+"""Seconds that the slowest contestant's turn is to last, about."""
+MIN_ROUNDS = 3
+
+AS_RUN = {"side": "trainer", "sampling": "random", "fastest_attention": False, "bf16": False}
+AT_ITS_BEST = {**AS_RUN, "sampling": "group_by_length", "fastest_attention": True}
+BF16 = {**AT_ITS_BEST, "bf16": True}
+
+
+def main() -> None:
+    arguments = parse()
+    names = arguments.sets.split(",")
+    shapes = list(SHAPES) if arguments.shape == "all" else arguments.shape.split(",")
+    results: list[Record] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for shape in shapes:
+            for speed_set in (s for s in SETS if s.name in names):
+                if not (arguments.data / speed_set.train).exists():
+                    print(f"{speed_set.name}: skipped, no {arguments.data / speed_set.train}")
+                    continue
+                say(f"{speed_set.name}, {shape}")
+                results.append(measure(speed_set, shape, arguments, Path(scratch)))
+                if arguments.json:
+                    write(arguments, results)
+    print_table(results)
+    print(f"\n{described(arguments)}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("chinese", type=Path, metavar="CHINESE_VOCABULARY")
+    names = [s.name for s in SETS]
+    parser.add_argument("--sets", default=",".join(names), help="separated by commas")
+    parser.add_argument("--shape", help="starter, base, large, several of them, or all")
+    parser.add_argument("--steps", type=int, help="counted steps of each contestant")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="for each set and shape, without --steps"
+    )
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
+    parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), help="onelayer's")
+    parser.add_argument("--peer-bf16", action="store_true", help="on a CPU: a bf16 Trainer, too")
+    parser.add_argument(
+        "--spin",
+        action="store_true",
+        help="let the Trainer's threads wait as torch's default has it",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--json", type=Path, help="write all that was measured here")
+    arguments = parser.parse_args()
+    if arguments.shape is None:
+        arguments.shape = "starter,base" if arguments.device == "cpu" else "base,large"
+    for given, known in ((arguments.sets, names), (arguments.shape, [*SHAPES, "all"])):
+        if unknown := set(given.split(",")) - set(known):
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    if arguments.precision and "precision" not in {field.name for field in fields(Recipe)}:
+        parser.error("--precision: this version of onelayer has fp32 only")
+    return arguments
+
+
+def contestants(arguments: argparse.Namespace) -> dict[str, Record]:
+    """By name; the first is ours, the second the Trainer as people run it, the third at its
+    best."""
+    found = {"onelayer": {"side": "ours"}, "Trainer": AS_RUN}
+    if arguments.device == "cuda":
+        return {**found, "Trainer bf16 at its best": BF16}
+    found["Trainer at its best"] = AT_ITS_BEST
+    return {**found, "Trainer bf16": BF16} if arguments.peer_bf16 else found
+
+
+def measure(
+    speed_set: SpeedSet, shape: str, arguments: argparse.Namespace, scratch: Path
+) -> Record:
+    """All contestants on one data set with one shape of model."""
+    kind, rows = read_rows(speed_set, arguments.data)
+    model = model_folder(shape, speed_set, arguments.chinese, scratch)
+    rows_file = scratch / "rows.json"
+    plain = plain_rows(speed_set, kind, rows, Tokenizer.read(model))
+    rows_file.write_text(json.dumps(plain), encoding="utf-8")
+    spec = {
+        "set": asdict(speed_set),
+        "data": str(arguments.data),
+        "model": str(model),
+        "rows": str(rows_file),
+        "scratch": str(scratch / "trainer"),
+        "batch_size": arguments.batch_size,
+        "precision": arguments.precision,
+        "device": arguments.device,
+    }
+    race = Race()
+    with ExitStack() as stack:
+        for name, options in contestants(arguments).items():
+            script = Path(__file__).with_name("contestant.py")
+            command = [sys.executable, str(script), json.dumps({**spec, **options})]
+            environment = dict(os.environ)
+            if arguments.spin and options["side"] == "trainer":
+                del environment["OMP_WAIT_POLICY"]
+            race.workers.append(Worker(name, command, environment))
+            stack.callback(race.workers[-1].close)
+        # They import and encode side by side, and load their models one after another.
+        race.ask(Worker.hear)
+        prepared = race.ask(lambda worker: worker.step(0))
+        warm = warm_up(race)
+        rates = take_turns(race, warm, shape_of(model), arguments)
+    encoder = shape_of(model)
+    return {
+        "set": speed_set.name,
+        "shape": shape,
+        "attention": {
+            name: answer["attention"] for name, answer in prepared.items() if answer["attention"]
+        },
+        "lost": race.lost,
+        "gemm": {dtype: gemm(rate) for dtype, rate in rates.items()},
+        "contestants": {
+            worker.name: {
+                "peak": worker.rounds[-1]["peak"],
+                "rounds": [figures(turn, encoder) for turn in worker.rounds],
+            }
+            for worker in race.running()
+        },
+    }
+
+
+class Race:
+    """The workers, and why those that fell out did."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.lost: dict[str, str] = {}
+
+    def running(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.name not in self.lost]
+
+    def ask(self, question: Callable[[Worker], Record], *, backwards: bool = False) -> Turn:
+        """What each worker answers, one after the other."""
+        answers = {}
+        running = self.running()
+        for worker in reversed(running) if backwards else running:
+            try:
+                answers[worker.name] = question(worker)
+            except WorkerDiedError as death:
+                self.lost[worker.name] = str(death)
+                say(f"  {death}")
+        if not self.running():
+            raise SystemExit("no contestant is left")
+        return answers
+
+
+def warm_up(race: Race) -> Turn:
+    """The first steps allocate, choose kernels and may compile. Gives the last of them."""
+    for _ in range(WARM_UP):
+        answers = race.ask(lambda worker: worker.step(1))
+        if slowest(answers) > LONG_STEP:
+            break
+    return answers
+
+
+def take_turns(
+    race: Race, warm: Turn, shape: Shape, arguments: argparse.Namespace
+) -> dict[str, GemmRate]:
+    """Rounds of equally many steps until the steps or the time are used up, and at least
+    ``MIN_ROUNDS`` of them; every other round goes backwards."""
+    (first, *_) = warm.values()
+    tokens = sum(first["steps"][0]["lengths"])
+    rates = {
+        name: GemmRate(shape, tokens, arguments.device, dtype)
+        for name, dtype in dtypes(arguments).items()
+    }
+    n = max(1, int(TURN / slowest(warm)))
+    done, started = 0, time.perf_counter()
+    while True:
+        if arguments.steps:
+            n = min(n, arguments.steps - done)
+            if n == 0:
+                return rates
+        elif done >= MIN_ROUNDS * n and time.perf_counter() - started > arguments.seconds:
+            return rates
+        for rate in rates.values():
+            rate.probe()
+        answers = race.ask(lambda worker: worker.step(n), backwards=done // n % 2 == 1)  # noqa: B023
+        for worker in race.running():
+            worker.rounds.append(answers[worker.name])
+        done += n
+
+
+def slowest(answers: Turn) -> float:
+    return max(answer["seconds"] for answer in answers.values())
+
+
+def dtypes(arguments: argparse.Namespace) -> dict[str, torch.dtype]:
+    """The precisions whose rate of matrix products is measured."""
+    found = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if arguments.device == "cuda" and arguments.precision != "fp32":
+        del found["fp32"]
+    if arguments.device == "cpu" and arguments.precision in (None, "fp32"):
+        del found["bf16"]
+    return found
+
+
+def gemm(rate: GemmRate) -> Record:
+    kernel, best = rate.best()
+    return {"kernel": kernel, **asdict(best)}
+
+
+def figures(turn: Record, shape: Shape) -> Record:
+    """A turn in numbers; operations where it is known which vectors the new layer reads."""
+    lengths = [n for step in turn["steps"] for n in step["lengths"]]
+    reads = [r for step in turn["steps"] for r in step["reads"] or ()]
+    return {
+        "seconds": turn["seconds"],
+        "cpu_seconds": turn["cpu_seconds"],
+        "steps": len(turn["steps"]),
+        "sequences": len(lengths),
+        "tokens": sum(lengths),
+        "computed": sum(step["computed"] for step in turn["steps"]),
+        "operations": needed_operations(lengths, reads, shape) if reads else None,
+    }
+
+
+def write(arguments: argparse.Namespace, results: list[Record]) -> None:
+    record = {
+        "machine": described(arguments),
+        "arguments": {name: plain(value) for name, value in vars(arguments).items()},
+        "results": results,
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def described(arguments: argparse.Namespace) -> str:
+    gpu = f"{torch.cuda.get_device_name()}; " if arguments.device == "cuda" else ""
+    waiting = f"OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}"
+    if arguments.spin:
+        waiting += " for onelayer, the default for the Trainer"
+    return f"{gpu}{machine()}, {waiting}; batches of {arguments.batch_size} examples"
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Processes that take turns: each is told how many steps to do, does them, and waits again.
+
+One line of JSON a message, over the worker's stdin and stdout. Only one process works at a time;
+the others sleep in a read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step of the optimizer learned from."""
+
+    lengths: list[int]
+    """Real tokens of each sequence."""
+    computed: int
+    """Tokens that went through the model, padding included."""
+    reads: list[int] | None = None
+    """Vectors of each sequence that the new layer reads, where the contestant knows."""
+
+
+class Turns:
+    """The worker's end."""
+
+    def __init__(self, device: str) -> None:
+        # What libraries print must not get between the messages.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        if (score := Path("/proc/self/oom_score_adj")).exists():
+            score.write_text("1000")  # where memory runs out, this process goes and nobody's else
+        self._device = device
+        self._left = 0
+        self._steps: list[Record] = []
+        self._started = self._cpu_started = 0.0
+        self._resident = 0
+
+    def ready(self) -> None:
+        """Says that imports and encoding are done, and waits for the word to load the model."""
+        self._resident = resident("VmRSS")
+        self._say({})
+        self._hear()
+
+    def prepared(self, attention: str | None = None) -> None:
+        """Says that the first turn can come, and which attention implementation was chosen."""
+        self._say({"attention": attention})
+
+    def wait(self) -> bool:
+        """Waits for the next turn; False where there won't be one. The clock of a turn runs from
+        here, so whatever comes between two steps belongs to one of them."""
+        self._left = self._hear()
+        self._steps = []
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
+        return self._left > 0
+
+    def stepped(self, batch: Batch) -> bool:
+        """Notes a step; after a turn's last one, reports and waits. False where it's time to go."""
+        self._steps.append(asdict(batch))
+        self._left -= 1
+        if self._left:
+            return True
+        self._wait_for_device()
+        spent = {
+            "seconds": time.perf_counter() - self._started,
+            "cpu_seconds": time.process_time() - self._cpu_started,
+        }
+        self._say({**spent, "steps": self._steps, "peak": self._peak()})
+        return self.wait()
+
+    def _peak(self) -> int:
+        """Bytes, at most: of the device's memory, or what the process grew by since it had
+        imported and encoded everything: weights, gradients, the optimizer's state, activations."""
+        if self._device == "cuda":
+            import torch
+
+            return torch.cuda.max_memory_allocated()
+        return resident("VmHWM") - self._resident
+
+    def _wait_for_device(self) -> None:
+        if self._device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+
+    def _say(self, message: Record) -> None:
+        print(json.dumps(message), file=self._out, flush=True)
+
+    def _hear(self) -> int:
+        return int(sys.stdin.readline() or 0)
+
+
+def resident(field: str) -> int:
+    """Bytes of this process in memory: ``VmRSS`` now, ``VmHWM`` at most. 0 where the system has no
+    /proc."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 0
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+class WorkerDiedError(Exception):
+    """A contestant's process has ended before its time; the message names it and its exit code."""
+
+
+class Worker:
+    """The parent's end of one contestant. To be closed, or used in a ``with`` statement."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self.rounds: list[Record] = []
+        self._process = subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def hear(self) -> Record:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            why = ", killed: was there too little memory?" if code == -9 else ""
+            raise WorkerDiedError(f"{self.name} ended early, exit code {code}{why}")
+        return json.loads(line)
+
+    def say(self, number: int) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+
+    def step(self, n: int) -> Record:
+        """Grants a turn of n steps, and waits until they are done."""
+        with suppress(BrokenPipeError):  # whoever has died says nothing, and that is noticed
+            self.say(n)
+        return self.hear()
+
+    def close(self) -> None:
+        """Ends the worker; a run that was cut short does not leave it behind."""
+        self._process.kill()
+        self._process.wait()
