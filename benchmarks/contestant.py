@@ -16,6 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def ours(spec: Record, turns: Turns) -> None:
     from onelayer.recipe import Recipe
     from onelayer.text.encoding import counts, ragged
     from onelayer.text.tokenizer import Tokenizer
-    from onelayer.train.loop import _step as train_step
+    from onelayer.train.loop import compiled, train_step
     from onelayer.train.optimizer import adamw
+    from onelayer.train.precision import quicker_precision
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(
@@ -53,7 +55,6 @@ def ours(spec: Record, turns: Turns) -> None:
         max_length=speed_set.max_length,
         weight_decay=WEIGHT_DECAY,
         max_grad_norm=MAX_GRAD_NORM,
-        **({"precision": spec["precision"]} if spec["precision"] else {}),
     )
     kind, rows = read_rows(speed_set, Path(spec["data"]))
     folder = Path(spec["model"])
@@ -62,18 +63,21 @@ def ours(spec: Record, turns: Turns) -> None:
     encodings = task.encode(rows, tokenizer, labelled=True)
     turns.ready()
 
-    # Kept until the end, as a run keeps it.
     checkpoint = checkpoints.read(folder)
     model = build(checkpoint, task).model.to(spec["device"])
+    checkpoint = replace(checkpoint, encoder={}, head={})  # as a run does
+    measured = quicker_precision(checkpoint.config, lambda remark: None)
+    model.train_in(measured if spec["precision"] == "auto" else spec["precision"])
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()
+    network = compiled(model) if spec["device"] == "cuda" else model
 
     batches = random_batches(encodings.n_examples, recipe.batch_size)
     turns.prepared()
     more = turns.wait()
     while more:
         examples = next(batches)
-        train_step(model, task.head, encodings, examples, optimizer, recipe, None)
+        train_step(network, task.head, encodings, examples, optimizer, recipe, None)
         per_example = counts(encodings.cu_examples, examples)
         sequences = ragged(encodings.cu_examples[examples], per_example)
         lengths = encodings.lengths[sequences].tolist()

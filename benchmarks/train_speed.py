@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from speed_sets import SETS, SHAPES, SpeedSet, model_folder, plain_rows, read_ro
 from speed_table import print_table
 from turns import Worker, WorkerDiedError
 
-from onelayer.recipe import Recipe
 from onelayer.text.tokenizer import Tokenizer
 
 Record = dict[str, Any]
@@ -89,7 +88,11 @@ def parse() -> argparse.Namespace:
         "--seconds", type=float, default=60, help="for each set and shape, without --steps"
     )
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE)
-    parser.add_argument("--precision", choices=("fp32", "bf16", "auto"), help="onelayer's")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "auto"),
+        help="onelayer's: fp32, as the Trainer's, unless told otherwise; bf16 on a GPU",
+    )
     parser.add_argument("--peer-bf16", action="store_true", help="on a CPU: a bf16 Trainer, too")
     parser.add_argument(
         "--spin",
@@ -104,8 +107,8 @@ def parse() -> argparse.Namespace:
     for given, known in ((arguments.sets, names), (arguments.shape, [*SHAPES, "all"])):
         if unknown := set(given.split(",")) - set(known):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-    if arguments.precision and "precision" not in {field.name for field in fields(Recipe)}:
-        parser.error("--precision: this version of onelayer has fp32 only")
+    if arguments.precision is None:
+        arguments.precision = "fp32" if arguments.device == "cpu" else "bf16"
     return arguments
 
 
@@ -243,7 +246,7 @@ def dtypes(arguments: argparse.Namespace) -> dict[str, torch.dtype]:
     found = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if arguments.device == "cuda" and arguments.precision != "fp32":
         del found["fp32"]
-    if arguments.device == "cpu" and arguments.precision in (None, "fp32"):
+    if arguments.device == "cpu" and arguments.precision == "fp32":
         del found["bf16"]
     return found
 

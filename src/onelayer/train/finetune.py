@@ -78,6 +78,7 @@ def finetune(
     if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
         said.say(remark)
     freeze(built.model, recipe.freeze)
+    checkpoint = replace(checkpoint, encoder={}, head={})  # the model has its own copy of them
     run = Run(target, Path(train_file), recipe, data, checkpoint, task, built, said)
     return run.train(encodings, dev_encodings)
 

@@ -46,7 +46,7 @@ typedef struct {
     int64_t head;
 } Part;
 
-static int64_t pad(int64_t n) { return (n + 2 * LANES - 1) / (2 * LANES) * (2 * LANES); }
+static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 static Part part_of(const Attention *a, int64_t task)
 {
@@ -117,7 +117,8 @@ static void drop(const Attention *a, const Part *part, int64_t first, int64_t ro
             vec mask[2];
             keep(key, j, rate, mask);
             store(to + j, load(from + j) * mask[0]);
-            store(to + j + LANES, load(from + j + LANES) * mask[1]);
+            if (j + LANES < part->padded)
+                store(to + j + LANES, load(from + j + LANES) * mask[1]);
         }
     }
 }
