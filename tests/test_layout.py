@@ -17,8 +17,8 @@ import pytest
 
 from onelayer.errors import UsageError
 from onelayer.tasks import TASKS
-from onelayer.tasks.base import read_rows
 from onelayer.tasks.layout import Seen, see
+from onelayer.tasks.rows import read_rows
 from onelayer.text.files import read
 
 TEXTS = [

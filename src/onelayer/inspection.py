@@ -14,13 +14,12 @@ from onelayer.checkpoint.source import resolve
 from onelayer.errors import DataError
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS, Task
-from onelayer.tasks.base import read_rows
 from onelayer.tasks.layout import see
+from onelayer.tasks.rows import Bad, read_rows
 from onelayer.text.coverage import coverage
 from onelayer.text.files import read
 from onelayer.text.tokenizer import Tokenizer
 
-SHOWN = 5
 SAMPLE = 2000
 POSITIONS = 512
 
@@ -44,7 +43,7 @@ def inspect_file(
         "rows": len(found.rows) + len(found.bad),
         "labels": dict(_labels(found.rows).most_common()),
         "tokens": _lengths(kind, found.rows, tokenizer),
-        "problems": _problems(kind, found.rows, [str(error) for error in found.bad], tokenizer),
+        "problems": _problems(kind, found.rows, found.bad, tokenizer),
         "remarks": list(seen.remarks),
     }
 
@@ -106,14 +105,12 @@ def _lengths(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> dic
     return {name: int(np.quantile(lengths, q)) for name, q in quantiles.items()}
 
 
-def _problems(
-    kind: type[Task], rows: Sequence[Any], bad: Sequence[str], tokenizer: Tokenizer
-) -> list[str]:
+def _problems(kind: type[Task], rows: Sequence[Any], bad: Bad, tokenizer: Tokenizer) -> list[str]:
+    problems = [str(error) for error in bad.first]
     if not rows:
-        return list(bad[:SHOWN])
-    problems = list(bad[:SHOWN])
-    if len(bad) > SHOWN:
-        problems.append(f"… and {len(bad) - SHOWN:,} more rows that can't be used")
+        return problems
+    if bad.n > len(bad.first):
+        problems.append(f"… and {bad.n - len(bad.first):,} more rows that can't be used")
     try:
         kind.fit(rows, tokenizer, Recipe(), POSITIONS)
     except DataError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -116,7 +117,7 @@ class AnswerTask:
         return AnswerRow(identity, question, passage, answers, place)
 
     @classmethod
-    def check(cls, rows: Sequence[AnswerRow]) -> list[DataError]:
+    def check(cls, rows: Iterable[AnswerRow]) -> list[DataError]:
         return []
 
     @classmethod
@@ -249,31 +250,30 @@ class AnswerTask:
             row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
         )
 
-    def score(self, rows: Sequence[AnswerRow], predictions: Sequence[Answer]) -> metrics.Scorer:
-        golds = _golds(rows)
-        exact, f1 = _scorers(golds)
-        texts = [p.text for p in predictions]
-        passages = {row.passage: i for i, row in enumerate(rows)}
-        return metrics.Answers(
-            np.asarray([exact(text, gold) for text, gold in zip(texts, golds, strict=True)]),
-            np.asarray([f1(text, gold) for text, gold in zip(texts, golds, strict=True)]),
-            np.asarray([bool(row.answers) for row in rows]),
-            groups=np.asarray([passages[row.passage] for row in rows]),
-        )
+    def score(self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]) -> metrics.Answers:
+        return _judged(rows, (answer.text for answer in predictions))
 
-    def tune(self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits) -> AnswerTask:
+    def tune(
+        self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]
+    ) -> tuple[AnswerTask, metrics.Answers]:
         """The threshold of "no answer" that gives the best F1 on these rows."""
         if self.no_answer_threshold is None:
-            return self
-        always = replace(self, no_answer_threshold=np.inf).decode(rows, encodings, logits)
-        golds = _golds(rows)
-        _, f1 = _scorers(golds)
+            return self, self.score(rows, predictions)
+        margins = array("d")
+
+        def best_spans_of() -> Iterator[str]:
+            for answer in predictions:
+                margins.append(answer.margin)
+                yield answer.candidates[0].text if answer.candidates else ""
+
+        answered = _judged(rows, best_spans_of())
+        silent = _judged(rows, ("" for _ in rows))
+        margin = np.asarray(margins)
         threshold, _ = metrics.no_answer_threshold(
-            np.asarray([answer.margin for answer in always]),
-            np.asarray([f1(a.text, gold) for a, gold in zip(always, golds, strict=True)]),
-            np.asarray([float(not row.answers) for row in rows]),
+            margin, answered.f1, (~answered.has_answer).astype(np.float64)
         )
-        return replace(self, no_answer_threshold=threshold)
+        tuned = replace(self, no_answer_threshold=threshold)
+        return tuned, answered.but(silent, where=margin > threshold)
 
     @classmethod
     def texts(cls, row: AnswerRow) -> tuple[str, ...]:
@@ -308,16 +308,43 @@ def best_spans(
     ]
 
 
-def _golds(rows: Sequence[AnswerRow]) -> list[list[str]]:
-    return [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
+    """Each row's text scored against its gold answers. The rows are gone through twice."""
+    exact, f1 = _scorers(rows)
+    facts = np.fromiter(
+        (
+            (exact(text, golds), f1(text, golds), bool(row.answers), hash(row.passage))
+            for row, text in zip(rows, texts, strict=True)
+            for golds in [_golds(row)]
+        ),
+        dtype=[("exact", "f8"), ("f1", "f8"), ("has_answer", "?"), ("passage", "i8")],
+    )
+    # A passage's number is that of its last row.
+    _, passage = np.unique(facts["passage"], return_inverse=True)
+    last = np.zeros(len(facts), dtype=np.int64)
+    np.maximum.at(last, passage, np.arange(len(facts)))
+    return metrics.Answers(
+        facts["exact"].copy(), facts["f1"].copy(), facts["has_answer"].copy(), groups=last[passage]
+    )
 
 
-def _scorers(golds: Sequence[Sequence[str]]) -> tuple[StringScore, StringScore]:
+def _golds(row: AnswerRow) -> list[str]:
+    return [answer.text for answer in row.answers or ()] or [""]
+
+
+def _scorers(rows: Iterable[AnswerRow]) -> tuple[StringScore, StringScore]:
     """Exact match and F1: by CMRC's rules for Chinese answers, else by SQuAD's, whose version 2.0
     is the one that knows questions without an answer."""
-    if metrics.is_chinese([text for texts in golds for text in texts]):
+    version: Literal["1.1", "2.0"] = "1.1"
+
+    def golds() -> Iterator[str]:
+        nonlocal version
+        for row in rows:
+            version = version if row.answers else "2.0"
+            yield from _golds(row)
+
+    if metrics.is_chinese(golds()):
         return metrics.cmrc_exact, metrics.cmrc_f1
-    version: Literal["1.1", "2.0"] = "2.0" if [""] in golds else "1.1"
     return (
         partial(metrics.squad_exact, version=version),
         partial(metrics.squad_f1, version=version),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -83,7 +83,7 @@ class Choose:
         return ChooseRow(context, question, names, answer, place)
 
     @classmethod
-    def check(cls, rows: Sequence[ChooseRow]) -> list[DataError]:
+    def check(cls, rows: Iterable[ChooseRow]) -> list[DataError]:
         return []
 
     @classmethod
@@ -117,12 +117,16 @@ class Choose:
 
         return per_row(encodings, logits, choice)
 
-    def score(self, rows: Sequence[ChooseRow], predictions: Sequence[Choice]) -> metrics.Scorer:
-        gold = np.asarray([row.answer for row in rows], dtype=np.int64)
-        return metrics.Choice(gold, np.asarray([p.index for p in predictions]))
+    def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
+        return metrics.Choice(
+            np.fromiter((row.answer for row in rows), dtype=np.int64),
+            np.fromiter((p.index for p in predictions), dtype=np.int64),
+        )
 
-    def tune(self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits) -> Choose:
-        return self
+    def tune(
+        self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]
+    ) -> tuple[Choose, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -57,7 +57,7 @@ class Regress:
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
+    def check(cls, rows: Iterable[TextRow]) -> list[DataError]:
         return []
 
     @classmethod
@@ -87,11 +87,14 @@ class Regress:
         values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return [Value(value) for value in values.tolist()]
 
-    def score(self, rows: Sequence[TextRow], predictions: Sequence[Value]) -> metrics.Scorer:
-        return metrics.Regression(_gold(rows), np.asarray([p.value for p in predictions]))
+    def score(self, rows: Iterable[TextRow], predictions: Iterable[Value]) -> metrics.Scorer:
+        values = np.fromiter((p.value for p in predictions), dtype=np.float64)
+        return metrics.Regression(_gold(rows), values)
 
-    def tune(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> Regress:
-        return self
+    def tune(
+        self, rows: Iterable[TextRow], predictions: Iterable[Value]
+    ) -> tuple[Regress, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
@@ -106,8 +109,8 @@ class Regress:
         return None
 
 
-def _gold(rows: Sequence[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.asarray([row.label for row in rows], dtype=np.float64)
+def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.fromiter((row.label for row in rows), dtype=np.float64)
 
 
 def _number(value: object, place: Place) -> float:

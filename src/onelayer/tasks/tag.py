@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -122,19 +122,17 @@ class Tag:
         return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
 
     @classmethod
-    def check(cls, rows: Sequence[TagRow]) -> list[DataError]:
-        tagged = [row for row in rows if row.tags is not None]
-        scheme = recognise([row.tags or () for row in tagged])
-        in_one_word = (_in_one_word(row, split_words(row.text)) for row in rows if row.spans)
-        return [error for error in in_one_word if error] + [
-            DataError(
-                f"illegal {scheme} sequence: {_around(row, wrong)}",
-                place=row.place,
-                hint="mend the tags, or leave such sentences out with --skip-bad",
-            )
-            for row in tagged
-            if (wrong := violations(row.tags or (), scheme))
-        ]
+    def check(cls, rows: Iterable[TagRow]) -> Iterator[DataError]:
+        scheme = recognise(row.tags for row in rows if row.tags is not None)
+        for row in rows:
+            if row.spans and (error := _in_one_word(row, split_words(row.text))):
+                yield error
+            if row.tags is not None and (wrong := violations(row.tags, scheme)):
+                yield DataError(
+                    f"illegal {scheme} sequence: {_around(row, wrong)}",
+                    place=row.place,
+                    hint="mend the tags, or leave such sentences out with --skip-bad",
+                )
 
     @classmethod
     def fit(cls, rows: Sequence[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
@@ -225,16 +223,17 @@ class Tag:
             found.append(Entity(start, end, text[start:end], label, score))
         return tuple(found)
 
-    def score(self, rows: Sequence[TagRow], predictions: Sequence[Tagged]) -> metrics.Scorer:
+    def score(self, rows: Iterable[TagRow], predictions: Iterable[Tagged]) -> metrics.Scorer:
         if self.scheme is Scheme.PLAIN:
-            pairs = list(zip(rows, predictions, strict=True))
-            right = [sum(map(str.__eq__, row.tags or (), p.tags)) for row, p in pairs]
-            return metrics.Tokens(
-                np.asarray(right), np.asarray([len(p.words) for p in predictions])
+            pairs = zip(rows, predictions, strict=True)
+            counts = (
+                (sum(map(str.__eq__, row.tags or (), p.tags)), len(p.words)) for row, p in pairs
             )
-        gold = [self._gold_entities(row) for row in rows]
+            right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
+            return metrics.Tokens(right, total)
         return metrics.Entities(
-            gold, [{(e.start, e.end, e.label) for e in p.entities} for p in predictions]
+            (self._gold_entities(row) for row in rows),
+            ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
         )
 
     def _gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
@@ -244,8 +243,10 @@ class Tag:
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
 
-    def tune(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> Tag:
-        return self
+    def tune(
+        self, rows: Iterable[TagRow], predictions: Iterable[Tagged]
+    ) -> tuple[Tag, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:

@@ -78,6 +78,25 @@ class Encodings:
     def __len__(self) -> int:
         return len(self.cu_rows) - 1
 
+    def part(self, start: int, stop: int) -> Encodings:
+        """The rows ``start:stop`` alone, as views of these arrays; what was cut stays behind."""
+        first, last = self.cu_rows[[start, stop]].tolist()
+        tokens = slice(*self.cu_seqlens[[first, last]].tolist())
+        reads = slice(*self.cu_reads[[first, last]].tolist())
+        examples = slice(*np.searchsorted(self.cu_examples, [first, last]).tolist())
+        cu_examples = self.cu_examples[examples.start : examples.stop + 1]
+        return Encodings(
+            ids=self.ids[tokens],
+            segment_ids=self.segment_ids[tokens],
+            cu_seqlens=self.cu_seqlens[first : last + 1] - tokens.start,
+            reads=self.reads[reads],
+            cu_reads=self.cu_reads[first : last + 1] - reads.start,
+            cu_examples=cu_examples - first,
+            cu_rows=self.cu_rows[start : stop + 1] - first,
+            targets=None if self.targets is None else self.targets[reads],
+            offsets=None if self.offsets is None else self.offsets[reads],
+        )
+
 
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
     """(n,) counts -> (n + 1,) cumulative counts, first 0."""

@@ -67,11 +67,11 @@ class Run:
         engine = TorchEngine(model, self.recipe.token_budget)
 
         def evaluate() -> dict[str, float]:
+            dev = self.data.dev
             with as_saved(model, self.task) as task:
-                logits = engine.logits(dev_encodings)
-            self.tuned = task.tune(self.data.dev, dev_encodings, logits)
-            predictions = self.tuned.decode(self.data.dev, dev_encodings, logits)
-            self.scorer = self.tuned.score(self.data.dev, predictions)
+                predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.data.layout)
+                predictions = predictor.predict_encoded(dev, dev_encodings)
+                self.tuned, self.scorer = task.tune(dev, predictions)
             return self.scorer()
 
         reserved = _reserve(self.target)
