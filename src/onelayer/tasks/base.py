@@ -219,17 +219,17 @@ def text_of(
 ) -> str:
     """The text in a role. Raises DataError where there is none."""
     value = values.get(role)
+    if isinstance(value, str) and (may_be_empty or (value and not value.isspace())):
+        return value
     place = in_role(place, role)
     if value is None or value != value:
         raise DataError(f"no {role}", place=place)
-    if not isinstance(value, str):
-        if isinstance(value, (list, dict)):
-            kind = "list" if isinstance(value, list) else "object"
-            raise DataError(f"{role} is a {kind}, not a text", place=place)
-        value = json.dumps(value)
-    if not may_be_empty and not value.strip():
+    if isinstance(value, (list, dict)):
+        kind = "list" if isinstance(value, list) else "object"
+        raise DataError(f"{role} is a {kind}, not a text", place=place)
+    if isinstance(value, str):
         raise DataError(f"{role} is empty", place=place)
-    return value
+    return json.dumps(value)
 
 
 def listed_in(value: str) -> list[Any] | None:
