@@ -15,7 +15,6 @@ from onelayer.errors import DataError, Place
 from onelayer.metrics import Scorer
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings
-from onelayer.text.table import Table
 from onelayer.text.tokenizer import Tokenizer
 
 P = TypeVar("P")
@@ -120,14 +119,16 @@ class Task(Protocol):
         ...
 
     @classmethod
-    def check(cls, rows: Sequence[Any]) -> list[DataError]:
-        """What is wrong with labelled rows that only shows when all are seen."""
+    def check(cls, rows: Iterable[Any]) -> Callable[[Any], DataError | None] | None:
+        """Goes once through labelled rows and gives a judge of what is wrong with one of them that
+        only shows when all are seen; None where nothing can be."""
         ...
 
     @classmethod
-    def fit(cls, rows: Sequence[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
-        """What the training rows decide: label names, schemes, lengths. ``limit`` is the number
-        of positions that the model has."""
+    def fit(cls, rows: Iterable[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
+        """What the training rows decide: label names, schemes, lengths. They may be more than the
+        memory holds, and are gone through once. ``limit`` is the number of positions that the
+        model has."""
         ...
 
     def encode(self, rows: Sequence[Any], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -163,55 +164,9 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one file, and what is wrong with those that can't be used."""
-
-    rows: list[Any]
-    bad: list[DataError]
-
-
-def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool = True) -> Rows:
-    """The table's records as rows of a task."""
-    rows: list[Any] = []
-    bad: list[DataError] = []
-    for record in table:
-        try:
-            rows.append(kind.row(layout.values(record.values), table.place(record), labelled))
-        except DataError as error:
-            bad.append(_in_column(error, layout))
-    illegal = kind.check(rows) if labelled else []
-    places = {error.place for error in illegal}
-    in_file = sorted(bad + illegal, key=lambda error: (error.place and error.place.line) or 0)
-    return Rows([row for row in rows if row.place not in places], in_file)
-
-
-def refuse_bad(rows: Rows) -> None:
-    """One line about all that is wrong: the first case in full, the next ones' lines."""
-    if not rows.bad:
-        return
-    first, *others = rows.bad
-    if not others:
-        hint = first.hint or "mend it, or leave it out with --skip-bad"
-        raise DataError(first.message, place=first.place, hint=hint)
-    which = ", ".join(str(e.place.line or e.place.column) for e in others[:4] if e.place)
-    raise DataError(
-        f"{first.message}; {len(others):,} more bad rows: {which}" + ", …" * (len(others) > 4),
-        place=first.place,
-        hint=first.hint or "mend them, or leave them out with --skip-bad",
-    )
-
-
 def in_role(place: Place, role: str) -> Place:
-    """A spot within a row. ``read_rows`` turns the role into the name of its column."""
+    """A spot within a row. ``rows.read_rows`` turns the role into the name of its column."""
     return replace(place, column=role) if place.line else place
-
-
-def _in_column(error: DataError, layout: Layout) -> DataError:
-    column = layout.columns.get(str(error.place.column)) if error.place else None
-    if error.place and isinstance(column, str):
-        error.place = replace(error.place, column=column)
-    return error
 
 
 def text_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -83,12 +83,12 @@ class Choose:
         return ChooseRow(context, question, names, answer, place)
 
     @classmethod
-    def check(cls, rows: Sequence[ChooseRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[ChooseRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Choose:
         return cls(max_length=recipe.max_length or limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,12 @@ class Tokenizer:
         """
         batch = list(map(_scrubbed, words))
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides how a text is cut."""
+        ids = [self.cls_id, self.sep_id, self.unk_id]
+        return hashlib.blake2b(f"{ids} {self._backend.to_str()}".encode()).hexdigest()
 
     def write(self, folder: str | Path, *, max_length: int) -> None:
         """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
