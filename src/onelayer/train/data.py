@@ -139,7 +139,7 @@ def _prepare(
         return task.encode(chunk, source.tokenizer, labelled=True)
 
     with EncodingsWriter(folder) as writer:
-        for encodings in _ahead(encode, chunks):
+        for encodings in ahead(encode, chunks):
             writer.append(encodings)
     return {"task": task_to_json(task), "dev": dev_values, **writer.record()}
 
@@ -199,7 +199,7 @@ def _fit(
     return task, dev_values, sample
 
 
-def _ahead(
+def ahead(
     encode: Callable[[list[Any]], Encodings], chunks: Iterable[list[Any]]
 ) -> Iterator[Encodings]:
     """``encode`` of each chunk, in order, a few of them under way."""

@@ -24,15 +24,16 @@ class Facts:
 
     kind: type[Task]
     groups: array[int] = field(default_factory=lambda: array("q"))
-    """The row's number where it stands for itself, else 64 bits that stand for its group. Two
-    groups of five million that share them are a chance of one in a million, and stay together."""
-    strata: array[int] = field(default_factory=lambda: array("q"))
+    """64 bits for each row's group; empty for a task without groups. That two of five million
+    groups share them is a chance of one in a million, and no harm: they stay together."""
+    strata: array[int] = field(default_factory=lambda: array("i"))
     names: dict[str | None, int] = field(default_factory=dict)
     """Strata by name, numbered as they come."""
 
     def see(self, row: Any) -> None:
         group = self.kind.group(row)
-        self.groups.append(_bits(group) if group else len(self.groups))
+        if group is not None:
+            self.groups.append(_bits(group))
         self.strata.append(self.names.setdefault(self.kind.stratum(row), len(self.names)))
 
 
@@ -40,10 +41,13 @@ def carve(facts: Facts, rows: NDArray[np.bool_], *, seed: int) -> NDArray[np.boo
     """Which of the given rows are kept as dev, (n,): a tenth or at most some ten thousand, of every
     stratum in proportion, groups whole."""
     chosen = np.flatnonzero(rows)
-    first, group_of_row = _in_order_of_appearance(_array(facts.groups)[chosen])
+    first: Ints = np.arange(len(chosen))
+    group_of_row = first
+    if facts.groups:
+        first, group_of_row = _in_order_of_appearance(_array(facts.groups, np.int64)[chosen])
     n_groups = len(first)
     share = min(DEV_SHARE, MOST_DEV / max(len(chosen), 1))
-    stratum_of = _array(facts.strata)[chosen][first]
+    stratum_of = _array(facts.strata, np.int32)[chosen][first]
     by_stratum = np.argsort(stratum_of, kind="stable")
     bounds = np.searchsorted(stratum_of[by_stratum], np.arange(len(facts.names) + 1))
     names = {number: str(name) for name, number in facts.names.items()}
@@ -80,5 +84,5 @@ def _bits(group: str) -> int:
     return int.from_bytes(digest, signed=True)
 
 
-def _array(values: array[int]) -> NDArray[np.int64]:
-    return np.frombuffer(values, np.int64) if values else np.empty(0, np.int64)
+def _array(values: array[int], kind: type[np.integer]) -> Ints:
+    return np.frombuffer(values, kind) if values else np.empty(0, kind)
