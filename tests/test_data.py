@@ -118,6 +118,7 @@ def test_what_training_decides_follows_from_training_rows_alone(
     found = data_of(path, tokenizer)
     _, _, rows = read_labelled(path, Recipe(), lambda _: None)
     values = [row.label for row in rows if row not in found.dev]
+    assert len(values) == 45
     assert found.task.mean == np.mean(values)  # type: ignore[attr-defined]
     assert found.task.deviation == np.std(values)  # type: ignore[attr-defined]
 

@@ -36,7 +36,7 @@ from onelayer.train.split import DEV_SHARE, MOST_DEV, Facts, carve
 
 FORMAT = 1
 """Goes up whenever ``encode``, ``fit``, ``carve`` or the files of an entry change."""
-CHUNK = 1024
+CHUNK = 256
 """Rows turned into tokens at once."""
 AHEAD = 2
 """Chunks worked on beside each other: while one is in the tokenizer, which needs no Python, the
