@@ -14,7 +14,7 @@ from onelayer.errors import DataError
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import ids_of
 from onelayer.tasks.classify import Classify
-from onelayer.tasks.files import read_labelled, stream_labelled
+from onelayer.tasks.files import read_labelled
 from onelayer.tasks.regress import Regress
 from onelayer.text.tokenizer import Tokenizer
 
@@ -36,16 +36,12 @@ def write(tmp_path: Path) -> Write:
 
 
 def line_of(path: Path, **choices: Any) -> str:
-    """The error as the user reads it, with the file's name alone for its path; the same whether
-    rows are kept or streamed."""
-    lines = []
-    for read_file in (read_labelled, stream_labelled):
-        with pytest.raises(DataError) as error:
-            read_file(path, Recipe(**choices), lambda said: None)
-        lines.append(str(error.value))
-    assert lines[0] == lines[1]
-    assert "\n" not in lines[0]
-    return lines[0].replace(str(path), path.name)
+    """The error as the user reads it, with the file's name alone for its path."""
+    with pytest.raises(DataError) as error:
+        read_labelled(path, Recipe(**choices), lambda said: None)
+    line = str(error.value)
+    assert "\n" not in line
+    return line.replace(str(path), path.name)
 
 
 def answers(*given: Any) -> list[dict[str, Any]]:
@@ -166,9 +162,6 @@ def test_the_first_bad_row_is_shown_and_all_are_counted(
     _, _, kept = read_labelled(path, Recipe(skip_bad=True), said.append)
     assert kept
     assert "left out" in said[-1]
-    streamed: list[str] = []
-    assert list(stream_labelled(path, Recipe(skip_bad=True), streamed.append)) == kept
-    assert streamed == said
 
 
 def test_questions_of_nested_files_are_found_by_their_ids(write: Write) -> None:

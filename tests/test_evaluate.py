@@ -22,7 +22,7 @@ from onelayer.recipe import Recipe
 from onelayer.runtime import predictor as predictors
 from onelayer.runtime.predictor import Predictor
 from onelayer.tasks.base import Logits
-from onelayer.tasks.files import read_labelled, stream_labelled
+from onelayer.tasks.files import read_labelled
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
 
@@ -57,7 +57,6 @@ class Setup:
     rows: list[Any]
     predictor: Predictor
     engine: FromTokens
-    recipe: Recipe
 
     def predict(self, rows: Sequence[Any]) -> list[Any]:
         return self.predictor.predict_rows(rows)
@@ -74,7 +73,7 @@ def setups(
         kind, layout, rows = read_labelled(file, recipe, lambda _: None)
         task = kind.fit(rows, tokenizer, recipe, 64)
         engine = FromTokens(len(task.outputs))
-        return Setup(case, rows, Predictor(task, tokenizer, engine, layout), engine, recipe)
+        return Setup(case, rows, Predictor(task, tokenizer, engine, layout), engine)
 
     return setup
 
@@ -128,15 +127,6 @@ def test_a_part_of_encodings_is_the_encodings_of_that_part(setup: Setup) -> None
         expected = task.encode(setup.rows[start:stop], tokenizer, labelled=True)
         for name in (f.name for f in fields(Encodings) if f.name != "cut"):
             np.testing.assert_array_equal(getattr(part, name), getattr(expected, name), name)
-
-
-def test_a_stream_gives_the_rows_of_the_file_again_and_again(
-    setup: Setup, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    file = setup.case.write(tmp_path_factory.mktemp("rows"))
-    stream = stream_labelled(file, setup.recipe, lambda _: None)
-    expected = read_labelled(file, setup.recipe, lambda _: None)[2]
-    assert list(stream) == list(stream) == expected
 
 
 class Made:

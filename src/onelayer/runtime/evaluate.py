@@ -12,7 +12,7 @@ from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
 from onelayer.tasks import TASKS, Classify
-from onelayer.tasks.files import stream_labelled
+from onelayer.tasks.files import open_labelled, usable_rows
 
 
 def evaluate(
@@ -27,14 +27,10 @@ def evaluate(
     task = predictor.task
     # Several labels in one field are read as such only where the model gives several.
     multi_label = task.multi_label if isinstance(task, Classify) else None
-    rows = stream_labelled(
-        file,
-        Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label}),
-        say,
-        kind=TASKS[task.name],
-        layout=None if columns.asked else predictor.layout,
-    )
-    scorer = predictor.evaluate(rows)
+    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    layout = None if columns.asked else predictor.layout
+    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    scorer = predictor.evaluate(usable_rows(kind, table, layout, recipe, say))
     if predictor.cut.tokens:
         say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
     by_label: dict[str, Any] = {}

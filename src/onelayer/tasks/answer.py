@@ -6,6 +6,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -117,26 +119,33 @@ class AnswerTask:
         return AnswerRow(identity, question, passage, answers, place)
 
     @classmethod
-    def check(cls, rows: Iterable[AnswerRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[AnswerRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> AnswerTask:
-        golds = [answer.text for row in rows for answer in row.answers or ()]
-        if not golds:
-            raise DataError("no question has an answer", place=Place(rows[0].place.path))
-        lengths = [len(encoding.ids) for encoding in tokenizer.encode(golds)]
+        lengths = array("q")
+        unanswered = False
+        path: str | Path = ""
+        stream = iter(rows)
+        while chunk := list(islice(stream, 1024)):
+            golds = [answer.text for row in chunk for answer in row.answers or ()]
+            lengths.extend(tokenizer.pieces(golds).lengths.tolist())
+            unanswered = unanswered or any(not row.answers for row in chunk)
+            path = chunk[0].place.path
+        if not lengths:
+            raise DataError("no question has an answer", place=Place(path))
         # Whoever extends the positions wants them used.
         max_length = recipe.max_length or (limit if recipe.positions else min(384, limit))
         return cls(
             max_length=max_length,
             stride=min(recipe.stride, max_length // 3),
             # SQuAD's customary bound of 30, or more where the data's answers are longer.
-            max_answer_tokens=max(30, int(np.quantile(lengths, 0.995))),
+            max_answer_tokens=max(30, int(np.quantile(np.frombuffer(lengths, np.int64), 0.995))),
             span_head=recipe.span_head,
-            no_answer_threshold=0.0 if any(not row.answers for row in rows) else None,
+            no_answer_threshold=0.0 if unanswered else None,
         )
 
     def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:

@@ -119,15 +119,16 @@ class Task(Protocol):
         ...
 
     @classmethod
-    def check(cls, rows: Iterable[Any]) -> Iterable[DataError]:
-        """What is wrong with labelled rows that only shows when all are seen; they are gone
-        through more than once."""
+    def check(cls, rows: Iterable[Any]) -> Callable[[Any], DataError | None] | None:
+        """Goes once through labelled rows and gives a judge of what is wrong with one of them that
+        only shows when all are seen; None where nothing can be."""
         ...
 
     @classmethod
-    def fit(cls, rows: Sequence[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
-        """What the training rows decide: label names, schemes, lengths. ``limit`` is the number
-        of positions that the model has."""
+    def fit(cls, rows: Iterable[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
+        """What the training rows decide: label names, schemes, lengths. They may be more than the
+        memory holds, and are gone through once. ``limit`` is the number of positions that the
+        model has."""
         ...
 
     def encode(self, rows: Sequence[Any], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -166,7 +167,7 @@ class Task(Protocol):
 
 
 def in_role(place: Place, role: str) -> Place:
-    """A spot within a row. ``tasks.rows`` turns the role into the name of its column."""
+    """A spot within a row. ``rows.read_rows`` turns the role into the name of its column."""
     return replace(place, column=role) if place.line else place
 
 
@@ -175,17 +176,17 @@ def text_of(
 ) -> str:
     """The text in a role. Raises DataError where there is none."""
     value = values.get(role)
+    if isinstance(value, str) and (may_be_empty or (value and not value.isspace())):
+        return value
     place = in_role(place, role)
     if value is None or value != value:
         raise DataError(f"no {role}", place=place)
-    if not isinstance(value, str):
-        if isinstance(value, (list, dict)):
-            kind = "list" if isinstance(value, list) else "object"
-            raise DataError(f"{role} is a {kind}, not a text", place=place)
-        value = json.dumps(value)
-    if not may_be_empty and not value.strip():
+    if isinstance(value, (list, dict)):
+        kind = "list" if isinstance(value, list) else "object"
+        raise DataError(f"{role} is a {kind}, not a text", place=place)
+    if isinstance(value, str):
         raise DataError(f"{role} is empty", place=place)
-    return value
+    return json.dumps(value)
 
 
 def listed_in(value: str) -> list[Any] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,32 +69,37 @@ class Classify:
         return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Iterable[TextRow]) -> Iterator[DataError]:
+    def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
         missing = _no_label({name for row in rows for name in _names(row)})
         if missing is None:
-            return
-        for row in rows:
-            if row.label == missing:
-                yield DataError(
-                    f"label {row.label!r} stands for no label",
-                    place=row.place,
-                    hint="leave such rows out with --skip-bad",
-                )
+            return None
+
+        def judge(row: TextRow) -> DataError | None:
+            if row.label != missing:
+                return None
+            hint = "leave such rows out with --skip-bad"
+            return DataError(f"label {row.label!r} stands for no label", place=row.place, hint=hint)
+
+        return judge
 
     @classmethod
     def fit(
-        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Classify:
-        multi_label = recipe.multi_label
-        if multi_label is None:
-            multi_label = any(isinstance(row.label, tuple) for row in rows)
-        names = [name for row in rows for name in _names(row)]
+        names: set[str] = set()
+        several = False
+        path: str | Path = ""
+        for row in rows:
+            several = several or isinstance(row.label, tuple)
+            names.update(_names(row))
+            path = row.place.path
+        multi_label = several if recipe.multi_label is None else recipe.multi_label
         labels = in_order(names)
         if not labels or (len(labels) == 1 and not multi_label):
             only = f"every row has {labels[0]!r}" if labels else "no row has a label"
             raise DataError(
                 f"one class only: {only}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
         return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)

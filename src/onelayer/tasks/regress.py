@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,19 +59,25 @@ class Regress:
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Iterable[TextRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[TextRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Regress:
-        values = _gold(rows)
+        numbers = array("d")
+        path: str | Path = ""
+        for row in rows:
+            assert isinstance(row.label, float)
+            numbers.append(row.label)
+            path = row.place.path
+        values = np.frombuffer(numbers)
         deviation = float(values.std())
         if not deviation > 0:
             raise DataError(
                 f"one number only: every row has {values[0]:g}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="does --label name the right column?",
             )
         return cls(

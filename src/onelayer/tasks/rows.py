@@ -1,116 +1,132 @@
-"""The rows of a file: held in memory, or read anew each time they are gone through."""
+"""The rows of a file, read anew each time: what is kept of them is a few bytes each."""
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.errors import DataError, Place
 from onelayer.tasks.base import Layout, Task
 from onelayer.text.table import Table
 
-FIRST = 5
-"""Bad rows that are told of by their lines."""
+SHOWN = 5
+"""Bad rows that are remembered; of the others only how many there are."""
+
+Look = Callable[[Any], None]
 
 
 @dataclass(slots=True)
-class Bad:
-    """The rows of a file that can't be used: how many, and what is wrong with the first of them."""
-
-    n: int = 0
-    first: list[DataError] = field(default_factory=list)
-
-    def add(self, error: DataError) -> None:
-        self.n += 1
-        insort(self.first, error, key=lambda error: (error.place and error.place.line) or 0)
-        del self.first[FIRST:]
-
-    def refuse(self) -> None:
-        """One line about all that is wrong: the first case in full, the next ones' lines."""
-        if not self.n:
-            return
-        first, *others = self.first
-        if not others:
-            hint = first.hint or "mend it, or leave it out with --skip-bad"
-            raise DataError(first.message, place=first.place, hint=hint)
-        which = ", ".join(str(e.place.line or e.place.column) for e in others if e.place)
-        raise DataError(
-            f"{first.message}; {self.n - 1:,} more bad rows: {which}" + ", …" * (self.n > FIRST),
-            place=first.place,
-            hint=first.hint or "mend them, or leave them out with --skip-bad",
-        )
-
-    def __len__(self) -> int:
-        return self.n
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one file, and what is wrong with those that can't be used."""
+    """The rows of one file that can be used, and what is wrong with the others.
 
-    rows: list[Any]
-    bad: Bad
-
-
-@dataclass(frozen=True, slots=True)
-class RowStream:
-    """A file's labelled rows but for the bad ones: read anew each time they are gone through, one
-    row in memory at a time."""
+    Each iteration reads the file, so that one larger than the memory is no trouble. Made by
+    ``read_rows``, which goes through it once or twice to find the rows that can't be used.
+    """
 
     kind: type[Task]
     table: Table
     layout: Layout
-    left_out: Set[Place | None] = frozenset()
-    """Rows that only the whole file showed to be bad."""
+    labelled: bool
+    legal: NDArray[np.bool_]
+    """(n,) which of the rows that can be read are right in the light of all the others."""
+    bad: list[DataError] = field(default_factory=list)
+    """What is wrong with the first bad rows."""
+    n_bad: int = 0
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.legal))
 
     def __iter__(self) -> Iterator[Any]:
-        rows = _rows(self.kind, self.table, self.layout, True, lambda _: None)
-        return (row for row in rows if row.place not in self.left_out)
+        return (row for _, row in self.with_values())
+
+    def with_values(self) -> Iterator[tuple[dict[str, Any], Any]]:
+        """Each row with the values, by role, that ``Task.row`` made it from."""
+        readable = self._readable(lambda _: None)
+        for legal in self.legal:
+            pair = next(readable, None)
+            if pair is None:
+                hint = "start again when it is complete"
+                place = Place(self.table.path)
+                raise DataError("the file changed while it was read", place=place, hint=hint)
+            if legal:
+                yield pair
+
+    def _readable(self, refuse: Callable[[DataError], None]) -> Iterator[tuple[Any, Any]]:
+        for record in self.table:
+            values = self.layout.values(record.values)
+            try:
+                row = self.kind.row(values, self.table.place(record), self.labelled)
+            except DataError as error:
+                refuse(error)
+                continue
+            yield values, row
+
+    def _note(self, error: DataError) -> None:
+        self.n_bad += 1
+        if len(self.bad) < SHOWN:
+            self.bad.append(_in_column(error, self.layout))
 
 
-def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool = True) -> Rows:
-    """The table's records as rows of a task."""
-    bad = Bad()
-    rows = list(_rows(kind, table, layout, labelled, bad.add))
-    left_out = _illegal(kind.check(rows), bad) if labelled else set()
-    return Rows([row for row in rows if row.place not in left_out], bad)
-
-
-def stream_rows(kind: type[Task], table: Table, layout: Layout) -> tuple[RowStream, Bad]:
-    """As ``read_rows``, but of labelled rows none is kept: the file is gone through to find the bad
-    ones before anything is done with the others."""
-    bad = Bad()
-    for _ in _rows(kind, table, layout, True, bad.add):
-        pass
-    every = RowStream(kind, table, layout)
-    return replace(every, left_out=_illegal(kind.check(every), bad)), bad
-
-
-def _rows(
+def read_rows(
     kind: type[Task],
     table: Table,
     layout: Layout,
-    labelled: bool,
-    refuse: Callable[[DataError], None],
-) -> Iterator[Any]:
-    for record in table:
-        try:
-            row = kind.row(layout.values(record.values), table.place(record), labelled)
-        except DataError as error:
-            refuse(_in_column(error, layout))
-        else:
+    *,
+    labelled: bool = True,
+    look: Look = lambda _: None,
+) -> Rows:
+    """The table's records as rows of a task. ``look`` is shown each row that can be read."""
+    rows = Rows(kind, table, layout, labelled, np.empty(0, np.bool_))
+    n = 0
+
+    def readable() -> Iterator[Any]:
+        nonlocal n
+        for _, row in rows._readable(rows._note):
+            n += 1
+            look(row)
             yield row
 
+    stream = readable()
+    judge = kind.check(stream) if labelled else None
+    deque(stream, maxlen=0)  # what a check that can find nothing has left
+    rows.legal = np.ones(n, np.bool_)
+    if judge is not None:
+        _find_illegal(rows, judge)
+    return rows
 
-def _illegal(errors: Iterable[DataError], bad: Bad) -> set[Place | None]:
-    """Notes the errors, and gives the places of their rows."""
-    places = set()
-    for error in errors:
-        bad.add(error)
-        places.add(error.place)
-    return places
+
+def _find_illegal(rows: Rows, judge: Callable[[Any], DataError | None]) -> None:
+    illegal: list[DataError] = []
+    for i, row in enumerate(rows):
+        if error := judge(row):
+            rows.legal[i] = False
+            rows.n_bad += 1
+            if len(illegal) < SHOWN:
+                illegal.append(error)
+    in_file = sorted(rows.bad + illegal, key=lambda error: (error.place and error.place.line) or 0)
+    rows.bad = in_file[:SHOWN]
+
+
+def refuse_bad(rows: Rows) -> None:
+    """One line about all that is wrong: the first case in full, the next ones' lines."""
+    if not rows.bad:
+        return
+    first, *others = rows.bad
+    n_others = rows.n_bad - 1
+    if not others:
+        hint = first.hint or "mend it, or leave it out with --skip-bad"
+        raise DataError(first.message, place=first.place, hint=hint)
+    which = ", ".join(str(e.place.line or e.place.column) for e in others if e.place)
+    raise DataError(
+        f"{first.message}; {n_others:,} more bad rows: {which}" + ", …" * (n_others > len(others)),
+        place=first.place,
+        hint=first.hint or "mend them, or leave them out with --skip-bad",
+    )
 
 
 def _in_column(error: DataError, layout: Layout) -> DataError:

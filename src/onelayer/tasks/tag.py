@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +38,7 @@ from onelayer.text.tags import (
     violations,
 )
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.text.words import Joints, split_words
+from onelayer.text.words import Joints, Marks, split_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +123,48 @@ class Tag:
         return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
 
     @classmethod
-    def check(cls, rows: Iterable[TagRow]) -> Iterator[DataError]:
-        scheme = recognise(row.tags for row in rows if row.tags is not None)
-        for row in rows:
-            if row.spans and (error := _in_one_word(row, split_words(row.text))):
-                yield error
-            if row.tags is not None and (wrong := violations(row.tags, scheme)):
-                yield DataError(
-                    f"illegal {scheme} sequence: {_around(row, wrong)}",
-                    place=row.place,
-                    hint="mend the tags, or leave such sentences out with --skip-bad",
-                )
+    def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None]:
+        scheme = recognise(row.tags or () for row in rows)
+
+        def judge(row: TagRow) -> DataError | None:
+            if row.spans is not None:
+                return _in_one_word(row, split_words(row.text)) if row.spans else None
+            wrong = violations(row.tags or (), scheme)
+            if not wrong:
+                return None
+            return DataError(
+                f"illegal {scheme} sequence: {_around(row, wrong)}",
+                place=row.place,
+                hint="mend the tags, or leave such sentences out with --skip-bad",
+            )
+
+        return judge
 
     @classmethod
-    def fit(cls, rows: Sequence[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
-        by_word = [row.tags for row in rows if row.tags is not None]
-        scheme = recognise(by_word) if by_word else Scheme.IOB2
-        names = {tag for tags in by_word for tag in tags}
-        for row in rows:
-            if row.spans is not None:
-                names |= {f"{prefix}-{span.label}" for span in row.spans for prefix in "BI"} | {"O"}
+    def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
+        names: set[str] = set()
+        marks = Marks()
+        tagged = False
+        path: str | Path = ""
+
+        def tags() -> Iterator[Sequence[str]]:
+            nonlocal tagged, path
+            for row in rows:
+                path = row.place.path
+                tagged = tagged or row.tags is not None
+                names.update(row.tags or ())
+                if row.spans is not None:
+                    names.update(f"{prefix}-{span.label}" for span in row.spans for prefix in "BI")
+                    names.add(OUTSIDE)
+                marks.see(_tokens(row))
+                yield row.tags or ()
+
+        recognised = recognise(tags())
+        scheme = recognised if tagged else Scheme.IOB2
         if len(names) < 2:
             raise DataError(
                 f"one tag only: {', '.join(names) or 'none'}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
         max_length = recipe.max_length or limit
@@ -155,7 +174,7 @@ class Tag:
             scheme=scheme,
             max_length=max_length,
             stride=stride,
-            joints=Joints.learn(_tokens(row) for row in rows if row.words is not None),
+            joints=marks.joints(),
         )
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
