@@ -59,7 +59,10 @@ def run(program: str, about: str, version: str, commands: Commands, given: Seque
     name, *rest = given or ["--help"]
     if name in ("--help", "-h"):
         named = [(command, described(function)[0]) for command, function in commands.items()]
-        flags = [("--help", "Show this, or what a command takes."), ("--version", "Show it.")]
+        flags = [
+            ("--help, -h", "Show this, or what a command takes."),
+            ("--version", "Print the version."),
+        ]
         print_help(f"{program} COMMAND", about, {"Commands": named, "Flags": flags})
     elif name == "--version":
         print(version)
