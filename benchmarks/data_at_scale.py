@@ -27,7 +27,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +64,15 @@ def main() -> None:
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, tokenizers {tokenizers.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}", flush=True)
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        file, small = folder / "rows.csv", folder / "small.csv"
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        folder = Path(temporary)
+        file, small, sample = (folder / f"{name}.csv" for name in ("rows", "small", "sample"))
         write(file, arguments.rows)
         write(small, 1000)
+        write(sample, SAMPLE)
         size = file.stat().st_size / 1e6
         print(f"{arguments.rows:,} rows of {size:,.0f} MB", flush=True)
-        measure_tokenizing(file, arguments.model)
+        measure_tokenizing(sample, arguments.model)
         base = run(small, 1000, arguments.model, folder)
         runs = {
             kind: run(file, arguments.rows, arguments.model, folder)
@@ -113,8 +113,7 @@ def measure_tokenizing(file: Path, model: str) -> None:
     tokenizer = Tokenizer.read(resolve(model))
     backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
     layout = Layout({"text": "text", "label": "label"})
-    table = read(file)
-    found = list(islice(read_rows(Classify, table, layout), SAMPLE))
+    found = list(read_rows(Classify, read(file), layout))
     texts = [row.text for row in found]
     task = Classify.fit(found, tokenizer, Recipe(), 512)
 

@@ -45,8 +45,8 @@ COVERAGE_SAMPLE = 500
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
 
-DECIDING = ("seed", "skip_bad", "multi_label", "max_length", "stride", "positions", "span_head")
-"""The fields of a recipe that encodings, split or task depend on."""
+DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "positions", "span_head")
+"""The fields of a recipe that encodings and task depend on; the split depends on the seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ class Source:
             "content": content,
             "read as": [self.table.format, self.table.columns, self.table.note],
             "tokenizer": self.tokenizer.digest,
-            "task": [self.kind.name, self.layout.to_json(), self.limit, self.splits],
+            "task": [self.kind.name, self.layout.to_json(), self.limit],
+            "split": self.recipe.seed if self.splits else None,
             "recipe": [getattr(self.recipe, name) for name in DECIDING],
         }
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()
@@ -116,9 +117,7 @@ def read_data(source: Source, say: Callable[[str], None], reporter: Reporter) ->
     if not made:
         for text in remarks:
             say(text)
-        reporter.say(
-            "rows and tokens are those of an earlier run: nothing they follow from changed"
-        )
+        reporter.say("rows and tokens are those of an earlier run on the same content")
     return data
 
 
