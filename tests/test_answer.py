@@ -351,12 +351,13 @@ def test_the_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
     encodings = task.encode(rows, tokenizer, labelled=True)
     logits = margins([margin for margin, _ in told], encodings)
     before = task.score(rows, task.decode(rows, encodings, logits))()["f1"]
-    tuned = task.tune(rows, encodings, logits)
+    tuned, scorer = task.tune(rows, task.decode(rows, encodings, logits))
     assert tuned.no_answer_threshold is not None
     assert 1.5 <= tuned.no_answer_threshold < 2.0
     found = tuned.decode(rows, encodings, logits)
     assert [bool(one.text) for one in found] == [has for _, has in told]
     assert before < tuned.score(rows, found)()["f1"] == 100.0
+    assert scorer() == tuned.score(rows, found)()
 
 
 @settings(max_examples=50)
@@ -377,9 +378,9 @@ def test_no_other_threshold_scores_better(
         at = replace(task, no_answer_threshold=threshold)
         return at.score(rows, at.decode(rows, encodings, logits))()["f1"]
 
-    tuned = task.tune(rows, encodings, logits).no_answer_threshold
+    tuned, scorer = task.tune(rows, task.decode(rows, encodings, logits))
     others = {margin + side for margin, _ in told for side in (-0.1, 0.1)}
-    assert f1(tuned) == max(map(f1, others))
+    assert f1(tuned.no_answer_threshold) == scorer()["f1"] == max(map(f1, others))
 
 
 def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Tokenizer) -> None:
@@ -392,8 +393,9 @@ def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Token
     rows = [row("cat", ("cat", 0))]
     encodings = answered.encode(rows, tokenizer, labelled=True)
     logits = margins([100.0], encodings)
-    assert answered.tune(rows, encodings, logits) is answered
-    assert answered.decode(rows, encodings, logits)[0].text == "cat"
+    found = answered.decode(rows, encodings, logits)
+    assert answered.tune(rows, found)[0] is answered
+    assert found[0].text == "cat"
 
 
 def test_chinese_answers_are_scored_as_cmrc_does(tokenizer: Tokenizer) -> None:

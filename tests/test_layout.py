@@ -17,8 +17,8 @@ import pytest
 
 from onelayer.errors import UsageError
 from onelayer.tasks import TASKS
-from onelayer.tasks.base import read_rows
 from onelayer.tasks.layout import Seen, see
+from onelayer.tasks.rows import read_rows
 from onelayer.text.files import read
 
 TEXTS = [
@@ -426,7 +426,7 @@ def test_what_a_file_is_for(file: File, tmp_path: Path) -> None:
     }
     assert (seen.task, columns, seen.layout.separator) == (file.task, expected, file.separator)
     found = read_rows(TASKS[seen.task], table, seen.layout)
-    assert (len(found.rows), len(found.bad)) == (len(file.rows) - file.n_bad, file.n_bad)
+    assert (len(found), found.n_bad) == (len(file.rows) - file.n_bad, file.n_bad)
 
 
 def _words(columns: str) -> list[str]:
@@ -614,7 +614,7 @@ def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
     path.write_text(rows, encoding="utf-8")
     table = read(path, named=tuple(asked.values()))
     seen = see(table, task="choose", asked=asked)
-    return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout).rows]
+    return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout)]
 
 
 def test_a_letter_means_the_column_that_it_ends(tmp_path: Path) -> None:

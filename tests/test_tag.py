@@ -312,7 +312,9 @@ def test_what_training_decides(tokenizer: Tokenizer) -> None:
 
 def test_illegal_tags_are_told_with_their_word() -> None:
     legal, illegal = sentence(["a"], ["B-X"]), sentence(["a", "cat"], ["O", "I-Y"])
-    (error,) = Tag.check([legal, legal, legal, illegal])
+    judge = Tag.check([legal, legal, legal, illegal])
+    assert judge(legal) is None
+    error = judge(illegal)
     assert "I-Y after O at 'cat', word 2" in str(error)
 
 
@@ -322,7 +324,9 @@ def test_two_entities_in_one_word_are_told_with_their_place() -> None:
     def spanned(*spans: tuple[int, int, str]) -> TagRow:
         return Tag.row({"text": "abcd, ef", "label": list(spans)}, HERE, True)
 
-    (error,) = Tag.check([spanned((0, 4, "X"), (6, 8, "Y")), spanned((0, 2, "X"), (2, 4, "Y"))])
+    rows = [spanned((0, 4, "X"), (6, 8, "Y")), spanned((0, 2, "X"), (2, 4, "Y"))]
+    fine, error = map(Tag.check(rows), rows)
+    assert fine is None
     assert "rows.conll:1: two entities in one word: 'ab' X and 'cd' Y" in str(error)
 
 

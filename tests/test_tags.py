@@ -23,7 +23,7 @@ from onelayer.text.tags import (
     transitions,
     violations,
 )
-from onelayer.text.words import Joints, split_words
+from onelayer.text.words import Joints, Marks, split_words
 
 PREFIXES = {
     Scheme.IOB1: "IB",
@@ -233,7 +233,10 @@ def test_a_raw_text_is_cut_as_the_files_words_were() -> None:
     ]
     text = "Rolls-Royce's 4.5 - said @eve. 你好"
 
-    joints = Joints.learn(sentences)
+    marks = Marks()
+    for sentence in sentences:
+        marks.see(sentence)
+    joints = marks.joints()
 
     assert joints == Joints(inner="-.", leading="'@")
     words = ["Rolls-Royce", "'s", "4.5", "-", "said", "@eve", ".", "你", "好"]

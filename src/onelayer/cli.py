@@ -8,40 +8,24 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError
-
-from onelayer import __version__
-from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer import __version__, flags
+from onelayer.errors import OneLayerError, Place
 from onelayer.recipe import Columns, Recipe, TaskName
 
 if TYPE_CHECKING:
     from onelayer.train.loop import Reporter
 
-app = App(
-    name="onelayer",
-    help="Fine-tune BERT on a labelled file: a pretrained encoder and one new layer.",
-    version=__version__,
-    help_flags=["--help", "-h"],
-    suppress_keyboard_interrupt=False,
-)
 
-Choices = Annotated[Recipe | None, Parameter(name="*")]
-Named = Annotated[Columns | None, Parameter(name="*")]
-AsJson = Annotated[bool, Parameter(negative=())]
-
-
-@app.command
 def train(
-    file: Annotated[Path, Parameter(name="FILE")],
+    file: Path,
     /,
     *,
     dev: Path | None = None,
     out: Path | None = None,
-    json: AsJson = False,
-    recipe: Choices = None,
+    json: bool = False,
+    recipe: Recipe,
 ) -> None:
     """Fine-tune a model on a labelled file.
 
@@ -58,9 +42,7 @@ def train(
     """
     from onelayer.train.finetune import finetune
 
-    predictor = finetune(
-        file, dev=dev, out=out, recipe=recipe or Recipe(), reporter=_reporter(json)
-    )
+    predictor = finetune(file, dev=dev, out=out, recipe=recipe, reporter=_reporter(json))
     info = dict(predictor.info or {})
     if json:
         _print_json({"run": str(predictor.path), "dev": info["dev"]})
@@ -70,14 +52,13 @@ def train(
     print(f"next: onelayer predict {predictor.path} FILE")
 
 
-@app.command(name="eval")
 def evaluate(
-    run: Annotated[str, Parameter(name="RUN")],
-    file: Annotated[Path, Parameter(name="FILE")],
+    run: str,
+    file: Path,
     /,
     *,
-    json: AsJson = False,
-    columns: Named = None,
+    json: bool = False,
+    columns: Columns,
 ) -> None:
     """Score a model on a labelled file: every standard metric, with 95 % intervals.
 
@@ -92,7 +73,7 @@ def evaluate(
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns or Columns(), _say)
+    result = score_file(run, file, columns, _say)
     if json:
         _print_json(result)
         return
@@ -100,15 +81,14 @@ def evaluate(
     _print_table(result["by_label"])
 
 
-@app.command
 def predict(
-    run: Annotated[str, Parameter(name="RUN")],
-    file: Annotated[str, Parameter(name="FILE")] = "-",
+    run: str,
+    file: str = "-",
     /,
     *,
     out: Path | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
-    columns: Named = None,
+    columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe.
 
@@ -134,7 +114,7 @@ def predict(
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         rows = predict_lines(predictor, sys.stdin)
     else:
-        rows = predict_file(predictor, file, columns or Columns(), _say)
+        rows = predict_file(predictor, file, columns, _say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
         _say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
@@ -142,21 +122,20 @@ def predict(
         _say(f"{n:,} predictions in {out}")
 
 
-@app.command
 def inspect(
-    path: Annotated[str, Parameter(name="FILE_OR_RUN")],
+    file_or_run: str,
     /,
     *,
     task: TaskName | None = None,
     model: str = "starter",
-    json: AsJson = False,
-    columns: Named = None,
+    json: bool = False,
+    columns: Columns,
 ) -> None:
     """Show what is in a file and what is wrong with it, or what a model is.
 
     Parameters
     ----------
-    path
+    file_or_run
         A labelled file, or a model directory.
     task
         What the file is for; by default seen from it.
@@ -168,17 +147,26 @@ def inspect(
     from onelayer.inspection import inspect_file, inspect_run
     from onelayer.runtime.predictor import is_run
 
-    a_model = is_run(path) or path == "starter"
+    a_model = is_run(file_or_run) or file_or_run == "starter"
     result = (
-        inspect_run(path)
+        inspect_run(file_or_run)
         if a_model
-        else inspect_file(path, columns or Columns(), task=task, model=model)
+        else inspect_file(file_or_run, columns, task=task, model=model)
     )
     if json:
         _print_json(result)
         return
     for name, value in result.items():
         _print_item(name, value)
+
+
+COMMANDS: flags.Commands = {
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "inspect": inspect,
+}
+ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 
 
 def _print_item(name: str, value: Any, indent: str = "") -> None:
@@ -259,10 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # it. Read once, when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        given = sys.argv[1:] if arguments is None else arguments
+        flags.run("onelayer", ABOUT, __version__, COMMANDS, given)
         return 0
-    except CycloptsError as error:
-        return _fail(UsageError(str(error).strip(), hint="onelayer --help"))
     except OneLayerError as error:
         return _fail(error)
     except KeyboardInterrupt as interrupt:

@@ -14,13 +14,12 @@ from onelayer.checkpoint.source import resolve
 from onelayer.errors import DataError
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS, Task
-from onelayer.tasks.base import read_rows
 from onelayer.tasks.layout import see
+from onelayer.tasks.rows import Rows, read_rows
 from onelayer.text.coverage import coverage
 from onelayer.text.files import read
 from onelayer.text.tokenizer import Tokenizer
 
-SHOWN = 5
 SAMPLE = 2000
 POSITIONS = 512
 
@@ -34,6 +33,7 @@ def inspect_file(
     seen = see(table, task=task, asked=asked)
     kind = TASKS[seen.task]
     found = read_rows(kind, table, seen.layout)
+    rows = list(found)
     tokenizer = Tokenizer.read(resolve(model))
     return {
         "file": str(path),
@@ -41,10 +41,10 @@ def inspect_file(
         "columns": list(table.columns),
         "task": seen.task,
         "read as": dict(seen.layout.columns),
-        "rows": len(found.rows) + len(found.bad),
-        "labels": dict(_labels(found.rows).most_common()),
-        "tokens": _lengths(kind, found.rows, tokenizer),
-        "problems": _problems(kind, found.rows, [str(error) for error in found.bad], tokenizer),
+        "rows": len(rows) + found.n_bad,
+        "labels": dict(_labels(rows).most_common()),
+        "tokens": _lengths(kind, rows, tokenizer),
+        "problems": _bad(found) + _problems(kind, rows, tokenizer),
         "remarks": list(seen.remarks),
     }
 
@@ -106,14 +106,17 @@ def _lengths(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> dic
     return {name: int(np.quantile(lengths, q)) for name, q in quantiles.items()}
 
 
-def _problems(
-    kind: type[Task], rows: Sequence[Any], bad: Sequence[str], tokenizer: Tokenizer
-) -> list[str]:
+def _bad(found: Rows) -> list[str]:
+    more = found.n_bad - len(found.bad)
+    return [str(error) for error in found.bad] + (
+        [f"… and {more:,} more rows that can't be used"] if more else []
+    )
+
+
+def _problems(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> list[str]:
     if not rows:
-        return list(bad[:SHOWN])
-    problems = list(bad[:SHOWN])
-    if len(bad) > SHOWN:
-        problems.append(f"… and {len(bad) - SHOWN:,} more rows that can't be used")
+        return []
+    problems = []
     try:
         kind.fit(rows, tokenizer, Recipe(), POSITIONS)
     except DataError as error:

@@ -33,7 +33,7 @@ def publish(target: Path, write: Callable[[Path], None]) -> None:
         _mend(target, staged, old)
         staged.mkdir()
         write(staged)
-        _sync(staged)
+        sync(staged)
         _swap(staged, target, old)
         _sync_one(target.parent)
     except (OSError, SafetensorError) as error:
@@ -128,7 +128,7 @@ def _swap(staged: Path, target: Path, old: Path) -> None:
         raise
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Waits until every file of ``folder`` and the folders themselves are on the disk."""
     for root, _, files in os.walk(folder):
         for name in files:

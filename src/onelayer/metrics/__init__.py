@@ -15,14 +15,17 @@ from onelayer.metrics.answers import (
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
+from onelayer.metrics.counts import Bools, Ints
 from onelayer.metrics.entities import Entities, Tokens
 from onelayer.metrics.regression import Regression
 
 __all__ = [
     "Answers",
+    "Bools",
     "Choice",
     "Classification",
     "Entities",
+    "Ints",
     "MultiLabel",
     "Regression",
     "Scorer",

@@ -10,7 +10,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
 from typing import Literal, TypeAlias
@@ -62,6 +62,14 @@ class Answers:
                 "no_answer_accuracy": exact[~has_answer],
             }
         return {name: 100 * mean(values) for name, values in scores.items()}
+
+    def but(self, others: Answers, *, where: Bools) -> Answers:
+        """These scores, and those of ``others`` for the rows ``where`` ``(N,)`` is true."""
+        return replace(
+            self,
+            exact=np.where(where, others.exact, self.exact),
+            f1=np.where(where, others.f1, self.f1),
+        )
 
 
 def squad_exact(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -16,20 +16,49 @@ Entity: TypeAlias = tuple[int, int, str]
 """Start, end, type; in whatever unit, as long as gold and predicted share it."""
 
 
-@dataclass(frozen=True, eq=False)
 class Entities:
     """``gold`` and ``predicted`` sets of entities, one set for each of N rows.
 
     An entity is right if start, end and type all are. Gives precision, recall and F1 over all
     entities, and macro F1 over the types that gold or the predictions have: seqeval's strict
-    micro and macro averages.
+    micro and macro averages. The sets are gone through once; of each entity only the numbers of
+    its row and its type are kept.
     """
 
-    gold: Sequence[AbstractSet[Entity]]
-    predicted: Sequence[AbstractSet[Entity]]
+    def __init__(
+        self, gold: Iterable[AbstractSet[Entity]], predicted: Iterable[AbstractSet[Entity]]
+    ) -> None:
+        ids: dict[str, int] = {}
+        right, wanted, found = ((array("q"), array("q")) for _ in range(3))
+        self._n_rows = 0
+        for wanted_here, found_here in zip(gold, predicted, strict=True):
+            both = wanted_here & found_here
+            for entities, (rows, types) in (
+                (both, right),
+                (wanted_here, wanted),
+                (found_here, found),
+            ):
+                for _, _, type_ in entities:
+                    rows.append(self._n_rows)
+                    types.append(ids.setdefault(type_, len(ids)))
+            self._n_rows += 1
+        self._types = sorted(ids)
+        order = np.argsort(np.asarray([ids[type_] for type_ in self._types], dtype=np.int64))
+
+        def marks(occurrences: tuple[array[int], array[int]]) -> Marks:
+            rows, types = (np.asarray(numbers, dtype=np.int64) for numbers in occurrences)
+            return rows, order[types]
+
+        self._tally = Tally(
+            n_rows=self._n_rows,
+            n_classes=len(ids),
+            right=marks(right),
+            gold=marks(wanted),
+            predicted=marks(found),
+        )
 
     def __len__(self) -> int:
-        return len(self.gold)
+        return self._n_rows
 
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         counts = self._tally(rows)
@@ -44,27 +73,6 @@ class Entities:
     def by_type(self) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of every type, in the order of their names."""
         return self._tally().table(self._types)
-
-    @cached_property
-    def _types(self) -> list[str]:
-        return sorted({kind for row in (*self.gold, *self.predicted) for _, _, kind in row})
-
-    @cached_property
-    def _tally(self) -> Tally:
-        both = [gold & predicted for gold, predicted in zip(self.gold, self.predicted, strict=True)]
-        return Tally(
-            n_rows=len(self),
-            n_classes=len(self._types),
-            right=self._marks(both),
-            gold=self._marks(self.gold),
-            predicted=self._marks(self.predicted),
-        )
-
-    def _marks(self, sets: Sequence[AbstractSet[Entity]]) -> Marks:
-        ids = {kind: i for i, kind in enumerate(self._types)}
-        pairs = [(row, ids[kind]) for row, found in enumerate(sets) for _, _, kind in found]
-        rows, kinds = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
-        return rows, kinds
 
 
 @dataclass(frozen=True, eq=False)

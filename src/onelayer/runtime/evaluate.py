@@ -12,25 +12,25 @@ from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
 from onelayer.tasks import TASKS, Classify
-from onelayer.tasks.files import read_labelled
+from onelayer.tasks.files import open_labelled, usable_rows
 
 
 def evaluate(
     run: str | Path, file: str | Path, columns: Columns, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Every metric of the task with its 95 % interval, and a table by label where there is one."""
+    """Every metric of the task with its 95 % interval, and a table by label where there is one.
+
+    The file is read as a stream, several times: first to see that every row can be used, then chunk
+    by chunk. What grows with it are the few numbers a row that the bootstrap draws from.
+    """
     predictor = load(run)
     task = predictor.task
     # Several labels in one field are read as such only where the model gives several.
     multi_label = task.multi_label if isinstance(task, Classify) else None
-    _, _, rows = read_labelled(
-        file,
-        Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label}),
-        say,
-        kind=TASKS[task.name],
-        layout=None if columns.asked else predictor.layout,
-    )
-    _, scorer = predictor.evaluate(rows)
+    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    layout = None if columns.asked else predictor.layout
+    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    scorer = predictor.evaluate(usable_rows(kind, table, layout, recipe, say))
     if predictor.cut.tokens:
         say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
     by_label: dict[str, Any] = {}
@@ -41,7 +41,7 @@ def evaluate(
     result = {
         "run": str(run),
         "file": str(file),
-        "rows": len(rows),
+        "rows": len(scorer),
         "scores": scorer(),
         "intervals": intervals(scorer),
         "by_label": by_label,

@@ -13,7 +13,7 @@ from onelayer.errors import DataError, Place, UsageError
 from onelayer.metrics import Scorer
 from onelayer.runtime.engine import Engine
 from onelayer.tasks.base import Layout, Task
-from onelayer.text.encoding import Cut
+from onelayer.text.encoding import Cut, Encodings
 from onelayer.text.tokenizer import Tokenizer
 
 CHUNK = 1024
@@ -53,24 +53,33 @@ class Predictor:
         """As ``predict``, one chunk at a time."""
         if isinstance(inputs, str):
             raise UsageError("predict takes a list of inputs", hint="predict([text])")
-        rows = (self._row(item, i) for i, item in enumerate(inputs, start=1))
-        while chunk := list(islice(rows, CHUNK)):
-            yield from self.predict_rows(chunk)
+        return self._each(self._row(item, i) for i, item in enumerate(inputs, start=1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
         encodings = self.task.encode(rows, self.tokenizer, labelled=False)
         self.cut += encodings.cut
-        return self.task.decode(rows, encodings, self.engine.logits(encodings))
+        return self._decode(rows, encodings)
 
-    def evaluate(self, rows: Sequence[Any]) -> tuple[list[Any], Scorer]:
-        """Predictions for labelled rows, and their scores."""
-        predictions = [
-            prediction
-            for start in range(0, len(rows), CHUNK)
-            for prediction in self.predict_rows(rows[start : start + CHUNK])
-        ]
-        return predictions, self.task.score(rows, predictions)
+    def predict_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Any]:
+        """Predictions for rows that the task has encoded before, one chunk at a time."""
+        for start in range(0, len(rows), CHUNK):
+            stop = min(start + CHUNK, len(rows))
+            yield from self._decode(rows[start:stop], encodings.part(start, stop))
+
+    def evaluate(self, rows: Iterable[Any]) -> Scorer:
+        """The scores on labelled rows, one chunk at a time. The rows are gone through more than
+        once; of each a few numbers are kept, for the bootstrap."""
+        return self.task.score(rows, self._each(rows))
+
+    def _each(self, rows: Iterable[Any]) -> Iterator[Any]:
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            yield from self.predict_rows(chunk)
+            chunk.clear()  # gone before the next one is read
+
+    def _decode(self, rows: Sequence[Any], encodings: Encodings) -> list[Any]:
+        return self.task.decode(rows, encodings, self.engine.logits(encodings))
 
     def _row(self, item: Any, number: int) -> Any:
         names = INPUTS[self.task.name]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,21 +17,13 @@ from tokenizers import Encoding
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
+from onelayer.tasks.answers import GoldAnswer, answers_of
 from onelayer.tasks.base import Logits, in_role, softmax, text_of
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
 N_BEST = 20
 StringScore = Callable[[str, Sequence[str]], float]
-
-
-@dataclass(frozen=True, slots=True)
-class GoldAnswer:
-    """``start`` is None for an annotator's wording that the passage doesn't have: it is scored
-    against and not learned from."""
-
-    text: str
-    start: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,30 +107,37 @@ class AnswerTask:
             place = replace(place, column=identity)
         question = text_of(values, "question", place)
         passage = text_of(values, "context", place)
-        answers = _answers(values, passage, in_role(place, "label")) if labelled else None
+        answers = answers_of(values, passage, in_role(place, "label")) if labelled else None
         return AnswerRow(identity, question, passage, answers, place)
 
     @classmethod
-    def check(cls, rows: Sequence[AnswerRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[AnswerRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> AnswerTask:
-        golds = [answer.text for row in rows for answer in row.answers or ()]
-        if not golds:
-            raise DataError("no question has an answer", place=Place(rows[0].place.path))
-        lengths = [len(encoding.ids) for encoding in tokenizer.encode(golds)]
+        lengths = array("q")
+        unanswered = False
+        path: str | Path = ""
+        stream = iter(rows)
+        while chunk := list(islice(stream, 1024)):
+            golds = [answer.text for row in chunk for answer in row.answers or ()]
+            lengths.extend(tokenizer.pieces(golds).lengths.tolist())
+            unanswered = unanswered or any(not row.answers for row in chunk)
+            path = chunk[0].place.path
+        if not lengths:
+            raise DataError("no question has an answer", place=Place(path))
         # Whoever extends the positions wants them used.
         max_length = recipe.max_length or (limit if recipe.positions else min(384, limit))
         return cls(
             max_length=max_length,
             stride=min(recipe.stride, max_length // 3),
             # SQuAD's customary bound of 30, or more where the data's answers are longer.
-            max_answer_tokens=max(30, int(np.quantile(lengths, 0.995))),
+            max_answer_tokens=max(30, int(np.quantile(np.frombuffer(lengths, np.int64), 0.995))),
             span_head=recipe.span_head,
-            no_answer_threshold=0.0 if any(not row.answers for row in rows) else None,
+            no_answer_threshold=0.0 if unanswered else None,
         )
 
     def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -249,31 +251,30 @@ class AnswerTask:
             row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
         )
 
-    def score(self, rows: Sequence[AnswerRow], predictions: Sequence[Answer]) -> metrics.Scorer:
-        golds = _golds(rows)
-        exact, f1 = _scorers(golds)
-        texts = [p.text for p in predictions]
-        passages = {row.passage: i for i, row in enumerate(rows)}
-        return metrics.Answers(
-            np.asarray([exact(text, gold) for text, gold in zip(texts, golds, strict=True)]),
-            np.asarray([f1(text, gold) for text, gold in zip(texts, golds, strict=True)]),
-            np.asarray([bool(row.answers) for row in rows]),
-            groups=np.asarray([passages[row.passage] for row in rows]),
-        )
+    def score(self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]) -> metrics.Answers:
+        return _judged(rows, (answer.text for answer in predictions))
 
-    def tune(self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits) -> AnswerTask:
+    def tune(
+        self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]
+    ) -> tuple[AnswerTask, metrics.Answers]:
         """The threshold of "no answer" that gives the best F1 on these rows."""
         if self.no_answer_threshold is None:
-            return self
-        always = replace(self, no_answer_threshold=np.inf).decode(rows, encodings, logits)
-        golds = _golds(rows)
-        _, f1 = _scorers(golds)
+            return self, self.score(rows, predictions)
+        margins = array("d")
+
+        def best_spans_of() -> Iterator[str]:
+            for answer in predictions:
+                margins.append(answer.margin)
+                yield answer.candidates[0].text if answer.candidates else ""
+
+        answered = _judged(rows, best_spans_of())
+        silent = _judged(rows, ("" for _ in rows))
+        margin = np.asarray(margins)
         threshold, _ = metrics.no_answer_threshold(
-            np.asarray([answer.margin for answer in always]),
-            np.asarray([f1(a.text, gold) for a, gold in zip(always, golds, strict=True)]),
-            np.asarray([float(not row.answers) for row in rows]),
+            margin, answered.f1, (~answered.has_answer).astype(np.float64)
         )
-        return replace(self, no_answer_threshold=threshold)
+        tuned = replace(self, no_answer_threshold=threshold)
+        return tuned, answered.but(silent, where=margin > threshold)
 
     @classmethod
     def texts(cls, row: AnswerRow) -> tuple[str, ...]:
@@ -308,16 +309,43 @@ def best_spans(
     ]
 
 
-def _golds(rows: Sequence[AnswerRow]) -> list[list[str]]:
-    return [[answer.text for answer in row.answers or ()] or [""] for row in rows]
+def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
+    """Each row's text scored against its gold answers. The rows are gone through twice."""
+    exact, f1 = _scorers(rows)
+    facts = np.fromiter(
+        (
+            (exact(text, golds), f1(text, golds), bool(row.answers), hash(row.passage))
+            for row, text in zip(rows, texts, strict=True)
+            for golds in [_golds(row)]
+        ),
+        dtype=[("exact", "f8"), ("f1", "f8"), ("has_answer", "?"), ("passage", "i8")],
+    )
+    # A passage's number is that of its last row.
+    _, passage = np.unique(facts["passage"], return_inverse=True)
+    last = np.zeros(len(facts), dtype=np.int64)
+    np.maximum.at(last, passage, np.arange(len(facts)))
+    return metrics.Answers(
+        facts["exact"].copy(), facts["f1"].copy(), facts["has_answer"].copy(), groups=last[passage]
+    )
 
 
-def _scorers(golds: Sequence[Sequence[str]]) -> tuple[StringScore, StringScore]:
+def _golds(row: AnswerRow) -> list[str]:
+    return [answer.text for answer in row.answers or ()] or [""]
+
+
+def _scorers(rows: Iterable[AnswerRow]) -> tuple[StringScore, StringScore]:
     """Exact match and F1: by CMRC's rules for Chinese answers, else by SQuAD's, whose version 2.0
     is the one that knows questions without an answer."""
-    if metrics.is_chinese([text for texts in golds for text in texts]):
+    version: Literal["1.1", "2.0"] = "1.1"
+
+    def golds() -> Iterator[str]:
+        nonlocal version
+        for row in rows:
+            version = version if row.answers else "2.0"
+            yield from _golds(row)
+
+    if metrics.is_chinese(golds()):
         return metrics.cmrc_exact, metrics.cmrc_f1
-    version: Literal["1.1", "2.0"] = "2.0" if [""] in golds else "1.1"
     return (
         partial(metrics.squad_exact, version=version),
         partial(metrics.squad_f1, version=version),
@@ -330,52 +358,3 @@ def _token_span(start: int, end: int, passage: Encoding) -> tuple[int, int]:
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
     return (first, last) if first <= last else (len(offsets), len(offsets))
-
-
-def _answers(values: Mapping[str, Any], passage: str, place: Place) -> tuple[GoldAnswer, ...]:
-    """Gold answers in SQuAD's shapes, or a text to be found in the passage."""
-    value = values.get("label")
-    if value is None:
-        raise DataError("no answers", place=place, hint="an empty list says that there are none")
-    if isinstance(value, str):
-        value = [{"text": value, "answer_start": values.get("start")}] if value else []
-    if isinstance(value, dict) and isinstance(value.get("text"), list):
-        starts = value.get("answer_start") or value.get("start") or [None] * len(value["text"])
-        value = [
-            {"text": text, "answer_start": start}
-            for text, start in zip(value["text"], starts, strict=False)
-        ]
-    items = value if isinstance(value, (list, tuple)) else [value]
-    golds = tuple(_gold(item, passage, place) for item in items)
-    if golds and all(gold.start is None for gold in golds):
-        raise DataError(
-            f"answer {_short(golds[0].text)!r} is nowhere in the passage",
-            place=place,
-            hint="an answer is a part of the passage, to the letter; --skip-bad leaves others out",
-        )
-    return golds
-
-
-def _gold(item: object, passage: str, place: Place) -> GoldAnswer:
-    """An answer at its place. Without one, or at CMRC's -1, it is looked for."""
-    text = item if isinstance(item, str) else item.get("text") if isinstance(item, dict) else None
-    if not isinstance(text, str) or not text:
-        hint = 'write answers as {"text": ..., "answer_start": ...}'
-        raise DataError(f"an answer needs a text: {item!r:.60}", place=place, hint=hint)
-    given = item.get("answer_start", item.get("start")) if isinstance(item, dict) else None
-    start = int(given) if isinstance(given, str) and given.isdecimal() else given
-    found = passage.find(text)
-    if start in (None, -1):
-        return GoldAnswer(text, found if found >= 0 else None)
-    if isinstance(start, int) and start >= 0 and passage.startswith(text, start):
-        return GoldAnswer(text, start)
-    raise DataError(
-        f"answer {_short(text)!r} is not at character {given} of the passage, "
-        + (f"it is at {found}" if found >= 0 else "nor anywhere in it"),
-        place=place,
-        hint="mend answer_start, or leave such questions out with --skip-bad",
-    )
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"

@@ -15,7 +15,6 @@ from onelayer.errors import DataError, Place
 from onelayer.metrics import Scorer
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings
-from onelayer.text.table import Table
 from onelayer.text.tokenizer import Tokenizer
 
 P = TypeVar("P")
@@ -120,14 +119,16 @@ class Task(Protocol):
         ...
 
     @classmethod
-    def check(cls, rows: Sequence[Any]) -> list[DataError]:
-        """What is wrong with labelled rows that only shows when all are seen."""
+    def check(cls, rows: Iterable[Any]) -> Callable[[Any], DataError | None] | None:
+        """Goes once through labelled rows and gives a judge of what is wrong with one of them that
+        only shows when all are seen; None where nothing can be."""
         ...
 
     @classmethod
-    def fit(cls, rows: Sequence[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
-        """What the training rows decide: label names, schemes, lengths. ``limit`` is the number
-        of positions that the model has."""
+    def fit(cls, rows: Iterable[Any], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Task:
+        """What the training rows decide: label names, schemes, lengths. They may be more than the
+        memory holds, and are gone through once. ``limit`` is the number of positions that the
+        model has."""
         ...
 
     def encode(self, rows: Sequence[Any], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -139,12 +140,14 @@ class Task(Protocol):
         """(R, C) logits -> one prediction a row."""
         ...
 
-    def score(self, rows: Sequence[Any], predictions: Sequence[Any]) -> Scorer:
-        """Every standard metric of the task."""
+    def score(self, rows: Iterable[Any], predictions: Iterable[Any]) -> Scorer:
+        """Every standard metric of the task. Predictions are gone through once, rows perhaps more
+        than once; what is kept of each is a few numbers, so both may be streams."""
         ...
 
-    def tune(self, rows: Sequence[Any], encodings: Encodings, logits: Logits) -> Task:
-        """The task with its decoding tuned on labelled dev rows."""
+    def tune(self, rows: Iterable[Any], predictions: Iterable[Any]) -> tuple[Task, Scorer]:
+        """The task with its decoding tuned on labelled dev rows, and its scores there. The
+        predictions are the untuned task's, gone through once."""
         ...
 
     @classmethod
@@ -163,55 +166,9 @@ class Task(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of one file, and what is wrong with those that can't be used."""
-
-    rows: list[Any]
-    bad: list[DataError]
-
-
-def read_rows(kind: type[Task], table: Table, layout: Layout, *, labelled: bool = True) -> Rows:
-    """The table's records as rows of a task."""
-    rows: list[Any] = []
-    bad: list[DataError] = []
-    for record in table:
-        try:
-            rows.append(kind.row(layout.values(record.values), table.place(record), labelled))
-        except DataError as error:
-            bad.append(_in_column(error, layout))
-    illegal = kind.check(rows) if labelled else []
-    places = {error.place for error in illegal}
-    in_file = sorted(bad + illegal, key=lambda error: (error.place and error.place.line) or 0)
-    return Rows([row for row in rows if row.place not in places], in_file)
-
-
-def refuse_bad(rows: Rows) -> None:
-    """One line about all that is wrong: the first case in full, the next ones' lines."""
-    if not rows.bad:
-        return
-    first, *others = rows.bad
-    if not others:
-        hint = first.hint or "mend it, or leave it out with --skip-bad"
-        raise DataError(first.message, place=first.place, hint=hint)
-    which = ", ".join(str(e.place.line or e.place.column) for e in others[:4] if e.place)
-    raise DataError(
-        f"{first.message}; {len(others):,} more bad rows: {which}" + ", …" * (len(others) > 4),
-        place=first.place,
-        hint=first.hint or "mend them, or leave them out with --skip-bad",
-    )
-
-
 def in_role(place: Place, role: str) -> Place:
-    """A spot within a row. ``read_rows`` turns the role into the name of its column."""
+    """A spot within a row. ``rows.read_rows`` turns the role into the name of its column."""
     return replace(place, column=role) if place.line else place
-
-
-def _in_column(error: DataError, layout: Layout) -> DataError:
-    column = layout.columns.get(str(error.place.column)) if error.place else None
-    if error.place and isinstance(column, str):
-        error.place = replace(error.place, column=column)
-    return error
 
 
 def text_of(
@@ -219,17 +176,17 @@ def text_of(
 ) -> str:
     """The text in a role. Raises DataError where there is none."""
     value = values.get(role)
+    if isinstance(value, str) and (may_be_empty or (value and not value.isspace())):
+        return value
     place = in_role(place, role)
     if value is None or value != value:
         raise DataError(f"no {role}", place=place)
-    if not isinstance(value, str):
-        if isinstance(value, (list, dict)):
-            kind = "list" if isinstance(value, list) else "object"
-            raise DataError(f"{role} is a {kind}, not a text", place=place)
-        value = json.dumps(value)
-    if not may_be_empty and not value.strip():
+    if isinstance(value, (list, dict)):
+        kind = "list" if isinstance(value, list) else "object"
+        raise DataError(f"{role} is a {kind}, not a text", place=place)
+    if isinstance(value, str):
         raise DataError(f"{role} is empty", place=place)
-    return value
+    return json.dumps(value)
 
 
 def listed_in(value: str) -> list[Any] | None:
@@ -266,9 +223,10 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[int]:
     """Label names -> their ids. Raises DataError for a label that training did not have."""
     index = {label: i for i, label in enumerate(labels)}
-    names = list(names)
+    ids: list[int] = []
     unknown: dict[str, Place] = {}
     for name, place in names:
+        ids.append(index.get(name, -1))
         if name not in index:
             unknown.setdefault(name, place)
     if unknown:
@@ -281,7 +239,7 @@ def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[in
             place=unknown[name],
             hint=f"{meant}training has {listed(labels)}",
         )
-    return [index[name] for name, _ in names]
+    return ids
 
 
 def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:

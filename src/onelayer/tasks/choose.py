@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,8 +12,8 @@ from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import Logits, in_role, label_name, listed_in, per_row, softmax, text_of
-from onelayer.tasks.texts import add_texts
-from onelayer.text.encoding import Encodings, EncodingsBuilder
+from onelayer.tasks.texts import join_texts
+from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
 
 
@@ -83,25 +83,27 @@ class Choose:
         return ChooseRow(context, question, names, answer, place)
 
     @classmethod
-    def check(cls, rows: Sequence[ChooseRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[ChooseRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Choose:
         return cls(max_length=recipe.max_length or limit)
 
     def encode(self, rows: Sequence[ChooseRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        contexts = tokenizer.encode([row.context for row in rows])
-        texts = [f"{row.question} {option}" for row in rows for option in row.options]
-        options = iter(tokenizer.encode(texts))
-        builder = EncodingsBuilder()
-        for row, context in zip(rows, contexts, strict=True):
-            builder.start_row()
-            for _ in row.options:
-                add_texts(builder, [context.ids, next(options).ids], tokenizer, self.max_length)
-        encodings = builder.build(examples_are_rows=True)
+        counts = np.asarray([len(row.options) for row in rows], dtype=np.int64)
+        contexts = tokenizer.pieces([row.context for row in rows])
+        options = tokenizer.pieces([f"{row.question} {o}" for row in rows for o in row.options])
+        encodings = join_texts(
+            contexts[np.repeat(np.arange(len(rows)), counts)],
+            options,
+            np.ones(int(counts.sum()), np.bool_),
+            counts,
+            tokenizer,
+            self.max_length,
+        )
         if not labelled:
             return encodings
         right = [i == row.answer for row in rows for i in range(len(row.options))]
@@ -117,12 +119,16 @@ class Choose:
 
         return per_row(encodings, logits, choice)
 
-    def score(self, rows: Sequence[ChooseRow], predictions: Sequence[Choice]) -> metrics.Scorer:
-        gold = np.asarray([row.answer for row in rows], dtype=np.int64)
-        return metrics.Choice(gold, np.asarray([p.index for p in predictions]))
+    def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
+        return metrics.Choice(
+            np.fromiter((row.answer for row in rows), dtype=np.int64),
+            np.fromiter((p.index for p in predictions), dtype=np.int64),
+        )
 
-    def tune(self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits) -> Choose:
-        return self
+    def tune(
+        self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]
+    ) -> tuple[Choose, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,32 +69,37 @@ class Classify:
         return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
+    def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
         missing = _no_label({name for row in rows for name in _names(row)})
-        return [
-            DataError(
-                f"label {row.label!r} stands for no label",
-                place=row.place,
-                hint="leave such rows out with --skip-bad",
-            )
-            for row in rows
-            if row.label is not None and row.label == missing
-        ]
+        if missing is None:
+            return None
+
+        def judge(row: TextRow) -> DataError | None:
+            if row.label != missing:
+                return None
+            hint = "leave such rows out with --skip-bad"
+            return DataError(f"label {row.label!r} stands for no label", place=row.place, hint=hint)
+
+        return judge
 
     @classmethod
     def fit(
-        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Classify:
-        multi_label = recipe.multi_label
-        if multi_label is None:
-            multi_label = any(isinstance(row.label, tuple) for row in rows)
-        names = [name for row in rows for name in _names(row)]
+        names: set[str] = set()
+        several = False
+        path: str | Path = ""
+        for row in rows:
+            several = several or isinstance(row.label, tuple)
+            names.update(_names(row))
+            path = row.place.path
+        multi_label = several if recipe.multi_label is None else recipe.multi_label
         labels = in_order(names)
         if not labels or (len(labels) == 1 and not multi_label):
             only = f"every row has {labels[0]!r}" if labels else "no row has a label"
             raise DataError(
                 f"one class only: {only}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
         return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)
@@ -101,13 +108,28 @@ class Classify:
         encodings = encode_texts(rows, tokenizer, self.max_length)
         if not labelled:
             return encodings
-        named = [(name, row.place) for row in rows for name in _names(row)]
-        ids = np.asarray(ids_of(named, self.labels), dtype=np.int64)
-        if not self.multi_label:
-            return replace(encodings, targets=ids)
-        targets = np.zeros((len(rows), len(self.labels)), dtype=np.bool_)
-        targets[np.repeat(np.arange(len(rows)), [len(_names(row)) for row in rows]), ids] = True
+        ids, counts = self._gold(rows)
+        targets = self._mask(ids, counts) if self.multi_label else ids
         return replace(encodings, targets=targets)
+
+    def _gold(self, rows: Iterable[TextRow]) -> tuple[metrics.Ints, metrics.Ints]:
+        """The label ids of all rows, end to end, and how many of them each row has."""
+        counts = array("q")
+
+        def named() -> Iterator[tuple[str, Place]]:
+            for row in rows:
+                names = _names(row)
+                counts.append(len(names))
+                yield from ((name, row.place) for name in names)
+
+        ids = ids_of(named(), self.labels)
+        return np.asarray(ids, dtype=np.int64), np.asarray(counts, dtype=np.int64)
+
+    def _mask(self, ids: metrics.Ints, counts: metrics.Ints) -> metrics.Bools:
+        """(N, L) which labels each row has."""
+        mask = np.zeros((len(counts), len(self.labels)), dtype=np.bool_)
+        mask[np.repeat(np.arange(len(counts)), counts), ids] = True
+        return mask
 
     def decode(
         self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
@@ -128,27 +150,29 @@ class Classify:
         return Labels(chosen, probabilities)
 
     def score(
-        self, rows: Sequence[TextRow], predictions: Sequence[Label] | Sequence[Labels]
+        self, rows: Iterable[TextRow], predictions: Iterable[Label] | Iterable[Labels]
     ) -> metrics.Scorer:
-        gold = [_names(row) for row in rows]
-        named = [(name, row.place) for row, names in zip(rows, gold, strict=True) for name in names]
-        gold_ids = np.asarray(ids_of(named, self.labels), dtype=np.int64)
+        ids, counts = self._gold(rows)
         index = {label: i for i, label in enumerate(self.labels)}
         if not self.multi_label:
-            predicted = [index[p.label] for p in predictions if isinstance(p, Label)]
+            predicted = (index[p.label] for p in predictions if isinstance(p, Label))
             return metrics.Classification(
-                gold_ids, np.asarray(predicted), len(self.labels), positive=_positive(self.labels)
+                ids,
+                np.fromiter(predicted, dtype=np.int64),
+                len(self.labels),
+                positive=_positive(self.labels),
             )
-        shape = (len(rows), len(self.labels))
-        gold_mask, mask = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
-        gold_mask[np.repeat(np.arange(len(rows)), [len(names) for names in gold]), gold_ids] = True
+        gold = self._mask(ids, counts)
+        mask = np.zeros_like(gold)
         for i, prediction in enumerate(predictions):
             if isinstance(prediction, Labels):
                 mask[i, [index[name] for name in prediction.labels]] = True
-        return metrics.MultiLabel(gold_mask, mask)
+        return metrics.MultiLabel(gold, mask)
 
-    def tune(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> Classify:
-        return self
+    def tune(
+        self, rows: Iterable[TextRow], predictions: Iterable[Label] | Iterable[Labels]
+    ) -> tuple[Classify, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

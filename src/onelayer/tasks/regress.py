@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,19 +59,25 @@ class Regress:
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Sequence[TextRow]) -> list[DataError]:
-        return []
+    def check(cls, rows: Iterable[TextRow]) -> None:
+        return None
 
     @classmethod
     def fit(
-        cls, rows: Sequence[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
     ) -> Regress:
-        values = _gold(rows)
+        numbers = array("d")
+        path: str | Path = ""
+        for row in rows:
+            assert isinstance(row.label, float)
+            numbers.append(row.label)
+            path = row.place.path
+        values = np.frombuffer(numbers)
         deviation = float(values.std())
         if not deviation > 0:
             raise DataError(
                 f"one number only: every row has {values[0]:g}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="does --label name the right column?",
             )
         return cls(
@@ -87,11 +95,14 @@ class Regress:
         values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return [Value(value) for value in values.tolist()]
 
-    def score(self, rows: Sequence[TextRow], predictions: Sequence[Value]) -> metrics.Scorer:
-        return metrics.Regression(_gold(rows), np.asarray([p.value for p in predictions]))
+    def score(self, rows: Iterable[TextRow], predictions: Iterable[Value]) -> metrics.Scorer:
+        values = np.fromiter((p.value for p in predictions), dtype=np.float64)
+        return metrics.Regression(_gold(rows), values)
 
-    def tune(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> Regress:
-        return self
+    def tune(
+        self, rows: Iterable[TextRow], predictions: Iterable[Value]
+    ) -> tuple[Regress, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
@@ -106,8 +117,8 @@ class Regress:
         return None
 
 
-def _gold(rows: Sequence[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.asarray([row.label for row in rows], dtype=np.float64)
+def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.fromiter((row.label for row in rows), dtype=np.float64)
 
 
 def _number(value: object, place: Place) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +38,7 @@ from onelayer.text.tags import (
     violations,
 )
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.text.words import Joints, split_words
+from onelayer.text.words import Joints, Marks, split_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,32 +123,48 @@ class Tag:
         return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
 
     @classmethod
-    def check(cls, rows: Sequence[TagRow]) -> list[DataError]:
-        tagged = [row for row in rows if row.tags is not None]
-        scheme = recognise([row.tags or () for row in tagged])
-        in_one_word = (_in_one_word(row, split_words(row.text)) for row in rows if row.spans)
-        return [error for error in in_one_word if error] + [
-            DataError(
+    def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None]:
+        scheme = recognise(row.tags or () for row in rows)
+
+        def judge(row: TagRow) -> DataError | None:
+            if row.spans is not None:
+                return _in_one_word(row, split_words(row.text)) if row.spans else None
+            wrong = violations(row.tags or (), scheme)
+            if not wrong:
+                return None
+            return DataError(
                 f"illegal {scheme} sequence: {_around(row, wrong)}",
                 place=row.place,
                 hint="mend the tags, or leave such sentences out with --skip-bad",
             )
-            for row in tagged
-            if (wrong := violations(row.tags or (), scheme))
-        ]
+
+        return judge
 
     @classmethod
-    def fit(cls, rows: Sequence[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
-        by_word = [row.tags for row in rows if row.tags is not None]
-        scheme = recognise(by_word) if by_word else Scheme.IOB2
-        names = {tag for tags in by_word for tag in tags}
-        for row in rows:
-            if row.spans is not None:
-                names |= {f"{prefix}-{span.label}" for span in row.spans for prefix in "BI"} | {"O"}
+    def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
+        names: set[str] = set()
+        marks = Marks()
+        tagged = False
+        path: str | Path = ""
+
+        def tags() -> Iterator[Sequence[str]]:
+            nonlocal tagged, path
+            for row in rows:
+                path = row.place.path
+                tagged = tagged or row.tags is not None
+                names.update(row.tags or ())
+                if row.spans is not None:
+                    names.update(f"{prefix}-{span.label}" for span in row.spans for prefix in "BI")
+                    names.add(OUTSIDE)
+                marks.see(_tokens(row))
+                yield row.tags or ()
+
+        recognised = recognise(tags())
+        scheme = recognised if tagged else Scheme.IOB2
         if len(names) < 2:
             raise DataError(
                 f"one tag only: {', '.join(names) or 'none'}",
-                place=Place(rows[0].place.path),
+                place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
         max_length = recipe.max_length or limit
@@ -157,7 +174,7 @@ class Tag:
             scheme=scheme,
             max_length=max_length,
             stride=stride,
-            joints=Joints.learn(_tokens(row) for row in rows if row.words is not None),
+            joints=marks.joints(),
         )
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -225,16 +242,17 @@ class Tag:
             found.append(Entity(start, end, text[start:end], label, score))
         return tuple(found)
 
-    def score(self, rows: Sequence[TagRow], predictions: Sequence[Tagged]) -> metrics.Scorer:
+    def score(self, rows: Iterable[TagRow], predictions: Iterable[Tagged]) -> metrics.Scorer:
         if self.scheme is Scheme.PLAIN:
-            pairs = list(zip(rows, predictions, strict=True))
-            right = [sum(map(str.__eq__, row.tags or (), p.tags)) for row, p in pairs]
-            return metrics.Tokens(
-                np.asarray(right), np.asarray([len(p.words) for p in predictions])
+            pairs = zip(rows, predictions, strict=True)
+            counts = (
+                (sum(map(str.__eq__, row.tags or (), p.tags)), len(p.words)) for row, p in pairs
             )
-        gold = [self._gold_entities(row) for row in rows]
+            right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
+            return metrics.Tokens(right, total)
         return metrics.Entities(
-            gold, [{(e.start, e.end, e.label) for e in p.entities} for p in predictions]
+            (self._gold_entities(row) for row in rows),
+            ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
         )
 
     def _gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
@@ -244,8 +262,10 @@ class Tag:
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
 
-    def tune(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> Tag:
-        return self
+    def tune(
+        self, rows: Iterable[TagRow], predictions: Iterable[Tagged]
+    ) -> tuple[Tag, metrics.Scorer]:
+        return self, self.score(rows, predictions)
 
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:

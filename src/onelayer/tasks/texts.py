@@ -6,9 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onelayer.errors import Place
 from onelayer.tasks.base import text_of
-from onelayer.text.encoding import Encodings, EncodingsBuilder, truncate_longest
+from onelayer.text.encoding import (
+    Cut,
+    Encodings,
+    Ints,
+    Pieces,
+    cumulate,
+    ragged,
+    truncate_longest,
+)
 from onelayer.text.tokenizer import Tokenizer
 
 
@@ -33,29 +44,44 @@ def texts_of(values: Mapping[str, Any], place: Place, labelled: bool) -> tuple[s
 
 def encode_texts(rows: Sequence[TextRow], tokenizer: Tokenizer, max_length: int) -> Encodings:
     """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``, the layer reading ``[CLS]``."""
-    firsts = tokenizer.encode([row.text for row in rows])
-    seconds = iter(tokenizer.encode([row.pair for row in rows if row.pair is not None]))
-    builder = EncodingsBuilder()
-    for row, first in zip(rows, firsts, strict=True):
-        texts = [first.ids] if row.pair is None else [first.ids, next(seconds).ids]
-        builder.start_row()
-        add_texts(builder, texts, tokenizer, max_length)
-    return builder.build(examples_are_rows=True)
+    n = len(rows)
+    paired = np.fromiter((row.pair is not None for row in rows), np.bool_, n)
+    firsts = tokenizer.pieces([row.text for row in rows])
+    seconds = Pieces(np.empty(0, np.int32), np.zeros(n + 1, np.int64))
+    if paired.any():
+        seconds = tokenizer.pieces([row.pair or "" for row in rows])
+    return join_texts(firsts, seconds, paired, np.ones(n, np.int64), tokenizer, max_length)
 
 
-def add_texts(
-    builder: EncodingsBuilder, texts: Sequence[list[int]], tokenizer: Tokenizer, max_length: int
-) -> None:
-    """One sequence of one or two texts, truncated longest first, the loss counted."""
-    room = max_length - 1 - len(texts)
-    kept = truncate_longest([len(ids) for ids in texts], room)
-    lost = sum(map(len, texts)) - sum(kept)
-    if lost:
-        builder.lose(lost)
-    ids = [tokenizer.cls_id]
-    first = 0
-    for text, n in zip(texts, kept, strict=True):
-        ids += text[:n]
-        ids.append(tokenizer.sep_id)
-        first = first or len(ids)
-    builder.add(ids, first)
+def join_texts(
+    firsts: Pieces,
+    seconds: Pieces,
+    paired: NDArray[np.bool_],
+    row_counts: Ints,
+    tokenizer: Tokenizer,
+    max_length: int,
+) -> Encodings:
+    """S sequences of a text and, where ``paired`` (S,), a second one; ``row_counts`` (B,) gives how
+    many belong to each row. Truncated longest first, and the loss counted."""
+    a, b = truncate_longest(firsts.lengths, seconds.lengths, max_length - 2 - paired)
+    lost = firsts.lengths + seconds.lengths - a - b
+    cu_rows = cumulate(row_counts)
+    row_lost = np.diff(cumulate(lost)[cu_rows])
+    cu_seqlens = cumulate(2 + a + b + paired)
+    starts = cu_seqlens[:-1]
+    ids = np.full(int(cu_seqlens[-1]), tokenizer.sep_id, np.int32)
+    ids[starts] = tokenizer.cls_id
+    ids[ragged(starts + 1, a)] = firsts.ids[ragged(firsts.cu[:-1], a)]
+    ids[ragged(starts + 2 + a, b)] = seconds.ids[ragged(seconds.cu[:-1], b)]
+    segment_ids = np.zeros(len(ids), np.uint8)
+    segment_ids[ragged(starts + 2 + a, b + paired)] = 1
+    return Encodings(
+        ids=ids,
+        segment_ids=segment_ids,
+        cu_seqlens=cu_seqlens,
+        reads=np.zeros(len(starts), np.int32),
+        cu_reads=np.arange(len(starts) + 1),
+        cu_examples=cu_rows,
+        cu_rows=cu_rows,
+        cut=Cut(tokens=int(lost.sum()), rows=int(np.count_nonzero(row_lost))),
+    )

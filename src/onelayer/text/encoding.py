@@ -78,6 +78,45 @@ class Encodings:
     def __len__(self) -> int:
         return len(self.cu_rows) - 1
 
+    def part(self, start: int, stop: int) -> Encodings:
+        """The rows ``start:stop`` alone, as views of these arrays; what was cut stays behind."""
+        first, last = self.cu_rows[[start, stop]].tolist()
+        tokens = slice(*self.cu_seqlens[[first, last]].tolist())
+        reads = slice(*self.cu_reads[[first, last]].tolist())
+        examples = slice(*np.searchsorted(self.cu_examples, [first, last]).tolist())
+        cu_examples = self.cu_examples[examples.start : examples.stop + 1]
+        return Encodings(
+            ids=self.ids[tokens],
+            segment_ids=self.segment_ids[tokens],
+            cu_seqlens=self.cu_seqlens[first : last + 1] - tokens.start,
+            reads=self.reads[reads],
+            cu_reads=self.cu_reads[first : last + 1] - reads.start,
+            cu_examples=cu_examples - first,
+            cu_rows=self.cu_rows[start : stop + 1] - first,
+            targets=None if self.targets is None else self.targets[reads],
+            offsets=None if self.offsets is None else self.offsets[reads],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The token ids of n texts, end to end, without special tokens."""
+
+    ids: Ints
+    """(N,)"""
+    cu: Ints
+    """(n + 1,) ids before each text."""
+
+    @property
+    def lengths(self) -> Ints:
+        """(n,) tokens of each text."""
+        return np.diff(self.cu)
+
+    def __getitem__(self, texts: Ints) -> Pieces:
+        """The given texts, some of them several times."""
+        lengths = counts(self.cu, texts)
+        return Pieces(self.ids[ragged(self.cu[texts], lengths)], cumulate(lengths))
+
 
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
     """(n,) counts -> (n + 1,) cumulative counts, first 0."""
@@ -159,16 +198,10 @@ def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts] + [(n - size, n)]
 
 
-def truncate_longest(lengths: Sequence[int], limit: int) -> list[int]:
-    """How much of each text to keep so that together they fit ``limit``: longest first, as BERT's
-    own preprocessing does."""
-    kept = list(lengths)
-    excess = sum(kept) - limit
-    while excess > 0:
-        longest = max(range(len(kept)), key=kept.__getitem__)
-        others = [length for i, length in enumerate(kept) if i != longest]
-        # Down to the next longest at once; where two are level, one by one as they alternate.
-        step = min(excess, max(1, kept[longest] - max(others, default=0)))
-        kept[longest] -= step
-        excess -= step
-    return kept
+def truncate_longest(first: Ints, second: Ints, limit: Ints) -> tuple[Ints, Ints]:
+    """How much of two texts to keep, (n,) each, so that together they fit the limits: one token at
+    a time from the longer one, of equals from the first, as BERT's own preprocessing does."""
+    half = limit // 2
+    kept_first = np.maximum(half, limit - second)
+    kept_second = np.maximum(limit - half, limit - first)
+    return np.minimum(first, kept_first), np.minimum(second, kept_second)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 from tokenizers import AddedToken, Encoding
 from tokenizers.decoders import WordPiece as WordPieceDecoder
@@ -17,6 +20,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from onelayer.errors import CheckpointError, Place
+from onelayer.text.encoding import Pieces, cumulate
 
 _SPECIALS = {
     "cls_token": "[CLS]",
@@ -83,15 +87,28 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """The pieces of each text: ``.ids``, and ``.offsets`` counted in characters of the text."""
-        return self._backend.encode_batch(list(map(_scrub, texts)), add_special_tokens=False)
+        return self._backend.encode_batch(_scrubbed(texts), add_special_tokens=False)
+
+    def pieces(self, texts: Sequence[str]) -> Pieces:
+        """The ids of each text and nothing else, which is quicker than ``encode``."""
+        batch = self._backend.encode_batch_fast(_scrubbed(texts), add_special_tokens=False)
+        ids = [encoding.ids for encoding in batch]
+        cu = cumulate(np.fromiter(map(len, ids), np.int64, len(ids)))
+        return Pieces(np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1])), cu)
 
     def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
         """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.
 
         A word of which nothing is left (a zero-width space, say) has no piece.
         """
-        batch = [list(map(_scrub, text)) for text in words]
+        batch = list(map(_scrubbed, words))
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides how a text is cut."""
+        ids = [self.cls_id, self.sep_id, self.unk_id]
+        return hashlib.blake2b(f"{ids} {self._backend.to_str()}".encode()).hexdigest()
 
     def write(self, folder: str | Path, *, max_length: int) -> None:
         """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
@@ -177,6 +194,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError("isn't a JSON object", place=Place(path))
     return value
+
+
+def _scrubbed(texts: Sequence[str]) -> list[str]:
+    """Texts that Rust takes. Nearly all are as they should be, and one look at all tells."""
+    try:
+        "".join(texts).encode()
+        return list(texts)
+    except UnicodeEncodeError:
+        return list(map(_scrub, texts))
 
 
 def _scrub(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ZERO_WIDTH_JOINER = "\u200d"
 
@@ -32,27 +32,34 @@ class Joints:
     leading: str = ""
     """Before letters or digits they begin a word: ``'s``, ``@user``."""
 
-    @classmethod
-    def learn(cls, sentences: Iterable[Iterable[str]]) -> Joints:
-        """From sentences in words: a mark is a joint where it is inside words, or begins them, at
-        least twice and not just once in a while beside all the times that it stands alone."""
-        inner: Counter[str] = Counter()
-        leading: Counter[str] = Counter()
-        alone: Counter[str] = Counter()
-        for word in (word for sentence in sentences for word in sentence):
+
+@dataclass(slots=True)
+class Marks:
+    """Where a file's words have marks, counted sentence by sentence."""
+
+    inner: Counter[str] = field(default_factory=Counter)
+    leading: Counter[str] = field(default_factory=Counter)
+    alone: Counter[str] = field(default_factory=Counter)
+
+    def see(self, words: Iterable[str]) -> None:
+        for word in words:
             if len(word) == 1:
-                alone[word] += 1
+                self.alone[word] += 1
                 continue
-            inner.update(set(_INNER.findall(word)))
-            leading.update(_LEADING.findall(word))
-        begins = {mark for mark, n in leading.items() if n > inner[mark]}
+            self.inner.update(set(_INNER.findall(word)))
+            self.leading.update(_LEADING.findall(word))
+
+    def joints(self) -> Joints:
+        """A mark is a joint where it is inside words, or begins them, at least twice and not just
+        once in a while beside all the times that it stands alone."""
+        begins = {mark for mark, n in self.leading.items() if n > self.inner[mark]}
         common = {
             mark
-            for marks in (inner, leading)
+            for marks in (self.inner, self.leading)
             for mark, n in marks.items()
-            if n >= 2 and 20 * n >= alone[mark]
+            if n >= 2 and 20 * n >= self.alone[mark]
         }
-        return cls("".join(sorted(common - begins)), "".join(sorted(common & begins)))
+        return Joints("".join(sorted(common - begins)), "".join(sorted(common & begins)))
 
 
 _INNER = re.compile(r"(?<=[^\W_])([^\w\s])(?=[^\W_])")

@@ -17,9 +17,9 @@ from onelayer.errors import Place, UsageError
 from onelayer.recipe import Recipe
 from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import Task
-from onelayer.text.coverage import coverage
+from onelayer.tasks.files import open_labelled, read_labelled
 from onelayer.text.encoding import Encodings
-from onelayer.train.data import Data, read_data
+from onelayer.train.data import Data, Source, read_data
 from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
 from onelayer.train.precision import quicker_precision, remark_on_paths
@@ -28,7 +28,6 @@ from onelayer.train.run import Run, Said
 
 MIN_STEPS = 300
 MOST_EPOCHS = 20
-COVERAGE_SAMPLE = 500
 
 
 def finetune(
@@ -58,29 +57,35 @@ def finetune(
     recipe = replace(recipe or Recipe(), **choices)
     said = Said(reporter or Silent())
     target = _target(train_file, out)
-    data = read_data(train_file, dev, recipe, said.say)
+    kind, layout, table = open_labelled(train_file, recipe, said.say)
+    dev_rows = None
+    if dev is not None:
+        _, _, dev_rows = read_labelled(dev, recipe, said.say, kind=kind, layout=layout)
     checkpoint = checkpoints.read(resolve(recipe.model))
     if recipe.positions is not None:
         checkpoint = with_positions(checkpoint, recipe.positions)
         said.say(f"{recipe.positions} positions, interpolated between the trained ones")
+    limit = checkpoint.config.max_position_embeddings
+    _check_length(recipe, limit)
+    tokenizer = checkpoint.tokenizer
+    source = Source(kind, layout, table, recipe, tokenizer, limit, splits=dev is None)
+    data = read_data(source, said.say, said.reporter)
+    if dev_rows is not None:
+        said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
+        data = replace(data, dev=dev_rows)
     recipe = _settle(recipe, data, checkpoint, said)
-    task = data.kind.fit(
-        data.train, checkpoint.tokenizer, recipe, checkpoint.config.max_position_embeddings
-    )
-    said.say(task.summary)
-    _warn_of_vocabulary(data, checkpoint, said)
-    encodings = task.encode(data.train, checkpoint.tokenizer, labelled=True)
+    said.say(data.task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
-    dev_encodings = task.encode(data.dev, checkpoint.tokenizer, labelled=True)
-    _say_cut(encodings, said)
-    built = build(checkpoint, task, seed=recipe.seed)
-    _say_built(built, checkpoint, task, said)
+    dev_encodings = data.task.encode(data.dev, tokenizer, labelled=True)
+    _say_cut(data.encodings, said)
+    built = build(checkpoint, data.task, seed=recipe.seed)
+    _say_built(built, checkpoint, data.task, said)
     if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
         said.say(remark)
     freeze(built.model, recipe.freeze)
     checkpoint = replace(checkpoint, encoder={}, head={})  # the model has its own copy of them
-    run = Run(target, Path(train_file), recipe, data, checkpoint, task, built, said)
-    return run.train(encodings, dev_encodings)
+    run = Run(target, Path(train_file), recipe, layout, data, checkpoint, data.task, built, said)
+    return run.train(data.encodings, dev_encodings)
 
 
 def _target(train_file: str | Path, out: str | Path | None) -> Path:
@@ -100,17 +105,19 @@ def _target(train_file: str | Path, out: str | Path | None) -> Path:
     return next(place for n in count(1) if not (place := Path("runs") / f"{stem}-{n}").exists())
 
 
-def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> Recipe:
-    """Fills in what the user left open, and says so once."""
-    limit = checkpoint.config.max_position_embeddings
+def _check_length(recipe: Recipe, limit: int) -> None:
     if recipe.max_length is not None and recipe.max_length > limit:
         raise UsageError(
             f"--max-length {recipe.max_length}: the model has {limit} positions",
             hint=f"--positions {recipe.max_length} extends it",
         )
-    chosen: dict[str, Any] = {"task": data.kind.name}
+
+
+def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> Recipe:
+    """Fills in what the user left open, and says so once."""
+    chosen: dict[str, Any] = {"task": data.task.name}
     if recipe.epochs is None:
-        steps_per_epoch = math.ceil(len(data.train) / recipe.batch_size)
+        steps_per_epoch = math.ceil(len(data.encodings) / recipe.batch_size)
         chosen["epochs"] = min(MOST_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
     if recipe.lr is None:
         chosen["lr"] = float(f"{3e-5 * 768 / checkpoint.config.hidden_size:.2g}")
@@ -122,14 +129,6 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
         f"batch size = {settled.batch_size}, seed = {settled.seed}"
     )
     return settled
-
-
-def _warn_of_vocabulary(data: Data, checkpoint: Checkpoint, said: Said) -> None:
-    step = max(1, len(data.train) // COVERAGE_SAMPLE)
-    texts = [text for row in data.train[::step] for text in data.kind.texts(row)]
-    found = coverage(checkpoint.tokenizer, texts)
-    if found.poor:
-        said.say("warning: " + found.advice())
 
 
 def _say_cut(encodings: Encodings, said: Said) -> None:

@@ -24,6 +24,7 @@ class Silent:
     """Tells nothing."""
 
     def say(self, remark: str) -> None: ...
+    def prepare(self, what: str, rows: int, total: int | None) -> None: ...
     def start(self, total_steps: int) -> None: ...
     def step(self, progress: RunProgress) -> None: ...
     def evaluated(
@@ -44,6 +45,9 @@ class JsonLines:
 
     def say(self, remark: str) -> None:
         self._write(event="remark", text=remark)
+
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        self._write(event=what, rows=rows, of=total)
 
     def start(self, total_steps: int) -> None:
         self.every = max(1, total_steps // 50)
@@ -71,7 +75,7 @@ class Bar:
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.bar = Progress(
-            TextColumn("training"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[state]}"),
@@ -85,8 +89,19 @@ class Bar:
     def say(self, remark: str) -> None:
         self.console.print(f"· {remark}", markup=False, soft_wrap=True)
 
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        if self.task is None or self.bar.tasks[-1].description != what:
+            self._begin(what, total)
+        assert self.task is not None
+        self.bar.update(self.task, completed=rows)
+
     def start(self, total_steps: int) -> None:
-        self.task = self.bar.add_task("training", total=total_steps, state="")
+        self._begin("training", total_steps)
+
+    def _begin(self, what: str, total: int | None) -> None:
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+        self.task = self.bar.add_task(what, total=total, state="")
         self.bar.start()
 
     def step(self, progress: RunProgress) -> None:

@@ -26,6 +26,7 @@ from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
 from onelayer.runtime.torch_engine import TorchEngine, best_device
 from onelayer.tasks import Task, task_to_json
+from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data
 from onelayer.train.loop import History, Reporter, train
@@ -50,6 +51,7 @@ class Run:
     target: Path
     train_file: Path
     recipe: Recipe
+    layout: Layout
     data: Data
     checkpoint: Checkpoint
     task: Task
@@ -68,11 +70,11 @@ class Run:
         engine = TorchEngine(model, self.recipe.token_budget)
 
         def evaluate() -> dict[str, float]:
+            dev = self.data.dev
             with as_saved(model, self.task) as task:
-                logits = engine.logits(dev_encodings)
-            self.tuned = task.tune(self.data.dev, dev_encodings, logits)
-            predictions = self.tuned.decode(self.data.dev, dev_encodings, logits)
-            self.scorer = self.tuned.score(self.data.dev, predictions)
+                predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.layout)
+                predictions = predictor.predict_encoded(dev, dev_encodings)
+                self.tuned, self.scorer = task.tune(dev, predictions)
             return self.scorer()
 
         reserved = _reserve(self.target)
@@ -144,12 +146,12 @@ class Run:
             "format": 1,
             "onelayer": version("onelayer"),
             "task": task_to_json(task),
-            "layout": self.data.layout.to_json(),
+            "layout": self.layout.to_json(),
             "recipe": self.recipe.to_json(),
             "choices": self.said.remarks,
             "data": {
                 "train": self.train_file.name,
-                "train_rows": len(self.data.train),
+                "train_rows": len(self.data.encodings),
                 "dev_rows": len(self.data.dev),
             },
             "parameters": {
@@ -176,7 +178,7 @@ class Run:
             base_model=self.recipe.model,
             hub_name=hub_name(self.recipe.model),
             data=self.train_file.name,
-            rows={"train": len(self.data.train), "dev": len(self.data.dev)},
+            rows={"train": len(self.data.encodings), "dev": len(self.data.dev)},
             labels=labels,
             scores=scores,
             intervals=bounds,

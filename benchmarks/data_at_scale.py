@@ -1,0 +1,208 @@
+"""Training on a file of millions of rows: how fast it becomes tokens, what memory that takes, and
+how soon the first step begins.
+
+    python benchmarks/data_at_scale.py [--rows 5000000] [--model starter] [--folder DIR]
+
+Makes a csv of sentences from a seeded generator in a temporary folder, with a cache of its own, and
+trains a few steps on it through `onelayer train` in a process of its own: without a cached entry,
+with it, and on a file of a thousand rows.
+
+Memory is anonymous memory (RssAnon in /proc/PID/status, sampled twenty times a second): what can't
+be dropped and read again, as mapped files can. "Above the model" is the peak beyond that of the
+thousand rows, whose process has the same model, optimizer and libraries. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from onelayer.checkpoint.source import resolve
+from onelayer.recipe import Recipe
+from onelayer.tasks import Classify
+from onelayer.tasks.base import Layout
+from onelayer.tasks.rows import read_rows
+from onelayer.text.files import read
+from onelayer.text.store import EncodingsWriter
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train.data import CHUNK, ahead
+
+STEPS = 3
+BATCH = 32
+SAMPLE = 100_000
+ROUNDS = 5
+THEIR_CHUNK = 1024
+"""Texts for each of the library's calls, which is faster with it than with more at once."""
+
+SUBJECTS = ["the train", "my neighbour", "this kettle", "our teacher", "the bridge", "a parcel"]
+VERBS = ["arrived", "broke", "helped us", "sounded fine", "fell apart", "kept its promise", "sang"]
+PLACES = ["near the station", "in the kitchen", "after lunch", "before the storm", "on Tuesday", ""]
+GOOD = ["and everybody was delighted", "which was wonderful", "a real pleasure", "recommended"]
+BAD = ["and nobody came back", "which was a waste of money", "a sad affair", "never again"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int, default=5_000_000)
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    arguments = parser.parse_args()
+    versions = f"Python {platform.python_version()}, tokenizers {tokenizers.__version__}"
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}", flush=True)
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
+        folder = Path(temporary)
+        file, small, sample = (folder / f"{name}.csv" for name in ("rows", "small", "sample"))
+        write(file, arguments.rows)
+        write(small, 1000)
+        write(sample, SAMPLE)
+        size = file.stat().st_size / 1e6
+        print(f"{arguments.rows:,} rows of {size:,.0f} MB", flush=True)
+        measure_tokenizing(sample, arguments.model)
+        base = run(small, 1000, arguments.model, folder)
+        runs = {
+            kind: run(file, arguments.rows, arguments.model, folder)
+            for kind in ("not cached", "cached")
+        }
+        print("\n| run | first step after | peak anonymous memory | above the model |")
+        print("|---|---|---|---|")
+        print(f"| 1,000 rows | {base.first_step:.1f} s | {base.peak:,.0f} MB | |")
+        for kind, one in runs.items():
+            above = one.peak - base.peak
+            print(f"| {kind} | {one.first_step:.1f} s | {one.peak:,.0f} MB | {above:,.0f} MB |")
+        for what, told in runs["not cached"].passes.items():
+            (began, first), (ended, last) = told[0], told[-1]
+            if last > first:
+                print(f"{what}: {(last - first) / (ended - began):,.0f} rows/s")
+        entries = folder / "cache" / "onelayer" / "tokens"
+        cached = sum(one.stat().st_size for one in entries.rglob("*") if one.is_file()) / 1e6
+        print(f"cache: {cached:,.0f} MB on disk")
+
+
+def write(file: Path, rows: int) -> None:
+    """Sentences with a label that some of their words decide, the same ones every time."""
+    random_ = random.Random(1)
+    pick = random_.choice
+    with file.open("w", encoding="utf-8") as out:
+        out.write("text,label\n")
+        for i in range(rows):
+            good = random_.random() < 0.5
+            words = f"{pick(SUBJECTS)} {pick(VERBS)} {pick(PLACES)} {pick(GOOD if good else BAD)}"
+            out.write(f"{words} {i % 997},{'good' if good else 'bad'}\n")
+
+
+# Tokenizing ------------------------------------------------------------------------------------
+
+
+def measure_tokenizing(file: Path, model: str) -> None:
+    """Our pass from rows to arrays beside the library's own call on the same texts, in turn."""
+    tokenizer = Tokenizer.read(resolve(model))
+    backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
+    layout = Layout({"text": "text", "label": "label"})
+    found = list(read_rows(Classify, read(file), layout))
+    texts = [row.text for row in found]
+    task = Classify.fit(found, tokenizer, Recipe(), 512)
+
+    def theirs() -> None:
+        for start in range(0, len(texts), THEIR_CHUNK):
+            backend.encode_batch_fast(texts[start : start + THEIR_CHUNK], add_special_tokens=False)
+
+    def ours() -> None:
+        chunks = (found[start : start + CHUNK] for start in range(0, len(found), CHUNK))
+        with tempfile.TemporaryDirectory() as folder, EncodingsWriter(Path(folder)) as writer:
+            for encodings in ahead(lambda c: task.encode(c, tokenizer, True), chunks):
+                writer.append(encodings)
+
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(ROUNDS):
+        for name, side in (("theirs", theirs), ("ours", ours)):
+            seconds[name].append(timed(side))
+    rates = {name: len(texts) / statistics.median(values) for name, values in seconds.items()}
+    ratios = [b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
+    print(f"\nencode_batch_fast alone: {rates['theirs']:,.0f} rows/s")
+    print(
+        f"rows to arrays on the disk: {rates['ours']:,.0f} rows/s, {statistics.median(ratios):.2f} "
+        f"of it ({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds of {len(texts):,} rows)",
+        flush=True,
+    )
+
+
+def timed(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+# A run -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Measured:
+    """What was seen of a run from outside."""
+
+    first_step: float = 0.0
+    """Seconds from the start of the process until the first step begins."""
+    peak: float = 0.0
+    """MB of anonymous memory."""
+    passes: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    """Of each pass through the file, how far it was when."""
+
+
+def run(file: Path, rows: int, model: str, folder: Path) -> Measured:
+    out, log = folder / "run", folder / "log"
+    epochs = STEPS * BATCH / rows
+    command = [
+        *(sys.executable, "-m", "onelayer", "train", str(file), "--json", "--out", str(out)),
+        *("--model", model, "--epochs", str(epochs), "--batch-size", str(BATCH)),
+    ]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    measured = Measured()
+    started = time.perf_counter()
+    seen = 0
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment
+        )
+        while process.poll() is None:
+            time.sleep(0.05)
+            measured.peak = max(measured.peak, anonymous(process.pid))
+            now = time.perf_counter()
+            lines = log.read_text().split("\n")[:-1]  # the last one may be half written
+            for event in map(json.loads, lines[seen:]):
+                if event["event"] == "start":
+                    measured.first_step = now - started
+                elif "rows" in event:
+                    measured.passes.setdefault(event["event"], []).append((now, event["rows"]))
+            seen = len(lines)
+    shutil.rmtree(out, ignore_errors=True)
+    if process.returncode:
+        raise SystemExit(log.read_text())
+    return measured
+
+
+def anonymous(pid: int) -> float:
+    """MB of anonymous memory of a process; 0 when it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    lines: dict[str, Any] = dict(line.split(":", 1) for line in status.splitlines())
+    return int(lines["RssAnon"].split()[0]) / 1024 if "RssAnon" in lines else 0.0
+
+
+if __name__ == "__main__":
+    main()

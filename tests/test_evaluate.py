@@ -1,0 +1,185 @@
+"""Evaluation goes through a file chunk by chunk: the scores are those of the whole, and what stays
+of a row are a few numbers."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import cycle, islice
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_tasks import CASES, LONG, Case
+
+from onelayer.metrics import intervals
+from onelayer.recipe import Recipe
+from onelayer.runtime import predictor as predictors
+from onelayer.runtime.predictor import Predictor
+from onelayer.tasks.base import Logits
+from onelayer.tasks.files import read_labelled
+from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import Tokenizer
+
+BYTES_A_ROW = {"answer": 500}
+"""More than is kept, since chunks differ: an answer's candidates alone would be some thousands."""
+
+
+@dataclass
+class FromTokens:
+    """An engine whose logits follow from the tokens of a sequence, whatever its company."""
+
+    n_outputs: int
+    watch: Callable[[], None] = lambda: None
+
+    def logits(self, encodings: Encodings) -> Logits:
+        self.watch()
+        found = [np.empty((0, self.n_outputs), dtype=np.float32)]
+        ids = encodings.ids.astype(np.int32)
+        for i in range(len(encodings.cu_seqlens) - 1):
+            sequence = ids[encodings.cu_seqlens[i] : encodings.cu_seqlens[i + 1]]
+            n_reads = int(encodings.cu_reads[i + 1] - encodings.cu_reads[i])
+            rng = np.random.default_rng(crc32(sequence.tobytes()))
+            found.append(rng.normal(size=(n_reads, self.n_outputs)).astype(np.float32))
+        return np.concatenate(found)
+
+
+@dataclass
+class Setup:
+    """A task with some labelled rows, and a model that says something of any."""
+
+    case: Case
+    rows: list[Any]
+    predictor: Predictor
+    engine: FromTokens
+
+    def predict(self, rows: Sequence[Any]) -> list[Any]:
+        return self.predictor.predict_rows(rows)
+
+
+@pytest.fixture(scope="module")
+def setups(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer
+) -> Callable[[str], Setup]:
+    def setup(name: str) -> Setup:
+        case = next(case for case in CASES if case.name == name)
+        file = case.write(tmp_path_factory.mktemp("rows"))
+        recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
+        kind, layout, rows = read_labelled(file, recipe, lambda _: None)
+        task = kind.fit(rows, tokenizer, recipe, 64)
+        engine = FromTokens(len(task.outputs))
+        return Setup(case, rows, Predictor(task, tokenizer, engine, layout), engine)
+
+    return setup
+
+
+@pytest.fixture(scope="module", params=[case.name for case in CASES])
+def setup(request: pytest.FixtureRequest, setups: Callable[[str], Setup]) -> Setup:
+    return setups(request.param)
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_the_scores_of_chunks_are_the_scores_of_the_whole(
+    setup: Setup, data: st.DataObject
+) -> None:
+    places = st.lists(st.integers(0, len(setup.rows) - 1), min_size=1, max_size=20)
+    rows = [setup.rows[i] for i in data.draw(places)]
+    task = setup.predictor.task
+    whole = task.score(rows, setup.predict(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictors, "CHUNK", data.draw(st.integers(1, 7)))
+        chunked = setup.predictor.evaluate(rows)
+    assert len(chunked) == len(whole) == len(rows)
+    np.testing.assert_equal(chunked(), whole())
+    np.testing.assert_equal(intervals(chunked, n_resamples=5), intervals(whole, n_resamples=5))
+    for table in ("by_label", "by_type"):
+        if hasattr(whole, table):
+            assert getattr(chunked, table)() == getattr(whole, table)()
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_tuning_chunks_is_tuning_the_whole(setup: Setup, data: st.DataObject) -> None:
+    """And the scores it gives are those of the tuned task's own predictions."""
+    places = st.lists(st.integers(0, len(setup.rows) - 1), min_size=1, max_size=20)
+    rows = [setup.rows[i] for i in data.draw(places)]
+    task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictors, "CHUNK", data.draw(st.integers(1, 7)))
+        tuned, scorer = task.tune(rows, setup.predictor.predict_encoded(rows, encodings))
+    assert tuned == task.tune(rows, setup.predict(rows))[0]
+    again = tuned.decode(rows, encodings, setup.engine.logits(encodings))
+    np.testing.assert_equal(scorer(), tuned.score(rows, again)())
+
+
+def test_a_part_of_encodings_is_the_encodings_of_that_part(setup: Setup) -> None:
+    task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
+    whole = task.encode(setup.rows, tokenizer, labelled=True)
+    for start, stop in ((0, 5), (5, 6), (7, len(setup.rows)), (0, len(setup.rows))):
+        part = whole.part(start, stop)
+        expected = task.encode(setup.rows[start:stop], tokenizer, labelled=True)
+        for name in (f.name for f in fields(Encodings) if f.name != "cut"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(expected, name), name)
+
+
+class Made:
+    """So many rows, made anew each time they are gone through; ``watch`` sees every tenth."""
+
+    def __init__(self, setup: Setup, n: int, watch: Callable[[], None] = lambda: None) -> None:
+        self.setup, self.n, self.watch = setup, n, watch
+
+    def __iter__(self) -> Iterator[Any]:
+        for i, row in enumerate(islice(cycle(self.setup.rows), self.n), start=1):
+            if i % 10 == 0:
+                self.watch()
+            yield replace(row)
+
+
+def test_rows_and_predictions_of_a_chunk_are_gone_before_the_next(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictors, "CHUNK", 10)
+    kinds = (type(setup.rows[0]), setup.case.prediction)
+    alive: list[int] = []
+
+    def count() -> None:
+        things = [type(thing) for thing in gc.get_objects()]
+        alive.extend(things.count(kind) for kind in kinds)
+
+    monkeypatch.setattr(setup.engine, "watch", count)
+    gc.freeze()  # what is there already is not counted
+    try:
+        assert len(setup.predictor.evaluate(Made(setup, 60, count))) == 60
+    finally:
+        gc.unfreeze()
+    # A chunk's own, and what the scorer looks at beside it.
+    assert 10 <= max(alive) <= 14
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["classify multi-label", "regress", "tag BIOES", "tag plain", "answer or none", "choose"],
+)
+def test_memory_grows_by_a_few_numbers_a_row(
+    setups: Callable[[str], Setup], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = setups(name)
+    monkeypatch.setattr(predictors, "CHUNK", 10)
+
+    def peak(n: int) -> int:
+        tracemalloc.start()
+        try:
+            setup.predictor.evaluate(Made(setup, n))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(50)  # what is made once and kept, such as patterns
+    assert peak(400) - peak(50) < 350 * BYTES_A_ROW.get(setup.case.task, 150)

@@ -1,0 +1,172 @@
+"""The command line is made of the commands' parameters and of the fields of Recipe and Columns."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from onelayer import cli
+from onelayer.errors import UsageError
+from onelayer.flags import described, flags_of, run
+from onelayer.recipe import Columns, Recipe
+
+HEAVY = {"torch", "numpy", "pyarrow", "rich", "tokenizers", "safetensors", "importlib.metadata"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paint:
+    """What it is painted with. Applied twice.
+
+    Parameters
+    ----------
+    colour
+        One of two.
+    coats
+        How `often`, which may
+        take two lines.
+    dry
+        Whether it dries in between.
+    glossy
+        Or matt; by default as it comes.
+    """
+
+    colour: Literal["red", "green"] = "red"
+    coats: int = 2
+    dry: bool = False
+    glossy: bool | None = None
+
+
+CALLS: list[tuple[Any, ...]] = []
+
+
+def paint(wall: Path, room: str = "hall", /, *, price: float | None = None, with_: Paint) -> None:
+    """Paint a wall. Twice.
+
+    Parameters
+    ----------
+    wall
+        Which wall.
+    room
+        Where it is.
+    price
+        What it may cost.
+    """
+    CALLS.append((wall, room, price, with_))
+
+
+def told(*given: str) -> tuple[Any, ...]:
+    CALLS.clear()
+    run("house", "All about houses.", "1.0", {"paint": paint}, given)
+    (call,) = CALLS
+    return call
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["north"], (Path("north"), "hall", None, Paint())),
+        (["north", "-"], (Path("north"), "-", None, Paint())),
+        (["--price", "-2.5", "north"], (Path("north"), "hall", -2.5, Paint())),
+        (["n", "--coats=3", "--dry"], (Path("n"), "hall", None, Paint(coats=3, dry=True))),
+        (["n", "--glossy"], (Path("n"), "hall", None, Paint(glossy=True))),
+        (["n", "--no-glossy"], (Path("n"), "hall", None, Paint(glossy=False))),
+        (["n", "--colour", "green"], (Path("n"), "hall", None, Paint(colour="green"))),
+    ],
+)
+def test_flags_become_arguments_and_fields(given: list[str], expected: tuple[Any, ...]) -> None:
+    assert told("paint", *given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["pant", "x"], "no command 'pant'. Did you mean paint? (house --help)"),
+        (["paint"], "the following arguments are required: WALL (house paint --help)"),
+        (["paint", "n", "--coat", "3"], "--coat is not known. Did you mean --coats?"),
+        (["paint", "n", "--clours=red"], "--clours=red is not known. Did you mean --colour?"),
+        (["paint", "n", "h", "x"], "x is not known (house paint --help)"),
+        (["paint", "n", "--coats", "two"], "--coats: invalid int value: 'two'"),
+        (["paint", "n", "--colour", "blue"], "--colour: invalid choice: 'blue'"),
+        (["paint", "n", "--price"], "--price: expected one argument"),
+    ],
+)
+def test_what_is_not_understood_is_one_line(given: Sequence[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        told(*given)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_help_is_made_of_the_docstrings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run("house", "All about houses.", "1.0", {"paint": paint}, ["paint", "--help"])
+    assert capsys.readouterr().out == (
+        "Usage: house paint WALL [ROOM] [FLAGS]\n"
+        "\n"
+        "Paint a wall.\n"
+        "\n"
+        "Arguments\n"
+        "  WALL                     Which wall.\n"
+        "  ROOM                     Where it is.\n"
+        "\n"
+        "Flags\n"
+        "  --price FLOAT            What it may cost.\n"
+        "\n"
+        "What it is painted with.\n"
+        "  --colour CHOICE          One of two. [red, green] [default: red]\n"
+        "  --coats INT              How often, which may take two lines. [default: 2]\n"
+        "  --dry                    Whether it dries in between.\n"
+        "  --glossy or --no-glossy  Or matt; by default as it comes.\n"
+    )
+
+
+def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
+    flags = {flag.name: flag for flag in flags_of(cli.train)}
+    for field in fields(Recipe):
+        assert flags[field.name].default == field.default
+        assert flags[field.name].help
+    for command in (cli.evaluate, cli.predict, cli.inspect):
+        names = {flag.name for flag in flags_of(command)}
+        assert names >= {field.name for field in fields(Columns)}
+        assert all(flag.help for flag in flags_of(command))
+        assert described(command)[0].endswith(".")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], []])
+def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys, onelayer.cli as cli; status = cli.main(sys.argv[1:])\n"
+        f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+    assert done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "in_colour"),
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)],
+)
+def test_help_is_in_colour_on_a_terminal_that_has_it(
+    setting: dict[str, str], in_colour: bool
+) -> None:
+    here, there = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | setting
+    command = [sys.executable, "-m", "onelayer", "--help"]
+    subprocess.run(command, stdout=there, env=environment, check=True)
+    os.close(there)
+    shown = os.read(here, 65536).decode()
+    os.close(here)
+    assert "predict" in shown
+    assert ("\033[" in shown) == in_colour
