@@ -46,6 +46,7 @@ def cached(
         with suppress(OSError):
             os.utime(entry)
         return found
+    shutil.rmtree(entry, ignore_errors=True)  # it was damaged
     try:
         _publish(entry, make)
         with suppress(OSError):  # another process may be doing the same
@@ -73,7 +74,6 @@ def _publish(entry: Path, make: Callable[[Path], None]) -> None:
     try:
         make(staged)
         sync(staged)
-        shutil.rmtree(entry, ignore_errors=True)  # it was damaged
         try:
             staged.rename(entry)
         except OSError:
