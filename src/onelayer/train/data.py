@@ -38,9 +38,6 @@ FORMAT = 1
 """Goes up whenever ``encode``, ``fit``, ``carve`` or the files of an entry change."""
 CHUNK = 256
 """Rows turned into tokens at once."""
-AHEAD = 2
-"""Chunks worked on beside each other: while one is in the tokenizer, which needs no Python, the
-next is read and another one's arrays are made."""
 COVERAGE_SAMPLE = 500
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
@@ -201,15 +198,17 @@ def _fit(
 def ahead(
     encode: Callable[[list[Any]], Encodings], chunks: Iterable[list[Any]]
 ) -> Iterator[Encodings]:
-    """``encode`` of each chunk, in order, a few of them under way."""
-    under_way: deque[Future[Encodings]] = deque()
-    with ThreadPoolExecutor(AHEAD) as pool:
+    """``encode`` of each chunk, in order. While one is in the tokenizer, which has all cores and
+    needs no Python, the next one is read and the last one written."""
+    with ThreadPoolExecutor(1) as pool:
+        under_way: Future[Encodings] | None = None
         for chunk in chunks:
-            under_way.append(pool.submit(encode, chunk))
-            if len(under_way) > AHEAD:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            following = pool.submit(encode, chunk)
+            if under_way is not None:
+                yield under_way.result()
+            under_way = following
+        if under_way is not None:
+            yield under_way.result()
 
 
 def _write_entry(folder: Path, entry: dict[str, Any]) -> None:
