@@ -41,10 +41,12 @@ INLINE void learn(const Moments *a, int64_t at, const Step *step, vec grad, floa
     store(a->weights + at, moved(a, step, load(a->weights + at), m, v));
 }
 
+#define WORTHWHILE (1 << 15) /* elements for which waking other threads pays */
+
 void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, float scale)
 {
     const int64_t whole = n / LANES * LANES, rest = n - whole;
-#pragma omp parallel for
+#pragma omp parallel for if (n > WORTHWHILE)
     for (int64_t i = 0; i < whole; i += LANES)
         learn(a, i, step, load(grad + i), scale);
     if (rest) {
