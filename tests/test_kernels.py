@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from onelayer.nn import compiled, linear, ops, reference
 from onelayer.nn.kernels import kernels, why_not
 from onelayer.nn.packed import Packed, pack
+from onelayer.nn.room import BLOCK, in_blocks, roomy, whole_blocks
 from onelayer.text.encoding import EncodingsBuilder
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
@@ -166,6 +167,26 @@ def test_any_product_serves(product: linear.Product, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(linear, "fastest_product", lambda: product)
     torch.manual_seed(0)
     same(linear.linear, F.linear, torch.randn(9, 40), torch.randn(12, 40) / 9, torch.randn(12))
+
+
+@settings(max_examples=30)
+@given(rows=st.integers(0, 100), width=st.integers(1, 40), begin=st.integers(0, 3))
+def test_rows_are_rounded_up_without_a_copy_where_there_is_room(
+    rows: int, width: int, begin: int
+) -> None:
+    """For a matrix of our own, one that ends with its memory, and a part of a larger one."""
+    own, tight = roomy(rows, width), torch.randn(rows, width)
+    part = torch.randn(begin + rows + BLOCK, width)[begin : begin + rows]
+    for x, has_room in ((own.normal_(), True), (tight, rows % BLOCK == 0), (part, True)):
+        blocks = in_blocks(x, torch.float32)
+        assert blocks.shape == (whole_blocks(rows), width)
+        assert torch.equal(blocks[:rows], x)
+        assert (blocks.data_ptr() == x.data_ptr()) == (has_room or x.numel() == 0)
+        if not has_room:
+            assert not blocks[rows:].any()
+    halves = in_blocks(own, torch.bfloat16)
+    assert torch.equal(halves[:rows], own.bfloat16())
+    assert not halves[rows:].any()
 
 
 def test_bfloat16_products_are_close_and_leave_fp32_behind() -> None:

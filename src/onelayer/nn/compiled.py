@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from onelayer.nn.kernels import LANES, AttentionArguments, kernels
+from onelayer.nn.room import roomy
 
 
 def fits(x: Tensor, *widths: int) -> bool:
@@ -17,6 +18,7 @@ def fits(x: Tensor, *widths: int) -> bool:
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
+        and x.dim() == 2
         and all(width % LANES == 0 for width in widths)
         and x.shape[-1] % (2 * LANES) == 0
         and not torch.compiler.is_compiling()
@@ -49,9 +51,8 @@ class Dropout(torch.autograd.Function):
     @staticmethod
     def drop(ctx: Any, x_TD: Tensor) -> Tensor:
         x_TD = x_TD.contiguous()
-        y_TD = torch.empty_like(x_TD)
-        width = x_TD.shape[-1]
-        rows = x_TD.numel() // width
+        rows, width = x_TD.shape
+        y_TD = roomy(rows, width)
         _library().dropout(x_TD.data_ptr(), y_TD.data_ptr(), rows, width, ctx.p, ctx.seed)
         return y_TD
 
@@ -61,7 +62,7 @@ class Gelu(torch.autograd.Function):
     def forward(ctx: Any, x_TF: Tensor) -> Tensor:
         x_TF = x_TF.contiguous()
         ctx.save_for_backward(x_TF)
-        y_TF = torch.empty_like(x_TF)
+        y_TF = roomy(*x_TF.shape)
         _library().gelu_forward(x_TF.data_ptr(), y_TF.data_ptr(), x_TF.numel())
         return y_TF
 
@@ -70,7 +71,7 @@ class Gelu(torch.autograd.Function):
     def backward(ctx: Any, dy_TF: Tensor) -> Tensor:
         (x_TF,) = ctx.saved_tensors
         dy_TF = dy_TF.contiguous()
-        dx_TF = torch.empty_like(x_TF)
+        dx_TF = roomy(*x_TF.shape)
         _library().gelu_backward(x_TF.data_ptr(), dy_TF.data_ptr(), dx_TF.data_ptr(), x_TF.numel())
         return dx_TF
 
@@ -83,7 +84,7 @@ class AddNorm(torch.autograd.Function):
         ctx: Any, x_TD: Tensor, h_TD: Tensor, weight: Tensor, bias: Tensor, eps: float, p: float
     ) -> Tensor:
         x_TD, h_TD = x_TD.contiguous(), h_TD.contiguous()
-        z_TD, y_TD = torch.empty_like(x_TD), torch.empty_like(x_TD)
+        z_TD, y_TD = torch.empty_like(x_TD), roomy(*x_TD.shape)
         stats_T2 = x_TD.new_empty(len(x_TD), 2)
         ctx.p, ctx.seed = p, _draw_seed(p)
         ctx.save_for_backward(z_TD, stats_T2, weight)
@@ -98,8 +99,8 @@ class AddNorm(torch.autograd.Function):
     def backward(ctx: Any, dy_TD: Tensor) -> tuple[Tensor | None, ...]:
         z_TD, stats_T2, weight = ctx.saved_tensors
         dy_TD = dy_TD.contiguous()
-        dx_TD = torch.empty_like(z_TD)
-        dh_TD = torch.empty_like(z_TD) if ctx.p > 0.0 else dx_TD
+        dx_TD = roomy(*z_TD.shape)
+        dh_TD = roomy(*z_TD.shape) if ctx.p > 0.0 else dx_TD
         n_chunks = _library().n_chunks(len(z_TD))
         sums_2CD = z_TD.new_zeros(2, n_chunks, len(weight))
         tensors = (z_TD, stats_T2, weight, dy_TD, dx_TD, dh_TD, *sums_2CD)
@@ -122,7 +123,7 @@ class Attend(torch.autograd.Function):
         q_SD = None if q_SD is None else q_SD.contiguous()
         ctx.save_for_backward(packed, q_SD, cu_q, cu_seqlens)
         width = packed.shape[1] // (3 if q_SD is None else 2)
-        out = packed.new_empty(len(packed) if q_SD is None else len(q_SD), width)
+        out = roomy(len(packed) if q_SD is None else len(q_SD), width)
         arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
         _library().attention_forward(arguments, out.data_ptr())
         return out
@@ -132,8 +133,8 @@ class Attend(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         packed, q_SD, cu_q, cu_seqlens = ctx.saved_tensors
         d_out = d_out.contiguous()
-        d_packed = torch.empty_like(packed)
-        d_q = None if q_SD is None else torch.empty_like(q_SD)
+        d_packed = roomy(*packed.shape)
+        d_q = None if q_SD is None else roomy(*q_SD.shape)
         arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
         _library().attention_backward(arguments, d_out.data_ptr(), *Attend.parts(d_packed, d_q))
         return d_packed, d_q, None, None, None

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from onelayer.nn.compiled import fits
 from onelayer.nn.kernels import kernels
+from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
 """How many times as quick another way has to be: more than chance, so that the choice is the same
@@ -50,29 +51,37 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, bf16: bool) -> Tensor:
         if bf16:
-            x, weight, bias = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
+            weight, bias = weight.bfloat16(), bias.bfloat16()
+            halves = in_blocks(x, torch.bfloat16)
+            ctx.save_for_backward(halves, weight)
+            return F.linear(halves, weight, bias)[: len(x)].float()
         ctx.save_for_backward(x, weight)
-        return (F.linear if bf16 else fastest_product())(x, weight, bias).float()
+        return fastest_product()(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         dx = d_weight = d_bias = None
-        half = dy.to(x.dtype)
+        if x.dtype == torch.bfloat16:
+            halves = in_blocks(dy, torch.bfloat16)
+            if ctx.needs_input_grad[0]:
+                dx = F.linear(halves, weight.t())[: len(dy)].float()
+            if ctx.needs_input_grad[1]:
+                d_weight, d_bias = (halves.t() @ x).float(), dy.sum(0)
+            return dx, d_weight, d_bias, None
         if ctx.needs_input_grad[0]:
-            bf16 = x.dtype == torch.bfloat16
-            dx = (F.linear if bf16 else fastest_product())(half, weight.t(), None).float()
+            dx = fastest_product()(dy, weight.t(), None)
         if ctx.needs_input_grad[1]:
-            d_weight, d_bias = _weight_backward(half, x, dy)
+            d_weight, d_bias = _weight_backward(dy, x)
         return dx, d_weight, d_bias, None
 
 
-def _weight_backward(half: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
+def _weight_backward(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """(M, N) and (M, K) -> (N, K) and (N,)."""
     n, k = dy.shape[1], x.shape[1]
     if not (fits(x, k) and n % 8 == 0):
-        return (half.t() @ x).float(), dy.sum(0)
+        return dy.t() @ x, dy.sum(0)
     library = kernels()
     assert library is not None
     dy, x = dy.contiguous(), x.contiguous()
@@ -82,8 +91,9 @@ def _weight_backward(half: Tensor, x: Tensor, dy: Tensor) -> tuple[Tensor, Tenso
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return y
+    blocks = in_blocks(x, x.dtype)
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(blocks, weight, bias, "none", [], "")
+    return y[: len(x)]
 
 
 @cache
