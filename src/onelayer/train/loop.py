@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
@@ -128,7 +130,10 @@ def train(
 
 
 def compiled(model: Model) -> nn.Module:
-    """For batches of any size. The modules are the model's own, which evaluation takes as it is."""
+    """For a GPU, and batches of any size. The modules are the model's own, which evaluation takes
+    as it is."""
+    with suppress(ImportError):  # where its package is installed
+        activate_flash_attention_impl("FA3")
     network = torch.compile(model, dynamic=True)
     assert isinstance(network, nn.Module)
     return network
