@@ -78,31 +78,35 @@ _SIGNATURES = {
 }
 
 
-@cache
 def kernels() -> ctypes.CDLL | None:
     """The library, or None where it can't be had: `why_not` says why."""
-    try:
-        library = ctypes.CDLL(str(_built()))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes = arguments
-        function.restype = _INT if name == "n_chunks" else None
-    return library
+    return _loaded()[0]
 
 
 def why_not() -> str | None:
     """Why the kernels can't be used, in words for the user; None where they can."""
-    if kernels() is not None:
-        return None
+    return _loaded()[1]
+
+
+@cache
+def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or why there is none."""
     if os.environ.get("ONELAYER_KERNELS") == "0":
-        return "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
-    return (
-        "no C compiler with OpenMP (gcc, clang): training takes PyTorch's slower paths"
-        if _compiler() is None
-        else f"{_compiler()} could not build the compiled kernels: training is slower"
-    )
+        return None, "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
+    compiler = _compiler()
+    if compiler is None:
+        return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
+    try:
+        library = ctypes.CDLL(str(_built(compiler)))
+    except subprocess.SubprocessError:
+        return None, f"{compiler} could not build the compiled kernels: training is slower"
+    except OSError as error:
+        return None, f"no compiled kernels, so training is slower: {error}"
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = _INT if name == "n_chunks" else None
+    return library, None
 
 
 def _compiler() -> str | None:
@@ -110,11 +114,8 @@ def _compiler() -> str | None:
     return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
 
 
-def _built() -> Path:
+def _built(compiler: str) -> Path:
     """The library's file, compiled if no run before has done so."""
-    compiler = _compiler()
-    if os.environ.get("ONELAYER_KERNELS") == "0" or compiler is None:
-        raise OSError("no compiled kernels")
     source = Path(__file__).parent
     files = sorted([*source.glob("*.c"), *source.glob("*.h")])
     # Another torch may come with another OpenMP, another machine with other instructions.
