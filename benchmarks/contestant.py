@@ -66,8 +66,9 @@ def ours(spec: Record, turns: Turns) -> None:
     checkpoint = checkpoints.read(folder)
     model = build(checkpoint, task).model.to(spec["device"])
     checkpoint = replace(checkpoint, encoder={}, head={})  # as a run does
-    measured = quicker_precision(checkpoint.config, lambda remark: None)
-    model.train_in(measured if spec["precision"] == "auto" else spec["precision"])
+    if (precision := spec["precision"]) == "auto":
+        precision = quicker_precision(checkpoint.config, lambda remark: None)
+    model.train_in(precision)
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()
     network = compiled(model) if spec["device"] == "cuda" else model

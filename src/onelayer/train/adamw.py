@@ -61,8 +61,9 @@ class LazyAdamW:
         self._n_steps = 0
         self._steps = np.zeros((1024, 3), dtype=np.float32)
         """``Step`` in ``adamw.c``, for every step so far."""
-        self._dense = [_state(p, p in set(decayed)) for p in (*decayed, *others) if p is not words]
-        self._words = None if words is None else _state(words, True)
+        self._dense = [_state(p, decays=True) for p in decayed if p is not words]
+        self._dense += [_state(p, decays=False) for p in others]
+        self._words = None if words is None else _state(words, decays=True)
         self._seen_V = torch.zeros(0 if words is None else len(words), dtype=torch.int32)
         """How many steps each word's vector has made."""
 
@@ -137,6 +138,6 @@ class LazyAdamW:
         )  # fmt: skip
 
 
-def _state(parameter: Tensor, decays: bool) -> State:
+def _state(parameter: Tensor, *, decays: bool) -> State:
     means, squares = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
     return State(parameter, means, squares, decays)
