@@ -351,7 +351,7 @@ def test_the_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
     encodings = task.encode(rows, tokenizer, labelled=True)
     logits = margins([margin for margin, _ in told], encodings)
     before = task.score(rows, task.decode(rows, encodings, logits))()["f1"]
-    tuned, scorer = task.tune(rows, task.decode(rows, encodings, logits))
+    tuned, scorer = task.tune(rows, [(rows, encodings, logits)])
     assert tuned.no_answer_threshold is not None
     assert 1.5 <= tuned.no_answer_threshold < 2.0
     found = tuned.decode(rows, encodings, logits)
@@ -378,7 +378,7 @@ def test_no_other_threshold_scores_better(
         at = replace(task, no_answer_threshold=threshold)
         return at.score(rows, at.decode(rows, encodings, logits))()["f1"]
 
-    tuned, scorer = task.tune(rows, task.decode(rows, encodings, logits))
+    tuned, scorer = task.tune(rows, [(rows, encodings, logits)])
     others = {margin + side for margin, _ in told for side in (-0.1, 0.1)}
     assert f1(tuned.no_answer_threshold) == scorer()["f1"] == max(map(f1, others))
 
@@ -394,7 +394,7 @@ def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Token
     encodings = answered.encode(rows, tokenizer, labelled=True)
     logits = margins([100.0], encodings)
     found = answered.decode(rows, encodings, logits)
-    assert answered.tune(rows, found)[0] is answered
+    assert answered.tune(rows, [(rows, encodings, logits)])[0] is answered
     assert found[0].text == "cat"
 
 

@@ -113,9 +113,10 @@ def test_tuning_chunks_is_tuning_the_whole(setup: Setup, data: st.DataObject) ->
     encodings = task.encode(rows, tokenizer, labelled=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictors, "CHUNK", data.draw(st.integers(1, 7)))
-        tuned, scorer = task.tune(rows, setup.predictor.predict_encoded(rows, encodings))
-    assert tuned == task.tune(rows, setup.predict(rows))[0]
-    again = tuned.decode(rows, encodings, setup.engine.logits(encodings))
+        tuned, scorer = task.tune(rows, setup.predictor.run_encoded(rows, encodings))
+    logits = setup.engine.logits(encodings)
+    assert tuned == task.tune(rows, [(rows, encodings, logits)])[0]
+    again = tuned.decode(rows, encodings, logits)
     np.testing.assert_equal(scorer(), tuned.score(rows, again)())
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from onelayer import __version__, flags
+from onelayer.console import print_item, print_json, print_scores, print_table, reporter, say
 from onelayer.errors import OneLayerError, Place
 from onelayer.recipe import Columns, Recipe, TaskName
-
-if TYPE_CHECKING:
-    from onelayer.train.loop import Reporter
 
 
 def train(
@@ -42,13 +39,13 @@ def train(
     """
     from onelayer.train.finetune import finetune
 
-    predictor = finetune(file, dev=dev, out=out, recipe=recipe, reporter=_reporter(json))
+    predictor = finetune(file, dev=dev, out=out, recipe=recipe, reporter=reporter(json))
     info = dict(predictor.info or {})
     if json:
-        _print_json({"run": str(predictor.path), "dev": info["dev"]})
+        print_json({"run": str(predictor.path), "dev": info["dev"]})
         return
     print(f"saved {predictor.path}")
-    _print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
     print(f"next: onelayer predict {predictor.path} FILE")
 
 
@@ -73,12 +70,12 @@ def evaluate(
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, _say)
+    result = score_file(run, file, columns, say)
     if json:
-        _print_json(result)
+        print_json(result)
         return
-    _print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
-    _print_table(result["by_label"])
+    print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
+    print_table(result["by_label"])
 
 
 def predict(
@@ -114,12 +111,12 @@ def predict(
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         rows = predict_lines(predictor, sys.stdin)
     else:
-        rows = predict_file(predictor, file, columns, _say)
+        rows = predict_file(predictor, file, columns, say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
-        _say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
     if out:
-        _say(f"{n:,} predictions in {out}")
+        say(f"{n:,} predictions in {out}")
 
 
 def inspect(
@@ -154,10 +151,10 @@ def inspect(
         else inspect_file(file_or_run, columns, task=task, model=model)
     )
     if json:
-        _print_json(result)
+        print_json(result)
         return
     for name, value in result.items():
-        _print_item(name, value)
+        print_item(name, value)
 
 
 COMMANDS: flags.Commands = {
@@ -167,68 +164,6 @@ COMMANDS: flags.Commands = {
     "inspect": inspect,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
-
-
-def _print_item(name: str, value: Any, indent: str = "") -> None:
-    if value is None or value == {} or value == []:
-        return
-    if isinstance(value, dict):
-        print(f"{indent}{name}:")
-        for key, item in list(value.items())[:40]:
-            _print_item(str(key), item, indent + "  ")
-    elif isinstance(value, list) and not all(isinstance(item, (int, float)) for item in value):
-        print(f"{indent}{name}:")
-        for item in value[:40]:
-            print(f"{indent}  {item}")
-    else:
-        text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-        print(f"{indent}{name}: {text}")
-
-
-def _print_scores(
-    scores: dict[str, float | None], bounds: dict[str, Sequence[float | None]], title: str
-) -> None:
-    print(title)
-    for name, value in scores.items():
-        low, high = bounds.get(name, (None, None))
-        interval = f"  95 % interval {_figure(low)} to {_figure(high)}" if low is not None else ""
-        print(f"  {name:<20} {_figure(value):>8}{interval}")
-
-
-def _print_table(by_label: dict[str, dict[str, float]]) -> None:
-    from rich.cells import cell_len, set_cell_size
-
-    if not by_label:
-        return
-    columns = list(next(iter(by_label.values())))
-    width = max(map(cell_len, by_label))
-    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
-    for label, values in by_label.items():
-        print(
-            "  "
-            + set_cell_size(label, width)
-            + "".join(f"{_figure(values[c]):>11}" for c in columns)
-        )
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4g}"
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False))
-
-
-def _say(remark: str) -> None:
-    print(f"· {remark}", file=sys.stderr)
-
-
-def _reporter(as_json: bool) -> Reporter:
-    from onelayer.train.progress import Bar, JsonLines
-
-    return JsonLines() if as_json or not sys.stderr.isatty() else Bar()
 
 
 class Terminated(KeyboardInterrupt):

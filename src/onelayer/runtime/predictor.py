@@ -12,7 +12,7 @@ from typing import Any
 from onelayer.errors import DataError, Place, UsageError
 from onelayer.metrics import Scorer
 from onelayer.runtime.engine import Engine
-from onelayer.tasks.base import Layout, Task
+from onelayer.tasks.base import Chunk, Layout, Task
 from onelayer.text.encoding import Cut, Encodings
 from onelayer.text.tokenizer import Tokenizer
 
@@ -59,13 +59,14 @@ class Predictor:
         """Predictions for rows of the task."""
         encodings = self.task.encode(rows, self.tokenizer, labelled=False)
         self.cut += encodings.cut
-        return self._decode(rows, encodings)
+        return self.task.decode(rows, encodings, self.engine.logits(encodings))
 
-    def predict_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Any]:
-        """Predictions for rows that the task has encoded before, one chunk at a time."""
+    def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk]:
+        """The logits of rows that the task has encoded before, one chunk at a time."""
         for start in range(0, len(rows), CHUNK):
             stop = min(start + CHUNK, len(rows))
-            yield from self._decode(rows[start:stop], encodings.part(start, stop))
+            part = encodings.part(start, stop)
+            yield rows[start:stop], part, self.engine.logits(part)
 
     def evaluate(self, rows: Iterable[Any]) -> Scorer:
         """The scores on labelled rows, one chunk at a time. The rows are gone through more than
@@ -77,9 +78,6 @@ class Predictor:
         while chunk := list(islice(rows, CHUNK)):
             yield from self.predict_rows(chunk)
             chunk.clear()  # gone before the next one is read
-
-    def _decode(self, rows: Sequence[Any], encodings: Encodings) -> list[Any]:
-        return self.task.decode(rows, encodings, self.engine.logits(encodings))
 
     def _row(self, item: Any, number: int) -> Any:
         names = INPUTS[self.task.name]

@@ -18,7 +18,7 @@ from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.answers import GoldAnswer, answers_of
-from onelayer.tasks.base import Logits, in_role, softmax, text_of
+from onelayer.tasks.base import Chunk, Logits, decoded, in_role, softmax, text_of
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
@@ -255,15 +255,15 @@ class AnswerTask:
         return _judged(rows, (answer.text for answer in predictions))
 
     def tune(
-        self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]
+        self, rows: Iterable[AnswerRow], chunks: Iterable[Chunk]
     ) -> tuple[AnswerTask, metrics.Answers]:
         """The threshold of "no answer" that gives the best F1 on these rows."""
         if self.no_answer_threshold is None:
-            return self, self.score(rows, predictions)
+            return self, self.score(rows, decoded(self, chunks))
         margins = array("d")
 
         def best_spans_of() -> Iterator[str]:
-            for answer in predictions:
+            for answer in decoded(self, chunks):
                 margins.append(answer.margin)
                 yield answer.candidates[0].text if answer.candidates else ""
 

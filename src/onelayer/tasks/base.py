@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -19,6 +19,8 @@ from onelayer.text.tokenizer import Tokenizer
 
 P = TypeVar("P")
 Logits = NDArray[np.floating]
+Chunk = tuple[Sequence[Any], Encodings, Logits]
+"""Some rows, their encodings, and the (R, C) logits of all that is read of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,9 @@ class Task(Protocol):
         than once; what is kept of each is a few numbers, so both may be streams."""
         ...
 
-    def tune(self, rows: Iterable[Any], predictions: Iterable[Any]) -> tuple[Task, Scorer]:
-        """The task with its decoding tuned on labelled dev rows, and its scores there. The
-        predictions are the untuned task's, gone through once."""
+    def tune(self, rows: Iterable[Any], chunks: Iterable[Chunk]) -> tuple[Task, Scorer]:
+        """The task with its decoding tuned on labelled dev rows, and its scores there. ``chunks``
+        are those rows with their logits, gone through once."""
         ...
 
     @classmethod
@@ -247,6 +249,12 @@ def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
     x = np.asarray(x, dtype=np.float64)
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return np.asarray(e / e.sum(axis=axis, keepdims=True))
+
+
+def decoded(task: Task, chunks: Iterable[Chunk]) -> Iterator[Any]:
+    """The predictions of all chunks, row by row."""
+    for chunk in chunks:
+        yield from task.decode(*chunk)
 
 
 def per_row(encodings: Encodings, logits: Logits, each: Callable[[int, Logits], P]) -> list[P]:

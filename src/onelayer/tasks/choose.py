@@ -11,7 +11,17 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, in_role, label_name, listed_in, per_row, softmax, text_of
+from onelayer.tasks.base import (
+    Chunk,
+    Logits,
+    decoded,
+    in_role,
+    label_name,
+    listed_in,
+    per_row,
+    softmax,
+    text_of,
+)
 from onelayer.tasks.texts import join_texts
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -126,9 +136,9 @@ class Choose:
         )
 
     def tune(
-        self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]
+        self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk]
     ) -> tuple[Choose, metrics.Scorer]:
-        return self, self.score(rows, predictions)
+        return self, self.score(rows, decoded(self, chunks))
 
     @classmethod
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:

@@ -13,7 +13,17 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, ids_of, in_order, in_role, label_name, listed, softmax
+from onelayer.tasks.base import (
+    Chunk,
+    Logits,
+    decoded,
+    ids_of,
+    in_order,
+    in_role,
+    label_name,
+    listed,
+    softmax,
+)
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -170,9 +180,9 @@ class Classify:
         return metrics.MultiLabel(gold, mask)
 
     def tune(
-        self, rows: Iterable[TextRow], predictions: Iterable[Label] | Iterable[Labels]
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Classify, metrics.Scorer]:
-        return self, self.score(rows, predictions)
+        return self, self.score(rows, decoded(self, chunks))
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

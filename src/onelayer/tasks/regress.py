@@ -14,7 +14,7 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Logits, in_role
+from onelayer.tasks.base import Chunk, Logits, decoded, in_role
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -100,9 +100,9 @@ class Regress:
         return metrics.Regression(_gold(rows), values)
 
     def tune(
-        self, rows: Iterable[TextRow], predictions: Iterable[Value]
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Regress, metrics.Scorer]:
-        return self, self.score(rows, predictions)
+        return self, self.score(rows, decoded(self, chunks))
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import (
+    Chunk,
     Logits,
+    decoded,
     ids_of,
     in_order,
     in_role,
@@ -262,10 +264,8 @@ class Tag:
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
 
-    def tune(
-        self, rows: Iterable[TagRow], predictions: Iterable[Tagged]
-    ) -> tuple[Tag, metrics.Scorer]:
-        return self, self.score(rows, predictions)
+    def tune(self, rows: Iterable[TagRow], chunks: Iterable[Chunk]) -> tuple[Tag, metrics.Scorer]:
+        return self, self.score(rows, decoded(self, chunks))
 
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ class Run:
             dev = self.data.dev
             with as_saved(model, self.task) as task:
                 predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.layout)
-                predictions = predictor.predict_encoded(dev, dev_encodings)
-                self.tuned, self.scorer = task.tune(dev, predictions)
+                chunks = predictor.run_encoded(dev, dev_encodings)
+                self.tuned, self.scorer = task.tune(dev, chunks)
             return self.scorer()
 
         reserved = _reserve(self.target)

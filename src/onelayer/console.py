@@ -1,0 +1,73 @@
+"""What a command prints: results on stdout, remarks on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onelayer.train.loop import Reporter
+
+
+def print_item(name: str, value: Any, indent: str = "") -> None:
+    if value is None or value == {} or value == []:
+        return
+    if isinstance(value, dict):
+        print(f"{indent}{name}:")
+        for key, item in list(value.items())[:40]:
+            print_item(str(key), item, indent + "  ")
+    elif isinstance(value, list) and not all(isinstance(item, (int, float)) for item in value):
+        print(f"{indent}{name}:")
+        for item in value[:40]:
+            print(f"{indent}  {item}")
+    else:
+        text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        print(f"{indent}{name}: {text}")
+
+
+def print_scores(
+    scores: dict[str, float | None], bounds: dict[str, Sequence[float | None]], title: str
+) -> None:
+    print(title)
+    for name, value in scores.items():
+        low, high = bounds.get(name, (None, None))
+        interval = f"  95 % interval {_figure(low)} to {_figure(high)}" if low is not None else ""
+        print(f"  {name:<20} {_figure(value):>8}{interval}")
+
+
+def print_table(by_label: dict[str, dict[str, float]]) -> None:
+    from rich.cells import cell_len, set_cell_size
+
+    if not by_label:
+        return
+    columns = list(next(iter(by_label.values())))
+    width = max(map(cell_len, by_label))
+    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
+    for label, values in by_label.items():
+        print(
+            "  "
+            + set_cell_size(label, width)
+            + "".join(f"{_figure(values[c]):>11}" for c in columns)
+        )
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4g}"
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def say(remark: str) -> None:
+    print(f"· {remark}", file=sys.stderr)
+
+
+def reporter(as_json: bool) -> Reporter:
+    from onelayer.train.progress import Bar, JsonLines
+
+    return JsonLines() if as_json or not sys.stderr.isatty() else Bar()
