@@ -16,7 +16,6 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.base import (
     Chunk,
     Logits,
-    decoded,
     ids_of,
     in_order,
     in_role,
@@ -24,6 +23,7 @@ from onelayer.tasks.base import (
     listed,
     softmax,
 )
+from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -55,6 +55,8 @@ class Classify:
     max_length: int
     multi_label: bool = False
     threshold: float = 0.5
+    pooling: Pooling = "head"
+    """How the windows of a long text become one prediction."""
 
     @property
     def head(self) -> str:
@@ -144,9 +146,13 @@ class Classify:
     def decode(
         self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
     ) -> list[Label] | list[Labels]:
+        return self._predictions(pool(encodings, logits, self.pooling))
+
+    def _predictions(self, row_logits: Logits) -> list[Label] | list[Labels]:
+        """(B, C) logits -> one prediction a row."""
         if not self.multi_label:
-            return [self._label(p) for p in softmax(logits).tolist()]
-        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(logits, dtype=np.float64)))
+            return [self._label(p) for p in softmax(row_logits).tolist()]
+        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(row_logits, dtype=np.float64)))
         return [self._labels(p) for p in sigmoid.tolist()]
 
     def _label(self, p: list[float]) -> Label:
@@ -182,7 +188,14 @@ class Classify:
     def tune(
         self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Classify, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
+        """With the pooling that gives the best score on these rows."""
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            return self.score(rows, self._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooling, scorers = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling), scorers[pooling]
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
