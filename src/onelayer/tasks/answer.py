@@ -146,7 +146,6 @@ class AnswerTask:
         builder = EncodingsBuilder()
         targets: list[NDArray[np.float32]] = []
         for row, question, passage in zip(rows, questions, passages, strict=True):
-            builder.start_row()
             golds = [
                 _token_span(answer.start, answer.start + len(answer.text), passage)
                 for answer in row.answers or ()
@@ -167,8 +166,7 @@ class AnswerTask:
     ) -> list[tuple[int, int]]:
         """One row's windows of the passage, as spans of its tokens."""
         kept = question[: self.max_length // 2]
-        if len(kept) < len(question):
-            builder.lose(len(question) - len(kept))
+        builder.start_row(len(question) + len(passage.ids), lost=len(question) - len(kept))
         before = [tokenizer.cls_id, *kept, tokenizer.sep_id]
         room = self.max_length - len(before) - 1
         spans = windows(len(passage.ids), room, min(self.stride, room // 2))

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from onelayer.metrics import Scorer
+from onelayer.recipe import Recipe
 from onelayer.tasks.base import Chunk, Logits
 from onelayer.text.encoding import Encodings
 
@@ -16,6 +17,20 @@ Pooling = Literal["mean", "max", "ends", "head"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "ends", "head")
 """All windows: the mean of their logits, or each output's highest. The first and the last window.
 The first window alone, which is what truncation leaves."""
+WINDOWS_READ: dict[Pooling, int] = {"ends": 2, "head": 1}
+"""How many windows of a row a way looks at, where not at all."""
+
+
+def first_pooling(recipe: Recipe) -> Pooling:
+    """Of the fitted task: whether all windows are learned from, or the first ones alone."""
+    return "head" if recipe.long == "truncate" else "mean"
+
+
+def reading(max_length: int, pooling: Pooling) -> str:
+    """In words, how a text is read."""
+    return (
+        f"the first {max_length} tokens" if pooling == "head" else f"windows of {max_length} tokens"
+    )
 
 
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:

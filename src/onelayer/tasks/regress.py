@@ -15,7 +15,15 @@ from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import Chunk, Logits, in_role
-from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
+)
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -36,6 +44,7 @@ class Regress:
     max_length: int
     mean: float = 0.0
     deviation: float = 1.0
+    stride: int = 0
     pooling: Pooling = "head"
     """How the windows of a long text become one number."""
 
@@ -54,7 +63,7 @@ class Regress:
     @property
     def summary(self) -> str:
         spread = f"numbers of mean {self.mean:.4g} and deviation {self.deviation:.4g}"
-        return f"{spread}; {self.max_length} tokens"
+        return f"{spread}; {reading(self.max_length, self.pooling)}"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
@@ -83,16 +92,21 @@ class Regress:
                 place=Place(path),
                 hint="does --label name the right column?",
             )
+        max_length = recipe.max_length or limit
         return cls(
-            max_length=recipe.max_length or limit, mean=float(values.mean()), deviation=deviation
+            max_length=max_length,
+            mean=float(values.mean()),
+            deviation=deviation,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
         )
 
     def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        encodings = encode_texts(rows, tokenizer, self.max_length)
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
         if not labelled:
             return encodings
-        targets = (_gold(rows) - self.mean) / self.deviation
-        return replace(encodings, targets=targets.astype(np.float32))
+        targets = ((_gold(rows) - self.mean) / self.deviation).astype(np.float32)
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows)))
 
     def decode(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> list[Value]:
         return self._predictions(pool(encodings, logits, self.pooling))

@@ -132,13 +132,8 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
 
 
 def _say_cut(encodings: Encodings, said: Said) -> None:
-    cut = encodings.cut
-    if cut.tokens:
-        share = cut.tokens / (cut.tokens + len(encodings.ids))
-        said.say(
-            f"warning: the length limit cuts {cut.tokens:,} tokens ({share:.1%}) of "
-            f"{cut.rows:,} of {len(encodings):,} rows"
-        )
+    if encodings.cut.tokens:
+        said.say(f"warning: {encodings.cut}")
 
 
 def _say_built(built: Built, checkpoint: Checkpoint, task: Task, said: Said) -> None:
