@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,6 +66,8 @@ class Classify:
     stride: int = 0
     pooling: Pooling = "head"
     """How the windows of a long text become one prediction."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
 
     @property
     def head(self) -> str:
@@ -211,8 +213,8 @@ class Classify:
             return self.score(rows, self._predictions(row_logits))
 
         ways = dict.fromkeys((self.pooling, *POOLINGS))
-        pooling, scorers = best_pooling(pooled_by(chunks, ways), score, self.metric)
-        return replace(self, pooling=pooling), scorers[pooling]
+        pooling, scores, scorer = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling, pooling_scores=scores), scorer
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

@@ -65,12 +65,10 @@ def pooled_by(chunks: Iterable[Chunk], ways: Iterable[Pooling]) -> dict[Pooling,
 
 def best_pooling(
     logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
-) -> tuple[Pooling, dict[Pooling, Scorer]]:
-    """The way that scores best on dev, of equal ones the first; and the scores of each."""
+) -> tuple[Pooling, dict[str, float], Scorer]:
+    """The way that scores best on dev, of equal ones the first; the score of each, where there is
+    a choice; and all scores of the best."""
     scorers = {how: score(pooled) for how, pooled in logits.items()}
-
-    def value(how: Pooling) -> float:
-        found = scorers[how]()[metric]
-        return -math.inf if math.isnan(found) else found
-
-    return max(scorers, key=value), scorers
+    values: dict[str, float] = {how: scorer()[metric] for how, scorer in scorers.items()}
+    best = max(scorers, key=lambda how: -math.inf if math.isnan(values[how]) else values[how])
+    return best, values if len(values) > 1 else {}, scorers[best]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +47,8 @@ class Regress:
     stride: int = 0
     pooling: Pooling = "head"
     """How the windows of a long text become one number."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
 
     @property
     def head(self) -> str:
@@ -128,8 +130,8 @@ class Regress:
             return self.score(rows, self._predictions(row_logits))
 
         ways = dict.fromkeys((self.pooling, *POOLINGS))
-        pooling, scorers = best_pooling(pooled_by(chunks, ways), score, self.metric)
-        return replace(self, pooling=pooling), scorers[pooling]
+        pooling, scores, scorer = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling, pooling_scores=scores), scorer
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
