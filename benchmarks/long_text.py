@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,8 @@ def run(data: Path, side: str, seed: int) -> Record:
 
 def cut(data: Path, folder: Path) -> Iterator[Path]:
     """Writes the slices. The shuffle is fixed, so that all seeds and both sides see the same."""
-    lines = {
-        name: (data / f"{name}.jsonl").read_text("utf-8").splitlines() for name in ("train", "test")
-    }
+    files = {name: data / f"{name}.jsonl" for name in ("train", "test")}
+    lines = {name: path.read_text("utf-8").strip().split("\n") for name, path in files.items()}
     for rows in lines.values():
         random.Random(0).shuffle(rows)
     slices = {
@@ -121,7 +119,7 @@ def right(predictor: Predictor, test: Path) -> dict[str, list[str]]:
     _, _, rows = read_labelled(test, Recipe(task="classify"), print)
     task = replace(predictor.task, stride=RECIPE["stride"], pooling="mean")  # all windows
     found: dict[str, list[str]] = {how: [] for how in POOLINGS}
-    for chunk in batched(rows, 250):
+    for chunk in (rows[i : i + 250] for i in range(0, len(rows), 250)):
         encodings = task.encode(chunk, predictor.tokenizer, labelled=False)
         logits = predictor.engine.logits(encodings)
         for how in POOLINGS:
