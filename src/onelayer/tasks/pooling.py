@@ -33,6 +33,16 @@ def reading(max_length: int, pooling: Pooling) -> str:
     )
 
 
+def in_words(pooling: Pooling) -> str:
+    """What is predicted of a text of several windows."""
+    return {
+        "mean": "long texts by the mean of their windows",
+        "max": "long texts by the highest logits of their windows",
+        "ends": "long texts by their first and last windows",
+        "head": "long texts by their first windows alone",
+    }[pooling]
+
+
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
     """(R, C) logits, one line a window -> (B, C), one line a row."""
     bounds = encodings.row_reads
