@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,13 +16,21 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.base import (
     Chunk,
     Logits,
-    decoded,
     ids_of,
     in_order,
     in_role,
     label_name,
     listed,
     softmax,
+)
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
 )
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
@@ -55,6 +63,11 @@ class Classify:
     max_length: int
     multi_label: bool = False
     threshold: float = 0.5
+    stride: int = 0
+    pooling: Pooling = "head"
+    """How the windows of a long text become one prediction."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
 
     @property
     def head(self) -> str:
@@ -71,7 +84,8 @@ class Classify:
     @property
     def summary(self) -> str:
         kind = "several labels a row" if self.multi_label else "one label a row"
-        return f"{kind} of {len(self.labels)}: {listed(self.labels)}; {self.max_length} tokens"
+        labels = f"{kind} of {len(self.labels)}: {listed(self.labels)}"
+        return f"{labels}; {reading(self.max_length, self.pooling)}"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
@@ -112,15 +126,22 @@ class Classify:
                 place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
-        return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)
+        max_length = recipe.max_length or limit
+        return cls(
+            labels=labels,
+            max_length=max_length,
+            multi_label=multi_label,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
+        )
 
     def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        encodings = encode_texts(rows, tokenizer, self.max_length)
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
         if not labelled:
             return encodings
         ids, counts = self._gold(rows)
         targets = self._mask(ids, counts) if self.multi_label else ids
-        return replace(encodings, targets=targets)
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows), axis=0))
 
     def _gold(self, rows: Iterable[TextRow]) -> tuple[metrics.Ints, metrics.Ints]:
         """The label ids of all rows, end to end, and how many of them each row has."""
@@ -144,9 +165,13 @@ class Classify:
     def decode(
         self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
     ) -> list[Label] | list[Labels]:
+        return self._predictions(pool(encodings, logits, self.pooling))
+
+    def _predictions(self, row_logits: Logits) -> list[Label] | list[Labels]:
+        """(B, C) logits -> one prediction a row."""
         if not self.multi_label:
-            return [self._label(p) for p in softmax(logits).tolist()]
-        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(logits, dtype=np.float64)))
+            return [self._label(p) for p in softmax(row_logits).tolist()]
+        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(row_logits, dtype=np.float64)))
         return [self._labels(p) for p in sigmoid.tolist()]
 
     def _label(self, p: list[float]) -> Label:
@@ -182,7 +207,14 @@ class Classify:
     def tune(
         self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Classify, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
+        """With the pooling that gives the best score on these rows."""
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            return self.score(rows, self._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooling, scores, scorer = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling, pooling_scores=scores), scorer
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
