@@ -83,7 +83,7 @@ def test_eval_gives_every_metric_an_interval(
 
     result = json.loads(capsys.readouterr().out)
     assert result["rows"] == 20
-    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1"}
+    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1", "log_loss", "ece"}
     for name, score in result["scores"].items():
         low, high = result["intervals"][name]
         assert low is None or low <= score <= high
