@@ -16,14 +16,21 @@ from onelayer.tasks.files import open_labelled, usable_rows
 
 
 def evaluate(
-    run: str | Path, file: str | Path, columns: Columns, say: Callable[[str], None]
+    run: str | Path,
+    file: str | Path,
+    columns: Columns,
+    say: Callable[[str], None],
+    *,
+    coverage: float | None = None,
+    abstain: float | None = None,
 ) -> dict[str, Any]:
     """Every metric of the task with its 95 % interval, and a table by label where there is one.
+    ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.asking``.
 
     The file is read as a stream, several times: first to see that every row can be used, then chunk
     by chunk. What grows with it are the few numbers a row that the bootstrap draws from.
     """
-    predictor = load(run)
+    predictor = load(run).asking(coverage=coverage, abstain=abstain)
     task = predictor.task
     # Several labels in one field are read as such only where the model gives several.
     multi_label = task.multi_label if isinstance(task, Classify) else None

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onelayer import digest
 from onelayer.checkpoint import load as checkpoints
 from onelayer.checkpoint.build import Built, build, with_positions
@@ -26,7 +28,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, Source, read_data
 from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
-from onelayer.train.precision import quicker_precision, remark_on_paths
+from onelayer.train.precision import quicker_precision, remarks_on_paths
 from onelayer.train.progress import Silent
 from onelayer.train.resume import (
     Saved,
@@ -120,9 +122,10 @@ def _run(
     # With labels, too: one that only dev has is refused now, not after the first epoch.
     dev_encodings = task.encode(data.dev, checkpoint.tokenizer, labelled=True)
     _say_cut(data.encodings, said)
-    built = build(checkpoint, task, seed=recipe.seed)
+    prior = _prior(data.encodings, recipe)
+    built = build(checkpoint, task, seed=recipe.seed, prior=prior)
     _say_built(built, checkpoint, task, said)
-    if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
+    for remark in remarks_on_paths(checkpoint.config, recipe.precision or "fp32"):
         said.say(remark)
     freeze(built.model, recipe.freeze)
     if saved:
@@ -181,6 +184,17 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
         f"batch size = {settled.batch_size}, seed = {settled.seed}"
     )
     return settled
+
+
+def _prior(encodings: Encodings, recipe: Recipe) -> list[float] | None:
+    """The log-odds of each label where a row may have several: biases that a new layer begins
+    with. From zeros, rare labels push all logits down at first, and a small model's pooler
+    saturates on the way: of 10,000 goemotions rows it then learned nothing."""
+    targets = encodings.targets
+    if targets is None or targets.dtype != np.bool_ or recipe.class_weights:
+        return None  # weighted, labels are as frequent as not
+    present = (targets.sum(axis=0) + 1.0) / (len(targets) + 2.0)
+    return list(np.log(present / (1.0 - present)).tolist())
 
 
 def _say_cut(encodings: Encodings, said: Said) -> None:
