@@ -132,7 +132,7 @@ def predict(
         rows = predict_file(predictor, file, columns, say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+        say(str(predictor.cut))
     if out:
         say(f"{n:,} predictions in {out}")
 

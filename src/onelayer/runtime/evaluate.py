@@ -39,7 +39,7 @@ def evaluate(
     kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
     scorer = predictor.evaluate(usable_rows(kind, table, layout, recipe, say))
     if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+        say(str(predictor.cut))
     by_label: dict[str, Any] = {}
     if isinstance(scorer, (Classification, MultiLabel)):
         by_label = {task.outputs[i]: values for i, values in scorer.by_label().items()}

@@ -34,7 +34,7 @@ from onelayer.train.cache import cached
 from onelayer.train.loop import Reporter
 from onelayer.train.split import DEV_SHARE, MOST_DEV, Facts, carve
 
-FORMAT = 1
+FORMAT = 2
 """Goes up whenever ``encode``, ``fit``, ``carve`` or the files of an entry change."""
 CHUNK = 256
 """Rows turned into tokens at once."""
@@ -42,7 +42,7 @@ COVERAGE_SAMPLE = 500
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
 
-DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "positions", "span_head")
+DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "long", "positions", "span_head")
 """The fields of a recipe that encodings and task depend on; the split depends on the seed."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from onelayer.errors import UsageError
 from onelayer.recipe import Recipe
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor, is_run
-from onelayer.tasks import Task
+from onelayer.tasks import Classify, Regress, Task
 from onelayer.tasks.base import Layout
 from onelayer.tasks.files import open_labelled, read_labelled
+from onelayer.tasks.pooling import in_words
 from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, Source, read_data
 from onelayer.train.loop import Reporter
@@ -86,7 +88,7 @@ def finetune(
         checkpoint = with_positions(checkpoint, recipe.positions)
         said.say(f"{recipe.positions} positions, interpolated between the trained ones")
     limit = checkpoint.config.max_position_embeddings
-    _check_length(recipe, limit)
+    _check_length(recipe, kind, limit)
     source = Source(kind, layout, table, recipe, checkpoint.tokenizer, limit, splits=dev is None)
     data = read_data(source, said.say, said.reporter)
     if dev_rows is not None:
@@ -96,7 +98,9 @@ def finetune(
     states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
     try:
         run = _run(Path(train_file), data, layout, recipe, checkpoint, said, states, saved)
-        return run.train()
+        predictor = run.train()
+        _say_pooling(predictor, data.dev, said)
+        return predictor
     finally:
         states.release()
 
@@ -151,11 +155,16 @@ def _identity(key: str, dev: str | Path | None, recipe: Recipe, model: Path) -> 
     return digest.of_text(json.dumps(parts))
 
 
-def _check_length(recipe: Recipe, limit: int) -> None:
+def _check_length(recipe: Recipe, kind: type[Task], limit: int) -> None:
     if recipe.max_length is not None and recipe.max_length > limit:
         raise UsageError(
             f"--max-length {recipe.max_length}: the model has {limit} positions",
             hint=f"--positions {recipe.max_length} extends it",
+        )
+    if recipe.long == "truncate" and kind not in (Classify, Regress):
+        raise UsageError(
+            f"--long truncate: {kind.name} has one way to read long texts",
+            hint="leave it out; it is for classify and regress",
         )
 
 
@@ -163,7 +172,7 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
     """Fills in what the user left open, and says so once."""
     chosen: dict[str, Any] = {"task": data.task.name}
     if recipe.epochs is None:
-        steps_per_epoch = math.ceil(len(data.encodings) / recipe.batch_size)
+        steps_per_epoch = math.ceil(data.encodings.n_examples / recipe.batch_size)
         chosen["epochs"] = min(MOST_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
     if recipe.lr is None:
         chosen["lr"] = float(f"{3e-5 * 768 / checkpoint.config.hidden_size:.2g}")
@@ -189,13 +198,20 @@ def _prior(encodings: Encodings, recipe: Recipe) -> list[float] | None:
 
 
 def _say_cut(encodings: Encodings, said: Said) -> None:
-    cut = encodings.cut
+    if encodings.cut.tokens:
+        said.say(f"warning: {encodings.cut}")
+
+
+def _say_pooling(predictor: Predictor, dev: Sequence[Any], said: Said) -> None:
+    """How the dev rows had long texts read, and what that leaves unread of them."""
+    task = predictor.task
+    if not isinstance(task, (Classify, Regress)) or not task.pooling_scores:
+        return
+    scores = ", ".join(f"{how} {score:.4g}" for how, score in task.pooling_scores.items())
+    said.reporter.say(f"{in_words(task.pooling)}; {task.metric} on dev: {scores}")
+    cut = task.encode(dev, predictor.tokenizer, labelled=False).cut
     if cut.tokens:
-        share = cut.tokens / (cut.tokens + len(encodings.ids))
-        said.say(
-            f"warning: the length limit cuts {cut.tokens:,} tokens ({share:.1%}) of "
-            f"{cut.rows:,} of {len(encodings):,} rows"
-        )
+        said.reporter.say(f"warning: on dev {cut}")
 
 
 def _say_built(built: Built, checkpoint: Checkpoint, task: Task, said: Said) -> None:
