@@ -28,7 +28,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, Source, read_data
 from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
-from onelayer.train.precision import quicker_precision, remark_on_paths
+from onelayer.train.precision import quicker_precision, remarks_on_paths
 from onelayer.train.progress import Silent
 from onelayer.train.resume import (
     Saved,
@@ -125,7 +125,7 @@ def _run(
     prior = _prior(data.encodings, recipe)
     built = build(checkpoint, task, seed=recipe.seed, prior=prior)
     _say_built(built, checkpoint, task, said)
-    if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
+    for remark in remarks_on_paths(checkpoint.config, recipe.precision or "fp32"):
         said.say(remark)
     freeze(built.model, recipe.freeze)
     if saved:
