@@ -72,7 +72,7 @@ def one_sequence_each(n: int) -> Encodings:
     builder = EncodingsBuilder()
     for _ in range(n):
         builder.start_row(2)
-        builder.add([1, 2], 2, reads=[0])
+        builder.add([1, 2], 2)
     return builder.build(examples_are_rows=False)
 
 

@@ -188,8 +188,9 @@ def _settle(recipe: Recipe, data: Data, checkpoint: Checkpoint, said: Said) -> R
 
 def _prior(encodings: Encodings, recipe: Recipe) -> list[float] | None:
     """The log-odds of each label where a row may have several: biases that a new layer begins
-    with. From zeros, rare labels push all logits down at first, and a small model's pooler
-    saturates on the way: of 10,000 goemotions rows it then learned nothing."""
+    with. From zeros, all logits are first pushed down through the pooler, which small models don't
+    soon recover from: after an epoch of 10,000 goemotions rows the micro F1 was 0.00, and 0.44 from
+    here (all labels at 0.5)."""
     targets = encodings.targets
     if targets is None or targets.dtype != np.bool_ or recipe.class_weights:
         return None  # weighted, labels are as frequent as not
