@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 from onelayer import __version__, flags
-from onelayer.console import print_item, print_json, print_scores, print_table, reporter, say
+from onelayer.console import (
+    print_comparison,
+    print_item,
+    print_json,
+    print_scores,
+    print_table,
+    reporter,
+    say,
+)
 from onelayer.errors import OneLayerError, Place
 from onelayer.recipe import Columns, Recipe, TaskName
 
@@ -119,6 +127,41 @@ def predict(
         say(f"{n:,} predictions in {out}")
 
 
+def compare(
+    run_a: str,
+    run_b: str,
+    file: Path,
+    /,
+    *,
+    rows: int = 10,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Say whether one model is better than another on a labelled file, by how much, and on which
+    rows.
+
+    Parameters
+    ----------
+    run_a
+        A model directory.
+    run_b
+        Another one, of the same task and labels.
+    file
+        A labelled file; columns as in training where it has them.
+    rows
+        How many changed rows to print in either direction; `--json` has all.
+    json
+        Print JSON.
+    """
+    from onelayer.runtime.compare import compare as compare_models
+
+    result = compare_models(run_a, run_b, file, columns, say)
+    if json:
+        print_json(result)
+        return
+    print_comparison(result, rows)
+
+
 def inspect(
     file_or_run: str,
     /,
@@ -161,6 +204,7 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "compare": compare,
     "inspect": inspect,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."

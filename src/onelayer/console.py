@@ -53,6 +53,31 @@ def print_table(by_label: dict[str, dict[str, float]]) -> None:
         )
 
 
+def print_comparison(result: dict[str, Any], n_rows: int) -> None:
+    """What ``runtime.compare`` found, and the first changed rows in either direction."""
+    print(f"{result['file']}, {result['rows']:,} rows; A = {result['a']}, B = {result['b']}")
+    print(f"  {'':<20} {'A':>8} {'B':>8} {'B - A':>9}  {'95 % interval':<20} p")
+    for name, it in result["metrics"].items():
+        a, b = _figure(it["a"]), _figure(it["b"])
+        by, low, high = (_signed(x) for x in (it["difference"], *it["interval"]))
+        p = "–" if it["p"] is None else f"{it['p']:.2g}"
+        print(f"  {name:<20} {a:>8} {b:>8} {by:>9}  {f'{low} to {high}':<20} {p}")
+    print(result["verdict"])
+    for side, other in (("b", "a"), ("a", "b")):
+        nearer = [row for row in result["changed"] if row["nearer"] == side]
+        print(f"{len(nearer):,} rows where {side.upper()} is nearer to the gold label")
+        for row in nearer[:n_rows]:
+            place = row.get("line", row.get("id"))
+            said = f"{side.upper()} {row[side]}, {other.upper()} {row[other]}, gold {row['gold']}"
+            print(f"  {place}: {said}: {row['text']}")
+    if others := sum(row["nearer"] is None for row in result["changed"]):
+        print(f"{others:,} rows where they differ and neither is nearer")
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4g}"
+
+
 def _figure(value: float | None) -> str:
     if value is None:
         return "–"

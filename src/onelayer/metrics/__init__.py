@@ -15,8 +15,9 @@ from onelayer.metrics.answers import (
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
-from onelayer.metrics.counts import Bools, Ints
+from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
+from onelayer.metrics.paired import Difference, differences
 from onelayer.metrics.regression import Regression
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "Bools",
     "Choice",
     "Classification",
+    "Difference",
     "Entities",
+    "Floats",
     "Ints",
     "MultiLabel",
     "Regression",
@@ -32,6 +35,7 @@ __all__ = [
     "Tokens",
     "cmrc_exact",
     "cmrc_f1",
+    "differences",
     "intervals",
     "is_chinese",
     "no_answer_threshold",

@@ -63,6 +63,10 @@ class Answers:
             }
         return {name: 100 * mean(values) for name, values in scores.items()}
 
+    def mistakes(self) -> Floats:
+        """What exact match and F1 lack, in 0..2."""
+        return 2 - self.exact - self.f1
+
     def but(self, others: Answers, *, where: Bools) -> Answers:
         """These scores, and those of ``others`` for the rows ``where`` ``(N,)`` is true."""
         return replace(

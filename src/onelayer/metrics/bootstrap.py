@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Ints, Rows
+from onelayer.metrics.counts import Floats, Ints, Rows
 
 
 class Scorer(Protocol):
@@ -19,6 +19,9 @@ class Scorer(Protocol):
 
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         """All metrics over the rows chosen, repetitions counted; over every row when None."""
+
+    def mistakes(self) -> Floats:
+        """How much is wrong in each row, ``(N,)``: 0 where nothing is."""
 
 
 def intervals(
@@ -31,12 +34,12 @@ def intervals(
     for it; if all are, so is its interval.
     """
     groups: Ints | None = getattr(scorer, "groups", None)
-    draws = _resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
+    draws = resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
     scores = [scorer(rows) for rows in draws]
-    return {name: _middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
+    return {name: middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
 
 
-def _resamples(
+def resamples(
     n_rows: int, groups: Ints | None, n_resamples: int, rng: np.random.Generator
 ) -> Iterator[Rows]:
     """``n_resamples`` arrays of row indices, ``(N,)`` each, or of whole groups' row indices."""
@@ -54,7 +57,7 @@ def _resamples(
         yield by_group[np.repeat(shift, lengths) + np.arange(lengths.sum())]
 
 
-def _middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     """The quantiles that hold ``level`` of the values between them, nan left out."""
     known = values[~np.isnan(values)]
     if not known.size:

@@ -8,7 +8,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Bools, Counts, Ints, Rows, Tally, marks, mean, multiplicity
+from onelayer.metrics.counts import (
+    Bools,
+    Counts,
+    Floats,
+    Ints,
+    Rows,
+    Tally,
+    marks,
+    mean,
+    multiplicity,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +48,9 @@ class Classification:
         if self.n_labels == 2:
             scores["f1"] = float(counts.f1[1 if self.positive is None else self.positive])
         return scores
+
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)
 
     def by_label(self) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
@@ -94,6 +107,10 @@ class MultiLabel:
             "subset_accuracy": float(weights @ whole / weights.sum()),
         }
 
+    def mistakes(self) -> Floats:
+        """Labels too many or too few."""
+        return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
+
     def by_label(self) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
         return self._tally().table(range(self.gold.shape[1]))
@@ -119,10 +136,12 @@ class MultiLabel:
 @dataclass(frozen=True, eq=False)
 class Choice:
     """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
-    options they have, so accuracy is all there is."""
+    options they have, so accuracy is all there is. ``groups`` ``(N,)`` are the contexts' numbers:
+    the bootstrap draws all questions about one together."""
 
     gold: Ints
     predicted: Ints
+    groups: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -130,3 +149,6 @@ class Choice:
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         right = self.gold == self.predicted
         return {"accuracy": mean(right if rows is None else right[rows])}
+
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)

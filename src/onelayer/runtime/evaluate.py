@@ -11,8 +11,10 @@ from onelayer.metrics import Classification, Entities, MultiLabel, intervals
 from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
+from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import TASKS, Classify
 from onelayer.tasks.files import open_labelled, usable_rows
+from onelayer.tasks.rows import Rows
 
 
 def evaluate(
@@ -25,14 +27,8 @@ def evaluate(
     """
     predictor = load(run)
     task = predictor.task
-    # Several labels in one field are read as such only where the model gives several.
-    multi_label = task.multi_label if isinstance(task, Classify) else None
-    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
-    layout = None if columns.asked else predictor.layout
-    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
-    scorer = predictor.evaluate(usable_rows(kind, table, layout, recipe, say))
-    if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+    scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
+    say_cut(predictor, say)
     by_label: dict[str, Any] = {}
     if isinstance(scorer, (Classification, MultiLabel)):
         by_label = {task.outputs[i]: values for i, values in scorer.by_label().items()}
@@ -47,3 +43,24 @@ def evaluate(
         "by_label": by_label,
     }
     return dict(finite(result))
+
+
+def labelled_rows(
+    predictor: Predictor, file: str | Path, columns: Columns, say: Callable[[str], None]
+) -> Rows:
+    """The rows of a labelled file, read as the model's training file was where it has the same
+    columns. Raises DataError for rows that can't be used, unless they are to be left out."""
+    task = predictor.task
+    # Several labels in one field are read as such only where the model gives several.
+    multi_label = task.multi_label if isinstance(task, Classify) else None
+    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    layout = None if columns.asked else predictor.layout
+    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    return usable_rows(kind, table, layout, recipe, say)
+
+
+def say_cut(predictor: Predictor, say: Callable[[str], None]) -> None:
+    """How much of the texts the model has not seen, if any."""
+    cut = predictor.cut
+    if cut.tokens:
+        say(f"the length limit cut {cut.tokens:,} tokens of {cut.rows:,} rows")
