@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from onelayer.errors import Place
@@ -49,3 +49,15 @@ def clipped(text: str, width: int = 160) -> str:
 def where(place: Place) -> dict[str, Any]:
     """A row's line, or where lines say nothing, its id."""
     return {"line": place.line} if place.line is not None else {"id": place.column}
+
+
+def gold_of(row: Any) -> Hashable:
+    """A row's gold label as something that equals another one which means the same."""
+    match row:
+        case TagRow():
+            return row.tags, row.spans
+        case AnswerRow():
+            return frozenset(answer.text for answer in row.answers or ())
+        case ChooseRow():
+            return row.options[row.answer] if row.answer is not None else None
+    return frozenset(row.label) if isinstance(row.label, tuple) else row.label
