@@ -1,4 +1,4 @@
-"""Whether one model is better than another: the figures are scipy's, the rows those that changed."""
+"""Is one model better than another? The figures are scipy's, the rows those that changed."""
 
 from __future__ import annotations
 

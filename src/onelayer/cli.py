@@ -12,7 +12,7 @@ from typing import Literal
 from onelayer import __version__, flags
 from onelayer.console import (
     print_comparison,
-    print_item,
+    print_inspection,
     print_json,
     print_scores,
     print_table,
@@ -165,7 +165,10 @@ def compare(
 def inspect(
     file_or_run: str,
     /,
-    *,
+    *others: Path,
+    with_: str | None = None,
+    folds: int = 5,
+    rows: int = 20,
     task: TaskName | None = None,
     model: str = "starter",
     json: bool = False,
@@ -177,6 +180,15 @@ def inspect(
     ----------
     file_or_run
         A labelled file, or a model directory.
+    others
+        Files whose rows are looked for in the first one, such as dev and test sets.
+    with_
+        A run that says which labels are probably wrong: by itself if it has not seen the rows,
+        else its recipe is cross-validated.
+    folds
+        Parts of the file, each judged by a model that learned from the others.
+    rows
+        How many rows of a kind to print; `--json` has all.
     task
         What the file is for; by default seen from it.
     model
@@ -191,13 +203,18 @@ def inspect(
     result = (
         inspect_run(file_or_run)
         if a_model
-        else inspect_file(file_or_run, columns, task=task, model=model)
+        else inspect_file(file_or_run, columns, others=others, task=task, model=model)
     )
+    if with_ is not None and not a_model:
+        from onelayer.audit.labels import wrong_labels
+
+        result["wrong labels"] = wrong_labels(
+            file_or_run, with_, columns, folds=folds, reporter=reporter(json)
+        )
     if json:
         print_json(result)
         return
-    for name, value in result.items():
-        print_item(name, value)
+    print_inspection(result, rows)
 
 
 COMMANDS: flags.Commands = {

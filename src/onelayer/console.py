@@ -27,6 +27,35 @@ def print_item(name: str, value: Any, indent: str = "") -> None:
         print(f"{indent}{name}: {text}")
 
 
+def print_inspection(result: dict[str, Any], n_rows: int) -> None:
+    """What is in a file or a run, and the first rows of what is listed."""
+    lists = ("conflicting labels", "in several files", "wrong labels")
+    for name, value in result.items():
+        if name not in lists:
+            print_item(name, value)
+    for name in lists[:2]:
+        for group in _first(result.get(name), name, n_rows):
+            print(f"  {group['text']}")
+            for row in group["rows"]:
+                print(f"    {row['file']}:{row.get('line', row.get('id'))}: {row['label']}")
+    if wrong := result.get("wrong labels"):
+        print(f"labels judged {wrong['judged']}")
+        if wrong["not judged"]:
+            print(f"  {wrong['not judged']:,} rows have labels too rare to be judged")
+        for row in _first(wrong["list"], "labels that are probably wrong", n_rows):
+            sure = "" if row["probability"] is None else f" ({_figure(row['probability'])})"
+            print(f"  {row.get('line', row.get('id'))}: {row['given']} -> {row['likely']}{sure}")
+            print(f"    {row['text']}")
+
+
+def _first(rows: list[Any] | None, title: str, n: int) -> list[Any]:
+    """Says how many there are; the ones to print."""
+    if rows is None:
+        return []
+    print(f"{title}: {len(rows):,}" + (f", the first {n}" if len(rows) > n else ""))
+    return rows[:n]
+
+
 def print_scores(
     scores: dict[str, float | None], bounds: dict[str, Sequence[float | None]], title: str
 ) -> None:

@@ -15,6 +15,7 @@ from onelayer.metrics.answers import (
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
+from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
 from onelayer.metrics.paired import Difference, differences
@@ -26,6 +27,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Difference",
+    "Doubts",
     "Entities",
     "Floats",
     "Ints",
@@ -35,10 +37,12 @@ __all__ = [
     "Tokens",
     "cmrc_exact",
     "cmrc_f1",
+    "confident_errors",
     "differences",
     "intervals",
     "is_chinese",
     "no_answer_threshold",
+    "outliers",
     "squad_exact",
     "squad_f1",
 ]

@@ -188,7 +188,7 @@ class Tag:
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings
-        named = [(tag, row.place) for row in rows for tag in self._gold_tags(row)]
+        named = [(tag, row.place) for row in rows for tag in self.gold_tags(row)]
         return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
 
     def _add(
@@ -205,7 +205,7 @@ class Tag:
             sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
             builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
 
-    def _gold_tags(self, row: TagRow) -> Sequence[str]:
+    def gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
             return row.tags
         words = self.words(row)

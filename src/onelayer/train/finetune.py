@@ -73,6 +73,8 @@ def finetune(
     if dev_rows is not None:
         said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
         data = replace(data, dev=dev_rows)
+        for row in dev_rows:
+            data.seen.see(kind.texts(row))
     recipe = _settle(recipe, data, checkpoint, said)
     said.say(data.task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
