@@ -98,7 +98,7 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
         if not flag.positional:
             more |= {"dest": flag.name}
         parser.add_argument(flag.name if flag.positional else str(flag), **more)
-    found, unknown = parser.parse_known_args(given)
+    found, unknown = parser.parse_known_intermixed_args(given)
     if unknown:
         known = [str(flag) for flag in flags if not flag.positional]
         parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
