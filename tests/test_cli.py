@@ -87,6 +87,10 @@ def test_eval_gives_every_metric_an_interval(
         low, high = result["intervals"][name]
         assert low is None or low <= score <= high
     assert set(result["by_label"]) == {"no", "yes"}
+    for label, values in result["by_label"].items():
+        for name, (low, high) in result["by_label_intervals"][label].items():
+            assert low <= values[name] <= high
+        assert set(result["by_label_intervals"][label]) == {"precision", "recall", "f1"}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])

@@ -19,7 +19,7 @@ from onelayer.console import (
     reporter,
     say,
 )
-from onelayer.errors import OneLayerError, Place
+from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import Columns, Recipe, TaskName
 
 
@@ -83,7 +83,7 @@ def evaluate(
         print_json(result)
         return
     print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
-    print_table(result["by_label"])
+    print_table(result["by_label"], result["by_label_intervals"])
 
 
 def predict(
@@ -200,12 +200,14 @@ def inspect(
     from onelayer.runtime.predictor import is_run
 
     a_model = is_run(file_or_run) or file_or_run == "starter"
+    if a_model and (others or with_ is not None):
+        raise UsageError("a model has no rows", place=Place(file_or_run), hint="name a file first")
     result = (
         inspect_run(file_or_run)
         if a_model
         else inspect_file(file_or_run, columns, others=others, task=task, model=model)
     )
-    if with_ is not None and not a_model:
+    if with_ is not None:
         from onelayer.audit.labels import wrong_labels
 
         result["wrong labels"] = wrong_labels(

@@ -66,20 +66,21 @@ def print_scores(
         print(f"  {name:<20} {_figure(value):>8}{interval}")
 
 
-def print_table(by_label: dict[str, dict[str, float]]) -> None:
+def print_table(
+    by_label: dict[str, dict[str, float]], bounds: dict[str, dict[str, Sequence[float | None]]]
+) -> None:
     from rich.cells import cell_len, set_cell_size
 
     if not by_label:
         return
     columns = list(next(iter(by_label.values())))
     width = max(map(cell_len, by_label))
-    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
+    titles = "".join(f"{column:>11}" for column in columns)
+    print("  " + " " * width + titles + "  f1's 95 % interval")
     for label, values in by_label.items():
-        print(
-            "  "
-            + set_cell_size(label, width)
-            + "".join(f"{_figure(values[c]):>11}" for c in columns)
-        )
+        low, high = bounds[label]["f1"]
+        figures = "".join(f"{_figure(values[c]):>11}" for c in columns)
+        print(f"  {set_cell_size(label, width)}{figures}  {_figure(low)} to {_figure(high)}")
 
 
 def print_comparison(result: dict[str, Any], n_rows: int) -> None:

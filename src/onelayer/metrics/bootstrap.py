@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onelayer.metrics.counts import Floats, Ints, Rows
 
 
-class Scorer(Protocol):
+class Measure(Protocol):
     """Scores as a function of row indices. One with ``groups`` ``(N,)`` is resampled by them."""
 
     def __len__(self) -> int:
@@ -20,12 +20,16 @@ class Scorer(Protocol):
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         """All metrics over the rows chosen, repetitions counted; over every row when None."""
 
+
+class Scorer(Measure, Protocol):
+    """All scores of a task, and what is wrong in each row."""
+
     def mistakes(self) -> Floats:
         """How much is wrong in each row, ``(N,)``: 0 where nothing is."""
 
 
 def intervals(
-    scorer: Scorer, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+    scorer: Measure, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """The percentile bootstrap's interval (Efron 1979) of every metric: low and high end.
 

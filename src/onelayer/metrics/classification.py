@@ -52,9 +52,9 @@ class Classification:
     def mistakes(self) -> Floats:
         return np.asarray(self.gold != self.predicted, dtype=np.float64)
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.n_labels))
+        return self._tally(rows).table(range(self.n_labels))
 
     @cached_property
     def _tally(self) -> Tally:
@@ -111,9 +111,9 @@ class MultiLabel:
         """Labels too many or too few."""
         return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.gold.shape[1]))
+        return self._tally(rows).table(range(self.gold.shape[1]))
 
     @cached_property
     def _tally(self) -> Tally:

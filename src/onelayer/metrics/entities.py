@@ -75,9 +75,9 @@ class Entities:
         right, gold, predicted = self._tally.by_row()
         return (gold + predicted - 2 * right).astype(np.float64)
 
-    def by_type(self) -> dict[str, dict[str, float]]:
+    def by_type(self, rows: Rows | None = None) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of every type, in the order of their names."""
-        return self._tally().table(self._types)
+        return self._tally(rows).table(self._types)
 
 
 @dataclass(frozen=True, eq=False)
