@@ -76,6 +76,17 @@ class Answers:
         )
 
 
+def documents(passages: Ints, titles: Ints) -> Ints:
+    """Each row's document, as the number of the document's last row: what has one title
+    where titles hold passages together, as Wikipedia's articles do in SQuAD, else the passage."""
+    n_titles = len(np.unique(titles))
+    keys = titles if 1 < n_titles < len(np.unique(passages)) else passages
+    _, document = np.unique(keys, return_inverse=True)
+    last = np.zeros(len(keys), dtype=np.int64)
+    np.maximum.at(last, document, np.arange(len(keys)))
+    return np.asarray(last[document])
+
+
 def squad_exact(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:
     """1.0 if the prediction equals a gold answer but for case, punctuation and articles, else 0.0.
 

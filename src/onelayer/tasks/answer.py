@@ -339,19 +339,8 @@ def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
         facts["exact"].copy(),
         facts["f1"].copy(),
         facts["has_answer"].copy(),
-        groups=_documents(facts["passage"], facts["title"]),
+        groups=metrics.documents(facts["passage"], facts["title"]),
     )
-
-
-def _documents(passages: Ints, titles: Ints) -> Ints:
-    """Each row's document, as the number of the document's last row: what has one title
-    where titles hold passages together, as Wikipedia's articles do in SQuAD, else the passage."""
-    n_titles = len(np.unique(titles))
-    keys = titles if 1 < n_titles < len(np.unique(passages)) else passages
-    _, document = np.unique(keys, return_inverse=True)
-    last = np.zeros(len(keys), dtype=np.int64)
-    np.maximum.at(last, document, np.arange(len(keys)))
-    return np.asarray(last[document])
 
 
 def _golds(row: AnswerRow) -> list[str]:
