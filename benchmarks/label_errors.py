@@ -1,7 +1,7 @@
 """How many wrong labels does ``onelayer inspect FILE --with RUN`` find? Some labels of a public set
 are made wrong on purpose, by a seed; then the file is inspected as a user would.
 
-    python benchmarks/label_errors.py DATA [--flip 0.1] [--rows 1500] [--seeds 1]
+    python benchmarks/label_errors.py DATA [--flip 0.1] [--rows 1000] [--folds 3] [--seeds 1]
 
 DATA holds ``sst2_sentences`` and ``wnut17`` in their owners' formats. A row counts as wrong if one
 of its labels was made wrong. Mistakes that the sets have of their own count as false alarms.
@@ -91,8 +91,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--flip", type=float, default=0.1)
-    parser.add_argument("--rows", type=int, default=1500)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--seeds", default="1")
     parser.add_argument("--only", default=",".join(SETS))
     arguments = parser.parse_args()
