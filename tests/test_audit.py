@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from onelayer.audit import labels as audit
 from onelayer.audit import outside
 from onelayer.audit.labels import wrong_labels
 from onelayer.audit.outside import deal
+from onelayer.errors import Place
 from onelayer.metrics import confident_errors, outliers
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS
@@ -131,6 +132,57 @@ def test_questions_about_a_passage_are_in_one_fold(tmp_path: Path) -> None:
     ]
     folds = deal(rows_of(write(tmp_path, asked), task="answer"), 4, seed=1).reshape(5, 8)
     assert (folds == folds[0]).all()
+
+
+FILES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "choices.csv",
+        'story,A,B,C,right\nthe cat,"is, good",bad,,A\na dog,x,y,z,C\nit,1,2,,B\n',
+        {"task": "choose", "context": "story", "options": "A,B,C", "label": "right"},
+    ),
+    (
+        "counted.jsonl",
+        "".join(
+            f'{{"context": "c {i}", "options": ["a", "b"], "answer": {1 + i % 2}}}\n'
+            for i in range(4)
+        ),
+        {"task": "choose"},
+    ),
+    ("labels.csv", "text,labels\na,x;y\nb,x\nc,y\nd,\n", {"multi_label": True}),
+    ("commas.csv", 'text,label\na,"x, then y"\nb,x\nc,"x, then y"\n', {"multi_label": False}),
+    ("numbers.tsv", "a\tb\tscore\nx\ty\t1.50\nz\tw\t-2\n", {"text": "a", "pair": "b"}),
+    (
+        "places.csv",
+        "id,title,question,context,answer,answer_start\n"
+        "q1,T,who?,a cat and a cat,cat,12\nq2,T,what?,the day,day,4\n",
+        {"task": "answer"},
+    ),
+    ("words.conll", "a O\ncat B-X\n\n我 O\n们 B-Y\n\n", {}),
+    (
+        "spans.jsonl",
+        '{"text": "北京 ok", "label": {"City": {"北京": [[0, 1]]}}}\n{"text": "x", "label": {}}\n',
+        {"task": "tag"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "choices"), FILES, ids=[name for name, *_ in FILES])
+def test_a_folds_rows_are_read_as_those_of_the_file(
+    name: str, content: str, choices: dict[str, Any], tmp_path: Path
+) -> None:
+    """Whatever the file's format, columns and ways to write a label."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    rows = rows_of(tmp_path / name, **choices)
+    fold = tmp_path / "fold.jsonl"
+    outside.write(rows, rows.legal, fold)
+    recipe = outside.by_role(Recipe(**choices), rows, choices.get("multi_label"))
+    _, layout, table = open_labelled(fold, recipe, lambda _: None)
+    again = usable_rows(rows.kind, table, layout, recipe, lambda _: None)
+    nowhere = Place("x")
+    assert [replace(row, place=nowhere) for row in again] == [
+        replace(row, place=nowhere) for row in rows
+    ]
+    assert len(again) > 1
 
 
 # ---------------------------------------------------------------- has the run seen the rows?

@@ -33,8 +33,8 @@ def print_inspection(result: dict[str, Any], n_rows: int) -> None:
     for name, value in result.items():
         if name not in lists:
             print_item(name, value)
-    for name in lists[:2]:
-        for group in _first(result.get(name), name, n_rows):
+    for name in filter(result.get, lists[:2]):
+        for group in _first(result[name], name, n_rows):
             print(f"  {group['text']}")
             for row in group["rows"]:
                 print(f"    {row['file']}:{row.get('line', row.get('id'))}: {row['label']}")
@@ -48,10 +48,8 @@ def print_inspection(result: dict[str, Any], n_rows: int) -> None:
             print(f"    {row['text']}")
 
 
-def _first(rows: list[Any] | None, title: str, n: int) -> list[Any]:
+def _first(rows: list[Any], title: str, n: int) -> list[Any]:
     """Says how many there are; the ones to print."""
-    if rows is None:
-        return []
     print(f"{title}: {len(rows):,}" + (f", the first {n}" if len(rows) > n else ""))
     return rows[:n]
 

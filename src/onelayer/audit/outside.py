@@ -38,17 +38,14 @@ def cross_validated(
 ) -> Iterator[Judged]:
     """Each fold by a model fine-tuned on the others, by the recipe that is given."""
     fold_of_row = deal(rows, folds, seed=recipe.seed)
-    roles = {role: role for role in FLAGS if role in rows.layout.columns}
-    named = dict.fromkeys(FLAGS) | roles
-    own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
-    recipe = Recipe.from_json({**recipe.to_json(), **named, **own})
+    recipe = by_role(recipe, rows, multi_label)
     for fold in range(folds):
         held_out = fold_of_row == fold
         n = int(np.count_nonzero(held_out))
         reporter.say(f"fold {fold + 1} of {folds}: {len(rows) - n:,} rows to learn, {n:,} to judge")
         with TemporaryDirectory(prefix="onelayer-") as folder:
             file = Path(folder) / f"{Path(rows.table.path).stem}.jsonl"
-            _write(rows, ~held_out, file)
+            write(rows, ~held_out, file)
             out = Path(folder) / "run"
             predictor = finetune(file, out=out, recipe=recipe, reporter=_Quiet(reporter))
             yield from _chunks(predictor, rows, held_out)
@@ -70,7 +67,14 @@ def deal(rows: Rows, folds: int, *, seed: int) -> Ints:
     return np.asarray(fold_of_group[group_of_row])
 
 
-def _write(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
+def by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Recipe:
+    """The recipe for a file whose columns are called as the roles that they play."""
+    named = {role: role if role in rows.layout.columns else None for role in FLAGS}
+    own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
+    return Recipe.from_json({**recipe.to_json(), **named, **own})
+
+
+def write(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
     """The rows' values by role, as training reads them again."""
     with file.open("w", encoding="utf-8") as stream:
         for wanted, (values, _) in zip(chosen, rows.with_values(), strict=True):

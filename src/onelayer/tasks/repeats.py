@@ -44,7 +44,7 @@ def normal(text: str) -> str:
 
 
 def find_repeats(files: Sequence[Rows]) -> Repeats:
-    """Goes through the files twice: for 24 bytes a row, and for the rows that are to be listed."""
+    """Goes through the files twice: for 32 bytes a row, and for the rows that are to be listed."""
     facts = _Facts()
     for number, rows in enumerate(files):
         for row in rows:
