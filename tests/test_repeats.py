@@ -176,7 +176,8 @@ def test_memory_is_some_numbers_a_row(tmp_path: Path) -> None:
 
 def test_inspect_reads_the_others_as_the_first(tmp_path: Path, bert: Path) -> None:
     (tmp_path / "train.csv").write_text("review,stars\ngood cat,a\nbad,b\n", encoding="utf-8")
-    (tmp_path / "test.tsv").write_text("stars\treview\nb\tGood cat\n", encoding="utf-8")
+    lines = "stars\treview\nb\tGood cat\na\t\n"
+    (tmp_path / "test.tsv").write_text(lines, encoding="utf-8")
     columns = Columns(text="review", label="stars")
     found = inspect_file(
         tmp_path / "train.csv", columns, others=[tmp_path / "test.tsv"], model=str(bert)
@@ -187,3 +188,4 @@ def test_inspect_reads_the_others_as_the_first(tmp_path: Path, bert: Path) -> No
         ("test.tsv", 2),
     ]
     assert "1 texts occur with different labels" in found["problems"]
+    assert any("test.tsv:3:review: text is empty" in line for line in found["problems"])

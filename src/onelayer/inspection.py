@@ -45,6 +45,7 @@ def inspect_file(
     tokenizer = Tokenizer.read(resolve(model))
     beside = [_like(other, kind, seen.layout, asked) for other in others]
     repeats = find_repeats([found, *beside])
+    bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
     return {
         "file": str(path),
         "format": table.format,
@@ -54,7 +55,7 @@ def inspect_file(
         "rows": len(rows) + found.n_bad,
         "labels": dict(_labels(rows).most_common()),
         "tokens": _lengths(kind, rows, tokenizer),
-        "problems": _bad(found) + _problems(kind, rows, tokenizer) + _repeated(repeats),
+        "problems": bad + _problems(kind, rows, tokenizer) + _repeated(repeats),
         "remarks": list(seen.remarks),
         "conflicting labels": repeats.conflicts,
         "rows in several files": repeats.across if others else {},
