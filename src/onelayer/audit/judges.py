@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from onelayer.errors import UsageError
 from onelayer.metrics import Bools, Doubts, Floats, Ints, confident_errors, outliers
 from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
@@ -62,7 +63,7 @@ def judge_of(task: Task) -> Judge:
             return Numbers()
         case AnswerTask() | Choose():
             return Disagreements()
-    raise TypeError(f"no judge for {task.name}")
+    raise UsageError(f"there is no judge yet for labels of {task.name}")
 
 
 class _Table:
