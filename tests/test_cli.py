@@ -8,7 +8,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,10 +31,10 @@ def reviews(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Main:
+def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Main]:
     """``main("train", ...)`` in an empty folder; commands that take a model get a tiny one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    handler = signal.getsignal(signal.SIGTERM)
     bert = make_bert()
 
     def run(*arguments: object) -> int:
@@ -44,7 +44,8 @@ def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             tokens += ["--model", str(bert)]
         return cli.main(tokens)
 
-    return run
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_eval_gives_every_metric_an_interval(
 
     result = json.loads(capsys.readouterr().out)
     assert result["rows"] == 20
-    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1"}
+    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1", "log_loss", "ece"}
     for name, score in result["scores"].items():
         low, high = result["intervals"][name]
         assert low is None or low <= score <= high
@@ -311,6 +312,73 @@ def test_a_label_that_only_dev_has_is_refused(
     assert not Path("new").exists()
 
 
+@pytest.fixture
+def sure(main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A run whose 60 dev rows can bear promises out."""
+    dev = tmp_path / "dev.csv"
+    lines = [f"{text} {i},{label}" for i, (text, label) in enumerate(REVIEWS * 15)]
+    dev.write_text("review,verdict\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    flags = ("--dev", dev, "--label", "verdict", "--epochs", 20, "--lr", 0.01, "--out", "sure")
+    assert main("train", reviews, *flags) == 0
+    capsys.readouterr()
+    return Path("sure")
+
+
+def test_predictions_have_sets_and_abstain_where_asked(
+    main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("predict", sure, reviews) == 0
+    plain = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert all(set(row) == {"label", "probability", "probabilities"} for row in plain)
+    low = sorted(row["probability"] for row in plain)[10]
+    record = json.loads((sure / "onelayer.json").read_text(encoding="utf-8"))
+    record["task"]["calibration"]["answers"] = [[low, 40, 0], [0.0, 60, 30]]
+    (sure / "onelayer.json").write_text(json.dumps(record), encoding="utf-8")
+
+    assert main("predict", sure, reviews, "--coverage", 0.9, "--abstain", 0.1) == 0
+    found = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    for row, before in zip(found, plain, strict=True):
+        answered = before["probability"] >= low - 1e-6
+        assert row["label"] == (before["label"] if answered else None)
+        assert row["probabilities"] == before["probabilities"]
+        assert row["label_set"][0] == before["label"]
+    assert 0 < sum(row["label"] is None for row in found) < len(found)
+
+    assert main("predict", sure, reviews, "--abstain", 0.1, "--out", "out.csv") == 0
+    table = list(csv.DictReader(io.StringIO(Path("out.csv").read_text(encoding="utf-8"))))
+    assert [row["prediction"] for row in table] == [row["label"] or "" for row in found]
+    assert "label_set" not in json.loads(table[0]["prediction_json"])
+
+
+def test_eval_checks_what_was_promised(
+    main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("eval", sure, reviews, "--coverage", 0.9, "--abstain", 0.4, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    asked = {"coverage", "set_size", "answered", "error"}
+    assert asked <= result["scores"].keys()
+    assert asked <= result["intervals"].keys()
+    assert main("eval", sure, reviews, "--json") == 0
+    assert not asked & json.loads(capsys.readouterr().out)["scores"].keys()
+
+
+def test_promises_that_cannot_be_kept_are_one_line(
+    main: Main, run: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("predict", run, reviews, "--coverage", 0.9) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2 dev rows are too few to promise anything" in err
+    rows = "".join(f"the cat {i},{i}.5\n" for i in range(30))
+    (tmp_path / "rows.csv").write_text("text,score\n" + rows)
+    assert main("train", "rows.csv", "--out", "number", "--epochs", 1) == 0
+    capsys.readouterr()
+    assert main("eval", "number", "rows.csv", "--abstain", 0.1) == 2
+    err = capsys.readouterr().err
+    assert "--coverage and --abstain are for classify, and this model is for regress" in err
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])
 def test_an_interrupted_run_leaves_no_half_of_itself(
     main: Main,
@@ -343,13 +411,14 @@ def test_an_interrupted_run_keeps_the_best_so_far(
     def stop_in_the_second_epoch(*_: object) -> float:
         for loss in losses:
             return loss
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return 0.6
 
     monkeypatch.setattr("onelayer.train.loop.train_step", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 
-    assert "the best model so far is in new" in capsys.readouterr().err
+    assert "the same command goes on from there; the best" in capsys.readouterr().err
     assert main("predict", "new", reviews) == 0
 
 
@@ -376,7 +445,7 @@ def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:
     main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", "3")
 
     history = json.loads(Path("run/onelayer.json").read_text(encoding="utf-8"))["history"]
-    assert len(history["losses"]) == history["progress"]["step"] == 3
+    assert len(history["losses"]) == len(history["tokens"]) == history["steps"] == 3
     assert [evaluation["step"] for evaluation in history["evaluations"]] == [1, 2, 3]
 
 

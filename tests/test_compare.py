@@ -226,16 +226,19 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Predictor]:
 COLUMNS = Layout({"text": "text", "label": "label"})
 
 
-def classifier(tokenizer: Tokenizer, yes: str) -> Predictor:
+def classifier(
+    tokenizer: Tokenizer, yes: str, labels: tuple[str, str] = ("no", "yes")
+) -> Predictor:
     """Says yes to texts with a certain word."""
     wanted = tokenizer.encode([yes])[0].ids[0]
 
     def rule(encodings: Encodings) -> Logits:
         cu = encodings.cu_seqlens
         said = [wanted in encodings.ids[a:b] for a, b in pairwise(cu)]
-        return np.array([[0.0, 4.0] if it else [4.0, 0.0] for it in said])
+        first = labels.index("no")
+        return np.array([[4.0, 0.0] if it == first else [0.0, 4.0] for it in said])
 
-    task = Classify(labels=("no", "yes"), max_length=32)
+    task = Classify(labels=labels, max_length=32)
     return Predictor(task, tokenizer, Says(rule), COLUMNS)
 
 
@@ -269,6 +272,16 @@ def test_changed_rows_are_listed_with_whose_answer_is_nearer(
     back = compare("b", "a", reviews, Columns(), lambda _: None)
     assert back["nearer"] == {"a": 0, "b": 2}
     assert [row["line"] for row in back["changed"]] == [row["line"] for row in found["changed"]]
+
+
+def test_labels_are_matched_by_name_whatever_their_order(
+    models: dict[str, Predictor], tokenizer: Tokenizer, reviews: Path
+) -> None:
+    models["a"] = classifier(tokenizer, "good")
+    models["b"] = classifier(tokenizer, "good", labels=("yes", "no"))
+    found = compare("a", "b", reviews, Columns(), lambda _: None)
+    assert found["changed"] == []
+    assert {it["difference"] for it in found["metrics"].values()} == {0.0}
 
 
 def test_a_model_beside_itself_changes_nothing(

@@ -29,6 +29,7 @@ def train(
     *,
     dev: Path | None = None,
     out: Path | None = None,
+    resume: bool | None = None,
     json: bool = False,
     recipe: Recipe,
 ) -> None:
@@ -42,12 +43,17 @@ def train(
         A file that chooses the best checkpoint; by default a tenth of the rows.
     out
         The run's directory; by default a new one below `runs/`.
+    resume
+        Insist on going on with an unfinished run of the same command, or on beginning anew; by
+        default it goes on where there is one.
     json
         Progress as JSON lines on stderr, the result as JSON on stdout.
     """
     from onelayer.train.finetune import finetune
 
-    predictor = finetune(file, dev=dev, out=out, recipe=recipe, reporter=reporter(json))
+    predictor = finetune(
+        file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
+    )
     info = dict(predictor.info or {})
     if json:
         print_json({"run": str(predictor.path), "dev": info["dev"]})
@@ -62,6 +68,8 @@ def evaluate(
     file: Path,
     /,
     *,
+    coverage: float | None = None,
+    abstain: float | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -73,12 +81,16 @@ def evaluate(
         A model directory.
     file
         A labelled file; columns as in training where it has them.
+    coverage
+        Check sets of labels that shall hold the right one for this share of the rows.
+    abstain
+        Check answers of which at most this share shall be wrong.
     json
         Print JSON.
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, say)
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain)
     if json:
         print_json(result)
         return
@@ -93,6 +105,8 @@ def predict(
     *,
     out: Path | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
+    coverage: float | None = None,
+    abstain: float | None = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe.
@@ -107,6 +121,10 @@ def predict(
         The file to write; by default stdout.
     format
         By default that of `--out`, else jsonl.
+    coverage
+        Add a set of labels to each row that holds the right one for this share of rows like dev's.
+    abstain
+        Give no label where the model is too uncertain for at most this share to be wrong.
     """
     from onelayer.runtime.files import predict_file, predict_lines
     from onelayer.runtime.load import load
@@ -114,7 +132,7 @@ def predict(
 
     suffix = out.suffix.lstrip(".") if out else ""
     form = format or (suffix if suffix in FORMATS else "jsonl")
-    predictor = load(run)
+    predictor = load(run).asking(coverage=coverage, abstain=abstain)
     if file == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         rows = predict_lines(predictor, sys.stdin)
@@ -122,7 +140,7 @@ def predict(
         rows = predict_file(predictor, file, columns, say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+        say(str(predictor.cut))
     if out:
         say(f"{n:,} predictions in {out}")
 

@@ -71,6 +71,9 @@ class Recipe(Columns):
         Tokens in one sequence; by default the model's limit, 384 for answer.
     stride
         Tokens that neighbouring windows of a long text share.
+    long
+        For classify and regress: texts beyond `max_length` are read in `windows`, or, which is
+        quicker, `truncate`d.
     warmup
         Share of the steps in which the learning rate rises, before it falls to zero.
     weight_decay
@@ -105,6 +108,7 @@ class Recipe(Columns):
     seed: int = 1
     max_length: int | None = None
     stride: int = 128
+    long: Literal["windows", "truncate"] = "windows"
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

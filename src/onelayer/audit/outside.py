@@ -20,7 +20,8 @@ from onelayer.tasks.repeats import normal
 from onelayer.tasks.rows import Rows
 from onelayer.text.encoding import Ints
 from onelayer.train.finetune import finetune
-from onelayer.train.loop import Progress, Reporter
+from onelayer.train.loop import Reporter
+from onelayer.train.state import Progress
 
 Judged = tuple[Predictor, Ints, Sequence[Any]]
 """A model, some rows that it has not learned from, and their numbers in the file."""

@@ -30,11 +30,14 @@ class Built:
     kept_pooler: bool
 
 
-def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
+def build(
+    checkpoint: Checkpoint, task: Task, *, seed: int = 0, prior: Sequence[float] | None = None
+) -> Built:
     """The encoder with its pretrained weights and the task's layer.
 
     The layer of the checkpoint is kept where it was made for the same labels, whatever their
-    order; otherwise it is drawn from the config's initializer by ``seed``.
+    order; otherwise it is drawn from the config's initializer by ``seed``. Its biases begin with
+    ``prior``, or as the head has it.
     """
     head = HEADS[task.head]
     model = Model(
@@ -59,8 +62,8 @@ def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
     if kept is None:
         width, n_outputs = checkpoint.config.hidden_size, len(task.outputs)
         drawn = torch.empty(n_outputs, width).normal_(0.0, std, generator=generator)
-        bias = torch.zeros(n_outputs) if head.prior is None else torch.tensor(head.prior)
-        state |= {"head.weight": drawn, "head.bias": bias}
+        prior = prior or head.prior or (0.0,) * n_outputs
+        state |= {"head.weight": drawn, "head.bias": torch.tensor(prior)}
     else:
         state |= kept
     model.load_state_dict(state)

@@ -16,6 +16,7 @@ from onelayer.metrics.answers import (
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
+from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
@@ -27,6 +28,7 @@ __all__ = [
     "Bools",
     "Choice",
     "Classification",
+    "Confidence",
     "Difference",
     "Doubts",
     "Entities",

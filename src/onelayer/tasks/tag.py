@@ -183,8 +183,9 @@ class Tag:
         split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
         builder = EncodingsBuilder()
         for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
-            builder.start_row()
-            self._add(builder, *subwords(encoding, len(words), tokenizer.unk_id), tokenizer)
+            ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
+            builder.start_row(len(ids))
+            self._add(builder, ids, firsts, tokenizer)
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings

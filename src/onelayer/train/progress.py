@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from onelayer.plain import finite
-from onelayer.train.loop import Progress as RunProgress
+from onelayer.train.state import Progress as RunProgress
 
 
 class Silent:
@@ -59,7 +59,7 @@ class JsonLines:
                 event="step",
                 step=progress.step,
                 loss=round(progress.loss, 4),
-                lr=progress.lr,
+                lr=float(f"{progress.lr:.6g}"),
                 tokens_per_second=round(progress.tokens_per_second),
             )
 
