@@ -276,7 +276,7 @@ def test_every_task_is_judged_by_models_that_did_not_learn_from_the_rows(
     heard = Heard()
     found = wrong_labels(file, run, Columns(), folds=2, reporter=heard)
     assert "2-fold cross-validation" in found["judged"]
-    assert "100% of the rows" in found["judged"]
+    assert "it has seen all of the rows" in found["judged"]
     assert sum(remark.startswith("fold ") for remark in heard.remarks) == 2
     assert sorted(n for _, numbers, _ in judged for n in numbers) == list(range(found["rows"]))
     for fold, _, rows in judged:
@@ -301,7 +301,7 @@ def test_a_run_that_has_not_seen_the_rows_judges_them_itself(
 
     monkeypatch.setattr(outside, "finetune", never)
     found = wrong_labels(new, run, Columns(), folds=5, reporter=Heard())
-    assert found["judged"] == "by the run itself: it has seen none of them"
+    assert found["judged"] == "by the run itself: it has seen none of the rows"
     assert found["rows"] == 30
 
 

@@ -77,10 +77,8 @@ def _seen(info: Mapping[str, Any], rows: Rows) -> tuple[str, float]:
     share = Sketch.from_text(info["seen"]).share_of(rows.kind.texts(row) for row in rows)
     if share is None:
         return "the rows are too few to tell whether it has seen them", 0.0
-    return (
-        f"it has seen about {share:.0%} of the rows" if share else "it has seen none of them",
-        share,
-    )
+    part = {0.0: "none", 1.0: "all"}.get(share, f"about {share:.0%}")
+    return f"it has seen {part} of the rows", share
 
 
 def _by_recipe(
