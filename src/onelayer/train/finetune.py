@@ -94,6 +94,8 @@ def finetune(
     if dev_rows is not None:
         said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
         data = replace(data, dev=dev_rows)
+        for row in dev_rows:
+            data.seen.see(kind.texts(row))
     identity = _identity(data.key, dev, recipe, checkpoint.folder)
     states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
     try:

@@ -181,6 +181,7 @@ class Run:
             },
             "dev": {"scores": scores, "intervals": bounds},
             "history": _history(history),
+            "seen": self.data.seen.to_text(),
         }
         return dict(finite(record))
 
