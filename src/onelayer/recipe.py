@@ -92,6 +92,16 @@ class Recipe(Columns):
         Answers as one distribution each over starts and ends, or `three-way` per token.
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
+    layer_decay
+        Each layer's learning rate is this share of that of the layer above it.
+    reinit_layers
+        So many top layers, and the pooler, are drawn anew instead of pretrained.
+    label_smoothing
+        Share of a target that goes to all choices evenly.
+    r_drop
+        Weight of the divergence between two passes with different dropout.
+    ema
+        Score and save a moving average of the weights, with this decay by step, such as 0.99.
     precision
         Of the matrix products in training; by default the quicker one on this machine. Weights,
         scores and predictions are in fp32.
@@ -115,6 +125,11 @@ class Recipe(Columns):
     multi_label: bool | None = None
     span_head: Literal["span", "three-way"] = "span"
     token_budget: int = 8192
+    layer_decay: float = 1.0
+    reinit_layers: int = 0
+    label_smoothing: float = 0.0
+    r_drop: float = 0.0
+    ema: float = 0.0
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +143,13 @@ class Recipe(Columns):
             raise UsageError(f"--max-length {self.max_length} leaves no room for text", hint="≥ 8")
         if self.stride < 0 or self.token_budget < 1 or self.weight_decay < 0:
             raise UsageError("--stride, --token-budget and --weight-decay can't be negative")
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"--layer-decay is above 0 and at most 1, not {self.layer_decay}")
+        for name in ("ema", "label_smoothing"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} is 0 to below 1, not {value}")
+        if self.r_drop < 0 or self.reinit_layers < 0:
+            raise UsageError("--r-drop and --reinit-layers can't be negative")
         if self.freeze not in ("none", "embeddings", "encoder") and not self.freeze.isdecimal():
             raise UsageError(
                 f"--freeze {self.freeze}: expected none, embeddings, encoder or a number of layers"
