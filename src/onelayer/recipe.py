@@ -9,6 +9,7 @@ from typing import Any, Literal
 from onelayer.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
+RecipeName = Literal["default", "careful"]
 TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
 
 
@@ -67,6 +68,11 @@ class Recipe(Columns):
         Examples for each step of the optimizer.
     seed
         Order of the rows, the new layer and dropout follow from it.
+    seeds
+        Train with so many seeds, one after another, and keep the model that is best on dev.
+    recipe
+        `careful` tries `--ema` and the four options after it on dev, three seeds or more each,
+        and keeps what beats the seeds' spread.
     max_length
         Tokens in one sequence; by default the model's limit, 384 for answer.
     stride
@@ -92,6 +98,8 @@ class Recipe(Columns):
         Answers as one distribution each over starts and ends, or `three-way` per token.
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
+    ema
+        Score and save a moving average of the weights, with this decay by step, such as 0.99.
     layer_decay
         Each layer's learning rate is this share of that of the layer above it.
     reinit_layers
@@ -100,8 +108,6 @@ class Recipe(Columns):
         Share of a target that goes to all choices evenly.
     r_drop
         Weight of the divergence between two passes with different dropout.
-    ema
-        Score and save a moving average of the weights, with this decay by step, such as 0.99.
     precision
         Of the matrix products in training; by default the quicker one on this machine. Weights,
         scores and predictions are in fp32.
@@ -113,6 +119,8 @@ class Recipe(Columns):
     lr: float | None = None
     batch_size: int = 32
     seed: int = 1
+    seeds: int = 1
+    recipe: RecipeName = "default"
     max_length: int | None = None
     stride: int = 128
     warmup: float = 0.1
@@ -125,15 +133,23 @@ class Recipe(Columns):
     multi_label: bool | None = None
     span_head: Literal["span", "three-way"] = "span"
     token_budget: int = 8192
+    ema: float = 0.0
     layer_decay: float = 1.0
     reinit_layers: int = 0
     label_smoothing: float = 0.0
     r_drop: float = 0.0
-    ema: float = 0.0
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "lr", "batch_size", "max_length", "max_grad_norm", "patience"):
+        for name in (
+            "epochs",
+            "lr",
+            "batch_size",
+            "seeds",
+            "max_length",
+            "max_grad_norm",
+            "patience",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value}")
