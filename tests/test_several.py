@@ -35,7 +35,9 @@ TASK = Classify(labels=("a", "b"), max_length=64)
 def lines(n: int, start: int = 0) -> Lines:
     words = ["the cat", "good", "x y z and more of it", "bad"]
     rows = range(start, start + n)
-    return [{"text": f"{words[i % 4]} {i}", "label": "ab"[i % 4 in (1, 2) or i % 11 == 0]} for i in rows]
+    return [
+        {"text": f"{words[i % 4]} {i}", "label": "ab"[i % 4 in (1, 2) or i % 11 == 0]} for i in rows
+    ]
 
 
 def written(path: Path, found: Lines) -> Path:

@@ -13,15 +13,23 @@ from test_nn import LENGTHS, random_encodings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import onelayer
 from onelayer.checkpoint.build import build
 from onelayer.checkpoint.load import read
-from onelayer.errors import UsageError
+from onelayer.errors import Place, UsageError
 from onelayer.nn.heads import HEADS, IGNORED
+from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed, pack
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
+from onelayer.tasks.texts import TextRow
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train import ema, loop
 from onelayer.train.ema import EVERY, WeightAverage
+from onelayer.train.loop import train
 from onelayer.train.optimizer import adamw, layer_scales
+from onelayer.train.progress import Silent
+from onelayer.train.state import History
 
 MakeBert = Callable[..., Path]
 TASK = Classify(labels=("a", "b"), max_length=64)
@@ -263,6 +271,108 @@ def test_an_average_that_was_put_away_goes_on_bit_for_bit() -> None:
         resumed.look(step)
     for name, tensor in whole.state().items():
         assert torch.equal(tensor, resumed.state()[name])
+
+
+# In the loop -----------------------------------------------------------------------------------
+
+
+def trained(
+    folder: Path, recipe: Recipe, tokenizer: Tokenizer, seen: list[Tensor] | None = None
+) -> tuple[Model, History]:
+    """Two epochs of three steps on twelve rows; the layer's weights at each evaluation."""
+    rows = [TextRow(f"x {i}", None, "ab"[i % 2], Place("rows.jsonl")) for i in range(12)]
+    model = build(read(folder), TASK, seed=1).model
+
+    def evaluate() -> dict[str, float]:
+        if seen is not None:
+            seen.append(model.head.weight.detach().clone())
+        return {"accuracy": 0.5}
+
+    history = train(
+        model,
+        "label",
+        TASK.encode(rows, tokenizer, labelled=True),
+        replace(recipe, epochs=2, lr=5e-3, batch_size=4),
+        metric="accuracy",
+        evaluate=evaluate,
+        keep=lambda *_: None,
+        reporter=Silent(),
+    )
+    return model, history
+
+
+def test_the_average_is_what_is_evaluated_and_training_goes_on(
+    bert: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, plain_history = trained(bert, Recipe(), tokenizer)
+    after: list[Tensor] = []
+
+    class Watched(WeightAverage):
+        def look(self, step: int) -> None:
+            if step > len(after):
+                after.append(self._learned["head.weight"].detach().clone())
+            super().look(step)
+
+    monkeypatch.setattr(loop, "WeightAverage", Watched)
+    monkeypatch.setattr(ema, "EVERY", 1)
+    seen: list[Tensor] = []
+    model, history = trained(bert, Recipe(ema=0.8), tokenizer, seen)
+    assert history.losses == plain_history.losses
+    assert torch.equal(model.head.weight, plain.head.weight)
+    for n, averaged in zip((3, 6), seen, strict=True):
+        shares = 0.8 ** torch.arange(n).flip(0)
+        by_hand = sum(share * w for share, w in zip(shares / shares.sum(), after, strict=False))
+        torch.testing.assert_close(averaged, by_hand, atol=1e-6, rtol=1e-5)
+
+
+def test_without_dropout_r_drop_changes_nothing(bert: Path, tokenizer: Tokenizer) -> None:
+    _, plain = trained(bert, Recipe(), tokenizer)
+    _, twice = trained(bert, Recipe(r_drop=3.0), tokenizer)
+    _, in_parts = trained(bert, Recipe(r_drop=3.0, token_budget=1), tokenizer)
+    assert twice.losses == pytest.approx(plain.losses, abs=1e-5)
+    assert in_parts.losses == pytest.approx(plain.losses, abs=1e-5)
+
+
+def test_r_drop_draws_dropout_twice(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
+    """So that two passes differ, and the loss of the first step is higher by how much."""
+    folder = make_bert(hidden_dropout_prob=0.3)
+    losses = [
+        trained(folder, Recipe(r_drop=weight), tokenizer)[1].losses[0]
+        for weight in (1e-9, 1.0, 2.0)
+    ]
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_labels_are_smoothed_in_the_first_steps_loss(bert: Path, tokenizer: Tokenizer) -> None:
+    """Two classes: what a smoothed target adds follows from the losses at two other shares."""
+    losses = [
+        trained(bert, Recipe(label_smoothing=share), tokenizer)[1].losses[0]
+        for share in (0.0, 0.25, 0.5)
+    ]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], abs=1e-6)
+    assert losses[0] != pytest.approx(losses[1], abs=1e-6)
+
+
+def test_lower_layers_move_less_with_layer_decay(bert: Path, tokenizer: Tokenizer) -> None:
+    before = build(read(bert), TASK, seed=1).model.state_dict()
+    after = trained(bert, Recipe(layer_decay=0.1), tokenizer)[0].state_dict()
+    moved = [
+        float((after[name] - before[name]).abs().max())
+        for name in (
+            "pooler.weight",
+            *(f"encoder.layers.{i}.feed_forward.up.weight" for i in (1, 0)),
+        )
+    ]
+    assert moved[0] > 3 * moved[1] > 9 * moved[2] > 0
+
+
+def test_smoothing_is_refused_where_nothing_is_chosen(bert: Path, tmp_path: Path) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text("text,label\n" + "".join(f"x {i},{i / 7:.3f}\n" for i in range(40)))
+    with pytest.raises(UsageError, match="--label-smoothing"):
+        onelayer.finetune(file, model=str(bert), out=tmp_path / "run", label_smoothing=0.1)
+    assert not (tmp_path / "run").exists()
 
 
 # What can't be asked for -----------------------------------------------------------------------
