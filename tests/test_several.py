@@ -19,7 +19,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks import Classify, task_to_json
 from onelayer.tasks.texts import TextRow
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import resume, several
+from onelayer.train import loop, resume, several
 from onelayer.train.data import Data, Source, read_data
 from onelayer.train.loop import Progress
 from onelayer.train.prior import ClassPrior, class_prior
@@ -51,12 +51,8 @@ def model(make_bert: MakeBert) -> Path:
 
 
 @pytest.fixture
-def finetuned(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., onelayer.Predictor]:
-    """The dev rows are given, so that runs of different seeds learn from the same rows. That a few
-    steps teach so small a model little is no reason to begin anew."""
-    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: False)
+def finetuned(tmp_path: Path, model: Path) -> Callable[..., onelayer.Predictor]:
+    """The dev rows are given, so that runs of different seeds learn from the same rows."""
     train = written(tmp_path / "train.jsonl", lines(40))
     dev = written(tmp_path / "dev.jsonl", lines(16, start=100))
 
@@ -189,7 +185,7 @@ def test_runs_without_a_place_take_the_next_free_name_or_their_own(
     train = written(tmp_path / "set.jsonl", lines(40))
     choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3, "seeds": 2}
     with pytest.raises(InterruptedError):
-        onelayer.finetune(train, reporter=Stops(at=6), **choices)
+        onelayer.finetune(train, reporter=Stops(at=3), **choices)
     assert onelayer.finetune(train, **choices).path == Path("runs/set-2")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["set-1", "set-2"]
 
@@ -320,6 +316,7 @@ def test_only_one_class_and_no_lower_loss_is_stuck() -> None:
 @pytest.fixture
 def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     """The first look finds a run stuck; which losses were looked at."""
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
     looks: list[Sequence[float]] = []
 
     def is_all(_: ClassPrior, losses: Sequence[float]) -> bool:
@@ -345,9 +342,17 @@ def test_a_stuck_run_is_begun_anew_with_another_seed(
     assert weights(run) == weights(other)
 
 
+def test_a_short_run_is_not_called_stuck(
+    finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
+    assert record(finetuned("run"))["history"]["restarts"] == 0
+
+
 def test_two_restarts_are_enough(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
     monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
     reporter = Stops()
     history = record(finetuned("run", reporter=reporter))["history"]
@@ -367,6 +372,7 @@ def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
     def is_all(_: ClassPrior, found: Sequence[float]) -> bool:
         return round(found[-1], 6) == losses[4]
 
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
     monkeypatch.setattr(ClassPrior, "is_all", is_all)
     monkeypatch.setattr(resume, "INTERVAL", 0.0)
     monkeypatch.setattr(resume, "SHARE", 0)

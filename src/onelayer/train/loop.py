@@ -38,6 +38,8 @@ class Reporter(Protocol):
 
 
 Evaluate = Callable[[], dict[str, float]]
+A_CHANCE = 100
+"""Steps. That fewer have taught nothing is no bad luck."""
 
 
 def train(
@@ -57,8 +59,8 @@ def train(
     between: Callable[[TrainState, bool], None] = lambda *_: None,
 ) -> History:
     """Fine-tunes ``model`` in place. After every epoch ``evaluate`` scores it, and ``keep`` is
-    called whenever the score is the best so far. From the middle of the run on ``stuck`` looks at
-    an epoch's losses after each evaluation, and may end it.
+    called whenever the score is the best so far. From the middle of the run on, if it has had
+    a chance, ``stuck`` looks at an epoch's losses after each evaluation, and may end it.
 
     ``begin`` may turn the fresh state into that of a run that was stopped; ``between`` sees the
     state between any two steps, and whether the run is about to stop: a SIGINT or SIGTERM lets the
@@ -106,7 +108,7 @@ def train(
                 keep(scores, history)
         # An epoch's losses, but never those that the run began with.
         recent = history.losses[-min(sampler.per_epoch, -(-history.step // 2)) :]
-        history.stuck = 2 * history.step >= total and stuck(recent)
+        history.stuck = history.step >= max(A_CHANCE, total / 2) and stuck(recent)
 
     with HeldSignals() as signals:
         while signals.received is None:

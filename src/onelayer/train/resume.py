@@ -137,7 +137,9 @@ class States:
             wrapped = {"format": FORMAT, "sha256": digest.of_text(body), "state": body}
             (folder / "state.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
-        publish(self.folder / f"step-{state.history.attempt}-{step:09d}", write)
+        # What was begun anew stands behind all that was before.
+        number = state.history.attempt * 10**8 + step
+        publish(self.folder / f"step-{number:09d}", write)
         for folder in self._folders()[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
