@@ -99,7 +99,7 @@ class Recipe(Columns):
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
     ema
-        Score and save a moving average of the weights, with this decay by step, such as 0.99.
+        Score and save a moving average of the weights, with this decay by step, such as 0.98.
     layer_decay
         Each layer's learning rate is this share of that of the layer above it.
     reinit_layers

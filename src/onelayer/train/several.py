@@ -23,7 +23,7 @@ from onelayer.text.tokenizer import read_json
 from onelayer.train.resume import is_unfinished, stem_of
 
 TRIED: tuple[dict[str, Any], ...] = (
-    {"ema": 0.99},
+    {"ema": 0.98},
     {"layer_decay": 0.9},
     {"reinit_layers": 1},
     {"label_smoothing": 0.1},
