@@ -1,6 +1,6 @@
 """Runs ``onelayer`` on every case as a user would and prints what came of it, a JSON line a run.
 
-    python -m hostile [NAME ...]
+    python -m hostile [BEGINNING-OF-A-NAME ...]
 
 Each run is a fork of this process, which has imported all that onelayer needs, so that what is
 measured is the refusal. It may take SECONDS of a processor and MEGABYTES of memory more than there
@@ -35,7 +35,7 @@ STUCK = 60
 def main(names: list[str]) -> None:
     import_all()
     for case in CASES:
-        if not names or case.name in names:
+        if not names or case.name.startswith(tuple(names)):
             for result in run(case):
                 print(json.dumps(result), flush=True)
 

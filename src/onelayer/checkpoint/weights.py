@@ -5,8 +5,10 @@ Letters of shapes: V words, P positions, S segments, D hidden size, F feed-forwa
 
 from __future__ import annotations
 
-import pickle
+import math
 import re
+import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import CheckpointError, Place
-from onelayer.text.tokenizer import read_json
+from onelayer.text.model_files import find, parse_json, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ ARCHITECTURES = {
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _BUFFER = "embeddings.position_ids"
 
+LARGEST_HEADER = 1 << 20
+"""Bytes of a safetensors file's header; BERT-Large's has 50,000."""
+
+_SHARD = re.compile(r"[\w-][\w .()+-]{0,199}")
+
 
 def to_ours(
     state: Mapping[str, Tensor],
@@ -145,9 +152,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises CheckpointError where there are no weights, or files are truncated or damaged.
     """
     for name, read in _READERS.items():
-        if (path := folder / name).is_file():
+        if path := find(folder, name):
             return read(path)
-        if (index := folder / f"{name}.index.json").is_file():
+        if index := find(folder, f"{name}.index.json"):
             return _read_shards(index, read)
     raise CheckpointError(
         "holds no weights", place=Place(folder), hint=f"looked for {' and '.join(_READERS)}"
@@ -196,7 +203,16 @@ def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Pat
             place=Place(place),
             hint="take the model before quantization",
         )
-    return tensor.float()
+    tensor = tensor.float()
+    # A sum is finite only where all it is made of is, and takes no memory. It may also be too large.
+    if not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
+        kind = "NaN" if tensor.isnan().any() else "infinite numbers"
+        raise CheckpointError(
+            f"{name} holds {kind}",
+            place=Place(place),
+            hint="its training diverged; take an earlier checkpoint",
+        )
+    return tensor
 
 
 def _rows(weight: Tensor | None) -> int:
@@ -227,31 +243,73 @@ def _refuse_uncounted_layers(
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    _check_header(path)
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+
+
+def _check_header(path: Path) -> None:
+    """What safetensors lets pass: a header without end, and one that names a tensor twice."""
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
+        if length <= LARGEST_HEADER:
+            text = file.read(length)
+        elif length < path.stat().st_size:
+            raise CheckpointError(
+                f"a header of {length:,} bytes, and a BERT's has some ten thousand",
+                place=Place(path),
+            )
+        else:
+            raise _damaged(path, f"a header of {length:,} bytes in a smaller file")
+    try:
+        parse_json(text.decode(), path)
+    except (CheckpointError, UnicodeDecodeError) as error:
+        if isinstance(error, CheckpointError) and "twice" in error.message:
+            raise
+        raise _damaged(path, "its header is no JSON") from error
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """A pickle is a program; ``weights_only`` reads the tensors and runs nothing."""
+    archive = zipfile.is_zipfile(path)  # files from before torch 1.6 are none, and can't be mapped
+    if archive:
+        _refuse_bombs(path)
     try:
-        state = torch.load(
-            path,
-            weights_only=True,  # a pickle is a program; this reads tensors and runs nothing
-            map_location="cpu",
-            mmap=zipfile.is_zipfile(path),  # files from before torch 1.6 can't be mapped
-        )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "holds more than tensors, or is damaged",
-            place=Place(path),
-            hint="save the model as safetensors, or fetch the file again",
-        ) from error
+        with warnings.catch_warnings(action="ignore"):
+            state = torch.load(path, weights_only=True, map_location="cpu", mmap=archive)
     except Exception as error:  # damaged bytes are run as a program and fail in any way
-        raise _damaged(path, error) from error
-    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        message = "holds more than tensors, or is damaged"
+        hint = "save the model as safetensors, or fetch the file again"
+        raise _pointer(path) or CheckpointError(message, place=Place(path), hint=hint) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()
+    ):
         raise CheckpointError("holds no dictionary of tensors", place=Place(path))
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            raise CheckpointError(f"{name} is no plain tensor", place=Place(path))
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            # A few numbers may stand for more than any memory holds.
+            raise CheckpointError(f"{name} repeats its numbers to fill its shape", place=Place(path))
     return state
+
+
+def _refuse_bombs(path: Path) -> None:
+    """torch stores and never compresses; what is compressed may be of any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise _damaged(path, str(error)) from error
+    stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not stored or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise CheckpointError(
+            "compressed, which torch's own files are not",
+            place=Place(path),
+            hint="save the model as safetensors",
+        )
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
@@ -267,13 +325,13 @@ def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict
         raise CheckpointError("has no weight_map from tensors to files", place=Place(index))
     state: dict[str, Tensor] = {}
     for name in sorted(set(names.values())):
-        if name != Path(name).name or "\\" in name:
+        if not _SHARD.fullmatch(name):
             raise CheckpointError(
-                f"{name!r} is no plain file name",
+                f"{name!r:.80} is no plain file name",
                 place=Place(index),
                 hint="shards lie beside their index",
             )
-        if not (path := index.parent / name).is_file():
+        if (path := find(index.parent, name)) is None:
             raise CheckpointError(f"{name} is missing", place=Place(index), hint="fetch it again")
         state |= read(path)
     if lost := sorted(names.keys() - state.keys()):
@@ -281,14 +339,17 @@ def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict
     return state
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    with path.open("rb") as file:
-        pointer = file.read(40).startswith(b"version https://git-lfs")
-    if pointer:
-        return CheckpointError(
-            "a Git LFS pointer, not the weights", place=Place(path), hint="run: git lfs pull"
-        )
-    reason = " ".join(str(error).split())
-    return CheckpointError(
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return _pointer(path) or CheckpointError(
         f"truncated or damaged: {reason}", place=Place(path), hint="fetch the file again"
+    )
+
+
+def _pointer(path: Path) -> CheckpointError | None:
+    """What a clone without Git LFS has in place of the weights."""
+    with path.open("rb") as file:
+        if not file.read(40).startswith(b"version https://git-lfs"):
+            return None
+    return CheckpointError(
+        "a Git LFS pointer, not the weights", place=Place(path), hint="run: git lfs pull"
     )
