@@ -7,6 +7,7 @@ us, fill the memory or stand for a file that is elsewhere.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,7 @@ class _TwiceError(Exception):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        raise _TwiceError(next(name for name, _ in pairs if name in seen or seen.add(name)))
+        raise _TwiceError(Counter(name for name, _ in pairs).most_common(1)[0][0])
     return found
 
 
