@@ -21,7 +21,8 @@ from tokenizers.processors import TemplateProcessing
 
 from onelayer.errors import CheckpointError, Place
 from onelayer.text.encoding import Pieces, cumulate
-from onelayer.text.model_files import find, read_json, read_text, refuse_code
+from onelayer.text.model_files import find, read_text, refuse_code
+from onelayer.text.model_files import read_json as read_json  # for train/run.py
 
 _SPECIALS = {
     "cls_token": "[CLS]",
