@@ -5,8 +5,8 @@
 
 Each reader is given files that atheris, a fuzzer on libFuzzer, grows from good ones and from the
 small files of tests/hostile. Anything but a result or a OneLayerError ends it, as do 30 seconds or
-2 GB for one file. It prints executions and minutes for each reader, and fails where one ended early.
-What it found interesting stays in FOLDER, for the next time; the file that ended it lies there, too.
+2 GB for one file. It prints executions and minutes for each reader, and fails where one ended
+early. What it found interesting stays in FOLDER for the next time, and so does what ended it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def main() -> None:
         log = given.keep / f"{reader}.log"
         with log.open("w") as file:
             ended = subprocess.run([*command, "--keep", str(given.keep)], stderr=file, stdout=file)
-        done = re.search(r"Done (\d+) runs in (\d+) second", text := log.read_text(errors="replace"))
+        text = log.read_text(errors="replace")
+        done = re.search(r"Done (\d+) runs in (\d+) second", text)
         last = [int(n) for n in re.findall(r"^#(\d+)", text, re.MULTILINE)]
         runs, seconds = (int(done[1]), int(done[2])) if done else (max(last, default=0), 0)
         end = "its time" if done and ended.returncode == 0 else f"a crash: see {log}"

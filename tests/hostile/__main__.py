@@ -1,128 +1,121 @@
 """Runs ``onelayer`` on every case as a user would and prints what came of it, a JSON line a run.
 
-    python -m hostile [BEGINNING-OF-A-NAME ...]
+    python -m hostile [--all] [BEGINNING-OF-A-NAME ...]
 
-Each run is a fork of this process, which has imported all that onelayer needs, so that what is
-measured is the refusal. It may take SECONDS of a processor and MEGABYTES of memory more than there
-was: the system ends it otherwise. Linux only.
+A case has several commands, of which the first is run, with ``--all`` each. A run is a fork of this
+process, which has imported all that onelayer needs, so that what is measured is the refusal. The
+system ends it after SECONDS of a processor's time, and refuses it MEGABYTES of memory beyond what
+there was. Linux only.
 """
 
 from __future__ import annotations
 
-import contextlib
+import gc
 import json
 import os
 import re
 import resource
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from hostile import CASES
-from hostile.case import FILE, GOOD_ROWS, MODEL, Case, write_model
+from hostile.case import GOOD_ROWS, Case, write_model
 
 SECONDS = 4
 """A limit of the whole seconds that the system can be told; ``benchmarks/hostile.py`` has 1."""
 MEGABYTES = 200
 STUCK = 60
-"""Seconds until what takes no time but never ends, such as a pipe's reader, is given up."""
+"""Seconds until what takes no time and never ends, such as who waits for a pipe, is given up."""
 
 
-def main(names: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     import_all()
+    names = tuple(name for name in arguments if name != "--all")
     for case in CASES:
-        if not names or case.name.startswith(tuple(names)):
-            for result in run(case):
-                print(json.dumps(result), flush=True)
+        if case.name.startswith(names or ""):
+            for command in case.commands if "--all" in arguments else case.commands[:1]:
+                print(json.dumps(run(case, command)), flush=True)
 
 
 def import_all() -> None:
-    """Everything that a command imports late."""
-    import pyarrow.parquet  # noqa: F401
-    import torch
-    import onelayer.train.finetune  # noqa: F401
-    import onelayer.runtime.evaluate  # noqa: F401
-    import onelayer.inspection  # noqa: F401
-    import onelayer.runtime.output  # noqa: F401
-
-    torch.set_num_threads(1)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    """Everything that a command imports late, so that no case is charged for it."""
+    os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    for name in (
+        *("inspection", "runtime.evaluate", "runtime.output", "train.finetune"),
+        *("runtime.load", "runtime.files"),
+    ):
+        import_module(f"onelayer.{name}")
+    import_module("pyarrow.parquet")
+    gc.freeze()  # a collection would touch, and so copy, every page that a fork shares with us
 
 
-def run(case: Case) -> Iterator[dict[str, Any]]:
-    """What each of the case's commands came to."""
-    with tempfile.TemporaryDirectory(prefix="hostile-") as home:
+def run(case: Case, command: Sequence[str]) -> dict[str, Any]:
+    """What came of one of the case's commands."""
+    with TemporaryDirectory(prefix="hostile-") as home:
         folder = Path(home)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
         write_model(folder / "good")
         (folder / "rows.csv").write_text(GOOD_ROWS, encoding="utf-8")
-        (folder / "case").mkdir()
-        (folder / "here").mkdir()
-        places = {
-            "model": folder / "good",
-            "rows": folder / "rows.csv",
-            "it": case.make(folder / "case"),
-        }
-        for command in case.commands:
-            arguments = [part.format_map(places) for part in command]
-            if command[0] == "train":
-                arguments += ["--out", str(folder / "run")]
-            outcome = in_a_fork(arguments, folder / "here")
-            left = sorted(path.name for path in (folder / "here").iterdir())
-            yield {"case": case.name, "says": case.says, "command": command[0]} | outcome | {"left": left, "run": (folder / "run").exists()}
+        for name in ("case", "here"):
+            (folder / name).mkdir()
+        it = case.make(folder / "case")
+        places = {"model": folder / "good", "rows": folder / "rows.csv", "it": it}
+        arguments = [part.format_map(places) for part in command]
+        if command[0] == "train":
+            arguments += ["--out", str(folder / "run")]
+        outcome = in_a_fork(arguments, folder / "here")
+        left = [path.name for path in folder.glob("here/*")]
+        left += ["run"] * (folder / "run").exists()
+    return {"case": case.name, "says": case.says, "command": command[0], "left": left, **outcome}
 
 
 def in_a_fork(arguments: list[str], here: Path) -> dict[str, Any]:
     """Exit code, stderr, seconds and megabytes of one command."""
     told, telling = os.pipe()
-    errors = tempfile.TemporaryFile("w+")
-    if not (child := os.fork()):
-        code = 1
-        try:
-            os.close(told)
-            os.chdir(here)
-            os.dup2(errors.fileno(), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            code = limited(arguments, telling)
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    os.close(telling)
-    with os.fdopen(told) as pipe:
-        measured = pipe.read()
-    _, status = os.waitpid(child, 0)
-    errors.seek(0)
-    with errors:
-        lines = errors.read()
-    figures = json.loads(measured) if measured else {"seconds": None, "cpu": None, "mb": None}
-    return {"code": os.waitstatus_to_exitcode(status), "stderr": lines, **figures}
+    with TemporaryFile("w+") as errors:
+        if not (child := os.fork()):
+            code = 1
+            try:
+                os.chdir(here)
+                os.dup2(errors.fileno(), 2)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                code = limited(arguments, telling)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(telling)
+        with os.fdopen(told) as pipe:
+            figures = json.loads(pipe.read() or "{}")
+        _, status = os.waitpid(child, 0)
+        errors.seek(0)
+        return {
+            "code": os.waitstatus_to_exitcode(status),
+            "stderr": errors.read(),
+            "seconds": figures.get("seconds"),
+            "mb": figures.get("mb"),
+        }
 
 
 def limited(arguments: list[str], telling: int) -> int:
     from onelayer.cli import main as onelayer
 
-    before, data = (memory(key) for key in ("VmRSS", "VmData"))
+    there, data = memory("VmRSS"), memory("VmData")
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_DATA, (data + (MEGABYTES << 20),) * 2)
     signal.alarm(STUCK)
-    began = time.perf_counter()
+    began = time.process_time()
     code = onelayer(arguments)
-    seconds = time.perf_counter() - began
-    figures = {
-        "seconds": seconds,
-        "cpu": time.process_time(),
-        "mb": (memory("VmHWM") - before) / 1e6,
-    }
-    sys.stderr.flush()
-    os.write(telling, json.dumps(figures).encode())
+    seconds, mb = time.process_time() - began, (memory("VmHWM") - there) / 1e6
+    os.write(telling, json.dumps({"seconds": seconds, "mb": mb}).encode())
     return code
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from hostile.case import CONFIG, NORM, Case, model, safetensors, weights, with_header, write_json
 
 DEEP = 100_000
@@ -69,7 +70,12 @@ CONFIGS = [
     config("labels that are lists", "id2label", id2label={"0": ["no"], "1": {"yes": 1}}),
     config("labels that are a list", "id2label", id2label=["no", "yes"]),
     config_text("a number of 10,000 digits", "digits", ': 8,"'[:4], f": {'9' * 10_000},"),
-    config_text("a number beyond any float", "hidden_size is inf", '"hidden_size": 8', '"hidden_size": 1e4000'),
+    config_text(
+        "a number beyond any float",
+        "hidden_size is inf",
+        '"hidden_size": 8',
+        '"hidden_size": 1e4000',
+    ),
     config_bytes("lists 100,000 deep", "nested too deeply", b"[" * DEEP),
     config_bytes("objects 100,000 deep", "nested too deeply", b'{"a":' * DEEP),
     config_text("a name twice", "twice", '"hidden_size": 8', '"hidden_size": 4, "hidden_size": 8'),
@@ -141,10 +147,25 @@ SAFETENSORS = [
     one("a deep header", "truncated or damaged", '{"a":' * DEEP),
     one("a number for a tensor", "truncated or damaged", '{"a": 1}'),
     one("a header of NUL bytes", "truncated or damaged", "\0" * 100),
-    one("a billion by a billion", "truncated or damaged", f'{{"a":{F32 % ("1000000000,1000000000", "0,8")}}}'),
-    one("a shape beyond 64 bits", "truncated or damaged", f'{{"a":{F32 % ("4294967296,4294967296,16", "0,0")}}}'),
-    one("a name twice", "twice", f'{{"a":{F32 % ("1", "0,4")},"a":{F32 % ("1", "0,4")}}}', b"\0" * 4),
-    one("a hole between tensors", "truncated or damaged", f'{{"a":{F32 % ("1", "0,4")},"b":{F32 % ("1", "8,12")}}}', b"\0" * 12),
+    one(
+        "a billion by a billion",
+        "truncated or damaged",
+        f'{{"a":{F32 % ("1000000000,1000000000", "0,8")}}}',
+    ),
+    one(
+        "a shape beyond 64 bits",
+        "truncated or damaged",
+        f'{{"a":{F32 % ("4294967296,4294967296,16", "0,0")}}}',
+    ),
+    one(
+        "a name twice", "twice", f'{{"a":{F32 % ("1", "0,4")},"a":{F32 % ("1", "0,4")}}}', b"\0" * 4
+    ),
+    one(
+        "a hole between tensors",
+        "truncated or damaged",
+        f'{{"a":{F32 % ("1", "0,4")},"b":{F32 % ("1", "8,12")}}}',
+        b"\0" * 12,
+    ),
     header("a negative size", "truncated or damaged", shape=[-18, 8]),
     header("a size that is text", "truncated or damaged", shape=["18", 8]),
     header("tensors one over the other", "truncated or damaged", data_offsets=[4, 580]),
@@ -156,13 +177,23 @@ SAFETENSORS = [
     tensor("infinity", "infinit", lambda state: put(state[WORD], np.inf)),
     tensor("a tensor too few", "is missing", lambda state: state.pop(NORM)),
     tensor("another shape", "config.json makes it", lambda s: s.update({WORD: s[WORD].T.copy()})),
-    tensor("ten dimensions", "config.json makes it", lambda s: s.update({WORD: s[WORD].reshape(18, 8, *[1] * 8)})),
+    tensor(
+        "ten dimensions",
+        "config.json makes it",
+        lambda s: s.update({WORD: s[WORD].reshape(18, 8, *[1] * 8)}),
+    ),
     tensor(
         "a head of other labels",
         "2 labels, and the weights have 3",
-        lambda s: s.update({"classifier.weight": np.ones((3, 8), "<f4"), "classifier.bias": np.ones(3, "<f4")}),
+        lambda s: s.update(
+            {"classifier.weight": np.ones((3, 8), "<f4"), "classifier.bias": np.ones(3, "<f4")}
+        ),
     ),
-    tensor("100,000 tensors", "header of", lambda s: s.update({f"x{i}": np.ones(0, "<f4") for i in range(100_000)})),
+    tensor(
+        "100,000 tensors",
+        "header of",
+        lambda s: s.update({f"x{i}": np.ones(0, "<f4") for i in range(100_000)}),
+    ),
 ]
 
 
@@ -229,24 +260,56 @@ def saved(value: object, path: Path, **how: Any) -> None:
 LONG_STRING = b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc."
 
 PICKLES = [
-    pickled("runs a program", "more than tensors", lambda p: p.write_bytes(archive(pickle.dumps(Program(), 2)))),
-    pickled("runs a program, old layout", "more than tensors", lambda p: p.write_bytes(pickle.dumps(Program(), 2))),
+    pickled(
+        "runs a program",
+        "more than tensors",
+        lambda p: p.write_bytes(archive(pickle.dumps(Program(), 2))),
+    ),
+    pickled(
+        "runs a program, old layout",
+        "more than tensors",
+        lambda p: p.write_bytes(pickle.dumps(Program(), 2)),
+    ),
     pickled("a program among tensors", "more than tensors", lambda p: saved({"a": Program()}, p)),
-    pickled("a program in old clothes", "more than tensors", lambda p: saved({"a": Program()}, p, _use_new_zipfile_serialization=False)),
+    pickled(
+        "a program in old clothes",
+        "more than tensors",
+        lambda p: saved({"a": Program()}, p, _use_new_zipfile_serialization=False),
+    ),
     pickled("a zip bomb", "compressed", bomb),
-    pickled("a compressed archive", "compressed", lambda p: p.write_bytes(archive(bytes(10**6), zipfile.ZIP_DEFLATED))),
+    pickled(
+        "a compressed archive",
+        "compressed",
+        lambda p: p.write_bytes(archive(bytes(10**6), zipfile.ZIP_DEFLATED)),
+    ),
     pickled("empty", "damaged", lambda p: p.write_bytes(b"")),
     pickled("cut off", "damaged", lambda p: p.write_bytes(archive(pickle.dumps({}, 2))[:-30])),
     pickled("a pickle cut off", "damaged", lambda p: p.write_bytes(archive(b"\x80\x02}q\0("))),
     pickled("a string of a terabyte", "damaged", lambda p: p.write_bytes(archive(LONG_STRING))),
     pickled("a terabyte, old layout", "damaged", lambda p: p.write_bytes(LONG_STRING)),
-    pickled("a persistent id that is no storage", "damaged", lambda p: p.write_bytes(archive(with_persistent_id("evil")))),
-    pickled("a storage from elsewhere", "damaged", lambda p: p.write_bytes(archive(with_persistent_id(("storage", "x", "../../config.json", "cpu", 4))))),
+    pickled(
+        "a persistent id that is no storage",
+        "damaged",
+        lambda p: p.write_bytes(archive(with_persistent_id("evil"))),
+    ),
+    pickled(
+        "a storage from elsewhere",
+        "damaged",
+        lambda p: p.write_bytes(
+            archive(with_persistent_id(("storage", "x", "../../config.json", "cpu", 4)))
+        ),
+    ),
     pickled("a list", "no dictionary of tensors", lambda p: saved([1, 2], p)),
     pickled("numbers for tensors", "no dictionary of tensors", lambda p: saved({"a": 1}, p)),
-    pickled("tensors without a name", "no dictionary of tensors", lambda p: saved(tensors_by_number(), p)),
+    pickled(
+        "tensors without a name",
+        "no dictionary of tensors",
+        lambda p: saved(tensors_by_number(), p),
+    ),
     pickled("a billion words that are one", "repeats its numbers", expanded),
-    pickled("binary noise", "damaged", lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000))),
+    pickled(
+        "binary noise", "damaged", lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000))
+    ),
 ]
 
 

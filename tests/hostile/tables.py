@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from hostile.case import FILE, GOOD_ROWS, TO_LEARN, TO_PREDICT, Case, data
 
 MB = 1 << 20
@@ -73,54 +74,138 @@ NO_FILES = [
         "two encodings",
         "a.csv:52:4: not valid UTF-8",
         "a.csv",
-        "text,label\n".encode() + "很好,yes\n差,no\n".encode() * 25 + "caf\xe9,yes\n".encode("latin-1"),
+        b"text,label\n" + "很好,yes\n差,no\n".encode() * 25 + "caf\xe9,yes\n".encode("latin-1"),
     ),
     data("surrogates as bytes", "not valid UTF-8", "a.csv", b"text,label\n\xed\xa0\x80,yes\n"),
 ]
 
 LONG = [
-    data("csv: one line of 100 MB", "longer than", "a.csv", filled(b"text,label\n", b"a", 100 * MB)),
-    data("csv: 100 MB of commas", "longer than", "a.csv", filled(b"text,label\n", b",", 100 * MB)),
-    data("tsv: 100 MB of tabs", "longer than", "a.tsv", filled(b"text\tlabel\n", b"\t", 100 * MB)),
-    data("txt: one line of 100 MB", "longer than", "a.txt", filled(b"", b"a", 100 * MB), TO_PREDICT),
-    data("txt: 100 MB of Chinese", "longer than", "a.txt", filled(b"", "好".encode(), 100 * MB), TO_PREDICT),
-    data("jsonl: one line of 100 MB", "longer than", "a.jsonl", filled(ROW.encode() + b'{"text": "', b"a", 100 * MB)),
-    data("jsonl: a first line of 100 MB", "longer than", "a.jsonl", filled(b'{"text": "', b"a", 100 * MB)),
-    data("conll: one line of 100 MB", "longer than", "a.conll", filled(b"a B-PER\nb O\n\n", b"a", 100 * MB)),
-    data("conllu: one line of 100 MB", "longer than", "a.conllu", filled(b"1\ta\ta\tX\tX\t_\t0\t_\t_\t_\n\n", b"a", 100 * MB)),
-    data("conll: a sentence of 50 MB", "sentence", "a.conll", filled(b"a B-PER\nb O\n\n", b"a O\n", 50 * MB)),
-    data("csv: a quote open for 100 MB", "never closed", "a.csv", filled(b'text,label\nfine,yes\n"', b"some more\n", 100 * MB)),
-    data("tsv: a quote open for 100 MB", "fields expected", "a.tsv", filled(b'text\tlabel\nfine\tyes\n"', b"some more\n", 100 * MB)),
+    data(
+        "csv: one line of 100 MB", "longer than", "a.csv", filled(b"text,label\n", b"a", 100 * MB)
+    ),
+    data("csv: 20 MB of commas", "longer than", "a.csv", filled(b"text,label\n", b",", 20 * MB)),
+    data("tsv: 20 MB of tabs", "longer than", "a.tsv", filled(b"text\tlabel\n", b"\t", 20 * MB)),
+    data("txt: one line of 20 MB", "longer than", "a.txt", filled(b"", b"a", 20 * MB), TO_PREDICT),
+    data(
+        "txt: 20 MB of Chinese",
+        "longer than",
+        "a.txt",
+        filled(b"", "好".encode(), 20 * MB),
+        TO_PREDICT,
+    ),
+    data(
+        "jsonl: one line of 20 MB",
+        "longer than",
+        "a.jsonl",
+        filled(ROW.encode() + b'{"text": "', b"a", 20 * MB),
+    ),
+    data(
+        "jsonl: a first line of 20 MB",
+        "longer than",
+        "a.jsonl",
+        filled(b'{"text": "', b"a", 20 * MB),
+    ),
+    data(
+        "conll: one line of 20 MB",
+        "longer than",
+        "a.conll",
+        filled(b"a B-PER\nb O\n\n", b"a", 20 * MB),
+    ),
+    data(
+        "conllu: one line of 20 MB",
+        "longer than",
+        "a.conllu",
+        filled(b"1\ta\ta\tX\tX\t_\t0\t_\t_\t_\n\n", b"a", 20 * MB),
+    ),
+    data(
+        "conll: a sentence of 10 MB",
+        "sentence",
+        "a.conll",
+        filled(b"a B-PER\nb O\n\n", b"a O\n", 10 * MB),
+    ),
+    data(
+        "csv: a quote open for 20 MB",
+        "never closed",
+        "a.csv",
+        filled(b'text,label\nfine,yes\n"', b"some more\n", 20 * MB),
+    ),
+    data(
+        "tsv: a quote open for 20 MB",
+        "fields expected",
+        "a.tsv",
+        filled(b'text\tlabel\nfine\tyes\n"', b"some more\n", 20 * MB),
+    ),
     data("csv: 8 GB of NUL bytes", "NUL", "a.csv", holes(GOOD_ROWS.encode(), 8 << 30)),
-    data("json: 8 GB of NUL bytes", "GB", "a.json", holes(b"[" + ROW.encode(), 8 << 30)),
+    data("json: 8 GB", "1 GB", "a.json", holes(b"[" + ROW.encode() + b" " * MB, 8 << 30)),
     data("jsonl: 8 GB of NUL bytes", "NUL", "a.jsonl", holes(ROW.encode(), 8 << 30)),
-    data("csv: 200,000 columns", "which column", "a.csv", f"{cells(200_000, 'a')}\n{cells(200_000, 'b')}\n"),
-    data("jsonl: 200,000 columns", "which column", "a.jsonl", json.dumps({f"a{i}": i for i in range(200_000)})),
+    data(
+        "csv: 200,000 columns",
+        "200,000 columns",
+        "a.csv",
+        f"{cells(200_000, 'a')}\n{cells(200_000, 'b')}\n",
+    ),
+    data(
+        "jsonl: 200,000 columns",
+        "200,000 columns",
+        "a.jsonl",
+        json.dumps({f"a{i}": i for i in range(200_000)}),
+    ),
 ]
 
 TEXTS = [
     data("csv: a NUL byte", "NUL", "a.csv", GOOD_ROWS + "a\0b,yes\n"),
     data("csv: only a header", "no rows", "a.csv", "text,label\n"),
     data("csv: one class", "one class only", "a.csv", "text,label\n" + "a,yes\n" * 20, TO_LEARN),
-    data("csv: a quote that is never closed", "never closed", "a.csv", GOOD_ROWS + '"a,yes\nb,no\n'),
-    data("csv: a quote that takes in rows", "look like rows", "a.csv", GOOD_ROWS + '"it\na,yes\nb,no\nc",yes\n'),
+    data(
+        "csv: a quote that is never closed", "never closed", "a.csv", GOOD_ROWS + '"a,yes\nb,no\n'
+    ),
+    data(
+        "csv: a quote that takes in rows",
+        "look like rows",
+        "a.csv",
+        GOOD_ROWS + '"it\na,yes\nb,no\nc",yes\n',
+    ),
     data("csv: ragged rows", "fields expected", "a.csv", GOOD_ROWS + "a,b,yes\n"),
     data("csv: a name twice", "two columns", "a.csv", "text,text\na,b\n"),
     data("csv: a carriage return", "carriage return", "a.csv", "text,label\nold\rmac,yes\n"),
     data("csv: labels that are missing", "label", "a.csv", GOOD_ROWS + "a,\n", TO_LEARN),
     data("conll: ragged columns", "columns expected", "a.conll", "a B-X\nb O\n\nc\nd O O\n"),
     data("conll: an empty tag", "an empty tag", "a.conll", "a\tB-X\nb\tO\n\nc\t\n"),
-    data("conllu: ids of another kind", "word number", "a.conllu", "x\ta\ta\tX\tX\t_\t0\t_\t_\t_\n"),
-    data("conllu: too few columns", "columns expected", "a.conllu", "1\ta\ta\tX\tX\t_\t0\t_\t_\t_\n2\tb\n"),
+    data(
+        "conllu: ids of another kind", "word number", "a.conllu", "x\ta\ta\tX\tX\t_\t0\t_\t_\t_\n"
+    ),
+    data(
+        "conllu: too few columns",
+        "columns expected",
+        "a.conllu",
+        "1\ta\ta\tX\tX\t_\t0\t_\t_\t_\n2\tb\n",
+    ),
     data("conllu: comments alone", "no sentences", "a.conllu", "# text = a\n" * 10),
     data("jsonl: lists", "a JSON object expected", "a.jsonl", '["a", "yes"]\n' * 10),
     data("jsonl: numbers", "a JSON object expected", "a.jsonl", "1\n2\n"),
     data("jsonl: cut off", "not valid JSON", "a.jsonl", ROW * 10 + ROW[:20]),
     data("jsonl: empty objects", "no rows", "a.jsonl", "{}\n" * 10),
-    data("jsonl: half a character", "half a character", "a.jsonl", ROW + ROW.replace("good", "\\ud800")),
-    data("jsonl: half a character in a name", "half a character", "a.jsonl", ROW.replace("text", "\\udc00")),
-    data("jsonl: lists 100,000 deep", "nested too deeply", "a.jsonl", ROW + '{"text": ' + "[" * DEEP),
-    data("jsonl: a number of a million digits", "digits", "a.jsonl", ROW + f'{{"text": {"9" * 10**6}}}\n'),
+    data(
+        "jsonl: half a character",
+        "half a character",
+        "a.jsonl",
+        ROW + ROW.replace("good", "\\ud800"),
+    ),
+    data(
+        "jsonl: half a character in a name",
+        "half a character",
+        "a.jsonl",
+        ROW.replace("text", "\\udc00"),
+    ),
+    data(
+        "jsonl: lists 100,000 deep", "nested too deeply", "a.jsonl", ROW + '{"text": ' + "[" * DEEP
+    ),
+    data(
+        "jsonl: a number of a million digits",
+        "digits",
+        "a.jsonl",
+        ROW + f'{{"text": {"9" * 10**6}}}\n',
+    ),
     data("json: lists 100,000 deep", "nested too deeply", "a.json", "[" * DEEP),
     data("json: objects 100,000 deep", "nested too deeply", "a.json", '{"a":' * DEEP),
     data("json: a number of a million digits", "digits", "a.json", f'[{{"text": {"9" * 10**6}}}]'),
@@ -167,13 +252,31 @@ def passages(name: str, says: str, *item: Any) -> Case:
 QUESTION = {"question": "a?", "choice": ["a", "b"], "answer": "a"}
 
 NESTED = [
-    squad("paragraphs that are text", "has no list 'paragraphs'", lambda v: v["data"][0].update(paragraphs="a")),
+    squad(
+        "paragraphs that are text",
+        "has no list 'paragraphs'",
+        lambda v: v["data"][0].update(paragraphs="a"),
+    ),
     squad("an article that is a number", "has no list 'paragraphs'", lambda v: v["data"].append(1)),
-    squad("a paragraph that is a list", "has no text 'context'", lambda v: v["data"][0]["paragraphs"].append([])),
+    squad(
+        "a paragraph that is a list",
+        "has no text 'context'",
+        lambda v: v["data"][0]["paragraphs"].append([]),
+    ),
     squad("questions that are null", "has no list 'qas'", lambda v: first(v).update(qas=None)),
-    squad("a question that is a list", "has no text 'question'", lambda v: first(v)["qas"].append([1])),
-    squad("an answer that is a number", "has no text 'text'", lambda v: first(v)["qas"][0].update(answers=[1])),
-    squad("a start that is text", "'answer_start'", lambda v: first(v)["qas"][0].update(answers=[{"text": "good", "answer_start": "2"}])),
+    squad(
+        "a question that is a list", "has no text 'question'", lambda v: first(v)["qas"].append([1])
+    ),
+    squad(
+        "an answer that is a number",
+        "has no text 'text'",
+        lambda v: first(v)["qas"][0].update(answers=[1]),
+    ),
+    squad(
+        "a start that is text",
+        "'answer_start'",
+        lambda v: first(v)["qas"][0].update(answers=[{"text": "good", "answer_start": "2"}]),
+    ),
     passages("a sentence that is a number", "a sentence is no text", [1], [QUESTION]),
     passages("a question that is text", "has no text", ["a"], ["a?"]),
     passages("choices that are text", "has no choices", ["a"], [QUESTION | {"choice": "ab"}]),
@@ -184,7 +287,9 @@ NESTED = [
 
 
 def table(rows: int = 20) -> pa.Table:
-    return pa.table({"text": ["a good b", "c bad d"] * (rows // 2), "label": ["yes", "no"] * (rows // 2)})
+    return pa.table(
+        {"text": ["a good b", "c bad d"] * (rows // 2), "label": ["yes", "no"] * (rows // 2)}
+    )
 
 
 def parquet(table: pa.Table, **how: Any) -> bytes:
@@ -222,18 +327,39 @@ def replaced(begin: int, content: bytes) -> bytes:
 PARQUET = [
     data("parquet: a zip bomb", "Parquet", "a.parquet", zip_bomb),
     data("parquet: text", "Parquet", "a.parquet", GOOD_ROWS),
-    data("parquet: empty", "Parquet", "a.parquet", b""),
+    data("parquet: empty", "empty", "a.parquet", b""),
     data("parquet: two marks", "Parquet", "a.parquet", b"PAR1PAR1"),
     data("parquet: cut off", "Parquet", "a.parquet", WHOLE[:-100]),
     data("parquet: a footer of 4 GB", "Parquet", "a.parquet", replaced(-8, b"\xff" * 4)),
     data("parquet: a footer of no bytes", "Parquet", "a.parquet", replaced(-8, bytes(4))),
-    data("parquet: a footer of noise", "Parquet", "a.parquet", replaced(-8 - FOOTER, b"\xff" * FOOTER)),
+    data(
+        "parquet: a footer of noise",
+        "Parquet",
+        "a.parquet",
+        replaced(-8 - FOOTER, b"\xff" * FOOTER),
+    ),
     data("parquet: pages of noise", "Parquet", "a.parquet", replaced(4, b"\xff" * 60)),
     data("parquet: pages of zeros", "Parquet", "a.parquet", replaced(4, bytes(60))),
     data("parquet: no rows", "no rows", "a.parquet", parquet(table(0))),
-    data("parquet: a text of 64 MB in 1,000 rows", "longer than", "a.parquet", bomb(64 * MB, 1000, "zstd")),
-    data("parquet: a text of 10 MB in 1,000 rows", "longer than", "a.parquet", bomb(10 * MB, 1000, "snappy")),
-    data("parquet: bytes", "text", "a.parquet", parquet(pa.table({"text": [b"\xff\xfe"] * 20, "label": ["a", "b"] * 10})), TO_LEARN),
+    data(
+        "parquet: a text of 64 MB in 1,000 rows",
+        "unpack to",
+        "a.parquet",
+        bomb(64 * MB, 1000, "zstd"),
+    ),
+    data(
+        "parquet: a text of 10 MB in 1,000 rows",
+        "longer than",
+        "a.parquet",
+        bomb(10 * MB, 1000, "snappy"),
+    ),
+    data(
+        "parquet: bytes",
+        "text",
+        "a.parquet",
+        parquet(pa.table({"text": [b"\xff\xfe"] * 20, "label": ["a", "b"] * 10})),
+        TO_LEARN,
+    ),
     data("parquet: encrypted", "Parquet", "a.parquet", b"PARE" + WHOLE[4:-4] + b"PARE"),
 ]
 

@@ -204,7 +204,7 @@ def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Pat
             hint="take the model before quantization",
         )
     tensor = tensor.float()
-    # A sum is finite only where all it is made of is, and takes no memory. It may also be too large.
+    # A sum is finite only if all its parts are, and takes no memory; parts may be too many for it.
     if not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
         kind = "NaN" if tensor.isnan().any() else "infinite numbers"
         raise CheckpointError(
@@ -278,7 +278,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         _refuse_bombs(path)
     try:
         with warnings.catch_warnings(action="ignore"):
-            state = torch.load(path, weights_only=True, map_location="cpu", mmap=archive)
+            state = torch.load(  # noqa: TID251 - the one place where a pickle is read
+                path, weights_only=True, map_location="cpu", mmap=archive
+            )
     except Exception as error:  # damaged bytes are run as a program and fail in any way
         message = "holds more than tensors, or is damaged"
         hint = "save the model as safetensors, or fetch the file again"
@@ -292,7 +294,8 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(f"{name} is no plain tensor", place=Place(path))
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
             # A few numbers may stand for more than any memory holds.
-            raise CheckpointError(f"{name} repeats its numbers to fill its shape", place=Place(path))
+            message = f"{name} repeats its numbers to fill its shape"
+            raise CheckpointError(message, place=Place(path))
     return state
 
 

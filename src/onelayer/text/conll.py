@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onelayer.errors import DataError, Place
 from onelayer.text.header import are_classes
 from onelayer.text.lines import head_lines, text_lines
-from onelayer.text.table import Record, Table
+from onelayer.text.table import Record, Table, refuse_wide
 
 LONGEST_SENTENCE = 100_000
 """Words. A novel has as many."""
@@ -61,6 +61,7 @@ def read_conll(path: str) -> Table:
     layout = _layout(head_lines(path))
     if not layout.width:
         raise _empty(path)
+    refuse_wide(layout.width, Place(path))
     middle = [f"column{number}" for number in range(2, layout.width)]
     columns = ("tokens", *middle, "tags")[: layout.width]
 

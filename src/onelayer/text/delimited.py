@@ -12,7 +12,7 @@ from itertools import islice
 from onelayer.errors import DataError, Place
 from onelayer.text.header import Header, are_classes, find_header
 from onelayer.text.lines import HEAD_LINES, LONGEST, head_lines, text_lines
-from onelayer.text.table import Record, Table
+from onelayer.text.table import Record, Table, refuse_wide
 
 HEAD_ROWS = 200
 
@@ -46,6 +46,7 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
     dialect = _dialect(path, prefer)
     head = list(islice(_rows(path, dialect), HEAD_ROWS + 1))
     line, first = head[0]
+    refuse_wide(len(first), Place(path, line))
     below = [fields for _, fields in head[1:]]
     header = find_header(first, below, named)
     columns, note = _name_columns(first, header)

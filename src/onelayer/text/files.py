@@ -23,8 +23,6 @@ from onelayer.text.lines import head_lines, read_lines, text_lines
 from onelayer.text.parquet import read_parquet
 from onelayer.text.table import Table
 
-MOST_COLUMNS = 1000
-
 _PARQUET = {".parquet", ".pq"}
 _JSON_LINES = {".jsonl", ".ndjson"}
 _JSON = {".json", *_JSON_LINES}
@@ -55,7 +53,7 @@ def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
     magic = _first_bytes(path)
     suffixes = {suffix.lower() for suffix in Path(path).suffixes}
     if magic and (magic.startswith(b"PAR1") or suffixes & _PARQUET):
-        return _checked(read_parquet(path))
+        return read_parquet(path)
     for beginning, kind in _MAGIC.items():
         if magic.startswith(beginning):
             hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
@@ -63,18 +61,7 @@ def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
     head = head_lines(path)
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
-    return _checked(_read_text(path, suffixes, head, named))
-
-
-def _checked(table: Table) -> Table:
-    """Raises DataError for more columns than a table of texts has: each is looked into."""
-    if len(table.columns) > MOST_COLUMNS:
-        raise DataError(
-            f"{len(table.columns):,} columns, and more than {MOST_COLUMNS:,} are not read",
-            place=Place(table.path),
-            hint="keep those of the texts and labels",
-        )
-    return table
+    return _read_text(path, suffixes, head, named)
 
 
 def _first_bytes(path: str) -> bytes:

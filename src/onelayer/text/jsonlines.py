@@ -10,7 +10,7 @@ from typing import Any
 
 from onelayer.errors import DataError, Place
 from onelayer.text.lines import text_lines, whole_text
-from onelayer.text.table import Record, Table
+from onelayer.text.table import Record, Table, refuse_wide
 
 HEAD_OBJECTS = 100
 
@@ -186,4 +186,5 @@ def first_columns(path: str, records: Callable[[], Iterator[Record]]) -> tuple[s
     columns = tuple(dict.fromkeys(key for record in head for key in record.values))
     if not columns:
         raise DataError("no rows", place=Place(path), hint="is it the right file?")
+    refuse_wide(len(columns), Place(path))
     return columns

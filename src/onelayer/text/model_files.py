@@ -49,7 +49,7 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def read_text(path: Path) -> str:
-    """A text file of a model directory. Raises CheckpointError where it is too large, or no UTF-8."""
+    """A text file of a model directory. Raises CheckpointError: too large, or no UTF-8."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)

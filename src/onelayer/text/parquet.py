@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onelayer.errors import DataError, Place
 from onelayer.text.lines import LONGEST
-from onelayer.text.table import Record, Table
+from onelayer.text.table import Record, Table, refuse_wide
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,13 +26,10 @@ refused. Texts compress to a tenth or less, and what repeats as a whole is store
 def read_parquet(path: str) -> Table:
     """A Parquet file; the line of a record is its row number."""
     # pyarrow takes a tenth of a second to import, which readers of text needn't wait for.
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # What pyarrow meets in a damaged file, an allocation of a size that it lies about included.
-    failures = (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError)
-
     def broken(error: Exception) -> DataError:
+        """pyarrow meets damaged bytes with errors of any kind, C++'s own among them."""
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "is it whole? write it again"
         return DataError(f"not a readable Parquet file: {reason}", place=Place(path), hint=hint)
@@ -51,7 +48,9 @@ def read_parquet(path: str) -> Table:
                         for values in batch.to_pylist():
                             number += 1
                             yield Record(values, number)
-        except failures as error:
+        except DataError:
+            raise
+        except Exception as error:
             raise broken(error) from None
 
     try:
@@ -59,8 +58,11 @@ def read_parquet(path: str) -> Table:
             columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
             texts = _text_columns(file)
             _refuse_bomb(file.metadata, path)
-    except failures as error:
+    except DataError:
+        raise
+    except Exception as error:
         raise broken(error) from None
+    refuse_wide(len(columns), Place(path))
     if not rows:
         raise DataError("no rows", place=Place(path), hint="add at least one row")
     return Table(path, "parquet", columns, records)
