@@ -27,7 +27,7 @@ def read_json_lines(path: str) -> Table:
     def records() -> Iterator[Record]:
         for number, line in enumerate(text_lines(path), 1):
             if not line.isspace():
-                yield _record(_decode(path, line, number), path, number)
+                yield _record(decode_line(path, line, number), path, number)
 
     return Table(path, "jsonl", first_columns(path, records), records)
 
@@ -118,7 +118,8 @@ def _decode_at(path: str, text: str, position: int, line: int) -> tuple[Any, int
     return value, end
 
 
-def _decode(path: str, line: str, number: int) -> Any:
+def decode_line(path: str, line: str, number: int) -> Any:
+    """The JSON value of a line. Raises DataError, which names line and column."""
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
