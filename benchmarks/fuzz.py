@@ -148,7 +148,8 @@ def reader_of(name: str) -> Callable[[Path], object]:
     from onelayer.checkpoint import load as checkpoints
     from onelayer.checkpoint.config import BertConfig
     from onelayer.checkpoint.record import read_record
-    from onelayer.checkpoint.weights import read_weights, to_ours
+    from onelayer.checkpoint.weight_files import read_weights
+    from onelayer.checkpoint.weights import to_ours
     from onelayer.tasks import TASKS
     from onelayer.tasks.layout import see
     from onelayer.tasks.rows import read_rows

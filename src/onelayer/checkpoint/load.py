@@ -13,7 +13,8 @@ from torch import Tensor
 
 from onelayer import digest
 from onelayer.checkpoint.config import BertConfig
-from onelayer.checkpoint.weights import ARCHITECTURES, read_weights, to_ours
+from onelayer.checkpoint.weight_files import read_weights
+from onelayer.checkpoint.weights import ARCHITECTURES, to_ours
 from onelayer.errors import CheckpointError, Place, UsageError
 from onelayer.text.model_files import find, read_json, refuse_code
 from onelayer.text.tokenizer import Tokenizer
