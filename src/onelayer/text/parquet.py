@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ BATCH_BYTES = 64 << 20
 CHECKED_ROWS = 1 << 16
 BOMB = 64 << 20
 BOMB_RATIO = 200
-"""A column whose pages unpack to so many bytes, and so many times what they take in the file, is
-refused. Texts compress to a tenth or less, and what repeats as a whole is stored once."""
+"""A row group that unpacks to so many bytes, and so many times what the file takes, is refused.
+Texts compress to a tenth or less, and what repeats as a whole is stored once."""
 
 
 def read_parquet(path: str) -> Table:
@@ -79,15 +80,16 @@ def _text_columns(file: pq.ParquetFile) -> list[str]:
 
 
 def _refuse_bomb(about: pq.FileMetaData, path: str) -> None:
+    """By what the row groups say they unpack to. What their columns say is not asked: where it is
+    damaged, pyarrow ends the process."""
+    packed = os.path.getsize(path)
     for group in map(about.row_group, range(about.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            unpacked, packed = column.total_uncompressed_size, column.total_compressed_size
-            if unpacked > BOMB and unpacked > BOMB_RATIO * packed:
-                raise DataError(
-                    f"{packed:,} bytes that unpack to {unpacked:,}",
-                    place=Place(path, column=column.path_in_schema),
-                    hint="no text does; write the file again from its source",
-                )
+        if group.total_byte_size > max(BOMB, BOMB_RATIO * packed):
+            raise DataError(
+                f"{packed:,} bytes that unpack to {group.total_byte_size:,}",
+                place=Place(path),
+                hint="no text does; write the file again from its source",
+            )
 
 
 def _longest_text(file: pq.ParquetFile, group: int, texts: list[str], path: str) -> int:
