@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from onelayer.errors import CheckpointError
+from onelayer.plain import fits
 from onelayer.tasks.answer import AnswerTask
 from onelayer.tasks.base import Task
 from onelayer.tasks.calibration import Calibration
@@ -48,14 +49,18 @@ def task_from_json(values: dict[str, Any]) -> Task:
         key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
     }
     name = fields.pop("name", None)
-    if name not in TASKS:
-        raise CheckpointError(f"onelayer.json names an unknown task: {name!r}")
+    if not isinstance(name, str) or name not in TASKS:
+        raise CheckpointError(f"an unknown task: {name!r:.80}")
     try:
         if name == "tag":
             fields["scheme"] = Scheme(fields["scheme"])
             fields["joints"] = Joints(**fields["joints"])
         if fields.get("calibration"):
             fields["calibration"] = Calibration.from_json(fields["calibration"])
-        return TASKS[name](**fields)
+        made = TASKS[name](**fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"onelayer.json does not fit the task {name}: {error}") from None
+        raise CheckpointError(f"does not fit the task {name}: {error!s:.200}") from None
+    for field, hint in get_type_hints(TASKS[name]).items():
+        if get_origin(hint) is not ClassVar and not fits(value := getattr(made, field), hint):
+            raise CheckpointError(f"{field} of the task {name} can't be {value!r:.80}")
+    return made
