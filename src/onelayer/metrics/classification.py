@@ -8,7 +8,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Bools, Counts, Ints, Rows, Tally, marks, mean, multiplicity
+from onelayer.metrics.confidence import Confidence
+from onelayer.metrics.counts import (
+    Bools,
+    Counts,
+    Floats,
+    Ints,
+    Rows,
+    Tally,
+    marks,
+    mean,
+    multiplicity,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +28,14 @@ class Classification:
 
     Gives accuracy, macro F1 over the classes that gold or the predictions have, Matthews'
     correlation and, where there are two labels, the F1 of ``positive`` (label id 1 unless told
-    otherwise).
+    otherwise); and what ``confidence`` gives for the same rows.
     """
 
     gold: Ints
     predicted: Ints
     n_labels: int
     positive: int | None = None
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -37,11 +49,14 @@ class Classification:
         }
         if self.n_labels == 2:
             scores["f1"] = float(counts.f1[1 if self.positive is None else self.positive])
-        return scores
+        return scores | ({} if self.confidence is None else self.confidence(rows))
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)
+
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.n_labels))
+        return self._tally(rows).table(range(self.n_labels))
 
     @cached_property
     def _tally(self) -> Tally:
@@ -74,11 +89,12 @@ class MultiLabel:
 
     Gives micro F1, macro F1 over all L labels (0 for one that never occurs), the mean of the
     rows' own F1 (0 for a row without labels that gets none), and the share of rows whose labels
-    are all right; scikit-learn's definitions.
+    are all right; scikit-learn's definitions. And what ``confidence`` gives for the same rows.
     """
 
     gold: Bools
     predicted: Bools
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -87,16 +103,21 @@ class MultiLabel:
         counts = self._tally(rows)
         weights = multiplicity(rows, len(self))
         whole, row_f1 = self._per_row
-        return {
+        scores = {
             "micro_f1": float(counts.total().f1[0]),
             "macro_f1": float(counts.f1.mean()),
             "samples_f1": float(weights @ row_f1 / weights.sum()),
             "subset_accuracy": float(weights @ whole / weights.sum()),
         }
+        return scores | ({} if self.confidence is None else self.confidence(rows))
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def mistakes(self) -> Floats:
+        """Labels too many or too few."""
+        return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
+
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.gold.shape[1]))
+        return self._tally(rows).table(range(self.gold.shape[1]))
 
     @cached_property
     def _tally(self) -> Tally:
@@ -119,10 +140,12 @@ class MultiLabel:
 @dataclass(frozen=True, eq=False)
 class Choice:
     """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
-    options they have, so accuracy is all there is."""
+    options they have, so accuracy is all there is. ``groups`` ``(N,)`` are the contexts' numbers:
+    the bootstrap draws all questions about one together."""
 
     gold: Ints
     predicted: Ints
+    groups: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -130,3 +153,6 @@ class Choice:
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         right = self.gold == self.predicted
         return {"accuracy": mean(right if rows is None else right[rows])}
+
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)

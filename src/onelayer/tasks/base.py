@@ -36,7 +36,11 @@ class Layout:
 
     def fits(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns can be read in this way."""
-        return all(set(_each(column)) <= set(columns) for column in self.columns.values())
+        return all(
+            set(_each(column)) <= set(columns)
+            for role, column in self.columns.items()
+            if role != "title"  # of use where it is there
+        )
 
     def present_in(self, columns: Collection[str]) -> Layout:
         """The roles that these columns play, or some of theirs."""
@@ -254,6 +258,11 @@ def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
     x = np.asarray(x, dtype=np.float64)
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return np.asarray(e / e.sum(axis=axis, keepdims=True))
+
+
+def sigmoid(x: Logits) -> NDArray[np.float64]:
+    """In double precision, and without overflow."""
+    return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x, dtype=np.float64))
 
 
 def decoded(task: Task, chunks: Iterable[Chunk]) -> Iterator[Any]:
