@@ -31,6 +31,9 @@ TOKENIZER: dict[str, Any] = {
         "vocab": {word: number for number, word in enumerate(WORDS)},
     },
 }
+NAMELESS = {key: value for key, value in TOKENIZER["model"].items() if key != "type"} | {
+    "merges": []
+}
 BOMB = {"Regex": "(a+)+$"}
 SPLIT = {"type": "Split", "pattern": BOMB, "behavior": "Isolated", "invert": False}
 BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
@@ -142,6 +145,7 @@ TOKENIZERS = [
         "WordLevel",
         model={"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
     ),
+    made("BPE that doesn't say so", "BPE", model=NAMELESS),
     made("a model that is a list", "model", model=[]),
     made("no model", "model", model=None),
     pieces("no [CLS]", "without [CLS]", vocab=vocabulary("[CLS]")),
