@@ -33,14 +33,16 @@ def main() -> None:
     ) as run:
         assert run.stdout is not None
         for found in map(json.loads, run.stdout):
-            kinds[found["case"].split(":")[0]].append(found)
+            kind, colon, _ = found["case"].partition(":")
+            kinds[kind if colon else "no data file"].append(found)
             if why := what_is_wrong(found):
                 failed += 1
                 print(f"{found['case']}, {found['command']}: {why}", file=sys.stderr)
     print("| kind | cases | runs | slowest, s | | largest, MB | |\n|---|---|---|---|---|---|---|")
     for kind, runs in kinds.items():
-        slow = max(runs, key=lambda found: found["seconds"] or SECONDS * 99)
-        large = max(runs, key=lambda found: found["mb"] or MEGABYTES * 99)
+        measured = [found for found in runs if found["seconds"] is not None]
+        slow = max(measured, key=lambda found: found["seconds"])
+        large = max(measured, key=lambda found: found["mb"])
         print(
             f"| {kind} | {len({found['case'] for found in runs})} | {len(runs)} "
             f"| {slow['seconds']:.2f} | {slow['case'].split(': ')[-1]} "
@@ -58,6 +60,8 @@ def what_is_wrong(found: dict[str, Any]) -> str | None:
         return f"exit code {found['code']}, {len(errors)} lines"
     if found["says"] not in errors[0]:
         return f"says {errors[0]!r}"
+    if found["seconds"] is None:
+        return "ended before it was measured"
     if found["left"]:
         return f"left {found['left']}"
     if found["seconds"] > SECONDS or found["mb"] > MEGABYTES:

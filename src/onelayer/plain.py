@@ -45,5 +45,6 @@ def fits(value: Any, hint: Any) -> bool:
     if isinstance(value, Mapping) and of:
         return all(fits(k, of[0]) and fits(v, of[1]) for k, v in value.items())
     if isinstance(value, list | tuple) and of:
-        return all(fits(item, of[0]) for item in value)
+        each = of if origin is tuple and of[-1] is not Ellipsis else of[:1] * len(value)
+        return len(each) == len(value) and all(map(fits, value, each))
     return True

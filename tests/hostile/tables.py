@@ -48,6 +48,14 @@ def linked(target: str) -> Callable[[Path], object]:
     return lambda path: path.symlink_to(target)
 
 
+DEEP_CELL = "context,options,label\na good b," + "[" * DEEP + ",a\n"
+# Patterns that look for words may try every way to part a long gap.
+GAPS = "text,label\n" + f'"a{" " * 200_000}",yes\n' * 20
+JOINERS = json.dumps(
+    {"text": "☺" + "\u200d" * 200_000, "entities": [{"start": 0, "end": 5, "label": "X"}]}
+)
+
+
 def cells(n: int, name: str) -> str:
     return ",".join(f"{name}{i}" for i in range(n))
 
@@ -169,6 +177,9 @@ TEXTS = [
     data("csv: a name twice", "two columns", "a.csv", "text,text\na,b\n"),
     data("csv: a carriage return", "carriage return", "a.csv", "text,label\nold\rmac,yes\n"),
     data("csv: labels that are missing", "label", "a.csv", GOOD_ROWS + "a,\n", TO_LEARN),
+    data("csv: a list 100,000 deep", "too little", "a.csv", DEEP_CELL, TO_LEARN),
+    data("csv: gaps of 200,000 spaces", "one class", "a.csv", GAPS, TO_LEARN),
+    data("jsonl: 200,000 joiners in a row", "too little", "a.jsonl", JOINERS, TO_LEARN),
     data("conll: ragged columns", "columns expected", "a.conll", "a B-X\nb O\n\nc\nd O O\n"),
     data("conll: an empty tag", "an empty tag", "a.conll", "a\tB-X\nb\tO\n\nc\t\n"),
     data(

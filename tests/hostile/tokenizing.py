@@ -31,6 +31,9 @@ TOKENIZER: dict[str, Any] = {
         "vocab": {word: number for number, word in enumerate(WORDS)},
     },
 }
+NAMELESS = {key: value for key, value in TOKENIZER["model"].items() if key != "type"} | {
+    "merges": []
+}
 BOMB = {"Regex": "(a+)+$"}
 SPLIT = {"type": "Split", "pattern": BOMB, "behavior": "Isolated", "invert": False}
 BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
@@ -142,6 +145,7 @@ TOKENIZERS = [
         "WordLevel",
         model={"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
     ),
+    made("BPE that doesn't say so", "BPE", model=NAMELESS),
     made("a model that is a list", "model", model=[]),
     made("no model", "model", model=None),
     pieces("no [CLS]", "without [CLS]", vocab=vocabulary("[CLS]")),
@@ -191,6 +195,8 @@ TOKENIZERS = [
     settings("a flag that is text", "do_lower_case is", do_lower_case="yes"),
 ]
 
+
+CALIBRATION = {"rows": 100, "temperature": 1.0, "gold": [0.5], "answers": [[0.5, 100, 1]]}
 
 # onelayer.json ----------------------------------------------------------------------------------
 
@@ -242,6 +248,15 @@ RECORDS = [
     task("a length beyond the model", "max_length", max_length=10**9),
     task("a threshold that is text", "threshold", threshold="high", multi_label=True),
     task("a threshold that is no number", "threshold", threshold=float("nan"), multi_label=True),
+    task("a threshold too few", "threshold has 1", threshold=[0.5], multi_label=True),
+    task("a calibration that is text", "does not fit", calibration="evil"),
+    task("a calibration of nothing", "does not fit", calibration={"rows": 1}),
+    task(
+        "a temperature that is text",
+        "temperature",
+        calibration=CALIBRATION | {"temperature": "hot"},
+    ),
+    task("no temperature at all", "temperature", calibration=CALIBRATION | {"temperature": 0}),
     record("a length that is missing", "max_length", lambda r: r["task"].pop("max_length")),
     tags("an unknown scheme", "Scheme", scheme="evil"),
     tags("no joints", "Joints", joints=7),

@@ -66,7 +66,7 @@ def read(folder: Path) -> Checkpoint:
     architecture = _architecture(data)
     record = find(folder, "onelayer.json")
     onelayer = read_json(record) if record else None
-    _verify(folder / "model.safetensors", onelayer)
+    _verify(find(folder, "model.safetensors"), onelayer)
     encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
     problem_type = data.get("problem_type")
     return Checkpoint(
@@ -101,10 +101,10 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
     return spread[0].T.contiguous()
 
 
-def _verify(weights: Path, onelayer: Mapping[str, Any] | None) -> None:
+def _verify(weights: Path | None, onelayer: Mapping[str, Any] | None) -> None:
     """Raises CheckpointError where the weights are not those that the run was saved with."""
     written = (onelayer or {}).get("sha256")
-    if written is not None and weights.is_file() and digest.of_file(weights) != written:
+    if written is not None and weights is not None and digest.of_file(weights) != written:
         raise CheckpointError(
             "not as onelayer saved it: truncated, damaged or replaced",
             place=Place(weights),

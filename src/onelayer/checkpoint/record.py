@@ -35,14 +35,15 @@ def read_record(info: Mapping[str, Any], folder: Path, positions: int) -> tuple[
             raise CheckpointError(f"holds no {part}", place=place)
     try:
         task = task_from_json(info["task"])
-        _check_lengths(task, positions)
+        _check_ranges(task, positions)
         return task, _layout(info["layout"])
     except CheckpointError as error:
         raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
 
-def _check_lengths(task: Task, positions: int) -> None:
-    """Lengths that would let windows stand still, or read beyond the model's positions."""
+def _check_ranges(task: Task, positions: int) -> None:
+    """Windows must move on and end where the positions do; a label has one threshold; and what
+    numbers are divided by is above zero."""
     length: int = getattr(task, "max_length", positions)
     stride: int = getattr(task, "stride", 0)
     if not SHORTEST <= length <= positions:
@@ -51,6 +52,14 @@ def _check_lengths(task: Task, positions: int) -> None:
         raise CheckpointError(f"stride is {stride}, and must be below max_length {length}")
     if len(set(task.outputs)) < len(task.outputs):
         raise CheckpointError("names a label twice")
+    for of, name in ((getattr(task, "calibration", None), "temperature"), (task, "deviation")):
+        if not getattr(of, name, 1.0) > 0:
+            raise CheckpointError(f"{name} is {getattr(of, name)}, and must be above 0")
+    thresholds = getattr(task, "threshold", None)
+    if isinstance(thresholds, tuple) and len(thresholds) != len(task.outputs):
+        raise CheckpointError(
+            f"threshold has {len(thresholds)} numbers for {len(task.outputs)} labels"
+        )
 
 
 def _layout(values: Mapping[str, Any]) -> Layout:

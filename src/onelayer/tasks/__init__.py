@@ -58,9 +58,17 @@ def task_from_json(values: dict[str, Any]) -> Task:
         if fields.get("calibration"):
             fields["calibration"] = Calibration.from_json(fields["calibration"])
         made = TASKS[name](**fields)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"does not fit the task {name}: {error!s:.200}") from None
-    for field, hint in get_type_hints(TASKS[name]).items():
-        if get_origin(hint) is not ClassVar and not fits(value := getattr(made, field), hint):
-            raise CheckpointError(f"{field} of the task {name} can't be {value!r:.80}")
+    _check_fields(made)
     return made
+
+
+def _check_fields(made: object) -> None:
+    """Raises CheckpointError where a field isn't of its annotation's type."""
+    for field, hint in get_type_hints(type(made)).items():
+        value = getattr(made, field)
+        if get_origin(hint) is not ClassVar and not fits(value, hint):
+            raise CheckpointError(f"{field} can't be {value!r:.80}")
+        if dataclasses.is_dataclass(value):
+            _check_fields(value)

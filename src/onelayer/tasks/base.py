@@ -204,7 +204,7 @@ def listed_in(value: str) -> list[Any] | None:
     """The list that a csv's field holds, written as JSON."""
     try:
         found = json.loads(value) if value.lstrip().startswith("[") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) else None
 

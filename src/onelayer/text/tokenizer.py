@@ -245,6 +245,10 @@ def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
     except Exception as error:  # the Rust side raises bare Exceptions
         raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
+    if not isinstance(backend.model, WordPiece):  # of old files, which don't say their model's type
+        raise CheckpointError(
+            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece"
+        )
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer) and settings.get("tokenizer_class") in _BERT_CLASSES:
         # Where the two files differ transformers goes by the flags of tokenizer_config.json.
