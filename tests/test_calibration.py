@@ -304,6 +304,14 @@ def test_a_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
     assert f1(p[:, 0] >= frequent, gold[:, 0]) >= best - 0.01
 
 
+def test_rows_of_equal_probability_get_the_label_together() -> None:
+    """Not the first of them alone, which happen to have it."""
+    p = np.repeat([[0.8], [0.6]], [100, 1000], axis=0)
+    gold = np.arange(1100)[:, None] < 200
+    (threshold,) = best_thresholds(p, gold)
+    assert threshold == pytest.approx(0.7)
+
+
 def test_a_rare_label_gets_about_the_threshold_of_all() -> None:
     rng = np.random.default_rng(0)
     gold = rng.random((1000, 3)) < 0.3
