@@ -137,17 +137,19 @@ class Choose:
         return per_row(encodings, logits, choice)
 
     def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
-        def facts() -> Iterator[tuple[int, int, float, float]]:
+        def facts() -> Iterator[tuple[int, int, float, float, int]]:
             for row, found in zip(rows, predictions, strict=True):
                 assert row.answer is not None, "only labelled rows are scored"
-                p = found.probabilities
-                yield row.answer, found.index, p[found.index], log_loss(p[row.answer])
+                p, loss = found.probabilities, log_loss(found.probabilities[row.answer])
+                yield row.answer, found.index, p[found.index], loss, hash(row.context)
 
-        kinds = [("gold", "i8"), ("index", "i8"), ("p", "f8"), ("loss", "f8")]
+        kinds = [("gold", "i8"), ("index", "i8"), ("p", "f8"), ("loss", "f8"), ("context", "i8")]
         table = np.fromiter(facts(), dtype=kinds)
-        gold, index, p, loss = (table[name].copy() for name, _ in kinds)
+        gold, index, p, loss, hashes = (table[name].copy() for name, _ in kinds)
+        # A context's number is its place among them in order of appearance, whatever its hash.
+        _, first, context = np.unique(hashes, return_index=True, return_inverse=True)
         confidence = metrics.Confidence(loss=loss, probability=p, right=gold == index)
-        return metrics.Choice(gold, index, confidence)
+        return metrics.Choice(gold, index, groups=first[context], confidence=confidence)
 
     def tune(
         self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk]
