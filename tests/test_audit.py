@@ -44,10 +44,12 @@ def rows_of(file: Path, **choices: Any) -> Rows:
 
 
 def noisy(n: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a tenth is wrong, and the probabilities of a fair model."""
+    """Labels of which a tenth is wrong, and the probabilities of a fair model that is shy of some
+    labels."""
     rng = np.random.default_rng(seed)
     true = rng.integers(n_labels, size=n)
     logits = rng.normal(size=(n, n_labels)) + 2 * np.eye(n_labels)[true]
+    logits += np.linspace(-1.5, 1.5, n_labels)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return p, np.where(rng.random(n) < 0.1, rng.integers(n_labels, size=n), true)
 
