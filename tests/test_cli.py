@@ -183,6 +183,7 @@ def test_inspect_says_how_a_model_was_made(
     assert found["labels"] == ["no", "yes"]
     assert found["parameters"]["trained"] == found["parameters"]["all"]
     assert found["parameters"]["new"] == 2 * 32 + 2
+    assert found["task"]["calibration"].keys() == {"rows", "temperature"}
     assert "accuracy" in found["dev"]["scores"]
 
 

@@ -181,7 +181,8 @@ def test_numbers_come_out_in_their_unit_for_every_reader(bert: Path, tmp_path: P
     values = [one.value for one in run.predict(texts)]
     assert values == pytest.approx([row.label for row in found[:4]], rel=0.1)
     assert values == sorted(values)
-    assert run.task == Regress(max_length=64)  # nothing is left to scale
+    expected = Regress(max_length=64, stride=16, pooling="mean")
+    assert run.task == expected  # nothing is left to scale
 
     model = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run").eval()
     tokenize = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
@@ -295,11 +296,11 @@ def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
 
 
 def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> None:
-    run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1)
+    run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1, long="truncate")
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config["max_position_embeddings"] == 128
     assert isinstance(run.task, Classify)
-    assert replace(run.task, calibration=None) == replace(TASK, max_length=128)
+    assert replace(run.task, calibration=None) == replace(TASK, max_length=128, stride=32)
     run.predict(["x " * 120])
     assert run.cut.tokens == 0
     run.predict(["x " * 130])

@@ -102,7 +102,7 @@ def test_the_way_that_is_right_on_dev_is_chosen_and_kept(
     rows = documents("good", "good", "bad")
     by_window = [ONE, *SHOWS[how], *MISLEADS.get(how, [[9.0, 0]] * 4)]
     task, scorer, encodings, logits = tuned(LONG, rows, by_window, tokenizer)
-    assert task == replace(LONG, pooling=how, pooling_scores=task.pooling_scores)
+    assert task.pooling == how
     assert set(task.pooling_scores) == set(POOLINGS)
     assert [way for way, score in task.pooling_scores.items() if score == 1.0] == [how]
     assert scorer()["accuracy"] == 1.0
@@ -136,7 +136,7 @@ def test_without_long_texts_there_is_nothing_to_choose(tokenizer: Tokenizer) -> 
     encodings = LONG.encode(rows, tokenizer, labelled=True)
     logits = np.asarray([[0, 1], [1, 0]], np.float32)
     task, scorer = LONG.tune(rows, [(rows, encodings, logits)])
-    assert task == LONG
+    assert (task.pooling, task.pooling_scores) == ("mean", {})
     assert scorer()["accuracy"] == 1.0
 
 

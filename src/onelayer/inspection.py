@@ -96,7 +96,7 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
         f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens",
         "parameters": info.get("parameters") or {"all": encoder + head},
         "bytes": size,
-        "task": info.get("task"),
+        "task": _without_tables(info.get("task") or {}),
         "labels": checkpoint.labels,
         "columns": info.get("layout", {}).get("columns"),
         "recipe": info.get("recipe"),
@@ -105,6 +105,14 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
         "dev": info.get("dev"),
         "made by": f"onelayer {info['onelayer']}" if "onelayer" in info else "transformers",
     }
+
+
+def _without_tables(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's record without the hundreds of numbers that its calibration keeps."""
+    known = task.get("calibration")
+    if not known:
+        return dict(task)
+    return {**task, "calibration": {name: known[name] for name in ("rows", "temperature")}}
 
 
 def _labels(rows: Sequence[Any]) -> Counter[str]:

@@ -76,9 +76,10 @@ def pooled_by(chunks: Iterable[Chunk], ways: Iterable[Pooling]) -> dict[Pooling,
 def best_pooling(
     logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
 ) -> tuple[Pooling, dict[str, float], Scorer]:
-    """The way that scores best on dev, of equal ones the first; the score of each, where there is
-    a choice; and all scores of the best."""
+    """The way that scores best on dev, of equal ones the first; the score of each that has one,
+    where there is a choice; and all scores of the best."""
     scorers = {how: score(pooled) for how, pooled in logits.items()}
-    values: dict[str, float] = {how: scorer()[metric] for how, scorer in scorers.items()}
-    best = max(scorers, key=lambda how: -math.inf if math.isnan(values[how]) else values[how])
-    return best, values if len(values) > 1 else {}, scorers[best]
+    values = {how: scorer()[metric] for how, scorer in scorers.items()}
+    known: dict[str, float] = {how: v for how, v in values.items() if not math.isnan(v)}
+    best = max(scorers, key=lambda how: known.get(how, -math.inf))
+    return best, known if len(values) > 1 else {}, scorers[best]
