@@ -67,8 +67,12 @@ def test_labels_are_doubted_as_by_cleanlab(n_labels: int, seed: int) -> None:
     alike = (above.sum(axis=1) < 2) | above[np.arange(len(p)), p.argmax(axis=1)]
     np.testing.assert_array_equal(doubts.wrong[alike], theirs[alike])
     assert alike.mean() > 0.9
-    margin = get_label_quality_scores(labels, p, method="normalized_margin")
-    np.testing.assert_allclose((doubts.margin + 1) / 2, margin)
+    quality = get_label_quality_scores(
+        labels, p, method="normalized_margin", adjust_pred_probs=True
+    )
+    # Theirs are shifted above 0 and add up to 1 before the margin is put between 0 and 1.
+    scale = 1 - thresholds.sum() + n_labels * thresholds.max()
+    np.testing.assert_allclose(doubts.margin, (2 * quality - 1) * scale, atol=1e-9)
 
 
 def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
@@ -78,7 +82,8 @@ def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
     doubts = confident_errors(p, labels)
     assert np.flatnonzero(doubts.wrong).tolist() == [12]
     assert doubts.likely[12] == 0
-    assert doubts.margin[12] == pytest.approx(0.03 - 0.97)
+    thresholds = 0.95, (4 * 0.4 + 0.03) / 5
+    assert doubts.margin[12] == pytest.approx((0.03 - thresholds[1]) - (0.97 - thresholds[0]))
 
 
 def test_a_label_that_nobody_was_given_is_never_likely() -> None:
