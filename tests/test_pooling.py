@@ -311,6 +311,7 @@ def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Pa
     task, scores = run.info["task"], run.info["dev"]["scores"]
     assert task["pooling_scores"][task["pooling"]] == scores["accuracy"]
     assert set(task["pooling_scores"]) == set(POOLINGS)
+    assert "24 rows are read in 36 windows" in listening.said
     (line,) = [line for line in listening.said if line.startswith("long texts by")]
     for how, score in task["pooling_scores"].items():
         assert f"{how} {score:.4g}" in line
