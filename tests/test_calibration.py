@@ -71,8 +71,8 @@ def predicted(task: Classify, logits: Logits) -> list[Any]:
 def one_sequence_each(n: int) -> Encodings:
     builder = EncodingsBuilder()
     for _ in range(n):
-        builder.start_row()
-        builder.add([1, 2], 2, reads=[0])
+        builder.start_row(2)
+        builder.add([1, 2], 2)
     return builder.build(examples_are_rows=False)
 
 

@@ -88,6 +88,10 @@ def test_eval_gives_every_metric_an_interval(
         low, high = result["intervals"][name]
         assert low is None or low <= score <= high
     assert set(result["by_label"]) == {"no", "yes"}
+    for label, values in result["by_label"].items():
+        for name, (low, high) in result["by_label_intervals"][label].items():
+            assert low <= values[name] <= high
+        assert set(result["by_label_intervals"][label]) == {"precision", "recall", "f1"}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
@@ -179,7 +183,68 @@ def test_inspect_says_how_a_model_was_made(
     assert found["labels"] == ["no", "yes"]
     assert found["parameters"]["trained"] == found["parameters"]["all"]
     assert found["parameters"]["new"] == 2 * 32 + 2
+    assert found["task"]["calibration"].keys() == {"rows", "temperature"}
     assert "accuracy" in found["dev"]["scores"]
+
+
+def test_inspect_lists_texts_that_stand_in_several_files(
+    main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test.csv").write_text("review,verdict\nGood  cat 0,no\n", encoding="utf-8")
+
+    assert main("inspect", reviews, "test.csv", "--label", "verdict") == 0
+
+    out = capsys.readouterr().out
+    assert "in several files: 1\n  good cat 0\n    reviews.csv:2: yes\n    test.csv:2: no" in out
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
+    main: Main,
+    run: Path,
+    reviews: Path,
+    tmp_path: Path,
+    seen: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Here by a model that has hardly learned: the list may be empty, who judges is said."""
+    file = reviews
+    if not seen:
+        file = tmp_path / "new.csv"
+        file.write_text(reviews.read_text().replace("a", "the "), encoding="utf-8")
+    asked = ("inspect", file, "--with", run, "--folds", 2, "--label", "verdict")
+
+    assert main(*asked) == 0
+    out = capsys.readouterr().out
+    assert ("by 2-fold cross-validation" if seen else "by the run itself") in out
+    assert "labels that are probably wrong: " in out
+    assert main(*asked, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["wrong labels"]
+    assert (found["rows"], found["not judged"]) == (20, 0)
+    assert found["probably wrong"] == len(found["list"])
+
+
+def test_compare_says_in_words_whether_a_difference_is_real(
+    main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--label", "verdict", "--epochs", 15, "--lr", 0.005)
+    assert main("train", reviews, "--dev", reviews, "--out", "better", *more) == 0
+    capsys.readouterr()
+
+    assert main("compare", run, "better", reviews, "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    accuracy = result["metrics"]["accuracy"]
+    assert accuracy["b"] == 1.0 > accuracy["a"]
+    assert accuracy["interval"][0] > 0
+    assert result["verdict"].startswith("B is better: accuracy +")
+    assert result["nearer"] == {"a": 0, "b": len(result["changed"])}
+
+    assert main("compare", run, "better", reviews, "--rows", 1) == 0
+    out = capsys.readouterr().out
+    assert result["verdict"] in out
+    assert "0 rows where A is nearer to the gold label" in out
+    assert sum(line.startswith("  ") and "gold" in line for line in out.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

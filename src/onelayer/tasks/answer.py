@@ -37,6 +37,8 @@ class AnswerRow:
     passage: str
     answers: tuple[GoldAnswer, ...] | None
     place: Place
+    title: str = ""
+    """Of the document that the passage is part of, where the file has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class AnswerTask:
         question = text_of(values, "question", place)
         passage = text_of(values, "context", place)
         answers = answers_of(values, passage, in_role(place, "label")) if labelled else None
-        return AnswerRow(identity, question, passage, answers, place)
+        title = str(values.get("title") or "")
+        return AnswerRow(identity, question, passage, answers, place, title)
 
     @classmethod
     def check(cls, rows: Iterable[AnswerRow]) -> None:
@@ -338,18 +341,29 @@ def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
     exact, f1 = _scorers(rows)
     facts = np.fromiter(
         (
-            (exact(text, golds), f1(text, golds), bool(row.answers), hash(row.passage))
+            (
+                exact(text, golds),
+                f1(text, golds),
+                bool(row.answers),
+                hash(row.passage),
+                hash(row.title),
+            )
             for row, text in zip(rows, texts, strict=True)
             for golds in [_golds(row)]
         ),
-        dtype=[("exact", "f8"), ("f1", "f8"), ("has_answer", "?"), ("passage", "i8")],
+        dtype=[
+            ("exact", "f8"),
+            ("f1", "f8"),
+            ("has_answer", "?"),
+            ("passage", "i8"),
+            ("title", "i8"),
+        ],
     )
-    # A passage's number is that of its last row.
-    _, passage = np.unique(facts["passage"], return_inverse=True)
-    last = np.zeros(len(facts), dtype=np.int64)
-    np.maximum.at(last, passage, np.arange(len(facts)))
     return metrics.Answers(
-        facts["exact"].copy(), facts["f1"].copy(), facts["has_answer"].copy(), groups=last[passage]
+        facts["exact"].copy(),
+        facts["f1"].copy(),
+        facts["has_answer"].copy(),
+        groups=metrics.documents(facts["passage"], facts["title"]),
     )
 
 

@@ -133,9 +133,17 @@ class Choose:
         return per_row(encodings, logits, choice)
 
     def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
+        facts = np.fromiter(
+            (
+                (row.answer, p.index, hash(row.context))
+                for row, p in zip(rows, predictions, strict=True)
+            ),
+            dtype=[("answer", "i8"), ("predicted", "i8"), ("context", "i8")],
+        )
+        # A context's number is its place among them in order of appearance, whatever its hash.
+        _, first, context = np.unique(facts["context"], return_index=True, return_inverse=True)
         return metrics.Choice(
-            np.fromiter((row.answer for row in rows), dtype=np.int64),
-            np.fromiter((p.index for p in predictions), dtype=np.int64),
+            facts["answer"].copy(), facts["predicted"].copy(), groups=first[context]
         )
 
     def tune(

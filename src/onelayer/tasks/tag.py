@@ -189,7 +189,7 @@ class Tag:
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings
-        named = [(tag, row.place) for row in rows for tag in self._gold_tags(row)]
+        named = [(tag, row.place) for row in rows for tag in self.gold_tags(row)]
         return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
 
     def _add(
@@ -206,7 +206,7 @@ class Tag:
             sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
             builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
 
-    def _gold_tags(self, row: TagRow) -> Sequence[str]:
+    def gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
             return row.tags
         words = self.words(row)
@@ -254,11 +254,12 @@ class Tag:
             right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
             return metrics.Tokens(right, total)
         return metrics.Entities(
-            (self._gold_entities(row) for row in rows),
+            (self.gold_entities(row) for row in rows),
             ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
         )
 
-    def _gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+    def gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+        """Start and end in the text, and type, of a labelled row's entities."""
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
         found = entities(row.tags or (), self.scheme)

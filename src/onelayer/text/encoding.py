@@ -171,7 +171,7 @@ class EncodingsBuilder:
     offsets: list[tuple[int, int]] = field(default_factory=list)
     cut: Cut = Cut()
 
-    def start_row(self, tokens: int, lost: int = 0) -> None:
+    def start_row(self, tokens: int = 0, lost: int = 0) -> None:
         """A row of so many tokens, of which so many are left out."""
         self.row_counts.append(0)
         self.cut += Cut(lost, int(lost > 0), tokens, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import read_json
 from onelayer.train.data import Data
 from onelayer.train.loop import Reporter, train
+from onelayer.train.prior import RESTARTS, SEEDS_APART, class_prior
 from onelayer.train.resume import Saved, States
 from onelayer.train.state import History, TrainState
 
@@ -37,9 +39,9 @@ from onelayer.train.state import History, TrainState
 class Said:
     """Passes remarks on and remembers them for ``onelayer.json``."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, remarks: list[str] | None = None) -> None:
         self.reporter = reporter
-        self.remarks: list[str] = []
+        self.remarks = remarks or []
 
     def say(self, remark: str) -> None:
         self.remarks.append(remark)
@@ -59,6 +61,8 @@ class Run:
     checkpoint: Checkpoint
     task: Task
     built: Built
+    rebuild: Callable[[int], Built]
+    """A fresh model by its seed, for a run that is begun anew."""
     said: Said
     states: States
     saved: Saved | None
@@ -69,8 +73,26 @@ class Run:
 
     def train(self) -> Predictor:
         """Fine-tunes, saving each best model, and returns the last one saved."""
+        history = self._attempt(self.saved.history["attempt"] if self.saved is not None else 0)
+        while history.stuck:
+            seed = self._seed(history.attempt + 1)
+            self.said.say(
+                f"stuck after step {history.step:,}: one class for all dev rows, and a loss no "
+                f"lower than that of guessing by frequency; begun anew with seed = {seed}"
+            )
+            self.built, self.saved = self.rebuild(seed), None
+            history = self._attempt(history.attempt + 1)
+        return self._finished(history)
+
+    def _seed(self, attempt: int) -> int:
+        return self.recipe.seed + SEEDS_APART * attempt
+
+    def _attempt(self, attempt: int) -> History:
+        """From the first step to the last, or to where it shows that nothing is learned."""
         encodings = self.data.encodings
         model = self.built.model.to(best_device())
+        class_weights = self._class_weights(encodings)
+        prior = class_prior(self.task.head, encodings, class_weights, self.recipe.label_smoothing)
         model.train_in(self.recipe.precision or "fp32")
         engine = TorchEngine(model, self.recipe.token_budget)
 
@@ -79,22 +101,28 @@ class Run:
             with as_saved(model, self.task) as task:
                 predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.layout)
                 chunks = predictor.run_encoded(dev, self.dev_encodings)
+                if prior is not None:
+                    chunks = prior.watch(chunks)
                 self.tuned, self.scorer = task.tune(dev, chunks)
             return self.scorer()
 
-        history = train(
+        return train(
             model,
             self.task.head,
             encodings,
-            self.recipe,
+            replace(self.recipe, seed=self._seed(attempt)),
             metric=self.task.metric,
             evaluate=evaluate,
             keep=self.save,
             reporter=self.said.reporter,
-            class_weights=self._class_weights(encodings),
+            class_weights=class_weights,
+            attempt=attempt,
+            stuck=prior.is_all if prior is not None and attempt < RESTARTS else lambda _: False,
             begin=self._go_on,
             between=self._keep_state,
         )
+
+    def _finished(self, history: History) -> Predictor:
         progress = history.progress
         self.said.reporter.say(
             f"{progress.step:,} steps, {progress.tokens:,} tokens in {progress.seconds:,.0f} s "
@@ -181,6 +209,7 @@ class Run:
             },
             "dev": {"scores": scores, "intervals": bounds},
             "history": _history(history),
+            "seen": self.data.seen.to_text(),
         }
         return dict(finite(record))
 
@@ -227,6 +256,7 @@ def _history(history: History) -> dict[str, Any]:
     values = {
         "steps": history.step,
         "best_step": history.best_step,
+        "restarts": history.attempt,
         "losses": [round(loss, 6) for loss in history.losses],
         "lrs": history.lrs,
         "tokens": history.tokens,
