@@ -1,14 +1,15 @@
 """Small sets, where scores of like runs lie far apart: how far, by recipe? Five seeds of each.
 
-    python benchmarks/small_data.py DATA                     # every recipe on every set
-    python benchmarks/small_data.py DATA --only rte --recipes plain,default
+    python benchmarks/small_data.py DATA                     # plain and default on every set
+    python benchmarks/small_data.py DATA --only rte --recipes plain,careful
     python benchmarks/small_data.py --table                  # what has been measured so far
 
 ``plain`` is what people run, the defaults of transformers' ``run_glue.py``: three epochs of
 batches of 32, AdamW with bias correction, a learning rate that falls from the first step, no weight
 decay; a run that is stuck at the class prior stays there. The peak rate is what onelayer takes for
-the model, for all recipes alike. ``default`` is what ``onelayer train`` does. ``careful`` is what ``--recipe careful`` finds in one search with three
-seeds, trained with all five; it takes eighteen runs a set before that, so it has to be asked for.
+the model, for all recipes alike. ``default`` is what ``onelayer train`` does. ``careful`` is what
+``--recipe careful`` finds in one search with three seeds, trained with all five; a search takes
+eighteen runs, so it has to be asked for.
 
 A tenth of a set's training rows, always the same ones, is given as ``--dev``; the seed decides the
 new layer, the order of the rows and dropout. The model that a run leaves is scored by scikit-learn
