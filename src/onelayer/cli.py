@@ -119,6 +119,31 @@ def predict(
         say(f"{n:,} predictions in {out}")
 
 
+def report(
+    run: str,
+    file: Path,
+    /,
+    *,
+    out: Path = Path("report.html"),
+    columns: Columns,
+) -> None:
+    """Show on one page how a model learned, how good it is on a file, and where it is wrong.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    out
+        The page to write.
+    """
+    from onelayer.report.write import report_file
+
+    report_file(run, file, out, columns, say)
+    print(f"saved {out}")
+
+
 def inspect(
     file_or_run: str,
     /,
@@ -161,6 +186,7 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "report": report,
     "inspect": inspect,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."

@@ -11,8 +11,10 @@ from onelayer.metrics import Classification, Entities, MultiLabel, intervals
 from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
+from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import TASKS, Classify
 from onelayer.tasks.files import open_labelled, usable_rows
+from onelayer.tasks.rows import Rows
 
 
 def evaluate(
@@ -25,12 +27,7 @@ def evaluate(
     """
     predictor = load(run)
     task = predictor.task
-    # Several labels in one field are read as such only where the model gives several.
-    multi_label = task.multi_label if isinstance(task, Classify) else None
-    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
-    layout = None if columns.asked else predictor.layout
-    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
-    scorer = predictor.evaluate(usable_rows(kind, table, layout, recipe, say))
+    scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
     if predictor.cut.tokens:
         say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
     by_label: dict[str, Any] = {}
@@ -47,3 +44,16 @@ def evaluate(
         "by_label": by_label,
     }
     return dict(finite(result))
+
+
+def labelled_rows(
+    predictor: Predictor, file: str | Path, columns: Columns, say: Callable[[str], None]
+) -> Rows:
+    """The labelled rows of a file, read as the training file was where it has the same columns."""
+    task = predictor.task
+    # Several labels in one field are read as such only where the model gives several.
+    multi_label = task.multi_label if isinstance(task, Classify) else None
+    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    layout = None if columns.asked else predictor.layout
+    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    return usable_rows(kind, table, layout, recipe, say)

@@ -253,11 +253,11 @@ class Tag:
             right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
             return metrics.Tokens(right, total)
         return metrics.Entities(
-            (self._gold_entities(row) for row in rows),
+            (self.gold_entities(row) for row in rows),
             ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
         )
 
-    def _gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+    def gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
         found = entities(row.tags or (), self.scheme)
