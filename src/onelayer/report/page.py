@@ -120,6 +120,10 @@ def _figures(*titled: tuple[str, Html | None]) -> Html:
     return tag("div", *drawn, class_="figures")
 
 
+def _beside(drawn: Html, told: str) -> Html:
+    return tag("div", drawn, tag("p", told), class_="beside")
+
+
 def _reliability(of: Evaluation) -> Html:
     assert of.beliefs is not None
     n = int(of.beliefs.counts.sum())
@@ -128,9 +132,7 @@ def _reliability(of: Evaluation) -> Html:
         "dashed line a probability is the share that comes true; below it the model is too sure. "
         "Lines are 95 % intervals."
     )
-    return tag(
-        "div", _figures(("Probability and truth", pictures.reliability(of.beliefs))), tag("p", told)
-    )
+    return _beside(_figures(("Probability and truth", pictures.reliability(of.beliefs))), told)
 
 
 def _lengths(of: Lengths, task: str) -> Html:
@@ -138,9 +140,8 @@ def _lengths(of: Lengths, task: str) -> Html:
     over = int(of.counts[of.limit + 1 :].sum())
     tokens = int((of.counts * range(len(of.counts))).sum())
     things = "sequences, one an option" if of.of_options else "rows"
-    told = (
-        f"{sequences:,} {things}; {over:,} ({over / max(sequences, 1):.1%}) longer than the limit."
-    )
+    share = f"{over:,} ({over / sequences:.1%}) are" if over else "none is"
+    told = f"{sequences:,} {things}: {share} longer than the limit."
     if of.cut_tokens:
         told += (
             f" It cost {of.cut_tokens:,} tokens ({of.cut_tokens / tokens:.1%}) "
@@ -148,7 +149,7 @@ def _lengths(of: Lengths, task: str) -> Html:
         )
     elif over:
         told += " They are read in windows: nothing is lost."
-    return join([_figures(("Tokens", pictures.lengths(of))), tag("p", told)])
+    return _beside(_figures(("Tokens", pictures.lengths(of))), told)
 
 
 def _mistakes(of: Evaluation) -> Html:
@@ -173,7 +174,7 @@ def _mistakes(of: Evaluation) -> Html:
 def _mistake(of: Mistake) -> Html:
     said = [("gold", of.gold), ("predicted", of.predicted)]
     pairs = (
-        join([tag("dt", name, class_=name), tag("dd", clipped(value, 200), dir="auto", lang="")])
+        tag("div", tag("dt", name), tag("dd", clipped(value, 200), dir="auto", lang=""))
         for name, value in said
         if value
     )
@@ -188,7 +189,7 @@ def _mistake(of: Mistake) -> Html:
     return tag(
         "li",
         tag("p", tag("b", of.where), " ", of.remark, class_="where"),
-        tag("dl", *pairs) if of.gold else "",
+        tag("dl", *pairs, class_="said") if of.gold else "",
         *(_passage(passage, len(of.passages) > 1) for passage in of.passages),
         tag("ul", *options) if of.options else "",
     )

@@ -59,7 +59,7 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def loss(learning: Learning) -> Html | None:
-    """Each step's loss, and its running mean over a twentieth of the run."""
+    """Each step's loss, and its running mean over a tenth of the run."""
     losses = np.asarray(learning.losses, np.float64)
     if not np.isfinite(losses).any():
         return None
@@ -68,7 +68,7 @@ def loss(learning: Learning) -> Html | None:
         steps, thinned = thin(losses)
         axes.plot(steps, thinned, color=_BLUE, alpha=0.3, linewidth=1)
         axes.plot(steps, _running_mean(thinned), color=_BLUE)
-        axes.set_xlabel("step")
+        _over_steps(axes, len(losses))
         axes.set_ylim(bottom=0)
 
     return _svg(
@@ -88,8 +88,8 @@ def dev_score(learning: Learning) -> Html | None:
             at = steps[best[0]], scores[best[0]]
             axes.plot(*at, "o", color=_ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
             axes.annotate(f"{at[1]:.4g}", at, (0, 9), textcoords="offset points", ha="center")
-        axes.margins(x=0.08, y=0.2)
-        axes.set_xlabel("step")
+        axes.margins(y=0.2)
+        _over_steps(axes, max(len(learning.losses), int(steps[-1])))
 
     scores = learning.evaluations
     return _svg(
@@ -106,7 +106,7 @@ def learning_rate(learning: Learning) -> Html | None:
         axes.plot(*thin(lrs), color=_BLUE)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("step")
+        _over_steps(axes, len(lrs))
 
     return _svg(draw, f"Learning rate, at most {lrs.max():.2g}")
 
@@ -128,7 +128,7 @@ def throughput(learning: Learning) -> Html | None:
         axes.axhline(mean, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_xlabel("step")
+        _over_steps(axes, len(tokens))
 
     return _svg(draw, f"Throughput, {mean:,.0f} tokens a second on average")
 
@@ -218,6 +218,13 @@ def residuals(gold: Floats, predicted: Floats) -> Html:
     return _svg(draw, "How many rows are off by how much", height=4.2)
 
 
+def _over_steps(axes: Axes, n: int) -> None:
+    """The same axis below every curve of a run, so that one eye goes down them all."""
+    axes.set_xlim(-0.02 * n, 1.04 * n)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel("step")
+
+
 def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
     """Steps, counted from 1, and values; of a long curve the mean of each of ``POINTS`` bins."""
     n = len(values)
@@ -230,8 +237,8 @@ def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 
 def _running_mean(values: Floats) -> Floats:
-    """Of a twentieth of the values around each, fewer at both ends."""
-    half = max(1, len(values) // 40)
+    """Of a tenth of the values around each, fewer at both ends."""
+    half = max(1, len(values) // 20)
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])

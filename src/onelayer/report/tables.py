@@ -91,7 +91,7 @@ def by_label(of: Mapping[str, Mapping[str, float]], heading: str) -> Html:
 def _bar(column: str, value: float) -> Html:
     """A cell; one of a share is filled to it."""
     is_share = column in ("precision", "recall", "f1")
-    style = f"--share:{100 * value:.1f}%" if is_share else None
+    style = f"--share:{value:.4f}" if is_share else None
     return tag("td", figure(value), class_="n share" if is_share else "n", style=style)
 
 
