@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,8 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
 
     assert len({path.stat().st_mode for path in (tmp_path / "ours").iterdir()}) == 1
     again = read(tmp_path / "ours")
-    assert again.onelayer == {"task": "classify"}
+    weights = (tmp_path / "ours" / "model.safetensors").read_bytes()
+    assert again.onelayer == {"task": "classify", "sha256": sha256(weights).hexdigest()}
     assert (again.labels, again.config) == (labels, ours.config)
     assert again.encoder.keys() == ours.encoder.keys()
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,10 +31,10 @@ def reviews(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Main:
+def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Main]:
     """``main("train", ...)`` in an empty folder; commands that take a model get a tiny one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    handler = signal.getsignal(signal.SIGTERM)
     bert = make_bert()
 
     def run(*arguments: object) -> int:
@@ -44,7 +44,8 @@ def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             tokens += ["--model", str(bert)]
         return cli.main(tokens)
 
-    return run
+    yield run
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -279,13 +280,14 @@ def test_an_interrupted_run_keeps_the_best_so_far(
     def stop_in_the_second_epoch(*_: object) -> float:
         for loss in losses:
             return loss
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return 0.6
 
     monkeypatch.setattr("onelayer.train.loop.train_step", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 
-    assert "the best model so far is in new" in capsys.readouterr().err
+    assert "the same command goes on from there; the best" in capsys.readouterr().err
     assert main("predict", "new", reviews) == 0
 
 
@@ -312,7 +314,7 @@ def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:
     main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", "3")
 
     history = json.loads(Path("run/onelayer.json").read_text(encoding="utf-8"))["history"]
-    assert len(history["losses"]) == history["progress"]["step"] == 3
+    assert len(history["losses"]) == len(history["tokens"]) == history["steps"] == 3
     assert [evaluation["step"] for evaluation in history["evaluations"]] == [1, 2, 3]
 
 

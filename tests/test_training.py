@@ -30,11 +30,12 @@ from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings
 from onelayer.text.tags import Scheme
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.train.loop import History, train
+from onelayer.train.loop import train
 from onelayer.train.optimizer import freeze, lr_factor
 from onelayer.train.progress import Silent
-from onelayer.train.sampler import batches
+from onelayer.train.sampler import Sampler
 from onelayer.train.split import Facts, carve
+from onelayer.train.state import History
 
 MakeBert = Callable[..., Path]
 
@@ -169,28 +170,33 @@ def test_a_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encoding
     assert history.progress.step == len(history.losses) == 4  # 3 a whole epoch
     assert kept == [3, 4]
     lengths = encodings.lengths
-    order = next(batches(12, 4, seed=3, epoch=1))
+    order = Sampler(12, 4, seed=3).batch(3)
     assert history.progress.tokens == int(lengths.sum() + lengths[order].sum())
 
 
 # The order of the data -------------------------------------------------------------------------
 
 
+def epoch_of(sampler: Sampler, epoch: int) -> list[list[int]]:
+    first = epoch * sampler.per_epoch
+    return [sampler.batch(step).tolist() for step in range(first, first + sampler.per_epoch)]
+
+
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
 def test_an_epoch_has_every_example_once_in_an_order_of_seed_and_epoch(
     n: int, size: int, seed: int, epoch: int
 ) -> None:
-    found = [part.tolist() for part in batches(n, size, seed=seed, epoch=epoch)]
+    found = epoch_of(Sampler(n, size, seed), epoch)
     assert sorted(i for part in found for i in part) == list(range(n))
     assert [len(part) for part in found[:-1]] == [size] * (len(found) - 1)
     assert 1 <= len(found[-1]) <= size
-    again = [part.tolist() for part in batches(n, size, seed=seed, epoch=epoch)]
-    assert again == found
+    Sampler(n, size, seed + 1).batch(0)  # what was asked for in between has no part in it
+    assert epoch_of(Sampler(n, size, seed), epoch) == found
 
 
 def test_other_seeds_and_epochs_have_other_orders() -> None:
     orders = {
-        tuple(next(batches(50, 50, seed=seed, epoch=epoch)).tolist())
+        tuple(Sampler(50, 50, seed).batch(epoch).tolist())
         for seed in range(4)
         for epoch in range(4)
     }

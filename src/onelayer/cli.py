@@ -21,6 +21,7 @@ def train(
     *,
     dev: Path | None = None,
     out: Path | None = None,
+    resume: bool | None = None,
     json: bool = False,
     recipe: Recipe,
 ) -> None:
@@ -34,12 +35,17 @@ def train(
         A file that chooses the best checkpoint; by default a tenth of the rows.
     out
         The run's directory; by default a new one below `runs/`.
+    resume
+        Insist on going on with an unfinished run of the same command, or on beginning anew; by
+        default it goes on where there is one.
     json
         Progress as JSON lines on stderr, the result as JSON on stdout.
     """
     from onelayer.train.finetune import finetune
 
-    predictor = finetune(file, dev=dev, out=out, recipe=recipe, reporter=reporter(json))
+    predictor = finetune(
+        file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
+    )
     info = dict(predictor.info or {})
     if json:
         print_json({"run": str(predictor.path), "dev": info["dev"]})

@@ -11,6 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from onelayer import digest
 from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.weights import ARCHITECTURES, read_weights, to_ours
 from onelayer.errors import CheckpointError, Place, UsageError
@@ -60,9 +61,10 @@ def read(folder: Path) -> Checkpoint:
             hint="take the tokenizer files of this very model",
         )
     architecture = _architecture(data)
-    encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
     record = folder / "onelayer.json"
     onelayer = read_json(record) if record.is_file() else None
+    _verify(folder / "model.safetensors", onelayer)
+    encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
     problem_type = data.get("problem_type")
     return Checkpoint(
         folder=folder,
@@ -94,6 +96,17 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
         )
     spread = F.interpolate(weight_PD.T[None], size=n, mode="linear", align_corners=True)
     return spread[0].T.contiguous()
+
+
+def _verify(weights: Path, onelayer: Mapping[str, Any] | None) -> None:
+    """Raises CheckpointError where the weights are not those that the run was saved with."""
+    written = (onelayer or {}).get("sha256")
+    if written is not None and weights.is_file() and digest.of_file(weights) != written:
+        raise CheckpointError(
+            "not as onelayer saved it: truncated, damaged or replaced",
+            place=Place(weights),
+            hint="fetch the directory again, or remove sha256 from onelayer.json if it was you",
+        )
 
 
 def _architecture(data: Mapping[str, Any]) -> str:

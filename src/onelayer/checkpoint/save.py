@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from onelayer import digest
 from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.weights import ARCHITECTURES, to_theirs
 from onelayer.errors import OneLayerError, Place
@@ -81,26 +82,32 @@ def write_checkpoint(
     shutil.copymode(folder / "config.json", weights)  # safetensors lets its owner alone read it
     tokenizer.write(folder, max_length=config.max_position_embeddings)
     _write_text(folder / "README.md", card)
-    _write_json(folder / "onelayer.json", onelayer)
+    _write_json(folder / "onelayer.json", {**onelayer, "sha256": digest.of_file(weights)})
 
 
-def rewrite_record(folder: Path, onelayer: Mapping[str, Any]) -> None:
-    """Replaces ``onelayer.json`` of a published directory, in one move.
+def rewrite(path: Path, text: str) -> None:
+    """Replaces or adds a file of a published directory, in one move.
 
-    Raises OneLayerError where the disk refuses; the old record then stands.
+    Raises OneLayerError where the disk refuses; the old file then stands.
     """
-    staged = folder / ".onelayer.json"
+    staged = path.with_name(f".{path.name}.staged")
     try:
-        _write_json(staged, onelayer)
+        _write_text(staged, text)
         _sync_one(staged)
-        staged.replace(folder / "onelayer.json")
+        staged.replace(path)
+        _sync_one(path.parent)
     except OSError as error:
         staged.unlink(missing_ok=True)
-        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(folder)) from error
+        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(path)) from error
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """As files of a model directory have it."""
+    return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    _write_text(path, as_json(data))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -64,6 +64,7 @@ class LazyAdamW:
         self._dense = [_state(p, decays=True) for p in decayed if p is not words]
         self._dense += [_state(p, decays=False) for p in others]
         self._words = None if words is None else _state(words, decays=True)
+        self._all = [*self._dense, *([self._words] if self._words else [])]
         self._seen_V = torch.zeros(0 if words is None else len(words), dtype=torch.int32)
         """How many steps each word's vector has made."""
 
@@ -76,6 +77,22 @@ class LazyAdamW:
         """Brings all words' vectors up to date."""
         if self._words is not None:
             self._advance(torch.arange(len(self._seen_V)))
+
+    def state(self) -> dict[str, Tensor]:
+        """The moments of each parameter, by its number, and the steps' constants (steps, 3)."""
+        found = {"steps": torch.from_numpy(self._steps[: self._n_steps].copy())}
+        for i, state in enumerate(self._all):
+            found |= {f"means.{i}": state.means, f"squares.{i}": state.squares}
+        return found
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Becomes the optimizer that gave this state, over the weights as they were then."""
+        self._steps = state["steps"].numpy().copy()
+        self._n_steps = len(self._steps)
+        self._seen_V.fill_(self._n_steps)
+        for i, own in enumerate(self._all):
+            own.means.copy_(state[f"means.{i}"])
+            own.squares.copy_(state[f"squares.{i}"])
 
     def step(self, max_norm: float) -> None:
         """Clips the gradient to a length, makes a step along it, and drops it."""
@@ -102,7 +119,8 @@ class LazyAdamW:
     def _next_step(self) -> int:
         """Where the constants of the step to be made lie."""
         if self._n_steps == len(self._steps):
-            self._steps = np.concatenate([self._steps, np.zeros_like(self._steps)])
+            more = np.zeros((max(1024, self._n_steps), 3), dtype=np.float32)
+            self._steps = np.concatenate([self._steps, more])
         self._n_steps += 1
         self._steps[self._n_steps - 1] = (
             1 - self.lr * self._weight_decay,

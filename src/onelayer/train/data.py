@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 import zlib
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer import digest
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks import Task, task_from_json, task_to_json
@@ -66,18 +66,16 @@ class Source:
 
     def key(self) -> str:
         """A digest of all that the encodings, the split and the fitted task depend on."""
-        with open(self.table.path, "rb") as file:
-            content = hashlib.file_digest(file, "blake2b").hexdigest()
         parts = {
             "versions": [FORMAT, version("onelayer"), version("tokenizers")],
-            "content": content,
+            "content": digest.of_file(self.table.path),
             "read as": [self.table.format, self.table.columns, self.table.note],
             "tokenizer": self.tokenizer.digest,
             "task": [self.kind.name, self.layout.to_json(), self.limit],
             "split": self.recipe.seed if self.splits else None,
             "recipe": [getattr(self.recipe, name) for name in DECIDING],
         }
-        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()
+        return digest.of_text(json.dumps(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +85,14 @@ class Data:
     task: Task
     encodings: Encodings
     dev: list[Any]
+    key: str
+    """A digest of all that these follow from."""
 
 
 def read_data(source: Source, say: Callable[[str], None], reporter: Reporter) -> Data:
     """The file's training rows as encodings: those of an earlier run with the same content, or
     made now. Raises DataError for rows that can't be used."""
+    key = source.key()
     made = False
 
     def make(folder: Path) -> None:
@@ -110,7 +111,7 @@ def read_data(source: Source, say: Callable[[str], None], reporter: Reporter) ->
         entry["remarks"] = remarks
         _write_entry(folder, entry)
 
-    data, remarks = cached(source.key(), make, lambda folder: _load(source, folder), say)
+    data, remarks = cached(key, make, lambda folder: _load(source, folder, key), say)
     if not made:
         for text in remarks:
             say(text)
@@ -218,7 +219,7 @@ def _write_entry(folder: Path, entry: dict[str, Any]) -> None:
     (folder / "entry.json").write_text(text, encoding="utf-8")
 
 
-def _load(source: Source, folder: Path) -> tuple[Data, list[str]]:
+def _load(source: Source, folder: Path, key: str) -> tuple[Data, list[str]]:
     """What ``_prepare`` left in a folder, and what it said."""
     written = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
     if zlib.crc32(written["entry"].encode()) != written["crc32"]:
@@ -226,7 +227,7 @@ def _load(source: Source, folder: Path) -> tuple[Data, list[str]]:
     entry = json.loads(written["entry"])
     path = source.table.path
     dev = [source.kind.row(values, Place(path, line), True) for values, line in entry["dev"]]
-    data = Data(task_from_json(entry["task"]), open_encodings(folder, entry), dev)
+    data = Data(task_from_json(entry["task"]), open_encodings(folder, entry), dev, key)
     return data, entry["remarks"]
 
 

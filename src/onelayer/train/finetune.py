@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
-import re
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from onelayer import digest
 from onelayer.checkpoint import load as checkpoints
 from onelayer.checkpoint.build import Built, build, with_positions
 from onelayer.checkpoint.load import Checkpoint
 from onelayer.checkpoint.source import resolve
-from onelayer.errors import Place, UsageError
+from onelayer.errors import UsageError
 from onelayer.recipe import Recipe
-from onelayer.runtime.predictor import Predictor
+from onelayer.runtime.load import load
+from onelayer.runtime.predictor import Predictor, is_run
 from onelayer.tasks import Task
+from onelayer.tasks.base import Layout
 from onelayer.tasks.files import open_labelled, read_labelled
 from onelayer.text.encoding import Encodings
 from onelayer.train.data import Data, Source, read_data
@@ -24,6 +26,14 @@ from onelayer.train.loop import Reporter
 from onelayer.train.optimizer import freeze
 from onelayer.train.precision import quicker_precision, remark_on_paths
 from onelayer.train.progress import Silent
+from onelayer.train.resume import (
+    Saved,
+    States,
+    differences,
+    is_unfinished,
+    open_run,
+    refuse_taken,
+)
 from onelayer.train.run import Run, Said
 
 MIN_STEPS = 300
@@ -36,6 +46,7 @@ def finetune(
     dev: str | Path | None = None,
     out: str | Path | None = None,
     recipe: Recipe | None = None,
+    resume: bool | None = None,
     reporter: Reporter | None = None,
     **choices: Any,
 ) -> Predictor:
@@ -49,6 +60,9 @@ def finetune(
         A labelled file that chooses the best checkpoint; by default a tenth of the rows.
     out
         The run's directory, which must not hold anything yet; by default a new one below `runs/`.
+    resume
+        Whether to go on with an unfinished run of the same data, recipe and model: True insists,
+        False begins anew; by default where there is one.
     recipe, choices
         A `Recipe`, or its fields as keyword arguments.
 
@@ -56,7 +70,11 @@ def finetune(
     """
     recipe = replace(recipe or Recipe(), **choices)
     said = Said(reporter or Silent())
-    target = _target(train_file, out)
+    if out is not None and not is_unfinished(Path(out)):
+        if resume and is_run(out):
+            said.reporter.say(f"{out} is finished: there is nothing left to do")
+            return load(out)
+        refuse_taken(Path(out))
     kind, layout, table = open_labelled(train_file, recipe, said.say)
     dev_rows = None
     if dev is not None:
@@ -67,42 +85,67 @@ def finetune(
         said.say(f"{recipe.positions} positions, interpolated between the trained ones")
     limit = checkpoint.config.max_position_embeddings
     _check_length(recipe, limit)
-    tokenizer = checkpoint.tokenizer
-    source = Source(kind, layout, table, recipe, tokenizer, limit, splits=dev is None)
+    source = Source(kind, layout, table, recipe, checkpoint.tokenizer, limit, splits=dev is None)
     data = read_data(source, said.say, said.reporter)
     if dev_rows is not None:
         said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
         data = replace(data, dev=dev_rows)
-    recipe = _settle(recipe, data, checkpoint, said)
-    said.say(data.task.summary)
+    identity = _identity(data.key, dev, recipe, checkpoint.folder)
+    states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
+    try:
+        run = _run(Path(train_file), data, layout, recipe, checkpoint, said, states, saved)
+        return run.train()
+    finally:
+        states.release()
+
+
+def _run(
+    train_file: Path,
+    data: Data,
+    layout: Layout,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    said: Said,
+    states: States,
+    saved: Saved | None,
+) -> Run:
+    """All that is left to decide before the first step."""
+    task = data.task
+    recipe = Recipe.from_json(saved.recipe) if saved else _settle(recipe, data, checkpoint, said)
+    said.say(task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
-    dev_encodings = data.task.encode(data.dev, tokenizer, labelled=True)
+    dev_encodings = task.encode(data.dev, checkpoint.tokenizer, labelled=True)
     _say_cut(data.encodings, said)
-    built = build(checkpoint, data.task, seed=recipe.seed)
-    _say_built(built, checkpoint, data.task, said)
+    built = build(checkpoint, task, seed=recipe.seed)
+    _say_built(built, checkpoint, task, said)
     if remark := remark_on_paths(checkpoint.config, recipe.precision or "fp32"):
         said.say(remark)
     freeze(built.model, recipe.freeze)
+    if saved:
+        _say_resumed(saved, said)
     checkpoint = replace(checkpoint, encoder={}, head={})  # the model has its own copy of them
-    run = Run(target, Path(train_file), recipe, layout, data, checkpoint, data.task, built, said)
-    return run.train(data.encodings, dev_encodings)
+    return Run(
+        target=states.target,
+        train_file=train_file,
+        recipe=recipe,
+        layout=layout,
+        data=data,
+        dev_encodings=dev_encodings,
+        checkpoint=checkpoint,
+        task=task,
+        built=built,
+        said=said,
+        states=states,
+        saved=saved,
+    )
 
 
-def _target(train_file: str | Path, out: str | Path | None) -> Path:
-    """Where the run goes. Raises UsageError for a place that already holds something."""
-    if out is not None:
-        target = Path(out)
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(
-                "already holds a run" if (target / "config.json").is_file() else "is not empty",
-                place=Place(str(out)),
-                hint="choose another --out, or remove it first",
-            )
-        return target
-    path = Path(train_file)
-    own = path.stem if path.stem not in ("train", "training") else path.absolute().parent.name
-    stem = re.sub(r"[^\w.-]+", "-", own).strip("-.") or "run"
-    return next(place for n in count(1) if not (place := Path("runs") / f"{stem}-{n}").exists())
+def _identity(key: str, dev: str | Path | None, recipe: Recipe, model: Path) -> str:
+    """A digest of a command: of its data, recipe and model."""
+    weights = sorted(path for path in model.iterdir() if path.suffix in (".safetensors", ".bin"))
+    files = [(path.name, digest.of_file(path)) for path in (model / "config.json", *weights)]
+    parts = [key, dev and digest.of_file(dev), recipe.to_json(), files]
+    return digest.of_text(json.dumps(parts))
 
 
 def _check_length(recipe: Recipe, limit: int) -> None:
@@ -155,3 +198,10 @@ def _say_built(built: Built, checkpoint: Checkpoint, task: Task, said: Said) -> 
         said.say(f"left out, as only pretraining used it: {len(checkpoint.left_out)} tensors")
     if checkpoint.head and not built.kept_head:
         said.say("the checkpoint's own output layer is for other labels: left out")
+
+
+def _say_resumed(saved: Saved, said: Said) -> None:
+    said.reporter.say(f"goes on after step {saved.step:,}")
+    if changed := differences(saved):
+        said.reporter.say(f"warning: not as it was, so the last digits may differ: {changed}")
+    said.remarks = list(saved.remarks)

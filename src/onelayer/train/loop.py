@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,9 @@ from onelayer.nn.packed import micro_batches, pack
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings, Ints
 from onelayer.train.optimizer import Optimizer, adamw, lr_factor
-from onelayer.train.sampler import batches
+from onelayer.train.sampler import Sampler
+from onelayer.train.signals import BrokenOff, HeldSignals
+from onelayer.train.state import History, Progress, TrainState
 
 
 class Reporter(Protocol):
@@ -33,34 +33,6 @@ class Reporter(Protocol):
         self, epoch: float, scores: dict[str, float], metric: str, best: bool
     ) -> None: ...
     def finish(self) -> None: ...
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run stands after a step."""
-
-    step: int = 0
-    loss: float = math.nan
-    """Of the last batch, by example, word or window."""
-    lr: float = 0.0
-    tokens: int = 0
-    """Real tokens learned from so far."""
-    seconds: float = 0.0
-    """Spent in training steps."""
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.tokens / self.seconds if self.seconds else 0.0
-
-
-@dataclass(slots=True)
-class History:
-    """What a run leaves behind for its record."""
-
-    progress: Progress = field(default_factory=Progress)
-    losses: list[float] = field(default_factory=list)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    best_step: int = 0
 
 
 Evaluate = Callable[[], dict[str, float]]
@@ -77,55 +49,65 @@ def train(
     keep: Callable[[dict[str, float], History], None],
     reporter: Reporter,
     class_weights: Tensor | None = None,
+    begin: Callable[[TrainState], None] = lambda _: None,
+    between: Callable[[TrainState, bool], None] = lambda *_: None,
 ) -> History:
     """Fine-tunes ``model`` in place. After every epoch ``evaluate`` scores it, and ``keep`` is
-    called whenever the score is the best so far."""
+    called whenever the score is the best so far.
+
+    ``begin`` may turn the fresh state into that of a run that was stopped; ``between`` sees the
+    state between any two steps, and whether the run is about to stop: a SIGINT or SIGTERM lets the
+    step under way finish or breaks an evaluation off, and is passed on after that.
+    """
     assert recipe.epochs is not None
-    assert recipe.lr is not None
-    n_examples = encodings.n_examples
-    per_epoch = math.ceil(n_examples / recipe.batch_size)
-    total = max(1, round(recipe.epochs * per_epoch))
-    optimizer = adamw(model, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    peak = recipe.lr
+    assert peak is not None
+    sampler = Sampler(encodings.n_examples, recipe.batch_size, recipe.seed)
+    total = max(1, round(recipe.epochs * sampler.per_epoch))
     torch.manual_seed(recipe.seed)
-    history = History()
-    progress = history.progress
-    best, since_best = -math.inf, 0
+    optimizer = adamw(model, lr=peak, weight_decay=recipe.weight_decay)
+    state = TrainState(model, optimizer, History())
+    begin(state)
+    history = state.history
     reporter.start(total)
     model.train()
     network: nn.Module = compiled(model) if model.head.weight.is_cuda else model
-    while progress.step < total:
-        epoch = progress.step // per_epoch
-        for examples in batches(n_examples, recipe.batch_size, seed=recipe.seed, epoch=epoch):
-            if progress.step == total:
-                break
-            started = time.perf_counter()
-            progress.lr = recipe.lr * lr_factor(progress.step, total, recipe.warmup)
-            optimizer.lr = progress.lr
-            progress.loss = train_step(
-                network, head_name, encodings, examples, optimizer, recipe, class_weights
-            )
-            progress.step += 1
-            progress.tokens += int(encodings.example_lengths(examples).sum())
-            progress.seconds += time.perf_counter() - started
-            history.losses.append(progress.loss)
-            reporter.step(progress)
+
+    def step() -> None:
+        started = time.perf_counter()
+        examples = sampler.batch(history.step)
+        optimizer.lr = peak * lr_factor(history.step, total, recipe.warmup)
+        loss = train_step(network, head_name, encodings, examples, optimizer, recipe, class_weights)
+        tokens = int(encodings.example_lengths(examples).sum())
+        history.add_step(loss, optimizer.lr, tokens, time.perf_counter() - started)
+        reporter.step(history.progress)
+
+    def score(signals: HeldSignals) -> None:
         optimizer.settle()
-        scores = evaluate()
-        score = scores[metric]
-        # Of equal scores the later one, which has learned longer; nan (a constant prediction has
-        # no correlation) is only better than nothing.
-        is_best = score >= best or best == -math.inf
-        since_best = 0 if score > best or best == -math.inf else since_best + 1
-        history.evaluations.append({"step": progress.step, "scores": scores})
-        reporter.evaluated(progress.step / per_epoch, scores, metric, is_best)
+        with signals.breakable():
+            scores = evaluate()
+        is_best = history.add_scores(scores, metric)
+        reporter.evaluated(history.step / sampler.per_epoch, scores, metric, is_best)
         if is_best:
-            best = -math.inf if math.isnan(score) else score
-            history.best_step = progress.step
             keep(scores, history)
-        if recipe.patience is not None and since_best >= recipe.patience:
-            reporter.say(f"stopped early: no better {metric} in {since_best} evaluations")
-            break
-    reporter.finish()
+
+    with HeldSignals() as signals:
+        while signals.received is None:
+            at_an_end = history.step and history.step % sampler.per_epoch == 0
+            if (at_an_end or history.step == total) and not history.evaluated:
+                with suppress(BrokenOff):
+                    score(signals)
+            elif history.step == total:
+                break
+            elif recipe.patience is not None and history.since_best >= recipe.patience:
+                n = history.since_best
+                reporter.say(f"stopped early: no better {metric} in {n} evaluations")
+                break
+            else:
+                step()
+            between(state, signals.received is not None)
+        reporter.finish()
+    signals.pass_on()
     return history
 
 

@@ -45,6 +45,12 @@ class Optimizer(Protocol):
     def settle(self) -> None:
         """Called before all of the model is read."""
 
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on beside the weights, once it has settled."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Becomes the optimizer that gave this state, over the weights as they were then."""
+
 
 class TorchAdamW:
     """PyTorch's, which sweeps all parameters at each step."""
@@ -70,6 +76,18 @@ class TorchAdamW:
 
     def settle(self) -> None:
         """Nothing lags behind."""
+
+    def state(self) -> dict[str, Tensor]:
+        """``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, by its number."""
+        moments = self._adamw.state_dict()["state"]
+        return {f"{i}.{name}": x for i, its in moments.items() for name, x in its.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = tensor
+        self._adamw.load_state_dict({**self._adamw.state_dict(), "state": moments})
 
     def step(self, max_norm: float) -> None:
         groups = self._adamw.param_groups

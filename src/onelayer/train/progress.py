@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from onelayer.plain import finite
-from onelayer.train.loop import Progress as RunProgress
+from onelayer.train.state import Progress as RunProgress
 
 
 class Silent:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from torch import Tensor
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
-from onelayer.checkpoint.save import publish, rewrite_record, write_checkpoint
+from onelayer.checkpoint.save import as_json, publish, rewrite, write_checkpoint
 from onelayer.checkpoint.source import hub_name
-from onelayer.errors import UsageError
+from onelayer.errors import OneLayerError, UsageError
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.plain import finite
@@ -28,8 +27,11 @@ from onelayer.runtime.torch_engine import TorchEngine, best_device
 from onelayer.tasks import Task, task_to_json
 from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import read_json
 from onelayer.train.data import Data
-from onelayer.train.loop import History, Reporter, train
+from onelayer.train.loop import Reporter, train
+from onelayer.train.resume import Saved, States
+from onelayer.train.state import History, TrainState
 
 
 class Said:
@@ -53,18 +55,21 @@ class Run:
     recipe: Recipe
     layout: Layout
     data: Data
+    dev_encodings: Encodings
     checkpoint: Checkpoint
     task: Task
     built: Built
     said: Said
+    states: States
+    saved: Saved | None
+    """The state that the run goes on from."""
     tuned: Task | None = None
     """The task with its decoding tuned on dev, as of the last evaluation; what is saved."""
     scorer: Scorer | None = None
-    record: dict[str, Any] = field(default_factory=dict)
-    """``onelayer.json`` as it was last saved."""
 
-    def train(self, encodings: Encodings, dev_encodings: Encodings) -> Predictor:
+    def train(self) -> Predictor:
         """Fine-tunes, saving each best model, and returns the last one saved."""
+        encodings = self.data.encodings
         model = self.built.model.to(best_device())
         model.train_in(self.recipe.precision or "fp32")
         engine = TorchEngine(model, self.recipe.token_budget)
@@ -73,41 +78,55 @@ class Run:
             dev = self.data.dev
             with as_saved(model, self.task) as task:
                 predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.layout)
-                chunks = predictor.run_encoded(dev, dev_encodings)
+                chunks = predictor.run_encoded(dev, self.dev_encodings)
                 self.tuned, self.scorer = task.tune(dev, chunks)
             return self.scorer()
 
-        reserved = _reserve(self.target)
-        try:
-            history = train(
-                model,
-                self.task.head,
-                encodings,
-                self.recipe,
-                metric=self.task.metric,
-                evaluate=evaluate,
-                keep=self.save,
-                reporter=self.said.reporter,
-                class_weights=self._class_weights(encodings),
-            )
-        except BaseException as error:
-            self.said.reporter.finish()
-            saved = any(self.target.iterdir())
-            if saved and isinstance(error, KeyboardInterrupt):
-                self.said.say(f"stopped; the best model so far is in {self.target}")
-            elif reserved and not saved:
-                self.target.rmdir()
-            raise
+        history = train(
+            model,
+            self.task.head,
+            encodings,
+            self.recipe,
+            metric=self.task.metric,
+            evaluate=evaluate,
+            keep=self.save,
+            reporter=self.said.reporter,
+            class_weights=self._class_weights(encodings),
+            begin=self._go_on,
+            between=self._keep_state,
+        )
         progress = history.progress
-        self.said.say(
+        self.said.reporter.say(
             f"{progress.step:,} steps, {progress.tokens:,} tokens in {progress.seconds:,.0f} s "
             f"({progress.tokens_per_second:,.0f} tokens/s); best after step {history.best_step:,}"
         )
         # The weights were saved at their best, which may be a while ago; the record goes on.
-        self.record["choices"] = self.said.remarks
-        self.record["history"] = _history(history)
-        rewrite_record(self.target, self.record)
+        record = read_json(self.target / "onelayer.json")
+        record |= {"choices": self.said.remarks, "history": _history(history)}
+        rewrite(self.target / "onelayer.json", as_json(record))
+        rewrite(self.target / "timing.json", as_json(_timing(history)))
+        self.states.clear()
         return load(self.target)
+
+    def _go_on(self, state: TrainState) -> None:
+        if self.saved is not None:
+            self.saved.restore(state)
+
+    def _keep_state(self, state: TrainState, stopping: bool) -> None:
+        if not (stopping or self.states.due()):
+            return
+        step = state.history.step
+        try:
+            self.states.save(state, self.recipe.to_json(), self.said.remarks)
+        except OneLayerError as error:
+            self.said.reporter.say(f"warning: the state after step {step:,} is not saved: {error}")
+            return
+        if stopping:
+            best = f"; the best model so far is in {self.target}" if state.history.best_step else ""
+            self.said.reporter.finish()
+            self.said.reporter.say(
+                f"stopped after step {step:,}; the same command goes on from there{best}"
+            )
 
     def save(self, scores: dict[str, float], history: History) -> None:
         """Publishes the model as it now is, with all that is known of it."""
@@ -116,7 +135,7 @@ class Run:
         labels = list(task.outputs) if named else None
         bounds = intervals(self.scorer) if self.scorer is not None else {}
         card = model_card(self._facts(scores, bounds, labels))
-        self.record = self._record(task, scores, bounds, history)
+        record = self._record(task, scores, bounds, history)
 
         def write(folder: Path) -> None:
             write_checkpoint(
@@ -127,7 +146,7 @@ class Run:
                 labels=labels,
                 problem_type=PROBLEM_TYPES.get(task.head),
                 tokenizer=self.checkpoint.tokenizer,
-                onelayer=self.record,
+                onelayer=record,
                 card=card,
             )
 
@@ -206,17 +225,16 @@ class Run:
 
 def _history(history: History) -> dict[str, Any]:
     values = {
+        "steps": history.step,
         "best_step": history.best_step,
         "losses": [round(loss, 6) for loss in history.losses],
+        "lrs": history.lrs,
+        "tokens": history.tokens,
         "evaluations": history.evaluations,
-        "progress": dataclasses.asdict(history.progress),
     }
     return dict(finite(values))
 
 
-def _reserve(target: Path) -> bool:
-    """Makes the directory, so that no other run takes the name; says whether it was made now."""
-    if target.is_dir():
-        return False
-    target.mkdir(parents=True)
-    return True
+def _timing(history: History) -> dict[str, Any]:
+    """Beside the record and not in it, which is the same whenever a run is repeated."""
+    return {"seconds": [round(seconds, 6) for seconds in history.seconds]}

@@ -1,0 +1,499 @@
+"""A run that is stopped goes on as if it had never been: the same bytes, whatever stopped it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_tasks import CASES, LONG, Case
+
+import onelayer
+from onelayer import cli
+from onelayer.errors import UsageError
+from onelayer.train import loop, resume
+from onelayer.train.progress import Silent
+from onelayer.train.resume import States
+from onelayer.train.state import Progress
+
+MakeBert = Callable[..., Path]
+
+ONE_A_TASK = [case for case in CASES if case.name in {c.task for c in CASES} | {"tag IOB2"}]
+CLASSIFY = CASES[0]
+STEPS = 9
+"""22 rows, eight a batch, three epochs."""
+
+
+@pytest.fixture(scope="module")
+def dropping(make_bert: MakeBert) -> Path:
+    """A model with dropout: the generator is part of the state."""
+    return make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
+
+
+@pytest.fixture(autouse=True)
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands still: seconds are no part of what is compared."""
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: 0.0)
+
+
+@dataclass
+class Stops(Silent):
+    """Sends this process a signal after some steps and evaluations."""
+
+    after_steps: set[int] = field(default_factory=set)
+    after_evaluations: set[int] = field(default_factory=set)
+    number: signal.Signals = signal.SIGINT
+    said: list[str] = field(default_factory=list)
+    evaluations: int = 0
+
+    def say(self, remark: str) -> None:
+        self.said.append(remark)
+
+    def step(self, progress: Progress) -> None:
+        if progress.step in self.after_steps:
+            signal.raise_signal(self.number)
+
+    def evaluated(self, *_: object) -> None:
+        self.evaluations += 1
+        if self.evaluations in self.after_evaluations:
+            signal.raise_signal(self.number)
+
+
+class Runs:
+    """The same command, again and again, in one folder."""
+
+    def __init__(self, folder: Path, model: Path, case: Case = CLASSIFY, **choices: Any) -> None:
+        folder.mkdir()
+        self.folder, self.out = folder, folder / "run"
+        self.file = case.write(folder)
+        self.choices = {"epochs": 3, "lr": 0.01, "batch_size": 8, "model": str(model)}
+        self.choices |= LONG.get(case.task, {}) | case.choices | choices
+
+    def go(self, reporter: Silent | None = None, **more: Any) -> onelayer.Predictor:
+        choices = self.choices | more
+        return onelayer.finetune(self.file, out=self.out, reporter=reporter, **choices)
+
+    def stopped(self, *after_steps: int, evaluations: tuple[int, ...] = ()) -> Stops:
+        stops = Stops(set(after_steps), set(evaluations))
+        with pytest.raises(KeyboardInterrupt):
+            self.go(stops)
+        return stops
+
+    @property
+    def states(self) -> list[Path]:
+        return sorted(States(self.out, "").folder.glob("step-*"))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str, bytes]:
+    """The files of a run that nothing stopped."""
+    runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropping)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.time, "perf_counter", lambda: 0.0)
+        runs.go()
+    assert json.loads((runs.out / "onelayer.json").read_text())["history"]["steps"] == STEPS
+    return files_of(runs.out)
+
+
+# Bit for bit -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ONE_A_TASK, ids=lambda case: case.task)
+def test_every_task_goes_on_bit_for_bit(case: Case, dropping: Path, tmp_path: Path) -> None:
+    """Stopped in the middle of an epoch, and again at its end."""
+    straight, stopped = (Runs(tmp_path / name, dropping, case) for name in ("a", "b"))
+    straight.go()
+
+    stopped.stopped(1)
+    stopped.stopped(3, evaluations=(1,))
+    stopped.go()
+
+    assert files_of(stopped.out) == files_of(straight.out)
+    assert sorted(path.name for path in stopped.folder.iterdir()) == [stopped.file.name, "run"]
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(1, STEPS), max_size=4), st.sets(st.integers(1, 3), max_size=2))
+def test_it_may_be_stopped_at_any_steps_and_evaluations(
+    whole: dict[str, bytes],
+    dropping: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: set[int],
+    evaluations: set[int],
+) -> None:
+    runs = Runs(tmp_path_factory.mktemp("stopped") / "x", dropping)
+    stops = Stops(steps, evaluations)
+    for _ in range(len(steps) + len(evaluations)):
+        with suppress(KeyboardInterrupt):
+            runs.go(stops)
+        if not runs.states:
+            break
+    else:
+        runs.go()
+    assert files_of(runs.out) == whole
+
+
+def test_optimizer_and_generator_are_part_of_it(dropping: Path, tmp_path: Path) -> None:
+    """Stopped twice or once: the state at that step is the same, moments and all."""
+    once, twice = (Runs(tmp_path / name, dropping) for name in ("once", "twice"))
+    once.stopped(5)
+    twice.stopped(2)
+    twice.stopped(5)
+    one, two = (runs.states[-1] for runs in (once, twice))
+    assert one.name == two.name == "step-000000005"
+    assert (one / "state.safetensors").read_bytes() == (two / "state.safetensors").read_bytes()
+    names = list(resume.load_file(one / "state.safetensors"))
+    assert any(name.startswith("optimizer.") for name in names)
+    assert "generator.cpu" in names
+
+
+@pytest.mark.parametrize("choices", [{"patience": 1}, {"epochs": 1.5}, {"freeze": "1"}], ids=str)
+def test_what_a_recipe_asks_for_survives(
+    dropping: Path, tmp_path: Path, choices: dict[str, Any]
+) -> None:
+    straight, stopped = (Runs(tmp_path / name, dropping, **choices) for name in ("a", "b"))
+    straight.go()
+    stopped.stopped(2)
+    stopped.stopped(evaluations=(1,))
+    stopped.go()
+    assert files_of(stopped.out) == files_of(straight.out)
+
+
+# What is under way when the signal comes -------------------------------------------------------
+
+
+def test_inside_gradient_accumulation_the_step_is_finished(
+    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, stopped = (Runs(tmp_path / name, dropping, token_budget=20) for name in ("a", "b"))
+    straight.go()
+    pack, calls = loop.pack, iter(range(1000))
+
+    def signal_at_the_sixth(*arguments: Any) -> Any:
+        if next(calls) == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return pack(*arguments)
+
+    monkeypatch.setattr(loop, "pack", signal_at_the_sixth)
+    handler = signal.signal(signal.SIGTERM, cli._terminate)
+    try:
+        with pytest.raises(cli.Terminated):
+            stopped.go()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    (state,) = stopped.states
+    assert 1 <= int(state.name.removeprefix("step-")) <= 2
+    stopped.go()
+    assert files_of(stopped.out) == files_of(straight.out)
+
+
+def test_an_evaluation_is_broken_off_and_made_anew(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    logits = onelayer.train.run.TorchEngine.logits  # type: ignore[attr-defined]
+
+    def signal_before(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return logits(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onelayer.train.run.TorchEngine.logits", signal_before)
+        with pytest.raises(KeyboardInterrupt):
+            runs.go()
+    assert not runs.out.exists()  # nothing is best before it is evaluated
+    assert [path.name for path in runs.states] == ["step-000000003"]
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+def test_a_state_that_is_being_written_is_finished(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    save = resume.save_file
+
+    def signal_inside(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "due", lambda _: True)
+        patch.setattr(resume, "save_file", signal_inside)
+        with pytest.raises(KeyboardInterrupt):
+            runs.go()
+    assert [path.name for path in runs.states] == ["step-000000001"]
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+def test_a_second_signal_does_not_wait(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+) -> None:
+    class Twice(Stops):
+        def step(self, progress: Progress) -> None:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    runs = Runs(tmp_path / "x", dropping)
+    with pytest.raises(KeyboardInterrupt):
+        runs.go(Twice())
+    assert [path.name for path in runs.folder.iterdir()] == [runs.file.name]
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_exit_code_says_what_stopped_it(
+    dropping: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    code: int,
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    monkeypatch.setattr("onelayer.cli.reporter", lambda _: Stops({2}, number=number))
+    before = signal.getsignal(signal.SIGTERM)
+    arguments = ["train", runs.file, "--out", runs.out, "--model", dropping, "--batch-size", 8]
+    try:
+        assert cli.main([str(argument) for argument in arguments]) == code
+        assert [path.name for path in runs.states] == ["step-000000002"]
+        monkeypatch.setattr("onelayer.cli.reporter", lambda _: Silent())
+        assert cli.main([*map(str, arguments), "--resume"]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not runs.states
+    assert str(runs.out) in capsys.readouterr().out
+
+
+# Whatever kills it -----------------------------------------------------------------------------
+
+BOUNDARIES = ("os.fsync", "pathlib.Path.rename", "pathlib.Path.replace", "pathlib.Path.mkdir")
+
+
+def dies_at(n: int, work: Callable[[], object]) -> bool:
+    """Does the work in a process that is gone at the nth call that touches the disk's order of
+    things; says whether there were so many."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    left = iter(range(n))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*BOUNDARIES, "onelayer.train.resume.save_file", "shutil.rmtree"):
+            original = resolve_name(name)
+
+            def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
+                if next(left, None) is None:
+                    os._exit(9)
+                return original(*arguments, **more)
+
+            patch.setattr(name, counted)
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+
+
+def resolve_name(name: str) -> Any:
+    return pkgutil.resolve_name(name)
+
+
+def test_a_process_may_die_between_operations_on_the_disk(
+    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a state after every step, at most the step under way is lost. benchmarks/kill.py kills
+    at random."""
+    straight = Runs(tmp_path / "straight", dropping, epochs=1, batch_size=16)
+    straight.go()
+    expected = files_of(straight.out)
+    monkeypatch.setattr(States, "due", lambda _: True)
+    for n in range(0, 200, 4):
+        runs = Runs(tmp_path / f"{n}", dropping, epochs=1, batch_size=16)
+        if not dies_at(n, runs.go):
+            break
+        reached = max((int(path.name[5:]) for path in runs.states), default=0)
+        saved = States(runs.out, "").newest(pytest.fail)
+        assert (saved.step if saved else 0) == reached
+        stops = Stops()
+        if saved or not runs.out.exists():
+            runs.go(stops)
+            assert sorted(path.name for path in runs.folder.iterdir()) == [runs.file.name, "run"]
+        assert files_of(runs.out) == expected
+        if saved:
+            assert f"goes on after step {reached}" in stops.said
+    assert 40 < n < 200
+
+
+def test_a_damaged_state_costs_an_interval(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "due", lambda _: True)
+        runs.stopped(4)
+    older, newest = runs.states
+    for name, step in damages(newest):
+        states = States(runs.out, "")
+        remarks: list[str] = []
+        saved = states.newest(remarks.append)
+        assert saved is not None
+        assert saved.folder == older, (name, step)
+        (remark,) = remarks
+        assert "damaged" in remark
+        assert "\n" not in remark
+    (newest / "state.json").write_text("{")
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+def damages(state: Path) -> Iterator[tuple[str, int]]:
+    """The state with a file cut at each of its boundaries, or one bit of it turned."""
+    for name in ("state.json", "state.safetensors"):
+        content = (state / name).read_bytes()
+        cuts = {0, 1, 7, 8, 9, len(content) // 2, len(content) - 1}
+        if name == "state.safetensors":
+            length = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8 : 8 + length])
+            ends = (entry["data_offsets"][1] for entry in header.values())
+            cuts |= {8 + length + end for end in ends} - {len(content)}
+        for cut in sorted(cuts):
+            (state / name).write_bytes(content[:cut])
+            yield name, cut
+        turned = bytearray(content)
+        turned[len(content) // 3] ^= 1
+        (state / name).write_bytes(turned)
+        yield name, -1
+        (state / name).unlink()
+        yield name, -2
+        (state / name).write_bytes(content)
+
+
+def test_a_full_disk_keeps_the_last_state_and_the_run(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that can't be written is said; the run goes on, and so does the one after it."""
+    runs = Runs(tmp_path / "x", dropping)
+    save, calls = resume.save_file, iter(range(1000))
+
+    def full_from_the_third(*arguments: Any) -> None:
+        if next(calls) >= 2:
+            raise OSError(28, "No space left on device")
+        save(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "due", lambda _: True)
+        patch.setattr(resume, "save_file", full_from_the_third)
+        stops = runs.stopped(5)
+    assert [path.name for path in runs.states] == ["step-000000001", "step-000000002"]
+    (*_, warning) = stops.said
+    assert "the state after step 5 is not saved" in warning
+    assert "No space left on device" in warning
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+# Which run a command goes on with --------------------------------------------------------------
+
+
+def test_without_out_the_same_command_finds_its_run(
+    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    monkeypatch.chdir(tmp_path)
+
+    def go(reporter: Silent | None = None, **more: Any) -> Path | None:
+        return onelayer.finetune(runs.file, reporter=reporter, **runs.choices | more).path
+
+    with pytest.raises(KeyboardInterrupt):
+        go(Stops({2}))
+    assert go(seed=2) == Path("runs/rows-2")  # another command is another run
+    stops = Stops()
+    assert go(stops) == Path("runs/rows-1")
+    assert "goes on after step 2" in stops.said
+    assert go() == Path("runs/rows-3")
+
+
+def test_another_command_is_not_gone_on_with(dropping: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    runs.stopped(4)
+    with pytest.raises(UsageError, match="already holds a run"):
+        runs.go(lr=0.02)
+    assert runs.states
+    runs.file.write_text(runs.file.read_text() + '{"text": "new", "label": "7"}\n')
+    with pytest.raises(UsageError, match="already holds a run"):
+        runs.go()
+
+
+def test_it_may_begin_anew(whole: dict[str, bytes], dropping: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    runs.stopped(2)
+    stops = Stops()
+    runs.go(stops, resume=False)
+    assert not any("goes on" in remark for remark in stops.said)
+    assert files_of(runs.out) == whole
+
+
+def test_where_the_best_model_was_removed_it_begins_anew(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    runs.stopped(4)
+    for path in runs.out.iterdir():
+        path.unlink()
+    runs.go()
+    assert files_of(runs.out) == whole
+
+
+def test_resume_insists(dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no unfinished run of this command"):
+        runs.go(resume=True)
+    with pytest.raises(UsageError, match="no unfinished run of this command"):
+        onelayer.finetune(runs.file, resume=True, **runs.choices)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert [path.name for path in runs.folder.iterdir()] == [runs.file.name]
+    runs.stopped(2)
+    runs.go(resume=True)
+    before = files_of(runs.out)
+    stops = Stops()
+    assert runs.go(stops, resume=True).path == runs.out  # and once more: it is finished
+    assert "nothing left to do" in stops.said[-1]
+    assert files_of(runs.out) == before
+
+
+def test_a_run_belongs_to_one_process(dropping: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    other = States(runs.out, "another process's")
+    assert other.lock()
+    with pytest.raises(UsageError, match="another process is training there"):
+        runs.go()
+    other.release()
+    runs.go()
+
+
+def test_what_is_not_as_it_was_is_said(
+    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path / "x", dropping)
+    runs.stopped(2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    stops = Stops()
+    runs.go(stops)
+    assert any("threads 1 → 7" in remark for remark in stops.said)
