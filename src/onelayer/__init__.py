@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onelayer.runtime.predictor import Predictor
     from onelayer.tasks.answer import Answer
     from onelayer.tasks.choose import Choice
-    from onelayer.tasks.classify import Label, Labels
+    from onelayer.tasks.labels import Label, Labels
     from onelayer.tasks.regress import Value
     from onelayer.tasks.tag import Entity, Tagged
     from onelayer.train.finetune import finetune
@@ -45,7 +45,7 @@ _HOMES = {
     "onelayer.runtime.predictor": ("Predictor",),
     "onelayer.tasks.answer": ("Answer",),
     "onelayer.tasks.choose": ("Choice",),
-    "onelayer.tasks.classify": ("Label", "Labels"),
+    "onelayer.tasks.labels": ("Label", "Labels"),
     "onelayer.tasks.regress": ("Value",),
     "onelayer.tasks.tag": ("Entity", "Tagged"),
     "onelayer.train.finetune": ("finetune",),

@@ -60,6 +60,8 @@ def evaluate(
     file: Path,
     /,
     *,
+    coverage: float | None = None,
+    abstain: float | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -71,12 +73,16 @@ def evaluate(
         A model directory.
     file
         A labelled file; columns as in training where it has them.
+    coverage
+        Check sets of labels that shall hold the right one for this share of the rows.
+    abstain
+        Check answers of which at most this share shall be wrong.
     json
         Print JSON.
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, say)
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain)
     if json:
         print_json(result)
         return
@@ -91,6 +97,8 @@ def predict(
     *,
     out: Path | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
+    coverage: float | None = None,
+    abstain: float | None = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe.
@@ -105,6 +113,10 @@ def predict(
         The file to write; by default stdout.
     format
         By default that of `--out`, else jsonl.
+    coverage
+        Add a set of labels to each row that holds the right one for this share of rows like dev's.
+    abstain
+        Give no label where the model is too uncertain for at most this share to be wrong.
     """
     from onelayer.runtime.files import predict_file, predict_lines
     from onelayer.runtime.load import load
@@ -112,7 +124,7 @@ def predict(
 
     suffix = out.suffix.lstrip(".") if out else ""
     form = format or (suffix if suffix in FORMATS else "jsonl")
-    predictor = load(run)
+    predictor = load(run).asking(coverage=coverage, abstain=abstain)
     if file == "-":
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
         rows = predict_lines(predictor, sys.stdin)

@@ -15,7 +15,8 @@ from onelayer.metrics.answers import (
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
-from onelayer.metrics.counts import Bools, Ints
+from onelayer.metrics.confidence import Confidence
+from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
 from onelayer.metrics.regression import Regression
 
@@ -24,7 +25,9 @@ __all__ = [
     "Bools",
     "Choice",
     "Classification",
+    "Confidence",
     "Entities",
+    "Floats",
     "Ints",
     "MultiLabel",
     "Regression",

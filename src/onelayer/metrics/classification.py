@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.counts import Bools, Counts, Ints, Rows, Tally, marks, mean, multiplicity
 
 
@@ -17,13 +18,14 @@ class Classification:
 
     Gives accuracy, macro F1 over the classes that gold or the predictions have, Matthews'
     correlation and, where there are two labels, the F1 of ``positive`` (label id 1 unless told
-    otherwise).
+    otherwise); and what ``confidence`` gives for the same rows.
     """
 
     gold: Ints
     predicted: Ints
     n_labels: int
     positive: int | None = None
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -37,7 +39,7 @@ class Classification:
         }
         if self.n_labels == 2:
             scores["f1"] = float(counts.f1[1 if self.positive is None else self.positive])
-        return scores
+        return scores | ({} if self.confidence is None else self.confidence(rows))
 
     def by_label(self) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
@@ -74,11 +76,12 @@ class MultiLabel:
 
     Gives micro F1, macro F1 over all L labels (0 for one that never occurs), the mean of the
     rows' own F1 (0 for a row without labels that gets none), and the share of rows whose labels
-    are all right; scikit-learn's definitions.
+    are all right; scikit-learn's definitions. And what ``confidence`` gives for the same rows.
     """
 
     gold: Bools
     predicted: Bools
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -87,12 +90,13 @@ class MultiLabel:
         counts = self._tally(rows)
         weights = multiplicity(rows, len(self))
         whole, row_f1 = self._per_row
-        return {
+        scores = {
             "micro_f1": float(counts.total().f1[0]),
             "macro_f1": float(counts.f1.mean()),
             "samples_f1": float(weights @ row_f1 / weights.sum()),
             "subset_accuracy": float(weights @ whole / weights.sum()),
         }
+        return scores | ({} if self.confidence is None else self.confidence(rows))
 
     def by_label(self) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""

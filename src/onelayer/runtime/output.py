@@ -14,7 +14,7 @@ from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.plain import finite
 from onelayer.runtime.files import Predicted
 from onelayer.tasks.choose import Choice
-from onelayer.tasks.classify import Label, Labels
+from onelayer.tasks.labels import Label, Labels
 from onelayer.tasks.regress import Value
 from onelayer.tasks.tag import Tagged
 from onelayer.text.tags import OUTSIDE
@@ -51,8 +51,13 @@ def write_predictions(rows: Iterable[Predicted], out: Path | None, form: str) ->
 
 def to_json(prediction: Any) -> dict[str, Any]:
     """A prediction as JSON has it: a tagged text's words as texts, numbers to the seven digits
-    that fp32 has."""
-    values = dataclasses.asdict(prediction)
+    that fp32 has; without the fields that were not asked for."""
+    unasked = {f.name for f in dataclasses.fields(prediction) if f.default is None}
+    values = {
+        name: value
+        for name, value in dataclasses.asdict(prediction).items()
+        if value is not None or name not in unasked
+    }
     if isinstance(prediction, Tagged):
         values["words"] = [prediction.text[start:end] for start, end in prediction.words]
     return dict(_to_seven_digits(finite(values)))
@@ -72,7 +77,7 @@ def headline(prediction: Any) -> str | float:
     """The one thing that a spreadsheet wants of a prediction."""
     match prediction:
         case Label():
-            return prediction.label
+            return prediction.label or ""
         case Labels():
             return ";".join(prediction.labels)
         case Value():

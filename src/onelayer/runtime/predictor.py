@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from onelayer.errors import DataError, Place, UsageError
 from onelayer.metrics import Scorer
 from onelayer.runtime.engine import Engine
-from onelayer.tasks.base import Chunk, Layout, Task
+from onelayer.tasks import Classify, Task
+from onelayer.tasks.base import Chunk, Layout
 from onelayer.text.encoding import Cut, Encodings
 from onelayer.text.tokenizer import Tokenizer
 
@@ -43,6 +44,17 @@ class Predictor:
     """``onelayer.json``: how the model was made and how good it is."""
     cut: Cut = field(default_factory=Cut)
     """What the length limit has cost so far."""
+
+    def asking(self, *, coverage: float | None = None, abstain: float | None = None) -> Predictor:
+        """The same model with more in its predictions: ``label_set``, which holds what is right
+        with the chance ``coverage``, and no label where it is too uncertain for at most the share
+        ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
+        if coverage is None and abstain is None:
+            return self
+        if not isinstance(self.task, Classify):
+            it = f"this model is for {self.task.name}"
+            raise UsageError(f"--coverage and --abstain are for classify, and {it}")
+        return replace(self, task=self.task.asking(coverage, abstain))
 
     def predict(self, inputs: Iterable[Any]) -> list[Any]:
         """One prediction for each input: a text, a tuple such as (text, pair) or

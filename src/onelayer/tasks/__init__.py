@@ -8,6 +8,7 @@ from typing import Any
 from onelayer.errors import CheckpointError
 from onelayer.tasks.answer import AnswerTask
 from onelayer.tasks.base import Task
+from onelayer.tasks.calibration import Calibration
 from onelayer.tasks.choose import Choose
 from onelayer.tasks.classify import Classify
 from onelayer.tasks.regress import Regress
@@ -53,6 +54,8 @@ def task_from_json(values: dict[str, Any]) -> Task:
         if name == "tag":
             fields["scheme"] = Scheme(fields["scheme"])
             fields["joints"] = Joints(**fields["joints"])
+        if fields.get("calibration"):
+            fields["calibration"] = Calibration.from_json(fields["calibration"])
         return TASKS[name](**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"onelayer.json does not fit the task {name}: {error}") from None

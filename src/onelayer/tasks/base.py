@@ -251,6 +251,11 @@ def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
     return np.asarray(e / e.sum(axis=axis, keepdims=True))
 
 
+def sigmoid(x: Logits) -> NDArray[np.float64]:
+    """In double precision, and without overflow."""
+    return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x, dtype=np.float64))
+
+
 def decoded(task: Task, chunks: Iterable[Chunk]) -> Iterator[Any]:
     """The predictions of all chunks, row by row."""
     for chunk in chunks:

@@ -11,50 +11,50 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onelayer import metrics
-from onelayer.errors import DataError, Place
+from onelayer.errors import DataError, Place, UsageError
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import (
     Chunk,
     Logits,
-    decoded,
     ids_of,
     in_order,
     in_role,
     label_name,
     listed,
+    sigmoid,
     softmax,
 )
+from onelayer.tasks.calibration import (
+    Calibration,
+    best_thresholds,
+    calibrate_labels,
+    calibrate_sets,
+)
+from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
+from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """The likeliest label of a text, and the probability of every label."""
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Every label whose probability reaches its threshold; possibly none."""
-
-    labels: tuple[str, ...]
-    probabilities: dict[str, float]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classify:
-    """One label of ``labels``, or with ``multi_label`` those at or above ``threshold``."""
+    """One label of ``labels``, or with ``multi_label`` those at or above ``threshold``, which is
+    one for all or has one for each."""
 
     name: ClassVar[str] = "classify"
     labels: tuple[str, ...]
     max_length: int
     multi_label: bool = False
-    threshold: float = 0.5
+    threshold: float | tuple[float, ...] = 0.5
+    pooling: Pooling = "head"
+    """How the windows of a long text become one prediction."""
+    calibration: Calibration | None = None
+    """What dev rows told of the probabilities; None before training and in others' models."""
+    least_in_set: float | None = None
+    """The probability from which a label is in the set; None where no sets were asked for."""
+    least_confidence: float | None = None
+    """The probability from which there is an answer; None where there always is one."""
 
     @property
     def head(self) -> str:
@@ -143,46 +143,92 @@ class Classify:
 
     def decode(
         self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
-    ) -> list[Label] | list[Labels]:
+    ) -> list[Label | Labels]:
+        return list(self._predictions(pool(encodings, logits, self.pooling)))
+
+    def asking(self, coverage: float | None, abstain: float | None) -> Classify:
+        """The task with sets that hold what is right with the chance ``coverage``, or with answers
+        of which at most the share ``abstain`` is wrong. Raises UsageError where the dev rows
+        can't promise that."""
+        if self.calibration is None:
+            raise UsageError(
+                "the model has no calibration that --coverage and --abstain could rely on",
+                hint="only runs of onelayer train have one",
+            )
+        if abstain is not None and self.multi_label:
+            raise UsageError("--abstain is for one label a row, and this model gives several")
+        known = self.calibration
+        return replace(
+            self,
+            least_in_set=None if coverage is None else known.least_in_set(coverage),
+            least_confidence=None if abstain is None else known.least_confidence(abstain),
+        )
+
+    def _predictions(self, row_logits: Logits) -> Iterator[Label | Labels]:
+        """(B, C) logits -> one prediction a row."""
+        logits = row_logits / (self.calibration.temperature if self.calibration else 1.0)
         if not self.multi_label:
-            return [self._label(p) for p in softmax(logits).tolist()]
-        sigmoid = 1.0 / (1.0 + np.exp(-np.asarray(logits, dtype=np.float64)))
-        return [self._labels(p) for p in sigmoid.tolist()]
+            return (self._label(p.tolist()) for p in softmax(logits))
+        thresholds = np.broadcast_to(self.threshold, len(self.labels)).tolist()
+        return (self._labels(p.tolist(), thresholds) for p in sigmoid(logits))
 
     def _label(self, p: list[float]) -> Label:
         probabilities = dict(zip(self.labels, p, strict=True))
         best = max(probabilities, key=probabilities.__getitem__)
-        return Label(best, probabilities[best], probabilities)
+        sure = self.least_confidence is None or probabilities[best] >= self.least_confidence
+        found = self._set(probabilities)
+        if found == ():  # which would be of no use
+            found = (best,)
+        return Label(best if sure else None, probabilities[best], probabilities, found)
 
-    def _labels(self, p: list[float]) -> Labels:
+    def _labels(self, p: list[float], thresholds: list[float]) -> Labels:
         probabilities = dict(zip(self.labels, p, strict=True))
-        chosen = tuple(name for name, q in probabilities.items() if q >= self.threshold)
-        return Labels(chosen, probabilities)
+        pairs = zip(probabilities.items(), thresholds, strict=True)
+        chosen = tuple(name for (name, q), threshold in pairs if q >= threshold)
+        return Labels(chosen, probabilities, self._set(probabilities))
+
+    def _set(self, probabilities: Mapping[str, float]) -> tuple[str, ...] | None:
+        if self.least_in_set is None:
+            return None
+        ranked = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
+        return tuple(name for name in ranked if probabilities[name] >= self.least_in_set)
 
     def score(
-        self, rows: Iterable[TextRow], predictions: Iterable[Label] | Iterable[Labels]
+        self, rows: Iterable[TextRow], predictions: Iterable[Label | Labels]
     ) -> metrics.Scorer:
         ids, counts = self._gold(rows)
-        index = {label: i for i, label in enumerate(self.labels)}
-        if not self.multi_label:
-            predicted = (index[p.label] for p in predictions if isinstance(p, Label))
-            return metrics.Classification(
-                ids,
-                np.fromiter(predicted, dtype=np.int64),
-                len(self.labels),
-                positive=_positive(self.labels),
-            )
-        gold = self._mask(ids, counts)
-        mask = np.zeros_like(gold)
-        for i, prediction in enumerate(predictions):
-            if isinstance(prediction, Labels):
-                mask[i, [index[name] for name in prediction.labels]] = True
-        return metrics.MultiLabel(gold, mask)
+        sets = self.least_in_set is not None
+        if self.multi_label:
+            several = (p for p in predictions if isinstance(p, Labels))
+            return judged_sets(self._mask(ids, counts), several, self.labels, sets=sets)
+        found = (p for p in predictions if isinstance(p, Label))
+        abstains = self.least_confidence is not None
+        return judged_labels(ids, found, self.labels, sets=sets, abstains=abstains)
 
     def tune(
         self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Classify, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
+        """With the pooling that gives the best score on these rows, and with the temperature, the
+        thresholds and the promises that follow from them."""
+        ids, counts = self._gold(rows)
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            tuned = self._calibrated(row_logits, ids, counts)
+            return tuned.score(rows, tuned._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooled = pooled_by(chunks, ways)
+        pooling, scorers = best_pooling(pooled, score, self.metric)
+        tuned = self._calibrated(pooled[pooling], ids, counts)
+        return replace(tuned, pooling=pooling), scorers[pooling]
+
+    def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Classify:
+        if not self.multi_label:
+            return replace(self, calibration=calibrate_labels(row_logits, ids))
+        gold = self._mask(ids, counts)
+        calibration = calibrate_sets(row_logits, gold)
+        p = sigmoid(row_logits / calibration.temperature)
+        return replace(self, calibration=calibration, threshold=best_thresholds(p, gold))
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
@@ -195,11 +241,6 @@ class Classify:
     @classmethod
     def stratum(cls, row: TextRow) -> str | None:
         return "\0".join(_names(row))
-
-
-def _positive(labels: Sequence[str]) -> int | None:
-    """The class that a binary F1 is about: the second one, as GLUE counts."""
-    return 1 if len(labels) == 2 else None
 
 
 def _names(row: TextRow) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import numpy as np
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Chunk, Logits, decoded, in_role
+from onelayer.tasks.base import Chunk, Logits, in_role
+from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -35,6 +36,8 @@ class Regress:
     max_length: int
     mean: float = 0.0
     deviation: float = 1.0
+    pooling: Pooling = "head"
+    """How the windows of a long text become one number."""
 
     @property
     def head(self) -> str:
@@ -92,7 +95,10 @@ class Regress:
         return replace(encodings, targets=targets.astype(np.float32))
 
     def decode(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> list[Value]:
-        values = logits[:, 0].astype(np.float64) * self.deviation + self.mean
+        return self._predictions(pool(encodings, logits, self.pooling))
+
+    def _predictions(self, row_logits: Logits) -> list[Value]:
+        values = row_logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return [Value(value) for value in values.tolist()]
 
     def score(self, rows: Iterable[TextRow], predictions: Iterable[Value]) -> metrics.Scorer:
@@ -102,7 +108,14 @@ class Regress:
     def tune(
         self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
     ) -> tuple[Regress, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
+        """With the pooling that gives the best score on these rows."""
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            return self.score(rows, self._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooling, scorers = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling), scorers[pooling]
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

@@ -1,0 +1,206 @@
+"""What dev rows tell of a classifier's probabilities, and what can be promised by it.
+
+Split conformal prediction (Vovk et al. 2005; the sets are those of Sadinle, Lei and Wasserman 2019)
+and selective classification (Geifman and El-Yaniv 2017) hold for rows that come from where the dev
+rows came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onelayer.errors import UsageError
+from onelayer.metrics import Bools, Floats, Ints
+from onelayer.tasks.base import Logits, sigmoid, softmax
+
+FEWEST_ROWS = 50
+"""From fewer dev rows than these nothing is promised."""
+CERTAINTY = 0.9
+"""How certain the bound on the error among answers is."""
+HOTTEST = 10.0
+PRIOR = 20
+"""Measured on goemotions: 300 to 2,500 dev rows, against 2 to 50 and other ways to be careful."""
+QUANTILES = 500
+ANSWERS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """All that is kept of the dev rows: some hundred numbers."""
+
+    rows: int
+    temperature: float
+    """Logits are divided by it before they become probabilities (Guo et al. 2017)."""
+    gold: tuple[float, ...]
+    """The probability of what is gold, of a row's several labels the least likely one's: rising,
+    at most ``QUANTILES`` of the rows."""
+    answers: tuple[tuple[float, int, int], ...] = ()
+    """A confidence, how many rows have it or more, and how many of those are wrong: falling, at
+    most ``ANSWERS``. Empty where a row has several labels."""
+
+    def least_in_set(self, coverage: float) -> float:
+        """The probability from which a label is in the set, such that a new row's set holds its
+        gold label with the chance ``coverage`` or a higher one. Raises UsageError."""
+        self._check("coverage", coverage)
+        # Of n + 1 rows in any order, the new one is among the k least likely with chance k/(n+1).
+        k = self.rows + 1 - math.ceil((self.rows + 1) * coverage - 1e-9)
+        if k == 0:
+            most = self.rows / (self.rows + 1)
+            raise UsageError(
+                f"--coverage {coverage:g}: {self.rows} dev rows are too few for sets that leave "
+                "anything out",
+                hint=f"up to {math.floor(most * 1000) / 1000:g}, or train with more dev rows",
+            )
+        kept = _ranks(self.rows, QUANTILES)
+        return self.gold[int(np.searchsorted(kept, k, side="right")) - 1]
+
+    def least_confidence(self, error: float) -> float:
+        """The confidence from which a row is answered, such that at most the share ``error`` of
+        the answers is wrong: with certainty ``CERTAINTY``, by the bound of Clopper and Pearson
+        (1934) for the dev rows that are that confident. Raises UsageError."""
+        self._check("abstain", error)
+        bounds = [error_bound(wrong, n) for _, n, wrong in self.answers]
+        good = [i for i, bound in enumerate(bounds) if bound <= error]
+        if not good:
+            lowest = math.ceil(min(bounds) * 1000) / 1000
+            raise UsageError(
+                f"--abstain {error:g}: the {self.rows} dev rows don't bear out an error so low, "
+                "however few are answered",
+                hint=f"from {lowest:g} on they do; more dev rows or a better model reach lower",
+            )
+        return self.answers[good[-1]][0]
+
+    def _check(self, flag: str, share: float) -> None:
+        if not 0 < share < 1:
+            raise UsageError(f"--{flag} is a share between 0 and 1, not {share:g}")
+        if self.rows < FEWEST_ROWS:
+            raise UsageError(
+                f"--{flag}: {self.rows} dev rows are too few to promise anything",
+                hint=f"train with {FEWEST_ROWS} or more",
+            )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        return cls(
+            rows=values["rows"],
+            temperature=values["temperature"],
+            gold=tuple(values["gold"]),
+            answers=tuple((c, n, wrong) for c, n, wrong in values["answers"]),
+        )
+
+
+def calibrate_labels(logits: Logits, gold: Ints) -> Calibration:
+    """From (N, L) logits of N rows and their (N,) label ids."""
+    temperature = fit_temperature(logits, gold)
+    p = softmax(logits / temperature)
+    return Calibration(
+        rows=len(p),
+        temperature=temperature,
+        gold=_quantiles(p[np.arange(len(p)), gold]),
+        answers=_answers(p.max(axis=1), p.argmax(axis=1) != gold),
+    )
+
+
+def calibrate_sets(logits: Logits, gold: Bools) -> Calibration:
+    """From (N, L) logits of N rows and the (N, L) labels that each has, each label by itself."""
+    # A sigmoid is the softmax of a logit and 0.
+    pairs = np.stack([np.zeros(logits.size), logits.ravel()], axis=1)
+    temperature = fit_temperature(pairs, gold.ravel().astype(np.int64))
+    p = sigmoid(logits / temperature)
+    return Calibration(
+        rows=len(p),
+        temperature=temperature,
+        gold=_quantiles(np.where(gold, p, 1.0).min(axis=1)),
+    )
+
+
+def fit_temperature(logits: Logits, gold: Ints) -> float:
+    """The temperature of least log loss for (N, C) logits and (N,) class ids, 0.1 to 10.
+
+    Each row's target leaves 1/(N + 2) to all classes in equal parts, much as Platt's (1999) do:
+    where every dev row is right, the loss alone would want a temperature of 0.
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    z = z - z[np.arange(len(z)), gold][:, None]
+    wanted = float(z.mean(axis=1).sum()) / (len(z) + 2)
+
+    def slope(log_beta: float) -> float:
+        """Of the loss by the inverse temperature, in which it is convex."""
+        return float((softmax(z * math.exp(log_beta)) * z).sum()) - wanted
+
+    return math.exp(-_crossing(slope, -math.log(HOTTEST), math.log(HOTTEST)))
+
+
+def best_thresholds(p: Floats, gold: Bools) -> tuple[float, ...]:
+    """For each label the threshold with the best F1, given (N, L) probabilities and the (N, L)
+    labels that rows have; the labels' mean F1 is the macro F1.
+
+    Few dev rows have a rare label, and the best threshold for those few is chance. So each label's
+    counts begin with ``PRIOR`` occurrences in which it does as all labels together do: a rare
+    label gets about the threshold that is best for all, a frequent one its own.
+    """
+    if not gold.any():
+        return tuple(0.5 for _ in gold.T)
+    share = PRIOR / gold.sum()
+    everything, true = np.sort(p.ravel()), np.sort(p[gold])
+    found = []
+    for q, g in zip(p.T, gold.T, strict=True):
+        order = np.argsort(-q, kind="stable")
+        falling, right = q[order], np.cumsum(g[order])
+        between = (falling + np.append(falling[1:], 0.0)) / 2
+        chosen = np.arange(1, len(q) + 1)
+        right_of_all = len(true) - np.searchsorted(true, between)
+        chosen_of_all = len(everything) - np.searchsorted(everything, between)
+        f1 = (right + share * right_of_all) / (
+            chosen + g.sum() + share * (chosen_of_all + len(true))
+        )
+        f1[falling == np.append(falling[1:], -1.0)] = 0.0  # no threshold parts equals
+        found.append(float(between[f1.argmax()]))
+    return tuple(found)
+
+
+def error_bound(wrong: int, n: int) -> float:
+    """The least share of errors that makes ``wrong`` or fewer among ``n`` as unlikely as
+    1 - ``CERTAINTY`` (Clopper and Pearson 1934, upper end)."""
+    if wrong >= n:
+        return 1.0
+    k = np.arange(1, wrong + 1)
+    log_ways = np.concatenate([[0.0], np.cumsum(np.log((n + 1 - k) / k))])
+    k = np.arange(wrong + 1)
+
+    def excess(share: float) -> float:
+        log_chances = log_ways + k * math.log(share) + (n - k) * math.log1p(-share)
+        return (1 - CERTAINTY) - float(np.exp(log_chances).sum())
+
+    return _crossing(excess, 1e-12, 1 - 1e-12)
+
+
+def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function crosses 0 between two points, or the nearer of them."""
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _ranks(n: int, most: int) -> Ints:
+    """Up to ``most`` of the ranks 1 to n, evenly spread."""
+    return np.unique(np.linspace(1, n, min(n, most)).astype(np.int64))
+
+
+def _quantiles(values: Floats) -> tuple[float, ...]:
+    kept = _ranks(len(values), QUANTILES) - 1
+    return tuple(float(value) for value in np.sort(values)[kept])
+
+
+def _answers(confidence: Floats, wrong: Bools) -> tuple[tuple[float, int, int], ...]:
+    order = np.argsort(-confidence, kind="stable")
+    falling, errors = -confidence[order], np.cumsum(wrong[order])
+    # Rows of equal confidence are answered together.
+    n = np.unique(np.searchsorted(falling, falling[_ranks(len(order), ANSWERS) - 1], side="right"))
+    return tuple(zip((-falling[n - 1]).tolist(), n.tolist(), errors[n - 1].tolist(), strict=True))

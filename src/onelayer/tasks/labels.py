@@ -1,0 +1,103 @@
+"""What a classifier says of a text, and how it is judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onelayer import metrics
+
+EPSILON = float(np.finfo(np.float64).eps)
+"""The log loss takes no probability for less, as scikit-learn's does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The likeliest label of a text, and the probability of every label.
+
+    Where that was asked for, ``label`` is None if it is too uncertain, and ``label_set`` has the
+    labels that together hold the right one with the chance asked for, likeliest first.
+    """
+
+    label: str | None
+    probability: float
+    probabilities: dict[str, float]
+    label_set: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Every label whose probability reaches its threshold; possibly none.
+
+    Where that was asked for, ``label_set`` has the labels that hold all right ones with the chance
+    asked for, likeliest first.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+    label_set: tuple[str, ...] | None = None
+
+
+def judged_labels(
+    gold: metrics.Ints,
+    predictions: Iterable[Label],
+    labels: Sequence[str],
+    *,
+    sets: bool,
+    abstains: bool,
+) -> metrics.Classification:
+    """One label a row against the (N,) ids of the gold ones; scores of label sets and of
+    abstaining where that was asked for. Also where there is no answer, the likeliest label counts
+    in all scores but those of abstaining."""
+
+    def facts() -> Iterator[tuple[int, float, float, bool, int, bool]]:
+        for right, prediction in zip(gold.tolist(), predictions, strict=True):
+            p = list(prediction.probabilities.values())
+            held = prediction.label_set or ()
+            loss = -math.log(max(p[right], EPSILON))
+            answered = prediction.label is not None
+            yield p.index(max(p)), max(p), loss, labels[right] in held, len(held), answered
+
+    kinds = {"label": "i8", "p": "f8", "loss": "f8", "covered": "?", "size": "i8", "answered": "?"}
+    table = np.fromiter(facts(), dtype=list(kinds.items()))
+    label, p, loss, covered, size, answered = (table[name].copy() for name in kinds)
+    confidence = metrics.Confidence(
+        loss=loss,
+        probability=p,
+        right=label == gold,
+        covered=covered if sets else None,
+        set_size=size if sets else None,
+        answered=answered if abstains else None,
+    )
+    # The binary F1 is about the second class, as GLUE counts.
+    positive = 1 if len(labels) == 2 else None
+    return metrics.Classification(gold, label, len(labels), positive, confidence)
+
+
+def judged_sets(
+    gold: metrics.Bools, predictions: Iterable[Labels], labels: Sequence[str], *, sets: bool
+) -> metrics.MultiLabel:
+    """Several labels a row against the (N, L) gold ones; scores of label sets where asked for."""
+    index = {label: i for i, label in enumerate(labels)}
+    n = len(gold)
+    mask = np.zeros_like(gold)
+    probability = np.zeros(gold.shape, dtype=np.float32)
+    loss, covered, size = np.zeros(n), np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.int64)
+    for i, prediction in enumerate(predictions):
+        mask[i, [index[name] for name in prediction.labels]] = True
+        p = np.fromiter(prediction.probabilities.values(), dtype=np.float64)
+        probability[i] = p
+        loss[i] = -np.log(np.maximum(np.where(gold[i], p, 1.0 - p), EPSILON)).mean()
+        held = [index[name] for name in prediction.label_set or ()]
+        covered[i], size[i] = gold[i, held].sum() == gold[i].sum(), len(held)
+    confidence = metrics.Confidence(
+        loss=loss,
+        probability=probability,
+        right=gold,
+        covered=covered if sets else None,
+        set_size=size if sets else None,
+    )
+    return metrics.MultiLabel(gold, mask, confidence)

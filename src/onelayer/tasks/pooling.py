@@ -1,0 +1,61 @@
+"""The windows of a long text come together: a row's logits from those of its windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import numpy as np
+
+from onelayer.metrics import Scorer
+from onelayer.tasks.base import Chunk, Logits
+from onelayer.text.encoding import Encodings
+
+Pooling = Literal["mean", "max", "ends", "head"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "max", "ends", "head")
+"""All windows: the mean of their logits, or each output's highest. The first and the last window.
+The first window alone, which is what truncation leaves."""
+
+
+def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
+    """(R, C) logits, one line a window -> (B, C), one line a row."""
+    bounds = encodings.row_reads
+    first, last = bounds[:-1], bounds[1:] - 1
+    if len(first) == len(logits):
+        return logits
+    match how:
+        case "head":
+            return logits[first]
+        case "ends":
+            return (logits[first] + logits[last]) / 2
+        case "max":
+            return np.asarray(np.maximum.reduceat(logits, first))
+        case "mean":
+            return np.asarray(np.add.reduceat(logits, first) / (1 + last - first)[:, None])
+
+
+def pooled_by(chunks: Iterable[Chunk], ways: Iterable[Pooling]) -> dict[Pooling, Logits]:
+    """(B, C) logits of all rows, pooled in each of the ways; in the first one alone where no row
+    has several windows, as all are the same then."""
+    parts: dict[Pooling, list[Logits]] = {how: [] for how in ways}
+    several = False
+    for _, encodings, logits in chunks:
+        several = several or len(logits) > len(encodings)
+        for how, pooled in parts.items():
+            pooled.append(pool(encodings, logits, how))
+    chosen = list(parts) if several else list(parts)[:1]
+    return {how: np.concatenate(parts[how]) for how in chosen}
+
+
+def best_pooling(
+    logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
+) -> tuple[Pooling, dict[Pooling, Scorer]]:
+    """The way that scores best on dev, of equal ones the first; and the scores of each."""
+    scorers = {how: score(pooled) for how, pooled in logits.items()}
+
+    def value(how: Pooling) -> float:
+        found = scorers[how]()[metric]
+        return -math.inf if math.isnan(found) else found
+
+    return max(scorers, key=value), scorers

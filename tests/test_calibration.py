@@ -1,0 +1,374 @@
+"""Temperature, sets that cover and answers that are right: fitted on dev rows, true of others."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose
+
+from onelayer.errors import Place, UsageError
+from onelayer.tasks import Classify, task_from_json, task_to_json
+from onelayer.tasks.base import Logits
+from onelayer.tasks.calibration import (
+    ANSWERS,
+    CERTAINTY,
+    QUANTILES,
+    best_thresholds,
+    calibrate_labels,
+    calibrate_sets,
+    error_bound,
+    fit_temperature,
+)
+from onelayer.tasks.labels import Label, Labels
+from onelayer.tasks.texts import TextRow
+from onelayer.text.encoding import Encodings, EncodingsBuilder
+
+PLACE = Place("rows.csv", 2)
+
+
+def drawn(
+    n: int, rng: np.random.Generator, *, heat: float = 1.0, spread: float = 2.0
+) -> tuple[Logits, np.ndarray]:
+    """Logits of n rows and three labels, and labels drawn by their softmax; ``heat`` makes the
+    logits so many times too large, ``spread`` says how far apart they are."""
+    true = rng.normal(scale=spread, size=(n, 3))
+    cumulative = scipy.special.softmax(true, axis=1).cumsum(axis=1)
+    return heat * true, (rng.random((n, 1)) > cumulative).sum(axis=1)
+
+
+def drawn_sets(n: int, rng: np.random.Generator) -> tuple[Logits, np.ndarray]:
+    """Logits of n rows and four labels, and which labels each has; some rows have none."""
+    logits = rng.normal(-1.0, 2.0, size=(n, 4))
+    return logits, rng.random((n, 4)) < scipy.special.expit(logits)
+
+
+def rows_of(labels: Iterable[Any]) -> list[TextRow]:
+    return [TextRow("a", None, label, PLACE) for label in labels]
+
+
+def tuned(task: Classify, logits: Logits, labels: Iterable[Any]) -> Classify:
+    """Tuned on rows of one sequence each that have these logits and labels."""
+    rows = rows_of(labels)
+    return task.tune(rows, [(rows, one_sequence_each(len(rows)), logits)])[0]
+
+
+def predicted(task: Classify, logits: Logits) -> list[Any]:
+    rows = rows_of([None] * len(logits))
+    return list(task.decode(rows, one_sequence_each(len(rows)), logits))
+
+
+def one_sequence_each(n: int) -> Encodings:
+    builder = EncodingsBuilder()
+    for _ in range(n):
+        builder.start_row()
+        builder.add([1, 2], 2, reads=[0])
+    return builder.build(examples_are_rows=False)
+
+
+ONE = Classify(labels=("a", "b", "c"), max_length=8)
+SEVERAL = Classify(labels=("a", "b", "c", "d"), max_length=8, multi_label=True)
+
+
+def named(gold: np.ndarray) -> list[Any]:
+    if gold.ndim == 1:
+        return [ONE.labels[i] for i in gold]
+    return [tuple(np.array(SEVERAL.labels)[row]) for row in gold]
+
+
+# Temperature -----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.integers(2, 80), st.sampled_from([0.3, 1.0, 4.0]))
+def test_the_temperature_is_that_of_least_log_loss(seed: int, n: int, heat: float) -> None:
+    logits, gold = drawn(n, np.random.default_rng(seed), heat=heat)
+    doubt = 1 / (n + 2)
+    targets = (1 - doubt) * np.eye(3)[gold] + doubt / 3
+
+    def loss(log_temperature: float) -> float:
+        log_p = scipy.special.log_softmax(logits / math.exp(log_temperature), axis=1)
+        return float(-(targets * log_p).sum())
+
+    bounds = (-math.log(10), math.log(10))
+    theirs = scipy.optimize.minimize_scalar(
+        loss, bounds=bounds, method="bounded", options={"xatol": 1e-9}
+    )
+    ours = fit_temperature(logits, gold)
+    assert loss(math.log(ours)) <= theirs.fun + 1e-9
+    assert math.log(ours) == pytest.approx(theirs.x, abs=1e-3)
+
+
+def test_logits_that_are_too_large_are_cooled_to_what_they_were() -> None:
+    logits, gold = drawn(20_000, np.random.default_rng(1), heat=3.0)
+    assert fit_temperature(logits, gold) == pytest.approx(3.0, rel=0.05)
+    logits, gold = drawn_sets(20_000, np.random.default_rng(1))
+    assert calibrate_sets(2 * logits, gold).temperature == pytest.approx(2.0, rel=0.05)
+
+
+@pytest.mark.parametrize("n", [1, 5, 100])
+def test_dev_rows_that_are_all_right_make_nothing_certain(n: int) -> None:
+    logits = np.tile([[9.0, 0.0]], (n, 1))
+    p = scipy.special.softmax(logits / fit_temperature(logits, np.zeros(n, dtype=int)), axis=1)
+    assert_allclose(p[:, 0], 1 - 0.5 / (n + 2), rtol=1e-6)
+
+
+@given(arrays(np.float32, (6, 3), elements=st.floats(-30, 30, width=32)), st.integers(0, 99))
+def test_temperature_changes_no_label(logits: Logits, seed: int) -> None:
+    task = tuned(ONE, *_named(drawn(60, np.random.default_rng(seed), heat=5.0)))
+    assert task.calibration is not None
+    assert task.calibration.temperature != 1.0
+    labels = [prediction.label for prediction in predicted(task, logits)]
+    assert labels == [prediction.label for prediction in predicted(ONE, logits)]
+
+
+def _named(drawn: tuple[Logits, np.ndarray]) -> tuple[Logits, list[Any]]:
+    return drawn[0], named(drawn[1])
+
+
+# Sets ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9])
+@pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
+@pytest.mark.parametrize("n", [60, 700])
+def test_sets_cover_what_they_promise(task: Classify, draw: Any, n: int, coverage: float) -> None:
+    """The mean over many dev sets; n above QUANTILES thins what is kept."""
+    rng = np.random.default_rng(n)
+    covered = []
+    for _ in range(40):
+        logits, gold = draw(n, rng)
+        asked = tuned(task, logits, named(gold)).asking(coverage, None)
+        logits, gold = draw(100, rng)
+        for prediction, right in zip(predicted(asked, logits), named(gold), strict=True):
+            right = {right} if isinstance(right, str) else set(right)
+            covered.append(right <= set(prediction.label_set))
+    assert np.mean(covered) >= coverage - 0.015
+    # Close to the promise, so the sets aren't covering by being large.
+    assert np.mean(covered) <= coverage + 0.03
+
+
+@given(st.integers(50, 400), st.floats(0.02, 0.98))
+def test_the_sets_probability_is_the_conformal_quantile(n: int, coverage: float) -> None:
+    logits, gold = drawn(n, np.random.default_rng(n))
+    known = calibrate_labels(logits, gold)
+    p = scipy.special.softmax(logits / known.temperature, axis=1)[np.arange(n), gold]
+    rank = math.ceil((n + 1) * coverage)
+    if rank > n:
+        with pytest.raises(UsageError, match="too few"):
+            known.least_in_set(coverage)
+        return
+    # Scores 1 - p of the gold labels; the rank-th smallest.
+    assert 1 - known.least_in_set(coverage) == pytest.approx(np.sort(1 - p)[rank - 1])
+
+
+def test_what_is_kept_of_many_rows_is_little_and_errs_to_the_safe_side() -> None:
+    logits, gold = drawn(30_000, np.random.default_rng(4))
+    known = calibrate_labels(logits, gold)
+    assert len(known.gold) <= QUANTILES
+    assert len(known.answers) <= ANSWERS
+    p = scipy.special.softmax(logits / known.temperature, axis=1)[np.arange(len(gold)), gold]
+    for coverage in (0.5, 0.9, 0.95, 0.99):
+        held = np.mean(p >= known.least_in_set(coverage))
+        assert coverage <= held <= coverage + 1.1 / QUANTILES
+
+
+def test_a_set_of_one_label_is_never_empty() -> None:
+    logits, gold = drawn(500, np.random.default_rng(0), heat=1.0)
+    asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, named(gold)).asking(0.5, None)
+    (unsure,) = predicted(asked, np.zeros((1, 3)))
+    assert len(unsure.label_set) >= 1
+    assert unsure.label_set[0] == unsure.label
+
+
+# Answers ---------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_bound_on_errors_is_clopper_and_pearsons(counts: tuple[int, int]) -> None:
+    wrong, n = counts
+    theirs = scipy.stats.beta.ppf(CERTAINTY, wrong + 1, n - wrong) if wrong < n else 1.0
+    assert error_bound(wrong, n) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_answers_are_wrong_no_more_often_than_promised() -> None:
+    """In nine of ten dev sets or so: that is how certain the bound is."""
+    rng = np.random.default_rng(7)
+    draw = partial(drawn, rng=rng, spread=4.0)
+    logits, gold = draw(20_000)
+    p = scipy.special.softmax(logits, axis=1)
+    confidence, wrong = p.max(axis=1), p.argmax(axis=1) != gold
+    kept, answered = [], []
+    for _ in range(100):
+        known = calibrate_labels(*draw(400))
+        # The same confidence as the model of this temperature has.
+        cooled = scipy.special.softmax(logits / known.temperature, axis=1).max(axis=1)
+        answers = cooled >= known.least_confidence(0.1)
+        kept.append(wrong[answers].mean() <= 0.1)
+        answered.append(answers.mean())
+    assert 0.85 <= np.mean(kept) < 1.0
+    best = np.mean(np.cumsum(wrong[np.argsort(-confidence)]) / np.arange(1, 20_001) <= 0.1)
+    assert best > np.mean(answered) > 0.75 * best
+
+
+@given(
+    arrays(np.float64, st.integers(50, 300), elements=st.sampled_from([0.6, 0.8, 0.9])),
+    st.integers(0, 99),
+)
+def test_rows_of_equal_confidence_are_answered_together(p: np.ndarray, seed: int) -> None:
+    wrong = np.random.default_rng(seed).random(len(p)) < 0.1
+    logits = np.stack([np.log(p / (1 - p)), np.zeros(len(p))], axis=1)
+    gold = np.where(wrong, logits.argmin(axis=1), logits.argmax(axis=1))
+    known = calibrate_labels(logits, gold)
+    cooled = scipy.special.softmax(logits / known.temperature, axis=1).max(axis=1)
+    for confidence, n, errors in known.answers:
+        at_least = cooled >= confidence - 1e-12
+        assert n == at_least.sum()
+        assert errors == wrong[at_least].sum()
+
+
+# Thresholds ------------------------------------------------------------------------------------
+
+
+def f1(chosen: np.ndarray, gold: np.ndarray) -> float:
+    return float(2 * (chosen & gold).sum() / max(1, chosen.sum() + gold.sum()))
+
+
+@given(st.integers(0, 999))
+def test_a_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    gold = rng.random((2000, 2)) < [0.4, 0.02]
+    p = np.clip(rng.normal(0.2 + 0.1 * gold, 0.1), 0.0, 1.0).round(2)  # with many ties
+    p[:, 0] += 0.5
+    frequent, _ = best_thresholds(p, gold)
+    best = max(f1(p[:, 0] >= t, gold[:, 0]) for t in np.unique(p[:, 0]))
+    assert f1(p[:, 0] >= frequent, gold[:, 0]) >= best - 0.01
+
+
+def test_a_rare_label_gets_about_the_threshold_of_all() -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.random((1000, 3)) < 0.3
+    gold[:, 2] = False
+    gold[7, 2] = True
+    p = np.clip(rng.normal(0.3 + 0.4 * gold, 0.1), 0.0, 1.0)
+    p[7, 2] = 0.03  # by itself this one row would want its label given to everyone
+    first, second, rare = best_thresholds(p, gold)
+    assert rare == pytest.approx((first + second) / 2, abs=0.1)
+    assert best_thresholds(p, np.zeros_like(gold)) == (0.5, 0.5, 0.5)
+
+
+def test_tuned_thresholds_beat_one_half_on_rows_that_were_not_tuned_on() -> None:
+    """Where labels are rare, as most are, no probability reaches 0.5."""
+    rng = np.random.default_rng(3)
+    logits, gold = drawn_sets(1500, rng)
+    task = tuned(SEVERAL, logits[:500] - 2.0, named(gold[:500]))
+    rows = rows_of(named(gold[500:]))
+    scores = task.score(rows, predicted(task, logits[500:] - 2.0))()
+    plain = SEVERAL.score(rows, predicted(SEVERAL, logits[500:] - 2.0))()
+    assert scores["macro_f1"] > plain["macro_f1"] + 0.1
+    assert scores["micro_f1"] > plain["micro_f1"] + 0.1
+
+
+# What can't be promised ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "asked", "said"),
+    [
+        (49, {"coverage": 0.9}, "49 dev rows are too few"),
+        (49, {"abstain": 0.1}, "49 dev rows are too few"),
+        (60, {"coverage": 0.99}, "up to 0.983"),
+        (60, {"coverage": 1.5}, "a share between 0 and 1, not 1.5"),
+        (60, {"coverage": 0.0}, "a share between 0 and 1, not 0"),
+        (60, {"abstain": 5.0}, "a share between 0 and 1, not 5"),
+        (60, {"abstain": 0.001}, "don't bear out an error so low"),
+    ],
+)
+def test_what_dev_rows_cannot_bear_out_is_refused(
+    n: int, asked: dict[str, float], said: str
+) -> None:
+    task = tuned(ONE, *_named(drawn(n, np.random.default_rng(0))))
+    with pytest.raises(UsageError, match=said):
+        task.asking(asked.get("coverage"), asked.get("abstain"))
+
+
+def test_the_error_that_the_refusal_names_is_not_refused() -> None:
+    known = calibrate_labels(*drawn(60, np.random.default_rng(0)))
+    with pytest.raises(UsageError) as refused:
+        known.least_confidence(0.001)
+    assert refused.value.hint is not None
+    lowest = float(refused.value.hint.split()[1])
+    known.least_confidence(lowest)
+    with pytest.raises(UsageError):
+        known.least_confidence(lowest - 0.002)
+
+
+def test_a_model_without_calibration_promises_nothing() -> None:
+    with pytest.raises(UsageError, match="no calibration"):
+        ONE.asking(0.9, None)
+
+
+def test_several_labels_have_sets_and_no_abstaining() -> None:
+    task = tuned(SEVERAL, *_named(drawn_sets(60, np.random.default_rng(0))))
+    with pytest.raises(UsageError, match="one label a row"):
+        task.asking(0.9, 0.1)
+    (prediction,) = predicted(task.asking(0.9, None), np.array([[3.0, -9.0, 1.0, -9.0]]))
+    assert isinstance(prediction, Labels)
+    assert prediction.label_set is not None
+    assert prediction.label_set[:2] == ("a", "c")
+
+
+def test_an_uncertain_row_gets_no_label_and_keeps_its_probabilities() -> None:
+    task = tuned(ONE, *_named(drawn(400, np.random.default_rng(0), spread=4.0))).asking(None, 0.1)
+    sure, unsure = predicted(task, np.array([[20.0, 0, 0], [0.1, 0, 0]]))
+    assert sure.label == "a"
+    assert unsure.label is None
+    assert isinstance(unsure, Label)
+    assert unsure.probability == max(unsure.probabilities.values())
+    assert sum(unsure.probabilities.values()) == pytest.approx(1.0)
+    assert unsure.label_set is None
+
+
+def test_abstaining_and_sets_are_scored_beside_what_was_scored_before() -> None:
+    rng = np.random.default_rng(5)
+    task = tuned(ONE, *_named(drawn(400, rng, spread=4.0)))
+    logits, gold = drawn(300, rng, spread=4.0)
+    rows = rows_of(named(gold))
+    plain = task.score(rows, predicted(task, logits))()
+    asked = task.asking(0.9, 0.1)
+    predictions = predicted(asked, logits)
+    scores = asked.score(rows, predictions)()
+    assert {name: scores[name] for name in plain} == plain
+    answered = [p.label == row.label for p, row in zip(predictions, rows, strict=True) if p.label]
+    assert scores["answered"] == pytest.approx(len(answered) / 300)
+    assert scores["error"] == pytest.approx(1 - np.mean(answered))
+    sets = [p.label_set for p in predictions]
+    held = [row.label in found for row, found in zip(rows, sets, strict=True)]
+    assert scores["coverage"] == pytest.approx(np.mean(held))
+    assert scores["set_size"] == pytest.approx(np.mean([len(found) for found in sets]))
+
+
+# What is kept ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
+def test_it_survives_json(task: Classify, draw: Any) -> None:
+    fitted = tuned(task, *_named(draw(700, np.random.default_rng(3))))
+    assert fitted.calibration is not None
+    again = task_from_json(json.loads(json.dumps(task_to_json(fitted))))
+    assert again == fitted
+
+
+def test_records_from_before_open_and_predict_as_they_did() -> None:
+    old = {"name": "classify", "labels": ["a", "b", "c", "d"], "max_length": 8}
+    assert task_from_json(old | {"multi_label": True, "threshold": 0.5}) == SEVERAL
