@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.metrics import Classification, Entities, MultiLabel, Regression, Scorer, intervals
+from onelayer.metrics import (
+    Classification,
+    Confidence,
+    Entities,
+    MultiLabel,
+    Regression,
+    Scorer,
+    intervals,
+)
 from onelayer.report.facts import (
     Beliefs,
     Confusions,
@@ -24,11 +32,10 @@ from onelayer.report.facts import (
 )
 from onelayer.report.judge import judge, mistake
 from onelayer.runtime.predictor import CHUNK, Predictor
-from onelayer.tasks import Task, task_from_json, task_to_json
+from onelayer.tasks import Classify, Task, task_from_json, task_to_json
 
 WORST = 20
 """Mistakes that are shown."""
-BINS = 10
 ENDLESS = 1 << 40
 """A limit that cuts nothing."""
 
@@ -90,7 +97,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             if isinstance(scorer, Regression)
             else None
         ),
-        beliefs=seen.beliefs(),
+        beliefs=_beliefs(scorer, seen),
     )
 
 
@@ -138,23 +145,33 @@ class _Seen:
             counts[index[gold], index[predicted]] = n
         return Confusions(tuple(index), counts)
 
-    def beliefs(self) -> Beliefs | None:
-        """Ten bins of equal width; empty ones are left out."""
-        if not self.probabilities:
-            return None
-        p = np.asarray(self.probabilities)
-        of_bin = np.minimum((p * BINS).astype(np.int64), BINS - 1)
-        counts = np.bincount(of_bin, minlength=BINS)
-        there = counts > 0
-        sums = (np.bincount(of_bin, w, BINS)[there] for w in (p, np.asarray(self.truths)))
-        believed, true = (total / counts[there] for total in sums)
-        return Beliefs(believed, true, counts[there])
+
+def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
+    confidence: Confidence | None = getattr(scorer, "confidence", None)
+    if confidence is None and seen.probabilities:
+        p = np.asarray(seen.probabilities)
+        right = np.asarray(seen.truths, dtype=np.bool_)
+        confidence = Confidence(loss=np.zeros_like(p), probability=p, right=right)
+    if confidence is None:
+        return None
+    bins = confidence.reliability()
+    return Beliefs(
+        believed=np.asarray([one["confidence"] for one in bins]),
+        true=np.asarray([one["accuracy"] for one in bins]),
+        counts=np.asarray([one["count"] for one in bins]),
+    )
 
 
 def _by_label(
     task: Task, scorer: Scorer, confusions: Confusions | None
 ) -> Mapping[str, Mapping[str, float]]:
-    if isinstance(scorer, (Classification, MultiLabel)):
+    if isinstance(scorer, MultiLabel) and isinstance(task, Classify):
+        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
+        return {
+            task.outputs[i]: {**values, "threshold": thresholds[i]}
+            for i, values in scorer.by_label().items()
+        }
+    if isinstance(scorer, Classification):
         return {task.outputs[i]: values for i, values in scorer.by_label().items()}
     if isinstance(scorer, Entities):
         return scorer.by_type()

@@ -11,7 +11,7 @@ from onelayer.report.facts import Mark, Mistake, Passage
 from onelayer.tasks import AnswerTask, Tag, Task
 from onelayer.tasks.answer import Answer, AnswerRow
 from onelayer.tasks.choose import Choice, ChooseRow
-from onelayer.tasks.classify import Label, Labels
+from onelayer.tasks.labels import Label, Labels
 from onelayer.tasks.regress import Value
 from onelayer.tasks.tag import Tagged, TagRow
 from onelayer.tasks.texts import TextRow
@@ -25,7 +25,8 @@ class Judged:
     badness: float
     """0 for all right; only the order of the others means something, and only within a task."""
     beliefs: tuple[tuple[float, bool], ...] = ()
-    """The probability of each thing that was said, and whether it was true."""
+    """The probability of each thing that was said, and whether it was true; empty where the task's
+    scorer keeps them itself."""
     confusions: tuple[tuple[str, str], ...] = ()
     """Gold and predicted class, where each item has just one."""
 
@@ -35,14 +36,14 @@ def judge(task: Task, row: Any, prediction: Any) -> Judged:
     match prediction:
         case Label():
             right = prediction.label == row.label
-            p = prediction.probability
-            return Judged(0.0 if right else p, ((p, right),), ((row.label, prediction.label),))
+            pair = (row.label, prediction.label or "")
+            return Judged(0.0 if right else prediction.probability, confusions=(pair,))
         case Labels():
             gold = set(_names(row))
             wrong = gold ^ set(prediction.labels)
             p_of = prediction.probabilities
             badness = max((abs((name in gold) - p_of[name]) for name in wrong), default=0.0)
-            return Judged(badness, tuple((p, name in gold) for name, p in p_of.items()))
+            return Judged(badness)
         case Value():
             return Judged(abs(prediction.value - row.label))
         case Tagged() if isinstance(task, Tag):
@@ -77,7 +78,7 @@ def mistake(task: Task, row: Any, prediction: Any) -> Mistake | None:
         case Label():
             p_gold = prediction.probabilities[row.label]
             remark = f"{prediction.probability:.1%} sure; gold got {p_gold:.1%}"
-            return Mistake(where(row), row.label, prediction.label, remark, _passages(row))
+            return Mistake(where(row), row.label, prediction.label or "", remark, _passages(row))
         case Labels():
             return _several(row, prediction)
         case Value():

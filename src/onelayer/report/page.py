@@ -9,7 +9,7 @@ from typing import Any
 
 from onelayer.report import pictures, tables
 from onelayer.report.excerpts import excerpt
-from onelayer.report.facts import Evaluation, Facts, Learning, Lengths, Mistake, Passage
+from onelayer.report.facts import Beliefs, Evaluation, Facts, Learning, Lengths, Mistake, Passage
 from onelayer.report.markup import Html, clipped, join, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -96,8 +96,8 @@ def _sections(facts: Facts) -> Iterator[tuple[str, Html | None]]:
         draw = tables.confusion_matrix if whole else tables.top_confusions
         yield "Confusions", draw(of.confusions)
     if of.beliefs is not None:
-        yield "Reliability", _reliability(of)
-    yield "Lengths", _lengths(of.lengths, facts.task)
+        yield "Reliability", _reliability(of.beliefs, facts)
+    yield "Lengths", _lengths(of.lengths, facts.record.get("task", {}))
     if of.mistakes:
         yield "Worst mistakes", _mistakes(of)
     yield "Recipe and data", _record(facts.record)
@@ -124,18 +124,19 @@ def _beside(drawn: Html, told: str) -> Html:
     return tag("div", drawn, tag("p", told), class_="beside")
 
 
-def _reliability(of: Evaluation) -> Html:
-    assert of.beliefs is not None
-    n = int(of.beliefs.counts.sum())
+def _reliability(of: Beliefs, facts: Facts) -> Html:
+    n = int(of.counts.sum())
     told = (
         f"Of {n:,} predictions those with about the same probability are taken together. On the "
         "dashed line a probability is the share that comes true; below it the model is too sure. "
-        "Lines are 95 % intervals."
+        "Upright lines are 95 % intervals."
     )
-    return _beside(_figures(("Probability and truth", pictures.reliability(of.beliefs))), told)
+    if temperature := (facts.record.get("task", {}).get("calibration") or {}).get("temperature"):
+        told += f" The temperature, fitted on dev, is {temperature:.3g}."
+    return _beside(_figures(("Probability and truth", pictures.reliability(of))), told)
 
 
-def _lengths(of: Lengths, task: str) -> Html:
+def _lengths(of: Lengths, task: Mapping[str, Any]) -> Html:
     sequences = int(of.counts.sum())
     over = int(of.counts[of.limit + 1 :].sum())
     tokens = int((of.counts * range(len(of.counts))).sum())
@@ -149,6 +150,9 @@ def _lengths(of: Lengths, task: str) -> Html:
         )
     elif over:
         told += " They are read in windows: nothing is lost."
+    if pooling := task.get("pooling_scores"):
+        each = ", ".join(f"{how} {score:.4f}" for how, score in pooling.items())
+        told += f" On dev, each way of bringing windows together scored: {each}."
     return _beside(_figures(("Tokens", pictures.lengths(of))), told)
 
 

@@ -50,7 +50,7 @@ def scores(of: Evaluation) -> Html:
 
 def _scale(name: str, of: Evaluation) -> float | None:
     """What a perfect score is; None for errors, which have no end."""
-    if name in ("rmse", "mae"):
+    if name in ("rmse", "mae", "log_loss", "set_size"):
         return None
     return 100.0 if "em" in of.scores else 1.0
 

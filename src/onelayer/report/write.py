@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from onelayer.errors import OneLayerError, Place
+from onelayer.checkpoint.save import rewrite
 from onelayer.recipe import Columns
 from onelayer.report.gather import facts_of
 from onelayer.report.page import page
@@ -30,18 +29,7 @@ def report_file(
 
 def write_report(predictor: Predictor, rows: Iterable[Any], file: str, out: Path) -> None:
     """Writes a report whole or not at all. Raises OneLayerError where the disk refuses."""
-    html = page(facts_of(predictor, rows, file, _seconds(predictor.path)))
-    staged = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with staged.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(html)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(out)
-    except OSError as error:
-        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(out)) from error
-    finally:
-        staged.unlink(missing_ok=True)
+    rewrite(out, page(facts_of(predictor, rows, file, _seconds(predictor.path))))
 
 
 def _seconds(run: Path | None) -> Sequence[float]:

@@ -93,14 +93,15 @@ def finetune(
     identity = _identity(data.key, dev, recipe, checkpoint.folder)
     states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
     try:
-        run = _run(Path(train_file), data, layout, recipe, checkpoint, said, states, saved)
+        files = Path(train_file), None if dev is None else Path(dev)
+        run = _run(files, data, layout, recipe, checkpoint, said, states, saved)
         return run.train()
     finally:
         states.release()
 
 
 def _run(
-    train_file: Path,
+    files: tuple[Path, Path | None],
     data: Data,
     layout: Layout,
     recipe: Recipe,
@@ -126,7 +127,8 @@ def _run(
     checkpoint = replace(checkpoint, encoder={}, head={})  # the model has its own copy of them
     return Run(
         target=states.target,
-        train_file=train_file,
+        train_file=files[0],
+        dev_file=files[1],
         recipe=recipe,
         layout=layout,
         data=data,
@@ -135,6 +137,11 @@ def _run(
         task=task,
         built=built,
         said=said,
+        digests={
+            f"{name}_sha256": digest.of_file(path)
+            for name, path in zip(("train", "dev"), files, strict=True)
+            if path is not None
+        },
         states=states,
         saved=saved,
     )

@@ -21,6 +21,7 @@ from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.plain import finite
 from onelayer.recipe import Recipe
+from onelayer.report.write import NAME, write_report
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
 from onelayer.runtime.torch_engine import TorchEngine, best_device
@@ -52,6 +53,8 @@ class Run:
 
     target: Path
     train_file: Path
+    dev_file: Path | None
+    """None where dev rows are carved off the training file."""
     recipe: Recipe
     layout: Layout
     data: Data
@@ -60,6 +63,8 @@ class Run:
     task: Task
     built: Built
     said: Said
+    digests: dict[str, str]
+    """Of the files, as ``train_sha256`` and ``dev_sha256``."""
     states: States
     saved: Saved | None
     """The state that the run goes on from."""
@@ -106,7 +111,18 @@ class Run:
         rewrite(self.target / "onelayer.json", as_json(record))
         rewrite(self.target / "timing.json", as_json(_timing(history)))
         self.states.clear()
-        return load(self.target)
+        predictor = load(self.target)
+        self._show(predictor)
+        return predictor
+
+    def _show(self, predictor: Predictor) -> None:
+        """Writes ``report.html``. No run is lost for a picture that can't be drawn."""
+        carved = f"{self.train_file.name}, kept as dev"
+        file = self.dev_file.name if self.dev_file else carved
+        try:
+            write_report(predictor, self.data.dev, file, self.target / NAME)
+        except Exception as error:
+            self.said.reporter.say(f"warning: no {NAME}: {error}")
 
     def _go_on(self, state: TrainState) -> None:
         if self.saved is not None:
@@ -171,7 +187,9 @@ class Run:
             "data": {
                 "train": self.train_file.name,
                 "train_rows": len(self.data.encodings),
+                "dev": self.dev_file and self.dev_file.name,
                 "dev_rows": len(self.data.dev),
+                **self.digests,
             },
             "parameters": {
                 "all": sum(p.numel() for p in parameters),
