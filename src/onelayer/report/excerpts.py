@@ -10,6 +10,8 @@ from onelayer.report.markup import Html, clipped, join, tag
 
 ROOM = 600
 """Characters of a text that are shown at most, give or take a word."""
+JOINED = "\u2060"
+"""A word joiner: no line breaks between a span and its label."""
 AROUND = 80
 """Characters shown on both sides of what is marked."""
 
@@ -74,7 +76,7 @@ def _marked(text: str, marks: Sequence[Mark], start: int, stop: int) -> Iterator
         kinds = {mark.kind for mark in here if mark.start <= a and b <= mark.end}
         piece = text[a:b]
         yield tag("span", piece, class_=" ".join(sorted(kinds))) if kinds else piece
-        for mark in here:
+        for mark in sorted(here, key=lambda mark: mark.kind != "predicted"):
             if mark.end == b and mark.label:
                 name = "sup" if mark.kind == "predicted" else "sub"
-                yield tag(name, clipped(mark.label, 30), class_=mark.kind)
+                yield tag(name, JOINED + clipped(mark.label, 30), class_=mark.kind)

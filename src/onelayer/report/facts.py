@@ -87,6 +87,8 @@ class Mistake:
 
     where: str
     """Its line in the file, or its name."""
+    row: int
+    """Its number among the rows, from 1."""
     gold: str
     predicted: str
     remark: str

@@ -75,7 +75,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
 
     scorer = task.score(rows, predictions())
     confusions = seen.confused(task.outputs)
-    shown = [mistake(task, row, prediction) for *_, row, prediction in seen.worst_first()]
+    shown = [mistake(task, -n, row, prediction) for _, n, row, prediction in seen.worst_first()]
     return Evaluation(
         file=file,
         rows=len(scorer),

@@ -72,29 +72,29 @@ def _tagged(task: Tag, row: TagRow, prediction: Tagged) -> Judged:
     return Judged(n_wrong + surest / 2, beliefs)
 
 
-def mistake(task: Task, row: Any, prediction: Any) -> Mistake | None:
-    """A wrong prediction as a report shows it."""
+def mistake(task: Task, n: int, row: Any, prediction: Any) -> Mistake | None:
+    """A wrong prediction for row number ``n`` as a report shows it."""
     match prediction:
         case Label():
             p_gold = prediction.probabilities[row.label]
             remark = f"{prediction.probability:.1%} sure; gold got {p_gold:.1%}"
-            return Mistake(where(row), row.label, prediction.label or "", remark, _passages(row))
+            return Mistake(where(row), n, row.label, prediction.label or "", remark, _passages(row))
         case Labels():
-            return _several(row, prediction)
+            return _several(n, row, prediction)
         case Value():
             off = prediction.value - row.label
             remark = f"off by {off:+.4g}"
             number = f"{prediction.value:.4g}"
-            return Mistake(where(row), f"{row.label:.4g}", number, remark, _passages(row))
+            return Mistake(where(row), n, f"{row.label:.4g}", number, remark, _passages(row))
         case Tagged() if isinstance(task, Tag):
             marks = _word_marks(row, prediction, task)
             n = sum(mark.kind != "right" for mark in marks)
             remark = f"{n} wrong" if task.scheme is Scheme.PLAIN else _missed(marks)
-            return Mistake(where(row), "", "", remark, (Passage("text", row.text, marks),))
+            return Mistake(where(row), n, "", "", remark, (Passage("text", row.text, marks),))
         case Answer() if isinstance(task, AnswerTask):
-            return _answer(row, prediction)
+            return _answer(n, row, prediction)
         case Choice():
-            return _choice(row, prediction)
+            return _choice(n, row, prediction)
     return None
 
 
@@ -113,7 +113,7 @@ def _names(row: TextRow) -> tuple[str, ...]:
     return row.label if isinstance(row.label, tuple) else (str(row.label),)
 
 
-def _several(row: TextRow, prediction: Labels) -> Mistake:
+def _several(n: int, row: TextRow, prediction: Labels) -> Mistake:
     gold = _names(row)
     p = prediction.probabilities
 
@@ -122,7 +122,7 @@ def _several(row: TextRow, prediction: Labels) -> Mistake:
 
     wrong = sorted(set(gold) ^ set(prediction.labels))
     return Mistake(
-        where(row), named(gold), named(prediction.labels), f"{len(wrong)} wrong", _passages(row)
+        where(row), n, named(gold), named(prediction.labels), f"{len(wrong)} wrong", _passages(row)
     )
 
 
@@ -158,7 +158,7 @@ def _missed(marks: Iterable[Mark]) -> str:
     return f"{kinds.count('gold')} not found, {kinds.count('predicted')} wrongly found"
 
 
-def _answer(row: AnswerRow, prediction: Answer) -> Mistake:
+def _answer(n: int, row: AnswerRow, prediction: Answer) -> Mistake:
     golds = {(a.start, a.start + len(a.text), "") for a in row.answers or () if a.start is not None}
     found: set[tuple[int, int, str]] = set()
     if prediction.start is not None and prediction.end is not None:
@@ -166,6 +166,7 @@ def _answer(row: AnswerRow, prediction: Answer) -> Mistake:
     texts = list(dict.fromkeys(answer.text for answer in row.answers or ()))
     return Mistake(
         where(row),
+        n,
         " / ".join(texts) or "no answer",
         prediction.text or "no answer",
         f"{prediction.score:.1%} sure",
@@ -176,7 +177,7 @@ def _answer(row: AnswerRow, prediction: Answer) -> Mistake:
     )
 
 
-def _choice(row: ChooseRow, prediction: Choice) -> Mistake:
+def _choice(n: int, row: ChooseRow, prediction: Choice) -> Mistake:
     def kind(i: int) -> Literal["gold", "predicted", ""]:
         return "gold" if i == row.answer else "predicted" if i == prediction.index else ""
 
@@ -188,4 +189,4 @@ def _choice(row: ChooseRow, prediction: Choice) -> Mistake:
     if row.question:
         passages.append(Passage("question", row.question))
     sure = prediction.probabilities[prediction.index]
-    return Mistake(where(row), "", "", f"{sure:.1%} sure", tuple(passages), options)
+    return Mistake(where(row), n, "", "", f"{sure:.1%} sure", tuple(passages), options)

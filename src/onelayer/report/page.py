@@ -67,7 +67,7 @@ def _header(facts: Facts) -> Html:
         "header",
         tag("fieldset", *schemes, aria_label="colours"),
         tag("h1", clipped(facts.name)),
-        tag("p", f"{facts.task}: {clipped(facts.summary, 300)}"),
+        tag("p", f"{facts.task}: {clipped(_aim(facts), 300)}"),
         tag(
             "p",
             tag("strong", tables.figure(value)),
@@ -76,6 +76,15 @@ def _header(facts: Facts) -> Html:
             class_="headline",
         ),
     )
+
+
+def _aim(facts: Facts) -> str:
+    """What was to be learned. A saved regression no longer knows the numbers that it learned from,
+    their unit being folded into its layer."""
+    if facts.evaluation.numbers is None:
+        return facts.summary
+    gold, _ = facts.evaluation.numbers
+    return f"numbers, here from {gold.min():.4g} to {gold.max():.4g}"
 
 
 def _sections(facts: Facts) -> Iterator[tuple[str, Html | None]]:
@@ -129,7 +138,7 @@ def _reliability(of: Beliefs, facts: Facts) -> Html:
     told = (
         f"Of {n:,} predictions those with about the same probability are taken together. On the "
         "dashed line a probability is the share that comes true; below it the model is too sure. "
-        "Upright lines are 95 % intervals."
+        "Upright lines are 95 % intervals; a larger dot stands for more predictions."
     )
     if temperature := (facts.record.get("task", {}).get("calibration") or {}).get("temperature"):
         told += f" The temperature, fitted on dev, is {temperature:.3g}."
@@ -159,7 +168,9 @@ def _lengths(of: Lengths, task: Mapping[str, Any]) -> Html:
 def _mistakes(of: Evaluation) -> Html:
     marked = any(passage.marks for m in of.mistakes for passage in m.passages)
     shown, wrong = len(of.mistakes), of.wrong
-    told = f"The worst {shown} of {wrong:,} rows that are not all right, of {of.rows:,}."
+    told = f"The worst {shown} of {wrong:,} rows that are not all right, of {of.rows:,} in all."
+    if of.numbers is not None:
+        told = f"The {shown} largest errors among {of.rows:,} rows."
     legend = tag(
         "p",
         "Below the line: ",
@@ -192,7 +203,7 @@ def _mistake(of: Mistake) -> Html:
     )
     return tag(
         "li",
-        tag("p", tag("b", of.where), " ", of.remark, class_="where"),
+        tag("p", tag("b", of.where), f", row {of.row:,}: {of.remark}", class_="where"),
         tag("dl", *pairs, class_="said") if of.gold else "",
         *(_passage(passage, len(of.passages) > 1) for passage in of.passages),
         tag("ul", *options) if of.options else "",

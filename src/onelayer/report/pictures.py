@@ -89,6 +89,8 @@ def dev_score(learning: Learning) -> Html | None:
             axes.plot(*at, "o", color=_ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
             axes.annotate(f"{at[1]:.4g}", at, (0, 9), textcoords="offset points", ha="center")
         axes.margins(y=0.2)
+        if scores.min() >= 0:
+            axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         _over_steps(axes, max(len(learning.losses), int(steps[-1])))
 
     scores = learning.evaluations
@@ -176,7 +178,9 @@ def reliability(beliefs: Beliefs) -> Html:
         low, high = _wilson(beliefs.true, beliefs.counts)
         axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
         axes.vlines(beliefs.believed, low, high, color=_BLUE, linewidth=1.4)
-        axes.plot(beliefs.believed, beliefs.true, color=_BLUE, marker="o", markersize=5)
+        axes.plot(beliefs.believed, beliefs.true, color=_BLUE, linewidth=1)
+        sizes = 12 + 80 * beliefs.counts / beliefs.counts.max()
+        axes.scatter(beliefs.believed, beliefs.true, sizes, color=_BLUE, linewidths=0, zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
@@ -237,13 +241,15 @@ def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 
 def _running_mean(values: Floats) -> Floats:
-    """Of a tenth of the values around each, fewer at both ends."""
-    half = max(1, len(values) // 20)
+    """Of a tenth of the values around each, fewer towards both ends."""
+    half = np.full(len(values), max(1, len(values) // 20))
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])
     at = np.arange(len(values))
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    # As far to the left as to the right, or a steep beginning would be drawn in the wrong place.
+    half = np.minimum(half, np.minimum(at, at[::-1]))
+    low, high = at - half, at + half + 1
     n = counts[high] - counts[low]
     return np.where(n, (sums[high] - sums[low]) / np.maximum(n, 1), np.nan)
 

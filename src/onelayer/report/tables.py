@@ -92,7 +92,8 @@ def _bar(column: str, value: float) -> Html:
     """A cell; one of a share is filled to it."""
     is_share = column in ("precision", "recall", "f1")
     style = f"--share:{value:.4f}" if is_share else None
-    return tag("td", figure(value), class_="n share" if is_share else "n", style=style)
+    said = f"{value:.3f}" if is_share or column == "threshold" else figure(value)
+    return tag("td", said, class_="n share" if is_share else "n", style=style)
 
 
 def confusion_matrix(of: Confusions) -> Html:
