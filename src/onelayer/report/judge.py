@@ -88,8 +88,8 @@ def mistake(task: Task, n: int, row: Any, prediction: Any) -> Mistake | None:
             return Mistake(where(row), n, f"{row.label:.4g}", number, remark, _passages(row))
         case Tagged() if isinstance(task, Tag):
             marks = _word_marks(row, prediction, task)
-            n = sum(mark.kind != "right" for mark in marks)
-            remark = f"{n} wrong" if task.scheme is Scheme.PLAIN else _missed(marks)
+            wrong = sum(mark.kind == "gold" for mark in marks)
+            remark = f"{wrong} wrong" if task.scheme is Scheme.PLAIN else _missed(marks)
             return Mistake(where(row), n, "", "", remark, (Passage("text", row.text, marks),))
         case Answer() if isinstance(task, AnswerTask):
             return _answer(n, row, prediction)

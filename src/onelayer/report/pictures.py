@@ -137,12 +137,14 @@ def throughput(learning: Learning) -> Html | None:
 
 def lengths(of: Lengths) -> Html:
     """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
+    from matplotlib.ticker import LogLocator
+
     there = np.flatnonzero(of.counts)
     longest = max(int(there[-1]) if there.size else 1, of.limit)
     first = max(1, int(there[0]) if there.size else 1)
 
     def draw(axes: Axes) -> None:
-        edges = np.unique(np.round(np.geomspace(first, longest + 1, 40)).astype(np.int64))
+        edges = np.unique(np.round(np.geomspace(first, longest + 1, 32)).astype(np.int64))
         # The limit is an edge, so that no bar stands on both sides of it.
         edges = np.unique([*edges, of.limit + 1])
         sums = np.concatenate([[0], np.cumsum(of.counts)])
@@ -153,7 +155,9 @@ def lengths(of: Lengths) -> Html:
                 edges[:-1][some], heights[some], np.diff(edges)[some], align="edge", color=colour
             )
         axes.axvline(of.limit + 1, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log", base=2, subs=[])
+        if longest < 8 * first:
+            axes.xaxis.set_major_locator(LogLocator(2, subs=(1, 1.25, 1.5, 1.75)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.annotate(
             f"limit {of.limit:,}",
@@ -242,14 +246,14 @@ def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 def _running_mean(values: Floats) -> Floats:
     """Of a tenth of the values around each, fewer towards both ends."""
-    half = np.full(len(values), max(1, len(values) // 20))
+    half = max(1, len(values) // 20)
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])
     at = np.arange(len(values))
-    # As far to the left as to the right, or a steep beginning would be drawn in the wrong place.
-    half = np.minimum(half, np.minimum(at, at[::-1]))
-    low, high = at - half, at + half + 1
+    # At the beginning as far to the right as to the left, or a steep fall would begin too low.
+    low = at - np.minimum(half, at)
+    high = np.minimum(at + np.minimum(half, at) + 1, len(values))
     n = counts[high] - counts[low]
     return np.where(n, (sums[high] - sums[low]) / np.maximum(n, 1), np.nan)
 
