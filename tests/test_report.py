@@ -152,7 +152,7 @@ HOSTILE = [
     "<script>alert(1)</script><img src=http://example.com/x onerror=alert(1)>",
     "turned \u202e around \u2066 and \u0000 nul \x1b[31m",
     "&lt;b&gt; $\\frac{1}{2}$ ' \" `",
-    "👩‍👩‍👧 " + "x" * 1_000_000,
+    "👩‍👩‍👧 " + "x" * 2_000,
     "good 北京\r\n\u2028 next",
 ]
 
@@ -163,6 +163,7 @@ def test_no_text_or_label_becomes_markup(make_predictor: MakePredictor) -> None:
         {"text": HOSTILE[i % len(HOSTILE)] + f" {i}", "label": labels[i % len(labels)]}
         for i in range(24)
     ]
+    rows[1]["text"] += "y" * 1_000_000
     predictor, read = make_predictor(Case("classify", rows, [], object, ""))
     # What no file may bring, a table in memory may.
     read[0] = replace(read[0], place=Place(read[0].place.path, 1, "half \ud83d"))
@@ -208,6 +209,17 @@ def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Ma
     first = min(marks, key=lambda m: m.kind == "right", default=None)
     if first is not None:
         assert any(value[first.start : first.start + 8] in piece for piece in pieces)
+
+
+def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
+    value = "".join(f"{i:04} " for i in range(2000))
+    right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
+    said = Parsed(excerpt(value, [*right, Mark(9000, 9500, "gold")])).said
+    assert not said.startswith("…")  # the first right one has room, too
+    assert " 1799 1800 1801 " in said
+    assert " 1899 1900 1901 " in said
+    assert "1850" not in said
+    assert len(said) <= ROOM + 4
 
 
 def test_marks_lie_on_their_characters() -> None:
