@@ -83,11 +83,15 @@ def test_eval_gives_every_metric_an_interval(
 
     result = json.loads(capsys.readouterr().out)
     assert result["rows"] == 20
-    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1"}
+    assert set(result["scores"]) == {"accuracy", "macro_f1", "mcc", "f1", "log_loss", "ece"}
     for name, score in result["scores"].items():
         low, high = result["intervals"][name]
         assert low is None or low <= score <= high
     assert set(result["by_label"]) == {"no", "yes"}
+    for label, values in result["by_label"].items():
+        for name, (low, high) in result["by_label_intervals"][label].items():
+            assert low <= values[name] <= high
+        assert set(result["by_label_intervals"][label]) == {"precision", "recall", "f1"}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
@@ -179,7 +183,68 @@ def test_inspect_says_how_a_model_was_made(
     assert found["labels"] == ["no", "yes"]
     assert found["parameters"]["trained"] == found["parameters"]["all"]
     assert found["parameters"]["new"] == 2 * 32 + 2
+    assert found["task"]["calibration"].keys() == {"rows", "temperature"}
     assert "accuracy" in found["dev"]["scores"]
+
+
+def test_inspect_lists_texts_that_stand_in_several_files(
+    main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "test.csv").write_text("review,verdict\nGood  cat 0,no\n", encoding="utf-8")
+
+    assert main("inspect", reviews, "test.csv", "--label", "verdict") == 0
+
+    out = capsys.readouterr().out
+    assert "in several files: 1\n  good cat 0\n    reviews.csv:2: yes\n    test.csv:2: no" in out
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
+    main: Main,
+    run: Path,
+    reviews: Path,
+    tmp_path: Path,
+    seen: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Here by a model that has hardly learned: the list may be empty, who judges is said."""
+    file = reviews
+    if not seen:
+        file = tmp_path / "new.csv"
+        file.write_text(reviews.read_text().replace("a", "the "), encoding="utf-8")
+    asked = ("inspect", file, "--with", run, "--folds", 2, "--label", "verdict")
+
+    assert main(*asked) == 0
+    out = capsys.readouterr().out
+    assert ("by 2-fold cross-validation" if seen else "by the run itself") in out
+    assert "labels that are probably wrong: " in out
+    assert main(*asked, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["wrong labels"]
+    assert (found["rows"], found["not judged"]) == (20, 0)
+    assert found["probably wrong"] == len(found["list"])
+
+
+def test_compare_says_in_words_whether_a_difference_is_real(
+    main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--label", "verdict", "--epochs", 15, "--lr", 0.005)
+    assert main("train", reviews, "--dev", reviews, "--out", "better", *more) == 0
+    capsys.readouterr()
+
+    assert main("compare", run, "better", reviews, "--json") == 0
+
+    result = json.loads(capsys.readouterr().out)
+    accuracy = result["metrics"]["accuracy"]
+    assert accuracy["b"] == 1.0 > accuracy["a"]
+    assert accuracy["interval"][0] > 0
+    assert result["verdict"].startswith("B is better: accuracy +")
+    assert result["nearer"] == {"a": 0, "b": len(result["changed"])}
+
+    assert main("compare", run, "better", reviews, "--rows", 1) == 0
+    out = capsys.readouterr().out
+    assert result["verdict"] in out
+    assert "0 rows where A is nearer to the gold label" in out
+    assert sum(line.startswith("  ") and "gold" in line for line in out.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -246,6 +311,73 @@ def test_a_label_that_only_dev_has_is_refused(
     assert status == 2
     assert "'perhaps'" in capsys.readouterr().err
     assert not Path("new").exists()
+
+
+@pytest.fixture
+def sure(main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A run whose 60 dev rows can bear promises out."""
+    dev = tmp_path / "dev.csv"
+    lines = [f"{text} {i},{label}" for i, (text, label) in enumerate(REVIEWS * 15)]
+    dev.write_text("review,verdict\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    flags = ("--dev", dev, "--label", "verdict", "--epochs", 20, "--lr", 0.01, "--out", "sure")
+    assert main("train", reviews, *flags) == 0
+    capsys.readouterr()
+    return Path("sure")
+
+
+def test_predictions_have_sets_and_abstain_where_asked(
+    main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("predict", sure, reviews) == 0
+    plain = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert all(set(row) == {"label", "probability", "probabilities"} for row in plain)
+    low = sorted(row["probability"] for row in plain)[10]
+    record = json.loads((sure / "onelayer.json").read_text(encoding="utf-8"))
+    record["task"]["calibration"]["answers"] = [[low, 40, 0], [0.0, 60, 30]]
+    (sure / "onelayer.json").write_text(json.dumps(record), encoding="utf-8")
+
+    assert main("predict", sure, reviews, "--coverage", 0.9, "--abstain", 0.1) == 0
+    found = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    for row, before in zip(found, plain, strict=True):
+        answered = before["probability"] >= low - 1e-6
+        assert row["label"] == (before["label"] if answered else None)
+        assert row["probabilities"] == before["probabilities"]
+        assert row["label_set"][0] == before["label"]
+    assert 0 < sum(row["label"] is None for row in found) < len(found)
+
+    assert main("predict", sure, reviews, "--abstain", 0.1, "--out", "out.csv") == 0
+    table = list(csv.DictReader(io.StringIO(Path("out.csv").read_text(encoding="utf-8"))))
+    assert [row["prediction"] for row in table] == [row["label"] or "" for row in found]
+    assert "label_set" not in json.loads(table[0]["prediction_json"])
+
+
+def test_eval_checks_what_was_promised(
+    main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("eval", sure, reviews, "--coverage", 0.9, "--abstain", 0.4, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    asked = {"coverage", "set_size", "answered", "error"}
+    assert asked <= result["scores"].keys()
+    assert asked <= result["intervals"].keys()
+    assert main("eval", sure, reviews, "--json") == 0
+    assert not asked & json.loads(capsys.readouterr().out)["scores"].keys()
+
+
+def test_promises_that_cannot_be_kept_are_one_line(
+    main: Main, run: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("predict", run, reviews, "--coverage", 0.9) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2 dev rows are too few to promise anything" in err
+    rows = "".join(f"the cat {i},{i}.5\n" for i in range(30))
+    (tmp_path / "rows.csv").write_text("text,score\n" + rows)
+    assert main("train", "rows.csv", "--out", "number", "--epochs", 1) == 0
+    capsys.readouterr()
+    assert main("eval", "number", "rows.csv", "--abstain", 0.1) == 2
+    err = capsys.readouterr().err
+    assert "--coverage and --abstain are for classify, and this model is for regress" in err
+    assert len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])

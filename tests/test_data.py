@@ -219,6 +219,7 @@ def _asked(rng: np.random.Generator) -> Any:
 
 TASKS_AND_ROWS: list[tuple[Task, Callable[[np.random.Generator], Any]]] = [
     (Classify(labels=("a", "b"), max_length=16), _text),
+    (Classify(labels=("a", "b"), max_length=8, stride=2, pooling="mean"), _text),
     (Tag(labels=("O", "X"), scheme=Scheme.PLAIN, max_length=16, stride=4), _tagged),
     (AnswerTask(max_length=24, stride=4, max_answer_tokens=9), _asked),
 ]
@@ -260,7 +261,10 @@ def test_a_copy_of_the_file_is_the_same_content(
     assert {row.place.path for row in found.dev} == {str(copy)}
 
 
-@pytest.mark.parametrize("what", ["a byte", "tokenizer", "max_length", "seed", "dev", "positions"])
+WHAT = ["a byte", "tokenizer", "max_length", "long", "seed", "dev", "positions"]
+
+
+@pytest.mark.parametrize("what", WHAT)
 def test_whatever_tokens_follow_from_makes_an_entry_of_its_own(
     what: str, file: Path, tokenizer: Tokenizer, make_bert: Any, times_made: list[str]
 ) -> None:
@@ -279,6 +283,8 @@ def test_whatever_tokens_follow_from_makes_an_entry_of_its_own(
         changed = replace(changed, splits=False)
     elif what == "positions":
         changed = replace(changed, limit=32)
+    elif what == "long":
+        changed = source(file, tokenizer, long="truncate")
     else:
         changed = source(file, tokenizer, **{what: 9})
     read_data(changed, lambda _: None, Silent())

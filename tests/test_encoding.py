@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from onelayer.errors import Place
 from onelayer.tasks.choose import Choose, ChooseRow
 from onelayer.tasks.texts import TextRow, encode_texts
-from onelayer.text.encoding import Cut, Encodings, EncodingsBuilder
+from onelayer.text.encoding import Cut, Encodings, EncodingsBuilder, Pieces, cumulate
 from onelayer.text.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl")
@@ -23,18 +26,22 @@ def by_hand(
     """Sequences of one or two texts for each row, cut one token at a time."""
     builder = EncodingsBuilder()
     for group in groups:
-        builder.start_row()
-        for parts in group:
-            pieces = [encoding.ids for encoding in tokenizer.encode(parts)]
-            whole = sum(map(len, pieces))
+        sequences = [[e.ids for e in tokenizer.encode(parts)] for parts in group]
+        whole = sum(len(ids) for pieces in sequences for ids in pieces)
+        for pieces in sequences:
             while sum(map(len, pieces)) > max_length - 1 - len(pieces):
                 pieces[int(np.argmax([len(ids) for ids in pieces]))].pop()
-            if lost := whole - sum(map(len, pieces)):
-                builder.lose(lost)
+        left = sum(len(ids) for pieces in sequences for ids in pieces)
+        builder.start_row(whole, lost=whole - left)
+        for pieces in sequences:
             first = [tokenizer.cls_id, *pieces[0], tokenizer.sep_id]
             second = [*pieces[1], tokenizer.sep_id] if len(pieces) > 1 else []
             builder.add(first + second, len(first))
     return builder.build(examples_are_rows=True)
+
+
+def text_rows(rows: Sequence[tuple[str, str | None]]) -> list[TextRow]:
+    return [TextRow(a, b, None, HERE) for a, b in rows]
 
 
 def same(one: Encodings, other: Encodings) -> None:
@@ -49,10 +56,10 @@ def same(one: Encodings, other: Encodings) -> None:
 @given(
     rows=st.lists(st.tuples(texts, st.none() | texts), max_size=5), max_length=st.integers(8, 20)
 )
-def test_texts_and_pairs(
+def test_the_head_of_texts_and_pairs_is_what_truncation_leaves(
     rows: list[tuple[str, str | None]], max_length: int, tokenizer: Tokenizer
 ) -> None:
-    found = encode_texts([TextRow(a, b, None, HERE) for a, b in rows], tokenizer, max_length)
+    found = encode_texts(text_rows(rows), tokenizer, max_length, 0, "head")
     groups = [[(a,) if b is None else (a, b)] for a, b in rows]
     same(found, by_hand(groups, tokenizer, max_length))
 
@@ -76,4 +83,93 @@ def test_options(
 
 def test_what_was_cut_is_counted_by_row(tokenizer: Tokenizer) -> None:
     row = ChooseRow("a " * 20, "b", ("c", "d"), 0, HERE)
-    assert Choose(max_length=13).encode([row, row], tokenizer, False).cut == Cut(4 * 12, 2)
+    short = ChooseRow("a", "b", ("c", "d"), 0, HERE)
+    cut = Choose(max_length=13).encode([row, short, row], tokenizer, False).cut
+    assert cut == Cut(4 * 12, 2, 4 * 22 + 2 * 3, 3)
+    assert str(cut) == "the length limit leaves 48 tokens (51.1%) of 2 of 3 rows unread"
+
+
+# Windows ---------------------------------------------------------------------------------------
+
+
+class Numbered(Tokenizer):
+    """Every character is a token, and no two of a batch have the same id."""
+
+    def __init__(self) -> None:
+        self.cls_id, self.sep_id, self.seen = -1, -2, 0
+
+    def pieces(self, texts: Sequence[str]) -> Pieces:
+        lengths = np.fromiter(map(len, texts), np.int64)
+        first = self.seen
+        self.seen += int(lengths.sum())
+        return Pieces(np.arange(first, self.seen), cumulate(lengths)[:-1], lengths)
+
+
+lengths = st.integers(0, 90)
+documents = st.lists(
+    st.tuples(lengths.map("x".__mul__), st.none() | lengths.map("y".__mul__)), max_size=5
+)
+
+
+def windows_of(encodings: Encodings) -> list[list[tuple[list[int], list[int]]]]:
+    """By row and window, the tokens of the first and of the second text."""
+    found = []
+    for start, end in pairwise(encodings.cu_seqlens.tolist()):
+        ids, segments = encodings.ids[start:end], encodings.segment_ids[start:end]
+        assert ids[0] == -1
+        assert ids[-1] == -2
+        real = ids >= 0
+        assert np.count_nonzero(~real) == 2 + int(segments.any())
+        assert (np.diff(segments.astype(int)) >= 0).all()
+        found.append((ids[real & (segments == 0)].tolist(), ids[real & (segments == 1)].tolist()))
+    return [found[a:b] for a, b in pairwise(encodings.cu_rows.tolist())]
+
+
+@settings(max_examples=300)
+@given(rows=documents, max_length=st.integers(8, 24), stride=st.integers(0, 12))
+def test_windows_read_every_token_of_any_text_or_pair(
+    rows: list[tuple[str, str | None]], max_length: int, stride: int
+) -> None:
+    encodings = encode_texts(text_rows(rows), Numbered(), max_length, stride, "mean")
+    assert max(encodings.lengths, default=0) <= max_length
+    total = sum(len(a) + len(b or "") for a, b in rows)
+    assert encodings.cut == Cut(0, 0, total, len(rows))
+    windows = windows_of(encodings)
+    read = {token for row in windows for window in row for part in window for token in part}
+    assert read == set(range(total))
+    for (a, b), row in zip(rows, windows, strict=True):
+        fits = len(a) + len(b or "") <= max_length - 2 - (b is not None)
+        assert (len(row) == 1) == fits
+        for part, text in ((0, a), (1, b or "")):
+            parts = [window[part] for window in row]
+            size = len(parts[0])
+            assert all(ids == list(range(ids[0], ids[0] + size)) for ids in parts if ids)
+            for one, after in pairwise(parts):
+                assert len(set(one) & set(after)) >= min(stride, size // 2)
+            if size == len(text):  # a short text stands whole in every window
+                assert all(ids == parts[0] for ids in parts)
+
+
+@given(rows=documents, max_length=st.integers(8, 24), stride=st.integers(0, 12))
+def test_head_and_ends_are_the_outer_windows_and_what_they_leave_is_counted(
+    rows: list[tuple[str, str | None]], max_length: int, stride: int
+) -> None:
+    every = windows_of(encode_texts(text_rows(rows), Numbered(), max_length, stride, "mean"))
+    for pooling in ("head", "ends"):
+        encodings = encode_texts(text_rows(rows), Numbered(), max_length, stride, pooling)
+        windows = windows_of(encodings)
+        assert windows == [
+            row[:1] if pooling == "head" or len(row) == 1 else [row[0], row[-1]] for row in every
+        ]
+        unread = [
+            len(a) + len(b or "") - len({t for window in row for part in window for t in part})
+            for (a, b), row in zip(rows, windows, strict=True)
+        ]
+        assert (encodings.cut.tokens, encodings.cut.rows) == (sum(unread), np.count_nonzero(unread))
+
+
+def test_no_more_windows_than_needed() -> None:
+    rows = text_rows([("x" * 14, None), ("x" * 15, None), ("x" * 24, None), ("x" * 25, None)])
+    encodings = encode_texts(rows, Numbered(), max_length=16, stride=4, pooling="mean")
+    assert np.diff(encodings.cu_rows).tolist() == [1, 2, 2, 3]
+    assert encodings.n_examples == 8  # each is learned from by itself

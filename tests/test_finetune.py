@@ -181,7 +181,8 @@ def test_numbers_come_out_in_their_unit_for_every_reader(bert: Path, tmp_path: P
     values = [one.value for one in run.predict(texts)]
     assert values == pytest.approx([row.label for row in found[:4]], rel=0.1)
     assert values == sorted(values)
-    assert run.task == Regress(max_length=64)  # nothing is left to scale
+    expected = Regress(max_length=64, stride=16, pooling="mean")
+    assert run.task == expected  # nothing is left to scale
 
     model = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run").eval()
     tokenize = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
@@ -273,6 +274,9 @@ def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
     second = finetuned(tmp_path, rows(24)[::-1], model=first.path, out="next", lr=1e-9)
     assert second.info is not None
     assert second.info["parameters"]["new"] == 0
+    for run in (first, second):  # each has its own dev rows
+        assert isinstance(run.task, Classify)
+        run.task = replace(run.task, calibration=None)
     texts = [row.text for row in rows(6)]
     for one, other in zip(first.predict(texts), second.predict(texts), strict=True):
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
@@ -292,10 +296,11 @@ def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
 
 
 def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> None:
-    run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1)
+    run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1, long="truncate")
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config["max_position_embeddings"] == 128
-    assert run.task == replace(TASK, max_length=128)
+    assert isinstance(run.task, Classify)
+    assert replace(run.task, calibration=None) == replace(TASK, max_length=128, stride=32)
     run.predict(["x " * 120])
     assert run.cut.tokens == 0
     run.predict(["x " * 130])
@@ -368,6 +373,17 @@ def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
     assert p[0] > 0.98
     assert p[1] == p[2] > 0
     assert not build(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()
+
+
+def test_a_layer_for_several_labels_begins_with_their_log_odds(bert: Path, tmp_path: Path) -> None:
+    """Nine rows have ``a``, three have ``b``; with a rate this small the biases stay put."""
+    found = [TextRow(f"cat {i}", None, ("a",) if i % 4 else ("b",), HERE) for i in range(12)]
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text('{"text": "cat", "label": ["a"]}\n')
+    finetuned(tmp_path, found, model=bert, dev=dev, lr=1e-9, epochs=1)
+    bias = load_file(tmp_path / "run" / "model.safetensors")["classifier.bias"]
+    odds = torch.tensor([10 / 4, 4 / 10])
+    torch.testing.assert_close(bias, odds.log())
 
 
 def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> None:

@@ -62,9 +62,24 @@ def paint(wall: Path, room: str = "hall", /, *, price: float | None = None, with
     CALLS.append((wall, room, price, with_))
 
 
+def whiten(wall: Path, /, *others: Path, with_: str = "chalk") -> None:
+    """Whiten walls.
+
+    Parameters
+    ----------
+    wall
+        The first one.
+    others
+        More of them.
+    with_
+        What it is done with.
+    """
+    CALLS.append((wall, others, with_))
+
+
 def told(*given: str) -> tuple[Any, ...]:
     CALLS.clear()
-    run("house", "All about houses.", "1.0", {"paint": paint}, given)
+    run("house", "All about houses.", "1.0", {"paint": paint, "whiten": whiten}, given)
     (call,) = CALLS
     return call
 
@@ -83,6 +98,15 @@ def told(*given: str) -> tuple[Any, ...]:
 )
 def test_flags_become_arguments_and_fields(given: list[str], expected: tuple[Any, ...]) -> None:
     assert told("paint", *given) == expected
+
+
+def test_a_command_takes_as_many_as_a_function_does() -> None:
+    north, south, east = map(Path, ("north", "south", "east"))
+    assert told("whiten", "north") == (north, (), "chalk")
+    assert told("whiten", "north", "south", "east") == (north, (south, east), "chalk")
+    assert told("whiten", "north", "--with", "lime", "south") == (north, (south,), "lime")
+    others, with_ = flags_of(whiten)[1:]
+    assert (str(others), str(with_)) == ("OTHERS", "--with")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +159,7 @@ def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
     for field in fields(Recipe):
         assert flags[field.name].default == field.default
         assert flags[field.name].help
-    for command in (cli.evaluate, cli.predict, cli.inspect):
+    for command in (cli.evaluate, cli.predict, cli.compare, cli.inspect):
         names = {flag.name for flag in flags_of(command)}
         assert names >= {field.name for field in fields(Columns)}
         assert all(flag.help for flag in flags_of(command))

@@ -327,7 +327,7 @@ ANSWER = [
         "squad.parquet",
         rows(id="q#", title="x", context=TEXTS[0], question=OTHER, answers=[ANSWERS]),
         "answer",
-        "id question context label=answers",
+        "id question context label=answers title",
     ),
     File(
         "a csv with the answer and where it is",

@@ -34,7 +34,7 @@ from onelayer.report.write import report_file
 from onelayer.runtime.predictor import Predictor
 from onelayer.tasks.files import read_labelled
 from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import run as runs
+from onelayer.train import finetune as finetuning
 
 MakePredictor = Callable[[Case], tuple[Predictor, list[Any]]]
 RECORD = {
@@ -294,7 +294,7 @@ def test_a_report_that_fails_costs_one_warning(
     def fail(*_: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(runs, "write_report", fail)
+    monkeypatch.setattr(finetuning, "write_report", fail)
     file = CASES[0].write(tmp_path)
     given = ["train", str(file), "--out", str(tmp_path / "run"), "--model", str(bert)]
     assert cli.main([*given, "--epochs", "1"]) == 0

@@ -67,6 +67,12 @@ def texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
     ]
 
 
+def long_texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
+    """Every other text goes beyond the limit of ``SHORT``."""
+    rows = texts(labels, **more)
+    return [row | {"text": f"{row['text']} " * (1 + i % 2 * 9)} for i, row in enumerate(rows)]
+
+
 def conll(*tagged: str) -> str:
     sentences = ["\n".join(pair.replace("/", " ") for pair in one.split()) for one in tagged]
     return "\n\n".join(sentences * 8)
@@ -93,6 +99,7 @@ TO_CHOOSE = [
     | {"answer": i % 2}
     for i in range(24)
 ]
+SHORT = {"max_length": 32, "stride": 4}
 SEQUENCE, TOKENS = "BertForSequenceClassification", "BertForTokenClassification"
 
 CASES = [
@@ -106,6 +113,15 @@ CASES = [
     ),
     Case("classify multi-label", texts([["a", "b"], [], ["b"]]), TEXTS, Labels, SEQUENCE),
     Case("regress", texts([1500.5, 2500, 4000.25]), TEXTS, Value, SEQUENCE),
+    Case("classify long", long_texts(["bad", "good"]), [*TEXTS, PASSAGE], Label, SEQUENCE, SHORT),
+    Case(
+        "regress long pairs",
+        long_texts([1500.5, 2500, 4000.25], pair="the cat 北 " * 9),
+        [*((text, "a cat") for text in TEXTS), ("x", PASSAGE), (PASSAGE, PASSAGE)],
+        Value,
+        SEQUENCE,
+        SHORT,
+    ),
     Case("tag IOB2", conll("a/O cat/B-X s/I-X", "b/B-Y c/B-X", "d/O"), TEXTS, Tagged, TOKENS),
     Case(
         "tag BIOES",
@@ -325,7 +341,9 @@ def short(case: Case) -> list[Any]:
     """Inputs that fit one window, with options of one length: what transformers can batch."""
     if case.task == "answer":
         return [("who?", "the good cat in 北京"), ("where", "x")]
-    return [("the cat", "is", ["a", "b", "c"])] if case.task == "choose" else case.inputs
+    if case.task == "choose":
+        return [("the cat", "is", ["a", "b", "c"])]
+    return [one for one in case.inputs if PASSAGE not in one]
 
 
 def their_arguments(task: str, row: Any) -> tuple[Any, ...]:

@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from onelayer import __version__, flags
-from onelayer.console import print_item, print_json, print_scores, print_table, reporter, say
-from onelayer.errors import OneLayerError, Place
+from onelayer.console import (
+    print_comparison,
+    print_inspection,
+    print_json,
+    print_scores,
+    print_table,
+    reporter,
+    say,
+)
+from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import Columns, Recipe, TaskName
 
 
@@ -48,7 +56,8 @@ def train(
     )
     info = dict(predictor.info or {})
     if json:
-        print_json({"run": str(predictor.path), "dev": info["dev"]})
+        several = {name: info[name] for name in ("seeds", "careful") if name in info}
+        print_json({"run": str(predictor.path), "dev": info["dev"], **several})
         return
     print(f"saved {predictor.path}")
     print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
@@ -87,7 +96,7 @@ def evaluate(
         print_json(result)
         return
     print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
-    print_table(result["by_label"])
+    print_table(result["by_label"], result["by_label_intervals"])
 
 
 def predict(
@@ -132,7 +141,7 @@ def predict(
         rows = predict_file(predictor, file, columns, say)
     n = write_predictions(rows, out, form)
     if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
+        say(str(predictor.cut))
     if out:
         say(f"{n:,} predictions in {out}")
 
@@ -162,10 +171,48 @@ def report(
     print(f"saved {out}")
 
 
+def compare(
+    run_a: str,
+    run_b: str,
+    file: Path,
+    /,
+    *,
+    rows: int = 10,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Say whether one model is better than another on a labelled file, by how much, and on which
+    rows.
+
+    Parameters
+    ----------
+    run_a
+        A model directory.
+    run_b
+        Another one, of the same task and labels.
+    file
+        A labelled file; columns as in training where it has them.
+    rows
+        How many changed rows to print in either direction; `--json` has all.
+    json
+        Print JSON.
+    """
+    from onelayer.runtime.compare import compare as compare_models
+
+    result = compare_models(run_a, run_b, file, columns, say)
+    if json:
+        print_json(result)
+        return
+    print_comparison(result, rows)
+
+
 def inspect(
     file_or_run: str,
     /,
-    *,
+    *others: Path,
+    with_: str | None = None,
+    folds: int = 5,
+    rows: int = 20,
     task: TaskName | None = None,
     model: str = "starter",
     json: bool = False,
@@ -177,6 +224,15 @@ def inspect(
     ----------
     file_or_run
         A labelled file, or a model directory.
+    others
+        Files whose rows are looked for in the first one, such as dev and test sets.
+    with_
+        A run that says which labels are probably wrong: by itself if it has not seen the rows,
+        else its recipe is cross-validated.
+    folds
+        Parts of the file, each judged by a model that learned from the others.
+    rows
+        How many rows of a kind to print; `--json` has all.
     task
         What the file is for; by default seen from it.
     model
@@ -188,16 +244,23 @@ def inspect(
     from onelayer.runtime.predictor import is_run
 
     a_model = is_run(file_or_run) or file_or_run == "starter"
+    if a_model and (others or with_ is not None):
+        raise UsageError("a model has no rows", place=Place(file_or_run), hint="name a file first")
     result = (
         inspect_run(file_or_run)
         if a_model
-        else inspect_file(file_or_run, columns, task=task, model=model)
+        else inspect_file(file_or_run, columns, others=others, task=task, model=model)
     )
+    if with_ is not None:
+        from onelayer.audit.labels import wrong_labels
+
+        result["wrong labels"] = wrong_labels(
+            file_or_run, with_, columns, folds=folds, reporter=reporter(json)
+        )
     if json:
         print_json(result)
         return
-    for name, value in result.items():
-        print_item(name, value)
+    print_inspection(result, rows)
 
 
 COMMANDS: flags.Commands = {
@@ -205,6 +268,7 @@ COMMANDS: flags.Commands = {
     "eval": evaluate,
     "predict": predict,
     "report": report,
+    "compare": compare,
     "inspect": inspect,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."

@@ -27,6 +27,33 @@ def print_item(name: str, value: Any, indent: str = "") -> None:
         print(f"{indent}{name}: {text}")
 
 
+def print_inspection(result: dict[str, Any], n_rows: int) -> None:
+    """What is in a file or a run, and the first rows of what is listed."""
+    lists = ("conflicting labels", "in several files", "wrong labels")
+    for name, value in result.items():
+        if name not in lists:
+            print_item(name, value)
+    for name in filter(result.get, lists[:2]):
+        for group in _first(result[name], name, n_rows):
+            print(f"  {group['text']}")
+            for row in group["rows"]:
+                print(f"    {row['file']}:{row.get('line', row.get('id'))}: {row['label']}")
+    if wrong := result.get("wrong labels"):
+        print(f"labels judged {wrong['judged']}")
+        if wrong["not judged"]:
+            print(f"  {wrong['not judged']:,} rows have labels too rare to be judged")
+        for row in _first(wrong["list"], "labels that are probably wrong", n_rows):
+            sure = "" if row["probability"] is None else f" ({_figure(row['probability'])})"
+            print(f"  {row.get('line', row.get('id'))}: {row['given']} -> {row['likely']}{sure}")
+            print(f"    {row['text']}")
+
+
+def _first(rows: list[Any], title: str, n: int) -> list[Any]:
+    """Says how many there are; the ones to print."""
+    print(f"{title}: {len(rows):,}" + (f", the first {n}" if len(rows) > n else ""))
+    return rows[:n]
+
+
 def print_scores(
     scores: dict[str, float | None], bounds: dict[str, Sequence[float | None]], title: str
 ) -> None:
@@ -37,20 +64,46 @@ def print_scores(
         print(f"  {name:<20} {_figure(value):>8}{interval}")
 
 
-def print_table(by_label: dict[str, dict[str, float]]) -> None:
+def print_table(
+    by_label: dict[str, dict[str, float]], bounds: dict[str, dict[str, Sequence[float | None]]]
+) -> None:
     from rich.cells import cell_len, set_cell_size
 
     if not by_label:
         return
     columns = list(next(iter(by_label.values())))
     width = max(map(cell_len, by_label))
-    print("  " + " " * width + "".join(f"{column:>11}" for column in columns))
+    titles = "".join(f"{column:>11}" for column in columns)
+    print("  " + " " * width + titles + "  f1's 95 % interval")
     for label, values in by_label.items():
-        print(
-            "  "
-            + set_cell_size(label, width)
-            + "".join(f"{_figure(values[c]):>11}" for c in columns)
-        )
+        low, high = bounds[label]["f1"]
+        figures = "".join(f"{_figure(values[c]):>11}" for c in columns)
+        print(f"  {set_cell_size(label, width)}{figures}  {_figure(low)} to {_figure(high)}")
+
+
+def print_comparison(result: dict[str, Any], n_rows: int) -> None:
+    """What ``runtime.compare`` found, and the first changed rows in either direction."""
+    print(f"{result['file']}, {result['rows']:,} rows; A = {result['a']}, B = {result['b']}")
+    print(f"  {'':<20} {'A':>8} {'B':>8} {'B - A':>9}  {'95 % interval':<20} p")
+    for name, it in result["metrics"].items():
+        a, b = _figure(it["a"]), _figure(it["b"])
+        by, low, high = (_signed(x) for x in (it["difference"], *it["interval"]))
+        p = "–" if it["p"] is None else f"{it['p']:.2g}"
+        print(f"  {name:<20} {a:>8} {b:>8} {by:>9}  {f'{low} to {high}':<20} {p}")
+    print(result["verdict"])
+    for side, other in (("b", "a"), ("a", "b")):
+        nearer = [row for row in result["changed"] if row["nearer"] == side]
+        print(f"{len(nearer):,} rows where {side.upper()} is nearer to the gold label")
+        for row in nearer[:n_rows]:
+            place = row.get("line", row.get("id"))
+            said = f"{side.upper()} {row[side]}, {other.upper()} {row[other]}, gold {row['gold']}"
+            print(f"  {place}: {said}: {row['text']}")
+    if others := sum(row["nearer"] is None for row in result["changed"]):
+        print(f"{others:,} rows where they differ and neither is nearer")
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4g}"
 
 
 def _figure(value: float | None) -> str:

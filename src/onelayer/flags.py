@@ -34,9 +34,14 @@ class Flag:
     help: str
     heading: str
     positional: bool = False
+    several: bool = False
+    """Whether it takes any number of values, as a function's ``*others`` do."""
 
     def __str__(self) -> str:
-        return self.name.upper() if self.positional else "--" + self.name.replace("_", "-")
+        if self.positional:
+            return self.name.upper()
+        # A flag may be called as a word that Python keeps for itself: with_ is --with.
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
     def in_help(self) -> tuple[str, str]:
         """With what it takes; with its choices and its default."""
@@ -75,7 +80,7 @@ def run(program: str, about: str, version: str, commands: Commands, given: Seque
 def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> None:
     flags = flags_of(function)
     if not {"--help", "-h"}.isdisjoint(given):
-        usage = [str(f) if f.default is MISSING else f"[{f}]" for f in flags if f.positional]
+        usage = [_in_usage(flag) for flag in flags if flag.positional]
         sections: dict[str, list[tuple[str, str]]] = {}
         for flag in flags:
             sections.setdefault(flag.heading, []).append(flag.in_help())
@@ -88,10 +93,12 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
             more |= {"action": argparse.BooleanOptionalAction}
         else:
             more |= {"type": flag.type, "choices": flag.choices, "metavar": str(flag)}
-        if flag.positional and flag.default is not MISSING:
-            more |= {"nargs": "?"}
+        if flag.positional and (flag.several or flag.default is not MISSING):
+            more |= {"nargs": "*" if flag.several else "?"}
+        if not flag.positional:
+            more |= {"dest": flag.name}
         parser.add_argument(flag.name if flag.positional else str(flag), **more)
-    found, unknown = parser.parse_known_args(given)
+    found, unknown = parser.parse_known_intermixed_args(given)
     if unknown:
         known = [str(flag) for flag in flags if not flag.positional]
         parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
@@ -101,8 +108,18 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
             own = {field.name for field in fields(record)} & values.keys()
             make: Any = record
             values[name] = make(**{key: values.pop(key) for key in own})
-    arguments = [values.pop(f.name) for f in flags if f.positional and f.name in values]
+    arguments: list[Any] = []
+    for flag in flags:
+        if flag.positional and flag.name in values:
+            value = values.pop(flag.name)
+            arguments += value if flag.several else [value]
     function(*arguments, **values)
+
+
+def _in_usage(flag: Flag) -> str:
+    if flag.several:
+        return f"[{flag} ...]"
+    return str(flag) if flag.default is MISSING else f"[{flag}]"
 
 
 def flags_of(function: Callable[..., None]) -> list[Flag]:
@@ -116,10 +133,12 @@ def flags_of(function: Callable[..., None]) -> list[Flag]:
             for heading, own in map(described, reversed(hints[name].__mro__[:-1])):
                 flags += [Flag(n, *_type(its[n]), default[n], own[n], heading) for n in own]
             continue
-        positional = parameter.kind is parameter.POSITIONAL_ONLY
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        positional = several or parameter.kind is parameter.POSITIONAL_ONLY
         initial = MISSING if parameter.default is parameter.empty else parameter.default
         heading = "Arguments" if positional else "Flags"
-        flags.append(Flag(name, *_type(hints[name]), initial, texts[name], heading, positional))
+        of_type = _type(hints[name])
+        flags.append(Flag(name, *of_type, initial, texts[name], heading, positional, several))
     return flags
 
 

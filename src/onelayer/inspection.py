@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from onelayer.checkpoint.source import resolve
 from onelayer.errors import DataError
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS, Task
+from onelayer.tasks.base import Layout
 from onelayer.tasks.layout import see
+from onelayer.tasks.repeats import Repeats, find_repeats
 from onelayer.tasks.rows import Rows, read_rows
 from onelayer.text.coverage import coverage
 from onelayer.text.files import read
@@ -25,9 +27,15 @@ POSITIONS = 512
 
 
 def inspect_file(
-    path: str | Path, columns: Columns, *, task: str | None = None, model: str = "starter"
+    path: str | Path,
+    columns: Columns,
+    *,
+    others: Sequence[str | Path] = (),
+    task: str | None = None,
+    model: str = "starter",
 ) -> dict[str, Any]:
-    """Format, task, columns, labels, lengths and problems of a labelled file, before training."""
+    """Format, task, columns, labels, lengths and problems of a labelled file, before training; and
+    which of its texts are labelled differently elsewhere, or stand in one of the others too."""
     asked = columns.asked
     table = read(path, named=tuple(asked.values()))
     seen = see(table, task=task, asked=asked)
@@ -35,6 +43,9 @@ def inspect_file(
     found = read_rows(kind, table, seen.layout)
     rows = list(found)
     tokenizer = Tokenizer.read(resolve(model))
+    beside = [_like(other, kind, seen.layout, asked) for other in others]
+    repeats = find_repeats([found, *beside])
+    bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
     return {
         "file": str(path),
         "format": table.format,
@@ -44,9 +55,31 @@ def inspect_file(
         "rows": len(rows) + found.n_bad,
         "labels": dict(_labels(rows).most_common()),
         "tokens": _lengths(kind, rows, tokenizer),
-        "problems": _bad(found) + _problems(kind, rows, tokenizer),
+        "problems": bad + _problems(kind, rows, tokenizer) + _repeated(repeats),
         "remarks": list(seen.remarks),
+        "conflicting labels": repeats.conflicts,
+        "rows in several files": repeats.across if others else {},
+        "in several files": repeats.shared,
     }
+
+
+def _like(path: str | Path, kind: type[Task], layout: Layout, asked: Mapping[str, str]) -> Rows:
+    """Another file's rows, read in the same way where it has the same columns."""
+    table = read(path, named=tuple(asked.values()))
+    if not layout.fits(table.columns):
+        layout = see(table, task=kind.name, asked=asked).layout
+    return read_rows(kind, table, layout)
+
+
+def _repeated(repeats: Repeats) -> list[str]:
+    lines = []
+    if repeats.rows:
+        alike = repeats.differently_written
+        but = f", {alike:,} of them but for case, spaces or width" if alike else ""
+        lines.append(f"{repeats.rows:,} rows repeat the texts of another row{but}")
+    if repeats.conflicting:
+        lines.append(f"{repeats.conflicting:,} texts occur with different labels")
+    return lines
 
 
 def inspect_run(path: str | Path) -> dict[str, Any]:
@@ -63,7 +96,7 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
         f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens",
         "parameters": info.get("parameters") or {"all": encoder + head},
         "bytes": size,
-        "task": info.get("task"),
+        "task": _without_tables(info.get("task") or {}),
         "labels": checkpoint.labels,
         "columns": info.get("layout", {}).get("columns"),
         "recipe": info.get("recipe"),
@@ -72,6 +105,14 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
         "dev": info.get("dev"),
         "made by": f"onelayer {info['onelayer']}" if "onelayer" in info else "transformers",
     }
+
+
+def _without_tables(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's record without the hundreds of numbers that its calibration keeps."""
+    known = task.get("calibration")
+    if not known:
+        return dict(task)
+    return {**task, "calibration": {name: known[name] for name in ("rows", "temperature")}}
 
 
 def _labels(rows: Sequence[Any]) -> Counter[str]:
@@ -121,17 +162,6 @@ def _problems(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> li
         kind.fit(rows, tokenizer, Recipe(), POSITIONS)
     except DataError as error:
         problems.append(str(error))
-    repeats = Counter(kind.texts(row) for row in rows)
-    twice = sum(n - 1 for n in repeats.values())
-    if twice:
-        problems.append(f"{twice:,} rows repeat the texts of another row")
-    labelled: dict[tuple[str, ...], set[Any]] = {}
-    for row in rows:
-        if getattr(row, "label", None) is not None:
-            labelled.setdefault(kind.texts(row), set()).add(row.label)
-    conflicts = sum(len(labels) > 1 for labels in labelled.values())
-    if conflicts:
-        problems.append(f"{conflicts:,} texts occur with different labels")
     step = max(1, len(rows) // SAMPLE)
     found = coverage(tokenizer, [text for row in rows[::step] for text in kind.texts(row)])
     if found.poor:

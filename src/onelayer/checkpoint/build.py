@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onelayer.checkpoint.load import Checkpoint, extend_positions
+from onelayer.errors import UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
 from onelayer.tasks import Regress, Task
@@ -30,11 +31,20 @@ class Built:
     kept_pooler: bool
 
 
-def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
+def build(
+    checkpoint: Checkpoint,
+    task: Task,
+    *,
+    seed: int = 0,
+    prior: Sequence[float] | None = None,
+    reinit_layers: int = 0,
+) -> Built:
     """The encoder with its pretrained weights and the task's layer.
 
     The layer of the checkpoint is kept where it was made for the same labels, whatever their
-    order; otherwise it is drawn from the config's initializer by ``seed``.
+    order; otherwise it is drawn from the config's initializer by ``seed``, and its biases begin
+    with ``prior``, or as the head has it. The encoder's top ``reinit_layers`` and then the pooler
+    are drawn anew, too (Zhang et al., 2021, section 5).
     """
     head = HEADS[task.head]
     model = Model(
@@ -59,12 +69,28 @@ def build(checkpoint: Checkpoint, task: Task, *, seed: int = 0) -> Built:
     if kept is None:
         width, n_outputs = checkpoint.config.hidden_size, len(task.outputs)
         drawn = torch.empty(n_outputs, width).normal_(0.0, std, generator=generator)
-        bias = torch.zeros(n_outputs) if head.prior is None else torch.tensor(head.prior)
-        state |= {"head.weight": drawn, "head.bias": bias}
+        prior = prior or head.prior or (0.0,) * n_outputs
+        state |= {"head.weight": drawn, "head.bias": torch.tensor(prior)}
     else:
         state |= kept
     model.load_state_dict(state)
+    if reinit_layers:
+        _reinitialise(model, reinit_layers, std, generator)
     return Built(model, kept is not None, kept_pooler)
+
+
+def _reinitialise(model: Model, n_layers: int, std: float, generator: torch.Generator) -> None:
+    """Draws the top layers and the pooler anew, as BERT's pretraining began."""
+    layers = list(model.encoder.layers)
+    if n_layers > len(layers):
+        raise UsageError(f"--reinit-layers {n_layers}: the model has {len(layers)} layers")
+    drawn = [*layers[-n_layers:], *([model.pooler] if model.pooler is not None else [])]
+    for name, parameter in (named for module in drawn for named in module.named_parameters()):
+        values = parameter.detach()
+        if values.dim() > 1:
+            values.normal_(0.0, std, generator=generator)
+        else:
+            values.fill_(0.0 if name.endswith("bias") else 1.0)  # a norm's scale
 
 
 def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | None:

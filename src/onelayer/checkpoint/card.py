@@ -149,5 +149,6 @@ def _usage(facts: CardFacts) -> str:
     return (
         f"With onelayer:\n\n```python\n{ours}\n```\n\n"
         "With transformers, which opens the same directory and gives the plain logits, without "
-        f"what onelayer decodes from them:\n\n```python\n{theirs}\n```"
+        "what onelayer decodes from them (a temperature and thresholds, where there are any):\n\n"
+        f"```python\n{theirs}\n```"
     )

@@ -8,6 +8,7 @@ from onelayer.metrics.answers import (
     Answers,
     cmrc_exact,
     cmrc_f1,
+    documents,
     is_chinese,
     no_answer_threshold,
     squad_exact,
@@ -16,8 +17,10 @@ from onelayer.metrics.answers import (
 from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
 from onelayer.metrics.confidence import Confidence
+from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
+from onelayer.metrics.paired import Difference, differences
 from onelayer.metrics.regression import Regression
 
 __all__ = [
@@ -26,6 +29,8 @@ __all__ = [
     "Choice",
     "Classification",
     "Confidence",
+    "Difference",
+    "Doubts",
     "Entities",
     "Floats",
     "Ints",
@@ -35,9 +40,13 @@ __all__ = [
     "Tokens",
     "cmrc_exact",
     "cmrc_f1",
+    "confident_errors",
+    "differences",
+    "documents",
     "intervals",
     "is_chinese",
     "no_answer_threshold",
+    "outliers",
     "squad_exact",
     "squad_f1",
 ]

@@ -63,6 +63,10 @@ class Answers:
             }
         return {name: 100 * mean(values) for name, values in scores.items()}
 
+    def mistakes(self) -> Floats:
+        """What exact match and F1 lack, in 0..2."""
+        return 2 - self.exact - self.f1
+
     def but(self, others: Answers, *, where: Bools) -> Answers:
         """These scores, and those of ``others`` for the rows ``where`` ``(N,)`` is true."""
         return replace(
@@ -70,6 +74,17 @@ class Answers:
             exact=np.where(where, others.exact, self.exact),
             f1=np.where(where, others.f1, self.f1),
         )
+
+
+def documents(passages: Ints, titles: Ints) -> Ints:
+    """Each row's document, as the number of the document's last row: what has one title
+    where titles hold passages together, as Wikipedia's articles do in SQuAD, else the passage."""
+    n_titles = len(np.unique(titles))
+    keys = titles if 1 < n_titles < len(np.unique(passages)) else passages
+    _, document = np.unique(keys, return_inverse=True)
+    last = np.zeros(len(keys), dtype=np.int64)
+    np.maximum.at(last, document, np.arange(len(keys)))
+    return np.asarray(last[document])
 
 
 def squad_exact(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:

@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Ints, Rows
+from onelayer.metrics.counts import Floats, Ints, Rows
 
 
-class Scorer(Protocol):
+class Measure(Protocol):
     """Scores as a function of row indices. One with ``groups`` ``(N,)`` is resampled by them."""
 
     def __len__(self) -> int:
@@ -21,8 +21,15 @@ class Scorer(Protocol):
         """All metrics over the rows chosen, repetitions counted; over every row when None."""
 
 
+class Scorer(Measure, Protocol):
+    """All scores of a task, and what is wrong in each row."""
+
+    def mistakes(self) -> Floats:
+        """How much is wrong in each row, ``(N,)``: 0 where nothing is."""
+
+
 def intervals(
-    scorer: Scorer, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+    scorer: Measure, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """The percentile bootstrap's interval (Efron 1979) of every metric: low and high end.
 
@@ -31,12 +38,12 @@ def intervals(
     for it; if all are, so is its interval.
     """
     groups: Ints | None = getattr(scorer, "groups", None)
-    draws = _resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
+    draws = resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
     scores = [scorer(rows) for rows in draws]
-    return {name: _middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
+    return {name: middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
 
 
-def _resamples(
+def resamples(
     n_rows: int, groups: Ints | None, n_resamples: int, rng: np.random.Generator
 ) -> Iterator[Rows]:
     """``n_resamples`` arrays of row indices, ``(N,)`` each, or of whole groups' row indices."""
@@ -54,7 +61,7 @@ def _resamples(
         yield by_group[np.repeat(shift, lengths) + np.arange(lengths.sum())]
 
 
-def _middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
     """The quantiles that hold ``level`` of the values between them, nan left out."""
     known = values[~np.isnan(values)]
     if not known.size:

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.confidence import Confidence
-from onelayer.metrics.counts import Bools, Counts, Ints, Rows, Tally, marks, mean, multiplicity
+from onelayer.metrics.counts import (
+    Bools,
+    Counts,
+    Floats,
+    Ints,
+    Rows,
+    Tally,
+    marks,
+    mean,
+    multiplicity,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +51,12 @@ class Classification:
             scores["f1"] = float(counts.f1[1 if self.positive is None else self.positive])
         return scores | ({} if self.confidence is None else self.confidence(rows))
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)
+
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.n_labels))
+        return self._tally(rows).table(range(self.n_labels))
 
     @cached_property
     def _tally(self) -> Tally:
@@ -98,9 +111,13 @@ class MultiLabel:
         }
         return scores | ({} if self.confidence is None else self.confidence(rows))
 
-    def by_label(self) -> dict[int, dict[str, float]]:
+    def mistakes(self) -> Floats:
+        """Labels too many or too few."""
+        return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
+
+    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
-        return self._tally().table(range(self.gold.shape[1]))
+        return self._tally(rows).table(range(self.gold.shape[1]))
 
     @cached_property
     def _tally(self) -> Tally:
@@ -123,10 +140,12 @@ class MultiLabel:
 @dataclass(frozen=True, eq=False)
 class Choice:
     """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
-    options they have, so accuracy is all there is."""
+    options they have, so accuracy is all there is. ``groups`` ``(N,)`` are the contexts' numbers:
+    the bootstrap draws all questions about one together."""
 
     gold: Ints
     predicted: Ints
+    groups: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -134,3 +153,6 @@ class Choice:
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         right = self.gold == self.predicted
         return {"accuracy": mean(right if rows is None else right[rows])}
+
+    def mistakes(self) -> Floats:
+        return np.asarray(self.gold != self.predicted, dtype=np.float64)

@@ -99,3 +99,11 @@ class Tally:
             return np.asarray(counts, dtype=np.float64)
 
         return Counts(per_class(self.right), per_class(self.gold), per_class(self.predicted))
+
+    def by_row(self) -> tuple[Ints, Ints, Ints]:
+        """How many were right, how many gold has, how many were predicted in each row, ``(N,)``."""
+        right, gold, predicted = (
+            np.bincount(where, minlength=self.n_rows)
+            for where, _ in (self.right, self.gold, self.predicted)
+        )
+        return right, gold, predicted

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onelayer.metrics.counts import Ints, Marks, Rows, Tally
+from onelayer.metrics.counts import Floats, Ints, Marks, Rows, Tally
 
 Entity: TypeAlias = tuple[int, int, str]
 """Start, end, type; in whatever unit, as long as gold and predicted share it."""
@@ -70,9 +70,14 @@ class Entities:
             "macro_f1": counts.macro_f1(),
         }
 
-    def by_type(self) -> dict[str, dict[str, float]]:
+    def mistakes(self) -> Floats:
+        """Entities missed, and entities that are none."""
+        right, gold, predicted = self._tally.by_row()
+        return (gold + predicted - 2 * right).astype(np.float64)
+
+    def by_type(self, rows: Rows | None = None) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of every type, in the order of their names."""
-        return self._tally().table(self._types)
+        return self._tally(rows).table(self._types)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,3 +94,7 @@ class Tokens:
         chosen = slice(None) if rows is None else rows
         total = int(self.total[chosen].sum())
         return {"accuracy": int(self.right[chosen].sum()) / total if total else float("nan")}
+
+    def mistakes(self) -> Floats:
+        """Words with a wrong tag."""
+        return (self.total - self.right).astype(np.float64)

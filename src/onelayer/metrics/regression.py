@@ -38,6 +38,10 @@ class Regression:
             "mae": float(np.mean(np.abs(error))),
         }
 
+    def mistakes(self) -> Floats:
+        """How far each prediction is off."""
+        return np.abs(self.predicted.astype(np.float64) - self.gold)
+
     @cached_property
     def _orders(self) -> tuple[Ints, Ints]:
         """Each value's place among the distinct values: sorted once, not once a resample."""

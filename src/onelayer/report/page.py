@@ -224,7 +224,10 @@ def _record(record: Mapping[str, Any]) -> Html | None:
         return None
     recipe = {k: v for k, v in record["recipe"].items() if v is not None}
     parameters = record.get("parameters", {})
-    numbers = {f"parameters, {name}": n for name, n in parameters.items()}
+    numbers: dict[str, Any] = {f"parameters, {name}": n for name, n in parameters.items()}
+    if seeds := record.get("seeds"):
+        spread = f"{seeds['mean']:.4g} ± {seeds['deviation']:.2g} over {len(seeds['scores'])}"
+        numbers["seeds"] = f"{seeds['metric']} {spread}, kept {seeds['kept']}"
     remarks = (tag("li", clipped(remark, 500)) for remark in record.get("choices", ()))
     return join(
         [

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from onelayer.metrics import Classification, Entities, MultiLabel, intervals
+from onelayer.metrics import Classification, Entities, MultiLabel, Scorer, intervals
+from onelayer.metrics.counts import Rows as Chosen
 from onelayer.plain import finite
 from onelayer.recipe import Columns, Recipe
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
-from onelayer.tasks import TASKS, Classify
+from onelayer.tasks import TASKS, Classify, Task
 from onelayer.tasks.files import open_labelled, usable_rows
 from onelayer.tasks.rows import Rows
 
@@ -35,13 +36,9 @@ def evaluate(
     predictor = load(run).asking(coverage=coverage, abstain=abstain)
     task = predictor.task
     scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
-    if predictor.cut.tokens:
-        say(f"the length limit cut {predictor.cut.tokens:,} tokens of {predictor.cut.rows:,} rows")
-    by_label: dict[str, Any] = {}
-    if isinstance(scorer, (Classification, MultiLabel)):
-        by_label = {task.outputs[i]: values for i, values in scorer.by_label().items()}
-    elif isinstance(scorer, Entities):
-        by_label = scorer.by_type()
+    say_cut(predictor, say)
+    table = _table(scorer, task)
+    by_label = table.of(None) if table else {}
     result = {
         "run": str(run),
         "file": str(file),
@@ -49,14 +46,55 @@ def evaluate(
         "scores": scorer(),
         "intervals": intervals(scorer),
         "by_label": by_label,
+        "by_label_intervals": table.intervals() if table else {},
     }
     return dict(finite(result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Precision, recall, F1 and support by label, with intervals by the bootstrap of the others."""
+
+    n_rows: int
+    of: Callable[[Chosen | None], dict[str, dict[str, float]]]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __call__(self, rows: Chosen | None = None) -> dict[str, float]:
+        return {
+            f"{metric} {label}": value
+            for label, values in self.of(rows).items()
+            for metric, value in values.items()
+        }
+
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        bounds = intervals(self)
+        return {
+            label: {name: bounds[f"{name} {label}"] for name in values if name != "support"}
+            for label, values in self.of(None).items()
+        }
+
+
+def _table(scorer: Scorer, task: Task) -> _Table | None:
+    """For metrics that count by label or type of entity."""
+    if isinstance(scorer, Entities):
+        return _Table(len(scorer), scorer.by_type)
+    if not isinstance(scorer, (Classification, MultiLabel)):
+        return None
+    by_label = scorer.by_label
+
+    def named(rows: Chosen | None) -> dict[str, dict[str, float]]:
+        return {task.outputs[i]: values for i, values in by_label(rows).items()}
+
+    return _Table(len(scorer), named)
 
 
 def labelled_rows(
     predictor: Predictor, file: str | Path, columns: Columns, say: Callable[[str], None]
 ) -> Rows:
-    """The labelled rows of a file, read as the training file was where it has the same columns."""
+    """The rows of a labelled file, read as the model's training file was where it has the same
+    columns. Raises DataError for rows that can't be used, unless they are to be left out."""
     task = predictor.task
     # Several labels in one field are read as such only where the model gives several.
     multi_label = task.multi_label if isinstance(task, Classify) else None
@@ -64,3 +102,9 @@ def labelled_rows(
     layout = None if columns.asked else predictor.layout
     kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
     return usable_rows(kind, table, layout, recipe, say)
+
+
+def say_cut(predictor: Predictor, say: Callable[[str], None]) -> None:
+    """How much of the texts the model has not seen, if any."""
+    if predictor.cut.tokens:
+        say(str(predictor.cut))

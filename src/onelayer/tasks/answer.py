@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +24,7 @@ from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
 N_BEST = 20
+EVERYWHERE = (-math.inf, math.inf)
 StringScore = Callable[[str, Sequence[str]], float]
 
 
@@ -35,6 +37,8 @@ class AnswerRow:
     passage: str
     answers: tuple[GoldAnswer, ...] | None
     place: Place
+    title: str = ""
+    """Of the document that the passage is part of, where the file has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,8 @@ class Answer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerTask:
     """The passage is read in windows beside the question. Each of its tokens gets a score as start
-    and as end of the answer, ``[CLS]`` one as "not in this window"."""
+    and as end of the answer, ``[CLS]`` one as "not in this window". A span in two windows is scored
+    where most of its surroundings are seen."""
 
     name: ClassVar[str] = "answer"
     max_length: int
@@ -108,7 +113,8 @@ class AnswerTask:
         question = text_of(values, "question", place)
         passage = text_of(values, "context", place)
         answers = answers_of(values, passage, in_role(place, "label")) if labelled else None
-        return AnswerRow(identity, question, passage, answers, place)
+        title = str(values.get("title") or "")
+        return AnswerRow(identity, question, passage, answers, place, title)
 
     @classmethod
     def check(cls, rows: Iterable[AnswerRow]) -> None:
@@ -146,7 +152,6 @@ class AnswerTask:
         builder = EncodingsBuilder()
         targets: list[NDArray[np.float32]] = []
         for row, question, passage in zip(rows, questions, passages, strict=True):
-            builder.start_row()
             golds = [
                 _token_span(answer.start, answer.start + len(answer.text), passage)
                 for answer in row.answers or ()
@@ -167,8 +172,7 @@ class AnswerTask:
     ) -> list[tuple[int, int]]:
         """One row's windows of the passage, as spans of its tokens."""
         kept = question[: self.max_length // 2]
-        if len(kept) < len(question):
-            builder.lose(len(question) - len(kept))
+        builder.start_row(len(question) + len(passage.ids), lost=len(question) - len(kept))
         before = [tokenizer.cls_id, *kept, tokenizer.sep_id]
         room = self.max_length - len(before) - 1
         spans = windows(len(passage.ids), room, min(self.stride, room // 2))
@@ -200,35 +204,39 @@ class AnswerTask:
     def decode(
         self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits
     ) -> list[Answer]:
-        assert encodings.offsets is not None or not len(logits)
         bounds, cu_rows = encodings.cu_reads.tolist(), encodings.cu_rows.tolist()
+        null = int(self.span_head == "span")
         found = []
         for i, row in enumerate(rows):
+            reads = [slice(*bounds[s : s + 2]) for s in range(cu_rows[i], cu_rows[i + 1])]
+            windows = [logits[window] for window in reads]
+            offsets = [_offsets(encodings)[window][null:] for window in reads]
             nulls: list[float] = []
             spans: dict[tuple[int, int], float] = {}
-            for sequence in range(cu_rows[i], cu_rows[i + 1]):
-                window = slice(bounds[sequence], bounds[sequence + 1])
-                offsets = encodings.offsets[window] if encodings.offsets is not None else None
-                null, best = self._window(logits[window], offsets)
-                nulls.append(null)
+            for window, places, own in zip(windows, offsets, _parted(offsets), strict=True):
+                none, best = self._window(window, places, own)
+                nulls.append(none)
                 for span, score in best.items():
                     spans[span] = max(score, spans.get(span, -np.inf))
             found.append(self._answer(row, min(nulls, default=0.0), spans))
         return found
 
     def _window(
-        self, logits: Logits, offsets: Ints | None
+        self, logits: Logits, offsets: Ints, own: tuple[float, float]
     ) -> tuple[float, dict[tuple[int, int], float]]:
-        """One window's score of "no answer", and its best spans in characters."""
+        """One window's score of "no answer", and the best of its own spans in characters."""
         if self.span_head == "span":
             null, scores = float(logits[0].sum()), logits[1:]
-            offsets = offsets[1:] if offsets is not None else None
         else:
             # The log-odds of a span against all tokens being neither: other tokens cancel out.
             null, scores = 0.0, logits[:, 1:] - logits[:, :1]
-        if offsets is None or not len(scores):
+        if not len(scores):
             return null, {}
-        best = best_spans(scores[:, 0], scores[:, 1], self.max_answer_tokens, N_BEST)
+        sums = span_sums(scores[:, 0], scores[:, 1], self.max_answer_tokens)
+        if own != EVERYWHERE:
+            centres = span_sums(offsets[:, 0], offsets[:, 1], self.max_answer_tokens)
+            sums[(centres < own[0]) | (centres >= own[1])] = -np.inf
+        best = best_spans(sums, N_BEST)
         return null, {(int(offsets[a, 0]), int(offsets[b, 1])): score for a, b, score in best}
 
     def _answer(
@@ -289,19 +297,23 @@ class AnswerTask:
         return None
 
 
-def best_spans(
-    starts: NDArray[np.floating], ends: NDArray[np.floating], longest: int, n: int
-) -> list[tuple[int, int, float]]:
-    """The n spans (first, last, score) of at most ``longest`` tokens with the highest
-    ``starts[first] + ends[last]``, best first."""
-    width = min(longest, len(starts))
-    padded = np.concatenate([ends, np.full(width - 1, -np.inf)])
-    scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width)
-    flat = scores.ravel()
+def span_sums(
+    firsts: NDArray[np.number], lasts: NDArray[np.number], longest: int
+) -> NDArray[np.floating]:
+    """(n, width) ``firsts[a] + lasts[a + k]`` for the spans that start at token ``a`` of n and have
+    ``k + 1`` tokens, at most ``longest``; -inf where that is beyond the last token."""
+    width = min(longest, len(firsts))
+    padded = np.concatenate([lasts, np.full(width - 1, -np.inf)])
+    return np.asarray(firsts[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width))
+
+
+def best_spans(sums: NDArray[np.floating], n: int) -> list[tuple[int, int, float]]:
+    """The n spans (first, last, score) with the highest scores (n, width), best first."""
+    flat = sums.ravel()
     n = min(n, len(flat))
     top = np.argpartition(-flat, n - 1)[:n]
     top = top[np.argsort(-flat[top], kind="stable")]
-    first, length = np.divmod(top, width)
+    first, length = np.divmod(top, sums.shape[1])
     legal = np.isfinite(flat[top])
     return [
         (int(a), int(a + extra), float(score))
@@ -309,23 +321,49 @@ def best_spans(
     ]
 
 
+def _offsets(encodings: Encodings) -> Ints:
+    """(R, 2), also where no passage has a single token."""
+    return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
+
+
+def _parted(windows: Sequence[Ints]) -> list[tuple[float, float]]:
+    """From which sum of first and last character to which a window's spans are its own, given each
+    window's offsets. Where two windows overlap, the middle parts them: a span is scored once, where
+    most of its surroundings are seen."""
+    if len(windows) < 2:
+        return [EVERYWHERE] * len(windows)
+    middles = [float(a[-1, 1] + b[0, 0]) for a, b in pairwise(windows)]
+    return list(pairwise((EVERYWHERE[0], *middles, EVERYWHERE[1])))
+
+
 def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
     """Each row's text scored against its gold answers. The rows are gone through twice."""
     exact, f1 = _scorers(rows)
     facts = np.fromiter(
         (
-            (exact(text, golds), f1(text, golds), bool(row.answers), hash(row.passage))
+            (
+                exact(text, golds),
+                f1(text, golds),
+                bool(row.answers),
+                hash(row.passage),
+                hash(row.title),
+            )
             for row, text in zip(rows, texts, strict=True)
             for golds in [_golds(row)]
         ),
-        dtype=[("exact", "f8"), ("f1", "f8"), ("has_answer", "?"), ("passage", "i8")],
+        dtype=[
+            ("exact", "f8"),
+            ("f1", "f8"),
+            ("has_answer", "?"),
+            ("passage", "i8"),
+            ("title", "i8"),
+        ],
     )
-    # A passage's number is that of its last row.
-    _, passage = np.unique(facts["passage"], return_inverse=True)
-    last = np.zeros(len(facts), dtype=np.int64)
-    np.maximum.at(last, passage, np.arange(len(facts)))
     return metrics.Answers(
-        facts["exact"].copy(), facts["f1"].copy(), facts["has_answer"].copy(), groups=last[passage]
+        facts["exact"].copy(),
+        facts["f1"].copy(),
+        facts["has_answer"].copy(),
+        groups=metrics.documents(facts["passage"], facts["title"]),
     )
 
 

@@ -36,7 +36,11 @@ class Layout:
 
     def fits(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns can be read in this way."""
-        return all(set(_each(column)) <= set(columns) for column in self.columns.values())
+        return all(
+            set(_each(column)) <= set(columns)
+            for role, column in self.columns.items()
+            if role != "title"  # of use where it is there
+        )
 
     def present_in(self, columns: Collection[str]) -> Layout:
         """The roles that these columns play, or some of theirs."""

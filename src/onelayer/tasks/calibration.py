@@ -122,16 +122,19 @@ def calibrate_sets(logits: Logits, gold: Bools) -> Calibration:
 def fit_temperature(logits: Logits, gold: Ints) -> float:
     """The temperature of least log loss for (N, C) logits and (N,) class ids, 0.1 to 10.
 
-    Each row's target leaves 1/(N + 2) to all classes in equal parts, much as Platt's (1999) do:
-    where every dev row is right, the loss alone would want a temperature of 0.
+    Two terms hold it where rows are few, and vanish where they are many. A row's target leaves
+    1/(N + 2) to all classes in equal parts, much as Platt's (1999): where every dev row is right,
+    the loss alone would want a temperature of 0. And the temperature's logarithm is held to be
+    standard normal beforehand: a handful of rows does not take it far from 1.
     """
     z = np.asarray(logits, dtype=np.float64)
     z = z - z[np.arange(len(z)), gold][:, None]
     wanted = float(z.mean(axis=1).sum()) / (len(z) + 2)
 
     def slope(log_beta: float) -> float:
-        """Of the loss by the inverse temperature, in which it is convex."""
-        return float((softmax(z * math.exp(log_beta)) * z).sum()) - wanted
+        """Of the loss by the logarithm of the inverse temperature."""
+        beta = math.exp(log_beta)
+        return beta * (float((softmax(beta * z) * z).sum()) - wanted) + log_beta
 
     return math.exp(-_crossing(slope, -math.log(HOTTEST), math.log(HOTTEST)))
 

@@ -23,7 +23,7 @@ from onelayer.tasks.base import (
     text_of,
 )
 from onelayer.tasks.texts import join_texts
-from onelayer.text.encoding import Encodings
+from onelayer.text.encoding import Cut, Encodings, cumulate, truncate_longest
 from onelayer.text.tokenizer import Tokenizer
 
 
@@ -105,14 +105,17 @@ class Choose:
     def encode(self, rows: Sequence[ChooseRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
         counts = np.asarray([len(row.options) for row in rows], dtype=np.int64)
         contexts = tokenizer.pieces([row.context for row in rows])
+        contexts = contexts[np.repeat(np.arange(len(rows)), counts)]
         options = tokenizer.pieces([f"{row.question} {o}" for row in rows for o in row.options])
+        whole = contexts.lengths + options.lengths
+        a, b = truncate_longest(contexts.lengths, options.lengths, self.max_length - 3)
         encodings = join_texts(
-            contexts[np.repeat(np.arange(len(rows)), counts)],
-            options,
-            np.ones(int(counts.sum()), np.bool_),
-            counts,
-            tokenizer,
-            self.max_length,
+            contexts.part(0, a), options.part(0, b), np.ones(len(whole), np.bool_), tokenizer
+        )
+        cu_rows = cumulate(counts)
+        lost, whole = (np.diff(cumulate(tokens)[cu_rows]) for tokens in (whole - a - b, whole))
+        encodings = replace(
+            encodings, cu_examples=cu_rows, cu_rows=cu_rows, cut=Cut.of(lost, whole)
         )
         if not labelled:
             return encodings
@@ -130,9 +133,17 @@ class Choose:
         return per_row(encodings, logits, choice)
 
     def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
+        facts = np.fromiter(
+            (
+                (row.answer, p.index, hash(row.context))
+                for row, p in zip(rows, predictions, strict=True)
+            ),
+            dtype=[("answer", "i8"), ("predicted", "i8"), ("context", "i8")],
+        )
+        # A context's number is its place among them in order of appearance, whatever its hash.
+        _, first, context = np.unique(facts["context"], return_index=True, return_inverse=True)
         return metrics.Choice(
-            np.fromiter((row.answer for row in rows), dtype=np.int64),
-            np.fromiter((p.index for p in predictions), dtype=np.int64),
+            facts["answer"].copy(), facts["predicted"].copy(), groups=first[context]
         )
 
     def tune(

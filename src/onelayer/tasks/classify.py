@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +31,15 @@ from onelayer.tasks.calibration import (
     calibrate_sets,
 )
 from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
-from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
+)
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -47,8 +55,11 @@ class Classify:
     max_length: int
     multi_label: bool = False
     threshold: float | tuple[float, ...] = 0.5
+    stride: int = 0
     pooling: Pooling = "head"
     """How the windows of a long text become one prediction."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
     calibration: Calibration | None = None
     """What dev rows told of the probabilities; None before training and in others' models."""
     least_in_set: float | None = None
@@ -71,7 +82,8 @@ class Classify:
     @property
     def summary(self) -> str:
         kind = "several labels a row" if self.multi_label else "one label a row"
-        return f"{kind} of {len(self.labels)}: {listed(self.labels)}; {self.max_length} tokens"
+        labels = f"{kind} of {len(self.labels)}: {listed(self.labels)}"
+        return f"{labels}; {reading(self.max_length, self.pooling)}"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
@@ -112,15 +124,22 @@ class Classify:
                 place=Place(path),
                 hint="two or more are needed; does --label name the right column?",
             )
-        return cls(labels=labels, max_length=recipe.max_length or limit, multi_label=multi_label)
+        max_length = recipe.max_length or limit
+        return cls(
+            labels=labels,
+            max_length=max_length,
+            multi_label=multi_label,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
+        )
 
     def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        encodings = encode_texts(rows, tokenizer, self.max_length)
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
         if not labelled:
             return encodings
         ids, counts = self._gold(rows)
         targets = self._mask(ids, counts) if self.multi_label else ids
-        return replace(encodings, targets=targets)
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows), axis=0))
 
     def _gold(self, rows: Iterable[TextRow]) -> tuple[metrics.Ints, metrics.Ints]:
         """The label ids of all rows, end to end, and how many of them each row has."""
@@ -218,9 +237,9 @@ class Classify:
 
         ways = dict.fromkeys((self.pooling, *POOLINGS))
         pooled = pooled_by(chunks, ways)
-        pooling, scorers = best_pooling(pooled, score, self.metric)
+        pooling, scores, scorer = best_pooling(pooled, score, self.metric)
         tuned = self._calibrated(pooled[pooling], ids, counts)
-        return replace(tuned, pooling=pooling), scorers[pooling]
+        return replace(tuned, pooling=pooling, pooling_scores=scores), scorer
 
     def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Classify:
         if not self.multi_label:

@@ -55,7 +55,8 @@ def judged_labels(
 
     def facts() -> Iterator[tuple[int, float, float, bool, int, bool]]:
         for right, prediction in zip(gold.tolist(), predictions, strict=True):
-            p = list(prediction.probabilities.values())
+            # By name: another model of the same labels may have them in another order.
+            p = [prediction.probabilities[label] for label in labels]
             held = prediction.label_set or ()
             loss = -math.log(max(p[right], EPSILON))
             answered = prediction.label is not None
@@ -88,7 +89,7 @@ def judged_sets(
     loss, covered, size = np.zeros(n), np.zeros(n, dtype=np.bool_), np.zeros(n, dtype=np.int64)
     for i, prediction in enumerate(predictions):
         mask[i, [index[name] for name in prediction.labels]] = True
-        p = np.fromiter(prediction.probabilities.values(), dtype=np.float64)
+        p = np.array([prediction.probabilities[label] for label in labels])
         probability[i] = p
         loss[i] = -np.log(np.maximum(np.where(gold[i], p, 1.0 - p), EPSILON)).mean()
         held = [index[name] for name in prediction.label_set or ()]

@@ -31,7 +31,7 @@ NEEDED = {
 OPTIONAL = {"classify": ("pair",), "regress": ("pair",), "choose": ("question",)}
 FORMATS = {"squad": "answer", "multiple-choice": "choose", "conll": "tag", "conllu": "tag"}
 """The task of files that can hold no other."""
-UNSAID = ("id", "start", "space_after")
+UNSAID = ("id", "start", "space_after", "title")
 """Roles that go without saying."""
 
 Found = dict[str, str | tuple[str, ...] | None]
@@ -306,6 +306,7 @@ class _Sight:
             "context": self.seen.known("context", without=[question]),
             "label": self.seen.known("answers"),
             "start": self.seen.by_name.get("answer_start"),
+            "title": self.seen.by_name.get("title"),
         }
 
     def choose(self) -> Found:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from onelayer.metrics import Scorer
+from onelayer.recipe import Recipe
 from onelayer.tasks.base import Chunk, Logits
 from onelayer.text.encoding import Encodings
 
@@ -16,6 +17,30 @@ Pooling = Literal["mean", "max", "ends", "head"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "ends", "head")
 """All windows: the mean of their logits, or each output's highest. The first and the last window.
 The first window alone, which is what truncation leaves."""
+WINDOWS_READ: dict[Pooling, int] = {"ends": 2, "head": 1}
+"""How many windows of a row a way looks at, where not at all."""
+
+
+def first_pooling(recipe: Recipe) -> Pooling:
+    """Of the fitted task: whether all windows are learned from, or the first ones alone."""
+    return "head" if recipe.long == "truncate" else "mean"
+
+
+def reading(max_length: int, pooling: Pooling) -> str:
+    """In words, how a text is read."""
+    return (
+        f"the first {max_length} tokens" if pooling == "head" else f"windows of {max_length} tokens"
+    )
+
+
+def in_words(pooling: Pooling) -> str:
+    """What is predicted of a text of several windows."""
+    return {
+        "mean": "long texts by the mean of their windows",
+        "max": "long texts by the highest logits of their windows",
+        "ends": "long texts by their first and last windows",
+        "head": "long texts by their first windows alone",
+    }[pooling]
 
 
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
@@ -50,12 +75,11 @@ def pooled_by(chunks: Iterable[Chunk], ways: Iterable[Pooling]) -> dict[Pooling,
 
 def best_pooling(
     logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
-) -> tuple[Pooling, dict[Pooling, Scorer]]:
-    """The way that scores best on dev, of equal ones the first; and the scores of each."""
+) -> tuple[Pooling, dict[str, float], Scorer]:
+    """The way that scores best on dev, of equal ones the first; the score of each that has one,
+    where there is a choice; and all scores of the best."""
     scorers = {how: score(pooled) for how, pooled in logits.items()}
-
-    def value(how: Pooling) -> float:
-        found = scorers[how]()[metric]
-        return -math.inf if math.isnan(found) else found
-
-    return max(scorers, key=value), scorers
+    values = {how: scorer()[metric] for how, scorer in scorers.items()}
+    known: dict[str, float] = {how: v for how, v in values.items() if not math.isnan(v)}
+    best = max(scorers, key=lambda how: known.get(how, -math.inf))
+    return best, known if len(values) > 1 else {}, scorers[best]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,15 @@ from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import Chunk, Logits, in_role
-from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
+)
 from onelayer.tasks.texts import TextRow, encode_texts, texts_of
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
@@ -36,8 +44,11 @@ class Regress:
     max_length: int
     mean: float = 0.0
     deviation: float = 1.0
+    stride: int = 0
     pooling: Pooling = "head"
     """How the windows of a long text become one number."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
 
     @property
     def head(self) -> str:
@@ -54,7 +65,7 @@ class Regress:
     @property
     def summary(self) -> str:
         spread = f"numbers of mean {self.mean:.4g} and deviation {self.deviation:.4g}"
-        return f"{spread}; {self.max_length} tokens"
+        return f"{spread}; {reading(self.max_length, self.pooling)}"
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
@@ -83,16 +94,21 @@ class Regress:
                 place=Place(path),
                 hint="does --label name the right column?",
             )
+        max_length = recipe.max_length or limit
         return cls(
-            max_length=recipe.max_length or limit, mean=float(values.mean()), deviation=deviation
+            max_length=max_length,
+            mean=float(values.mean()),
+            deviation=deviation,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
         )
 
     def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        encodings = encode_texts(rows, tokenizer, self.max_length)
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
         if not labelled:
             return encodings
-        targets = (_gold(rows) - self.mean) / self.deviation
-        return replace(encodings, targets=targets.astype(np.float32))
+        targets = ((_gold(rows) - self.mean) / self.deviation).astype(np.float32)
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows)))
 
     def decode(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> list[Value]:
         return self._predictions(pool(encodings, logits, self.pooling))
@@ -114,8 +130,8 @@ class Regress:
             return self.score(rows, self._predictions(row_logits))
 
         ways = dict.fromkeys((self.pooling, *POOLINGS))
-        pooling, scorers = best_pooling(pooled_by(chunks, ways), score, self.metric)
-        return replace(self, pooling=pooling), scorers[pooling]
+        pooling, scores, scorer = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling, pooling_scores=scores), scorer
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:

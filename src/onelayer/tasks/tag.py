@@ -183,12 +183,13 @@ class Tag:
         split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
         builder = EncodingsBuilder()
         for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
-            builder.start_row()
-            self._add(builder, *subwords(encoding, len(words), tokenizer.unk_id), tokenizer)
+            ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
+            builder.start_row(len(ids))
+            self._add(builder, ids, firsts, tokenizer)
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings
-        named = [(tag, row.place) for row in rows for tag in self._gold_tags(row)]
+        named = [(tag, row.place) for row in rows for tag in self.gold_tags(row)]
         return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
 
     def _add(
@@ -205,7 +206,7 @@ class Tag:
             sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
             builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
 
-    def _gold_tags(self, row: TagRow) -> Sequence[str]:
+    def gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
             return row.tags
         words = self.words(row)
@@ -258,6 +259,7 @@ class Tag:
         )
 
     def gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+        """Start and end in the text, and type, of a labelled row's entities."""
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
         found = entities(row.tags or (), self.scheme)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onelayer.errors import Place
 from onelayer.tasks.base import text_of
+from onelayer.tasks.pooling import WINDOWS_READ, Pooling
 from onelayer.text.encoding import (
     Cut,
     Encodings,
@@ -19,6 +20,7 @@ from onelayer.text.encoding import (
     cumulate,
     ragged,
     truncate_longest,
+    windows_needed,
 )
 from onelayer.text.tokenizer import Tokenizer
 
@@ -42,46 +44,64 @@ def texts_of(values: Mapping[str, Any], place: Place, labelled: bool) -> tuple[s
     return text, pair
 
 
-def encode_texts(rows: Sequence[TextRow], tokenizer: Tokenizer, max_length: int) -> Encodings:
-    """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``, the layer reading ``[CLS]``."""
+def encode_texts(
+    rows: Sequence[TextRow], tokenizer: Tokenizer, max_length: int, stride: int, pooling: Pooling
+) -> Encodings:
+    """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``, the layer reading ``[CLS]``.
+
+    What is too long for one sequence is read in windows, as many of them as ``pooling`` looks at.
+    Of a pair each window has as much of both texts as truncating the longer one would leave: a
+    short text stands whole in every window, and two long ones are gone through side by side. They
+    are spread evenly from the beginning to the end, and the first is what truncation leaves.
+    """
     n = len(rows)
     paired = np.fromiter((row.pair is not None for row in rows), np.bool_, n)
     firsts = tokenizer.pieces([row.text for row in rows])
-    seconds = Pieces(np.empty(0, np.int32), np.zeros(n + 1, np.int64))
+    seconds = Pieces(np.empty(0, np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64))
     if paired.any():
         seconds = tokenizer.pieces([row.pair or "" for row in rows])
-    return join_texts(firsts, seconds, paired, np.ones(n, np.int64), tokenizer, max_length)
+    a, b = truncate_longest(firsts.lengths, seconds.lengths, max_length - 2 - paired)
+    needed = np.maximum(
+        windows_needed(firsts.lengths, a, stride), windows_needed(seconds.lengths, b, stride)
+    )
+    read = np.minimum(needed, WINDOWS_READ[pooling]) if pooling in WINDOWS_READ else needed
+    row = np.repeat(np.arange(n), read)
+    number = ragged(np.zeros(n, np.int64), read)
+
+    def windows(texts: Pieces, sizes: Ints) -> Pieces:
+        starts = (texts.lengths - sizes)[row] * number // np.maximum(read - 1, 1)[row]
+        return texts[row].part(starts, sizes[row])
+
+    lost = sum(np.maximum(t.lengths - size * read, 0) for t, size in ((firsts, a), (seconds, b)))
+    encodings = join_texts(windows(firsts, a), windows(seconds, b), paired[row], tokenizer)
+    return replace(
+        encodings,
+        cu_rows=cumulate(read),
+        cut=Cut.of(lost, firsts.lengths + seconds.lengths),
+    )
 
 
 def join_texts(
-    firsts: Pieces,
-    seconds: Pieces,
-    paired: NDArray[np.bool_],
-    row_counts: Ints,
-    tokenizer: Tokenizer,
-    max_length: int,
+    firsts: Pieces, seconds: Pieces, paired: NDArray[np.bool_], tokenizer: Tokenizer
 ) -> Encodings:
-    """S sequences of a text and, where ``paired`` (S,), a second one; ``row_counts`` (B,) gives how
-    many belong to each row. Truncated longest first, and the loss counted."""
-    a, b = truncate_longest(firsts.lengths, seconds.lengths, max_length - 2 - paired)
-    lost = firsts.lengths + seconds.lengths - a - b
-    cu_rows = cumulate(row_counts)
-    row_lost = np.diff(cumulate(lost)[cu_rows])
+    """S sequences of a text and, where ``paired`` (S,), a second one. Each is an example and a row
+    of its own."""
+    a, b = firsts.lengths, seconds.lengths
     cu_seqlens = cumulate(2 + a + b + paired)
     starts = cu_seqlens[:-1]
     ids = np.full(int(cu_seqlens[-1]), tokenizer.sep_id, np.int32)
     ids[starts] = tokenizer.cls_id
-    ids[ragged(starts + 1, a)] = firsts.ids[ragged(firsts.cu[:-1], a)]
-    ids[ragged(starts + 2 + a, b)] = seconds.ids[ragged(seconds.cu[:-1], b)]
+    ids[ragged(starts + 1, a)] = firsts.ids[firsts.places]
+    ids[ragged(starts + 2 + a, b)] = seconds.ids[seconds.places]
     segment_ids = np.zeros(len(ids), np.uint8)
     segment_ids[ragged(starts + 2 + a, b + paired)] = 1
+    each = np.arange(len(starts) + 1)
     return Encodings(
         ids=ids,
         segment_ids=segment_ids,
         cu_seqlens=cu_seqlens,
         reads=np.zeros(len(starts), np.int32),
-        cu_reads=np.arange(len(starts) + 1),
-        cu_examples=cu_rows,
-        cu_rows=cu_rows,
-        cut=Cut(tokens=int(lost.sum()), rows=int(np.count_nonzero(row_lost))),
+        cu_reads=each,
+        cu_examples=each,
+        cu_rows=each,
     )

@@ -19,13 +19,32 @@ Ints = NDArray[np.integer]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a length limit cost: ``tokens`` of ``rows`` rows were left out."""
+    """What a length limit cost: ``tokens`` of ``rows`` rows were left out, of how many."""
 
     tokens: int = 0
     rows: int = 0
+    of_tokens: int = 0
+    of_rows: int = 0
 
     def __add__(self, other: Cut) -> Cut:
-        return Cut(self.tokens + other.tokens, self.rows + other.rows)
+        return Cut(
+            self.tokens + other.tokens,
+            self.rows + other.rows,
+            self.of_tokens + other.of_tokens,
+            self.of_rows + other.of_rows,
+        )
+
+    @classmethod
+    def of(cls, lost: Ints, whole: Ints) -> Cut:
+        """From the tokens (B,) that each row loses, and all that it has."""
+        return cls(int(lost.sum()), int(np.count_nonzero(lost)), int(whole.sum()), len(whole))
+
+    def __str__(self) -> str:
+        return (
+            f"the length limit leaves {self.tokens:,} tokens "
+            f"({self.tokens / max(self.of_tokens, 1):.1%}) of {self.rows:,} of {self.of_rows:,} "
+            "rows unread"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +119,27 @@ class Encodings:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The token ids of n texts, end to end, without special tokens."""
+    """The token ids of n texts, or of parts of texts, without special tokens."""
 
     ids: Ints
     """(N,)"""
-    cu: Ints
-    """(n + 1,) ids before each text."""
-
-    @property
-    def lengths(self) -> Ints:
-        """(n,) tokens of each text."""
-        return np.diff(self.cu)
+    starts: Ints
+    """(n,) where each text begins among the ids."""
+    lengths: Ints
+    """(n,) tokens of each text."""
 
     def __getitem__(self, texts: Ints) -> Pieces:
         """The given texts, some of them several times."""
-        lengths = counts(self.cu, texts)
-        return Pieces(self.ids[ragged(self.cu[texts], lengths)], cumulate(lengths))
+        return Pieces(self.ids, self.starts[texts], self.lengths[texts])
+
+    def part(self, starts: Ints | int, lengths: Ints) -> Pieces:
+        """So much of each text, from these positions on."""
+        return Pieces(self.ids, self.starts + starts, lengths)
+
+    @property
+    def places(self) -> Ints:
+        """Where all the texts' tokens are among the ids, text after text."""
+        return ragged(self.starts, self.lengths)
 
 
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
@@ -145,15 +169,12 @@ class EncodingsBuilder:
     read_counts: list[int] = field(default_factory=list)
     row_counts: list[int] = field(default_factory=list)
     offsets: list[tuple[int, int]] = field(default_factory=list)
-    lost: dict[int, int] = field(default_factory=dict)
+    cut: Cut = Cut()
 
-    def start_row(self) -> None:
+    def start_row(self, tokens: int = 0, lost: int = 0) -> None:
+        """A row of so many tokens, of which so many are left out."""
         self.row_counts.append(0)
-
-    def lose(self, tokens: int) -> None:
-        """Notes that so many tokens of the current row were left out."""
-        row = len(self.row_counts)
-        self.lost[row] = self.lost.get(row, 0) + tokens
+        self.cut += Cut(lost, int(lost > 0), tokens, 1)
 
     def add(
         self,
@@ -185,7 +206,7 @@ class EncodingsBuilder:
             offsets=np.asarray(self.offsets, dtype=np.int32).reshape(-1, 2)
             if self.offsets
             else None,
-            cut=Cut(tokens=sum(self.lost.values()), rows=len(self.lost)),
+            cut=self.cut,
         )
 
 
@@ -198,7 +219,14 @@ def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in starts] + [(n - size, n)]
 
 
-def truncate_longest(first: Ints, second: Ints, limit: Ints) -> tuple[Ints, Ints]:
+def windows_needed(lengths: Ints, sizes: Ints, stride: int) -> Ints:
+    """(n,) how many windows of the given sizes cover texts of the given lengths, if they are spread
+    evenly and neighbours share at least ``stride`` tokens, or half a window where that is less."""
+    steps = np.maximum(sizes - np.minimum(stride, sizes // 2), 1)
+    return 1 - (sizes - lengths) // steps
+
+
+def truncate_longest(first: Ints, second: Ints, limit: Ints | int) -> tuple[Ints, Ints]:
     """How much of two texts to keep, (n,) each, so that together they fit the limits: one token at
     a time from the longer one, of equals from the first, as BERT's own preprocessing does."""
     half = limit // 2

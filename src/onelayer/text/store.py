@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,7 +73,7 @@ class EncodingsWriter:
         """What ``open_encodings`` needs to know, as JSON can say it."""
         keys = ("dtype", "shape", "crc32")
         arrays = {name: {key: about[key] for key in keys} for name, about in self._about.items()}
-        return {"arrays": arrays, "cut": [self._cut.tokens, self._cut.rows]}
+        return {"arrays": arrays, "cut": astuple(self._cut)}
 
 
 def open_encodings(folder: Path, record: Mapping[str, Any]) -> Encodings:

@@ -93,8 +93,10 @@ class Tokenizer:
         """The ids of each text and nothing else, which is quicker than ``encode``."""
         batch = self._backend.encode_batch_fast(_scrubbed(texts), add_special_tokens=False)
         ids = [encoding.ids for encoding in batch]
-        cu = cumulate(np.fromiter(map(len, ids), np.int64, len(ids)))
-        return Pieces(np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1])), cu)
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        cu = cumulate(lengths)
+        all_ids = np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1]))
+        return Pieces(all_ids, cu[:-1], lengths)
 
     def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
         """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.

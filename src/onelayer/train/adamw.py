@@ -9,16 +9,19 @@ row makes up for the steps that it missed, one by one, in registers. The numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onelayer.nn.kernels import LANES, Moments, kernels
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+ALL_ALIKE: Mapping[Tensor, float] = {}
+"""Every parameter has the whole learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class State:
     means: Tensor
     squares: Tensor
     decays: bool
+    scale: float
+    """Its share of the learning rate."""
 
     @property
     def moments(self) -> Moments:
@@ -55,15 +60,21 @@ class LazyAdamW:
         *,
         lr: float,
         weight_decay: float,
+        scales: Mapping[Tensor, float] = ALL_ALIKE,
     ) -> None:
         self.lr = lr
         self._weight_decay = weight_decay
         self._n_steps = 0
         self._steps = np.zeros((1024, 3), dtype=np.float32)
-        """``Step`` in ``adamw.c``, for every step so far."""
-        self._dense = [_state(p, decays=True) for p in decayed if p is not words]
-        self._dense += [_state(p, decays=False) for p in others]
-        self._words = None if words is None else _state(words, decays=True)
+        """``Step`` in ``adamw.c`` as the words have it, for every step so far."""
+
+        def state(parameter: Tensor, *, decays: bool) -> State:
+            means, squares = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
+            return State(parameter, means, squares, decays, scales.get(parameter, 1.0))
+
+        self._dense = [state(p, decays=True) for p in decayed if p is not words]
+        self._dense += [state(p, decays=False) for p in others]
+        self._words = None if words is None else state(words, decays=True)
         self._all = [*self._dense, *([self._words] if self._words else [])]
         self._seen_V = torch.zeros(0 if words is None else len(words), dtype=torch.int32)
         """How many steps each word's vector has made."""
@@ -105,9 +116,10 @@ class LazyAdamW:
         norm = float(torch.linalg.vector_norm(torch.stack(norms)))
         scale = min(1.0, max_norm / (norm + 1e-6))
         step = self._next_step()
+        steps = {state.scale: self._constants(state.scale) for state in learned}
         for state, grad in zip(learned, grads, strict=True):
-            contiguous = grad.contiguous()
-            library.adamw(state.moments, step, contiguous.data_ptr(), grad.numel(), scale)
+            contiguous, own = grad.contiguous(), steps[state.scale].ctypes.data
+            library.adamw(state.moments, own, contiguous.data_ptr(), grad.numel(), scale)
             state.parameter.grad = None
         if self._words is not None:
             library.adamw_rows(
@@ -117,17 +129,22 @@ class LazyAdamW:
             self._words.parameter.grad = None
 
     def _next_step(self) -> int:
-        """Where the constants of the step to be made lie."""
+        """Where the words' constants of the step to be made lie."""
         if self._n_steps == len(self._steps):
             more = np.zeros((max(1024, self._n_steps), 3), dtype=np.float32)
             self._steps = np.concatenate([self._steps, more])
         self._n_steps += 1
-        self._steps[self._n_steps - 1] = (
-            1 - self.lr * self._weight_decay,
-            self.lr / (1 - BETA1**self._n_steps),
-            math.sqrt(1 - BETA2**self._n_steps),
+        self._steps[self._n_steps - 1] = self._constants(
+            1.0 if self._words is None else self._words.scale
         )
         return self._steps.ctypes.data + (self._n_steps - 1) * self._steps.itemsize * 3
+
+    def _constants(self, scale: float) -> NDArray[np.float32]:
+        """``Step`` of the step under way, for parameters with this share of the learning rate."""
+        lr = self.lr * scale
+        step_size = lr / (1 - BETA1**self._n_steps)
+        root = math.sqrt(1 - BETA2**self._n_steps)
+        return np.asarray([1 - lr * self._weight_decay, step_size, root], dtype=np.float32)
 
     def _word_gradient(self) -> tuple[Tensor, Tensor]:
         """The words of the batch, and the sums (words, D) of their tokens' gradients."""
@@ -154,8 +171,3 @@ class LazyAdamW:
             words.moments, self._steps.ctypes.data, rows.data_ptr(), len(rows),
             words.parameter.shape[1], self._seen_V.data_ptr(), self._n_steps,
         )  # fmt: skip
-
-
-def _state(parameter: Tensor, *, decays: bool) -> State:
-    means, squares = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
-    return State(parameter, means, squares, decays)

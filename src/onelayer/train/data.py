@@ -25,6 +25,7 @@ from onelayer.tasks import Task, task_from_json, task_to_json
 from onelayer.tasks.base import Layout
 from onelayer.tasks.files import usable_rows
 from onelayer.tasks.rows import Rows
+from onelayer.tasks.sketch import Sketch
 from onelayer.text.coverage import coverage
 from onelayer.text.encoding import Encodings
 from onelayer.text.store import EncodingsWriter, open_encodings
@@ -34,7 +35,7 @@ from onelayer.train.cache import cached
 from onelayer.train.loop import Reporter
 from onelayer.train.split import DEV_SHARE, MOST_DEV, Facts, carve
 
-FORMAT = 1
+FORMAT = 3
 """Goes up whenever ``encode``, ``fit``, ``carve`` or the files of an entry change."""
 CHUNK = 256
 """Rows turned into tokens at once."""
@@ -42,7 +43,7 @@ COVERAGE_SAMPLE = 500
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
 
-DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "positions", "span_head")
+DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "long", "positions", "span_head")
 """The fields of a recipe that encodings and task depend on; the split depends on the seed."""
 
 
@@ -87,6 +88,8 @@ class Data:
     dev: list[Any]
     key: str
     """A digest of all that these follow from."""
+    seen: Sketch
+    """The rows of the file, dev rows included."""
 
 
 def read_data(source: Source, say: Callable[[str], None], reporter: Reporter) -> Data:
@@ -124,7 +127,7 @@ def _prepare(
 ) -> dict[str, Any]:
     """Goes through the file: for bad rows and the split, for what the training rows decide, and to
     turn them into tokens. Nothing is kept of a row but dev rows and a few bytes."""
-    rows, dev = _split(source, say, reporter)
+    rows, dev, seen = _split(source, say, reporter)
     task, dev_values, sample = _fit(source, rows, dev, _Progress(reporter, "looking", len(rows)))
     if (found := coverage(source.tokenizer, sample)).poor:
         say("warning: " + found.advice())
@@ -138,13 +141,18 @@ def _prepare(
     with EncodingsWriter(folder) as writer:
         for encodings in ahead(encode, chunks):
             writer.append(encodings)
-    return {"task": task_to_json(task), "dev": dev_values, **writer.record()}
+    return {
+        "task": task_to_json(task),
+        "dev": dev_values,
+        "seen": seen.to_text(),
+        **writer.record(),
+    }
 
 
 def _split(
     source: Source, say: Callable[[str], None], reporter: Reporter
-) -> tuple[Rows, NDArray[np.bool_]]:
-    """The rows that can be used, and which of them are kept as dev."""
+) -> tuple[Rows, NDArray[np.bool_], Sketch]:
+    """The rows that can be used, which of them are kept as dev, and a sketch of them all."""
     facts = Facts(source.kind)
     progress = _Progress(reporter, "reading", None)
 
@@ -154,7 +162,7 @@ def _split(
 
     rows = usable_rows(source.kind, source.table, source.layout, source.recipe, say, look)
     if not source.splits:
-        return rows, np.zeros_like(rows.legal)
+        return rows, np.zeros_like(rows.legal), facts.sketch
     dev = carve(facts, rows.legal, seed=source.recipe.seed)
     n, n_dev = len(rows), int(np.count_nonzero(dev))
     if not 0 < n_dev < n:
@@ -165,7 +173,7 @@ def _split(
         )
     capped = ", which is enough to choose by" if n * DEV_SHARE > MOST_DEV else ""
     say(f"{n:,} rows: {n - n_dev:,} to train on, {n_dev:,} kept as dev{capped}")
-    return rows, dev
+    return rows, dev, facts.sketch
 
 
 def _fit(
@@ -227,7 +235,13 @@ def _load(source: Source, folder: Path, key: str) -> tuple[Data, list[str]]:
     entry = json.loads(written["entry"])
     path = source.table.path
     dev = [source.kind.row(values, Place(path, line), True) for values, line in entry["dev"]]
-    data = Data(task_from_json(entry["task"]), open_encodings(folder, entry), dev, key)
+    data = Data(
+        task_from_json(entry["task"]),
+        open_encodings(folder, entry),
+        dev,
+        key,
+        Sketch.from_text(entry["seen"]),
+    )
     return data, entry["remarks"]
 
 

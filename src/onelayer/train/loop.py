@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
-from onelayer.nn.heads import HEADS
+from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
-from onelayer.nn.packed import micro_batches, pack
+from onelayer.nn.packed import Packed, micro_batches, pack
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings, Ints
+from onelayer.train.ema import WeightAverage
 from onelayer.train.optimizer import Optimizer, adamw, lr_factor
 from onelayer.train.sampler import Sampler
 from onelayer.train.signals import BrokenOff, HeldSignals
@@ -36,6 +38,8 @@ class Reporter(Protocol):
 
 
 Evaluate = Callable[[], dict[str, float]]
+A_CHANCE = 100
+"""Steps. That fewer have taught nothing is no bad luck."""
 
 
 def train(
@@ -49,11 +53,14 @@ def train(
     keep: Callable[[dict[str, float], History], None],
     reporter: Reporter,
     class_weights: Tensor | None = None,
+    attempt: int = 0,
+    stuck: Callable[[Sequence[float]], bool] = lambda _: False,
     begin: Callable[[TrainState], None] = lambda _: None,
     between: Callable[[TrainState, bool], None] = lambda *_: None,
 ) -> History:
     """Fine-tunes ``model`` in place. After every epoch ``evaluate`` scores it, and ``keep`` is
-    called whenever the score is the best so far.
+    called whenever the score is the best so far. From the middle of the run on, if it has had
+    a chance, ``stuck`` looks at an epoch's losses after each evaluation, and may end it.
 
     ``begin`` may turn the fresh state into that of a run that was stopped; ``between`` sees the
     state between any two steps, and whether the run is about to stop: a SIGINT or SIGTERM lets the
@@ -65,8 +72,11 @@ def train(
     sampler = Sampler(encodings.n_examples, recipe.batch_size, recipe.seed)
     total = max(1, round(recipe.epochs * sampler.per_epoch))
     torch.manual_seed(recipe.seed)
-    optimizer = adamw(model, lr=peak, weight_decay=recipe.weight_decay)
-    state = TrainState(model, optimizer, History())
+    optimizer = adamw(
+        model, lr=peak, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+    )
+    average = WeightAverage(model, recipe.ema) if recipe.ema else None
+    state = TrainState(model, optimizer, History(attempt=attempt), average)
     begin(state)
     history = state.history
     reporter.start(total)
@@ -80,16 +90,25 @@ def train(
         loss = train_step(network, head_name, encodings, examples, optimizer, recipe, class_weights)
         tokens = int(encodings.example_lengths(examples).sum())
         history.add_step(loss, optimizer.lr, tokens, time.perf_counter() - started)
+        if average is not None and average.due(history.step):
+            optimizer.settle()
+            average.look(history.step)
         reporter.step(history.progress)
 
     def score(signals: HeldSignals) -> None:
         optimizer.settle()
-        with signals.breakable():
-            scores = evaluate()
-        is_best = history.add_scores(scores, metric)
-        reporter.evaluated(history.step / sampler.per_epoch, scores, metric, is_best)
-        if is_best:
-            keep(scores, history)
+        if average is not None:
+            average.look(history.step)
+        with average.in_place() if average is not None else nullcontext():
+            with signals.breakable():
+                scores = evaluate()
+            is_best = history.add_scores(scores, metric)
+            reporter.evaluated(history.step / sampler.per_epoch, scores, metric, is_best)
+            if is_best:
+                keep(scores, history)
+        # An epoch's losses, but never those that the run began with.
+        recent = history.losses[-min(sampler.per_epoch, -(-history.step // 2)) :]
+        history.stuck = history.step >= max(A_CHANCE, total / 2) and stuck(recent)
 
     with HeldSignals() as signals:
         while signals.received is None:
@@ -97,7 +116,7 @@ def train(
             if (at_an_end or history.step == total) and not history.evaluated:
                 with suppress(BrokenOff):
                     score(signals)
-            elif history.step == total:
+            elif history.step == total or history.stuck:
                 break
             elif recipe.patience is not None and history.since_best >= recipe.patience:
                 n = history.since_best
@@ -134,8 +153,10 @@ def train_step(
     head = HEADS[head_name]
     device = next(model.parameters()).device
     lengths = encodings.example_lengths(examples)
+    passes = 2 if recipe.r_drop else 1
     parts = [
-        pack(encodings, examples[part]) for part in micro_batches(lengths, recipe.token_budget)
+        pack(encodings, np.tile(examples[part], passes))
+        for part in micro_batches(passes * lengths, recipe.token_budget)
     ]
     weight = sum(head.weight(part, class_weights) for part in parts)
     if weight == 0:
@@ -144,8 +165,21 @@ def train_step(
     for part in parts:
         optimizer.catch_up(part.ids_T)
         batch = part.to(device)
-        loss = head.loss(model(batch), batch, class_weights) / weight
+        loss = _objective(head, model(batch), batch, class_weights, recipe) / weight
         loss.backward()
         losses.append(loss.detach())
     optimizer.step(recipe.max_grad_norm)
     return float(sum(losses))  # a GPU is waited for here, and nowhere before
+
+
+def _objective(
+    head: Head, logits: Tensor, batch: Packed, class_weights: Tensor | None, recipe: Recipe
+) -> Tensor:
+    """The loss and what the recipe adds to it, summed over the batch."""
+    loss = head.loss(logits, batch, class_weights)
+    if recipe.label_smoothing:
+        assert head.uniform is not None, "finetune refuses heads that make no choice"
+        loss = torch.lerp(loss, head.uniform(logits, batch, class_weights), recipe.label_smoothing)
+    if recipe.r_drop:
+        loss = loss + recipe.r_drop * head.divergence(logits, batch, class_weights)
+    return loss

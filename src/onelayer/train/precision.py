@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -30,10 +30,12 @@ def quicker_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precis
     return chosen
 
 
-def remark_on_paths(shape: EncoderShape, precision: Precision) -> str | None:
+def remarks_on_paths(shape: EncoderShape, precision: Precision) -> Iterator[str]:
     """What the paths that this machine takes do otherwise than the others."""
     if best_device().type != "cuda":
-        return why_not()
+        if reason := why_not():
+            yield reason
+        return
+    yield "a GPU adds in no fixed order: a run repeated or resumed may differ in its last digits"
     if precision == "bf16" and shape.attention_probs_dropout_prob > 0.0:
-        return "no dropout of attention probabilities: flash attention for ragged batches has none"
-    return None
+        yield "no dropout of attention probabilities: flash attention for ragged batches has none"

@@ -59,7 +59,7 @@ class JsonLines:
                 event="step",
                 step=progress.step,
                 loss=round(progress.loss, 4),
-                lr=progress.lr,
+                lr=float(f"{progress.lr:.6g}"),
                 tokens_per_second=round(progress.tokens_per_second),
             )
 

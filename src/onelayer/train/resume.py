@@ -137,7 +137,9 @@ class States:
             wrapped = {"format": FORMAT, "sha256": digest.of_text(body), "state": body}
             (folder / "state.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
-        publish(self.folder / f"step-{step:09d}", write)
+        # What was begun anew stands behind all that was before.
+        number = state.history.attempt * 10**8 + step
+        publish(self.folder / f"step-{number:09d}", write)
         for folder in self._folders()[KEPT:]:
             shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
@@ -182,7 +184,7 @@ def open_run(
     """
     if out is not None:
         return _open_at(Path(out), identity, resume, say)
-    stem = _stem(Path(train_file))
+    stem = stem_of(Path(train_file))
     for folder in Path("runs").glob(f".{stem}-*.resume") if resume is not False else ():
         states = States(folder.with_name(folder.name[1:].removesuffix(".resume")), identity)
         if states.lock():
@@ -246,6 +248,7 @@ def _nothing_to_resume(place: Place) -> UsageError:
     return UsageError("no unfinished run of this command to resume", place=place, hint=hint)
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
+    """What runs on a file are called."""
     own = path.stem if path.stem not in ("train", "training") else path.absolute().parent.name
     return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "run"

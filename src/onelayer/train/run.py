@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onelayer import digest
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
@@ -21,7 +23,6 @@ from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.plain import finite
 from onelayer.recipe import Recipe
-from onelayer.report.write import NAME, write_report
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
 from onelayer.runtime.torch_engine import TorchEngine, best_device
@@ -31,6 +32,7 @@ from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import read_json
 from onelayer.train.data import Data
 from onelayer.train.loop import Reporter, train
+from onelayer.train.prior import RESTARTS, SEEDS_APART, class_prior
 from onelayer.train.resume import Saved, States
 from onelayer.train.state import History, TrainState
 
@@ -38,13 +40,37 @@ from onelayer.train.state import History, TrainState
 class Said:
     """Passes remarks on and remembers them for ``onelayer.json``."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, remarks: list[str] | None = None) -> None:
         self.reporter = reporter
-        self.remarks: list[str] = []
+        self.remarks = remarks or []
 
     def say(self, remark: str) -> None:
         self.remarks.append(remark)
         self.reporter.say(remark)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The labelled files of a run, and the SHA-256 by which they can be told from others."""
+
+    train: Path
+    dev: Path | None
+    """None where dev rows are carved off the training file."""
+    digests: dict[str, str]
+    """By role."""
+
+    @classmethod
+    def of(cls, train: str | Path, dev: str | Path | None) -> Files:
+        given = (("train", train), ("dev", dev))
+        digests = {role: digest.of_file(path) for role, path in given if path is not None}
+        return cls(Path(train), None if dev is None else Path(dev), digests)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "train": self.train.name,
+            "dev": self.dev and self.dev.name,
+            **{f"{role}_sha256": sha256 for role, sha256 in self.digests.items()},
+        }
 
 
 @dataclass(slots=True)
@@ -52,9 +78,7 @@ class Run:
     """A run in progress: all that evaluating and saving it needs."""
 
     target: Path
-    train_file: Path
-    dev_file: Path | None
-    """None where dev rows are carved off the training file."""
+    files: Files
     recipe: Recipe
     layout: Layout
     data: Data
@@ -62,9 +86,9 @@ class Run:
     checkpoint: Checkpoint
     task: Task
     built: Built
+    rebuild: Callable[[int], Built]
+    """A fresh model by its seed, for a run that is begun anew."""
     said: Said
-    digests: dict[str, str]
-    """Of the files, as ``train_sha256`` and ``dev_sha256``."""
     states: States
     saved: Saved | None
     """The state that the run goes on from."""
@@ -74,8 +98,26 @@ class Run:
 
     def train(self) -> Predictor:
         """Fine-tunes, saving each best model, and returns the last one saved."""
+        history = self._attempt(self.saved.history["attempt"] if self.saved is not None else 0)
+        while history.stuck:
+            seed = self._seed(history.attempt + 1)
+            self.said.say(
+                f"stuck after step {history.step:,}: one class for all dev rows, and a loss no "
+                f"lower than that of guessing by frequency; begun anew with seed = {seed}"
+            )
+            self.built, self.saved = self.rebuild(seed), None
+            history = self._attempt(history.attempt + 1)
+        return self._finished(history)
+
+    def _seed(self, attempt: int) -> int:
+        return self.recipe.seed + SEEDS_APART * attempt
+
+    def _attempt(self, attempt: int) -> History:
+        """From the first step to the last, or to where it shows that nothing is learned."""
         encodings = self.data.encodings
         model = self.built.model.to(best_device())
+        class_weights = self._class_weights(encodings)
+        prior = class_prior(self.task.head, encodings, class_weights, self.recipe.label_smoothing)
         model.train_in(self.recipe.precision or "fp32")
         engine = TorchEngine(model, self.recipe.token_budget)
 
@@ -84,22 +126,28 @@ class Run:
             with as_saved(model, self.task) as task:
                 predictor = Predictor(task, self.checkpoint.tokenizer, engine, self.layout)
                 chunks = predictor.run_encoded(dev, self.dev_encodings)
+                if prior is not None:
+                    chunks = prior.watch(chunks)
                 self.tuned, self.scorer = task.tune(dev, chunks)
             return self.scorer()
 
-        history = train(
+        return train(
             model,
             self.task.head,
             encodings,
-            self.recipe,
+            replace(self.recipe, seed=self._seed(attempt)),
             metric=self.task.metric,
             evaluate=evaluate,
             keep=self.save,
             reporter=self.said.reporter,
-            class_weights=self._class_weights(encodings),
+            class_weights=class_weights,
+            attempt=attempt,
+            stuck=prior.is_all if prior is not None and attempt < RESTARTS else lambda _: False,
             begin=self._go_on,
             between=self._keep_state,
         )
+
+    def _finished(self, history: History) -> Predictor:
         progress = history.progress
         self.said.reporter.say(
             f"{progress.step:,} steps, {progress.tokens:,} tokens in {progress.seconds:,.0f} s "
@@ -111,18 +159,7 @@ class Run:
         rewrite(self.target / "onelayer.json", as_json(record))
         rewrite(self.target / "timing.json", as_json(_timing(history)))
         self.states.clear()
-        predictor = load(self.target)
-        self._show(predictor)
-        return predictor
-
-    def _show(self, predictor: Predictor) -> None:
-        """Writes ``report.html``. No run is lost for a picture that can't be drawn."""
-        carved = f"{self.train_file.name}, kept as dev"
-        file = self.dev_file.name if self.dev_file else carved
-        try:
-            write_report(predictor, self.data.dev, file, self.target / NAME)
-        except Exception as error:
-            self.said.reporter.say(f"warning: no {NAME}: {error}")
+        return load(self.target)
 
     def _go_on(self, state: TrainState) -> None:
         if self.saved is not None:
@@ -185,11 +222,9 @@ class Run:
             "recipe": self.recipe.to_json(),
             "choices": self.said.remarks,
             "data": {
-                "train": self.train_file.name,
+                **self.files.to_json(),
                 "train_rows": len(self.data.encodings),
-                "dev": self.dev_file and self.dev_file.name,
                 "dev_rows": len(self.data.dev),
-                **self.digests,
             },
             "parameters": {
                 "all": sum(p.numel() for p in parameters),
@@ -199,6 +234,7 @@ class Run:
             },
             "dev": {"scores": scores, "intervals": bounds},
             "history": _history(history),
+            "seen": self.data.seen.to_text(),
         }
         return dict(finite(record))
 
@@ -214,7 +250,7 @@ class Run:
             architecture=HEADS[self.task.head].architecture,
             base_model=self.recipe.model,
             hub_name=hub_name(self.recipe.model),
-            data=self.train_file.name,
+            data=self.files.train.name,
             rows={"train": len(self.data.encodings), "dev": len(self.data.dev)},
             labels=labels,
             scores=scores,
@@ -245,6 +281,7 @@ def _history(history: History) -> dict[str, Any]:
     values = {
         "steps": history.step,
         "best_step": history.best_step,
+        "restarts": history.attempt,
         "losses": [round(loss, 6) for loss in history.losses],
         "lrs": history.lrs,
         "tokens": history.tokens,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.tasks.base import Task
+from onelayer.tasks.sketch import Sketch
 from onelayer.text.encoding import Ints
 
 DEV_SHARE = 0.1
@@ -29,11 +30,13 @@ class Facts:
     strata: array[int] = field(default_factory=lambda: array("i"))
     names: dict[str | None, int] = field(default_factory=dict)
     """Strata by name, numbered as they come."""
+    sketch: Sketch = field(default_factory=Sketch)
 
     def see(self, row: Any) -> None:
         group = self.kind.group(row)
         if group is not None:
             self.groups.append(_bits(group))
+        self.sketch.see(self.kind.texts(row))
         self.strata.append(self.names.setdefault(self.kind.stratum(row), len(self.names)))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onelayer.nn.model import Model
+from onelayer.train.ema import WeightAverage
 from onelayer.train.optimizer import Optimizer
 
 
@@ -47,6 +48,10 @@ class History:
     best_step: int = 0
     since_best: int = 0
     """Evaluations without a better score."""
+    attempt: int = 0
+    """Restarts before this."""
+    stuck: bool = False
+    """Whether it has learned nothing and is to be begun anew."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -101,12 +106,16 @@ class TrainState:
     model: Model
     optimizer: Optimizer
     history: History
+    average: WeightAverage | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights, the optimizer's moments, and the generators that dropout draws from."""
+        """Weights and their average, the optimizer's moments, and the generators that dropout
+        draws from."""
         self.optimizer.settle()
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
+        if self.average is not None:
+            found |= {f"average.{name}": mean for name, mean in self.average.state().items()}
         found["generator.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             found["generator.cuda"] = torch.cuda.get_rng_state()
@@ -121,6 +130,8 @@ class TrainState:
 
         self.model.load_state_dict(under("model."))
         self.optimizer.restore(under("optimizer."))
+        if self.average is not None:
+            self.average.load(under("average."))
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["generator.cuda"])

@@ -1,0 +1,172 @@
+"""Kills training runs at random moments, by SIGKILL, and sees what is left.
+
+    python benchmarks/kill.py --kills 200
+
+A state is saved after every step. After each kill the newest state must open and be at most one
+step behind what the run had reported, and the same command must go on from it. Whenever a run is
+finished, its files must be those of a run that nothing stopped, byte for byte. The model is a small
+random BERT with dropout and the rows are made here, so no data is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing import shared_memory
+from pathlib import Path
+
+import onelayer
+from onelayer.train.progress import Silent
+from onelayer.train.resume import States
+from onelayer.train.state import Progress
+
+WORDS = tuple("abcdefghijklmnopqrstuvwxyz")
+MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROWS = 200
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--straight", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.straight:
+        train(arguments.straight, Silent())
+        return 0
+    States.due = lambda _: True  # type: ignore[method-assign]
+    random.seed(arguments.seed)
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["XDG_CACHE_HOME"] = f"{name}/cache"
+        return kill_and_look(Path(name), arguments.kills)
+
+
+def kill_and_look(folder: Path, kills: int) -> int:
+    write_rows(folder / "rows.jsonl")
+    write_bert(folder / "bert")
+    straight = folder / "straight" / "run"
+    # A process of its own, with another hash seed.
+    subprocess.run([sys.executable, __file__, "--straight", straight], check=True)
+    expected = files_of(straight)
+    out = folder / "killed" / "run"
+    begun = time.monotonic()
+    one_run(out, None)
+    whole = time.monotonic() - begun
+    assert files_of(out) == expected, "a repeated run left other bytes"
+    shutil.rmtree(out.parent)
+    print(f"{len(expected)} files, {whole:.1f} s a run with a state after every step")
+    finished, most_lost, killed_before_a_state = 0, 0, 0
+    for kill in range(1, kills + 1):
+        reported = one_run(out, random.uniform(0.0, 0.4) * whole)
+        if reported is None:
+            finished += 1
+            assert files_of(out) == expected, f"run {finished} left other bytes"
+            shutil.rmtree(out.parent)
+            continue
+        warnings: list[str] = []
+        saved = States(out, "").newest(warnings.append)
+        assert not warnings, warnings
+        killed_before_a_state += saved is None
+        most_lost = max(most_lost, reported - (saved.step if saved else 0))
+        if kill % 20 == 0:
+            print(f"{kill} kills, {finished} runs finished, at most {most_lost} steps lost")
+    one_run(out, None)
+    assert files_of(out) == expected, "the last run left other bytes"
+    print(
+        f"{kills} kills: {finished + 1} runs finished, all with the bytes of one that nothing "
+        f"stopped; at most {most_lost} steps lost; {killed_before_a_state} killed before a state"
+    )
+    return int(most_lost > 1)
+
+
+class Reports(Silent):
+    """Leaves the last step where the parent can see it."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self.memory = memory
+
+    def step(self, progress: Progress) -> None:
+        self.memory[:4] = progress.step.to_bytes(4, "little")
+
+
+def one_run(out: Path, seconds: float | None) -> int | None:
+    """Runs the command, killed after so many seconds: the last step that it reported; None where it
+    was finished before."""
+    memory = shared_memory.SharedMemory(create=True, size=4)
+    try:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                train(out, Reports(memory.buf))
+                code = 0
+            finally:
+                os._exit(code)
+        if seconds is not None:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, -signal.SIGKILL), f"the run failed with {code}"
+        return None if code == 0 else int.from_bytes(memory.buf[:4], "little")
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+def train(out: Path, reporter: Silent) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    folder = out.parent.parent
+    if (out / "timing.json").is_file():  # it was killed after its last line
+        return
+    onelayer.finetune(
+        folder / "rows.jsonl",
+        out=out,
+        model=str(folder / "bert"),
+        epochs=4,
+        batch_size=16,
+        lr=0.005,
+        reporter=reporter,
+    )
+
+
+def files_of(run: Path) -> dict[str, bytes]:
+    """All but what a clock measured."""
+    return {path.name: path.read_bytes() for path in run.iterdir() if path.name != "timing.json"}
+
+
+def write_rows(path: Path) -> None:
+    rng = random.Random(0)
+    lines = (
+        f'{{"text": "{" ".join(rng.choices(WORDS, k=rng.randint(2, 30)))}", "label": "{i % 3}"}}'
+        for i in range(ROWS)
+    )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_bert(folder: Path) -> None:
+    import transformers
+
+    config = transformers.BertConfig(
+        vocab_size=len(MARKS) + len(set(WORDS)),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    transformers.BertModel(config).save_pretrained(folder)
+    vocabulary = [*MARKS, *sorted(set(WORDS))]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

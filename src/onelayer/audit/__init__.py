@@ -1,0 +1,1 @@
+"""Which labels of a file are probably wrong."""

@@ -1,0 +1,352 @@
+"""Which labels are probably wrong: the rule is cleanlab's, the models never saw what they judge."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+from conftest import MakeBert
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_tasks import CASES, LONG, Case
+
+import onelayer
+from onelayer import UsageError
+from onelayer.audit import labels as audit
+from onelayer.audit import outside
+from onelayer.audit.labels import wrong_labels
+from onelayer.audit.outside import deal
+from onelayer.errors import Place
+from onelayer.metrics import confident_errors, outliers
+from onelayer.recipe import Columns, Recipe
+from onelayer.tasks import TASKS
+from onelayer.tasks.files import open_labelled, usable_rows
+from onelayer.tasks.rows import Rows
+from onelayer.tasks.sketch import SIZE, Sketch
+from onelayer.train.progress import Silent
+
+
+def rows_of(file: Path, **choices: Any) -> Rows:
+    recipe = Recipe(**choices)
+    kind, layout, table = open_labelled(file, recipe, lambda _: None)
+    return usable_rows(kind, table, layout, recipe, lambda _: None)
+
+
+# ---------------------------------------------------------------- the rule
+
+
+def noisy(n: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of which a tenth is wrong, and the probabilities of a fair model."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(n_labels, size=n)
+    logits = rng.normal(size=(n, n_labels)) + 2 * np.eye(n_labels)[true]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return p, np.where(rng.random(n) < 0.1, rng.integers(n_labels, size=n), true)
+
+
+@settings(max_examples=25)
+@given(n_labels=st.integers(2, 5), seed=st.integers(0, 1000))
+def test_labels_are_doubted_as_by_cleanlab(n_labels: int, seed: int) -> None:
+    p, labels = noisy(150, n_labels, seed)
+    doubts = confident_errors(p, labels)
+    theirs = find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
+    # Where the likeliest label is below its own threshold and several others are above theirs,
+    # cleanlab takes it all the same, and the paper the likeliest of the others.
+    thresholds = np.array([p[labels == k, k].mean() for k in range(n_labels)])
+    above = p >= thresholds - 1e-6
+    alike = (above.sum(axis=1) < 2) | above[np.arange(len(p)), p.argmax(axis=1)]
+    np.testing.assert_array_equal(doubts.wrong[alike], theirs[alike])
+    assert alike.mean() > 0.9
+    margin = get_label_quality_scores(labels, p, method="normalized_margin")
+    np.testing.assert_allclose((doubts.margin + 1) / 2, margin)
+
+
+def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
+    """Label 1 never gets more than 0.4, and rows given it that get as much as is usual are fine."""
+    p = np.array([[0.95, 0.05]] * 8 + [[0.6, 0.4]] * 4 + [[0.97, 0.03]])
+    labels = np.array([0] * 8 + [1] * 5)
+    doubts = confident_errors(p, labels)
+    assert np.flatnonzero(doubts.wrong).tolist() == [12]
+    assert doubts.likely[12] == 0
+    assert doubts.margin[12] == pytest.approx(0.03 - 0.97)
+
+
+def test_a_label_that_nobody_was_given_is_never_likely() -> None:
+    p = np.array([[0.1, 0.2, 0.7], [0.3, 0.2, 0.5]])
+    assert confident_errors(p, np.array([0, 1])).likely.tolist() == [1, 0]
+
+
+def test_outliers_are_far_from_the_median_by_what_is_usual() -> None:
+    rng = np.random.default_rng(0)
+    residuals = rng.normal(loc=5, scale=2, size=1000)
+    residuals[7] = 25
+    far, z = outliers(residuals)
+    assert np.flatnonzero(far).tolist() == [7] or far.sum() <= 3
+    assert far[7]
+    assert z.std() == pytest.approx(1, abs=0.3)
+    assert not outliers(np.ones(5))[0].any()
+
+
+# ---------------------------------------------------------------- folds
+
+
+def write(folder: Path, rows: Sequence[dict[str, Any]], name: str = "rows.jsonl") -> Path:
+    file = folder / name
+    file.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    return file
+
+
+def test_folds_are_of_a_size_and_have_each_label_in_proportion(tmp_path: Path) -> None:
+    texts = [{"text": f"text {i}", "label": "ab"[i % 10 == 0]} for i in range(100)]
+    rows = rows_of(write(tmp_path, texts))
+    folds = deal(rows, 5, seed=1)
+    assert np.bincount(folds).tolist() == [20] * 5
+    assert np.bincount(folds[::10]).tolist() == [2] * 5
+    assert (deal(rows, 5, seed=1) == folds).all()
+    assert (deal(rows, 5, seed=2) != folds).any()
+
+
+def test_the_same_text_is_in_one_fold_however_it_is_written(tmp_path: Path) -> None:
+    texts = [
+        {"text": text.format(i), "label": "ab"[i % 2]}
+        for i in range(20)
+        for text in ("Good {}", "good  {}", "ｇｏｏｄ {}")
+    ]
+    folds = deal(rows_of(write(tmp_path, texts)), 5, seed=1).reshape(20, 3)
+    assert (folds == folds[:, :1]).all()
+    assert len(np.unique(folds)) == 5
+
+
+def test_questions_about_a_passage_are_in_one_fold(tmp_path: Path) -> None:
+    asked = [
+        {"question": f"q {i}?", "context": f"the good cat {i % 8}", "answers": "cat", "id": str(i)}
+        for i in range(40)
+    ]
+    folds = deal(rows_of(write(tmp_path, asked), task="answer"), 4, seed=1).reshape(5, 8)
+    assert (folds == folds[0]).all()
+
+
+FILES: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "choices.csv",
+        'story,A,B,C,right\nthe cat,"is, good",bad,,A\na dog,x,y,z,C\nit,1,2,,B\n',
+        {"task": "choose", "context": "story", "options": "A,B,C", "label": "right"},
+    ),
+    (
+        "counted.jsonl",
+        "".join(
+            f'{{"context": "c {i}", "options": ["a", "b"], "answer": {1 + i % 2}}}\n'
+            for i in range(4)
+        ),
+        {"task": "choose"},
+    ),
+    ("labels.csv", "text,labels\na,x;y\nb,x\nc,y\nd,\n", {"multi_label": True}),
+    ("commas.csv", 'text,label\na,"x, then y"\nb,x\nc,"x, then y"\n', {"multi_label": False}),
+    ("numbers.tsv", "a\tb\tscore\nx\ty\t1.50\nz\tw\t-2\n", {"text": "a", "pair": "b"}),
+    (
+        "places.csv",
+        "id,title,question,context,answer,answer_start\n"
+        "q1,T,who?,a cat and a cat,cat,12\nq2,T,what?,the day,day,4\n",
+        {"task": "answer"},
+    ),
+    ("words.conll", "a O\ncat B-X\n\n我 O\n们 B-Y\n\n", {}),
+    (
+        "spans.jsonl",
+        '{"text": "北京 ok", "label": {"City": {"北京": [[0, 1]]}}}\n{"text": "x", "label": {}}\n',
+        {"task": "tag"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "choices"), FILES, ids=[name for name, *_ in FILES])
+def test_a_folds_rows_are_read_as_those_of_the_file(
+    name: str, content: str, choices: dict[str, Any], tmp_path: Path
+) -> None:
+    """Whatever the file's format, columns and ways to write a label."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    rows = rows_of(tmp_path / name, **choices)
+    fold = tmp_path / "fold.jsonl"
+    outside.write(rows, rows.legal, fold)
+    recipe = outside.by_role(Recipe(**choices), rows, choices.get("multi_label"))
+    _, layout, table = open_labelled(fold, recipe, lambda _: None)
+    again = usable_rows(rows.kind, table, layout, recipe, lambda _: None)
+    nowhere = Place("x")
+    assert [replace(row, place=nowhere) for row in again] == [
+        replace(row, place=nowhere) for row in rows
+    ]
+    assert len(again) > 1
+
+
+# ---------------------------------------------------------------- has the run seen the rows?
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 10**6))
+def test_a_sketch_knows_about_which_share_it_has_seen(n: int, n_new: int, seed: int) -> None:
+    sketch = Sketch()
+    for i in range(n):
+        sketch.see((f"{seed} {i}",))
+    sketch = Sketch.from_text(sketch.to_text())
+    assert len(sketch.smallest) == min(n, SIZE)
+    share = sketch.share_of((f"{seed} {i}",) for i in range(n // 2, n + n_new))
+    asked = n - n // 2 + n_new
+    if n <= SIZE:
+        assert share == ((n - n // 2) / asked if asked else None)
+    elif share is not None:
+        # 256 of the 512 are asked about, and as large a part of the new ones.
+        assert share == pytest.approx((n - n // 2) / asked, abs=0.2)
+
+
+def test_what_was_seen_last_counts_as_much(tmp_path: Path) -> None:
+    sketch = Sketch()
+    for i in range(5000):
+        sketch.see((str(i),))
+    for start in (0, 4000):
+        assert sketch.share_of((str(i),) for i in range(start, start + 1000)) == 1.0
+
+
+# ---------------------------------------------------------------- from a file to its list
+
+
+@dataclass
+class Heard(Silent):
+    remarks: list[str] = field(default_factory=list)
+
+    def say(self, remark: str) -> None:
+        self.remarks.append(remark)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, make_bert: MakeBert) -> Callable[[str], Any]:
+    """A run on a case's file, and the file."""
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def run_of(name: str) -> tuple[Path, Path]:
+        if name not in made:
+            case: Case = next(case for case in CASES if case.name == name)
+            folder = tmp_path_factory.mktemp("run")
+            file = case.write(folder)
+            choices = {"epochs": 1, "lr": 0.01, "batch_size": 8} | LONG.get(case.task, {})
+            model, run = str(make_bert()), folder / "run"
+            onelayer.finetune(file, model=model, out=run, **choices | case.choices)
+            made[name] = run, file
+        return made[name]
+
+    return run_of
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES if "three-way" not in case.name])
+def test_every_task_is_judged_by_models_that_did_not_learn_from_the_rows(
+    name: str, runs: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, file = runs(name)
+    learned: list[Rows] = []
+    finetune = outside.finetune
+
+    def watched(train: Path, **more: Any) -> Any:
+        assert more["recipe"].epochs == 1
+        kind = TASKS[more["recipe"].task]
+        _, layout, table = open_labelled(train, more["recipe"], lambda _: None)
+        learned.append(
+            [
+                kind.texts(row)
+                for row in usable_rows(kind, table, layout, more["recipe"], lambda _: None)
+            ]
+        )
+        return finetune(train, **more)
+
+    monkeypatch.setattr(outside, "finetune", watched)
+    judged: list[tuple[int, list[int], list[Any]]] = []
+    chunks = outside._chunks
+
+    def noted(predictor: Any, rows: Rows, chosen: Any) -> Any:
+        for _, numbers, chunk in chunks(predictor, rows, chosen):
+            judged.append((len(learned) - 1, numbers.tolist(), chunk))
+            yield predictor, numbers, chunk
+
+    monkeypatch.setattr(outside, "_chunks", noted)
+    heard = Heard()
+    found = wrong_labels(file, run, Columns(), folds=2, reporter=heard)
+    assert "2-fold cross-validation" in found["judged"]
+    assert "it has seen all of the rows" in found["judged"]
+    assert sum(remark.startswith("fold ") for remark in heard.remarks) == 2
+    assert sorted(n for _, numbers, _ in judged for n in numbers) == list(range(found["rows"]))
+    for fold, _, rows in judged:
+        assert {TASKS[name.split()[0]].texts(row) for row in rows}.isdisjoint(learned[fold])
+    assert found["probably wrong"] == len(found["list"])
+    margins = [row["margin"] for row in found["list"]]
+    assert margins == sorted(margins)
+    for row in found["list"]:
+        assert row["given"] != row["likely"]
+
+
+def test_a_run_that_has_not_seen_the_rows_judges_them_itself(
+    runs: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = runs("classify")
+    new = write(
+        tmp_path, [{"text": f"new {i}", "label": ["bad", "good", "7"][i % 3]} for i in range(30)]
+    )
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(outside, "finetune", never)
+    found = wrong_labels(new, run, Columns(), folds=5, reporter=Heard())
+    assert found["judged"] == "by the run itself: it has seen none of the rows"
+    assert found["rows"] == 30
+
+
+def test_planted_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
+    """The label follows from one word; five of sixty rows have the wrong one."""
+    rng = random.Random(3)
+    rows = []
+    for i in range(60):
+        word = "good" if i % 2 else "bad"
+        filler = " ".join(rng.choices("abcdefgh", k=3))
+        rows.append({"text": f"{word} {filler} {word}", "label": word})
+    planted = {4, 15, 22, 37, 50}
+    for i in planted:
+        rows[i]["label"] = "bad" if rows[i]["label"] == "good" else "good"
+    file = write(tmp_path, rows)
+    choices = {"epochs": 12, "lr": 0.005, "batch_size": 8, "model": str(make_bert())}
+    onelayer.finetune(file, out=tmp_path / "run", **choices)
+    found = wrong_labels(file, tmp_path / "run", Columns(), folds=3, reporter=Heard())
+    assert {row["line"] - 1 for row in found["list"]} == planted
+    for row in found["list"]:
+        assert row["likely"] == rows[row["line"] - 1]["text"].split()[0]
+        assert row["probability"] > row["given probability"]
+
+
+def test_labels_too_rare_to_be_learned_elsewhere_are_not_judged(
+    tmp_path: Path, make_bert: MakeBert
+) -> None:
+    rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "xy"[i % 2]} for i in range(24)]
+    rows.append({"text": "the cat", "label": "once"})
+    file = write(tmp_path, rows)
+    choices = {"epochs": 1, "batch_size": 8, "model": str(make_bert())}
+    onelayer.finetune(file, out=tmp_path / "run", **choices)
+    found = wrong_labels(file, tmp_path / "run", Columns(), folds=2, reporter=Heard())
+    assert found["not judged"] == 1
+    assert 25 not in [row["line"] for row in found["list"]]
+
+
+def test_one_fold_is_refused(runs: Callable[[str], tuple[Path, Path]]) -> None:
+    run, file = runs("classify")
+    with pytest.raises(UsageError, match="two or more"):
+        wrong_labels(file, run, Columns(), folds=1, reporter=Heard())
+
+
+@pytest.mark.parametrize(("known", "by"), [({"recipe": {}}, 1.0), ({}, 0.0)])
+def test_what_is_not_known_is_taken_for_seen_where_a_recipe_can_be_trained_again(
+    known: dict[str, Any], by: float, runs: Callable[[str], tuple[Path, Path]]
+) -> None:
+    assert audit._seen(known, rows_of(runs("classify")[1]))[1] == by

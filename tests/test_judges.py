@@ -1,0 +1,175 @@
+"""What a judge says of planted errors, when the model behind it knows better."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onelayer.audit import labels as audit
+from onelayer.audit.labels import wrong_labels
+from onelayer.recipe import Columns
+from onelayer.runtime.predictor import Predictor
+from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
+from onelayer.tasks.base import Layout, Logits
+from onelayer.text.encoding import Encodings
+from onelayer.text.tags import Scheme
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train.progress import Silent
+
+SURE = 4.0
+
+
+@dataclass
+class Knows:
+    """An engine whose logits follow from the token that is read, or from a sequence's tokens."""
+
+    of_read: Callable[[int, set[int]], Sequence[float]]
+
+    def logits(self, encodings: Encodings) -> Logits:
+        found = []
+        cu, reads = encodings.cu_seqlens.tolist(), encodings.cu_reads.tolist()
+        for i in range(len(cu) - 1):
+            tokens = encodings.ids[cu[i] : cu[i + 1]].tolist()
+            for at in encodings.reads[reads[i] : reads[i + 1]].tolist():
+                found.append(self.of_read(tokens[at], set(tokens)))
+        return np.array(found)
+
+
+@pytest.fixture
+def judged(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[dict[str, Any]]]:
+    def by(
+        task: Task, knows: Knows, columns: dict[str, str], rows: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        file = tmp_path / "rows.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+        predictor = Predictor(task, tokenizer, knows, Layout(columns))
+        monkeypatch.setattr(audit, "load", lambda _: predictor)
+        found = wrong_labels(file, "run", Columns(), folds=2, reporter=Silent())
+        assert found["judged"].startswith("by the run itself")
+        assert found["rows"] == len(rows)
+        return [*found["list"]]
+
+    return by
+
+
+def token(tokenizer: Tokenizer, word: str) -> int:
+    (one,) = tokenizer.encode([word])[0].ids
+    return one
+
+
+TEXT = {"text": "text", "label": "label"}
+
+
+def test_one_label(judged: Any, tokenizer: Tokenizer) -> None:
+    good = token(tokenizer, "good")
+    knows = Knows(lambda _, tokens: [0, SURE] if good in tokens else [SURE, 0])
+    rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "ny"[i % 2]} for i in range(20)]
+    rows[6]["label"] = "y"
+    (found,) = judged(Classify(labels=("n", "y"), max_length=16), knows, TEXT, rows)
+    p = 1 / (1 + np.exp(-SURE))
+    assert (found["line"], found["text"], found["given"], found["likely"]) == (7, "bad 6", "y", "n")
+    assert found["probability"] == pytest.approx(p)
+    assert found["margin"] == pytest.approx(1 - 2 * p)
+
+
+def test_several_labels_are_doubted_one_by_one(judged: Any, tokenizer: Tokenizer) -> None:
+    words = [token(tokenizer, word) for word in ("good", "bad", "cat")]
+    knows = Knows(lambda _, tokens: [SURE if word in tokens else -SURE for word in words])
+    rows = [
+        {
+            "text": f"{'good' * (i % 2)} {'cat' * (i % 3 > 0)} {'bad' * (i % 5 > 2)} {i}",
+            "label": ["g"] * (i % 2) + ["b"] * (i % 5 > 2) + ["c"] * (i % 3 > 0),
+        }
+        for i in range(30)
+    ]
+    rows[4]["label"] = ["b"]  # of b and c
+    rows[9]["label"] = ["c", "g", "b"]  # and no cat there
+    task = Classify(labels=("g", "b", "c"), max_length=16, multi_label=True)
+    found = {row["line"]: row for row in judged(task, knows, TEXT, rows)}
+    assert found.keys() == {5, 10}
+    assert (found[5]["given"], found[5]["likely"]) == ("b", "b; c")
+    assert (found[10]["given"], found[10]["likely"]) == ("c; g; b", "g; b")
+
+
+def test_words_are_doubted_by_their_type_and_neighbours_together(
+    judged: Any, tokenizer: Tokenizer
+) -> None:
+    cat, bad = token(tokenizer, "cat"), token(tokenizer, "bad")
+    labels = ("B-X", "I-X", "B-Y", "I-Y", "O")
+
+    def knows(read: int, _: set[int]) -> list[float]:
+        kind = {cat: "X", bad: "Y"}.get(read)
+        # Which of a type's two tags it is, the model does not know.
+        return [SURE if (label[2:] or None) == kind else 0.0 for label in labels]
+
+    words = ["the", "cat", "cat", "x", "bad", "y"]
+    tags = ["O", "B-X", "I-X", "O", "B-Y", "O"]
+    rows = [{"tokens": words, "tags": list(tags)} for _ in range(12)]
+    rows[3]["tags"][1:3] = ["B-Y", "I-Y"]
+    rows[8]["tags"][4] = "O"
+    rows[8]["tags"][0] = "B-X"
+    task = Tag(labels=labels, scheme=Scheme.IOB2, max_length=32, stride=8)
+    columns = {"text": "tokens", "label": "tags"}
+    found = {row["line"]: row for row in judged(task, Knows(knows), columns, rows)}
+    assert found.keys() == {4, 9}
+    assert (found[4]["given"], found[4]["likely"]) == ("cat cat [Y]", "cat cat [X]")
+    assert found[9]["given"] == "the [X]; bad [O]"
+    assert found[9]["likely"] == "the [O]; bad [Y]"
+    p = softmax_of(task.labels, "X")
+    assert found[4]["probability"] == pytest.approx(p)
+
+
+def softmax_of(labels: Sequence[str], kind: str) -> float:
+    e = [np.exp(SURE) if label[2:] == kind else 1.0 for label in labels]
+    return 2 * float(np.exp(SURE)) / sum(e)
+
+
+def test_numbers_are_doubted_where_they_are_far_off(judged: Any, tokenizer: Tokenizer) -> None:
+    good = token(tokenizer, "good")
+    knows = Knows(lambda _, tokens: [4.0 if good in tokens else 1.0])
+    rows = [
+        {"text": f"{'good' if i % 2 else 'bad'} {i}", "label": (4.0 if i % 2 else 1.0) + i % 7 / 10}
+        for i in range(30)
+    ]
+    rows[11]["label"] = 1.25
+    (found,) = judged(Regress(max_length=16), knows, TEXT, rows)
+    assert (found["line"], found["given"], found["likely"]) == (12, "1.25", "4")
+    assert found["probability"] is None
+    assert found["margin"] < -3.5
+
+
+def test_options_are_doubted_where_another_is_surer_than_is_usual(
+    judged: Any, tokenizer: Tokenizer
+) -> None:
+    good = token(tokenizer, "good")
+    knows = Knows(lambda _, tokens: [SURE if good in tokens else 0.0])
+    rows = [{"context": f"the {i}", "options": ["x", "good", "y"], "answer": 1} for i in range(20)]
+    rows[5]["answer"] = 2
+    columns = {"context": "context", "options": "options", "label": "answer"}
+    (found,) = judged(Choose(max_length=32), knows, columns, rows)
+    assert (found["line"], found["given"], found["likely"]) == (6, "y", "good")
+
+
+def test_answers_are_doubted_where_they_share_nothing_with_a_sure_one(
+    judged: Any, tokenizer: Tokenizer
+) -> None:
+    cat = token(tokenizer, "cat")
+    knows = Knows(lambda read, _: [3 * SURE, 3 * SURE] if read == cat else [0.0, 0.0])
+    rows = [
+        {"id": str(i), "question": "who?", "context": f"the good cat is {i}", "answers": "cat"}
+        for i in range(20)
+    ]
+    rows[3]["answers"] = "good cat"  # which the model's answer is part of
+    rows[7]["answers"] = "is"
+    task = AnswerTask(max_length=48, stride=8, max_answer_tokens=5)
+    columns = {"id": "id", "question": "question", "context": "context", "label": "answers"}
+    (found,) = judged(task, knows, columns, rows)
+    assert (found["line"], found["given"], found["likely"]) == (8, "is", "cat")

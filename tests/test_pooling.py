@@ -1,0 +1,309 @@
+"""Long documents: windows pooled to one prediction, in the way that dev chooses; what a limit costs
+is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import onelayer
+from onelayer import cli, metrics
+from onelayer.errors import Place, UsageError
+from onelayer.recipe import Recipe
+from onelayer.tasks import Classify, Regress, task_from_json
+from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
+from onelayer.tasks.texts import TextRow
+from onelayer.text.encoding import Encodings, cumulate
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train.progress import Silent
+
+HERE = Place("rows.jsonl", 1)
+LONG = Classify(labels=("bad", "good"), max_length=12, stride=2, pooling="mean")
+VALUE = Regress(max_length=12, stride=2, pooling="mean", mean=5.0, deviation=2.0)
+
+
+def windows(counts: Sequence[int]) -> Encodings:
+    """Rows of so many windows, each of one token."""
+    each = np.arange(sum(counts) + 1)
+    nothing = np.zeros(sum(counts), np.int32)
+    return Encodings(nothing, nothing, each, nothing, each, each, cumulate(counts))
+
+
+counts = st.lists(st.integers(1, 5), min_size=1, max_size=6)
+BY_HAND: dict[Pooling, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda x: x.sum(axis=0) / len(x),
+    "max": lambda x: x.max(axis=0),
+    "ends": lambda x: (x[0] + x[-1]) / 2,
+    "head": lambda x: x[0],
+}
+
+
+@given(counts=counts, seed=st.integers(0, 99), how=st.sampled_from(POOLINGS))
+def test_pooled_row_by_row(counts: list[int], seed: int, how: Pooling) -> None:
+    logits = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
+    expected = [BY_HAND[how](logits[a:b]) for a, b in pairwise(cumulate(counts).tolist())]
+    np.testing.assert_allclose(pool(windows(counts), logits, how), expected, rtol=1e-5)
+
+
+def test_a_row_of_one_window_keeps_its_logits_to_the_bit_whatever_stands_beside_it() -> None:
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    for how in POOLINGS:
+        assert pool(windows([1]), logits[:1], how).tolist() == logits[:1].tolist()
+        assert pool(windows([1, 3]), logits, how)[0].tolist() == logits[0].tolist()
+
+
+# The choice ------------------------------------------------------------------------------------
+
+
+def documents(*labels: Any) -> list[TextRow]:
+    """A short text, and then long ones of four windows each."""
+    texts = ["a", *["b " * 34] * (len(labels) - 1)]
+    return [TextRow(text, None, label, HERE) for text, label in zip(texts, labels, strict=True)]
+
+
+def tuned(
+    task: Any, rows: list[TextRow], by_window: list[list[float]], tokenizer: Tokenizer
+) -> Any:
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    assert np.diff(encodings.cu_rows).tolist() == [1] + [4] * (len(rows) - 1)
+    logits = np.asarray(by_window, np.float32)
+    return (*task.tune(rows, [(rows, encodings, logits)]), encodings, logits)
+
+
+ONE = [-1.0, 0.0]
+SHOWS: dict[Pooling, list[list[float]]] = {
+    # What each of the four windows says for "good", "bad" having 0.
+    "mean": [[0, -1.0], [0, -1.0], [0, 9.0], [0, -1.0]],
+    "ends": [[0, 1.0], [0, -9.0], [0, -9.0], [0, 1.0]],
+    "head": [[0, 1.0], [0, -9.0], [0, -9.0], [0, -9.0]],
+    "max": [[0, -1.0], [0, 1.0], [0, -9.0], [0, -1.0]],
+}
+MISLEADS: dict[Pooling, list[list[float]]] = {
+    # What they say of a bad one, where another way would be wrong.
+    "mean": [[0, -9.0], [0, 1.0], [0, -9.0], [0, -9.0]],
+    "ends": [[0, 1.0], [0, 1.0], [0, 1.0], [0, -9.0]],
+    "head": [[0, -1.0], [0, 1.0], [0, -9.0], [0, -1.0]],
+}
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_the_way_that_is_right_on_dev_is_chosen_and_kept(
+    how: Pooling, tokenizer: Tokenizer
+) -> None:
+    rows = documents("good", "good", "bad")
+    by_window = [ONE, *SHOWS[how], *MISLEADS.get(how, [[9.0, 0]] * 4)]
+    task, scorer, encodings, logits = tuned(LONG, rows, by_window, tokenizer)
+    assert task.pooling == how
+    assert set(task.pooling_scores) == set(POOLINGS)
+    assert [way for way, score in task.pooling_scores.items() if score == 1.0] == [how]
+    assert scorer()["accuracy"] == 1.0
+    assert [p.label for p in task.decode(rows, encodings, logits)] == ["good", "good", "bad"]
+
+
+@pytest.mark.parametrize(("how", "read"), [("head", [0]), ("ends", [0, 3]), ("max", [0, 1, 2, 3])])
+def test_read_anew_there_are_no_more_windows_than_looked_at(
+    how: Pooling, read: list[int], tokenizer: Tokenizer
+) -> None:
+    rows = documents("good", "good", "bad")
+    every = LONG.encode(rows, tokenizer, labelled=False)
+    logits = np.random.default_rng(0).normal(size=(9, 2))
+    task = replace(LONG, pooling=how)
+    again = task.encode(rows, tokenizer, labelled=False)
+    assert np.diff(again.cu_rows).tolist() == [1, len(read), len(read)]
+    assert (again.cut.tokens > 0) == (len(read) < 4)
+    windows_read = [0, *(1 + at for at in read), *(5 + at for at in read)]
+    assert task.decode(rows, again, logits[windows_read]) == task.decode(rows, every, logits)
+
+
+def test_of_equal_ways_the_one_that_reads_most(tokenizer: Tokenizer) -> None:
+    rows = documents("good", "good", "bad")
+    task, *_ = tuned(LONG, rows, [ONE, *[[0, 5.0]] * 4, *[[5.0, 0]] * 4], tokenizer)
+    assert task.pooling == "mean"
+    assert set(task.pooling_scores.values()) == {1.0}
+
+
+def test_without_long_texts_there_is_nothing_to_choose(tokenizer: Tokenizer) -> None:
+    rows = [TextRow("a", None, label, HERE) for label in ("good", "bad")]
+    encodings = LONG.encode(rows, tokenizer, labelled=True)
+    logits = np.asarray([[0, 1], [1, 0]], np.float32)
+    task, scorer = LONG.tune(rows, [(rows, encodings, logits)])
+    assert (task.pooling, task.pooling_scores) == ("mean", {})
+    assert scorer()["accuracy"] == 1.0
+
+
+def test_numbers_are_pooled_too(tokenizer: Tokenizer) -> None:
+    rows = documents(1.0, 5.0, 9.0)
+    by_window = [[-2.0], [0.0], [9.0], [-9.0], [0.0], [1.0], [5.0], [0.0], [2.0]]
+    task, scorer, encodings, logits = tuned(VALUE, rows, by_window, tokenizer)
+    assert task.pooling == "mean"
+    assert scorer()["pearson"] == pytest.approx(1.0)
+    assert [p.value for p in task.decode(rows, encodings, logits)] == [1.0, 5.0, 9.0]
+    targets = encodings.targets
+    assert targets is not None
+    assert targets.tolist() == [-2.0] + [0.0] * 4 + [2.0] * 4
+
+
+def test_a_constant_has_no_correlation_and_is_not_chosen() -> None:
+    logits: dict[Pooling, np.ndarray] = {"mean": np.zeros((3, 1)), "max": np.arange(3.0)[:, None]}
+
+    def score(values: np.ndarray) -> metrics.Scorer:
+        return metrics.Regression(np.arange(3.0), values[:, 0])
+
+    assert best_pooling(logits, score, "spearman")[0] == "max"
+
+
+def test_logits_come_in_chunks() -> None:
+    logits = np.arange(12.0).reshape(6, 2)
+    chunks = [([0], windows([1]), logits[:1]), ([1, 2], windows([2, 3]), logits[1:])]
+    whole = {how: pool(windows([1, 2, 3]), logits, how).tolist() for how in POOLINGS}
+    found = pooled_by(chunks, POOLINGS)
+    assert {how: pooled.tolist() for how, pooled in found.items()} == whole
+
+
+def test_several_labels_stand_beside_every_window(tokenizer: Tokenizer) -> None:
+    task = replace(LONG, multi_label=True)
+    encodings = task.encode(documents(("good",), ("bad", "good"), ()), tokenizer, labelled=True)
+    assert encodings.targets is not None
+    assert encodings.targets.tolist() == [[False, True], *[[True, True]] * 4, *[[False, False]] * 4]
+
+
+def test_a_record_from_before_windows_reads_as_it_did() -> None:
+    values = {"name": "classify", "labels": ["a", "b"], "max_length": 64, "multi_label": False}
+    assert task_from_json({**values, "threshold": 0.5}) == Classify(
+        labels=("a", "b"), max_length=64, pooling="head"
+    )
+    number = {"name": "regress", "max_length": 64, "mean": 0.0, "deviation": 1.0}
+    assert task_from_json(number) == Regress(max_length=64, pooling="head")
+
+
+# What a limit costs is said ---------------------------------------------------------------------
+
+
+def write(path: Path, texts: Sequence[str]) -> Path:
+    rows = [{"text": text, "label": "bad" if i % 2 else "good"} for i, text in enumerate(texts)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """To train on and as dev: of every four texts the last one is long, 30 tokens."""
+    texts = [f"{'the ' * (29 if i % 4 == 3 else 3)}{i % 10}" for i in range(24)]
+    return write(tmp_path / "train.jsonl", texts), write(tmp_path / "dev.jsonl", texts[:8])
+
+
+def commands(
+    files: tuple[Path, Path], bert: Path, capsys: pytest.CaptureFixture[str], *more: str
+) -> dict[str, list[str]]:
+    """What train, eval and predict say of tokens that are not read."""
+    run = str(files[0].with_name("run"))
+    how = ["--dev", str(files[1]), "--model", str(bert), "--epochs", "1", "--max-length", "16"]
+    said = {}
+    for name, arguments in {
+        "train": [str(files[0]), "--out", run, *how, "--stride", "2", *more],
+        "eval": [run, str(files[1])],
+        "predict": [run, str(files[1])],
+    }.items():
+        assert cli.main([name, *arguments]) == 0
+        error = capsys.readouterr().err
+        remarks = [
+            json.loads(line).get("text", "") if line.startswith("{") else line.removeprefix("· ")
+            for line in error.splitlines()
+        ]
+        said[name] = [remark for remark in remarks if "unread" in remark]
+    return said
+
+
+def test_by_default_nothing_is_lost(
+    files: tuple[Path, Path],
+    bert: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a model that has learned nothing the dev rows might like the head by chance."""
+    monkeypatch.setattr("onelayer.tasks.classify.POOLINGS", ("mean", "max"))
+    assert commands(files, bert, capsys) == {"train": [], "eval": [], "predict": []}
+
+
+def test_truncation_is_asked_for_and_said(
+    files: tuple[Path, Path], bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = commands(files, bert, capsys, "--long", "truncate")
+    whole = "the length limit leaves 96 tokens (38.1%) of 6 of 24 rows unread"
+    part = "the length limit leaves 32 tokens (38.1%) of 2 of 8 rows unread"
+    assert said["train"] == [f"warning: {whole}"]
+    assert said["eval"] == said["predict"] == [part]
+    record = json.loads((files[0].with_name("run") / "onelayer.json").read_text("utf-8"))
+    assert record["task"]["pooling"] == "head"
+    assert record["task"]["pooling_scores"] == {}
+
+
+def test_a_way_that_leaves_tokens_unread_says_so_in_training_too(
+    files: tuple[Path, Path],
+    bert: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def head(logits: Any, score: Any, metric: str) -> Any:
+        return "head", {"mean": 0.5, "head": 0.75}, score(logits["head"])
+
+    monkeypatch.setattr("onelayer.tasks.classify.best_pooling", head)
+    said = commands(files, bert, capsys)
+    part = "the length limit leaves 32 tokens (38.1%) of 2 of 8 rows unread"
+    assert said == {
+        "train": [f"warning: on dev {part}"],
+        "eval": [part],
+        "predict": [part],
+    }
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, remark: str) -> None:
+        self.said.append(remark)
+
+
+def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Path) -> None:
+    listening = Listening()
+    run = onelayer.finetune(
+        files[0],
+        dev=files[1],
+        out=files[0].with_name("run"),
+        recipe=Recipe(model=str(bert), epochs=1, max_length=16, stride=2),
+        reporter=listening,
+    )
+    assert run.info is not None
+    task, scores = run.info["task"], run.info["dev"]["scores"]
+    assert task["pooling_scores"][task["pooling"]] == scores["accuracy"]
+    assert set(task["pooling_scores"]) == set(POOLINGS)
+    (line,) = [line for line in listening.said if line.startswith("long texts by")]
+    for how, score in task["pooling_scores"].items():
+        assert f"{how} {score:.4g}" in line
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("tag", {"tokens": ["a", "b"], "tags": ["O", "B-X"]}),
+        ("choose", {"context": "a", "question": "b", "options": ["c", "d"], "answer": 0}),
+        ("answer", {"question": "a", "context": "b c", "answer": "b"}),
+    ],
+)
+def test_other_tasks_have_one_way_to_read(
+    task: str, row: dict[str, Any], bert: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text((json.dumps(row) + "\n") * 24, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"--long truncate: {task} has one way"):
+        onelayer.finetune(path, task=task, model=str(bert), out=tmp_path / "run", long="truncate")

@@ -1,0 +1,387 @@
+"""Runs of several seeds, the search for what helps, and runs that are begun anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import onelayer
+from onelayer.errors import Place, UsageError
+from onelayer.recipe import Recipe
+from onelayer.tasks import Classify, task_to_json
+from onelayer.tasks.texts import TextRow
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train import loop, resume, several
+from onelayer.train.data import Data, Source, read_data
+from onelayer.train.loop import Progress
+from onelayer.train.prior import ClassPrior, class_prior
+from onelayer.train.progress import Silent
+from onelayer.train.several import Several, hidden
+
+MakeBert = Callable[..., Path]
+Lines = list[dict[str, Any]]
+
+TASK = Classify(labels=("a", "b"), max_length=64)
+
+
+def lines(n: int, start: int = 0) -> Lines:
+    words = ["the cat", "good", "x y z and more of it", "bad"]
+    rows = range(start, start + n)
+    return [
+        {"text": f"{words[i % 4]} {i}", "label": "ab"[i % 4 in (1, 2) or i % 11 == 0]} for i in rows
+    ]
+
+
+def written(path: Path, found: Lines) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def model(make_bert: MakeBert) -> Path:
+    return make_bert(hidden_dropout_prob=0.1)
+
+
+@pytest.fixture
+def finetuned(tmp_path: Path, model: Path) -> Callable[..., onelayer.Predictor]:
+    """The dev rows are given, so that runs of different seeds learn from the same rows."""
+    train = written(tmp_path / "train.jsonl", lines(40))
+    dev = written(tmp_path / "dev.jsonl", lines(16, start=100))
+
+    def run(out: str, **choices: Any) -> onelayer.Predictor:
+        settings = {"epochs": 2, "lr": 2e-3, "batch_size": 8, "precision": "fp32"} | choices
+        return onelayer.finetune(train, dev=dev, out=tmp_path / out, model=str(model), **settings)
+
+    return run
+
+
+def weights(predictor: onelayer.Predictor) -> bytes:
+    assert predictor.path is not None
+    return (predictor.path / "model.safetensors").read_bytes()
+
+
+def record(predictor: onelayer.Predictor) -> dict[str, Any]:
+    assert predictor.info is not None
+    return dict(predictor.info)
+
+
+class Stops(Silent):
+    """Fails at the given step, counted over all runs, and counts the runs begun."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.runs, self.steps = at, 0, 0
+        self.said: list[str] = []
+
+    def say(self, remark: str) -> None:
+        self.said.append(remark)
+
+    def start(self, total_steps: int) -> None:
+        self.runs += 1
+
+    def step(self, progress: Progress) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            raise InterruptedError
+
+
+# Several seeds ---------------------------------------------------------------------------------
+
+
+def test_the_best_of_several_seeds_is_kept_and_nothing_else(
+    finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
+) -> None:
+    alone = {seed: finetuned(f"alone-{seed}", seed=seed) for seed in (4, 5, 6)}
+    scores = {s: record(run)["dev"]["scores"]["accuracy"] for s, run in alone.items()}
+    reporter = Stops()
+    best = finetuned("best", seed=4, seeds=3, reporter=reporter)
+    kept = record(best)["seeds"]["kept"]
+    assert scores[kept] == max(scores.values())
+    assert weights(best) == weights(alone[kept])
+    values = list(scores.values())
+    assert record(best)["seeds"] == {
+        "metric": "accuracy",
+        "kept": kept,
+        "scores": {str(seed): score for seed, score in scores.items()},
+        "mean": pytest.approx(np.mean(values)),
+        "deviation": pytest.approx(np.std(values, ddof=1)),
+    }
+    assert reporter.said[-1].startswith("accuracy 0.")
+    assert reporter.said[-1].endswith(f" over 3 seeds; kept seed {kept}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("alone-4", "alone-5", "alone-6", "best", "dev.jsonl", "train.jsonl")
+    ]
+    assert "\n# best\n" in (tmp_path / "best/README.md").read_text()
+
+
+def test_seeds_share_one_split(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read and split once, by the first seed."""
+    splits = []
+
+    def spy(source: Source, *rest: Any) -> Data:
+        splits.append(source.recipe.seed)
+        return read_data(source, *rest)
+
+    monkeypatch.setattr("onelayer.train.finetune.read_data", spy)
+    train = written(tmp_path / "train.jsonl", lines(40))
+    choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3}
+    onelayer.finetune(train, out=tmp_path / "run", seed=7, seeds=2, **choices)
+    assert splits == [7]
+
+
+def test_seeds_that_were_stopped_go_on(finetuned: Callable[..., onelayer.Predictor]) -> None:
+    whole = finetuned("whole", seeds=2)
+    with pytest.raises(InterruptedError):
+        finetuned("stopped", seeds=2, reporter=Stops(at=12))  # ten steps a run
+    reporter = Stops()
+    stopped = finetuned("stopped", seeds=2, reporter=reporter)
+    assert reporter.runs == 1  # the first one was finished
+    assert weights(stopped) == weights(whole)
+    assert record(stopped) == record(whole)
+
+
+def test_what_was_never_begun_leaves_nothing(
+    finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--reinit-layers 9"):
+        finetuned("run", seeds=2, reinit_layers=9)
+    assert not (tmp_path / "run").exists()
+    assert not hidden(tmp_path / "run").exists()
+
+
+def test_another_command_does_not_take_the_runs_over(
+    finetuned: Callable[..., onelayer.Predictor],
+) -> None:
+    with pytest.raises(InterruptedError):
+        finetuned("run", seeds=2, reporter=Stops(at=12))
+    with pytest.raises(UsageError, match="unfinished runs of another command"):
+        finetuned("run", seeds=2, lr=1e-3)
+    reporter = Stops()
+    finetuned("run", seeds=2, lr=1e-3, resume=False, reporter=reporter)
+    assert reporter.runs == 2
+
+
+def test_where_there_is_nothing_to_resume_it_is_said(
+    finetuned: Callable[..., onelayer.Predictor],
+) -> None:
+    with pytest.raises(UsageError, match="no unfinished runs of this command to resume"):
+        finetuned("run", seeds=2, resume=True)
+
+
+def test_runs_without_a_place_take_the_next_free_name_or_their_own(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/set-1").mkdir(parents=True)
+    train = written(tmp_path / "set.jsonl", lines(40))
+    choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3, "seeds": 2}
+    with pytest.raises(InterruptedError):
+        onelayer.finetune(train, reporter=Stops(at=3), **choices)
+    assert onelayer.finetune(train, **choices).path == Path("runs/set-2")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["set-1", "set-2"]
+
+
+# The careful recipe ----------------------------------------------------------------------------
+
+Scored = Callable[[Recipe], float]
+
+
+def searched(
+    target: Path, score: Scored, recipe: Recipe
+) -> tuple[several.Outcomes, Lines, list[str]]:
+    """With runs that only have scores."""
+    begun = []
+
+    def train(recipe: Recipe, folder: Path) -> Any:
+        begun.append(folder.parent.name)
+        folder.mkdir(parents=True)
+        settled = asdict(recipe) | {"epochs": 3, "lr": 1e-4, "precision": "fp32"}
+        values = {"task": task_to_json(TASK), "recipe": settled}
+        values["dev"] = {"scores": {"accuracy": score(recipe)}}
+        (folder / "onelayer.json").write_text(json.dumps(values))
+        (folder / "timing.json").write_text("{}")
+
+    outcomes, tried = Several(train, target, lambda _: None).search(recipe)
+    return outcomes, tried, begun
+
+
+def test_careful_keeps_what_beats_the_seeds_spread(tmp_path: Path) -> None:
+    """Base: 0.69, 0.70, 0.71, a deviation of 0.01."""
+
+    def score(recipe: Recipe) -> float:
+        gain = 0.02 * (recipe.layer_decay == 0.9) + 0.009 * (recipe.ema == 0.98)
+        gain += 0.03 * (recipe.r_drop == 1.0) - 0.1 * (recipe.label_smoothing == 0.1)
+        return 0.68 + 0.01 * recipe.seed + gain
+
+    outcomes, tried, begun = searched(tmp_path / "run", score, Recipe(seeds=3))
+    assert {one["option"]: one["kept"] for one in tried} == {
+        "ema": False,
+        "layer_decay": True,
+        "reinit_layers": False,
+        "label_smoothing": False,
+        "r_drop": True,
+    }
+    assert outcomes.mean == pytest.approx(0.75)
+    assert outcomes.best.seed == 3
+    assert outcomes.best.settled["r_drop"] == 1.0
+    assert outcomes.best.settled["layer_decay"] == 0.9
+    assert outcomes.best.settled["ema"] == 0.0
+    assert len(begun) == 6 * 3
+    assert begun[-1] == "layer_decay-r_drop-3"
+
+
+def test_careful_does_not_train_again_what_is_there(tmp_path: Path) -> None:
+    first, tried, _ = searched(tmp_path / "run", lambda recipe: 0.1 * recipe.seed, Recipe(seeds=3))
+    again, *rest = searched(tmp_path / "run", lambda _: 0.0, Recipe(seeds=3))
+    assert (again, rest) == (first, [tried, []])
+
+
+def test_careful_leaves_the_users_own_choices(tmp_path: Path) -> None:
+    seen: set[float] = set()
+
+    def score(recipe: Recipe) -> float:
+        seen.add(recipe.r_drop)
+        return 0.5
+
+    _, tried, _ = searched(tmp_path / "run", score, Recipe(seeds=3, r_drop=4.0))
+    assert seen == {4.0}
+    assert "r_drop" not in {one["option"] for one in tried}
+
+
+def test_a_careful_run_says_what_it_tried(
+    finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "TRIED", ({"ema": 0.9},))
+    reporter = Stops()
+    run = finetuned("run", recipe="careful", epochs=1, reporter=reporter)
+    found = record(run)
+    (tried,) = found["careful"]
+    assert reporter.runs == 6
+    assert set(tried) == {"option", "value", "kept", "scores", "mean", "deviation"}
+    assert found["recipe"]["ema"] == (0.9 if tried["kept"] else 0.0)
+    assert any(remark.startswith("--ema 0.9: accuracy 0.") for remark in found["choices"])
+
+
+# Stuck at the class prior ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([0.5, 3.0])])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_priors_loss_is_that_of_the_best_constant(
+    tokenizer: Tokenizer, class_weights: torch.Tensor | None, smoothing: float
+) -> None:
+    rows = [TextRow("x", None, label, Place("rows.jsonl")) for label in "aaab"]
+    encodings = TASK.encode(rows, tokenizer, labelled=True)
+    prior = class_prior("label", encodings, class_weights, smoothing)
+    assert prior is not None
+    constant = torch.zeros(1, 2, requires_grad=True)
+    gold = torch.tensor([0, 0, 0, 1])
+    optimizer = torch.optim.LBFGS([constant], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        found = F.cross_entropy(
+            constant.expand(4, 2), gold, class_weights, label_smoothing=smoothing
+        )
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    assert prior.loss == pytest.approx(float(loss().detach()), abs=1e-5)
+
+
+def test_only_one_class_and_no_lower_loss_is_stuck() -> None:
+    prior = ClassPrior(0.6)
+    one = np.asarray([[2.0, 1.0], [0.5, 0.1]])
+    both = np.asarray([[2.0, 1.0], [0.1, 0.5]])
+    for logits, losses, stuck in (
+        (one, [0.7, 0.5], True),
+        (one, [0.6, 0.58], False),
+        (both, [0.7, 0.7], False),
+    ):
+        chunk: Any = ([], None, logits)
+        assert list(prior.watch([chunk])) == [chunk]
+        assert prior.is_all(losses) == stuck
+
+
+@pytest.fixture
+def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
+    """The first look finds a run stuck; which losses were looked at."""
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    looks: list[Sequence[float]] = []
+
+    def is_all(_: ClassPrior, losses: Sequence[float]) -> bool:
+        looks.append(list(losses))
+        return len(looks) == 1
+
+    monkeypatch.setattr(ClassPrior, "is_all", is_all)
+    return looks
+
+
+def test_a_stuck_run_is_begun_anew_with_another_seed(
+    finetuned: Callable[..., onelayer.Predictor], stuck_once: list[Sequence[float]]
+) -> None:
+    reporter = Stops()
+    run = finetuned("run", seed=3, epochs=4, reporter=reporter)
+    assert [len(losses) for losses in stuck_once] == [5] * 4  # from the middle on
+    history = record(run)["history"]
+    assert history["restarts"] == 1
+    assert len(history["losses"]) == 20
+    (said,) = (remark for remark in record(run)["choices"] if remark.startswith("stuck"))
+    assert said.endswith("begun anew with seed = 1003")
+    other = finetuned("other", seed=1003, epochs=4)
+    assert weights(run) == weights(other)
+
+
+def test_a_short_run_is_not_called_stuck(
+    finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
+    assert record(finetuned("run"))["history"]["restarts"] == 0
+
+
+def test_two_restarts_are_enough(
+    finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
+    reporter = Stops()
+    history = record(finetuned("run", reporter=reporter))["history"]
+    assert reporter.runs == 3
+    assert history["restarts"] == 2
+    assert history["steps"] == 10  # the last one is trained to its end
+
+
+@pytest.mark.parametrize("at", [3, 8])
+def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
+    at: int, finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stuck after five steps: stopped in the first attempt, or in the second."""
+    choices: dict[str, Any] = {"seed": 3, "ema": 0.9, "r_drop": 0.5}
+    losses = record(finetuned("unstuck", **choices))["history"]["losses"]
+
+    def is_all(_: ClassPrior, found: Sequence[float]) -> bool:
+        return round(found[-1], 6) == losses[4]
+
+    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    monkeypatch.setattr(ClassPrior, "is_all", is_all)
+    monkeypatch.setattr(resume, "INTERVAL", 0.0)
+    monkeypatch.setattr(resume, "SHARE", 0)
+    whole = finetuned("whole", **choices)
+    assert record(whole)["history"]["restarts"] == 1
+    with pytest.raises(InterruptedError):
+        finetuned("run", **choices, reporter=Stops(at))
+    reporter = Stops()
+    resumed = finetuned("run", **choices, reporter=reporter)
+    assert reporter.steps == 5 + 10 - (at - 1)
+    assert weights(resumed) == weights(whole)
+    assert record(resumed) == record(whole)
