@@ -137,15 +137,19 @@ def test_the_same_facts_give_the_same_bytes(name: str, make_predictor: MakePredi
     assert first == second
 
 
-def test_lengths_are_those_before_the_limit(make_predictor: MakePredictor) -> None:
+@pytest.mark.parametrize(("long", "cut"), [("truncate", (70, 1)), (None, (0, 0))])
+def test_lengths_are_those_before_the_limit(
+    make_predictor: MakePredictor, long: str | None, cut: tuple[int, int]
+) -> None:
     rows = texts(["a", "b"])
     rows[0]["text"] = "x " * 100
-    predictor, read = make_predictor(Case("classify", rows, [], object, "", {"max_length": 32}))
+    choices = {"max_length": 32, "long": long}
+    predictor, read = make_predictor(Case("classify", rows, [], object, "", choices))
     lengths = facts_of(predictor, read, "rows").evaluation.lengths
     assert lengths.counts[102] == 1
     assert len(lengths.counts) == 103
     assert lengths.limit == 32
-    assert (lengths.cut_tokens, lengths.cut_rows) == (predictor.cut.tokens, 1)
+    assert (lengths.cut_tokens, lengths.cut_rows) == cut
 
 
 HOSTILE = [
