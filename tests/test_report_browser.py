@@ -46,6 +46,12 @@ CUT = """[...document.querySelectorAll('svg text')].filter(text => {
     return !inner.width || inner.left < outer.left - 1 || inner.right > outer.right + 1
         || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
 }).map(text => text.textContent)"""
+OVERLAPS = """[...document.querySelectorAll('svg')].flatMap(svg => {
+    const boxes = [...svg.querySelectorAll('text')].map(t => [t, t.getBoundingClientRect()]);
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([_, b]) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
+    ).map(([other, _]) => one.textContent + ' / ' + other.textContent));
+})"""
 COLOURS = """[getComputedStyle(document.body).backgroundColor,
     getComputedStyle(document.querySelector('svg text')).fill,
     getComputedStyle(document.querySelector('svg path[style*="--blue"]')).stroke]"""
@@ -92,6 +98,7 @@ def test_it_fits_the_screen(opened: chromium.Page, width: int) -> None:
     assert opened.value("document.querySelectorAll('svg').length") >= 5
     assert opened.value(UNSEEN) == 0
     assert opened.value(CUT) == []
+    assert opened.value(OVERLAPS) == []
 
 
 def test_dark_is_dark_by_the_system_and_by_hand(opened: chromium.Page) -> None:

@@ -13,7 +13,6 @@ from onelayer.report.facts import Beliefs, Evaluation, Facts, Learning, Lengths,
 from onelayer.report.markup import Html, clipped, join, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_CLASSES = {"tag": "type", "classify": "label"}
 
 
 def page(facts: Facts) -> str:
@@ -89,7 +88,7 @@ def _aim(facts: Facts) -> str:
 
 def _sections(facts: Facts) -> Iterator[tuple[str, Html | None]]:
     of = facts.evaluation
-    heading = _CLASSES.get(facts.task, "class")
+    heading = "type" if facts.task == "tag" and of.confusions is None else "label"
     yield "Scores", tables.scores(of)
     yield "Learning", _learning(facts.learning)
     if of.numbers is not None:
@@ -154,7 +153,7 @@ def _lengths(of: Lengths, task: Mapping[str, Any]) -> Html:
     told = f"{sequences:,} {things}: {share} longer than the limit."
     if of.cut_tokens:
         told += (
-            f" It cost {of.cut_tokens:,} tokens ({of.cut_tokens / tokens:.1%}) "
+            f" The limit cost {of.cut_tokens:,} tokens ({of.cut_tokens / tokens:.1%}) "
             f"of {of.cut_rows:,} rows."
         )
     elif over:

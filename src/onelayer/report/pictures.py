@@ -104,9 +104,13 @@ def learning_rate(learning: Learning) -> Html | None:
     if not lrs.size:
         return None
 
+    power = int(np.floor(np.log10(max(lrs.max(), 1e-12))))
+
     def draw(axes: Axes) -> None:
         axes.plot(*thin(lrs), color=_BLUE)
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+        axes.yaxis.set_major_formatter(
+            lambda value, _: f"{value / 10**power:.3g}e{power}" if value else "0"
+        )
         axes.set_ylim(bottom=0)
         _over_steps(axes, len(lrs))
 
@@ -137,35 +141,36 @@ def throughput(learning: Learning) -> Html | None:
 
 def lengths(of: Lengths) -> Html:
     """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
-    there = np.flatnonzero(of.counts)
-    longest = max(int(there[-1]) if there.size else 1, of.limit)
-    first = max(1, int(there[0]) if there.size else 1)
+    there = np.flatnonzero(of.counts[1:]) + 1
+    first, last = min(int(there[0]), of.limit), max(int(there[-1]), of.limit)
 
     def draw(axes: Axes) -> None:
-        edges = np.unique(np.round(np.geomspace(first, longest + 1, 32)).astype(np.int64))
+        edges = np.round(np.geomspace(first, last + 1, 32)).astype(np.int64)
         # The limit is an edge, so that no bar stands on both sides of it.
         edges = np.unique([*edges, of.limit + 1])
         sums = np.concatenate([[0], np.cumsum(of.counts)])
         heights = np.diff(sums[np.minimum(edges, len(of.counts))])
         over = edges[:-1] > of.limit
         for some, colour in ((~over, _BLUE), (over, _ORANGE)):
-            axes.bar(
-                edges[:-1][some], heights[some], np.diff(edges)[some], align="edge", color=colour
-            )
+            left, width = edges[:-1][some], np.diff(edges)[some]
+            axes.bar(left, heights[some], width, align="edge", color=colour)
         axes.axvline(of.limit + 1, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
         axes.set_xscale("log", base=2, subs=[])
-        if longest < 8 * first:
+        axes.set_xlim(first * 0.9, last * 1.1 + 1)
+        if last < 4 * first:
             axes.xaxis.set_major_locator(LogLocator(2, subs=(1, 1.25, 1.5, 1.75)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        right = of.limit**2 > first * last  # of the middle of the axis
         axes.annotate(
             f"limit {of.limit:,}",
             (of.limit + 1, 1),
-            (-4, -2),
+            (-4 if right else 4, -2),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
-            ha="right",
+            ha="right" if right else "left",
             va="top",
         )
         axes.grid(axis="x", visible=False)
