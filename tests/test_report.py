@@ -91,7 +91,7 @@ SECTIONS = {
     "classify multi-label": {"Each label", "Reliability"},
     "regress": {"Numbers"},
     "tag IOB2": {"Each type", "Reliability"},
-    "tag plain": {"Each type", "Confusions"},
+    "tag plain": {"Each label", "Confusions"},
     "answer": {"Reliability"},
     "choose": {"Reliability"},
 }

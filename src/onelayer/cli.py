@@ -61,6 +61,8 @@ def train(
         return
     print(f"saved {predictor.path}")
     print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    if (page := Path(str(predictor.path), "report.html")).is_file():
+        print(f"report: {page}")
     print(f"next: onelayer predict {predictor.path} FILE")
 
 

@@ -4,9 +4,11 @@ is right in light and in dark."""
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,12 +143,12 @@ def throughput(learning: Learning) -> Html | None:
 
 def lengths(of: Lengths) -> Html:
     """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
     there = np.flatnonzero(of.counts[1:]) + 1
     first, last = min(int(there[0]), of.limit), max(int(there[-1]), of.limit)
 
     def draw(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
         edges = np.round(np.geomspace(first, last + 1, 32)).astype(np.int64)
         # The limit is an edge, so that no bar stands on both sides of it.
         edges = np.unique([*edges, of.limit + 1])
@@ -159,6 +161,7 @@ def lengths(of: Lengths) -> Html:
         axes.axvline(of.limit + 1, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
         axes.set_xscale("log", base=2, subs=[])
         axes.set_xlim(first * 0.9, last * 1.1 + 1)
+        axes.margins(y=0.16)  # room for the limit's name
         if last < 4 * first:
             axes.xaxis.set_major_locator(LogLocator(2, subs=(1, 1.25, 1.5, 1.75)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -274,13 +277,11 @@ def _svg(
     draw: Callable[[Axes], None], says: str, *, width: float = 5.2, height: float = 3.1
 ) -> Html:
     """What ``draw`` draws; ``says`` is for those who can't see it. Inches of 72 units."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     stream = io.StringIO()
-    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fonts: the browser's draw the text
+    with _settings():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(width, height), facecolor="none")
         # Room for labels by hand: a layout that measures them draws everything twice.
         axes = figure.add_axes((0.14, 0.5 / height, 0.84, 1 - 0.65 / height))
@@ -288,6 +289,22 @@ def _svg(
         draw(axes)
         figure.savefig(stream, format="svg", metadata=nothing)
     return _of_the_page(stream.getvalue(), says)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """matplotlib in our settings, and silent about fonts: those of the browser draw the text."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        import matplotlib
+
+        with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _of_the_page(svg: str, says: str) -> Html:
