@@ -52,6 +52,11 @@ OVERLAPS = """[...document.querySelectorAll('svg')].flatMap(svg => {
         a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
     ).map(([other, _]) => one.textContent + ' / ' + other.textContent));
 })"""
+REPEATED = """[...document.querySelectorAll('svg')].flatMap(svg => {
+    const rows = [...svg.querySelectorAll('text')].map(text =>
+        text.textContent + ' at ' + Math.round(text.getBoundingClientRect().top));
+    return rows.filter((row, i) => rows.indexOf(row) !== i);
+})"""
 COLOURS = """[getComputedStyle(document.body).backgroundColor,
     getComputedStyle(document.querySelector('svg text')).fill,
     getComputedStyle(document.querySelector('svg path[style*="--blue"]')).stroke]"""
@@ -99,6 +104,7 @@ def test_it_fits_the_screen(opened: chromium.Page, width: int) -> None:
     assert opened.value(UNSEEN) == 0
     assert opened.value(CUT) == []
     assert opened.value(OVERLAPS) == []
+    assert opened.value(REPEATED) == []
 
 
 def test_dark_is_dark_by_the_system_and_by_hand(opened: chromium.Page) -> None:

@@ -236,7 +236,10 @@ def residuals(gold: Floats, predicted: Floats) -> Html:
 
 def _over_steps(axes: Axes, n: int) -> None:
     """The same axis below every curve of a run, so that one eye goes down them all."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_xlim(-0.02 * n, 1.04 * n)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel("step")
 
@@ -253,8 +256,8 @@ def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 
 def _running_mean(values: Floats) -> Floats:
-    """Of a tenth of the values around each, fewer towards both ends."""
-    half = max(1, len(values) // 20)
+    """Of a tenth of the values around each, fewer towards both ends; of few values each itself."""
+    half = len(values) // 20
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])

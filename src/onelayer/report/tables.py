@@ -99,7 +99,7 @@ def _bar(column: str, value: float) -> Html:
 def confusion_matrix(of: Confusions) -> Html:
     """Every gold class as a line, shaded by where its items went."""
     shares = of.counts / np.maximum(of.counts.sum(axis=1, keepdims=True), 1)
-    many = len(of.labels) > 8
+    many = len(of.labels) > 8 or max(map(len, of.labels)) > 16
     heads = [tag("th", tag("span", clipped(label, 30)), scope="col") for label in of.labels]
     lines = []
     for i, label in enumerate(of.labels):
