@@ -61,6 +61,8 @@ def train(
         return
     print(f"saved {predictor.path}")
     print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    if (page := Path(str(predictor.path), "report.html")).is_file():
+        print(f"report: {page}")
     print(f"next: onelayer predict {predictor.path} FILE")
 
 
@@ -144,6 +146,31 @@ def predict(
         say(str(predictor.cut))
     if out:
         say(f"{n:,} predictions in {out}")
+
+
+def report(
+    run: str,
+    file: Path,
+    /,
+    *,
+    out: Path = Path("report.html"),
+    columns: Columns,
+) -> None:
+    """Show on one page how a model learned, how good it is on a file, and where it is wrong.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    out
+        The page to write.
+    """
+    from onelayer.report.write import report_file
+
+    report_file(run, file, out, columns, say)
+    print(f"saved {out}")
 
 
 def compare(
@@ -242,6 +269,7 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "report": report,
     "compare": compare,
     "inspect": inspect,
 }
