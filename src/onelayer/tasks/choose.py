@@ -16,6 +16,7 @@ from onelayer.tasks.base import (
     Logits,
     decoded,
     in_role,
+    is_number,
     label_name,
     listed_in,
     per_row,
@@ -193,7 +194,7 @@ def _answer(value: object, options: Sequence[str], marks: Sequence[object], plac
             return called.index(mark)
     if not isinstance(value, int) and name in options:  # C3 has options that occur twice
         return options.index(name)
-    if name.isascii() and name.isdecimal() and int(name) < len(options):
+    if name.isascii() and is_number(name) and int(name) < len(options):
         return int(name)
     letter = ord(name.upper()) - ord("A") if len(name) == 1 else -1
     if 0 <= letter < len(options):
