@@ -127,7 +127,7 @@ def predict(
     coverage
         Add a set of labels to each row that holds the right one for this share of rows like dev's.
     abstain
-        Give no label where the model is too uncertain for at most this share to be wrong.
+        Give no label to rows too doubtful for at most this share of the labels to be wrong.
     """
     from onelayer.runtime.files import predict_file, predict_lines
     from onelayer.runtime.load import load

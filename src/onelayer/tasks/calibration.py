@@ -62,7 +62,9 @@ class Calibration:
     def least_confidence(self, error: float) -> float:
         """The confidence from which a row is answered, such that at most the share ``error`` of
         the answers is wrong: with certainty ``CERTAINTY``, by the bound of Clopper and Pearson
-        (1934) for the dev rows that are that confident. Raises UsageError."""
+        (1934) for the dev rows that are that confident. The lowest confidence that passes is taken,
+        and choosing it costs a little certainty: of many drawn dev sets some 87 to 90 in a hundred
+        kept the promise. Raises UsageError."""
         self._check("abstain", error)
         bounds = [error_bound(wrong, n) for _, n, wrong in self.answers]
         good = [i for i, bound in enumerate(bounds) if bound <= error]
