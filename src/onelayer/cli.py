@@ -61,6 +61,8 @@ def train(
         return
     print(f"saved {predictor.path}")
     print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    if (page := Path(str(predictor.path), "report.html")).is_file():
+        print(f"report: {page}")
     print(f"next: onelayer predict {predictor.path} FILE")
 
 
@@ -144,6 +146,31 @@ def predict(
         say(str(predictor.cut))
     if out:
         say(f"{n:,} predictions in {out}")
+
+
+def report(
+    run: str,
+    file: Path,
+    /,
+    *,
+    out: Path = Path("report.html"),
+    columns: Columns,
+) -> None:
+    """Show on one page how a model learned, how good it is on a file, and where it is wrong.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    out
+        The page to write.
+    """
+    from onelayer.report.write import report_file
+
+    report_file(run, file, out, columns, say)
+    print(f"saved {out}")
 
 
 def compare(
@@ -242,10 +269,15 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "report": report,
     "compare": compare,
     "inspect": inspect,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
+
+
+LONGEST_LINE = 1000
+"""Characters of a message."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -283,5 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: OneLayerError) -> int:
-    print(f"onelayer: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"onelayer: {_one_line(str(error))}", file=sys.stderr)
     return error.exit_code
+
+
+def _one_line(message: str) -> str:
+    """A message quotes files, and what is in them must not reach the terminal as commands to it."""
+    line = " ".join(message.split())
+    shown = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

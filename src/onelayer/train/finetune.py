@@ -19,6 +19,7 @@ from onelayer.checkpoint.source import resolve
 from onelayer.errors import UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe, RecipeName
+from onelayer.report.write import NAME, write_report
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor, is_run
 from onelayer.tasks import Classify, Regress, Task
@@ -39,7 +40,7 @@ from onelayer.train.resume import (
     open_run,
     refuse_taken,
 )
-from onelayer.train.run import Run, Said
+from onelayer.train.run import Files, Run, Said
 from onelayer.train.several import Several, close_several, open_several
 
 MIN_STEPS = 600
@@ -100,6 +101,7 @@ def finetune(
         for row in dev_rows:
             data.seen.see(kind.texts(row))
     folder, prepared = checkpoint.folder, said.remarks
+    files = Files.of(train_file, dev)
     del checkpoint  # each run has its own copy of the weights
 
     def one(recipe: Recipe, out: str | Path | None, resume: bool | None = None) -> Predictor:
@@ -107,21 +109,25 @@ def finetune(
         identity = _identity(data.key, dev, recipe, folder)
         states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
         try:
-            predictor = _run(Path(train_file), data, layout, recipe, said, states, saved).train()
+            predictor = _run(files, data, layout, recipe, said, states, saved).train()
         finally:
             states.release()
         _say_pooling(predictor, data.dev, said)
         return predictor
 
     if recipe.seeds == 1 and recipe.recipe == "default":
-        return one(recipe, out, resume)
+        predictor = one(recipe, out, resume)
+        _show(predictor, data.dev, files, said)
+        return predictor
     identity = _identity(data.key, dev, recipe, folder)
     target = open_several(train_file, out, identity, resume)
     try:
-        return Several(one, target, said.reporter.say).run(recipe)
+        predictor = Several(one, target, said.reporter.say).run(recipe)
     except BaseException:
         close_several(target)
         raise
+    _show(predictor, data.dev, files, said)
+    return predictor
 
 
 def _checkpoint(recipe: Recipe) -> Checkpoint:
@@ -130,7 +136,7 @@ def _checkpoint(recipe: Recipe) -> Checkpoint:
 
 
 def _run(
-    train_file: Path,
+    files: Files,
     data: Data,
     layout: Layout,
     recipe: Recipe,
@@ -146,7 +152,7 @@ def _run(
     said.say(task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
     dev_encodings = task.encode(data.dev, checkpoint.tokenizer, labelled=True)
-    _say_cut(data.encodings, said)
+    _say_read(data.encodings, said)
     prior = _prior(data.encodings, recipe)
     built = _built(checkpoint, task, recipe, recipe.seed, prior)
     _say_built(built, checkpoint, task, said)
@@ -157,7 +163,7 @@ def _run(
     checkpoint = replace(checkpoint, encoder={}, head={})  # the model has its own copy of them
     return Run(
         target=states.target,
-        train_file=train_file,
+        files=files,
         recipe=recipe,
         layout=layout,
         data=data,
@@ -232,7 +238,9 @@ def _prior(encodings: Encodings, recipe: Recipe) -> list[float] | None:
     return list(np.log(present / (1.0 - present)).tolist())
 
 
-def _say_cut(encodings: Encodings, said: Said) -> None:
+def _say_read(encodings: Encodings, said: Said) -> None:
+    if encodings.n_examples > len(encodings):
+        said.say(f"{len(encodings):,} rows are read in {encodings.n_examples:,} windows")
     if encodings.cut.tokens:
         said.say(f"warning: {encodings.cut}")
 
@@ -247,6 +255,16 @@ def _say_pooling(predictor: Predictor, dev: Sequence[Any], said: Said) -> None:
     cut = task.encode(dev, predictor.tokenizer, labelled=False).cut
     if cut.tokens:
         said.reporter.say(f"warning: on dev {cut}")
+
+
+def _show(predictor: Predictor, dev: Sequence[Any], files: Files, said: Said) -> None:
+    """Writes the report on the dev rows. No run is lost for a picture that can't be drawn."""
+    assert predictor.path is not None
+    file = files.dev.name if files.dev else f"{files.train.name}, kept as dev"
+    try:
+        write_report(predictor, dev, file, predictor.path / NAME)
+    except Exception as error:
+        said.reporter.say(f"warning: no {NAME}: {error}")
 
 
 def _say_built(built: Built, checkpoint: Checkpoint, task: Task, said: Said) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from onelayer import digest
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
@@ -48,12 +49,36 @@ class Said:
         self.reporter.say(remark)
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The labelled files of a run, and the SHA-256 by which they can be told from others."""
+
+    train: Path
+    dev: Path | None
+    """None where dev rows are carved off the training file."""
+    digests: dict[str, str]
+    """By role."""
+
+    @classmethod
+    def of(cls, train: str | Path, dev: str | Path | None) -> Files:
+        given = (("train", train), ("dev", dev))
+        digests = {role: digest.of_file(path) for role, path in given if path is not None}
+        return cls(Path(train), None if dev is None else Path(dev), digests)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "train": self.train.name,
+            "dev": self.dev and self.dev.name,
+            **{f"{role}_sha256": sha256 for role, sha256 in self.digests.items()},
+        }
+
+
 @dataclass(slots=True)
 class Run:
     """A run in progress: all that evaluating and saving it needs."""
 
     target: Path
-    train_file: Path
+    files: Files
     recipe: Recipe
     layout: Layout
     data: Data
@@ -197,7 +222,7 @@ class Run:
             "recipe": self.recipe.to_json(),
             "choices": self.said.remarks,
             "data": {
-                "train": self.train_file.name,
+                **self.files.to_json(),
                 "train_rows": len(self.data.encodings),
                 "dev_rows": len(self.data.dev),
             },
@@ -225,7 +250,7 @@ class Run:
             architecture=HEADS[self.task.head].architecture,
             base_model=self.recipe.model,
             hub_name=hub_name(self.recipe.model),
-            data=self.train_file.name,
+            data=self.files.train.name,
             rows={"train": len(self.data.encodings), "dev": len(self.data.dev)},
             labels=labels,
             scores=scores,

@@ -1,0 +1,134 @@
+"""What a report shows, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """How a run went, step by step; (N,) each, or empty where nobody wrote it down."""
+
+    losses: Sequence[float] = ()
+    lrs: Sequence[float] = ()
+    tokens: Sequence[int] = ()
+    """Real tokens of each step's batch."""
+    seconds: Sequence[float] = ()
+    evaluations: Sequence[tuple[int, float]] = ()
+    """Step and dev score."""
+    metric: str = ""
+    best_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long the sequences are before the limit cuts them or parts them into windows."""
+
+    counts: Counts
+    """(L,) how many sequences have 0, 1, 2, … tokens, special tokens included."""
+    limit: int
+    cut_tokens: int
+    """Tokens of all these rows that the model did not see."""
+    cut_rows: int
+    of_options: bool = False
+    """Whether a row has several sequences, an option each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusions:
+    """(K, K) how many items of the class of a line were taken for the class of a column."""
+
+    labels: tuple[str, ...]
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """Of what was said with about the same probability, how much was true; (B,) each."""
+
+    believed: Floats
+    """The mean probability."""
+    true: Floats
+    """The share that was true."""
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Characters ``start:end``: only in gold, only predicted, or both (``right``)."""
+
+    start: int
+    end: int
+    kind: Literal["gold", "predicted", "right"]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of a row with what is marked in it."""
+
+    role: str
+    text: str
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A row that the model got wrong. ``gold`` and ``predicted`` are empty where the marks in the
+    passages say it all."""
+
+    where: str
+    """Its line in the file, or its name."""
+    row: int
+    """Its number among the rows, from 1."""
+    gold: str
+    predicted: str
+    remark: str
+    """How wrong, in words."""
+    passages: tuple[Passage, ...]
+    options: tuple[tuple[str, float, Literal["gold", "predicted", ""]], ...] = ()
+    """Text and probability of each option to choose from, and which it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model against the labelled rows of one file."""
+
+    file: str
+    rows: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    by_label: Mapping[str, Mapping[str, float]]
+    lengths: Lengths
+    mistakes: tuple[Mistake, ...]
+    """The worst ones, worst first."""
+    wrong: int
+    """Rows with anything wrong."""
+    confusions: Confusions | None = None
+    numbers: tuple[Floats, Floats] | None = None
+    """Gold and predicted numbers of a regression, (N,) each."""
+    beliefs: Beliefs | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a report tells."""
+
+    name: str
+    """The run's."""
+    task: str
+    metric: str
+    """The score that chose the checkpoint."""
+    summary: str
+    evaluation: Evaluation
+    learning: Learning = Learning()
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """``onelayer.json``, where the run has one."""

@@ -1,0 +1,335 @@
+"""A report shows what a model does, and nothing in a file can harm the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from html import unescape
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_evaluate import FromTokens
+from test_tasks import CASES, LONG, Case, texts
+
+import onelayer
+from onelayer import cli
+from onelayer.errors import Place
+from onelayer.recipe import Columns, Recipe
+from onelayer.report.excerpts import JOINED, ROOM, excerpt
+from onelayer.report.facts import Confusions, Facts, Learning, Mark
+from onelayer.report.gather import WORST, facts_of
+from onelayer.report.judge import judge
+from onelayer.report.markup import text
+from onelayer.report.page import page
+from onelayer.report.pictures import POINTS, thin
+from onelayer.report.write import report_file
+from onelayer.runtime.predictor import Predictor
+from onelayer.tasks.files import read_labelled
+from onelayer.text.tokenizer import Tokenizer
+from onelayer.train import finetune as finetuning
+
+MakePredictor = Callable[[Case], tuple[Predictor, list[Any]]]
+RECORD = {
+    "onelayer": "1.2.3",
+    "recipe": {"epochs": 2.0, "lr": 1e-4},
+    "choices": ["a remark <b>"],
+    "data": {"train": "a.csv", "train_sha256": "ab12"},
+    "history": {
+        "losses": [2.0, None, 1.0, 0.5],
+        "lrs": [1e-4, 5e-5, 2e-5, 0.0],
+        "tokens": [40, 50, 60, 70],
+        "best_step": 4,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def make_predictor(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> MakePredictor:
+    """A task fitted to a case's rows, with a model that says something of any, and the rows."""
+
+    def make(case: Case) -> tuple[Predictor, list[Any]]:
+        file = case.write(tmp_path_factory.mktemp("rows"))
+        recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
+        kind, layout, rows = read_labelled(file, recipe, lambda _: None)
+        task = kind.fit(rows, tokenizer, recipe, 64)
+        scores = [{"step": step, "scores": {task.metric: 0.1 * step}} for step in (2, 4)]
+        record = RECORD | {"history": RECORD["history"] | {"evaluations": scores}}
+        engine = FromTokens(len(task.outputs))
+        return Predictor(task, tokenizer, engine, layout, info=record), rows
+
+    return make
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, and the text between them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.said = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attributes)
+
+    def handle_data(self, data: str) -> None:
+        self.said += data
+
+
+SECTIONS = {
+    "classify": {"Each label", "Confusions", "Reliability"},
+    "classify multi-label": {"Each label", "Reliability"},
+    "regress": {"Numbers"},
+    "tag IOB2": {"Each type", "Reliability"},
+    "tag plain": {"Each label", "Confusions"},
+    "answer": {"Reliability"},
+    "choose": {"Reliability"},
+}
+EVERYWHERE = {"Scores", "Learning", "Lengths", "Worst mistakes", "Recipe and data"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_report_shows_the_scores_and_the_worst_mistakes(
+    case: Case, make_predictor: MakePredictor
+) -> None:
+    predictor, rows = make_predictor(case)
+    facts = facts_of(predictor, rows, "rows.jsonl", [0.5, 0.5, 0.25, 0.25])
+    of = facts.evaluation
+    np.testing.assert_equal(of.scores, predictor.evaluate(rows)())
+    judged = [
+        judge(predictor.task, row, prediction).badness
+        for row, prediction in zip(rows, predictor.predict_rows(rows), strict=True)
+    ]
+    assert of.wrong == np.count_nonzero(judged) > 0
+    worst = np.sort(judged)[::-1][: len(of.mistakes)]
+    np.testing.assert_allclose(
+        sorted((judged[m.row - 1] for m in of.mistakes), reverse=True), worst
+    )
+    assert len(of.mistakes) == min(WORST, of.wrong)
+    assert int(of.lengths.counts.sum()) >= len(rows)
+    html = page(facts)
+    shown = set(re.findall(r"<h2><a[^>]*>([^<]*)</a>", html))
+    assert shown >= EVERYWHERE | SECTIONS.get(case.name, set())
+    assert html.count("<svg") >= 5
+    assert "a remark &lt;b&gt;" in html
+    said = Parsed(re.sub(r"<su[bp] .*?</su[bp]>", "", html)).said
+    for mistake in of.mistakes:
+        for passage in mistake.passages:
+            for mark in passage.marks:
+                assert passage.text[mark.start : mark.end] in said
+
+
+@pytest.mark.parametrize("name", ["classify", "tag IOB2"])
+def test_the_same_facts_give_the_same_bytes(name: str, make_predictor: MakePredictor) -> None:
+    case = next(case for case in CASES if case.name == name)
+    predictor, rows = make_predictor(case)
+    first, second = (page(facts_of(predictor, rows, "rows", [0.5] * 4)) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(("long", "cut"), [("truncate", (70, 1)), (None, (0, 0))])
+def test_lengths_are_those_before_the_limit(
+    make_predictor: MakePredictor, long: str | None, cut: tuple[int, int]
+) -> None:
+    rows = texts(["a", "b"])
+    rows[0]["text"] = "x " * 100
+    choices = {"max_length": 32, "long": long}
+    predictor, read = make_predictor(Case("classify", rows, [], object, "", choices))
+    lengths = facts_of(predictor, read, "rows").evaluation.lengths
+    assert lengths.counts[102] == 1
+    assert len(lengths.counts) == 103
+    assert lengths.limit == 32
+    assert (lengths.cut_tokens, lengths.cut_rows) == cut
+
+
+HOSTILE = [
+    "<script>alert(1)</script><img src=http://example.com/x onerror=alert(1)>",
+    "turned \u202e around \u2066 and \u0000 nul \x1b[31m",
+    "&lt;b&gt; $\\frac{1}{2}$ ' \" `",
+    "👩‍👩‍👧 " + "x" * 2_000,
+    "good 北京\r\n\u2028 next",
+]
+
+
+def test_no_text_or_label_becomes_markup(make_predictor: MakePredictor) -> None:
+    labels = ["<i>one</i>", "\u202etwo", "$three$", '" onload="x']
+    rows = [
+        {"text": HOSTILE[i % len(HOSTILE)] + f" {i}", "label": labels[i % len(labels)]}
+        for i in range(24)
+    ]
+    rows[1]["text"] += "y" * 1_000_000
+    predictor, read = make_predictor(Case("classify", rows, [], object, ""))
+    # What no file may bring, a table in memory may.
+    read[0] = replace(read[0], place=Place(read[0].place.path, 1, "half \ud83d"))
+    html = page(facts_of(predictor, read, f"half \ud83d {HOSTILE[0]}"))
+    html.encode("utf-8")
+    assert len(html) < 300_000
+    parsed = Parsed(html)
+    assert not parsed.tags & {"script", "img", "link", "iframe", "object", "base", "form"}
+    assert not any(name.startswith("on") for name in parsed.attributes)
+    assert "<script>alert(1)</script>" in parsed.said
+    assert "‹U+202E›" in parsed.said
+    assert not set(parsed.said) & set("\u202e\u2066\u0000\x1b\u2028")
+    assert not re.search(r'(?:src|href)="(?!#)', html)
+
+
+@given(st.text(alphabet=st.characters(codec=None)))
+def test_escaped_text_reads_as_itself(value: str) -> None:
+    shown = text(value)
+    shown.encode("utf-8")
+    assert not Parsed(shown).tags
+    named = re.sub("‹U\\+([0-9A-F]{4})›", lambda found: chr(int(found[1], 16)), unescape(shown))
+    assert named == value or "‹U+" in value
+
+
+@st.composite
+def marked(draw: st.DrawFn) -> tuple[str, list[Mark]]:
+    value = draw(st.text(alphabet="ab <&北🙂", max_size=30)) * draw(st.integers(1, 120))
+    places = st.tuples(st.integers(0, len(value)), st.integers(0, len(value)))
+    kinds = st.sampled_from(["gold", "predicted", "right"])
+    drawn = draw(st.lists(st.tuples(places, kinds), max_size=6))
+    return value, [Mark(min(at), max(at), kind, "X") for at, kind in drawn if at[0] != at[1]]
+
+
+@given(marked())
+def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Mark]]) -> None:
+    value, marks = case
+    said = Parsed(re.sub(f"<su[bp][^>]*>{JOINED}X</su[bp]>", "", excerpt(value, marks))).said
+    pieces = [piece for piece in said.split("…") if piece]
+    assert all(piece in value for piece in pieces)
+    assert len(said) <= ROOM + len(pieces) + 1
+    if len(value) <= ROOM:
+        assert said == value
+    first = min(marks, key=lambda m: m.kind == "right", default=None)
+    if first is not None:
+        assert any(value[first.start : first.start + 8] in piece for piece in pieces)
+
+
+def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
+    value = "".join(f"{i:04} " for i in range(2000))
+    right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
+    said = Parsed(excerpt(value, [*right, Mark(9000, 9500, "gold")])).said
+    assert not said.startswith("…")  # the first right one has room, too
+    assert " 1799 1800 1801 " in said
+    assert " 1899 1900 1901 " in said
+    assert "1850" not in said
+    assert len(said) <= ROOM + 4
+
+
+def test_marks_lie_on_their_characters() -> None:
+    marks = [Mark(2, 6, "gold", "PER"), Mark(4, 8, "predicted", "LOC")]
+    assert excerpt("a bcdefg h", marks) == (
+        'a <span class="gold">bc</span><span class="gold predicted">de</span>'
+        f'<sub class="gold">{JOINED}PER</sub>'
+        f'<span class="predicted">fg</span><sup class="predicted">{JOINED}LOC</sup> h'
+    )
+
+
+@given(st.integers(1, 5000), st.integers(0, 2**32 - 1))
+def test_a_thinned_curve_has_the_mean_of_the_whole(n: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=n)
+    steps, thinned = thin(values)
+    assert len(steps) == len(thinned) == min(n, POINTS)
+    assert (np.diff(steps) > 0).all()
+    weights = np.diff([0, *(np.arange(1, len(steps)) * n // len(steps)), n])
+    np.testing.assert_allclose(weights @ thinned / n, values.mean(), atol=1e-9)
+    np.testing.assert_allclose(weights @ steps / n, (n + 1) / 2)
+
+
+def many_classes(facts: Facts, n: int) -> Facts:
+    """As if there had been so many classes, of which 3 was taken for 7 most often."""
+    labels = tuple(f"class {i}" for i in range(n))
+    counts = np.eye(n, dtype=np.int64) * 5
+    counts[3, 7], counts[1, 2] = 9, 1
+    table = {name: {"precision": 1.0, "recall": 0.5, "f1": 0.7, "support": 5} for name in labels}
+    of = replace(facts.evaluation, confusions=Confusions(labels, counts), by_label=table)
+    return replace(facts, evaluation=of)
+
+
+def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: MakePredictor) -> None:
+    facts = facts_of(*make_predictor(CASES[0]), "rows")
+    few, many = page(many_classes(facts, 30)), page(many_classes(facts, 150))
+    assert few.count('class="hit"') == 30
+    assert 'class="hit"' not in many
+    said = re.sub(r"\s+", " ", Parsed(many.partition('id="confusions"')[2]).said)
+    assert "class 3class 7964.3%class 1class 2116.7%" in said
+    assert len(many) < 400_000
+
+
+def test_a_run_of_100_000_steps_has_small_pictures(make_predictor: MakePredictor) -> None:
+    facts = facts_of(*make_predictor(CASES[0]), "rows")
+    n = 100_000
+    noise = np.random.default_rng(0).random(n)
+    learning = Learning(noise, noise, np.full(n, 100), noise + 0.1, ((n, 0.5),), "accuracy", n)
+    assert len(page(replace(facts, learning=learning))) < 400_000
+
+
+def test_training_ends_with_the_report_of_its_dev_file(tmp_path: Path, bert: Path) -> None:
+    file, dev = (
+        CASES[0].write(tmp_path / name) for name in ("a", "b") if not (tmp_path / name).mkdir()
+    )
+    model = onelayer.finetune(file, dev=dev, out=tmp_path / "run", model=str(bert), epochs=1)
+    assert model.info is not None
+    content = sha256(file.read_bytes()).hexdigest()
+    assert model.info["data"]["train_sha256"] == model.info["data"]["dev_sha256"] == content
+    made = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert content in made
+    assert "Tokens a second" in made
+    again = tmp_path / "again.html"
+    report_file(tmp_path / "run", dev, again, Columns(), lambda _: None)
+    assert again.read_text(encoding="utf-8") == made
+    assert cli.main(["report", str(tmp_path / "run"), str(dev), "--out", str(again)]) == 0
+    assert not [path for path in tmp_path.rglob(".*") if "report" in path.name]
+
+
+def test_a_report_that_fails_costs_one_warning(
+    tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(finetuning, "write_report", fail)
+    file = CASES[0].write(tmp_path)
+    given = ["train", str(file), "--out", str(tmp_path / "run"), "--model", str(bert)]
+    assert cli.main([*given, "--epochs", "1"]) == 0
+    assert capsys.readouterr().err.count("warning: no report.html: no ink") == 1
+    assert onelayer.load(tmp_path / "run").predict(["a cat"])
+
+
+def luminance(colour: tuple[float, ...]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """WCAG 2's ratio, 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out(scheme: int) -> None:
+    style = (files("onelayer.report") / "style.css").read_text(encoding="utf-8")
+    pairs = re.findall(r"--(\w+): light-dark\(#(\w{6}), #(\w{6})\)", style)
+    colours = {
+        name: tuple(int(both[scheme][i : i + 2], 16) / 255 for i in (0, 2, 4))
+        for name, *both in pairs
+    }
+    for name in ("ink", "faint", "blue", "orange"):
+        assert contrast(colours[name], colours["page"]) >= 4.5, name
+    shades = re.findall(r"var\(--(blue|orange)\) calc\(var\(--share\) \* (\.\d+)\)", style)
+    assert len(shades) == 2
+    for name, share in shades:
+        mixed = zip(colours[name], colours["page"], strict=True)
+        cell = tuple(a * float(share) + b * (1 - float(share)) for a, b in mixed)
+        assert contrast(colours["ink"], cell) >= 4.5, name

@@ -1,0 +1,132 @@
+"""The report as people see it: opened in a real browser, narrow and wide, in light and in dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import chromium
+import pytest
+from test_report import HOSTILE, MakePredictor, make_predictor, many_classes
+from test_tasks import CASES, Case
+
+from onelayer.report.gather import facts_of
+from onelayer.report.page import page
+
+__all__ = ["make_predictor"]
+
+PROGRAM = chromium.find()
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on the PATH to open it with")
+
+LONG_LABELS = ["x" * 200, "与" * 100, HOSTILE[0], HOSTILE[1]]
+HARD = Case(
+    "classify",
+    [{"text": HOSTILE[i % len(HOSTILE)] + f" {i}", "label": LONG_LABELS[i % 4]} for i in range(24)],
+    [],
+    object,
+    "",
+)
+NAMES = (
+    *("classify pairs", "classify multi-label", "regress", "tag IOB2", "tag plain"),
+    *("answer or none", "choose"),
+)
+SHOWN = {case.name: case for case in CASES if case.name in NAMES} | {"classify": HARD}
+
+TOO_WIDE = """[...document.querySelectorAll('body *')]
+    .filter(e => !e.closest('.scroll, svg'))
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+    .map(e => e.tagName + '.' + e.className)"""
+UNSEEN = """[...document.querySelectorAll('svg')].filter(svg => {
+    const box = svg.getBoundingClientRect();
+    return box.width < 200 || box.height < 100 || !svg.querySelector('path');
+}).length"""
+CUT = """[...document.querySelectorAll('svg text')].filter(text => {
+    const inner = text.getBoundingClientRect();
+    const outer = text.closest('svg').getBoundingClientRect();
+    return !inner.width || inner.left < outer.left - 1 || inner.right > outer.right + 1
+        || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+}).map(text => text.textContent)"""
+OVERLAPS = """[...document.querySelectorAll('svg')].flatMap(svg => {
+    const boxes = [...svg.querySelectorAll('text')].map(t => [t, t.getBoundingClientRect()]);
+    return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([_, b]) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
+    ).map(([other, _]) => one.textContent + ' / ' + other.textContent));
+})"""
+REPEATED = """[...document.querySelectorAll('svg')].flatMap(svg => {
+    const rows = [...svg.querySelectorAll('text')].map(text =>
+        text.textContent + ' at ' + Math.round(text.getBoundingClientRect().top));
+    return rows.filter((row, i) => rows.indexOf(row) !== i);
+})"""
+COLOURS = """[getComputedStyle(document.body).backgroundColor,
+    getComputedStyle(document.querySelector('svg text')).fill,
+    getComputedStyle(document.querySelector('svg path[style*="--blue"]')).stroke]"""
+LOST_LINKS = """[...document.querySelectorAll('a')].filter(
+    a => !document.getElementById(a.getAttribute('href').slice(1))).length"""
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[chromium.Page]:
+    assert PROGRAM is not None
+    with chromium.browser(PROGRAM) as page:
+        yield page
+
+
+@pytest.fixture(scope="module", params=sorted(SHOWN))
+def opened(
+    request: pytest.FixtureRequest,
+    tab: chromium.Page,
+    make_predictor: MakePredictor,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> chromium.Page:
+    facts = facts_of(*make_predictor(SHOWN[request.param]), "rows.jsonl", [0.5, 0.5, 0.2, 0.3])
+    if request.param == "classify pairs":
+        facts = many_classes(facts, 30)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(facts), encoding="utf-8")
+    tab.events.clear()
+    tab.look(360, "light")
+    tab.open(path)
+    return tab
+
+
+def test_it_asks_for_nothing_and_complains_of_nothing(opened: chromium.Page) -> None:
+    assert [Path(url).name for url in opened.requests()] == ["report.html"]
+    assert opened.errors() == []
+    assert opened.value(LOST_LINKS) == 0
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_it_fits_the_screen(opened: chromium.Page, width: int) -> None:
+    opened.look(width, "light")
+    assert opened.value("document.documentElement.scrollWidth") <= width
+    assert opened.value(TOO_WIDE) == []
+    assert opened.value("document.querySelectorAll('svg').length") >= 5
+    assert opened.value(UNSEEN) == 0
+    assert opened.value(CUT) == []
+    assert opened.value(OVERLAPS) == []
+    assert opened.value(REPEATED) == []
+
+
+def test_dark_is_dark_by_the_system_and_by_hand(opened: chromium.Page) -> None:
+    opened.look(1400, "light")
+    light = opened.value(COLOURS)
+    opened.look(1400, "dark")
+    dark = opened.value(COLOURS)
+    assert all(one != other for one, other in zip(light, dark, strict=True))
+    opened.value("document.getElementById('light').click()")
+    assert opened.value(COLOURS) == light
+    opened.look(1400, "light")
+    opened.value("document.getElementById('dark').click()")
+    assert opened.value(COLOURS) == dark
+    opened.value("document.getElementById('auto').click()")
+    assert opened.value(COLOURS) == light
+
+
+def test_the_browser_tells_what_is_wrong(tab: chromium.Page, tmp_path: Path) -> None:
+    """Or the tests above could not fail."""
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<!doctype html><img src='a.png'><script>oops()</script>", encoding="utf-8")
+    tab.events.clear()
+    tab.open(wrong)
+    assert any("a.png" in url for url in tab.requests())
+    assert any("oops" in error for error in tab.errors())
