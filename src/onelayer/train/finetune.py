@@ -104,24 +104,21 @@ def finetune(
     files = Files.of(train_file, dev)
     del checkpoint  # each run has its own copy of the weights
 
-    alone = recipe.seeds == 1 and recipe.recipe == "default"
-
     def one(recipe: Recipe, out: str | Path | None, resume: bool | None = None) -> Predictor:
         said = Said(reporter or Silent(), list(prepared))
         identity = _identity(data.key, dev, recipe, folder)
         states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
         try:
             predictor = _run(files, data, layout, recipe, said, states, saved).train()
-            _say_pooling(predictor, data.dev, said)
-            if alone:
-                _show(predictor, data.dev, files, said)
-            states.clear()
         finally:
             states.release()
+        _say_pooling(predictor, data.dev, said)
         return predictor
 
-    if alone:
-        return one(recipe, out, resume)
+    if recipe.seeds == 1 and recipe.recipe == "default":
+        predictor = one(recipe, out, resume)
+        _show(predictor, data.dev, files, said)
+        return predictor
     identity = _identity(data.key, dev, recipe, folder)
     target = open_several(train_file, out, identity, resume)
     try:

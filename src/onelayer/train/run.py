@@ -158,6 +158,7 @@ class Run:
         record |= {"choices": self.said.remarks, "history": _history(history)}
         rewrite(self.target / "onelayer.json", as_json(record))
         rewrite(self.target / "timing.json", as_json(_timing(history)))
+        self.states.clear()
         return load(self.target)
 
     def _go_on(self, state: TrainState) -> None:
