@@ -91,7 +91,7 @@ def run(data: Path, side: str, seed: int) -> Record:
             "right": {how: "".join(marks) for how, marks in right(predictor, test).items()},
             "dev": predictor.info["task"]["pooling_scores"] or predictor.info["dev"]["scores"],
             "chosen": predictor.info["task"]["pooling"],
-            "tokens": predictor.info["history"]["progress"]["tokens"],
+            "tokens": sum(predictor.info["history"]["tokens"]),
             "choices": predictor.info["choices"],
             "seconds": learning.seconds,
         }

@@ -47,8 +47,8 @@ class Slice:
 
 SLICES = {
     "sst2": Slice("sst2_sentences", 4000, 2, dev="dev.tsv"),
-    "emotion": Slice("goemotions", 6000, 3, belongs=lambda line: "," not in line.split("\t")[1]),
-    "emotions": Slice("goemotions", 6000, 3, multi_label=True),
+    "emotion": Slice("goemotions", 4000, 3, belongs=lambda line: "," not in line.split("\t")[1]),
+    "emotions": Slice("goemotions", 4000, 3, multi_label=True),
 }
 
 

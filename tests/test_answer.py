@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from onelayer import metrics
 from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.answer import AnswerRow, AnswerTask, GoldAnswer, best_spans, span_sums
+from onelayer.tasks.answer import AnswerRow, AnswerTask, GoldAnswer
+from onelayer.tasks.best_spans import best_spans, span_sums
 from onelayer.text.encoding import Encodings, windows
 from onelayer.text.tokenizer import Tokenizer
 

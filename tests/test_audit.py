@@ -44,10 +44,12 @@ def rows_of(file: Path, **choices: Any) -> Rows:
 
 
 def noisy(n: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a tenth is wrong, and the probabilities of a fair model."""
+    """Labels of which a tenth is wrong, and the probabilities of a fair model that is shy of some
+    labels."""
     rng = np.random.default_rng(seed)
     true = rng.integers(n_labels, size=n)
     logits = rng.normal(size=(n, n_labels)) + 2 * np.eye(n_labels)[true]
+    logits += np.linspace(-1.5, 1.5, n_labels)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     return p, np.where(rng.random(n) < 0.1, rng.integers(n_labels, size=n), true)
 
@@ -65,8 +67,12 @@ def test_labels_are_doubted_as_by_cleanlab(n_labels: int, seed: int) -> None:
     alike = (above.sum(axis=1) < 2) | above[np.arange(len(p)), p.argmax(axis=1)]
     np.testing.assert_array_equal(doubts.wrong[alike], theirs[alike])
     assert alike.mean() > 0.9
-    margin = get_label_quality_scores(labels, p, method="normalized_margin")
-    np.testing.assert_allclose((doubts.margin + 1) / 2, margin)
+    quality = get_label_quality_scores(
+        labels, p, method="normalized_margin", adjust_pred_probs=True
+    )
+    # Theirs are shifted above 0 and add up to 1 before the margin is put between 0 and 1.
+    scale = 1 - thresholds.sum() + n_labels * thresholds.max()
+    np.testing.assert_allclose(doubts.margin, (2 * quality - 1) * scale, atol=1e-9)
 
 
 def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
@@ -76,7 +82,8 @@ def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
     doubts = confident_errors(p, labels)
     assert np.flatnonzero(doubts.wrong).tolist() == [12]
     assert doubts.likely[12] == 0
-    assert doubts.margin[12] == pytest.approx(0.03 - 0.97)
+    thresholds = 0.95, (4 * 0.4 + 0.03) / 5
+    assert doubts.margin[12] == pytest.approx((0.03 - thresholds[1]) - (0.97 - thresholds[0]))
 
 
 def test_a_label_that_nobody_was_given_is_never_likely() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from onelayer.errors import Place, UsageError
-from onelayer.tasks import Classify, task_from_json, task_to_json
+from onelayer.tasks import Choose, Classify, task_from_json, task_to_json
 from onelayer.tasks.base import Logits
 from onelayer.tasks.calibration import (
     ANSWERS,
@@ -30,6 +30,7 @@ from onelayer.tasks.calibration import (
     error_bound,
     fit_temperature,
 )
+from onelayer.tasks.choose import ChooseRow
 from onelayer.tasks.labels import Label, Labels
 from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings, EncodingsBuilder
@@ -150,6 +151,40 @@ def _named(drawn: tuple[Logits, np.ndarray]) -> tuple[Logits, list[Any]]:
     return drawn[0], named(drawn[1])
 
 
+def test_rows_of_fewer_options_count_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    logits, gold = drawn(400, rng, heat=3.0)
+    padded = np.concatenate([logits, np.full((400, 2), -np.inf)], axis=1)
+    assert fit_temperature(padded, gold) == pytest.approx(fit_temperature(logits, gold))
+
+
+def test_choosing_gets_a_temperature_too() -> None:
+    rng = np.random.default_rng(0)
+    logits, gold = drawn(600, rng, heat=4.0)
+    logits[::2, 2], gold[::2] = -np.inf, gold[::2] % 2
+    rows, reads = [], []
+    builder = EncodingsBuilder()
+    for row, right in zip(logits, gold.tolist(), strict=True):
+        own = row[np.isfinite(row)]
+        rows.append(ChooseRow("a", "b", ("x", "y", "z")[: len(own)], right, PLACE))
+        reads.append(own)
+        builder.start_row(2 * len(own))
+        for _ in own:
+            builder.add([1, 2], 2)
+    encodings, flat = builder.build(examples_are_rows=True), np.concatenate(reads)[:, None]
+    task = Choose(max_length=8)
+    chosen, scorer = task.tune(rows, [(rows, encodings, flat)])
+    assert chosen.temperature == pytest.approx(fit_temperature(logits, gold))
+    before, after = task.decode(rows, encodings, flat), chosen.decode(rows, encodings, flat)
+    assert [p.index for p in after] == [p.index for p in before]
+    p_gold = [p.probabilities[i] for p, i in zip(after, gold, strict=True)]
+    assert scorer()["log_loss"] == pytest.approx(-np.log(p_gold).mean())
+    plain = task.score(rows, before)()
+    assert scorer()["ece"] < plain["ece"]
+    assert scorer()["log_loss"] < plain["log_loss"]
+    assert scorer()["accuracy"] == plain["accuracy"]
+
+
 # Sets ------------------------------------------------------------------------------------------
 
 
@@ -267,6 +302,14 @@ def test_a_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
     frequent, _ = best_thresholds(p, gold)
     best = max(f1(p[:, 0] >= t, gold[:, 0]) for t in np.unique(p[:, 0]))
     assert f1(p[:, 0] >= frequent, gold[:, 0]) >= best - 0.01
+
+
+def test_rows_of_equal_probability_get_the_label_together() -> None:
+    """Not the first of them alone, which happen to have it."""
+    p = np.repeat([[0.8], [0.6]], [100, 1000], axis=0)
+    gold = np.arange(1100)[:, None] < 200
+    (threshold,) = best_thresholds(p, gold)
+    assert threshold == pytest.approx(0.7)
 
 
 def test_a_rare_label_gets_about_the_threshold_of_all() -> None:

@@ -378,8 +378,8 @@ def test_a_head_that_the_architecture_promises_must_be_there(tmp_path: Path) -> 
         read(folder)
 
 
-def test_config_is_data(bert: Path) -> None:
-    edit_config(bert, auto_map={"AutoModel": "evil.Model"}, hidden_act="gelu_pytorch_tanh")
+def test_fields_that_a_bert_has_no_use_for_are_passed_over(bert: Path) -> None:
+    edit_config(bert, _name_or_path="https://evil.example/x", hidden_act="gelu_pytorch_tanh")
     assert read(bert).config.hidden_act == "gelu_new"
 
 

@@ -51,7 +51,7 @@ BY_HAND: dict[Pooling, Callable[[np.ndarray], np.ndarray]] = {
 def test_pooled_row_by_row(counts: list[int], seed: int, how: Pooling) -> None:
     logits = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
     expected = [BY_HAND[how](logits[a:b]) for a, b in pairwise(cumulate(counts).tolist())]
-    np.testing.assert_allclose(pool(windows(counts), logits, how), expected, rtol=1e-5)
+    np.testing.assert_allclose(pool(windows(counts), logits, how), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_of_one_window_keeps_its_logits_to_the_bit_whatever_stands_beside_it() -> None:
@@ -247,6 +247,30 @@ def test_truncation_is_asked_for_and_said(
     assert record["task"]["pooling_scores"] == {}
 
 
+ASKED = {"question": "the " * 40, "context": "the cat", "answer": "cat"}
+OFFERED = {"context": "the " * 20, "question": "a", "options": ["b", "c"], "answer": 0}
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "unread"),
+    [("answer", ASKED, "768 tokens (76.2%)"), ("choose", OFFERED, "432 tokens (40.9%)")],
+)
+def test_answer_and_choose_say_what_they_leave_out(
+    task: str,
+    row: dict[str, Any],
+    unread: str,
+    tmp_path: Path,
+    bert: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A question longer than half a window; a context beyond the limit."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text((json.dumps(row) + "\n") * 24, encoding="utf-8")
+    line = f"the length limit leaves {unread} of 24 of 24 rows unread"
+    expected = {"train": [f"warning: {line}"], "eval": [line], "predict": [line]}
+    assert commands((path, path), bert, capsys, "--task", task) == expected
+
+
 def test_a_way_that_leaves_tokens_unread_says_so_in_training_too(
     files: tuple[Path, Path],
     bert: Path,
@@ -287,6 +311,7 @@ def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Pa
     task, scores = run.info["task"], run.info["dev"]["scores"]
     assert task["pooling_scores"][task["pooling"]] == scores["accuracy"]
     assert set(task["pooling_scores"]) == set(POOLINGS)
+    assert "24 rows are read in 36 windows" in listening.said
     (line,) = [line for line in listening.said if line.startswith("long texts by")]
     for how, score in task["pooling_scores"].items():
         assert f"{how} {score:.4g}" in line

@@ -198,7 +198,7 @@ def backend(folder: Path, model: Any) -> None:
         (lambda f: (f / "vocab.txt").write_text(""), "an empty vocabulary"),
         (lambda f: (f / "vocab.txt").write_bytes(b"\xff\xfe\x00"), "isn't UTF-8 text"),
         (lambda f: (f / "vocab.txt").write_text("the\ncat\n"), "without [CLS], the cls_token"),
-        (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json: can't be read"),
+        (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json: holds no model"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json:1:2: isn't JSON"),
         (lambda f: backend(f, BPE()), "a BPE tokenizer, and BERT's is WordPiece"),
         (

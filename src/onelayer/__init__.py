@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - of the names below alone
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"

@@ -276,6 +276,10 @@ COMMANDS: flags.Commands = {
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 
 
+LONGEST_LINE = 1000
+"""Characters of a message."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, which unwinds as Ctrl-C does."""
 
@@ -311,5 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: OneLayerError) -> int:
-    print(f"onelayer: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"onelayer: {_one_line(str(error))}", file=sys.stderr)
     return error.exit_code
+
+
+def _one_line(message: str) -> str:
+    """A message quotes files, and what is in them must not reach the terminal as commands to it."""
+    line = " ".join(message.split())
+    shown = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

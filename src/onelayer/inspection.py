@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.checkpoint import load as checkpoints
+from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.errors import DataError
 from onelayer.recipe import Columns, Recipe
@@ -86,6 +87,8 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
     """What a model directory is, how it was made and how good it is."""
     checkpoint = checkpoints.read(resolve(path))
     config, info = checkpoint.config, checkpoint.onelayer or {}
+    if info:
+        read_record(info, checkpoint.folder, config.max_position_embeddings)
     encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())
     head = sum(tensor.numel() for tensor in checkpoint.head.values())
     size = sum(file.stat().st_size for file in Path(checkpoint.folder).iterdir() if file.is_file())

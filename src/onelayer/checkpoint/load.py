@@ -13,9 +13,11 @@ from torch import Tensor
 
 from onelayer import digest
 from onelayer.checkpoint.config import BertConfig
-from onelayer.checkpoint.weights import ARCHITECTURES, read_weights, to_ours
+from onelayer.checkpoint.weight_files import read_weights
+from onelayer.checkpoint.weights import ARCHITECTURES, to_ours
 from onelayer.errors import CheckpointError, Place, UsageError
-from onelayer.text.tokenizer import Tokenizer, read_json
+from onelayer.text.model_files import find, read_json, refuse_code
+from onelayer.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +47,13 @@ def read(folder: Path) -> Checkpoint:
 
     Raises CheckpointError for what is missing, damaged, at odds with the rest, or not a BERT.
     """
-    place = folder / "config.json"
-    if not place.is_file():
+    place = find(folder, "config.json")
+    if place is None:
         raise CheckpointError(
             "holds no config.json", place=Place(folder), hint="a model directory has one"
         )
     data = read_json(place)
+    refuse_code(data, place)
     config = BertConfig.from_json(data, place)
     tokenizer = Tokenizer.read(folder)
     if tokenizer.vocab_size > config.vocab_size:
@@ -61,9 +64,9 @@ def read(folder: Path) -> Checkpoint:
             hint="take the tokenizer files of this very model",
         )
     architecture = _architecture(data)
-    record = folder / "onelayer.json"
-    onelayer = read_json(record) if record.is_file() else None
-    _verify(folder / "model.safetensors", onelayer)
+    record = find(folder, "onelayer.json")
+    onelayer = read_json(record) if record else None
+    _verify(find(folder, "model.safetensors"), onelayer)
     encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
     problem_type = data.get("problem_type")
     return Checkpoint(
@@ -98,10 +101,10 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
     return spread[0].T.contiguous()
 
 
-def _verify(weights: Path, onelayer: Mapping[str, Any] | None) -> None:
+def _verify(weights: Path | None, onelayer: Mapping[str, Any] | None) -> None:
     """Raises CheckpointError where the weights are not those that the run was saved with."""
     written = (onelayer or {}).get("sha256")
-    if written is not None and weights.is_file() and digest.of_file(weights) != written:
+    if written is not None and weights is not None and digest.of_file(weights) != written:
         raise CheckpointError(
             "not as onelayer saved it: truncated, damaged or replaced",
             place=Place(weights),
@@ -131,8 +134,10 @@ def _labels(
     """
     table = data.get("id2label")
     known = ARCHITECTURES.get(architecture)
-    if not head or (known and known.rows) or not isinstance(table, dict):
+    if not head or (known and known.rows) or table is None:
         return None
+    if not isinstance(table, dict) or not all(isinstance(x, str | int) for x in table.values()):
+        raise CheckpointError("id2label is no table of names", place=Place(place))
     labels = [table.get(str(i)) for i in range(len(table))]
     rows = len(head["head.bias"])
     if len(labels) != rows or None in labels:

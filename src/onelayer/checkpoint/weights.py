@@ -5,21 +5,17 @@ Letters of shapes: V words, P positions, S segments, D hidden size, F feed-forwa
 
 from __future__ import annotations
 
-import pickle
+import math
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import CheckpointError, Place
-from onelayer.text.tokenizer import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +135,6 @@ def to_theirs(state: Mapping[str, Tensor], architecture: str) -> dict[str, Tenso
     return out
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Every tensor in ``folder`` by the name it has there, memory-mapped where the file allows.
-
-    Raises CheckpointError where there are no weights, or files are truncated or damaged.
-    """
-    for name, read in _READERS.items():
-        if (path := folder / name).is_file():
-            return read(path)
-        if (index := folder / f"{name}.index.json").is_file():
-            return _read_shards(index, read)
-    raise CheckpointError(
-        "holds no weights", place=Place(folder), hint=f"looked for {' and '.join(_READERS)}"
-    )
-
-
 def _modern(name: str) -> str:
     """A tensor's name as transformers has it today, without ``bert.``."""
     name = name.removeprefix("bert.")
@@ -196,7 +177,16 @@ def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Pat
             place=Place(place),
             hint="take the model before quantization",
         )
-    return tensor.float()
+    tensor = tensor.float()
+    # A sum is finite only if all its parts are, and takes no memory; parts may be too many for it.
+    if not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
+        kind = "NaN" if tensor.isnan().any() else "infinite numbers"
+        raise CheckpointError(
+            f"{name} holds {kind}",
+            place=Place(place),
+            hint="its training diverged; take an earlier checkpoint",
+        )
+    return tensor
 
 
 def _rows(weight: Tensor | None) -> int:
@@ -215,7 +205,7 @@ def _refuse_uncounted_layers(
     named: Mapping[str, str], config: BertConfig, place: str | Path
 ) -> None:
     """Layers beyond ``num_hidden_layers`` are no leftover: half a model would load in silence."""
-    found = [re.match(r"encoder\.layer\.(\d+)\.", name) for name in named]
+    found = [re.match(r"encoder\.layer\.(\d{1,9})\.", name) for name in named]
     numbers = [int(match[1]) for match in found if match]
     if numbers and max(numbers) >= config.num_hidden_layers:
         raise CheckpointError(
@@ -224,71 +214,3 @@ def _refuse_uncounted_layers(
             place=Place(place),
             hint="set num_hidden_layers to the number there is",
         )
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(
-            path,
-            weights_only=True,  # a pickle is a program; this reads tensors and runs nothing
-            map_location="cpu",
-            mmap=zipfile.is_zipfile(path),  # files from before torch 1.6 can't be mapped
-        )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "holds more than tensors, or is damaged",
-            place=Place(path),
-            hint="save the model as safetensors, or fetch the file again",
-        ) from error
-    except Exception as error:  # damaged bytes are run as a program and fail in any way
-        raise _damaged(path, error) from error
-    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise CheckpointError("holds no dictionary of tensors", place=Place(path))
-    return state
-
-
-_READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
-    "model.safetensors": _read_safetensors,
-    "pytorch_model.bin": _read_pickle,
-}
-
-
-def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of all files that ``weight_map`` names, which lie beside the index."""
-    names = read_json(index).get("weight_map")
-    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise CheckpointError("has no weight_map from tensors to files", place=Place(index))
-    state: dict[str, Tensor] = {}
-    for name in sorted(set(names.values())):
-        if name != Path(name).name or "\\" in name:
-            raise CheckpointError(
-                f"{name!r} is no plain file name",
-                place=Place(index),
-                hint="shards lie beside their index",
-            )
-        if not (path := index.parent / name).is_file():
-            raise CheckpointError(f"{name} is missing", place=Place(index), hint="fetch it again")
-        state |= read(path)
-    if lost := sorted(names.keys() - state.keys()):
-        raise CheckpointError(f"{names[lost[0]]} lacks {lost[0]}", place=Place(index))
-    return state
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    with path.open("rb") as file:
-        pointer = file.read(40).startswith(b"version https://git-lfs")
-    if pointer:
-        return CheckpointError(
-            "a Git LFS pointer, not the weights", place=Place(path), hint="run: git lfs pull"
-        )
-    reason = " ".join(str(error).split())
-    return CheckpointError(
-        f"truncated or damaged: {reason}", place=Place(path), hint="fetch the file again"
-    )

@@ -140,19 +140,21 @@ class MultiLabel:
 @dataclass(frozen=True, eq=False)
 class Choice:
     """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
-    options they have, so accuracy is all there is. ``groups`` ``(N,)`` are the contexts' numbers:
-    the bootstrap draws all questions about one together."""
+    options they have, so accuracy is all there is, beside what ``confidence`` gives. ``groups``
+    ``(N,)`` are the contexts' numbers: the bootstrap draws all questions about one together."""
 
     gold: Ints
     predicted: Ints
     groups: Ints | None = None
+    confidence: Confidence | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
 
     def __call__(self, rows: Rows | None = None) -> dict[str, float]:
         right = self.gold == self.predicted
-        return {"accuracy": mean(right if rows is None else right[rows])}
+        accuracy = {"accuracy": mean(right if rows is None else right[rows])}
+        return accuracy | ({} if self.confidence is None else self.confidence(rows))
 
     def mistakes(self) -> Floats:
         return np.asarray(self.gold != self.predicted, dtype=np.float64)

@@ -18,8 +18,8 @@ ROUNDING = 1e-6
 @dataclass(frozen=True, slots=True, eq=False)
 class Doubts:
     """Of N labels, each ``(N,)``: which are probably ``wrong``, the ``likely`` label, and the
-    ``margin``, the probability of the given label less that of the likeliest other one; the lower
-    it is, the surer that the label is wrong."""
+    ``margin``: the probability of the given label less that of the likeliest other one, each less
+    its label's threshold. The lower it is, the surer that the label is wrong."""
 
     wrong: Bools
     likely: Ints
@@ -33,7 +33,8 @@ def confident_errors(p: Floats, given: Ints) -> Doubts:
     given j, and largest of the labels of which that holds. It is wrong where that isn't the given
     label, and the given label isn't the likeliest one either: the off-diagonal of the paper's
     confident joint, which needs no count of errors that would have to be estimated. Thresholds of
-    each label's own make up for a model that is sure of some labels and shy of others.
+    each label's own make up for a model that is sure of some labels and shy of others: of a label
+    that it hardly knows, it is no news that another one is likelier.
     """
     n, n_labels = p.shape
     p = p.astype(np.float64)
@@ -45,12 +46,13 @@ def confident_errors(p: Floats, given: Ints) -> Doubts:
     confident = np.where(p >= thresholds - ROUNDING, p, -1.0)
     likely = confident.argmax(axis=1)
     sure = confident[row, likely] >= 0
-    others = p.copy()
-    others[row, given] = -1.0
+    above = p - thresholds
+    own_above = above[row, given]
+    above[row, given] = -np.inf
     return Doubts(
         wrong=sure & (likely != given) & (p.argmax(axis=1) != given),
         likely=likely,
-        margin=own - others.max(axis=1),
+        margin=own_above - above.max(axis=1),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -16,6 +15,7 @@ from onelayer.tasks import TASKS
 from onelayer.tasks.base import Layout
 from onelayer.tasks.layout import see
 from onelayer.text.files import read
+from onelayer.text.jsonlines import decode_line
 from onelayer.text.table import Record, Table
 
 Predicted = tuple[dict[str, Any], Any]
@@ -101,8 +101,4 @@ def _item(line: str, number: int) -> str | dict[str, Any]:
     line = line.rstrip("\r\n")
     if not line.startswith("{"):
         return line
-    try:
-        item = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"not JSON: {error}", place=Place("stdin", number)) from None
-    return dict(item)
+    return dict(decode_line("stdin", line, number))

@@ -9,11 +9,12 @@ from typing import Any
 from onelayer.checkpoint import load as checkpoints
 from onelayer.checkpoint.build import PROBLEM_TYPES, build
 from onelayer.checkpoint.load import Checkpoint
+from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.errors import CheckpointError, Place
 from onelayer.runtime.predictor import INPUTS, Predictor
 from onelayer.runtime.torch_engine import TorchEngine, best_device
-from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task, task_from_json
+from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
 from onelayer.tasks.base import Layout
 from onelayer.text.tags import Scheme, recognise
 
@@ -27,9 +28,10 @@ def load(model: str | Path) -> Predictor:
     checkpoint = checkpoints.read(folder)
     info = checkpoint.onelayer
     if info:
-        task = task_from_json(info["task"])
+        task, layout = read_record(info, folder, checkpoint.config.max_position_embeddings)
     else:
         task = task_of(checkpoint)
+        layout = default_layout(task)
         # What its config leaves open was just settled; the layer is the checkpoint's own.
         checkpoint = replace(
             checkpoint, labels=list(task.outputs), problem_type=PROBLEM_TYPES.get(task.head)
@@ -43,7 +45,7 @@ def load(model: str | Path) -> Predictor:
         task=task,
         tokenizer=checkpoint.tokenizer,
         engine=TorchEngine(built.model.to(best_device()).eval()),
-        layout=Layout.from_json(info["layout"]) if info else default_layout(task),
+        layout=layout,
         path=folder,
         info=info,
     )

@@ -114,4 +114,4 @@ class Predictor:
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a model directory."""
-    return Path(path).is_dir() and (Path(path) / "config.json").is_file()
+    return Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")

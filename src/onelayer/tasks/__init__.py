@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from onelayer.errors import CheckpointError
+from onelayer.plain import fits
 from onelayer.tasks.answer import AnswerTask
 from onelayer.tasks.base import Task
 from onelayer.tasks.calibration import Calibration
@@ -48,14 +49,26 @@ def task_from_json(values: dict[str, Any]) -> Task:
         key: tuple(v) if isinstance(v, list) else v for key, v in values.items()
     }
     name = fields.pop("name", None)
-    if name not in TASKS:
-        raise CheckpointError(f"onelayer.json names an unknown task: {name!r}")
+    if not isinstance(name, str) or name not in TASKS:
+        raise CheckpointError(f"an unknown task: {name!r:.80}")
     try:
         if name == "tag":
             fields["scheme"] = Scheme(fields["scheme"])
             fields["joints"] = Joints(**fields["joints"])
         if fields.get("calibration"):
             fields["calibration"] = Calibration.from_json(fields["calibration"])
-        return TASKS[name](**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"onelayer.json does not fit the task {name}: {error}") from None
+        made = TASKS[name](**fields)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"does not fit the task {name}: {error!s:.200}") from None
+    _check_fields(made)
+    return made
+
+
+def _check_fields(made: object) -> None:
+    """Raises CheckpointError where a field isn't of its annotation's type."""
+    for field, hint in get_type_hints(type(made)).items():
+        value = getattr(made, field)
+        if get_origin(hint) is not ClassVar and not fits(value, hint):
+            raise CheckpointError(f"{field} can't be {value!r:.80}")
+        if dataclasses.is_dataclass(value):
+            _check_fields(value)

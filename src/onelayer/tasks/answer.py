@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,11 +19,11 @@ from onelayer.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.answers import GoldAnswer, answers_of
 from onelayer.tasks.base import Chunk, Logits, decoded, in_role, softmax, text_of
+from onelayer.tasks.best_spans import EVERYWHERE, best_spans, parted, span_sums
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.text.tokenizer import Tokenizer
 
 N_BEST = 20
-EVERYWHERE = (-math.inf, math.inf)
 StringScore = Callable[[str, Sequence[str]], float]
 
 
@@ -213,7 +212,7 @@ class AnswerTask:
             offsets = [_offsets(encodings)[window][null:] for window in reads]
             nulls: list[float] = []
             spans: dict[tuple[int, int], float] = {}
-            for window, places, own in zip(windows, offsets, _parted(offsets), strict=True):
+            for window, places, own in zip(windows, offsets, parted(offsets), strict=True):
                 none, best = self._window(window, places, own)
                 nulls.append(none)
                 for span, score in best.items():
@@ -297,43 +296,9 @@ class AnswerTask:
         return None
 
 
-def span_sums(
-    firsts: NDArray[np.number], lasts: NDArray[np.number], longest: int
-) -> NDArray[np.floating]:
-    """(n, width) ``firsts[a] + lasts[a + k]`` for the spans that start at token ``a`` of n and have
-    ``k + 1`` tokens, at most ``longest``; -inf where that is beyond the last token."""
-    width = min(longest, len(firsts))
-    padded = np.concatenate([lasts, np.full(width - 1, -np.inf)])
-    return np.asarray(firsts[:, None] + np.lib.stride_tricks.sliding_window_view(padded, width))
-
-
-def best_spans(sums: NDArray[np.floating], n: int) -> list[tuple[int, int, float]]:
-    """The n spans (first, last, score) with the highest scores (n, width), best first."""
-    flat = sums.ravel()
-    n = min(n, len(flat))
-    top = np.argpartition(-flat, n - 1)[:n]
-    top = top[np.argsort(-flat[top], kind="stable")]
-    first, length = np.divmod(top, sums.shape[1])
-    legal = np.isfinite(flat[top])
-    return [
-        (int(a), int(a + extra), float(score))
-        for a, extra, score in zip(first[legal], length[legal], flat[top][legal], strict=True)
-    ]
-
-
 def _offsets(encodings: Encodings) -> Ints:
     """(R, 2), also where no passage has a single token."""
     return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
-
-
-def _parted(windows: Sequence[Ints]) -> list[tuple[float, float]]:
-    """From which sum of first and last character to which a window's spans are its own, given each
-    window's offsets. Where two windows overlap, the middle parts them: a span is scored once, where
-    most of its surroundings are seen."""
-    if len(windows) < 2:
-        return [EVERYWHERE] * len(windows)
-    middles = [float(a[-1, 1] + b[0, 0]) for a, b in pairwise(windows)]
-    return list(pairwise((EVERYWHERE[0], *middles, EVERYWHERE[1])))
 
 
 def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelayer.errors import DataError, Place
+from onelayer.tasks.base import is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def _gold(item: object, passage: str, place: Place) -> GoldAnswer:
         hint = 'write answers as {"text": ..., "answer_start": ...}'
         raise DataError(f"an answer needs a text: {item!r:.60}", place=place, hint=hint)
     given = item.get("answer_start", item.get("start")) if isinstance(item, dict) else None
-    start = int(given) if isinstance(given, str) and given.isdecimal() else given
+    start = int(given) if isinstance(given, str) and is_number(given) else given
     found = passage.find(text)
     if start in (None, -1):
         return GoldAnswer(text, found if found >= 0 else None)

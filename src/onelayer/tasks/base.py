@@ -66,7 +66,7 @@ class Layout:
         if self.separator and isinstance(label, str):
             parts = (part.strip() for part in label.split(self.separator))
             chosen["label"] = [part for part in parts if part]
-        if self.first_option and str(label).isdecimal():
+        if self.first_option and is_number(str(label)):
             chosen["label"] = int(str(label)) - self.first_option
         return chosen
 
@@ -172,6 +172,11 @@ class Task(Protocol):
         ...
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number, of which 18 digits are enough for anything counted here."""
+    return text.isdecimal() and len(text) <= 18
+
+
 def in_role(place: Place, role: str) -> Place:
     """A spot within a row. ``rows.read_rows`` turns the role into the name of its column."""
     return replace(place, column=role) if place.line else place
@@ -199,7 +204,7 @@ def listed_in(value: str) -> list[Any] | None:
     """The list that a csv's field holds, written as JSON."""
     try:
         found = json.loads(value) if value.lstrip().startswith("[") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, list) else None
 
@@ -237,7 +242,7 @@ def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[in
             unknown.setdefault(name, place)
     if unknown:
         name, *others = unknown
-        near = difflib.get_close_matches(name, labels, n=1)
+        near = difflib.get_close_matches(name[:100], labels, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         more = listed(list(map(repr, others)), 4)
         raise DataError(

@@ -120,7 +120,8 @@ def calibrate_sets(logits: Logits, gold: Bools) -> Calibration:
 
 
 def fit_temperature(logits: Logits, gold: Ints) -> float:
-    """The temperature of least log loss for (N, C) logits and (N,) class ids, 0.1 to 10.
+    """The temperature of least log loss for (N, C) logits and (N,) class ids, 0.1 to 10. Where a
+    row has fewer classes than others, its logits end with -inf.
 
     Two terms hold it where rows are few, and vanish where they are many. A row's target leaves
     1/(N + 2) to all classes in equal parts, much as Platt's (1999): where every dev row is right,
@@ -129,12 +130,14 @@ def fit_temperature(logits: Logits, gold: Ints) -> float:
     """
     z = np.asarray(logits, dtype=np.float64)
     z = z - z[np.arange(len(z)), gold][:, None]
-    wanted = float(z.mean(axis=1).sum()) / (len(z) + 2)
+    real = np.isfinite(z)
+    finite = np.where(real, z, 0.0)
+    wanted = float((finite.sum(axis=1) / real.sum(axis=1)).sum()) / (len(z) + 2)
 
     def slope(log_beta: float) -> float:
         """Of the loss by the logarithm of the inverse temperature."""
         beta = math.exp(log_beta)
-        return beta * (float((softmax(beta * z) * z).sum()) - wanted) + log_beta
+        return beta * (float((softmax(beta * z) * finite).sum()) - wanted) + log_beta
 
     return math.exp(-_crossing(slope, -math.log(HOTTEST), math.log(HOTTEST)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,12 +16,15 @@ from onelayer.tasks.base import (
     Logits,
     decoded,
     in_role,
+    is_number,
     label_name,
     listed_in,
     per_row,
     softmax,
     text_of,
 )
+from onelayer.tasks.calibration import fit_temperature
+from onelayer.tasks.labels import log_loss
 from onelayer.tasks.texts import join_texts
 from onelayer.text.encoding import Cut, Encodings, cumulate, truncate_longest
 from onelayer.text.tokenizer import Tokenizer
@@ -55,6 +58,8 @@ class Choose:
 
     name: ClassVar[str] = "choose"
     max_length: int
+    temperature: float = 1.0
+    """Logits are divided by it before they become probabilities; fitted on dev."""
 
     @property
     def head(self) -> str:
@@ -126,30 +131,39 @@ class Choose:
         self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits
     ) -> list[Choice]:
         def choice(i: int, row_logits: Logits) -> Choice:
-            p = softmax(row_logits[:, 0])
+            p = softmax(row_logits[:, 0] / self.temperature)
             best = int(p.argmax())
             return Choice(best, rows[i].options[best], tuple(p.tolist()))
 
         return per_row(encodings, logits, choice)
 
     def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
-        facts = np.fromiter(
-            (
-                (row.answer, p.index, hash(row.context))
-                for row, p in zip(rows, predictions, strict=True)
-            ),
-            dtype=[("answer", "i8"), ("predicted", "i8"), ("context", "i8")],
-        )
+        def facts() -> Iterator[tuple[int, int, float, float, int]]:
+            for row, found in zip(rows, predictions, strict=True):
+                assert row.answer is not None, "only labelled rows are scored"
+                p, loss = found.probabilities, log_loss(found.probabilities[row.answer])
+                yield row.answer, found.index, p[found.index], loss, hash(row.context)
+
+        kinds = [("gold", "i8"), ("index", "i8"), ("p", "f8"), ("loss", "f8"), ("context", "i8")]
+        table = np.fromiter(facts(), dtype=kinds)
+        gold, index, p, loss, hashes = (table[name].copy() for name, _ in kinds)
         # A context's number is its place among them in order of appearance, whatever its hash.
-        _, first, context = np.unique(facts["context"], return_index=True, return_inverse=True)
-        return metrics.Choice(
-            facts["answer"].copy(), facts["predicted"].copy(), groups=first[context]
-        )
+        _, first, context = np.unique(hashes, return_index=True, return_inverse=True)
+        confidence = metrics.Confidence(loss=loss, probability=p, right=gold == index)
+        return metrics.Choice(gold, index, groups=first[context], confidence=confidence)
 
     def tune(
         self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk]
     ) -> tuple[Choose, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
+        """With the temperature that fits these rows."""
+        kept = list(chunks)
+        each = [part for _, encodings, logits in kept for part in per_row(encodings, logits, _own)]
+        padded = np.full((len(each), max(map(len, each), default=1)), -np.inf)
+        for row, own in zip(padded, each, strict=True):
+            row[: len(own)] = own
+        gold = np.fromiter((row.answer for row in rows), dtype=np.int64)
+        tuned = replace(self, temperature=fit_temperature(padded, gold))
+        return tuned, tuned.score(rows, decoded(tuned, kept))
 
     @classmethod
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:
@@ -164,6 +178,11 @@ class Choose:
         return None
 
 
+def _own(_: int, row_logits: Logits) -> Logits:
+    """A row's logits, one for each of its options."""
+    return row_logits[:, 0]
+
+
 def _answer(value: object, options: Sequence[str], marks: Sequence[object], place: Place) -> int:
     """The right option is given by its mark, its text, its position from 0, or its letter."""
     if value is None or value == "":
@@ -175,7 +194,7 @@ def _answer(value: object, options: Sequence[str], marks: Sequence[object], plac
             return called.index(mark)
     if not isinstance(value, int) and name in options:  # C3 has options that occur twice
         return options.index(name)
-    if name.isascii() and name.isdecimal() and int(name) < len(options):
+    if name.isascii() and is_number(name) and int(name) < len(options):
         return int(name)
     letter = ord(name.upper()) - ord("A") if len(name) == 1 else -1
     if 0 <= letter < len(options):

@@ -64,7 +64,7 @@ SEPARATORS = (",", ";", "|", "，", "、")
 
 _OPTION = re.compile(r"(?:(option|choice|ending|answer|opt|op|sol|选项)_?)?([0-9a-j])")
 _SERIES = ("0123456789", "abcdefghij")
-_SEVERAL_WORDS = re.compile(r"\w\W*\s\W*\w|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4}")
+_SEVERAL_WORDS = re.compile(r"\w[^\w\s]*\s\W*\w|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4}")
 _NUMBERED = re.compile(r"column\d+")
 
 
@@ -83,7 +83,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

@@ -58,9 +58,15 @@ def judged_labels(
             # By name: another model of the same labels may have them in another order.
             p = [prediction.probabilities[label] for label in labels]
             held = prediction.label_set or ()
-            loss = -math.log(max(p[right], EPSILON))
             answered = prediction.label is not None
-            yield p.index(max(p)), max(p), loss, labels[right] in held, len(held), answered
+            yield (
+                p.index(max(p)),
+                max(p),
+                log_loss(p[right]),
+                labels[right] in held,
+                len(held),
+                answered,
+            )
 
     kinds = {"label": "i8", "p": "f8", "loss": "f8", "covered": "?", "size": "i8", "answered": "?"}
     table = np.fromiter(facts(), dtype=list(kinds.items()))
@@ -76,6 +82,11 @@ def judged_labels(
     # The binary F1 is about the second class, as GLUE counts.
     positive = 1 if len(labels) == 2 else None
     return metrics.Classification(gold, label, len(labels), positive, confidence)
+
+
+def log_loss(probability: float) -> float:
+    """What a row adds to the log loss that held its gold label to be so likely, in nats."""
+    return -math.log(max(probability, EPSILON))
 
 
 def judged_sets(

@@ -153,7 +153,7 @@ def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64
 def _number(value: object, place: Place) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         said = "no label" if value in (None, "") else f"label {value!r} is not a number"

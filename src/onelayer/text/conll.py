@@ -6,20 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from onelayer.errors import DataError, Place
 from onelayer.text.header import are_classes
-from onelayer.text.lines import text_lines
-from onelayer.text.table import Record, Table
+from onelayer.text.lines import head_lines, text_lines
+from onelayer.text.table import Record, Table, refuse_wide
 
-HEAD_LINES = 1000
+LONGEST_SENTENCE = 100_000
+"""Words. A novel has as many."""
 CONLLU_COLUMNS = ("tokens", "lemma", "upos", "xpos", "tags", "space_after")
 CONLLU_WIDTH = 10
 
 _WHITE = " \t\r\n\v\f"  # ASCII only: U+3000 may be a token of a Chinese file
 _TAG = re.compile(r"[BIESMLU]-\S+|O|[A-Z][A-Z0-9$+*_-]*|[^\w\s]+|-[A-Z]{3}-")
 _CONLLU_LINE = re.compile(r"1(?:-\d+)?\t[^\t]+(?:\t[^\t]*){8}")
+
+_CONLLU_ID = re.compile(r"[0-9]+(?:[-.][0-9]+)?")
 
 Sentence = list[tuple[int, list[str]]]
 """The lines of a sentence: number and columns."""
@@ -56,9 +58,10 @@ def read_conll(path: str) -> Table:
     Raises:
         DataError: while iterating, at a line with another number of columns or an empty tag.
     """
-    layout = _layout(list(islice(text_lines(path), HEAD_LINES)))
+    layout = _layout(head_lines(path))
     if not layout.width:
         raise _empty(path)
+    refuse_wide(layout.width, Place(path))
     middle = [f"column{number}" for number in range(2, layout.width)]
     columns = ("tokens", *middle, "tags")[: layout.width]
 
@@ -100,6 +103,12 @@ def _sentences(path: str, layout: _Layout) -> Iterator[Sentence]:
         if columns[0] == "-DOCSTART-" or layout.is_comment(line, columns, begins=not sentence):
             continue
         _check_columns(columns, layout, Place(path, number))
+        if len(sentence) == LONGEST_SENTENCE:
+            raise DataError(
+                f"a sentence of more than {LONGEST_SENTENCE:,} words",
+                place=Place(path, sentence[0][0]),
+                hint="a blank line ends a sentence",
+            )
         sentence.append((number, columns))
     if sentence:
         yield sentence
@@ -124,7 +133,7 @@ def read_conllu(path: str) -> Table:
     def records() -> Iterator[Record]:
         layout = _Layout(tabs=True, width=CONLLU_WIDTH, tags=frozenset())
         for sentence in _sentences(path, layout):
-            values = _conllu_values(sentence)
+            values = _conllu_values(sentence, path)
             if values["tokens"]:
                 yield Record(values, sentence[0][0])
 
@@ -137,11 +146,17 @@ def _empty(path: str) -> DataError:
     return DataError("no sentences", place=Place(path), hint="is it the right file?")
 
 
-def _conllu_values(sentence: Sentence) -> dict[str, list[str] | list[bool]]:
+def _conllu_values(sentence: Sentence, path: str) -> dict[str, list[str] | list[bool]]:
     words: list[list[str]] = []
     space_after: list[bool] = []
     last, last_space = "", True  # of the multiword token we are in
-    for _, columns in sentence:
+    for line, columns in sentence:
+        if not _CONLLU_ID.fullmatch(columns[0]):
+            raise DataError(
+                f"{columns[0]!r:.40} is no word number",
+                place=Place(path, line),
+                hint="the first column of CoNLL-U counts the words: 1, 2-3, 4.1",
+            )
         identifier, spaced = columns[0], "SpaceAfter=No" not in columns[9].split("|")
         if "-" in identifier:
             last, last_space = identifier.partition("-")[2], spaced

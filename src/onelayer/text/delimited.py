@@ -11,13 +11,10 @@ from itertools import islice
 
 from onelayer.errors import DataError, Place
 from onelayer.text.header import Header, are_classes, find_header
-from onelayer.text.lines import text_lines
-from onelayer.text.table import Record, Table
+from onelayer.text.lines import HEAD_LINES, LONGEST, head_lines, text_lines
+from onelayer.text.table import Record, Table, refuse_wide
 
-HEAD_LINES = 1000
 HEAD_ROWS = 200
-LONGEST_FIELD = 1 << 24
-"""Characters. A long novel has three million; what is longer is a quote that was never closed."""
 
 Row = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
@@ -49,6 +46,7 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
     dialect = _dialect(path, prefer)
     head = list(islice(_rows(path, dialect), HEAD_ROWS + 1))
     line, first = head[0]
+    refuse_wide(len(first), Place(path, line))
     below = [fields for _, fields in head[1:]]
     header = find_header(first, below, named)
     columns, note = _name_columns(first, header)
@@ -83,10 +81,10 @@ def _name_columns(first: list[str], header: Header) -> tuple[tuple[str, ...], st
 
 
 def _check_header(columns: tuple[str, ...], has_rows: bool, place: Place) -> None:
-    for number, name in enumerate(columns, 1):
-        if name in columns[: number - 1]:
-            hint = "rename one of them"
-            raise DataError(f"two columns are called {name!r}", place=place, hint=hint)
+    name, count = Counter(columns).most_common(1)[0]
+    if count > 1:
+        hint = "rename one of them"
+        raise DataError(f"two columns are called {name!r}", place=place, hint=hint)
     if not has_rows:
         raise DataError("a header line and no rows", place=place, hint="add at least one row")
 
@@ -153,7 +151,7 @@ def _literal_rows(path: str, delimiter: str) -> Iterator[Row]:
 
 
 def _quoted_rows(path: str, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
     reader = csv.reader(text_lines(path), delimiter=delimiter, strict=True)
     begin = 1
     try:
@@ -232,7 +230,7 @@ def _quotes_are_markup(path: str) -> bool:
     markup if each field that begins with one is well quoted *and* some would need it, or a whole
     column is quoted. Where lines differ, tabs or line breaks may stand between quotes.
     """
-    lines = [line.rstrip("\r\n") for line in islice(text_lines(path), HEAD_LINES)]
+    lines = [line.rstrip("\r\n") for line in head_lines(path)]
     rows = [line.split("\t") for line in lines if line]
     if len({len(row) for row in rows}) > 1:
         return len(set(_quoted_widths(path))) == 1

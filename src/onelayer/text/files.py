@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Collection
-from itertools import islice
 from pathlib import Path
 
 from onelayer.errors import DataError, Place
@@ -18,14 +19,13 @@ from onelayer.text.conll import (
 from onelayer.text.delimited import read_delimited
 from onelayer.text.header import is_known
 from onelayer.text.jsonlines import first_line_value, json_items, read_json, read_json_lines
-from onelayer.text.lines import read_lines, text_lines
+from onelayer.text.lines import head_lines, read_lines, text_lines
 from onelayer.text.parquet import read_parquet
 from onelayer.text.table import Table
 
-HEAD_LINES = 1000
-
 _PARQUET = {".parquet", ".pq"}
-_JSON = {".json", ".jsonl", ".ndjson"}
+_JSON_LINES = {".jsonl", ".ndjson"}
+_JSON = {".json", *_JSON_LINES}
 _CONLL = {".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou"}
 _JSON_BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
 _MAGIC = {
@@ -58,22 +58,23 @@ def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
         if magic.startswith(beginning):
             hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
             raise DataError(f"{kind}, not a data file", place=Place(path), hint=hint)
-    head = list(islice(text_lines(path), HEAD_LINES))
+    head = head_lines(path)
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
     return _read_text(path, suffixes, head, named)
 
 
 def _first_bytes(path: str) -> bytes:
-    """Also finds out whether there is a file that can be read."""
-    if not Path(path).exists():
-        raise DataError("no such file", place=Place(path), hint="check the path")
-    if not Path(path).is_file():
-        kind = "a directory" if Path(path).is_dir() else "not a regular file"
-        raise DataError(f"{kind}, not a data file", place=Place(path), hint="name a file")
+    """Also finds out whether there is a file that can be read: a FIFO would let us wait."""
     try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise DataError(f"{kind}, not a data file", place=Place(path), hint="name a file")
         with open(path, "rb") as file:
             return file.read(4)
+    except FileNotFoundError:
+        raise DataError("no such file", place=Place(path), hint="check the path") from None
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", place=Place(path)) from None
 
@@ -81,7 +82,7 @@ def _first_bytes(path: str) -> bytes:
 def _read_text(path: str, suffixes: set[str], head: list[str], named: Collection[str]) -> Table:
     first = next(line for line in head if line.strip())
     if suffixes & _JSON or (_JSON_BEGINNING.match(first) and not suffixes & {".csv", ".tsv"}):
-        return _read_json(path)
+        return _read_json(path, suffixes, head)
     if ".conllu" in suffixes or looks_like_conllu(head):
         return read_conllu(path)
     if ".csv" in suffixes:
@@ -95,8 +96,10 @@ def _read_text(path: str, suffixes: set[str], head: list[str], named: Collection
     return read_lines(path)
 
 
-def _read_json(path: str) -> Table:
-    value = first_line_value(path)
+def _read_json(path: str, suffixes: set[str], head: list[str]) -> Table:
+    # By its name a file may be lines, of which none may be endless, or a document, which may be
+    # one long line.
+    value = first_line_value(text_lines(path) if suffixes & _JSON_LINES else head)
     if isinstance(value, dict) and not nested.is_squad(value):
         return read_json_lines(path)
     first = next(json_items(path), None)

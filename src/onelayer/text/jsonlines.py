@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from onelayer.errors import DataError, Place
-from onelayer.text.lines import text_lines
-from onelayer.text.table import Record, Table
+from onelayer.text.lines import text_lines, whole_text
+from onelayer.text.table import Record, Table, refuse_wide
 
 HEAD_OBJECTS = 100
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DECODER = json.JSONDecoder()
+_DIGITS = "a number of thousands of digits"  # CPython reads no more than 4,300
+HEAVY = 100 << 20
 
 
 def read_json_lines(path: str) -> Table:
@@ -25,7 +27,7 @@ def read_json_lines(path: str) -> Table:
     def records() -> Iterator[Record]:
         for number, line in enumerate(text_lines(path), 1):
             if not line.isspace():
-                yield _record(_decode(path, line, number), path, number)
+                yield _record(decode_line(path, line, number), path, number)
 
     return Table(path, "jsonl", first_columns(path, records), records)
 
@@ -40,20 +42,21 @@ def read_json(path: str) -> Table:
     return Table(path, "json", first_columns(path, records), records)
 
 
-def first_line_value(path: str) -> Any:
+def first_line_value(lines: Iterable[str]) -> Any:
     """The value that the first line holds, ``None`` where it isn't one whole value."""
-    for line in text_lines(path):
+    for line in lines:
         if not line.isspace():
             try:
                 return json.loads(line)
-            except (json.JSONDecodeError, RecursionError):
+            except (ValueError, RecursionError):
                 return None
     return None
 
 
 def json_items(path: str) -> Iterator[tuple[Any, int]]:
     """The items of a top-level array, or else the values one after another, with their lines."""
-    text = "".join(text_lines(path))
+    text = whole_text(path)
+    _refuse_heavy(path, text)
     position = _skip_space(text, 0)
     inside = text.startswith("[", position)
     if inside:
@@ -77,6 +80,17 @@ def json_items(path: str) -> Iterator[tuple[Any, int]]:
         raise _unexpected(path, text, position, "the array is never closed")
 
 
+def _refuse_heavy(path: str, text: str) -> None:
+    """Three bytes, ``[],``, are a list of 64 in memory: rows are texts, with few lists."""
+    weight = 64 * (text.count("[") + text.count("{"))
+    if weight > max(HEAVY, 5 * len(text)):
+        raise DataError(
+            f"lists and objects that would take {weight >> 20:,} MB of memory and hold little text",
+            place=Place(path),
+            hint="write a JSON object a line, in a file named .jsonl",
+        )
+
+
 def _expect_end(path: str, text: str, position: int) -> None:
     if not text.startswith("]", position):
         raise _unexpected(path, text, position, "',' or ']' expected")
@@ -98,17 +112,22 @@ def _decode_at(path: str, text: str, position: int, line: int) -> tuple[Any, int
         raise _unexpected(path, text, error.pos, error.msg) from None
     except RecursionError:
         raise _unexpected(path, text, position, "nested too deeply") from None
+    except ValueError:
+        raise _unexpected(path, text, position, _DIGITS) from None
     _check_surrogates(value, text[position:end], Place(path, line))
     return value, end
 
 
-def _decode(path: str, line: str, number: int) -> Any:
+def decode_line(path: str, line: str, number: int) -> Any:
+    """The JSON value of a line. Raises DataError, which names line and column."""
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         raise _not_json(error.msg, Place(path, number, error.colno)) from None
     except RecursionError:
         raise _not_json("nested too deeply", Place(path, number)) from None
+    except ValueError:
+        raise _not_json(_DIGITS, Place(path, number)) from None
     _check_surrogates(value, line, Place(path, number))
     return value
 
@@ -168,4 +187,5 @@ def first_columns(path: str, records: Callable[[], Iterator[Record]]) -> tuple[s
     columns = tuple(dict.fromkeys(key for record in head for key in record.values))
     if not columns:
         raise DataError("no rows", place=Place(path), hint="is it the right file?")
+    refuse_wide(len(columns), Place(path))
     return columns

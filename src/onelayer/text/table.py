@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onelayer.errors import Place
+from onelayer.errors import DataError, Place
+
+MOST_COLUMNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,13 @@ class Table:
 
     def place(self, record: Record, column: str | None = None) -> Place:
         return Place(self.path, record.line, column)
+
+
+def refuse_wide(columns: int, place: Place) -> None:
+    """Raises DataError for more columns than a table of texts has: each is looked into."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{columns:,} columns, and more than {MOST_COLUMNS:,} are not read",
+            place=place,
+            hint="keep those of the texts and labels",
+        )

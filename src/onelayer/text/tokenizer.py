@@ -20,7 +20,10 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from onelayer.errors import CheckpointError, Place
+from onelayer.text.components import check_components
 from onelayer.text.encoding import Pieces, cumulate
+from onelayer.text.model_files import find, read_text, refuse_code
+from onelayer.text.model_files import read_json as read_json  # for train/run.py
 
 _SPECIALS = {
     "cls_token": "[CLS]",
@@ -35,6 +38,8 @@ _FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 
 # The classes of transformers that cut text as vocab.txt and the three flags of BERT say.
 _BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
+
+MOST_TOKENS = 1_000_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -69,9 +74,10 @@ class Tokenizer:
         """
         folder = Path(folder)
         settings = _settings(folder)
-        if (path := folder / "tokenizer.json").is_file():
-            build: Callable[[Path, Mapping[str, Any]], tokenizers.Tokenizer] = _from_tokenizer_json
-        elif (path := folder / "vocab.txt").is_file():
+        build: Callable[[Path, Mapping[str, Any]], tokenizers.Tokenizer]
+        if path := find(folder, "tokenizer.json"):
+            build = _from_tokenizer_json
+        elif path := find(folder, "vocab.txt"):
             build = _from_vocabulary
         else:
             raise CheckpointError(
@@ -179,25 +185,6 @@ class Tokenizer:
         return lines
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a model directory; CheckpointError where there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise CheckpointError(f"can't be read: {error.strerror}", place=Place(path)) from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError("isn't UTF-8 text", place=Place(path)) from error
-    except json.JSONDecodeError as error:
-        raise CheckpointError(
-            f"isn't JSON: {error.msg}",
-            place=Place(path, error.lineno, error.colno),
-            hint="fetch the file again",
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError("isn't a JSON object", place=Place(path))
-    return value
-
-
 def _scrubbed(texts: Sequence[str]) -> list[str]:
     """Texts that Rust takes. Nearly all are as they should be, and one look at all tells."""
     try:
@@ -220,13 +207,18 @@ def _settings(folder: Path) -> dict[str, Any]:
     """``tokenizer_config.json`` over ``special_tokens_map.json`` over BERT's habits."""
     settings: dict[str, Any] = dict(_SPECIALS)
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (path := folder / name).is_file():
+        if path := find(folder, name):
             settings |= read_json(path)
             _check_settings(settings, path)
     return settings
 
 
 def _check_settings(settings: dict[str, Any], path: Path) -> None:
+    refuse_code(settings, path)
+    if not isinstance(name := settings.get("tokenizer_class"), str | None) or (
+        name and not name.isidentifier()
+    ):
+        raise CheckpointError(f"tokenizer_class is {name!r}, not a class", place=Place(path))
     for role, usual in _SPECIALS.items():
         token = settings[role]
         if isinstance(token, dict):  # with rules of how it is matched, which BERT has no use for
@@ -244,18 +236,18 @@ def _check_settings(settings: dict[str, Any], path: Path) -> None:
 
 def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
     data = read_json(path)
+    check_components(data)
+    for token in data.get("added_tokens") or []:
+        # Markers that somebody added to be written in texts ("[E1]") are to be found there;
+        # only BERT's own five must not be.
+        token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
     try:
-        for token in data.get("added_tokens") or []:
-            # Markers that somebody added to be written in texts ("[E1]") are to be found there;
-            # only BERT's own five must not be.
-            token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
     except Exception as error:  # the Rust side raises bare Exceptions
         raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
-    if not isinstance(backend.model, WordPiece):
+    if not isinstance(backend.model, WordPiece):  # of old files, which don't say their model's type
         raise CheckpointError(
-            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece",
-            hint="onelayer fine-tunes BERT models",
+            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece"
         )
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer) and settings.get("tokenizer_class") in _BERT_CLASSES:
@@ -299,13 +291,12 @@ def _from_vocabulary(path: Path, settings: Mapping[str, Any]) -> tokenizers.Toke
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
     """Token to id, the number of its line. Lines end at line feeds only: U+2028 is a token."""
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            vocabulary = {line.rstrip("\n"): number for number, line in enumerate(lines)}
-    except OSError as error:
-        raise CheckpointError(f"can't be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError("isn't UTF-8 text") from error
-    if not vocabulary:
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        raise CheckpointError("a NUL byte, which no vocabulary has")
+    if text.count("\n") > MOST_TOKENS:
+        raise CheckpointError(f"more than {MOST_TOKENS:,} lines, and no BERT knows so many words")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if not lines:
         raise CheckpointError("an empty vocabulary")
-    return vocabulary
+    return {token: number for number, token in enumerate(lines)}

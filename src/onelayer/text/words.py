@@ -14,7 +14,7 @@ ZERO_WIDTH_JOINER = "\u200d"
 # over kinds, and its spans are those of the text.
 _WORD = re.compile(
     r"""
-    [mj]* (?: e (?: j+ e | [mj] )*      # emoji and symbols; those that a joiner joins stay together
+    [mj]* (?: e (?: m | j e? )*         # emoji and symbols; those that a joiner joins stay together
             | a [mj]*                   # a punctuation mark or an ideograph, alone
             | l [lmj]* )                # letters, digits and what combines with them
     | [mj]+                             # marks and controls with nothing to cling to

@@ -159,7 +159,7 @@ def _run(
     said.say(task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
     dev_encodings = task.encode(data.dev, checkpoint.tokenizer, labelled=True)
-    _say_cut(data.encodings, said)
+    _say_read(data.encodings, said)
     prior = _prior(data.encodings, recipe)
     built = _built(checkpoint, task, recipe, recipe.seed, prior)
     _say_built(built, checkpoint, task, said)
@@ -246,7 +246,9 @@ def _prior(encodings: Encodings, recipe: Recipe) -> list[float] | None:
     return list(np.log(present / (1.0 - present)).tolist())
 
 
-def _say_cut(encodings: Encodings, said: Said) -> None:
+def _say_read(encodings: Encodings, said: Said) -> None:
+    if encodings.n_examples > len(encodings):
+        said.say(f"{len(encodings):,} rows are read in {encodings.n_examples:,} windows")
     if encodings.cut.tokens:
         said.say(f"warning: {encodings.cut}")
 

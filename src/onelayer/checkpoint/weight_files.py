@@ -1,0 +1,155 @@
+"""The files that weights come in: safetensors, torch's pickles, and both in shards."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from onelayer.errors import CheckpointError, Place
+from onelayer.text.model_files import find, parse_json, read_json
+
+LARGEST_HEADER = 1 << 20
+"""Bytes of a safetensors file's header; BERT-Large's has 50,000."""
+
+_SHARD = re.compile(r"[\w-][\w .()+-]{0,199}")
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Every tensor in ``folder`` by the name it has there, memory-mapped where the file allows.
+
+    Raises CheckpointError where there are no weights, or files are truncated or damaged.
+    """
+    for name, read in _READERS.items():
+        if path := find(folder, name):
+            return read(path)
+        if index := find(folder, f"{name}.index.json"):
+            return _read_shards(index, read)
+    raise CheckpointError(
+        "holds no weights", place=Place(folder), hint=f"looked for {' and '.join(_READERS)}"
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    _check_header(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, OverflowError) as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+
+
+def _check_header(path: Path) -> None:
+    """What safetensors lets pass: a header without end, and one that names a tensor twice."""
+    with path.open("rb") as file:
+        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
+        if length <= LARGEST_HEADER:
+            text = file.read(length)
+        elif length < path.stat().st_size:
+            raise CheckpointError(
+                f"a header of {length:,} bytes, and a BERT's has some ten thousand",
+                place=Place(path),
+            )
+        else:
+            raise _damaged(path, f"a header of {length:,} bytes in a smaller file")
+    try:
+        parse_json(text.decode(), path)
+    except (CheckpointError, UnicodeDecodeError) as error:
+        if isinstance(error, CheckpointError) and "twice" in error.message:
+            raise
+        raise _damaged(path, "its header is no JSON") from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """A pickle is a program; ``weights_only`` reads the tensors and runs nothing."""
+    with path.open("rb") as file:
+        archive = file.read(4) == b"PK\3\4"  # files from before torch 1.6 are none
+    if archive:
+        _refuse_bombs(path)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            state = torch.load(  # noqa: TID251 - the one place where a pickle is read
+                path, weights_only=True, map_location="cpu", mmap=archive
+            )
+    except Exception as error:  # damaged bytes are run as a program and fail in any way
+        message = "holds more than tensors, or is damaged"
+        hint = "save the model as safetensors, or fetch the file again"
+        raise _pointer(path) or CheckpointError(message, place=Place(path), hint=hint) from error
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()
+    ):
+        raise CheckpointError("holds no dictionary of tensors", place=Place(path))
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.device.type != "cpu":
+            raise CheckpointError(f"{name} is no plain tensor", place=Place(path))
+        if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+            # A few numbers may stand for more than any memory holds.
+            message = f"{name} repeats its numbers to fill its shape"
+            raise CheckpointError(message, place=Place(path))
+    return state
+
+
+def _refuse_bombs(path: Path) -> None:
+    """torch stores and never compresses; what is compressed may be of any size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except Exception as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+    stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not stored or sum(part.file_size for part in parts) > path.stat().st_size:
+        raise CheckpointError(
+            "compressed, which torch's own files are not",
+            place=Place(path),
+            hint="save the model as safetensors",
+        )
+
+
+_READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
+    "model.safetensors": _read_safetensors,
+    "pytorch_model.bin": _read_pickle,
+}
+
+
+def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of all files that ``weight_map`` names, which lie beside the index."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise CheckpointError("has no weight_map from tensors to files", place=Place(index))
+    state: dict[str, Tensor] = {}
+    for name in sorted(set(names.values())):
+        if not _SHARD.fullmatch(name):
+            raise CheckpointError(
+                f"{name!r:.80} is no plain file name",
+                place=Place(index),
+                hint="shards lie beside their index",
+            )
+        if (path := find(index.parent, name)) is None:
+            raise CheckpointError(f"{name} is missing", place=Place(index), hint="fetch it again")
+        state |= read(path)
+    if lost := sorted(names.keys() - state.keys()):
+        raise CheckpointError(f"{names[lost[0]]} lacks {lost[0]}", place=Place(index))
+    return state
+
+
+def _damaged(path: Path, reason: str) -> CheckpointError:
+    return _pointer(path) or CheckpointError(
+        f"truncated or damaged: {reason}", place=Place(path), hint="fetch the file again"
+    )
+
+
+def _pointer(path: Path) -> CheckpointError | None:
+    """What a clone without Git LFS has in place of the weights."""
+    with path.open("rb") as file:
+        if not file.read(40).startswith(b"version https://git-lfs"):
+            return None
+    return CheckpointError(
+        "a Git LFS pointer, not the weights", place=Place(path), hint="run: git lfs pull"
+    )

@@ -1,0 +1,281 @@
+"""Tokenizer files and records that lie, bite or never end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hostile.case import RECORD, RECORD_OF_MODEL, WORDS, Case, edit_json, model, write_json
+
+TOKENIZER: dict[str, Any] = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [],
+    "normalizer": {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,
+        "lowercase": True,
+    },
+    "pre_tokenizer": {"type": "BertPreTokenizer"},
+    "post_processor": None,
+    "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+    "model": {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": {word: number for number, word in enumerate(WORDS)},
+    },
+}
+NAMELESS = {key: value for key, value in TOKENIZER["model"].items() if key != "type"} | {
+    "merges": []
+}
+BOMB = {"Regex": "(a+)+$"}
+SPLIT = {"type": "Split", "pattern": BOMB, "behavior": "Isolated", "invert": False}
+BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+
+
+def made(name: str, says: str, /, **changes: Any) -> Case:
+    """A ``tokenizer.json`` with other components."""
+    return model(
+        f"tokenizer.json: {name}",
+        says,
+        lambda folder: write_json(folder / "tokenizer.json", TOKENIZER | changes),
+    )
+
+
+def pieces(name: str, says: str, /, **changes: Any) -> Case:
+    """A ``tokenizer.json`` with another model."""
+    return made(name, says, model=TOKENIZER["model"] | changes)
+
+
+def written(file: str, name: str, says: str, content: bytes | Callable[[Path], object]) -> Case:
+    def spoil(folder: Path) -> None:
+        if callable(content):
+            content(folder / file)
+        else:
+            (folder / file).write_bytes(content)
+
+    return model(f"{file}: {name}", says, spoil)
+
+
+def settings(name: str, says: str, /, **changes: Any) -> Case:
+    return model(
+        f"tokenizer_config.json: {name}",
+        says,
+        lambda folder: write_json(folder / "tokenizer_config.json", changes),
+    )
+
+
+def vocabulary(*without: str, **more: int) -> dict[str, int]:
+    return {w: n for n, w in enumerate(WORDS) if w not in without} | more
+
+
+def sparse(size: int) -> Callable[[Path], object]:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(size)
+
+    return write
+
+
+def token(content: str, number: int) -> dict[str, Any]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    return {"id": number, "content": content, **flags}
+
+
+TOKENIZERS = [
+    made("a regex bomb that splits", "Split", pre_tokenizer=SPLIT),
+    made(
+        "a regex bomb among others",
+        "Split",
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, SPLIT]},
+    ),
+    made(
+        "a regex bomb that replaces",
+        "Replace",
+        normalizer={"type": "Replace", "pattern": BOMB, "content": "b"},
+    ),
+    made(
+        "text that grows",
+        "Replace",
+        normalizer={
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Replace", "pattern": {"String": letter}, "content": letter * 1000}
+                for letter in "aab"
+            ],
+        },
+    ),
+    made(
+        "text that is put before", "Prepend", normalizer={"type": "Prepend", "prepend": "a" * 10**6}
+    ),
+    made(
+        "a table of characters",
+        "Precompiled",
+        normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"},
+    ),
+    made("bytes for characters", "ByteLevel", pre_tokenizer=BYTES),
+    written(
+        "tokenizer.json",
+        "sequences 100,000 deep",
+        "nested too deeply",
+        b'{"normalizer": ' + b'{"type": "Sequence", "normalizers": [' * 100_000,
+    ),
+    made("an unknown component", "Evil", pre_tokenizer={"type": "Evil", "module": "os"}),
+    made("a component that is a name", "pre_tokenizer", pre_tokenizer="evil.py"),
+    made(
+        "a post-processor of RoBERTa",
+        "RobertaProcessing",
+        post_processor={"type": "RobertaProcessing"},
+    ),
+    made(
+        "a decoder with a regex bomb",
+        "Replace",
+        decoder={"type": "Replace", "pattern": BOMB, "content": ""},
+    ),
+    made("BPE", "BPE", model={"type": "BPE", "vocab": {"[UNK]": 0}, "merges": []}),
+    made("Unigram", "Unigram", model={"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0]]}),
+    made(
+        "WordLevel",
+        "WordLevel",
+        model={"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
+    ),
+    made("BPE that doesn't say so", "BPE", model=NAMELESS),
+    made("a model that is a list", "model", model=[]),
+    made("no model", "model", model=None),
+    pieces("no [CLS]", "without [CLS]", vocab=vocabulary("[CLS]")),
+    pieces("no [UNK]", "without [UNK]", vocab=vocabulary("[UNK]")),
+    pieces("an empty vocabulary", "without [CLS]", vocab={}),
+    pieces("ids out of range", "doesn't match the weights", vocab=vocabulary(far=4_000_000_000)),
+    pieces("ids beyond 32 bits", "can't be read", vocab=vocabulary(far=10**12)),
+    pieces("negative ids", "can't be read", vocab=vocabulary(far=-1)),
+    pieces("ids that are text", "can't be read", vocab={"[CLS]": "2"}),
+    pieces("words of any length", "max_input_chars_per_word", max_input_chars_per_word=10**9),
+    pieces(
+        "a prefix of a megabyte", "continuing_subword_prefix", continuing_subword_prefix="#" * 10**6
+    ),
+    made("a token added far away", "doesn't match the weights", added_tokens=[token("far", 10**9)]),
+    made(
+        "150,000 tokens added",
+        "memory",
+        added_tokens=[token(f"t{i}", 20 + i) for i in range(150_000)],
+    ),
+    made("tokens that are numbers", "added_tokens", added_tokens=[1, 2]),
+    written("tokenizer.json", "half a gigabyte", "MB", sparse(500 << 20)),
+    written("tokenizer.json", "cut off", "isn't JSON", b'{"version": "1.0", "model": {"type": "Wo'),
+    written("tokenizer.json", "lists 100,000 deep", "nested too deeply", b"[" * 100_000),
+    written("tokenizer.json", "another encoding", "isn't UTF-8", b'{"model": "\xff"}'),
+    written(
+        "tokenizer.json", "a number of 10,000 digits", "digits", b'{"a": ' + b"9" * 10_000 + b"}"
+    ),
+    written("tokenizer.json", "empty", "isn't JSON", b""),
+    written("vocab.txt", "UTF-16", "isn't UTF-8", "\n".join(WORDS).encode("utf-16")),
+    written("vocab.txt", "NUL bytes", "NUL", b"[PAD]\n\0\n"),
+    written("vocab.txt", "a line of 40 MB", "MB", b"a" * (40 << 20)),
+    written("vocab.txt", "gigabytes", "MB", sparse(8 << 30)),
+    written("vocab.txt", "ten million lines", "lines", b"\n" * 10**7),
+    written("vocab.txt", "empty", "empty", b""),
+    written("vocab.txt", "one word", "without [CLS]", b"a"),
+    written(
+        "vocab.txt",
+        "more words than the weights have",
+        "match the weights",
+        "\n".join([*WORDS, "x"]).encode(),
+    ),
+    settings("code of its own", "auto_map", auto_map={"AutoTokenizer": ["evil.Tokenizer", None]}),
+    settings("a class of its own", "evil.py--Tokenizer", tokenizer_class="evil.py--Tokenizer"),
+    settings("a class that is a number", "tokenizer_class", tokenizer_class=7),
+    settings("a token that is a list", "cls_token is", cls_token=["[CLS]"]),
+    settings("a token that is not there", "without evil", cls_token="evil"),
+    settings("a flag that is text", "do_lower_case is", do_lower_case="yes"),
+]
+
+
+CALIBRATION = {"rows": 100, "temperature": 1.0, "gold": [0.5], "answers": [[0.5, 100, 1]]}
+
+# onelayer.json ----------------------------------------------------------------------------------
+
+
+def record(name: str, says: str, change: Callable[[dict[str, Any]], object]) -> Case:
+    return model(
+        f"onelayer.json: {name}",
+        says,
+        lambda folder: edit_json(folder / "onelayer.json", change),
+        RECORD_OF_MODEL,
+    )
+
+
+def task(name: str, says: str, /, **changes: Any) -> Case:
+    return record(name, says, lambda r: r.update(task=RECORD["task"] | changes))
+
+
+def tags(name: str, says: str, /, **changes: Any) -> Case:
+    tag = {"name": "tag", "scheme": "plain", "labels": ["no", "yes"], "joints": {}}
+    tag |= {"max_length": 8, "stride": 2}
+    return record(f"tags of {name}", says, lambda r: r.update(task=tag | changes))
+
+
+def layout(name: str, says: str, /, **changes: Any) -> Case:
+    return record(name, says, lambda r: r.update(layout=RECORD["layout"] | changes))
+
+
+RECORDS = [
+    record("from the future", "format 99", lambda r: r.update(format=99)),
+    record("a format that is text", "format", lambda r: r.update(format="1; evil")),
+    record("no task", "task", lambda r: r.pop("task")),
+    record("a task that is a name", "task", lambda r: r.update(task="classify")),
+    record("no layout", "layout", lambda r: r.pop("layout")),
+    record("a layout that is a list", "layout", lambda r: r.update(layout=[])),
+    task("an unknown task", "unknown task", name="os.system"),
+    task("a task that is a list", "unknown task", name=["classify"]),
+    task("a field too many", "does not fit", evil="__import__"),
+    task("labels that are numbers", "labels", labels=[1, 2]),
+    task("labels that are text", "labels", labels="no"),
+    model(
+        "onelayer.json: a label too many",
+        "does not fit the task",
+        lambda f: edit_json(f / "onelayer.json", lambda r: r["task"]["labels"].append("maybe")),
+        RECORD_OF_MODEL[1:],
+    ),
+    task("a label twice", "twice", labels=["no", "no"]),
+    task("a length that is text", "max_length", max_length="32"),
+    task("a length of zero", "max_length", max_length=0),
+    task("a length beyond the model", "max_length", max_length=10**9),
+    task("a threshold that is text", "threshold", threshold="high", multi_label=True),
+    task("a threshold that is no number", "threshold", threshold=float("nan"), multi_label=True),
+    task("a threshold too few", "threshold has 1", threshold=[0.5], multi_label=True),
+    task("a calibration that is text", "does not fit", calibration="evil"),
+    task("a calibration of nothing", "does not fit", calibration={"rows": 1}),
+    task(
+        "a temperature that is text",
+        "temperature",
+        calibration=CALIBRATION | {"temperature": "hot"},
+    ),
+    task("no temperature at all", "temperature", calibration=CALIBRATION | {"temperature": 0}),
+    record("a length that is missing", "max_length", lambda r: r["task"].pop("max_length")),
+    tags("an unknown scheme", "Scheme", scheme="evil"),
+    tags("no joints", "Joints", joints=7),
+    tags("windows that never move on", "stride", stride=10**6),
+    layout("columns that are a list", "columns", columns=["text"]),
+    layout("a column that is a number", "columns", columns={"text": 7}),
+    layout("a separator that is a list", "separator", separator=[]),
+    layout("a first option that is text", "first_option", first_option="1"),
+    model(
+        "onelayer.json: a list",
+        "isn't a JSON object",
+        lambda f: write_json(f / "onelayer.json", []),
+        RECORD_OF_MODEL,
+    ),
+    model(
+        "onelayer.json: lists 100,000 deep",
+        "nested too deeply",
+        lambda f: (f / "onelayer.json").write_text("[" * 100_000),
+    ),
+]
+
+CASES = TOKENIZERS + RECORDS

@@ -1,0 +1,249 @@
+"""Files made to harm are refused in one line, quickly and in little memory; readers give records
+or a line about why not, whatever the bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hostile import CASES
+from hostile.case import CONFIG, RECORD, Case, safetensors, weights, write_model
+from hostile.tokenizing import TOKENIZER
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onelayer.checkpoint import load as checkpoints
+from onelayer.checkpoint.record import read_record
+from onelayer.cli import main
+from onelayer.errors import CheckpointError, OneLayerError
+from onelayer.text.files import read
+from onelayer.text.model_files import find, read_json
+from onelayer.text.tokenizer import Tokenizer
+
+TESTS = Path(__file__).parent
+
+
+@cache
+def outcomes() -> dict[str, dict[str, Any]]:
+    """What came of every case, run in forks of one process of its own."""
+    run = subprocess.run(
+        [sys.executable, "-m", "hostile"], cwd=TESTS, capture_output=True, text=True, check=True
+    )
+    return {found["case"]: found for found in map(json.loads, run.stdout.splitlines())}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits and memory are Linux's")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_what_is_hostile_is_refused(case: Case) -> None:
+    found = outcomes()[case.name]
+    lines = found["stderr"].splitlines()
+    remark = ("· ", '{"event": "remark"')
+    assert all(line.startswith(remark) for line in lines[:-1])
+    assert lines[-1].startswith("onelayer: ")
+    assert case.says in lines[-1]
+    assert lines[-1].isprintable()
+    assert found["code"] == 2
+    assert found["left"] == [], "nothing is written, and no program of a file's was run"
+
+
+def test_there_are_many_cases_and_each_has_its_name() -> None:
+    names = Counter(case.name for case in CASES)
+    assert len(names) >= 60
+    assert max(names.values()) == 1
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    write_model(tmp_path / "good")
+    return tmp_path / "good"
+
+
+def test_what_the_cases_spoil_is_good_before(good: Path, tmp_path: Path) -> None:
+    (good / "tokenizer.json").write_text(json.dumps(TOKENIZER), encoding="utf-8")
+    (tmp_path / "a.csv").write_text("text\na good b\n", encoding="utf-8")
+    assert main(["inspect", str(good)]) == 0
+    assert main(["predict", str(good), str(tmp_path / "a.csv")]) == 0
+
+
+# Links ------------------------------------------------------------------------------------------
+
+
+def test_the_links_of_the_hubs_cache_are_followed(good: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "models--x" / "blobs", tmp_path / "models--x" / "snapshots" / "1"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, path in enumerate(sorted(good.iterdir())):
+        path.rename(blobs / str(number))
+        (snapshot / path.name).symlink_to(Path("..", "..", "blobs", str(number)))
+    assert checkpoints.read(snapshot).labels == ["no", "yes"]
+    (tmp_path / "short").symlink_to(snapshot)
+    assert checkpoints.read(tmp_path / "short").labels == ["no", "yes"]
+
+
+def test_a_link_inside_of_a_directory_is_followed(good: Path) -> None:
+    (good / "config.json").rename(good / "other.json")
+    (good / "config.json").symlink_to("other.json")
+    assert find(good, "config.json") == good / "config.json"
+
+
+def test_blobs_of_another_model_are_out_of_bounds(good: Path, tmp_path: Path) -> None:
+    other = tmp_path / "models--private" / "blobs"
+    other.mkdir(parents=True)
+    (good / "config.json").rename(other / "1")
+    (good / "config.json").symlink_to(other / "1")
+    with pytest.raises(CheckpointError, match="leads out of its directory"):
+        find(good, "config.json")
+
+
+# No code ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "import shelve",
+        "import dill",
+        "import cloudpickle",
+        "import torch\n\ntorch.load('a', weights_only=True)",
+        "import numpy as np\n\nnp.load('a', allow_pickle=True)",
+        "import importlib\n\nimportlib.import_module('a')",
+        "eval('1')",
+        "exec('1')",
+    ],
+)
+def test_lint_refuses_what_runs_data(snippet: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--stdin-filename", "src/onelayer/a.py", "-"],
+        input=f"{snippet}\n",
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert any(rule in run.stdout for rule in ("TID251", "S102", "S307")), run.stdout
+
+
+# Any bytes --------------------------------------------------------------------------------------
+
+
+def parquet() -> bytes:
+    file = io.BytesIO()
+    made = pa.table({"text": ["a", "b", None], "label": ["x", "y", "x"], "tags": [["a"], [], None]})
+    pq.write_table(made, file)
+    return file.getvalue()
+
+
+SQUAD = {
+    "data": [
+        {
+            "title": "t",
+            "paragraphs": [{"context": "a b", "qas": [{"question": "a?", "answers": []}]}],
+        }
+    ]
+}
+TABLES = {
+    "a.csv": b'text,label\n"a, ""b""",yes\nc,no\n',
+    "a.tsv": b'text\tlabel\n"a" b\tyes\nc\tno\n',
+    "a.txt": "a\n好\n".encode(),
+    "a.jsonl": b'{"text": "a", "label": "yes"}\n{"text": "\\u597d", "label": [1, 2.5]}\n',
+    "a.json": json.dumps(SQUAD).encode(),
+    "b.json": b'[[["a"], [{"question": "q", "choice": ["a", "b"], "answer": "a"}], "1"]]',
+    "a.conll": b"-DOCSTART- O\n\n# id\na B-X\nb O\n\nc O\n",
+    "a.conllu": b"# text = a\n1-2\ta" + b"\t_" * 8 + b"\n1\ta\ta\tX" + b"\t_" * 6 + b"\n",
+    "a.parquet": parquet(),
+}
+MODEL = {
+    "config.json": json.dumps(CONFIG).encode(),
+    "tokenizer.json": json.dumps(TOKENIZER).encode(),
+    "vocab.txt": "\n".join(TOKENIZER["model"]["vocab"]).encode(),
+    "model.safetensors": safetensors(weights()),
+    "model.safetensors.index.json": b'{"weight_map": {"a": "shard.safetensors"}}',
+    "onelayer.json": json.dumps(RECORD).encode(),
+}
+
+Edit = tuple[str, float, float, bytes]
+
+
+def edits(*more: bytes) -> st.SearchStrategy[list[Edit]]:
+    """What happens to a good file: bytes go, come, change, or are there twice."""
+    chunk = st.binary(min_size=1, max_size=4) | st.sampled_from(
+        [b"\0", b"\n", b'"', b"\t", b"[" * 2000, b"{", b"}", b"-1", b"9" * 5000, b"NaN", *more]
+    )
+    place = st.floats(0, 1)
+    kind = st.sampled_from(["replace", "insert", "delete", "repeat", "truncate"])
+    return st.lists(st.tuples(kind, place, place, chunk), max_size=4)
+
+
+def edited(content: bytes, how: list[Edit]) -> bytes:
+    for kind, begin, end, chunk in how:
+        first, last = sorted((int(begin * len(content)), int(end * len(content))))
+        last = min(last, first + 16) if kind != "truncate" else last
+        middle = {
+            "replace": chunk,
+            "insert": chunk + content[first:last],
+            "delete": b"",
+            "repeat": content[first:last] * 3,
+        }.get(kind, b"")
+        content = content[:first] + middle + content[last if kind != "truncate" else len(content) :]
+    return content
+
+
+@given(st.sampled_from(sorted(TABLES)), edits(b"\\ud800", b"\xff", b"PAR1"))
+def test_a_damaged_table_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, how: list[Edit]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(edited(TABLES[name], how))
+    with suppress(OneLayerError):
+        for record in read(path):
+            assert record.values
+
+
+def record_of(folder: Path) -> object:
+    return read_record(read_json(folder / "onelayer.json"), folder, positions=32)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "tokenizer.json": Tokenizer.read,
+    "vocab.txt": Tokenizer.read,
+    "onelayer.json": record_of,
+}
+
+
+@cache
+def a_model(folder: Path) -> Path:
+    write_model(folder)
+    return folder
+
+
+@given(st.sampled_from(sorted(MODEL)), edits() | st.binary().map(lambda b: [("all", 0.0, 1.0, b)]))
+def test_a_damaged_file_of_a_model_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, how: list[Edit]
+) -> None:
+    folder = a_model(tmp_path_factory.getbasetemp() / "damaged")
+    path = folder / name
+    before = path.read_bytes() if path.exists() else None
+    path.write_bytes(how[0][3] if how and how[0][0] == "all" else edited(MODEL[name], how))
+    if name.endswith("index.json"):
+        os.rename(folder / "model.safetensors", folder / "shard.safetensors")
+    try:
+        with suppress(CheckpointError):
+            READERS.get(name, checkpoints.read)(folder)
+    finally:
+        if name.endswith("index.json"):
+            os.rename(folder / "shard.safetensors", folder / "model.safetensors")
+        path.unlink() if before is None else path.write_bytes(before)
