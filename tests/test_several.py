@@ -210,7 +210,7 @@ def searched(
         (folder / "onelayer.json").write_text(json.dumps(values))
         (folder / "timing.json").write_text("{}")
 
-    outcomes, tried = Several(train, target, lambda _: None).search(recipe)
+    outcomes, tried = Several(train, target, lambda _: None, lambda _: None).search(recipe)
     return outcomes, tried, begun
 
 

@@ -118,7 +118,7 @@ def _several(n: int, row: TextRow, prediction: Labels) -> Mistake:
     p = prediction.probabilities
 
     def named(names: Iterable[str]) -> str:
-        return ", ".join(f"{name} {p[name]:.2f}" for name in names) or "none"
+        return ", ".join(f"{name} ({p[name]:.0%})" for name in names) or "none"
 
     wrong = sorted(set(gold) ^ set(prediction.labels))
     return Mistake(

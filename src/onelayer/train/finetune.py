@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ from onelayer.train.resume import (
 )
 from onelayer.train.run import Files, Run, Said
 from onelayer.train.several import Several, close_several, open_several
+
+Show = Callable[[Predictor], None]
 
 MIN_STEPS = 600
 MOST_EPOCHS = 20
@@ -104,30 +106,34 @@ def finetune(
     files = Files.of(train_file, dev)
     del checkpoint  # each run has its own copy of the weights
 
-    def one(recipe: Recipe, out: str | Path | None, resume: bool | None = None) -> Predictor:
+    def show(predictor: Predictor) -> None:
+        _show(predictor, data.dev, files, said)
+
+    def one(
+        recipe: Recipe,
+        out: str | Path | None,
+        resume: bool | None = None,
+        show: Show = lambda _: None,
+    ) -> Predictor:
         said = Said(reporter or Silent(), list(prepared))
         identity = _identity(data.key, dev, recipe, folder)
         states, saved = open_run(train_file, out, identity, resume, said.reporter.say)
         try:
-            predictor = _run(files, data, layout, recipe, said, states, saved).train()
+            predictor = _run(files, data, layout, recipe, said, show, states, saved).train()
         finally:
             states.release()
         _say_pooling(predictor, data.dev, said)
         return predictor
 
     if recipe.seeds == 1 and recipe.recipe == "default":
-        predictor = one(recipe, out, resume)
-        _show(predictor, data.dev, files, said)
-        return predictor
+        return one(recipe, out, resume, show)
     identity = _identity(data.key, dev, recipe, folder)
     target = open_several(train_file, out, identity, resume)
     try:
-        predictor = Several(one, target, said.reporter.say).run(recipe)
+        return Several(one, target, said.reporter.say, show).run(recipe)
     except BaseException:
         close_several(target)
         raise
-    _show(predictor, data.dev, files, said)
-    return predictor
 
 
 def _checkpoint(recipe: Recipe) -> Checkpoint:
@@ -141,6 +147,7 @@ def _run(
     layout: Layout,
     recipe: Recipe,
     said: Said,
+    show: Show,
     states: States,
     saved: Saved | None,
 ) -> Run:
@@ -173,6 +180,7 @@ def _run(
         built=built,
         rebuild=lambda seed: _built(_checkpoint(recipe), task, recipe, seed, prior),
         said=said,
+        show=show,
         states=states,
         saved=saved,
     )

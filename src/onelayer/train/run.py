@@ -89,6 +89,8 @@ class Run:
     rebuild: Callable[[int], Built]
     """A fresh model by its seed, for a run that is begun anew."""
     said: Said
+    show: Callable[[Predictor], None]
+    """Draws what is to be seen of the finished run."""
     states: States
     saved: Saved | None
     """The state that the run goes on from."""
@@ -158,8 +160,10 @@ class Run:
         record |= {"choices": self.said.remarks, "history": _history(history)}
         rewrite(self.target / "onelayer.json", as_json(record))
         rewrite(self.target / "timing.json", as_json(_timing(history)))
-        self.states.clear()
-        return load(self.target)
+        predictor = load(self.target)
+        self.show(predictor)
+        self.states.clear()  # not before: if that is broken off, the same command does it again
+        return predictor
 
     def _go_on(self, state: TrainState) -> None:
         if self.saved is not None:

@@ -99,6 +99,8 @@ class Several:
     train: Train
     target: Path
     say: Callable[[str], None]
+    show: Callable[[Predictor], None]
+    """Draws what is to be seen of the best run."""
     said: list[str] = field(default_factory=list)
 
     def run(self, recipe: Recipe) -> Predictor:
@@ -118,6 +120,7 @@ class Several:
         record = read_json(path)
         record |= {**more, "choices": [*record["choices"], *self.said]}
         rewrite(path, as_json(finite(record)))
+        self.show(load(best.folder))
         best.folder.replace(self.target)
         shutil.rmtree(hidden(self.target))
         return load(self.target)
