@@ -38,7 +38,7 @@ class Reporter(Protocol):
 
 
 Evaluate = Callable[[], dict[str, float]]
-A_CHANCE: float = 100
+A_CHANCE = 100
 """Steps. That fewer have taught nothing is no bad luck."""
 
 
