@@ -9,6 +9,7 @@ They take turns, seed by seed. The last epoch's model is scored on dev rows that
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -67,8 +68,9 @@ def compare(data_set: DataSet, data: Path, seeds: list[int]) -> None:
                 metric = predictor.task.metric
                 result = evaluate(out, dev, Columns(), lambda _: None)
                 scores[precision].append(100 * result["scores"][metric])
-                progress = (predictor.info or {})["history"]["progress"]
-                speeds[precision].append(progress["tokens"] / progress["seconds"])
+                tokens = (predictor.info or {})["history"]["tokens"]
+                seconds = json.loads((out / "timing.json").read_text())["seconds"]
+                speeds[precision].append(sum(tokens) / sum(seconds))
     for precision in precisions:
         deviation = statistics.stdev(scores[precision]) if len(seeds) > 1 else 0.0
         print(

@@ -20,7 +20,7 @@ from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
-from onelayer.metrics.paired import Difference, differences
+from onelayer.metrics.paired import Difference, clearly_better, differences
 from onelayer.metrics.regression import Regression
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Regression",
     "Scorer",
     "Tokens",
+    "clearly_better",
     "cmrc_exact",
     "cmrc_f1",
     "confident_errors",

@@ -71,6 +71,14 @@ def differences(
     }
 
 
+def clearly_better(one: Scorer, other: Scorer, metric: str, *, n_resamples: int = 200) -> bool:
+    """Whether one is ahead of the other in all but the worst 2.5 % of the paired bootstrap's draws
+    of their rows, which are the same rows in the same order."""
+    draws = resamples(len(one), None, n_resamples, np.random.default_rng(0))
+    gains = np.array([one(rows)[metric] - other(rows)[metric] for rows in draws])
+    return bool(np.nanquantile(gains, 0.025) > 0) if not np.isnan(gains).all() else False
+
+
 def _p(swapped: NDArray[np.float64], seen: float) -> float:
     """(k + 1) / (n + 1): what was seen is one of the permutations (Phipson and Smyth 2010)."""
     known = swapped[~np.isnan(swapped)]

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from onelayer.nn.compiled import fits
 from onelayer.nn.kernels import kernels
+from onelayer.nn.measured import remembered
 from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
@@ -105,14 +106,21 @@ def fastest_product() -> Product:
     ):
         return F.linear
     x, weight = torch.ones(512, 384), torch.ones(1536, 384)
-    with torch.no_grad():
-        ratio = times_as_quick(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight))
-    return _onednn if ratio > CLEARLY else F.linear
+
+    def measure() -> float:
+        with torch.no_grad():
+            return times_as_quick(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight))
+
+    return _onednn if remembered("oneDNN", measure) > CLEARLY else F.linear
 
 
 def gain_of_bf16(width: int, inner: int) -> float:
     """How many times as quick a layer's products are in bfloat16, forward and backward, casts
     included, on the CPU at hand."""
+    return remembered(f"bf16 {width} {inner}", lambda: _measured_gain_of_bf16(width, inner))
+
+
+def _measured_gain_of_bf16(width: int, inner: int) -> float:
     x = torch.ones(512, width, requires_grad=True)
     weight = torch.ones(inner, width, requires_grad=True)
     bias = torch.ones(inner, requires_grad=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from onelayer.metrics import Scorer
+from onelayer.metrics import Scorer, clearly_better
 from onelayer.recipe import Recipe
 from onelayer.tasks.base import Chunk, Logits
 from onelayer.text.encoding import Encodings
@@ -77,9 +77,17 @@ def best_pooling(
     logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
 ) -> tuple[Pooling, dict[str, float], Scorer]:
     """The way that scores best on dev, of equal ones the first; the score of each that has one,
-    where there is a choice; and all scores of the best."""
+    where there is a choice; and all scores of the best.
+
+    A way that leaves windows unread must clearly beat those that read all: small dev sets can't
+    tell the ways apart, and what is in a text is read unless there is a reason not to.
+    """
     scorers = {how: score(pooled) for how, pooled in logits.items()}
     values = {how: scorer()[metric] for how, scorer in scorers.items()}
     known: dict[str, float] = {how: v for how, v in values.items() if not math.isnan(v)}
-    best = max(scorers, key=lambda how: known.get(how, -math.inf))
+    ranked = sorted(scorers, key=lambda how: -known.get(how, -math.inf))
+    best = ranked[0]
+    whole = next((how for how in ranked if how not in WINDOWS_READ), best)
+    if not clearly_better(scorers[best], scorers[whole], metric):
+        best = whole
     return best, known if len(values) > 1 else {}, scorers[best]

@@ -23,7 +23,7 @@ from onelayer.errors import CheckpointError, Place
 from onelayer.text.components import check_components
 from onelayer.text.encoding import Pieces, cumulate
 from onelayer.text.model_files import find, read_text, refuse_code
-from onelayer.text.model_files import read_json as read_json  # for train/run.py
+from onelayer.text.model_files import read_json
 
 _SPECIALS = {
     "cls_token": "[CLS]",

@@ -29,7 +29,7 @@ from onelayer.runtime.torch_engine import TorchEngine, best_device
 from onelayer.tasks import Task, task_to_json
 from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import read_json
+from onelayer.text.model_files import read_json
 from onelayer.train.data import Data
 from onelayer.train.loop import Reporter, train
 from onelayer.train.prior import RESTARTS, SEEDS_APART, class_prior

@@ -19,7 +19,7 @@ from onelayer.recipe import Recipe
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import Task, task_from_json
-from onelayer.text.tokenizer import read_json
+from onelayer.text.model_files import read_json
 from onelayer.train.resume import is_unfinished, stem_of
 
 TRIED: tuple[dict[str, Any], ...] = (

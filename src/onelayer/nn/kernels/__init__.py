@@ -119,11 +119,11 @@ def _built(compiler: str) -> Path:
     source = Path(__file__).parent
     files = sorted([*source.glob("*.c"), *source.glob("*.h")])
     # Another torch may come with another OpenMP, another machine with other instructions.
-    facts = [compiler, FLAGS, torch.__version__, platform.machine(), _processor()]
+    facts = [compiler, FLAGS, torch.__version__, platform.machine(), processor()]
     digest = hashlib.sha256("\0".join(facts).encode())
     for file in files:
         digest.update(file.read_bytes())
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
+    home = cache_home()
     library = home / f"kernels-{digest.hexdigest()[:16]}.so"
     if not library.exists():
         home.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,12 @@ def _built(compiler: str) -> Path:
     return library
 
 
-def _processor() -> str:
+def cache_home() -> Path:
+    """Where what was built for this machine, or measured of it, is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
+
+
+def processor() -> str:
     """What ``-march=native`` depends on, where it can be read."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
