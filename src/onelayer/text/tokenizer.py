@@ -22,8 +22,7 @@ from tokenizers.processors import TemplateProcessing
 from onelayer.errors import CheckpointError, Place
 from onelayer.text.components import check_components
 from onelayer.text.encoding import Pieces, cumulate
-from onelayer.text.model_files import find, read_text, refuse_code
-from onelayer.text.model_files import read_json
+from onelayer.text.model_files import find, read_json, read_text, refuse_code
 
 _SPECIALS = {
     "cls_token": "[CLS]",
