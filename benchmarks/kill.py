@@ -24,7 +24,7 @@ from pathlib import Path
 
 import onelayer
 from onelayer.train.progress import Silent
-from onelayer.train.resume import States
+from onelayer.train.resume import States, is_unfinished
 from onelayer.train.state import Progress
 
 WORDS = tuple("abcdefghijklmnopqrstuvwxyz")
@@ -125,7 +125,7 @@ def train(out: Path, reporter: Silent) -> None:
 
     torch.set_num_threads(1)
     folder = out.parent.parent
-    if (out / "timing.json").is_file():  # it was killed after its last line
+    if (out / "report.html").is_file() and not is_unfinished(out):  # killed after its last line
         return
     onelayer.finetune(
         folder / "rows.jsonl",
@@ -139,8 +139,9 @@ def train(out: Path, reporter: Silent) -> None:
 
 
 def files_of(run: Path) -> dict[str, bytes]:
-    """All but what a clock measured."""
-    return {path.name: path.read_bytes() for path in run.iterdir() if path.name != "timing.json"}
+    """All but what a clock measured, and what is drawn of it."""
+    clocked = ("timing.json", "report.html")
+    return {path.name: path.read_bytes() for path in run.iterdir() if path.name not in clocked}
 
 
 def write_rows(path: Path) -> None:

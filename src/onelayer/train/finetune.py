@@ -86,25 +86,8 @@ def finetune(
             said.reporter.say(f"{out} is finished: there is nothing left to do")
             return load(out)
         refuse_taken(Path(out))
-    kind, layout, table = open_labelled(train_file, recipe, said.say)
-    dev_rows = None
-    if dev is not None:
-        _, _, dev_rows = read_labelled(dev, recipe, said.say, kind=kind, layout=layout)
-    checkpoint = _checkpoint(recipe)
-    if recipe.positions is not None:
-        said.say(f"{recipe.positions} positions, interpolated between the trained ones")
-    limit = checkpoint.config.max_position_embeddings
-    _check_length(recipe, kind, limit)
-    source = Source(kind, layout, table, recipe, checkpoint.tokenizer, limit, splits=dev is None)
-    data = read_data(source, said.say, said.reporter)
-    if dev_rows is not None:
-        said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
-        data = replace(data, dev=dev_rows)
-        for row in dev_rows:
-            data.seen.see(kind.texts(row))
-    folder, prepared = checkpoint.folder, said.remarks
-    files = Files.of(train_file, dev)
-    del checkpoint  # each run has its own copy of the weights
+    data, layout, folder = _read(train_file, dev, recipe, said)
+    files, prepared = Files.of(train_file, dev), said.remarks
 
     def show(predictor: Predictor) -> None:
         _show(predictor, data.dev, files, said)
@@ -134,6 +117,30 @@ def finetune(
     except BaseException:
         close_several(target)
         raise
+
+
+def _read(
+    train_file: str | Path, dev: str | Path | None, recipe: Recipe, said: Said
+) -> tuple[Data, Layout, Path]:
+    """The rows, how the file's columns are read, and where the pretrained model lies."""
+    kind, layout, table = open_labelled(train_file, recipe, said.say)
+    dev_rows = None
+    if dev is not None:
+        _, _, dev_rows = read_labelled(dev, recipe, said.say, kind=kind, layout=layout)
+    # Its weights are not kept: each run has a copy of its own.
+    checkpoint = _checkpoint(recipe)
+    if recipe.positions is not None:
+        said.say(f"{recipe.positions} positions, interpolated between the trained ones")
+    limit = checkpoint.config.max_position_embeddings
+    _check_length(recipe, kind, limit)
+    source = Source(kind, layout, table, recipe, checkpoint.tokenizer, limit, splits=dev is None)
+    data = read_data(source, said.say, said.reporter)
+    if dev_rows is not None:
+        said.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
+        data = replace(data, dev=dev_rows)
+        for row in dev_rows:
+            data.seen.see(kind.texts(row))
+    return data, layout, checkpoint.folder
 
 
 def _checkpoint(recipe: Recipe) -> Checkpoint:
