@@ -7,9 +7,9 @@
 ``plain`` is what people run, the defaults of transformers' ``run_glue.py``: three epochs of
 batches of 32, AdamW with bias correction, a learning rate that falls from the first step, no weight
 decay; the last epoch's model is kept. The peak rate is what onelayer takes for the model, for all
-recipes alike. ``default`` is what ``onelayer train`` does. ``careful`` is what
-``--recipe careful`` finds in one search with three seeds, trained with all five; a search takes
-eighteen runs, so it has to be asked for.
+recipes alike. ``default`` is what ``onelayer train`` does, ``ema`` adds a moving average.
+``careful`` is what ``--recipe careful`` finds in one search with three seeds, trained with all
+five; a search takes eighteen runs, so it has to be asked for.
 
 A tenth of a set's training rows, always the same ones, is given as ``--dev``; the seed decides the
 new layer, the order of the rows and dropout. The model that a run leaves is scored by scikit-learn
@@ -51,6 +51,7 @@ Row = dict[str, str]
 RECIPES: dict[str, Record] = {
     "plain": {"epochs": 3, "warmup": 0.0, "weight_decay": 0.0},
     "default": {},
+    "ema": {"ema": 0.98},
     "careful": {},
 }
 """By name, what each asks for; what `careful` adds is found for each set."""
