@@ -76,8 +76,8 @@ class Runs:
         folder.mkdir()
         self.folder, self.out = folder, folder / "run"
         self.file = case.write(folder)
-        self.choices = {"epochs": 3, "lr": 0.01, "batch_size": 8, "model": str(model)}
-        self.choices |= LONG.get(case.task, {}) | case.choices | choices
+        self.choices = {"epochs": 3, "lr": 0.01, "batch_size": 8, "precision": "fp32"}
+        self.choices |= LONG.get(case.task, {}) | case.choices | choices | {"model": str(model)}
 
     def go(self, reporter: Silent | None = None, **more: Any) -> onelayer.Predictor:
         choices = self.choices | more
