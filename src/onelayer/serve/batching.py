@@ -53,8 +53,8 @@ class Batcher:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def predict(self, job: Job) -> list[Any]:
-        """One prediction for each row. Raises RequestError where there is too much to do, or a text is
-        too long."""
+        """One prediction for each row. Raises RequestError where there is too much to do, or a
+        text is too long."""
         pace = self._paces[job.model]
         job.tokens = tokens = pace.tokens(job.characters)
         # A large job is worked through in parts, and others wait for one part of it at most.

@@ -13,8 +13,8 @@ from onelayer.serve.problems import RequestError
 async def read_body(
     request: Request, limits: Limits, media_type: str = "application/json"
 ) -> bytes:
-    """All of it. Raises RequestError for another type (415), for one that is too large, whatever its
-    headers say (413), for one that comes in too slowly (408) and for a caller who left (499)."""
+    """All of it. Raises RequestError for another type (415), for one that is too large, whatever
+    its headers say (413), and for one that comes in too slowly (408)."""
     sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sent != media_type:
         raise RequestError(415, f"content-type has to be {media_type}")

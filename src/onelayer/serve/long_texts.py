@@ -17,8 +17,8 @@ Long = Literal["window", "truncate", "refuse"]
 
 
 def as_asked(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
-    """What is to be read of a job, and how many tokens that leaves unread. Raises RequestError for a
-    text that is longer than the server or the caller wants."""
+    """What is to be read of a job, and how many tokens that leaves unread. Raises RequestError for
+    a text that is longer than the server or the caller wants."""
     unread = encodings.cut.tokens
     # Options are sequences and no windows: what doesn't fit them is always cut off.
     windowed = not isinstance(job.task, Choose) and len(encodings.cu_seqlens) - 1 > len(encodings)

@@ -93,7 +93,8 @@ ASK: dict[str, type[Ask[Any]]] = {
 
 
 def parse(kind: type[M], body: bytes) -> M:
-    """A request's body. Raises RequestError: 400 for what is no JSON, 422 for JSON of another shape."""
+    """A request's body. Raises RequestError: 400 where it is no JSON, 422 where it has another
+    shape."""
     try:
         return kind.model_validate(from_json(body))
     except ValidationError as error:

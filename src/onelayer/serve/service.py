@@ -99,7 +99,10 @@ class Service:
             arrived=time.perf_counter(),
         )
         watching = asyncio.create_task(_tell_when_left(request.receive, job))
-        predictions = await self.batcher.predict(job)
+        try:
+            predictions = await self.batcher.predict(job)
+        finally:
+            watching.cancel()
         waited = (job.started or job.arrived) - job.arrived
         trace.tokens, trace.queue_ms = job.tokens, 1000 * waited
         self.measures.queue.labels(name).observe(waited)
@@ -109,7 +112,6 @@ class Service:
 
 
 async def _tell_when_left(receive: Receive, job: Job) -> None:
-    """Ends by itself: a server says that the caller has left also when he has got his answer."""
     while (await receive())["type"] != "http.disconnect":
         pass
     if not job.answer.done():
