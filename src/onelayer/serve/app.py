@@ -16,7 +16,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from onelayer.runtime.predictor import Predictor
-from onelayer.serve import plain, v1
+from onelayer.serve import page, plain, v1
 from onelayer.serve.body import CallerLeftError
 from onelayer.serve.journal import Journal
 from onelayer.serve.limits import Limits
@@ -38,7 +38,7 @@ class App:
         self._keys = [key.encode() for key in keys]
         self._journal = Journal() if access_log else None
         operations = [*v1.operations(service), *plain.operations(service)]
-        self._routes = [operation.route() for operation in operations]
+        self._routes = [operation.route() for operation in operations] + page.routes()
         self._router = Router(self._routes)
         self._in_flight = 0
 
