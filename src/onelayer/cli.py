@@ -276,6 +276,12 @@ COMMANDS: flags.Commands = {
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "matplotlib", "nltk"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    **dict.fromkeys(("onnxruntime", "fastapi", "uvicorn", "prometheus_client"), "serve"),
+}
+"""What brings the packages that not every command needs."""
 LONGEST_LINE = 1000
 """Characters of a message."""
 
@@ -309,6 +315,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        hint = f"pip install 'onelayer[{EXTRAS[package]}]'"
+        return _fail(UsageError(f"this needs {package}, which is not installed", hint=hint))
     except OSError as error:
         place = Place(error.filename) if error.filename else None
         return _fail(OneLayerError(error.strerror or str(error), place=place))
