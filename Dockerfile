@@ -21,7 +21,7 @@ ENV PATH=/opt/onelayer/bin:$PATH \
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s CMD \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD \
     ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health/ready', timeout=2)"]
 # 127.0.0.1 would be the container's own; what reaches it is decided by -p.
 ENTRYPOINT ["onelayer", "serve", "--host", "0.0.0.0", "--port", "8080"]
