@@ -117,6 +117,31 @@ class Encodings:
         )
 
 
+def joined(parts: Sequence[Encodings]) -> Encodings:
+    """The rows of several encodings without gold labels, one after the other; offsets, which only
+    decoding needs, stay behind."""
+
+    def after(name: str) -> Ints:
+        """Cumulative counts go on where those of the part before end."""
+        steps = [np.diff(getattr(part, name)) for part in parts]
+        return cumulate(np.concatenate(steps))
+
+    def end_to_end(name: str) -> Ints:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    if len(parts) == 1:
+        return parts[0]
+    return Encodings(
+        ids=end_to_end("ids"),
+        segment_ids=end_to_end("segment_ids"),
+        cu_seqlens=after("cu_seqlens"),
+        reads=end_to_end("reads"),
+        cu_reads=after("cu_reads"),
+        cu_examples=after("cu_examples"),
+        cu_rows=after("cu_rows"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """The token ids of n texts, or of parts of texts, without special tokens."""
