@@ -64,7 +64,7 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
 
 INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int64_t d)
 {
-    ivec acc[R][V];
+    ivec acc[TALL][WIDE];
     ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++)
         acc[r][v] = *(const ivec *)(a->start + at + v * LANES);
     dot_tile(R, V, d / 4, a->query, d, a->bytes + 4 * at, 4 * a->padded, acc);
@@ -95,10 +95,10 @@ static float exponentials(float *row, int64_t padded)
 INLINE void mix_tile(const int R, const int V, const Room *a, const float *v, int64_t ldv, int64_t n,
                      const float *share, float *out, int64_t ldo)
 {
-    vec acc[R][V];
+    vec acc[TALL][WIDE];
     ALL for (int r = 0; r < R; r++) ALL for (int i = 0; i < V; i++) acc[r][i] = splat(0);
     for (int64_t k = 0; k < n; k++, v += ldv) {
-        vec b[V];
+        vec b[WIDE];
         ALL for (int i = 0; i < V; i++) b[i] = load(v + i * LANES);
         ALL for (int r = 0; r < R; r++) ALL for (int i = 0; i < V; i++)
             acc[r][i] += a->scores[r * a->padded + k] * b[i];

@@ -9,7 +9,7 @@
 INLINE void block(const int R, const Matrix *w, int64_t panel, const uint8_t *q, const float *scale,
                   float *y, int64_t ldy)
 {
-    ivec acc[R][V];
+    ivec acc[TALL][WIDE];
     const int64_t column = panel * PANEL;
     ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++)
         acc[r][v] = *(const ivec *)(w->start + column + v * LANES);

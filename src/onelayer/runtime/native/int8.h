@@ -24,14 +24,16 @@ INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 #endif
 
 #define ALL _Pragma("GCC unroll 16")
+#define TALL 6 /* rows and vectors of a tile: 24 of the 32 registers are sums */
+#define WIDE 4
 
 /* acc (R, V vectors) += x (R, 4 K4) w; w has `step` bytes for four inputs. R and V are constants
  * where this is inlined, so that all of acc is in registers. */
 INLINE void dot_tile(const int R, const int V, int64_t K4, const uint8_t *x, int64_t ldx,
-                     const int8_t *w, int64_t step, ivec acc[R][V])
+                     const int8_t *w, int64_t step, ivec acc[TALL][WIDE])
 {
     for (int64_t k = 0; k < K4; k++, x += 4, w += step) {
-        ivec b[V];
+        ivec b[WIDE];
         ALL for (int v = 0; v < V; v++) b[v] = *(const ivec *)(w + v * 4 * LANES);
         ALL for (int r = 0; r < R; r++)
         {
