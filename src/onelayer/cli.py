@@ -11,9 +11,11 @@ from typing import Literal
 
 from onelayer import __version__, flags
 from onelayer.console import (
+    RowBar,
     print_comparison,
     print_inspection,
     print_json,
+    print_predictions,
     print_scores,
     print_table,
     reporter,
@@ -21,6 +23,7 @@ from onelayer.console import (
 )
 from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.serve.limits import Limits
 
 
 def train(
@@ -112,7 +115,7 @@ def predict(
     abstain: float | None = None,
     columns: Columns,
 ) -> None:
-    """Predict for every row of a file, or for every line of a pipe.
+    """Predict for every row of a file, or for every line of a pipe as it comes.
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ def predict(
     file
         A file, or `-` for stdin: a text or a JSON object a line.
     out
-        The file to write; by default stdout.
+        The file to write, by default stdout; the same command goes on where it was stopped.
     format
         By default that of `--out`, else jsonl.
     coverage
@@ -129,19 +132,24 @@ def predict(
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
     """
-    from onelayer.runtime.files import predict_file, predict_lines
+    from onelayer.runtime.files import in_chunks, predict_file, predict_lines
+    from onelayer.runtime.forms import FORMS
+    from onelayer.runtime.job import predict_to, write_to
     from onelayer.runtime.load import load
-    from onelayer.runtime.output import FORMATS, write_predictions
 
     suffix = out.suffix.lstrip(".") if out else ""
-    form = format or (suffix if suffix in FORMATS else "jsonl")
+    form = format or (suffix if suffix in FORMS else "jsonl")
     predictor = load(run).asking(coverage=coverage, abstain=abstain)
-    if file == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        rows = predict_lines(predictor, sys.stdin)
+    if file != "-" and out:
+        with RowBar() as bar:
+            n = predict_to(out, predictor, file, columns, form, bar)
     else:
-        rows = predict_file(predictor, file, columns, say)
-    n = write_predictions(rows, out, form)
+        if file == "-":
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+            chunks = predict_lines(predictor, sys.stdin)
+        else:
+            chunks = in_chunks(predict_file(predictor, file, columns, say))
+        n = write_to(out, chunks, form) if out else print_predictions(chunks, form)
     if predictor.cut.tokens:
         say(str(predictor.cut))
     if out:
@@ -265,10 +273,48 @@ def inspect(
     print_inspection(result, rows)
 
 
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    api_key_file: Path | None = None,
+    access_log: bool = True,
+    limits: Limits,
+) -> None:
+    """Serve models over HTTP, with a page to try them.
+
+    Parameters
+    ----------
+    models
+        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+    host
+        The address to listen at; 0.0.0.0 is every one of this machine.
+    port
+        0 takes a free one.
+    api_key_file
+        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
+        and none is asked for without it.
+    access_log
+        A JSON line a request on stderr.
+    """
+    from onelayer.serve.server import named, read_keys
+    from onelayer.serve.server import serve as run_server
+
+    run_server(
+        named(models),
+        host=host,
+        port=port,
+        limits=limits,
+        keys=read_keys(api_key_file),
+        access_log=access_log,
+    )
+
+
 COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "serve": serve,
     "report": report,
     "compare": compare,
     "inspect": inspect,
