@@ -120,8 +120,9 @@ function render() {
   if (error) [headline, detail] = failed(error);
   if (missing) headline = [el("span", { class: "bad" }, missing())];
   if (prediction) [headline, detail] = shown(model, prediction, sent);
-  at("headline").className = prediction ? "large" : "";
   at("headline").replaceChildren(...headline);
+  const size = at("headline").textContent.length < 80 ? "large" : "long";
+  at("headline").className = prediction ? size : "";
   at("detail").replaceChildren(...detail);
   at("cost").replaceChildren(...(prediction ? cost(ms, tokens, unread) : []));
   const box = at("detail").querySelector(".passage");
