@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onelayer.errors import Place
 from onelayer.tasks.choose import Choose, ChooseRow
 from onelayer.tasks.texts import TextRow, encode_texts
-from onelayer.text.encoding import Cut, Encodings, EncodingsBuilder, Pieces, cumulate
+from onelayer.text.encoding import Cut, Encodings, EncodingsBuilder, Pieces, cumulate, joined
 from onelayer.text.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl")
@@ -173,3 +173,18 @@ def test_no_more_windows_than_needed() -> None:
     encodings = encode_texts(rows, Numbered(), max_length=16, stride=4, pooling="mean")
     assert np.diff(encodings.cu_rows).tolist() == [1, 2, 2, 3]
     assert encodings.n_examples == 8  # each is learned from by itself
+
+
+@given(
+    groups=st.lists(st.lists(st.tuples(texts, texts), min_size=1, max_size=3), min_size=1),
+    cuts=st.sets(st.integers(0, 8)),
+)
+@settings(max_examples=40)
+def test_what_was_parted_is_joined_again(
+    groups: list[list[tuple[str, ...]]], cuts: set[int], tokenizer: Tokenizer
+) -> None:
+    whole = by_hand(groups, tokenizer, 12)
+    bounds = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
+    again = joined([whole.part(start, stop) for start, stop in pairwise(bounds)])
+    for name in ("ids", "segment_ids", "cu_seqlens", "reads", "cu_reads", "cu_examples", "cu_rows"):
+        assert np.array_equal(getattr(again, name), getattr(whole, name)), name

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from onelayer.machine import remembered
 from onelayer.nn import compiled, linear, ops, reference
 from onelayer.nn.kernels import kernels, why_not
-from onelayer.nn.measured import remembered
 from onelayer.nn.packed import Packed, pack
 from onelayer.nn.room import BLOCK, in_blocks, roomy, whole_blocks
 from onelayer.text.encoding import EncodingsBuilder
@@ -295,15 +295,15 @@ def test_without_kernels_everything_works_and_the_reason_is_said(
 def test_what_was_measured_once_holds(cache_home: Path) -> None:
     """A run repeated on a busier day chooses the same; another question is another answer."""
     figures = iter([2.0, 1.0, 3.0])
-    assert remembered("bf16 8 8", lambda: next(figures)) == 2.0
-    assert remembered("bf16 8 8", lambda: next(figures)) == 2.0
-    assert remembered("bf16 16 8", lambda: next(figures)) == 1.0
+    assert remembered(("bf16", 8, 8), lambda: next(figures)) == 2.0
+    assert remembered(("bf16", 8, 8), lambda: next(figures)) == 2.0
+    assert remembered(("bf16", 16, 8), lambda: next(figures)) == 1.0
     for path in (cache_home / "onelayer").iterdir():
         path.write_text("")
-    assert remembered("bf16 8 8", lambda: next(figures)) == 3.0
+    assert remembered(("bf16", 8, 8), lambda: next(figures)) == 3.0
 
 
 def test_without_a_home_it_is_measured_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     figures = iter([2.0, 1.0])
-    assert [remembered("bf16 8 8", lambda: next(figures)) for _ in range(2)] == [2.0, 1.0]
+    assert [remembered(("bf16", 8, 8), lambda: next(figures)) for _ in range(2)] == [2.0, 1.0]

@@ -28,10 +28,11 @@ from onelayer.nn import compiled
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
 from onelayer.nn.ops import dropout
-from onelayer.nn.packed import micro_batches, pack
+from onelayer.nn.packed import pack
 from onelayer.nn.reference import keep_mask
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
 from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints
+from onelayer.text.packing import micro_batches
 from onelayer.text.tags import Scheme
 
 MakeBert = Callable[..., Path]

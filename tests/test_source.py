@@ -82,7 +82,7 @@ def test_the_starter_is_hashed_once(
     assert resolve("starter") == weights.parent
 
     with monkeypatch.context() as patch:
-        patch.setattr(source.hashlib, "file_digest", None)
+        patch.setattr(source.digest, "of_file", None)
         assert resolve("starter") == weights.parent
 
     weights.write_bytes(b"abd, and longer")

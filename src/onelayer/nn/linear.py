@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from onelayer.machine import remembered
 from onelayer.nn.compiled import fits
 from onelayer.nn.kernels import kernels
-from onelayer.nn.measured import remembered
 from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
@@ -111,13 +111,18 @@ def fastest_product() -> Product:
         with torch.no_grad():
             return times_as_quick(lambda: _onednn(x, weight, None), lambda: F.linear(x, weight))
 
-    return _onednn if remembered("oneDNN", measure) > CLEARLY else F.linear
+    return _onednn if remembered(_of("oneDNN"), measure) > CLEARLY else F.linear
 
 
 def gain_of_bf16(width: int, inner: int) -> float:
     """How many times as quick a layer's products are in bfloat16, forward and backward, casts
     included, on the CPU at hand."""
-    return remembered(f"bf16 {width} {inner}", lambda: _measured_gain_of_bf16(width, inner))
+    return remembered(_of("bf16", width, inner), lambda: _measured_gain_of_bf16(width, inner))
+
+
+def _of(*what: object) -> tuple[object, ...]:
+    """What a figure is of, and what it depends on besides the machine."""
+    return (*what, torch.__version__, torch.get_num_threads())
 
 
 def _measured_gain_of_bf16(width: int, inner: int) -> float:

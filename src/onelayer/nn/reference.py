@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onelayer.nn.packed import Runs
+from onelayer.text.packing import Runs
 
 
 class _MaskedScale(torch.autograd.Function):

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from onelayer.nn.model import Model
-from onelayer.nn.packed import micro_batches, pack
+from onelayer.nn.packed import pack
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings, counts, ragged
+from onelayer.text.packing import micro_batches
 
 
 def best_device() -> torch.device:
@@ -21,6 +22,8 @@ def best_device() -> torch.device:
 
 class TorchEngine:
     """Runs a model in micro-batches of at most ``token_budget`` tokens."""
+
+    name = "torch"
 
     def __init__(self, model: Model, token_budget: int = 8192) -> None:
         self.model = model

@@ -1,1 +1,1 @@
-"""Models behind HTTP."""
+"""A model over HTTP: routes, batches by tokens, limits, metrics. No torch here."""

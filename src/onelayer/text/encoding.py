@@ -117,6 +117,51 @@ class Encodings:
         )
 
 
+def joined(parts: Sequence[Encodings]) -> Encodings:
+    """The rows of several encodings without gold labels, one after the other; offsets, which only
+    decoding needs, stay behind."""
+
+    def after(name: str) -> Ints:
+        """Cumulative counts go on where those of the part before end."""
+        steps = [np.diff(getattr(part, name)) for part in parts]
+        return cumulate(np.concatenate(steps))
+
+    def end_to_end(name: str) -> Ints:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    if len(parts) == 1:
+        return parts[0]
+    return Encodings(
+        ids=end_to_end("ids"),
+        segment_ids=end_to_end("segment_ids"),
+        cu_seqlens=after("cu_seqlens"),
+        reads=end_to_end("reads"),
+        cu_reads=after("cu_reads"),
+        cu_examples=after("cu_examples"),
+        cu_rows=after("cu_rows"),
+    )
+
+
+def first_sequences(encodings: Encodings) -> Encodings:
+    """Of every row its first sequence alone: of a long text, the first window."""
+    first = encodings.cu_rows[:-1]
+    lengths, n_reads = counts(encodings.cu_seqlens, first), counts(encodings.cu_reads, first)
+    tokens = ragged(encodings.cu_seqlens[first], lengths)
+    reads = ragged(encodings.cu_reads[first], n_reads)
+    each = np.arange(len(first) + 1)
+    return Encodings(
+        ids=encodings.ids[tokens],
+        segment_ids=encodings.segment_ids[tokens],
+        cu_seqlens=cumulate(lengths),
+        reads=encodings.reads[reads],
+        cu_reads=cumulate(n_reads),
+        cu_examples=each,
+        cu_rows=each,
+        targets=None if encodings.targets is None else encodings.targets[reads],
+        offsets=None if encodings.offsets is None else encodings.offsets[reads],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """The token ids of n texts, or of parts of texts, without special tokens."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from onelayer.checkpoint.save import sync
 from onelayer.errors import OneLayerError, Place
+from onelayer.machine import cache_home
 
 T = TypeVar("T")
 STAGED = ".staged-"
@@ -22,10 +23,9 @@ ABANDONED = 24 * 3600
 """Seconds after which a half-written entry is taken for that of a killed process."""
 
 
-def cache_home() -> Path:
+def entries_home() -> Path:
     """Where entries lie. Whoever wants the room back removes the folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "onelayer" / "tokens"
+    return cache_home() / "tokens"
 
 
 def cached(
@@ -40,7 +40,7 @@ def cached(
     is damaged: it is made anew. Where the cache can't be written, a temporary folder does for this
     once; ``load`` must not need the files' names once it has returned.
     """
-    entry = cache_home() / key
+    entry = entries_home() / key
     with suppress(ValueError, LookupError, TypeError, OSError, OneLayerError):
         found = load(entry)
         with suppress(OSError):

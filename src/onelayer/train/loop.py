@@ -14,9 +14,10 @@ from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
-from onelayer.nn.packed import Packed, micro_batches, pack
+from onelayer.nn.packed import Packed, pack
 from onelayer.recipe import Recipe
 from onelayer.text.encoding import Encodings, Ints
+from onelayer.text.packing import micro_batches
 from onelayer.train.ema import WeightAverage
 from onelayer.train.optimizer import Optimizer, adamw, lr_factor
 from onelayer.train.sampler import Sampler

@@ -7,19 +7,19 @@ They need a C compiler with OpenMP (gcc, or clang with libomp). Where there is n
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import platform
-import shlex
-import shutil
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import torch
 
-FLAGS = "-O3 -march=native -fno-math-errno -fno-trapping-math -fopenmp -fPIC -shared"
+from onelayer.machine import compiled, compiler
+
+FLAGS = (
+    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fopenmp", "-fPIC", "-shared"),
+)
 LANES = 16
 """Floats of a vector: widths are multiples of it."""
 
@@ -93,13 +93,15 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
     """The library, or why there is none."""
     if os.environ.get("ONELAYER_KERNELS") == "0":
         return None, "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
-    compiler = _compiler()
-    if compiler is None:
+    command = compiler()
+    if command is None:
         return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
     try:
-        library = ctypes.CDLL(str(_built(compiler)))
+        # Another torch may come with another OpenMP.
+        built = compiled("kernels", command, FLAGS, Path(__file__).parent, [torch.__version__])
+        library = ctypes.CDLL(str(built))
     except subprocess.SubprocessError:
-        return None, f"{compiler} could not build the compiled kernels: training is slower"
+        return None, f"{command} could not build the compiled kernels: training is slower"
     except OSError as error:
         return None, f"no compiled kernels, so training is slower: {error}"
     for name, arguments in _SIGNATURES.items():
@@ -107,44 +109,3 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
         function.argtypes = arguments
         function.restype = _INT if name == "n_chunks" else None
     return library, None
-
-
-def _compiler() -> str | None:
-    named = os.environ.get("CC")
-    return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-
-
-def _built(compiler: str) -> Path:
-    """The library's file, compiled if no run before has done so."""
-    source = Path(__file__).parent
-    files = sorted([*source.glob("*.c"), *source.glob("*.h")])
-    # Another torch may come with another OpenMP, another machine with other instructions.
-    facts = [compiler, FLAGS, torch.__version__, platform.machine(), processor()]
-    digest = hashlib.sha256("\0".join(facts).encode())
-    for file in files:
-        digest.update(file.read_bytes())
-    home = cache_home()
-    library = home / f"kernels-{digest.hexdigest()[:16]}.so"
-    if not library.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as folder:
-            fresh = Path(folder) / library.name
-            sources = [str(file) for file in files if file.suffix == ".c"]
-            command = [*shlex.split(compiler), *FLAGS.split(), "-o", str(fresh), *sources, "-lm"]
-            subprocess.run(command, check=True, capture_output=True, timeout=120)
-            fresh.replace(library)
-    return library
-
-
-def cache_home() -> Path:
-    """Where what was built for this machine, or measured of it, is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
-
-
-def processor() -> str:
-    """What ``-march=native`` depends on, where it can be read."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))

@@ -1,0 +1,88 @@
+"""The machine at hand: its processor, what was built for it, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from onelayer import digest
+
+
+def cache_home() -> Path:
+    """Where what was built for this machine, or measured of it, is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
+
+
+def processor() -> str:
+    """What ``-march=native`` depends on, where it can be read."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def compiler() -> str | None:
+    """The C compiler's command: ``CC``, or the first one found; None where there is none."""
+    named = os.environ.get("CC")
+    return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+
+
+def compiled(
+    name: str, command: str, flags: Sequence[str], folder: Path, facts: Sequence[object] = ()
+) -> Path:
+    """A shared library of a folder's C sources, built by ``command`` if it was not before.
+
+    ``facts`` are what else it depends on. Raises subprocess.SubprocessError where the compiler
+    fails, OSError where it is missing or the cache can't be written.
+    """
+    files = sorted([*folder.glob("*.c"), *folder.glob("*.h")])
+    sources = [digest.of_file(file) for file in files]
+    key = _key([command, *flags, *facts, platform.machine(), processor(), *sources])
+    home = cache_home()
+    library = home / f"{name}-{key}.so"
+    if not library.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home) as staging:
+            fresh = Path(staging) / library.name
+            units = [str(file) for file in files if file.suffix == ".c"]
+            arguments = [*shlex.split(command), *flags, "-o", str(fresh), *units, "-lm"]
+            subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+            fresh.replace(library)
+    return library
+
+
+def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
+    """The figure as it was first measured on this machine, or as it is now: work repeated on a
+    busier day is to choose the same way. ``what`` says of what it is, versions included."""
+    path = cache_home() / f"measured-{_key([*what, processor(), cores()])}.json"
+    with suppress(OSError, ValueError, TypeError):
+        return float(json.loads(path.read_text(encoding="utf-8")))
+    figure = measure()
+    with suppress(OSError):  # a machine without a home measures every time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(f".{os.getpid()}")
+        staged.write_text(json.dumps(figure), encoding="utf-8")
+        with suppress(FileExistsError):  # another process was first: what it found holds
+            os.link(staged, path)
+        staged.unlink()
+    return figure
+
+
+def _key(facts: Sequence[object]) -> str:
+    return digest.of_text("\0".join(map(str, facts)))[:16]
