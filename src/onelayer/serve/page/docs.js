@@ -98,7 +98,7 @@ function render() {
   const { title, version, description } = api.info;
   const link = el("a", { href: "openapi.json" }, "openapi.json");
   const heading = el("h2", { class: "title" }, title, " ", el("small", {}, version));
-  at("about").replaceChildren(heading, ...prose(description), el("p", {}, say("intro"), " ", link));
+  at("intro").replaceChildren(heading, ...prose(description), el("p", {}, say("intro"), " ", link));
   const groups = Map.groupBy(operations(), ({ tags }) => tags?.[0] ?? "");
   const listed = [...groups].flatMap(([tag, some]) => [el("h2", {}, tag), ...some.map(operation)]);
   at("operations").replaceChildren(...listed);

@@ -120,8 +120,9 @@ function render() {
   if (error) [headline, detail] = failed(error);
   if (missing) headline = [el("span", { class: "bad" }, missing())];
   if (prediction) [headline, detail] = shown(model, prediction, sent);
-  at("headline").className = prediction ? "large" : "";
   at("headline").replaceChildren(...headline);
+  const size = at("headline").textContent.length < 80 ? "large" : "long";
+  at("headline").className = prediction ? size : "";
   at("detail").replaceChildren(...detail);
   at("cost").replaceChildren(...(prediction ? cost(ms, tokens, unread) : []));
   const box = at("detail").querySelector(".passage");
@@ -171,8 +172,9 @@ async function send() {
   at("answer").removeAttribute("aria-busy");
   running = null;
   render();
-  if (result.error?.status === 401) open();
-  else at("answer").scrollIntoView({ block: "nearest" });
+  if (result.error?.status === 401) return open();
+  const { top, bottom } = at("headline").getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) at("answer").scrollIntoView();
 }
 
 /** Asks for the key, and goes on with what was refused for want of it. */
@@ -184,23 +186,26 @@ function open() {
 
 async function begin() {
   try {
+    await ask("health/ready");
     ({ models } = await ask("v1/models"));
+    result = null;
   } catch (error) {
     result = { error };
-    if (error.status === 401) open();
   }
   at("main").classList.remove("waiting");
-  at("main").classList.toggle("shut", !models?.length);
-  if (models?.length) {
+  at("main").classList.toggle("shut", !models);
+  if (models) {
     at("model").replaceChildren(...models.map(({ name }) => el("option", { value: name }, name)));
     at("choice").classList.toggle("single", models.length === 1);
     choose();
+    describe();
     fields()[0].focus({ preventScroll: true });
-  } else if (models) {
-    result = { missing: () => say("nomodels") };
+    return;
   }
-  describe();
   render();
+  const { status, retryAfter } = result.error;
+  if (status === 401) open();
+  if (status === 503) setTimeout(begin, 1000 * retryAfter);
 }
 
 at("form").onsubmit = (event) => {

@@ -31,12 +31,17 @@ export function typeOf(schema) {
   return [[type ?? "any"].flat().join(" | ")];
 }
 
-const limits = (schema) =>
-  Object.entries(LIMITS)
-    .filter(([key]) => schema[key] !== undefined)
-    .map(([key, sign]) => `${sign} ${schema[key]}`)
-    .concat(schema.default == null ? [] : `${say("default")} ${JSON.stringify(schema.default)}`)
-    .join(", ");
+/** What holds of a value beside its type, also where the type is one of several. */
+function limits(schema) {
+  const all = [schema, ...(schema.anyOf ?? schema.oneOf ?? [])].flatMap((one) =>
+    Object.entries(LIMITS)
+      .filter(([key]) => one[key] !== undefined)
+      .map(([key, sign]) => `${sign} ${one[key]}`),
+  );
+  const otherwise = schema.default ?? null;
+  if (otherwise !== null) all.push(`${say("default")} ${JSON.stringify(otherwise)}`);
+  return all.join(", ");
+}
 
 /** Prose of a description: paragraphs, and `code` among them. */
 export function prose(text) {

@@ -39,7 +39,7 @@ function tag({ text, words, tags, entities }, _, model) {
   const parts = marked(text, spans, (part, label) => {
     const mark = own("mark", part, "entity");
     mark.style.setProperty("--hue", hues(label));
-    mark.append(el("span", { class: "hidden" }, " "), own("small", label));
+    mark.append(" ", own("small", label));
     return mark;
   });
   const rows = entities.map(({ start, end, text: name, label, score }) =>

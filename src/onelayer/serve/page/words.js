@@ -2,7 +2,7 @@
 
 import { keep, kept } from "./api.js";
 
-const WORDS = {
+export const WORDS = {
   en: {
     code: "en",
     other: "中文",
@@ -60,10 +60,9 @@ const WORDS = {
     e413: "That is more than the server takes in one request.",
     e422: "The server can’t use this input.",
     e429: (s) => `The server is busy. Try again in ${s} ${s === 1 ? "second" : "seconds"}.`,
-    e503: "The server is not ready, or about to stop.",
+    e503: "The server is not ready: it is starting, or about to stop.",
     refused: (status) => `The server answered with ${status}.`,
     request: (id) => `Request ${id}`,
-    nomodels: "The server has no models.",
     contents: "Contents",
     schemas: "Objects",
     parameters: "Parameters",
@@ -131,10 +130,9 @@ const WORDS = {
     e413: "超出了服务器一次能接收的大小。",
     e422: "服务器无法处理这个输入。",
     e429: (s) => `服务器正忙，请 ${s} 秒后再试。`,
-    e503: "服务器还没有就绪，或即将停止。",
+    e503: "服务器尚未就绪：正在启动，或即将停止。",
     refused: (status) => `服务器返回 ${status}。`,
     request: (id) => `请求 ${id}`,
-    nomodels: "服务器没有模型。",
     contents: "目录",
     schemas: "对象",
     parameters: "参数",
