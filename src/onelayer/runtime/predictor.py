@@ -65,7 +65,7 @@ class Predictor:
         """As ``predict``, one chunk at a time."""
         if isinstance(inputs, str):
             raise UsageError("predict takes a list of inputs", hint="predict([text])")
-        return self._each(self._row(item, i) for i, item in enumerate(inputs, start=1))
+        return self.predict_each(self._row(item, i) for i, item in enumerate(inputs, start=1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
@@ -83,9 +83,10 @@ class Predictor:
     def evaluate(self, rows: Iterable[Any]) -> Scorer:
         """The scores on labelled rows, one chunk at a time. The rows are gone through more than
         once; of each a few numbers are kept, for the bootstrap."""
-        return self.task.score(rows, self._each(rows))
+        return self.task.score(rows, self.predict_each(rows))
 
-    def _each(self, rows: Iterable[Any]) -> Iterator[Any]:
+    def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """A prediction for each row of the task, one chunk at a time."""
         rows = iter(rows)
         while chunk := list(islice(rows, CHUNK)):
             yield from self.predict_rows(chunk)

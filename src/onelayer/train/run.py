@@ -16,8 +16,9 @@ from onelayer import digest
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
-from onelayer.checkpoint.save import as_json, publish, rewrite, write_checkpoint
+from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import hub_name
+from onelayer.disk import as_json, publish, rewrite
 from onelayer.errors import OneLayerError, UsageError
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
