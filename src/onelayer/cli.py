@@ -23,6 +23,7 @@ from onelayer.console import (
 )
 from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.serve.limits import Limits
 
 
 def train(
@@ -272,10 +273,48 @@ def inspect(
     print_inspection(result, rows)
 
 
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    api_key_file: Path | None = None,
+    access_log: bool = True,
+    limits: Limits,
+) -> None:
+    """Serve models over HTTP, with a page to try them.
+
+    Parameters
+    ----------
+    models
+        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+    host
+        The address to listen at; 0.0.0.0 is every one of this machine.
+    port
+        0 takes a free one.
+    api_key_file
+        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
+        and none is asked for without it.
+    access_log
+        A JSON line a request on stderr.
+    """
+    from onelayer.serve.server import named, read_keys
+    from onelayer.serve.server import serve as run_server
+
+    run_server(
+        named(models),
+        host=host,
+        port=port,
+        limits=limits,
+        keys=read_keys(api_key_file),
+        access_log=access_log,
+    )
+
+
 COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "serve": serve,
     "report": report,
     "compare": compare,
     "inspect": inspect,

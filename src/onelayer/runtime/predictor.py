@@ -94,7 +94,6 @@ class Predictor:
 
     def _row(self, item: Any, number: int) -> Any:
         names = INPUTS[self.task.name]
-        place = Place("input", number)
         if isinstance(item, Mapping):
             by_role = {key: value for key, value in item.items() if key in (*names, "id")}
             values = {**by_role, **self.layout.present_in(item).values(item)}
@@ -104,6 +103,12 @@ class Predictor:
             values = {names[0]: item}
         else:
             raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+        return self.row_by_role(values, number)
+
+    def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
+        """The task's row of the values by role of the ``number``-th input. Raises DataError where
+        they can't be used."""
+        place = Place("input", number)
         if "pair" in self.layout.columns and values.get("pair") is None:
             raise DataError(
                 "the model was trained on pairs, and this is one text",

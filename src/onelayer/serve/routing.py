@@ -1,0 +1,51 @@
+"""A table of operations: each is one entry there; how it is answered and described follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a method of a path does, takes and gives."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    summary: str
+    takes: Any = None
+    """The type of its body, as pydantic reads types."""
+    gives: Any = None
+    """The type of its answer, or the media type of one that isn't JSON."""
+    statuses: Sequence[int] = ()
+    """Of its problems, beside those that every operation has."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """JSON schemas of the parameters in the path."""
+
+    def route(self) -> Route:
+        return Route(self.path, self.endpoint, methods=[self.method])
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """A value as JSON."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(body.encode(), status, media_type="application/json")
+
+
+def allowed(routes: Sequence[Route], scope: Scope) -> str:
+    """The methods that a path has."""
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches(scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
