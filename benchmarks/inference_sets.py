@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ import numpy as np
 from sets import join_squad, split_squad
 from speed_sets import SpeedSet, model_folder
 
+from onelayer.errors import Place
 from onelayer.recipe import Recipe
 from onelayer.runtime.predictor import Predictor
+from onelayer.tasks.answer import AnswerRow
+from onelayer.tasks.base import Logits
 from onelayer.tasks.files import read_labelled
+from onelayer.tasks.texts import TextRow
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
 
 DENSE_LENGTH = 128
 DENSE_ROWS = 192
+CALIBRATION = 320
 SHAPES = ("starter", "base")
 
 
@@ -112,18 +118,33 @@ def bundle_of(run: Path, precision: str) -> Path:
 # Rows.
 
 
-def read_inputs(
+def read_rows(
     one: InferenceSet, data: Path, rows: int, tokenizer: Tokenizer
-) -> tuple[list[Any] | None, list[Any]]:
-    """A sample of the labelled rows, and what is given to a model for each: a text, or two. Dense
-    rows have no labels."""
+) -> tuple[list[Any], list[list[str]]]:
+    """A sample of the labelled rows, or dense ones without labels, and what a model is given for
+    each: a text, or two."""
     if one.way == "dense":
-        return None, [[text] for text in dense_texts(tokenizer, rows)]
-    _, _, found = read_labelled(data / one.dev, Recipe(task=one.task), lambda _: None)
-    found = random.Random(0).sample(found, min(rows, len(found)))
-    if one.task == "answer":
-        return found, [[row.question, row.passage] for row in found]
-    return found, [[row.text] if row.pair is None else [row.text, row.pair] for row in found]
+        texts = dense_texts(tokenizer, rows)
+        place = Place("dense")
+        return [TextRow(text, None, None, place) for text in texts], [[text] for text in texts]
+    found = _sample(one, data / one.dev, rows)
+    return found, [texts_of(row) for row in found]
+
+
+def calibration_texts(one: InferenceSet, data: Path) -> list[list[str]]:
+    """Training rows that the peers take their static scales from."""
+    return [texts_of(row) for row in _sample(one, data / one.train, CALIBRATION)]
+
+
+def _sample(one: InferenceSet, path: Path, rows: int) -> list[Any]:
+    _, _, found = read_labelled(path, Recipe(task=one.task), lambda _: None)
+    return random.Random(0).sample(found, min(rows, len(found)))
+
+
+def texts_of(row: Any) -> list[str]:
+    if isinstance(row, AnswerRow):
+        return [row.question, row.passage]
+    return [row.text] if row.pair is None else [row.text, row.pair]
 
 
 def dense_texts(tokenizer: Tokenizer, rows: int) -> list[str]:
@@ -141,23 +162,29 @@ def save_encodings(encodings: Encodings, path: Path) -> None:
 
 
 def scores(
-    predictor: Predictor, rows: list[Any] | None, encodings: Encodings, reference: Any, logits: Any
+    one: InferenceSet,
+    predictor: Predictor,
+    rows: list[Any],
+    encodings: Encodings,
+    reference: Logits,
+    logits: Logits,
 ) -> dict[str, float]:
-    """How good logits are: the task's metric on labelled rows, in points; the share of rows or
-    tokens that ``reference``, the logits in fp32, gives the same class; and how far off they are
-    against the reference's spread."""
-    found = {
-        "same": 100 * float((logits.argmax(-1) == reference.argmax(-1)).mean()),
-        "off": float(np.sqrt(((logits - reference) ** 2).mean()) / reference.std(axis=0).mean()),
-    }
-    if predictor.task.name == "answer":  # of all tokens, the best start and the best end matter
-        bounds = encodings.cu_reads.tolist()
-        pairs = [(logits[a:b], reference[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
-        same = [x.argmax(0) == y.argmax(0) for x, y in pairs]
-        found["same"] = 100 * float(np.mean(same))
-    if rows is not None:
+    """How good logits are. ``same``: of how many percent of the rows they give the class, or of the
+    sequences the best start and end, that ``reference`` gives, the logits in fp32. ``off``: how far
+    they are from the reference, against its own spread. ``score``: the task's metric on a scale of
+    100, where rows have labels."""
+    off = np.sqrt(((logits - reference) ** 2).mean()) / reference.std(axis=0).mean()
+    found = {"same": _same(encodings, reference, logits), "off": float(off)}
+    if one.way != "dense":
         task = predictor.task
         figures = task.score(rows, task.decode(rows, encodings, logits))()
-        scale = 1 if task.name == "answer" else 100
-        found["score"] = scale * float(figures[task.metric])
+        found["score"] = float(figures[task.metric]) * (1 if one.task == "answer" else 100)
     return found
+
+
+def _same(encodings: Encodings, a: Logits, b: Logits) -> float:
+    bounds = encodings.cu_reads.tolist()
+    if len(bounds) == len(a) + 1:
+        return 100 * float((a.argmax(1) == b.argmax(1)).mean())
+    same = [a[i:j].argmax(0) == b[i:j].argmax(0) for i, j in pairwise(bounds)]
+    return 100 * float(np.mean(same))
