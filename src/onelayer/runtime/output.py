@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
-from onelayer.plain import finite
 from onelayer.tasks.choose import Choice
 from onelayer.tasks.labels import Label, Labels
 from onelayer.tasks.regress import Value
@@ -16,24 +16,27 @@ from onelayer.text.tags import OUTSIDE
 def to_json(prediction: Any) -> dict[str, Any]:
     """A prediction as JSON has it: a tagged text's words as texts, numbers to the seven digits
     that fp32 has; without the fields that were not asked for."""
-    unasked = {f.name for f in dataclasses.fields(prediction) if f.default is None}
     values = {
-        name: value
-        for name, value in dataclasses.asdict(prediction).items()
-        if value is not None or name not in unasked
+        field.name: _plain(value)
+        for field in dataclasses.fields(prediction)
+        if (value := getattr(prediction, field.name)) is not None or field.default is not None
     }
     if isinstance(prediction, Tagged):
         values["words"] = [prediction.text[start:end] for start, end in prediction.words]
-    return dict(_to_seven_digits(finite(values)))
+    return values
 
 
-def _to_seven_digits(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.7g}")
+        return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _to_seven_digits(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_to_seven_digits(item) for item in value]
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
     return value
 
 
