@@ -9,23 +9,24 @@ import secrets
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from onelayer.runtime.predictor import Predictor
-from onelayer.serve import page, plain, v1
+from onelayer.serve import hub, oip, page, plain, v1
 from onelayer.serve.body import CallerLeftError
 from onelayer.serve.journal import Journal
 from onelayer.serve.limits import Limits
+from onelayer.serve.openapi import describe
 from onelayer.serve.problems import RequestError, problem_of, response
-from onelayer.serve.routing import allowed
+from onelayer.serve.routing import Operation, allowed, answer
 from onelayer.serve.service import Service, Trace
-
-OPEN = re.compile(r"/|/docs|/openapi\.json|/static/.*|/health(/.*)?|/v2/health/.*")
-"""What needs no key: the page, which says nothing of the models, and what load balancers ask."""
 
 _SANE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 
@@ -37,9 +38,13 @@ class App:
         self.service = service
         self._keys = [key.encode() for key in keys]
         self._journal = Journal() if access_log else None
-        operations = [*v1.operations(service), *plain.operations(service)]
+        operations = self._operations()
         self._routes = [operation.route() for operation in operations] + page.routes()
+        # The page, which says nothing of the models, and what load balancers ask.
+        free = [operation.path for operation in operations if operation.open]
+        self._open = {*free, *(route.path for route in page.routes())}
         self._router = Router(self._routes)
+        self._described: dict[tuple[str, ...], bytes | memoryview] = {}
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +75,8 @@ class App:
             self.service.measures.left.inc()
         except Exception as error:
             problem = self._problem(error, scope)
-            await response(problem, trace.id)(scope, receive, send_on)
+            ours = scope["path"].startswith("/v1/")
+            await response(problem, trace.id, ours=ours)(scope, receive, send_on)
         finally:
             self._in_flight -= 1
             self.service.measures.in_flight.set(self._in_flight)
@@ -81,8 +87,34 @@ class App:
         if self._journal is not None:
             self._journal.flush()
 
+    def _operations(self) -> list[Operation]:
+        """The table of all that is answered, with what is known of the models by now."""
+        service = self.service
+
+        async def openapi(request: Request) -> Response:
+            names = tuple(service.models)
+            if names not in self._described:
+                document = describe(service, self._operations(), keys=bool(self._keys))
+                self._described = {names: answer(document).body}
+            return Response(self._described[names], media_type="application/json")
+
+        return [
+            *v1.operations(service),
+            *hub.operations(service),
+            *oip.operations(service),
+            *plain.operations(service),
+            Operation(
+                method="GET",
+                path="/openapi.json",
+                endpoint=openapi,
+                summary="This description",
+                gives=dict[str, Any],
+                open=True,
+            ),
+        ]
+
     def _check(self, scope: Scope, headers: Headers) -> None:
-        if OPEN.fullmatch(scope["path"]):
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in self._open:
             return
         if self._keys and not self._has_key(headers):
             raise RequestError(401, "an API key is needed", {"www-authenticate": "Bearer"})
@@ -101,7 +133,7 @@ class App:
         if problem.status == 500:
             traceback.print_exception(error)
         if isinstance(error, HTTPException) and error.status_code == 405:
-            problem.headers["allow"] = allowed(self._routes, scope)
+            problem.headers = {"allow": allowed(self._routes, scope)}
         return problem
 
     def _tell(self, scope: Scope, trace: Trace, status: int, seconds: float) -> None:

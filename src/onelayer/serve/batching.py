@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-import numpy as np
-
 from onelayer.errors import Place
 from onelayer.runtime.predictor import Predictor
 from onelayer.serve.limits import Limits
@@ -206,8 +204,7 @@ def run(batch: Batch, started: float) -> Iterator[Answer]:
 
 def decoded(job: Job) -> list[Any] | Exception:
     assert job.encodings is not None
-    logits = job.logits[0] if len(job.logits) == 1 else np.concatenate(job.logits)
     try:
-        return job.task.decode(job.rows, job.encodings, logits)
+        return job.task.decode(job.rows, job.encodings, job.all_logits())
     except Exception as error:
         return error

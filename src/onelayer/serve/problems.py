@@ -45,15 +45,19 @@ _DETAILS = {
 }
 
 
-def response(problem: RequestError, request_id: str) -> Response:
+def response(problem: RequestError, request_id: str, *, ours: bool) -> Response:
+    """As JSON. ``ours``: of a route that no other protocol knows, whose clients look for an
+    ``error``."""
     detail = problem.detail
-    body = {
+    body: dict[str, str | int] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": detail if len(detail) <= LONGEST else detail[:LONGEST] + " …",
         "request_id": request_id,
     }
+    if not ours:
+        body["error"] = body["detail"]
     return Response(
         json.dumps(body).encode(),
         problem.status,

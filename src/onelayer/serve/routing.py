@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
+
+from onelayer.tasks import TASKS
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -27,10 +29,12 @@ class Operation:
     """The type of its body, as pydantic reads types."""
     gives: Any = None
     """The type of its answer, or the media type of one that isn't JSON."""
+    tasks: Sequence[str] = tuple(TASKS)
+    """Without a model of one of these it isn't there."""
+    open: bool = False
+    """Whether it needs no key and is answered however much there is to do."""
     statuses: Sequence[int] = ()
-    """Of its problems, beside those that every operation has."""
-    parameters: dict[str, Any] = field(default_factory=dict)
-    """JSON schemas of the parameters in the path."""
+    """Of its problems, beside those that follow from the rest."""
 
     def route(self) -> Route:
         return Route(self.path, self.endpoint, methods=[self.method])

@@ -83,13 +83,34 @@ class AskClassify(Ask[OrText[Text]]):
     abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class AskRegress(Ask[OrText[Text]]):
+    pass
+
+
+class AskTag(Ask[OrText[Sentence]]):
+    pass
+
+
+class AskAnswer(Ask[Question]):
+    pass
+
+
+class AskChoose(Ask[Options]):
+    pass
+
+
 ASK: dict[str, type[Ask[Any]]] = {
     "classify": AskClassify,
-    "regress": Ask[OrText[Text]],
-    "tag": Ask[OrText[Sentence]],
-    "answer": Ask[Question],
-    "choose": Ask[Options],
+    "regress": AskRegress,
+    "tag": AskTag,
+    "answer": AskAnswer,
+    "choose": AskChoose,
 }
+
+
+def by_role(one: str | Strict) -> dict[str, Any]:
+    """An input's values by role; of a plain string, a text."""
+    return {"text": one} if isinstance(one, str) else one.model_dump(exclude_none=True)
 
 
 def parse(kind: type[M], body: bytes) -> M:

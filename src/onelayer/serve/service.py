@@ -52,8 +52,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Answered:
     predictions: Sequence[Any]
-    tokens: int
-    unread: int
+    job: Job
 
 
 @dataclass(slots=True)
@@ -72,10 +71,19 @@ class Service:
     def model(self, name: str) -> Predictor:
         """Raises RequestError for a name that isn't served."""
         if self.phase == "loading":
-            raise RequestError(503, "the models are being loaded", {"retry-after": "1"})
+            raise _loading()
         if name not in self.models:
             raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
         return self.models[name]
+
+    def first(self, *tasks: str) -> str:
+        """The name of the first model that is for one of these tasks. Raises RequestError."""
+        for name, predictor in self.models.items():
+            if predictor.task.name in tasks:
+                return name
+        if self.phase == "loading":
+            raise _loading()
+        raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
 
     async def ask(self, request: Request, name: str, asked: Asked) -> Answered:
         """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
@@ -108,7 +116,11 @@ class Service:
         self.measures.queue.labels(name).observe(waited)
         self.measures.texts.labels(name).inc(len(rows))
         self.measures.tokens.labels(name).inc(job.tokens)
-        return Answered(predictions, job.tokens, job.unread)
+        return Answered(predictions, job)
+
+
+def _loading() -> RequestError:
+    return RequestError(503, "the models are being loaded", {"retry-after": "1"})
 
 
 async def _tell_when_left(receive: Receive, job: Job) -> None:

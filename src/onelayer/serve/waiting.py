@@ -47,6 +47,10 @@ class Job:
     def task(self) -> Task:
         return self.predictor.task
 
+    def all_logits(self) -> Logits:
+        """(R, C), when all rows have been run."""
+        return self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
+
     def encoded(self, encodings: Encodings, unread: int) -> None:
         self.encodings = encodings
         self.unread = unread
