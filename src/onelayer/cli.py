@@ -13,6 +13,7 @@ from onelayer import __version__, flags
 from onelayer.console import (
     RowBar,
     print_comparison,
+    print_grid,
     print_inspection,
     print_json,
     print_predictions,
@@ -181,6 +182,65 @@ def report(
     print(f"saved {out}")
 
 
+def export(
+    run: str,
+    /,
+    *,
+    to: Literal["onnx"] = "onnx",
+    int8: bool = False,
+    out: Path | None = None,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    to
+        The form of the graph.
+    int8
+        Weights and products in 8 bits.
+    out
+        The bundle's directory; by default beside the run, its name with `-onnx` or `-int8`.
+    max_drop
+        Points of the task's metric that int8 may cost on dev.
+    accept
+        Write the bundle even if its answers are not the run's; its card then says so.
+    train
+        The file the run was trained on, if it isn't where it was.
+    dev
+        Labelled rows to judge by; by default those that the run was chosen by.
+    json
+        Print JSON.
+    """
+    from onelayer.export.card import cells
+    from onelayer.export.write import export as export_run
+
+    result = export_run(
+        run,
+        out=out,
+        int8=int8,
+        max_drop=max_drop,
+        accept=accept,
+        train=train,
+        dev=dev,
+        columns=columns,
+        say=say,
+    )
+    if json:
+        print_json(result)
+        return
+    print_grid(cells(result))
+    print(f"saved {result['bundle']}")
+    print(f"next: onelayer serve {result['bundle']}")
+
+
 def compare(
     run_a: str,
     run_b: str,
@@ -314,6 +374,7 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "export": export,
     "serve": serve,
     "report": report,
     "compare": compare,
