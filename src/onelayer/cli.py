@@ -23,7 +23,7 @@ from onelayer.console import (
     say,
 )
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.recipe import Columns, EngineName, Recipe, TaskName
 from onelayer.serve.limits import Limits
 
 
@@ -77,6 +77,7 @@ def evaluate(
     *,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -92,12 +93,14 @@ def evaluate(
         Check sets of labels that shall hold the right one for this share of the rows.
     abstain
         Check answers of which at most this share shall be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     json
         Print JSON.
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain)
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain, engine=engine)
     if json:
         print_json(result)
         return
@@ -114,6 +117,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe as it comes.
@@ -132,6 +136,8 @@ def predict(
         Add a set of labels to each row that holds the right one for this share of rows like dev's.
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     """
     from onelayer.runtime.files import in_chunks, predict_file, predict_lines
     from onelayer.runtime.forms import FORMS
@@ -140,7 +146,7 @@ def predict(
 
     suffix = out.suffix.lstrip(".") if out else ""
     form = format or (suffix if suffix in FORMS else "jsonl")
-    predictor = load(run).asking(coverage=coverage, abstain=abstain)
+    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
     if file != "-" and out:
         with RowBar() as bar:
             n = predict_to(out, predictor, file, columns, form, bar)
