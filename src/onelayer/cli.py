@@ -343,6 +343,7 @@ def serve(
     *models: str,
     host: str = "127.0.0.1",
     port: int = 8080,
+    engine: EngineName | None = None,
     api_key_file: Path | None = None,
     access_log: bool = True,
     limits: Limits,
@@ -357,6 +358,8 @@ def serve(
         The address to listen at; 0.0.0.0 is every one of this machine.
     port
         0 takes a free one.
+    engine
+        What runs exported models, by default what is quickest here; torch runs all others.
     api_key_file
         A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
         and none is asked for without it.
@@ -371,6 +374,7 @@ def serve(
         host=host,
         port=port,
         limits=limits,
+        engine=engine,
         keys=read_keys(api_key_file),
         access_log=access_log,
     )
