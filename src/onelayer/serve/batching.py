@@ -57,6 +57,7 @@ class Batcher:
         self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
         self._refused = -STRAIN
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: list[threading.Thread] = []
 
     async def predict(self, job: Job) -> list[Any]:
         """One prediction for each row. Raises RequestError where there is too much to do, or a
@@ -87,8 +88,11 @@ class Batcher:
             self._paces[model].ran(len(encodings.ids), time.perf_counter() - started)
 
     def close(self) -> None:
-        """Lets the threads end, when they have done what waits."""
+        """Returns when the threads have done what waits. A process that ended while one of them is
+        in the engine would be aborted."""
         self._arrivals.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _admit(self, tokens: int, now: float) -> None:
         """Raises RequestError where too much is ahead.
@@ -113,7 +117,9 @@ class Batcher:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             for work in (self._encode, self._run):
-                threading.Thread(target=work, name=work.__name__, daemon=True).start()
+                thread = threading.Thread(target=work, name=work.__name__, daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     # What follows runs in threads of its own, and hands its results to the event loop.
 
