@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from starlette.requests import Request
 from starlette.types import Receive
 
@@ -18,6 +19,7 @@ from onelayer.serve.long_texts import Long
 from onelayer.serve.measures import Measures
 from onelayer.serve.problems import RequestError
 from onelayer.serve.waiting import Job
+from onelayer.tasks import Classify
 
 Phase = Literal["loading", "ready", "draining"]
 
@@ -137,10 +139,14 @@ def description(name: str, predictor: Predictor) -> dict[str, Any]:
     if "pair" in predictor.layout.columns:
         roles.append("pair")
     exported = (predictor.info or {}).get("export", {})
+    thresholds: list[float] = []
+    if isinstance(task, Classify) and task.multi_label:
+        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
     return {
         "name": name,
         "task": task.name,
         "labels": list(task.outputs) if task.name in ("classify", "tag") else [],
+        "thresholds": thresholds,
         "inputs": roles,
         "engine": predictor.engine.name,
         "precision": exported.get("precision", "fp32"),

@@ -39,6 +39,8 @@ class Model(Strict):
     name: str
     task: str
     labels: list[str]
+    thresholds: list[float]
+    """From which probability a label is given, where a text gets several; else empty."""
     inputs: list[str]
     engine: str
     precision: str

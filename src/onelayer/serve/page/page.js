@@ -107,9 +107,10 @@ function explained(error) {
 }
 
 function failed(error) {
-  const detail = el("p", { lang: "en", dir: "auto" }, error instanceof Refusal ? error.message : "");
-  const id = error.id && el("p", { class: "faint" }, say("request", error.id));
-  return [[el("span", { class: "bad" }, explained(error))], [detail, id || ""]];
+  const headline = [el("span", { class: "bad" }, explained(error))];
+  if (!(error instanceof Refusal) || error.status === 401) return [headline, []];
+  const detail = el("p", { lang: "en", dir: "auto" }, error.message);
+  return [headline, [detail, el("p", { class: "faint" }, say("request", error.id))]];
 }
 
 /** The result in the language of the page. */

@@ -18,13 +18,15 @@ export function shown(model, prediction, sent) {
   return { classify, regress, tag, answer, choose }[model.task](prediction, sent, model);
 }
 
-function classify({ label, labels, probability, probabilities }) {
+function classify({ label, labels, probability, probabilities }, _, model) {
   const chosen = new Set(labels ?? [label]);
   const ranked = Object.entries(probabilities).sort(([, a], [, b]) => b - a);
-  const list = bars(ranked.map(([name, p]) => [name, p, chosen.has(name)]));
+  const from = new Map(model.labels.map((name, i) => [name, model.thresholds?.[i]]));
+  const list = bars(ranked.map(([name, p]) => [name, p, chosen.has(name), from.get(name)]));
   if (!labels) return [[own("span", label), faint(percent(probability))], [list]];
-  if (!labels.length) return [[say("nolabel")], [list]];
-  return [labels.flatMap((name) => [own("span", name, "chip"), " "]), [list]];
+  const rest = [list, ...(model.thresholds?.length ? [el("small", {}, say("threshold"))] : [])];
+  if (!labels.length) return [[say("nolabel")], rest];
+  return [labels.flatMap((name) => [own("span", name, "chip"), " "]), rest];
 }
 
 function regress({ value }) {
@@ -43,9 +45,11 @@ function tag({ text, words, tags, entities }, _, model) {
     return mark;
   });
   const rows = entities.map(({ start, end, text: name, label, score }) =>
-    el("tr", {}, own("td", label), own("td", name), number(`${start}–${end}`), number(percent(score))),
+    el("tr", {}, own("td", name), own("td", label), number(`${start}–${end}`), number(percent(score))),
   );
-  const list = el("details", {}, el("summary", {}, say("list")), el("table", {}, ...rows));
+  const head = ["text", "type", "characters", "probability"].map((it) => el("th", {}, say(it)));
+  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  const list = el("details", {}, el("summary", {}, say("list")), table);
   return [[say("entities", entities.length)], [passage(...parts), ...(rows.length ? [list] : [])]];
 }
 
@@ -116,7 +120,8 @@ function huesOf(labels) {
   };
 }
 
-/** [name, probability, whether it is chosen] as bars: ten of them, the others on demand. */
+/** [name, probability, whether it is chosen, from which probability it would be] as bars: ten of
+ * them, the others on demand. */
 function bars(items) {
   const list = (some) => el("ul", { class: "bars" }, ...some.map(bar));
   if (items.length <= 12) return list(items);
@@ -124,10 +129,14 @@ function bars(items) {
   return el("div", {}, list(items.slice(0, 10)), rest);
 }
 
-function bar([name, p, chosen]) {
+function bar([name, p, chosen, from]) {
   const tick = el("span", { class: "tick", role: "img", "aria-label": say("chosen") }, "✓");
   const track = el("span", { class: "track" }, el("i"));
   track.style.setProperty("--share", p);
+  if (from !== undefined) {
+    track.append(el("b"));
+    track.style.setProperty("--from", from);
+  }
   const title = own("span", name, "name");
   if (chosen) title.prepend(tick, " ");
   return el("li", chosen ? { class: "chosen" } : {}, title, el("span", { class: "figure" }, percent(p)), track);
