@@ -55,7 +55,7 @@ function tag({ text, words, tags, entities }, _, model) {
     ),
   );
   const head = ["text", "type", "characters", "probability"].map((it) => el("th", {}, say(it)));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  const table = el("table", { class: "entities" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
   const list = el("details", {}, el("summary", {}, say("list")), table);
   return [[say("entities", entities.length)], [passage(...parts), ...(rows.length ? [list] : [])]];
 }
