@@ -11,9 +11,11 @@ from typing import Literal
 
 from onelayer import __version__, flags
 from onelayer.console import (
+    RowBar,
     print_comparison,
     print_inspection,
     print_json,
+    print_predictions,
     print_scores,
     print_table,
     reporter,
@@ -113,7 +115,7 @@ def predict(
     abstain: float | None = None,
     columns: Columns,
 ) -> None:
-    """Predict for every row of a file, or for every line of a pipe.
+    """Predict for every row of a file, or for every line of a pipe as it comes.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def predict(
     file
         A file, or `-` for stdin: a text or a JSON object a line.
     out
-        The file to write; by default stdout.
+        The file to write, by default stdout; the same command goes on where it was stopped.
     format
         By default that of `--out`, else jsonl.
     coverage
@@ -130,19 +132,24 @@ def predict(
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
     """
-    from onelayer.runtime.files import predict_file, predict_lines
+    from onelayer.runtime.files import in_chunks, predict_file, predict_lines
+    from onelayer.runtime.forms import FORMS
+    from onelayer.runtime.job import predict_to, write_to
     from onelayer.runtime.load import load
-    from onelayer.runtime.output import FORMATS, write_predictions
 
     suffix = out.suffix.lstrip(".") if out else ""
-    form = format or (suffix if suffix in FORMATS else "jsonl")
+    form = format or (suffix if suffix in FORMS else "jsonl")
     predictor = load(run).asking(coverage=coverage, abstain=abstain)
-    if file == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        rows = predict_lines(predictor, sys.stdin)
+    if file != "-" and out:
+        with RowBar() as bar:
+            n = predict_to(out, predictor, file, columns, form, bar)
     else:
-        rows = predict_file(predictor, file, columns, say)
-    n = write_predictions(rows, out, form)
+        if file == "-":
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+            chunks = predict_lines(predictor, sys.stdin)
+        else:
+            chunks = in_chunks(predict_file(predictor, file, columns, say))
+        n = write_to(out, chunks, form) if out else print_predictions(chunks, form)
     if predictor.cut.tokens:
         say(str(predictor.cut))
     if out:

@@ -138,9 +138,7 @@ class App:
 
     def _tell(self, scope: Scope, trace: Trace, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")
-        measures = self.service.measures
-        measures.requests.labels(route, trace.model, status).inc()
-        measures.latency.labels(route, trace.model).observe(seconds)
+        self.service.measures.answered(route, trace.model, status, seconds)
         if self._journal is not None:
             self._journal.write(
                 {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -16,6 +18,8 @@ class Measures:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._of_route = cache(self._children_of_route)
+        self._of_model = cache(self._children_of_model)
 
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"onelayer_{name}", what, labels, registry=registry)
@@ -42,6 +46,25 @@ class Measures:
         self.batch_fill = histogram(
             "batch_fill", "Tokens of a batch as a share of the budget.", "model", buckets=SHARES
         )
+
+    def answered(self, route: str, model: str, status: int, seconds: float) -> None:
+        requests, latency = self._of_route(route, model, status)
+        requests.inc()
+        latency.observe(seconds)
+
+    def predicted(self, model: str, texts: int, tokens: int, waited: float) -> None:
+        n_texts, n_tokens, queue = self._of_model(model)
+        n_texts.inc(texts)
+        n_tokens.inc(tokens)
+        queue.observe(waited)
+
+    # To find a measure by its labels takes longer than to count, and they are few.
+
+    def _children_of_route(self, route: str, model: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(route, model, status), self.latency.labels(route, model)
+
+    def _children_of_model(self, model: str) -> tuple[Counter, Counter, Histogram]:
+        return self.texts.labels(model), self.tokens.labels(model), self.queue.labels(model)
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -40,10 +40,13 @@ class Operation:
         return Route(self.path, self.endpoint, methods=[self.method])
 
 
+# Made once: json.dumps makes one for each call that isn't by its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def answer(value: Any, status: int = 200) -> Response:
     """A value as JSON."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Response(body.encode(), status, media_type="application/json")
+    return Response(_encode(value).encode(), status, media_type="application/json")
 
 
 def allowed(routes: Sequence[Route], scope: Scope) -> str:

@@ -130,7 +130,7 @@ def from_json(body: bytes) -> Any:
     of characters. Raises RequestError."""
     try:
         text = body.decode()
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        value = _decode(text)
         if _ESCAPED_SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -156,3 +156,6 @@ def _once(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse).decode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ async def _serve(
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            gc.freeze()  # what is loaded stays: looking through it again and again costs a third
             service.phase = "ready"
             say(_line(listener, service))
             await stopping

@@ -115,9 +115,7 @@ class Service:
             watching.cancel()
         waited = (job.started or job.arrived) - job.arrived
         trace.tokens, trace.queue_ms = job.tokens, 1000 * waited
-        self.measures.queue.labels(name).observe(waited)
-        self.measures.texts.labels(name).inc(len(rows))
-        self.measures.tokens.labels(name).inc(job.tokens)
+        self.measures.predicted(name, len(rows), job.tokens, waited)
         return Answered(predictions, job)
 
 

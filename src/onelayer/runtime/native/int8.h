@@ -1,0 +1,47 @@
+/* Sums of products of bytes, exact in 32 bits.
+ *
+ * One operand is unsigned, a row's q + 128; the other signed, four consecutive inputs of each of 16
+ * columns in a vector. VNNI does 64 of these products in one instruction. The other way computes
+ * the same integers on any machine.
+ */
+#pragma once
+#include "native.h"
+
+#if defined(__AVX512VNNI__) && !defined(PLAIN)
+#include <immintrin.h>
+INLINE ivec dot4(ivec sum, int32_t four, ivec w)
+{
+    return (ivec)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(four), (__m512i)w);
+}
+#else
+INLINE ivec dot4(ivec sum, int32_t four, ivec w)
+{
+    sum += (four & 255) * (w << 24 >> 24);
+    sum += (four >> 8 & 255) * (w << 16 >> 24);
+    sum += (four >> 16 & 255) * (w << 8 >> 24);
+    return sum + (four >> 24 & 255) * (w >> 24);
+}
+#endif
+
+#define ALL _Pragma("GCC unroll 16")
+#define TALL 6 /* rows and vectors of a tile: 24 of the 32 registers are sums */
+#define WIDE 4
+
+/* acc (R, V vectors) += x (R, 4 K4) w; w has `step` bytes for four inputs. R and V are constants
+ * where this is inlined, so that all of acc is in registers. */
+INLINE void dot_tile(const int R, const int V, int64_t K4, const uint8_t *x, int64_t ldx,
+                     const int8_t *w, int64_t step, ivec acc[TALL][WIDE])
+{
+    for (int64_t k = 0; k < K4; k++, x += 4, w += step) {
+        ivec b[WIDE];
+        ALL for (int v = 0; v < V; v++) b[v] = *(const ivec *)(w + v * 4 * LANES);
+        ALL for (int r = 0; r < R; r++)
+        {
+            int32_t four;
+            memcpy(&four, x + r * ldx, 4);
+            ALL for (int v = 0; v < V; v++) acc[r][v] = dot4(acc[r][v], four, b[v]);
+        }
+    }
+}
+
+INLINE vec to_float(ivec x) { return __builtin_convertvector(x, vec); }

@@ -1,0 +1,118 @@
+/* A BERT encoder in eight bits over packed tokens, for CPUs.
+ *
+ * Legend of shapes: T tokens, S sequences and R reads (vectors that the new layer reads) of a
+ * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
+ * of a sequence, d width of a head. D, d and F are multiples of LANES, N is padded to whole PANELs.
+ *
+ * Activations are quantized row by row as they come: 127 steps up to a row's largest number. Sums
+ * of products are exact integers and all else is done for a row or for a sequence alone, so that a
+ * text's logits are the same bits whatever stands beside it, and on however many threads.
+ */
+#pragma once
+#include "../../nn/kernels/vector.h"
+#include <stdatomic.h>
+
+#define PANEL 64 /* columns of a matrix that lie together: four vectors */
+
+typedef struct {
+    const int8_t *weight; /* (N / PANEL, K / 4, PANEL, 4) */
+    const float *scale;   /* (N) what a step of each column is worth */
+    const float *bias;    /* (N) */
+    const int32_t *start; /* (N) -128 x the column's sum: what bytes of q + 128 count too much */
+    int64_t K, N;
+} Matrix;
+
+typedef struct {
+    const float *weight, *bias; /* (D) */
+} Norm;
+
+typedef struct {
+    Matrix qkv, output;
+    Norm attention_norm;
+    Matrix up, down;
+    Norm feed_forward_norm;
+} Layer;
+
+typedef struct {
+    const int8_t *words;      /* (V, D) */
+    const float *word_scales; /* (V) */
+    const float *positions;   /* (P, D) */
+    const float *segments;
+    Norm norm;
+    const Layer *layers;
+    const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL where there is none */
+    const float *head, *head_bias;     /* (D, C padded to LANES), (C padded) */
+    int64_t n_layers, n_heads, D, F, C;
+    int64_t activation; /* of ACTIVATIONS in engine.py: gelu, gelu_new, relu */
+    float eps;
+} Model;
+
+/* Sequences as `text.encoding.Encodings` has them. */
+typedef struct {
+    const int32_t *ids;        /* (N) */
+    const uint8_t *segments;   /* (N) */
+    const int64_t *cu_seqlens; /* (S + 1) */
+    const int32_t *reads;      /* (R) */
+    const int64_t *cu_reads;   /* (S + 1) */
+    const int64_t *order;      /* (S) the sequences, longest first */
+    int64_t n_sequences;
+    float *logits; /* (R, C) */
+} Batch;
+
+/* Threads that work on one group together. `meet` returns when all have come. */
+typedef struct {
+    int size;
+    atomic_int arrived, phase;
+} Team;
+
+typedef struct {
+    Team *team;
+    int rank;
+} Member;
+
+void meet(Member me);
+
+/* This member's share of n things. */
+INLINE void share(Member me, int64_t n, int64_t *begin, int64_t *end)
+{
+    *begin = n * me.rank / me.team->size;
+    *end = n * (me.rank + 1) / me.team->size;
+}
+
+/* Rows of activations: fp32, and as bytes q + 128 with what a step is worth. */
+typedef struct {
+    float *x;     /* (n, width) */
+    uint8_t *q;   /* (n, width) */
+    float *scale; /* (n) */
+    int64_t n;
+} Rows;
+
+/* gemm.c: columns of panels first ... last - 1 of y (rows, ldy) = x w + bias. */
+void product(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows, int64_t first,
+             int64_t last, float *y, int64_t ldy);
+
+/* pointwise.c: a row each. */
+void quantize(const float *x, int64_t n, uint8_t *q, float *scale);
+void add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q, float *scale);
+void activate(float *x, int64_t n, int64_t activation);
+void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q,
+           float *scale);
+void classify(const Model *m, const float *x, float *pooled, float *logits);
+
+/* attention.c: one head of one sequence; `room` is attention_room(n, d) bytes. */
+void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,
+            int64_t n, int64_t d, float *out, int64_t ldo, void *room);
+int64_t attention_room(int64_t n, int64_t d);
+
+/* encoder.c: all layers for S sequences of T tokens in all and n at most, of which R vectors are
+ * read. `memory` is of forward_room bytes. */
+typedef struct {
+    const int64_t *sequences;
+    int64_t S, T, R, n;
+} Group;
+
+int64_t forward_room(const Model *m, const Group *g, int members);
+void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member me);
+
+/* pool.c: a worker thread for each but the first of `threads`, which is the caller. */
+int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens);

@@ -1,0 +1,142 @@
+/* What happens between two products, row by row. */
+#include "native.h"
+
+INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
+INLINE vec smaller(vec a, vec b) { return (vec)(((ivec)a & (a < b)) | ((ivec)b & ~(a < b))); }
+
+typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
+
+/* Numbers of at most 127 -> bytes of the nearest integer + 128: added to 1.5 x 2^23, a number's
+ * integer part is in the low bits of the mantissa. */
+INLINE void store_bytes(uint8_t *to, vec x)
+{
+    const vec shifted = x + splat(0x1.8p23f + 128);
+    *(bytes *)to = __builtin_convertvector((uvec)shifted, bytes);
+}
+
+INLINE void quantize_below(const float *x, int64_t n, float largest, uint8_t *q, float *scale)
+{
+    const float steps = largest > 0 ? 127 / largest : 0;
+    *scale = largest / 127;
+    for (int64_t j = 0; j < n; j += LANES)
+        store_bytes(q + j, load(x + j) * steps);
+}
+
+void quantize(const float *x, int64_t n, uint8_t *q, float *scale)
+{
+    vec most = {0};
+    for (int64_t j = 0; j < n; j += LANES)
+        most = larger(most, size(load(x + j)));
+    quantize_below(x, n, maximum(most), q, scale);
+}
+
+/* x = LayerNorm(x + h), and its bytes; h may be NULL. */
+void add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q, float *scale)
+{
+    vec total = {0}, squares = {0}, most = {0};
+    for (int64_t j = 0; j < D; j += LANES) {
+        vec z = load(x + j);
+        if (h)
+            z += load(h + j);
+        store(x + j, z);
+        total += z;
+    }
+    const float mean = sum(total) / D;
+    for (int64_t j = 0; j < D; j += LANES) {
+        const vec off = load(x + j) - mean;
+        squares += off * off;
+    }
+    const float inverse = 1 / sqrtf(sum(squares) / D + eps);
+    for (int64_t j = 0; j < D; j += LANES) {
+        const vec unit = (load(x + j) - mean) * inverse;
+        const vec y = unit * load(norm.weight + j) + load(norm.bias + j);
+        store(x + j, y);
+        most = larger(most, size(y));
+    }
+    quantize_below(x, D, maximum(most), q, scale);
+}
+
+/* x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth: a polynomial
+ * of degree 14 fitted in Chebyshev nodes, off by 7e-7 at most, a ten-thousandth of a step. */
+#define FAR 5.3f
+
+INLINE vec gelu(vec x)
+{
+    const vec t = smaller(size(x), splat(FAR)) * (2 / FAR) - 1;
+    static const float g[] = {
+        2.28223484e-02f, -3.54771502e-02f, -8.91417116e-02f, 1.97595760e-01f, 6.07003309e-02f,
+        -4.26263541e-01f, 2.78386891e-01f, 2.90860355e-01f, -5.96272409e-01f, 3.42300445e-01f,
+        1.02812365e-01f, -2.96030462e-01f, 2.10027128e-01f, -7.29855821e-02f, 1.06655313e-02f};
+    vec p = splat(g[0]);
+    _Pragma("GCC unroll 16") for (int i = 1; i < 15; i++) p = p * t + g[i];
+    return larger(x, splat(0)) - p;
+}
+
+/* x / (1 + e^-2u) with u = sqrt(2 / pi) (x + 0.044715 x^3): GELU by tanh. */
+INLINE vec gelu_new(vec x)
+{
+    const vec u = x * (x * x * 0.044715f + 1) * 0.79788456f;
+    const vec e = exp2_neg(size(u) * (-2 * 1.44269504f)); /* of the smaller of the two sides */
+    const vec half = 1 / (1 + e);
+    return x * (vec)(((ivec)half & (u > 0)) | ((ivec)(e * half) & ~(u > 0)));
+}
+
+void activate(float *x, int64_t n, int64_t activation)
+{
+    if (activation == 0)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, gelu(load(x + j)));
+    else if (activation == 1)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, gelu_new(load(x + j)));
+    else
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, larger(load(x + j), splat(0)));
+}
+
+void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q,
+           float *scale)
+{
+    typedef int8_t steps __attribute__((vector_size(LANES), aligned(1), may_alias));
+    const int8_t *word = m->words + id * m->D;
+    for (int64_t j = 0; j < m->D; j += LANES) {
+        const vec w = __builtin_convertvector(*(const steps *)(word + j), vec);
+        store(x + j, w * m->word_scales[id] + load(m->positions + position * m->D + j) +
+                         load(m->segments + segment * m->D + j));
+    }
+    add_norm(x, NULL, m->norm, m->eps, m->D, q, scale);
+}
+
+/* y (N) = x (K) w (K, N) + bias; N is a multiple of LANES. */
+static void affine(const float *x, int64_t K, const float *w, const float *bias, int64_t N, float *y)
+{
+    for (int64_t j = 0; j < N; j += LANES) {
+        vec even = load(bias + j), odd = {0};
+        for (int64_t k = 0; k < K; k += 2) {
+            even += x[k] * load(w + k * N + j);
+            odd += x[k + 1] * load(w + (k + 1) * N + j);
+        }
+        store(y + j, even + odd);
+    }
+}
+
+INLINE vec hyperbolic_tangent(vec x)
+{
+    const vec e = exp2_neg(size(x) * (-2 * 1.44269504f));
+    const vec y = (1 - e) / (1 + e);
+    return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
+}
+
+/* x (D) -> logits (C), through the pooler where there is one. `room` holds D + C padded floats. */
+void classify(const Model *m, const float *x, float *room, float *logits)
+{
+    const int64_t padded = (m->C + LANES - 1) / LANES * LANES;
+    if (m->pooler) {
+        affine(x, m->D, m->pooler, m->pooler_bias, m->D, room);
+        for (int64_t j = 0; j < m->D; j += LANES)
+            store(room + j, hyperbolic_tangent(load(room + j)));
+        x = room;
+    }
+    affine(x, m->D, m->head, m->head_bias, padded, room + m->D);
+    memcpy(logits, room + m->D, (size_t)m->C * sizeof(float));
+}

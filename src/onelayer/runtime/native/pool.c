@@ -1,0 +1,224 @@
+/* Threads. A batch is cut into groups of whole sequences. Where there are enough of them each worker
+ * takes the next group through the whole model by itself; otherwise all work on one group together.
+ *
+ * There is one pool for a process, built at the first batch (a forked child builds its own), and it
+ * does one batch at a time. Workers sleep between batches.
+ */
+#define _GNU_SOURCE
+#include "native.h"
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#define MOST_THREADS 256
+#define SPINS 2000 /* some 20 us: less than it takes to wake a thread */
+
+#if defined(__x86_64__)
+#define pause() __builtin_ia32_pause()
+#else
+#define pause() ((void)0)
+#endif
+
+typedef struct {
+    const Model *model;
+    const Batch *batch;
+    const Group *groups;
+    int64_t n_groups;
+    atomic_long next;
+    Team team; /* of more than one where all work together */
+} Job;
+
+static struct {
+    pthread_mutex_t turn; /* of batches */
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t wake, done;
+    int started, threads; /* workers there are, and that this job is for, the caller included */
+    Job *job;
+    atomic_uint generation; /* of jobs */
+    atomic_int working;
+    unsigned seen[MOST_THREADS]; /* the generation that each worker did last */
+    char *memory[MOST_THREADS];
+    int64_t size[MOST_THREADS];
+} pool = {.turn = PTHREAD_MUTEX_INITIALIZER,
+          .lock = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
+          .done = PTHREAD_COND_INITIALIZER};
+
+void meet(Member me)
+{
+    Team *team = me.team;
+    if (team->size == 1)
+        return;
+    const int phase = atomic_load_explicit(&team->phase, memory_order_acquire);
+    if (atomic_fetch_add(&team->arrived, 1) + 1 == team->size) {
+        atomic_store(&team->arrived, 0);
+        atomic_store(&team->phase, phase + 1);
+        return;
+    }
+    for (int i = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; i++)
+        i < SPINS ? pause() : (void)sched_yield(); /* the one waited for may need this core */
+}
+
+static void work(Job *job, int rank)
+{
+    if (job->team.size > 1) {
+        for (int64_t i = 0; i < job->n_groups; i++)
+            forward(job->model, job->batch, job->groups + i, pool.memory[0],
+                    (Member){&job->team, rank});
+        return;
+    }
+    Team alone = {.size = 1};
+    for (int64_t i; (i = atomic_fetch_add(&job->next, 1)) < job->n_groups;)
+        forward(job->model, job->batch, job->groups + i, pool.memory[rank], (Member){&alone, 0});
+}
+
+static void *worker(void *argument)
+{
+    const int rank = (int)(intptr_t)argument;
+    unsigned seen = pool.seen[rank];
+    for (;;) {
+        for (int i = 0; i < SPINS && atomic_load(&pool.generation) == seen; i++)
+            pause();
+        pthread_mutex_lock(&pool.lock);
+        while (atomic_load(&pool.generation) == seen)
+            pthread_cond_wait(&pool.wake, &pool.lock);
+        seen = atomic_load(&pool.generation);
+        Job *job = rank < pool.threads ? pool.job : NULL; /* another's may be over by now */
+        pthread_mutex_unlock(&pool.lock);
+        if (!job)
+            continue;
+        work(job, rank);
+        if (atomic_fetch_sub(&pool.working, 1) == 1) {
+            pthread_mutex_lock(&pool.lock);
+            pthread_cond_signal(&pool.done);
+            pthread_mutex_unlock(&pool.lock);
+        }
+    }
+    return NULL;
+}
+
+/* In a forked child there are no workers, and nobody who would give a lock back. */
+static void begin_anew(void)
+{
+    pthread_mutex_init(&pool.turn, NULL);
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    pool.started = 0;
+    atomic_store(&pool.generation, 0);
+    atomic_store(&pool.working, 0);
+}
+
+__attribute__((constructor)) static void at_load(void) { pthread_atfork(NULL, NULL, begin_anew); }
+
+/* Workers up to rank threads - 1, as many as the system gives; how many threads there are then. */
+static int start(int threads)
+{
+    sigset_t every, before; /* signals are for the threads that the program knows of */
+    sigfillset(&every);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    pthread_t thread;
+    while (pool.started + 1 < threads) {
+        const int rank = pool.started + 1;
+        pool.seen[rank] = atomic_load(&pool.generation);
+        if (pthread_create(&thread, NULL, worker, (void *)(intptr_t)rank))
+            break;
+        pthread_detach(thread);
+        pool.started = rank;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pool.started + 1 < threads ? pool.started + 1 : threads;
+}
+
+static int reserve(int worker, int64_t size)
+{
+    if (pool.size[worker] >= size)
+        return 0;
+    free(pool.memory[worker]);
+    size = (size + 4095) / 4096 * 4096;
+    pool.memory[worker] = aligned_alloc(64, (size_t)size);
+    pool.size[worker] = pool.memory[worker] ? size : 0;
+    return pool.memory[worker] ? 0 : -1;
+}
+
+static void go(Job *job, int threads)
+{
+    if (threads == 1) {
+        work(job, 0);
+        return;
+    }
+    pthread_mutex_lock(&pool.lock);
+    pool.job = job, pool.threads = threads;
+    atomic_store(&pool.working, threads - 1);
+    atomic_fetch_add(&pool.generation, 1);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+    work(job, 0);
+    for (int i = 0; i < SPINS && atomic_load(&pool.working); i++)
+        pause();
+    pthread_mutex_lock(&pool.lock);
+    while (atomic_load(&pool.working))
+        pthread_cond_wait(&pool.done, &pool.lock);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* Sequences, longest first, in groups of at most so many tokens, or of one; how many groups. */
+static int64_t cut(const Batch *batch, int64_t group_tokens, Group *groups)
+{
+    int64_t n_groups = 0;
+    for (int64_t i = 0; i < batch->n_sequences; i++) {
+        const int64_t s = batch->order[i];
+        const int64_t tokens = batch->cu_seqlens[s + 1] - batch->cu_seqlens[s];
+        const int64_t reads = batch->cu_reads[s + 1] - batch->cu_reads[s];
+        Group *last = groups + n_groups - 1;
+        if (!n_groups || last->T + tokens > group_tokens || last->R + reads > group_tokens) {
+            last = groups + n_groups++;
+            *last = (Group){.sequences = batch->order + i, .n = tokens};
+        }
+        last->S += 1, last->T += tokens, last->R += reads;
+    }
+    return n_groups;
+}
+
+/* Whether a team is done sooner than workers by themselves, of whom some would wait for others. A
+ * team loses about a fifth to waiting. */
+static int better_together(const Group *groups, int64_t n_groups, int threads)
+{
+    int64_t loads[MOST_THREADS] = {0}, most = 0, total = 0;
+    for (int64_t i = 0; i < n_groups; i++) {
+        int least = 0;
+        for (int j = 1; j < threads; j++)
+            least = loads[j] < loads[least] ? j : least;
+        loads[least] += groups[i].T;
+        total += groups[i].T;
+        most = loads[least] > most ? loads[least] : most;
+    }
+    return threads > 1 && most * threads > total * 5 / 4;
+}
+
+/* 0, or -1 where there is not enough memory. */
+int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens)
+{
+    Group *groups = malloc((size_t)batch->n_sequences * sizeof *groups);
+    if (!groups)
+        return -1;
+    const int64_t n_groups = cut(batch, group_tokens, groups);
+    pthread_mutex_lock(&pool.turn);
+    threads = start(threads < MOST_THREADS ? threads : MOST_THREADS);
+    const int together = better_together(groups, n_groups, threads);
+    int64_t room = 0;
+    for (int64_t i = 0; i < n_groups; i++) {
+        const int64_t size = forward_room(m, groups + i, together ? threads : 1);
+        room = size > room ? size : room;
+    }
+    int failed = 0;
+    for (int i = 0; i < (together ? 1 : threads); i++)
+        failed |= reserve(i, room);
+    if (!failed) {
+        Job job = {m, batch, groups, n_groups, 0, {.size = together ? threads : 1}};
+        go(&job, threads);
+    }
+    pthread_mutex_unlock(&pool.turn);
+    free(groups);
+    return failed;
+}
