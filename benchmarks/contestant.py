@@ -117,7 +117,7 @@ def trainer(spec: Record, turns: Turns) -> None:
 
     class InTurns(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            turns.prepared(attention=attention)
+            turns.prepared(**chosen)
             turns.wait()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -160,10 +160,10 @@ def trainer(spec: Record, turns: Turns) -> None:
     turns.ready()
     cuda = spec["device"] == "cuda"
     model = setup.auto_model.from_pretrained(spec["model"], **setup.config)
-    attention = None
+    chosen = {}
     if spec["fastest_attention"]:
-        attention = fastest_attention(model, setup, spec)
-        model.set_attn_implementation(attention)
+        chosen["attention"] = fastest_attention(model, setup, spec)
+        model.set_attn_implementation(chosen["attention"])
     run = InOrder(
         model=model,
         args=TrainingArguments(

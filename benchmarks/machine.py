@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 
-def machine() -> str:
+def machine(*others: str) -> str:
+    """Processor, threads, and versions of the packages that matter, where they are installed."""
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         models = (line for line in info.read_text().splitlines() if line.startswith("model name"))
         cpu = next(models, cpu).split(":")[-1].strip()
     packages = ", ".join(
-        f"{name} {version(name)}" for name in ("onelayer", "torch", "transformers")
+        f"{name} {version(name)}"
+        for name in ("onelayer", "torch", "transformers", *others)
+        if find_spec(name.replace("-", "_"))
     )
     return f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {packages}"

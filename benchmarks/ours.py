@@ -39,9 +39,7 @@ def train_and_predict(
         seed=seed,
     )
     scored = SCORED[data_set.task]
-    parts = [
-        getattr(prediction, scored) for _, prediction in predict_file(predictor, dev, Columns())
-    ]
+    parts = [getattr(found.prediction, scored) for found in predict_file(predictor, dev, Columns())]
     return [list(part) if isinstance(part, tuple) else part for part in parts]
 
 

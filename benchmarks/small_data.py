@@ -167,7 +167,7 @@ def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
         predictor = onelayer.finetune(
             train, dev=dev, out=Path(folder) / "run", task="classify", seed=seed, **flags
         )
-        predicted = [found.label for _, found in predict_file(predictor, test, Columns())]
+        predicted = [found.prediction.label for found in predict_file(predictor, test, Columns())]
         gold = [json.loads(line)["label"] for line in test.read_text("utf-8").splitlines()]
         assert predictor.info is not None
         return {

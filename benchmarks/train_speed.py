@@ -20,7 +20,6 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -36,13 +35,11 @@ from arithmetic import GemmRate, Shape, needed_operations
 from machine import machine
 from speed_sets import SETS, SHAPES, SpeedSet, model_folder, plain_rows, read_rows, shape_of
 from speed_table import print_table
-from turns import Worker, WorkerDiedError
+from turns import Race, Turn, Worker, say
 
 from onelayer.text.tokenizer import Tokenizer
 
 Record = dict[str, Any]
-Turn = dict[str, Record]
-"""What each contestant answered, by its name."""
 
 BATCH_SIZE = 32
 WARM_UP = 2
@@ -161,7 +158,7 @@ def measure(
         "set": speed_set.name,
         "shape": shape,
         "attention": {
-            name: answer["attention"] for name, answer in prepared.items() if answer["attention"]
+            name: answer["attention"] for name, answer in prepared.items() if "attention" in answer
         },
         "lost": race.lost,
         "gemm": {dtype: gemm(rate) for dtype, rate in rates.items()},
@@ -173,31 +170,6 @@ def measure(
             for worker in race.running()
         },
     }
-
-
-class Race:
-    """The workers, and why those that fell out did."""
-
-    def __init__(self) -> None:
-        self.workers: list[Worker] = []
-        self.lost: dict[str, str] = {}
-
-    def running(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.name not in self.lost]
-
-    def ask(self, question: Callable[[Worker], Record], *, backwards: bool = False) -> Turn:
-        """What each worker answers, one after the other."""
-        answers = {}
-        running = self.running()
-        for worker in reversed(running) if backwards else running:
-            try:
-                answers[worker.name] = question(worker)
-            except WorkerDiedError as death:
-                self.lost[worker.name] = str(death)
-                say(f"  {death}")
-        if not self.running():
-            raise SystemExit("no contestant is left")
-        return answers
 
 
 def warm_up(race: Race) -> Turn:
@@ -291,10 +263,6 @@ def described(arguments: argparse.Namespace) -> str:
     if arguments.spin:
         waiting += " for onelayer, the default for the Trainer"
     return f"{gpu}{machine()}, {waiting}; batches of {arguments.batch_size} examples"
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

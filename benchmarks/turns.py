@@ -11,18 +11,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+Turn = dict[str, Record]
+"""What each contestant answered, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step of the optimizer learned from."""
+    """What one step, of the optimizer say, worked on."""
 
     lengths: list[int]
     """Real tokens of each sequence."""
@@ -53,9 +55,9 @@ class Turns:
         self._say({})
         self._hear()
 
-    def prepared(self, attention: str | None = None) -> None:
-        """Says that the first turn can come, and which attention implementation was chosen."""
-        self._say({"attention": attention})
+    def prepared(self, **chosen: Any) -> None:
+        """Says that the first turn can come, and what was chosen for it."""
+        self._say(chosen)
 
     def wait(self) -> bool:
         """Waits for the next turn; False where there won't be one. The clock of a turn runs from
@@ -154,3 +156,32 @@ class Worker:
         """Ends the worker; a run that was cut short does not leave it behind."""
         self._process.kill()
         self._process.wait()
+
+
+class Race:
+    """The workers, and why those that fell out did."""
+
+    def __init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.lost: dict[str, str] = {}
+
+    def running(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.name not in self.lost]
+
+    def ask(self, question: Callable[[Worker], Record], *, backwards: bool = False) -> Turn:
+        """What each worker answers, one after the other."""
+        answers = {}
+        running = self.running()
+        for worker in reversed(running) if backwards else running:
+            try:
+                answers[worker.name] = question(worker)
+            except WorkerDiedError as death:
+                self.lost[worker.name] = str(death)
+                say(f"  {death}")
+        if not self.running():
+            raise SystemExit("no contestant is left")
+        return answers
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -25,6 +26,11 @@ def find() -> str | None:
     """The browser's program, if there is one on this machine."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
+
+
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
+SILENCE = 60
+"""Seconds after which a browser that says nothing is taken for dead."""
 
 
 class Page:
@@ -56,6 +62,7 @@ class Page:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            assert select.select([self._from], [], [], SILENCE)[0], "the browser says nothing"
             read = os.read(self._from, 1 << 16)
             assert read, "the browser is gone"
             self._buffer += read
@@ -70,17 +77,42 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.ask("Emulation.setEmulatedMedia", features=features)
 
-    def open(self, path: Path) -> None:
-        self.ask("Page.navigate", url=path.absolute().as_uri())
+    def open(self, address: Path | str) -> None:
+        url = address if isinstance(address, str) else address.absolute().as_uri()
+        self.ask("Page.navigate", url=url)
         loaded = "Page.loadEventFired"
         while not any(event["method"] == loaded for event in self.events):
             self.events.append(self._next())
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
-        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
+        """What a JavaScript expression gives, or what it promises."""
+        how = {"returnByValue": True, "awaitPromise": True}
+        answer = self.ask("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def until(self, expression: str) -> Any:
+        """What a JavaScript expression gives as soon as that is true."""
+        return self.value(f"""new Promise((done, fail) => {{
+            const end = Date.now() + 10000;
+            const look = () => {{
+                const value = document.body && ({expression});
+                if (value) done(value);
+                else if (Date.now() > end) fail(new Error(document.body.innerText));
+                else setTimeout(look, 10);
+            }};
+            look();
+        }})""")
+
+    def press(self, key: str, *, control: bool = False, shift: bool = False) -> None:
+        text = {"text": "\r"} if key == "Enter" and not control else {}
+        how = {"key": key, "windowsVirtualKeyCode": KEYS[key], "modifiers": 2 * control + 8 * shift}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **how, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **how)
+
+    def write(self, text: str) -> None:
+        """Into the field that has the focus."""
+        self.ask("Input.insertText", text=text)
 
     def errors(self) -> list[str]:
         """What went to the console, exceptions included."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import chromium
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,9 @@ from transformers.utils import logging
 
 from onelayer.text.encoding import Encodings
 from onelayer.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from page_site import Site
 
 # Models this small are slowed down by threads, and cores may be shared.
 torch.set_num_threads(1)
@@ -93,6 +99,53 @@ def bert(make_bert: MakeBert) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(bert: Path) -> Tokenizer:
     return Tokenizer.read(bert)
+
+
+@pytest.fixture(scope="session")
+def tab() -> Iterator[chromium.Page]:
+    """One browser for all tests of pages that a server sends."""
+    program = chromium.find()
+    if program is None:
+        pytest.skip("no chromium on the PATH to open pages with")
+    with chromium.browser(program) as page:
+        page.ask("Emulation.setFocusEmulationEnabled", enabled=True)
+        yield page
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Site]:
+    from page_site import Site, served
+
+    with served((site := Site()).app) as site.url:
+        yield site
+
+
+@pytest.fixture
+def site(running: Site, tab: chromium.Page) -> Site:
+    """A server of canned answers, opened on a wide screen by somebody who reads English."""
+    from page_site import visit
+
+    running.refusal, running.key = None, ""
+    running.bodies.clear()
+    visit(tab, running.url)
+    return running
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier with the labels ``no`` and ``yes``, exported: it opens without torch."""
+    from onelayer.export.write import export
+    from onelayer.recipe import Columns
+
+    folder = tmp_path_factory.mktemp("bundle")
+    rows = folder / "dev.jsonl"
+    good = json.dumps({"text": "a good cat", "label": "yes"})
+    bad = json.dumps({"text": "the bad cat", "label": "no"})
+    rows.write_text(f"{good}\n{bad}\n" * 5, encoding="utf-8")
+    model = make_bert("BertForSequenceClassification", labels=("no", "yes"))
+    columns = Columns(text="text", label="label")
+    export(model, out=folder / "model", dev=rows, accept=True, columns=columns)
+    return folder / "model"
 
 
 def padded(

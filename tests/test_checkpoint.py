@@ -17,8 +17,9 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.load import extend_positions, read
-from onelayer.checkpoint.save import publish, write_checkpoint
+from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
+from onelayer.disk import publish
 from onelayer.errors import CheckpointError, UsageError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "on"]

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +69,19 @@ def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixtu
     assert any("task = classify, text = review, label = verdict" in remark for remark in said)
     assert any(line["event"] == "evaluation" for line in remarks)
     assert json.loads(Path("runs/reviews-1/onelayer.json").read_text())["choices"][0] == said[0]
+
+
+def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from onelayer.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", reviews], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "onelayer: this needs torch, which is not installed (pip install 'onelayer[train]')\n"
+    )
 
 
 def test_runs_are_numbered(main: Main, reviews: Path) -> None:

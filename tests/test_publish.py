@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from onelayer.checkpoint.card import CardFacts, model_card
-from onelayer.checkpoint.save import publish
+from onelayer.disk import publish
 from onelayer.errors import OneLayerError
 
 

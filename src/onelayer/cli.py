@@ -11,16 +11,20 @@ from typing import Literal
 
 from onelayer import __version__, flags
 from onelayer.console import (
+    RowBar,
     print_comparison,
+    print_grid,
     print_inspection,
     print_json,
+    print_predictions,
     print_scores,
     print_table,
     reporter,
     say,
 )
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.recipe import Columns, EngineName, Recipe, TaskName
+from onelayer.serve.limits import Limits
 
 
 def train(
@@ -73,6 +77,7 @@ def evaluate(
     *,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -88,12 +93,14 @@ def evaluate(
         Check sets of labels that shall hold the right one for this share of the rows.
     abstain
         Check answers of which at most this share shall be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     json
         Print JSON.
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain)
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain, engine=engine)
     if json:
         print_json(result)
         return
@@ -110,9 +117,10 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     columns: Columns,
 ) -> None:
-    """Predict for every row of a file, or for every line of a pipe.
+    """Predict for every row of a file, or for every line of a pipe as it comes.
 
     Parameters
     ----------
@@ -121,27 +129,34 @@ def predict(
     file
         A file, or `-` for stdin: a text or a JSON object a line.
     out
-        The file to write; by default stdout.
+        The file to write, by default stdout; the same command goes on where it was stopped.
     format
         By default that of `--out`, else jsonl.
     coverage
         Add a set of labels to each row that holds the right one for this share of rows like dev's.
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     """
-    from onelayer.runtime.files import predict_file, predict_lines
+    from onelayer.runtime.files import in_chunks, predict_file, predict_lines
+    from onelayer.runtime.forms import FORMS
+    from onelayer.runtime.job import predict_to, write_to
     from onelayer.runtime.load import load
-    from onelayer.runtime.output import FORMATS, write_predictions
 
     suffix = out.suffix.lstrip(".") if out else ""
-    form = format or (suffix if suffix in FORMATS else "jsonl")
-    predictor = load(run).asking(coverage=coverage, abstain=abstain)
-    if file == "-":
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-        rows = predict_lines(predictor, sys.stdin)
+    form = format or (suffix if suffix in FORMS else "jsonl")
+    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
+    if file != "-" and out:
+        with RowBar() as bar:
+            n = predict_to(out, predictor, file, columns, form, bar)
     else:
-        rows = predict_file(predictor, file, columns, say)
-    n = write_predictions(rows, out, form)
+        if file == "-":
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+            chunks = predict_lines(predictor, sys.stdin)
+        else:
+            chunks = in_chunks(predict_file(predictor, file, columns, say))
+        n = write_to(out, chunks, form) if out else print_predictions(chunks, form)
     if predictor.cut.tokens:
         say(str(predictor.cut))
     if out:
@@ -171,6 +186,65 @@ def report(
 
     report_file(run, file, out, columns, say)
     print(f"saved {out}")
+
+
+def export(
+    run: str,
+    /,
+    *,
+    to: Literal["onnx"] = "onnx",
+    int8: bool = False,
+    out: Path | None = None,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    to
+        The form of the graph.
+    int8
+        Weights and products in 8 bits.
+    out
+        The bundle's directory; by default beside the run, its name with `-onnx` or `-int8`.
+    max_drop
+        Points of the task's metric that int8 may cost on dev.
+    accept
+        Write the bundle even if its answers are not the run's; its card then says so.
+    train
+        The file the run was trained on, if it isn't where it was.
+    dev
+        Labelled rows to judge by; by default those that the run was chosen by.
+    json
+        Print JSON.
+    """
+    from onelayer.export.card import cells
+    from onelayer.export.write import export as export_run
+
+    result = export_run(
+        run,
+        out=out,
+        int8=int8,
+        max_drop=max_drop,
+        accept=accept,
+        train=train,
+        dev=dev,
+        columns=columns,
+        say=say,
+    )
+    if json:
+        print_json(result)
+        return
+    print_grid(cells(result))
+    print(f"saved {result['bundle']}")
+    print(f"next: onelayer serve {result['bundle']}")
 
 
 def compare(
@@ -265,10 +339,53 @@ def inspect(
     print_inspection(result, rows)
 
 
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    engine: EngineName | None = None,
+    api_key_file: Path | None = None,
+    access_log: bool = True,
+    limits: Limits,
+) -> None:
+    """Serve models over HTTP, with a page to try them.
+
+    Parameters
+    ----------
+    models
+        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+    host
+        The address to listen at; 0.0.0.0 is every one of this machine.
+    port
+        0 takes a free one.
+    engine
+        What runs exported models, by default what is quickest here; torch runs all others.
+    api_key_file
+        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
+        and none is asked for without it.
+    access_log
+        A JSON line a request on stderr.
+    """
+    from onelayer.serve.server import named, read_keys
+    from onelayer.serve.server import serve as run_server
+
+    run_server(
+        named(models),
+        host=host,
+        port=port,
+        limits=limits,
+        engine=engine,
+        keys=read_keys(api_key_file),
+        access_log=access_log,
+    )
+
+
 COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "export": export,
+    "serve": serve,
     "report": report,
     "compare": compare,
     "inspect": inspect,
@@ -276,6 +393,12 @@ COMMANDS: flags.Commands = {
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "matplotlib", "nltk"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    **dict.fromkeys(("onnxruntime", "fastapi", "uvicorn", "prometheus_client"), "serve"),
+}
+"""What brings the packages that not every command needs."""
 LONGEST_LINE = 1000
 """Characters of a message."""
 
@@ -309,6 +432,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        hint = f"pip install 'onelayer[{EXTRAS[package]}]'"
+        return _fail(UsageError(f"this needs {package}, which is not installed", hint=hint))
     except OSError as error:
         place = Place(error.filename) if error.filename else None
         return _fail(OneLayerError(error.strerror or str(error), place=place))

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from onelayer.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from onelayer.runtime.forms import Predicted
     from onelayer.train.loop import Reporter
 
 
@@ -81,6 +88,14 @@ def print_table(
         print(f"  {set_cell_size(label, width)}{figures}  {_figure(low)} to {_figure(high)}")
 
 
+def print_grid(rows: Sequence[Sequence[str]]) -> None:
+    """Texts in columns, the first of them to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+        print("  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip())
+
+
 def print_comparison(result: dict[str, Any], n_rows: int) -> None:
     """What ``runtime.compare`` found, and the first changed rows in either direction."""
     print(f"{result['file']}, {result['rows']:,} rows; A = {result['a']}, B = {result['b']}")
@@ -110,6 +125,76 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.4g}"
+
+
+def print_predictions(chunks: Iterable[Sequence[Predicted]], form_name: str) -> int:
+    """Writes each chunk to stdout as soon as it is there; returns the number of rows."""
+    from onelayer.runtime.forms import form_of
+
+    if form_name == "parquet":
+        raise UsageError("parquet is no text for a terminal", hint="give --out FILE.parquet")
+    form, n = form_of(form_name), 0
+    for chunk in chunks:
+        before = b"" if n else form.begin(chunk)
+        sys.stdout.buffer.write(before + form.body(chunk))
+        sys.stdout.buffer.flush()
+        n += len(chunk)
+    return n
+
+
+class RowBar:
+    """How far a file's rows are: a bar on a terminal, a line now and then elsewhere."""
+
+    EVERY = 30.0
+    """Seconds between two lines."""
+
+    def __init__(self) -> None:
+        self.begun = self.said_at = time.monotonic()
+        self.before: tuple[int, float] | None = None
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def say(self, remark: str) -> None:
+        if self.bar:
+            self.bar.console.print(f"· {remark}", markup=False, soft_wrap=True)
+        else:
+            say(remark)
+
+    def rows(self, done: int, share: float | None) -> None:
+        now = time.monotonic()
+        if self.before is None:
+            # What an earlier process did says nothing of this one's speed.
+            self.before, self.begun = (done, share or 0.0), now
+            return
+        first, first_share = self.before
+        seconds = max(now - self.begun, 1e-9)
+        state = f"{done:,} rows, {(done - first) / seconds:,.0f} rows/s"
+        if share and share > first_share:
+            left = timedelta(seconds=round(seconds * (1 - share) / (share - first_share)))
+            state += f", {left} left"
+        if sys.stderr.isatty():
+            self._draw(state, share)
+        elif now - self.said_at > self.EVERY:
+            self.said_at = now
+            say(state)
+
+    def _draw(self, state: str, share: float | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self.bar is None:
+            columns = (TextColumn("predicting"), BarColumn(), TextColumn("{task.description}"))
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.bar.add_task("", total=1.0)
+            self.bar.start()
+        task = self.bar.tasks[0]
+        self.bar.update(task.id, description=state, completed=share or 0.0, total=share and 1.0)
 
 
 def print_json(value: Any) -> None:

@@ -49,7 +49,7 @@ def import_all() -> None:
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     for name in (
         *("inspection", "runtime.evaluate", "runtime.output", "train.finetune"),
-        *("runtime.load", "runtime.files"),
+        *("runtime.from_run", "runtime.files"),
     ):
         import_module(f"onelayer.{name}")
     import_module("pyarrow.parquet")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from onelayer.checkpoint.save import rewrite
+from onelayer.disk import rewrite
 from onelayer.recipe import Columns
 from onelayer.report.gather import facts_of
 from onelayer.report.page import page

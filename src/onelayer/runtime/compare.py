@@ -61,7 +61,7 @@ def compare(
     _refuse_unlike(a, b)
     rows = labelled_rows(a, file, columns, say)
     changes: list[Change] = []
-    scorer = a.task.score(_Twice(rows), _by_turns(a, b, rows, changes))
+    scorer = a.task.score(Twice(rows), _by_turns(a, b, rows, changes))
     for predictor in (a, b):
         say_cut(predictor, say)
     found = differences(scorer)
@@ -80,8 +80,8 @@ def compare(
 
 
 @dataclass(frozen=True, slots=True)
-class _Twice:
-    """Each row twice in succession: for A's prediction and for B's."""
+class Twice:
+    """Each row twice in succession: for one model's prediction and for the other's."""
 
     rows: Rows
 

@@ -11,4 +11,9 @@ from onelayer.text.encoding import Encodings
 class Engine(Protocol):
     """Anything that turns encodings into (R, C) logits, in the order of their reads."""
 
+    @property
+    def name(self) -> str:
+        """``torch``, ``onnxruntime``, ``openvino`` or ``native``."""
+        ...
+
     def logits(self, encodings: Encodings) -> Logits: ...

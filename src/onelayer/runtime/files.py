@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 from onelayer.errors import DataError, Place, UsageError
 from onelayer.recipe import Columns
+from onelayer.runtime.forms import Predicted
 from onelayer.runtime.predictor import CHUNK, Predictor
 from onelayer.tasks import TASKS
 from onelayer.tasks.base import Layout
@@ -18,10 +21,11 @@ from onelayer.text.files import read
 from onelayer.text.jsonlines import decode_line
 from onelayer.text.table import Record, Table
 
-Predicted = tuple[dict[str, Any], Any]
-"""A row's own columns, and what the model says of it."""
-
 NESTED = ("squad", "multiple-choice")
+
+
+def open_input(path: str | Path, columns: Columns) -> Table:
+    return read(path, named=tuple(columns.asked.values()))
 
 
 def predict_file(
@@ -30,18 +34,30 @@ def predict_file(
     columns: Columns,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Predicted]:
-    """A prediction for each row of a file.
+    """A prediction for each row of a file; see `predict_table`."""
+    return predict_table(predictor, open_input(path, columns), columns, say)
+
+
+def predict_table(
+    predictor: Predictor,
+    table: Table,
+    columns: Columns,
+    say: Callable[[str], None],
+    *,
+    skip: int = 0,
+) -> Iterator[Predicted]:
+    """A prediction for each row after the first ``skip`` ones.
 
     Raises DataError at a row that isn't the task's; with ``skip_bad`` it is left out, and said.
     """
-    table = read(path, named=tuple(columns.asked.values()))
     layout = input_layout(predictor, table, columns.asked)
     named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
-    say(f"{Path(path).name}: {', '.join(named)}")
+    say(f"{Path(table.path).name}: {', '.join(named)}")
     kind = TASKS[predictor.task.name]
     bad: list[DataError] = []
+    ahead: deque[Record] = deque()
 
-    def rows() -> Iterator[tuple[Record, Any]]:
+    def readable() -> Iterator[tuple[Record, Any]]:
         for record in table:
             try:
                 yield record, kind.row(layout.values(record.values), table.place(record), False)
@@ -50,21 +66,67 @@ def predict_file(
                     raise
                 bad.append(error)
 
-    readable = rows()
-    while chunk := list(islice(readable, CHUNK)):
-        predictions = predictor.predict_rows([row for _, row in chunk])
-        for (record, _), prediction in zip(chunk, predictions, strict=True):
-            yield _kept(record, table), prediction
+    def rows() -> Iterator[Any]:
+        for record, row in islice(readable(), skip, None):
+            ahead.append(record)
+            yield row
+
+    for prediction in predictor.predict_each(rows()):
+        record = ahead.popleft()
+        yield Predicted(_kept(record, table), prediction, record.line)
     if bad:
-        say(f"{Path(path).name}: left out {len(bad):,} bad rows, first {bad[0]}")
+        say(f"{Path(table.path).name}: left out {len(bad):,} bad rows, first {bad[0]}")
 
 
-def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[Predicted]:
-    """A prediction for each line of a pipe that isn't blank: a text, or a JSON object by column."""
-    items = (_item(line, n) for n, line in enumerate(lines, start=1) if line.strip())
-    while chunk := list(islice(items, 1 if sys.stdin.isatty() else CHUNK)):
-        for item, prediction in zip(chunk, predictor.predict(chunk), strict=True):
-            yield item if isinstance(item, dict) else {"text": item}, prediction
+def in_chunks(rows: Iterator[Predicted]) -> Iterator[list[Predicted]]:
+    """Rows as they are predicted together; of a file without any, a chunk without any."""
+    yield list(islice(rows, CHUNK))
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[Predicted]]:
+    """Predictions for the lines of a pipe that aren't blank: a text, or a JSON object by column.
+
+    What waits in the pipe is answered together, and nothing waits for what has not come yet.
+    """
+    for waiting in _as_they_come(lines):
+        items = [_item(line, number) for number, line in waiting if line.strip()]
+        predictions = predictor.predict(items)
+        yield [
+            Predicted(item if isinstance(item, dict) else {"text": item}, prediction)
+            for item, prediction in zip(items, predictions, strict=True)
+        ]
+
+
+def _as_they_come(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines, as many together as have come by the time that they are asked for."""
+    come: Queue[tuple[int, str] | Exception | None] = Queue(maxsize=2 * CHUNK)
+
+    def read_on() -> None:
+        try:
+            for numbered in enumerate(lines, start=1):
+                come.put(numbered)
+            come.put(None)
+        except Exception as error:
+            come.put(error)
+
+    # A daemon, since no one can be made to stop reading from a pipe that stays open.
+    Thread(target=read_on, daemon=True).start()
+    while True:
+        waiting: list[tuple[int, str]] = []
+        item = come.get()
+        while isinstance(item, tuple):
+            waiting.append(item)
+            if len(waiting) == CHUNK or come.empty():
+                break
+            item = come.get()
+        if waiting:
+            yield waiting
+        if isinstance(item, Exception):
+            raise item
+        if item is None:
+            return
 
 
 def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -> Layout:

@@ -65,7 +65,7 @@ class Predictor:
         """As ``predict``, one chunk at a time."""
         if isinstance(inputs, str):
             raise UsageError("predict takes a list of inputs", hint="predict([text])")
-        return self._each(self._row(item, i) for i, item in enumerate(inputs, start=1))
+        return self.predict_each(self._row(item, i) for i, item in enumerate(inputs, start=1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
@@ -83,9 +83,10 @@ class Predictor:
     def evaluate(self, rows: Iterable[Any]) -> Scorer:
         """The scores on labelled rows, one chunk at a time. The rows are gone through more than
         once; of each a few numbers are kept, for the bootstrap."""
-        return self.task.score(rows, self._each(rows))
+        return self.task.score(rows, self.predict_each(rows))
 
-    def _each(self, rows: Iterable[Any]) -> Iterator[Any]:
+    def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """A prediction for each row of the task, one chunk at a time."""
         rows = iter(rows)
         while chunk := list(islice(rows, CHUNK)):
             yield from self.predict_rows(chunk)
@@ -93,7 +94,6 @@ class Predictor:
 
     def _row(self, item: Any, number: int) -> Any:
         names = INPUTS[self.task.name]
-        place = Place("input", number)
         if isinstance(item, Mapping):
             by_role = {key: value for key, value in item.items() if key in (*names, "id")}
             values = {**by_role, **self.layout.present_in(item).values(item)}
@@ -103,6 +103,12 @@ class Predictor:
             values = {names[0]: item}
         else:
             raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+        return self.row_by_role(values, number)
+
+    def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
+        """The task's row of the values by role of the ``number``-th input. Raises DataError where
+        they can't be used."""
+        place = Place("input", number)
         if "pair" in self.layout.columns and values.get("pair") is None:
             raise DataError(
                 "the model was trained on pairs, and this is one text",

@@ -23,6 +23,8 @@ def best_device() -> torch.device:
 class TorchEngine:
     """Runs a model in micro-batches of at most ``token_budget`` tokens."""
 
+    name = "torch"
+
     def __init__(self, model: Model, token_budget: int = 8192) -> None:
         self.model = model
         self.token_budget = token_budget

@@ -110,6 +110,11 @@ class Task(Protocol):
         ...
 
     @property
+    def max_length(self) -> int:
+        """Tokens of a sequence, special ones included."""
+        ...
+
+    @property
     def metric(self) -> str:
         """The score that chooses the best checkpoint; higher is better."""
         ...

@@ -222,7 +222,7 @@ class Tag:
             p = softmax(row_logits) if len(row_logits) else row_logits
             path = best_path(np.log(np.maximum(p, 1e-300)), *legal)
             tags = tuple(self.labels[label] for label in path)
-            words = self.words(rows[i])
+            words = self.words(rows[i])[: len(tags)]  # fewer where only a first window was read
             found = self._entities(rows[i].text, words, tags, p, path)
             return Tagged(rows[i].text, words, tags, found)
 

@@ -142,6 +142,26 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
     )
 
 
+def first_sequences(encodings: Encodings) -> Encodings:
+    """Of every row its first sequence alone: of a long text, the first window."""
+    first = encodings.cu_rows[:-1]
+    lengths, n_reads = counts(encodings.cu_seqlens, first), counts(encodings.cu_reads, first)
+    tokens = ragged(encodings.cu_seqlens[first], lengths)
+    reads = ragged(encodings.cu_reads[first], n_reads)
+    each = np.arange(len(first) + 1)
+    return Encodings(
+        ids=encodings.ids[tokens],
+        segment_ids=encodings.segment_ids[tokens],
+        cu_seqlens=cumulate(lengths),
+        reads=encodings.reads[reads],
+        cu_reads=cumulate(n_reads),
+        cu_examples=each,
+        cu_rows=each,
+        targets=None if encodings.targets is None else encodings.targets[reads],
+        offsets=None if encodings.offsets is None else encodings.offsets[reads],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Pieces:
     """The token ids of n texts, or of parts of texts, without special tokens."""

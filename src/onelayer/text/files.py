@@ -20,7 +20,7 @@ from onelayer.text.delimited import read_delimited
 from onelayer.text.header import is_known
 from onelayer.text.jsonlines import first_line_value, json_items, read_json, read_json_lines
 from onelayer.text.lines import head_lines, read_lines, text_lines
-from onelayer.text.parquet import read_parquet
+from onelayer.text.parquet import parquet_rows, read_parquet
 from onelayer.text.table import Table
 
 _PARQUET = {".parquet", ".pq"}
@@ -62,6 +62,18 @@ def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
     return _read_text(path, suffixes, head, named)
+
+
+def extent(table: Table) -> int | None:
+    """The number of the last line that a record may begin on; None where records have none."""
+    first = next(iter(table), None)
+    if first is None or first.line is None:
+        return None
+    if table.format == "parquet":
+        return parquet_rows(table.path)
+    with open(table.path, "rb") as file:
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        return 1 + sum(block.count(b"\n") for block in blocks)
 
 
 def _first_bytes(path: str) -> bytes:

@@ -69,6 +69,14 @@ def read_parquet(path: str) -> Table:
     return Table(path, "parquet", columns, records)
 
 
+def parquet_rows(path: str) -> int:
+    """How many rows a file has that `read_parquet` reads."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def _text_columns(file: pq.ParquetFile) -> list[str]:
     """The paths of all texts, at any depth."""
     leaves = (file.schema.column(i) for i in range(len(file.schema)))

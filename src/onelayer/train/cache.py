@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from onelayer.checkpoint.save import sync
+from onelayer.disk import sync
 from onelayer.errors import OneLayerError, Place
 from onelayer.machine import cache_home
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from onelayer import digest
-from onelayer.checkpoint.save import publish
+from onelayer.disk import publish
 from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.nn.kernels import kernels
 from onelayer.nn.linear import fastest_product

@@ -16,8 +16,9 @@ from onelayer import digest
 from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.load import Checkpoint
-from onelayer.checkpoint.save import as_json, publish, rewrite, write_checkpoint
+from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import hub_name
+from onelayer.disk import as_json, publish, rewrite
 from onelayer.errors import OneLayerError, UsageError
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
@@ -35,6 +36,8 @@ from onelayer.train.loop import Reporter, train
 from onelayer.train.prior import RESTARTS, SEEDS_APART, class_prior
 from onelayer.train.resume import Saved, States
 from onelayer.train.state import History, TrainState
+
+TIMING = "timing.json"
 
 
 class Said:
@@ -70,6 +73,13 @@ class Files:
             "train": self.train.name,
             "dev": self.dev and self.dev.name,
             **{f"{role}_sha256": sha256 for role, sha256 in self.digests.items()},
+        }
+
+    def places(self) -> dict[str, str | None]:
+        """Where they are on this machine."""
+        return {
+            "train": str(self.train.resolve()),
+            "dev": None if self.dev is None else str(self.dev.resolve()),
         }
 
 
@@ -159,11 +169,19 @@ class Run:
         record = read_json(self.target / "onelayer.json")
         record |= {"choices": self.said.remarks, "history": _history(history)}
         rewrite(self.target / "onelayer.json", as_json(record))
-        rewrite(self.target / "timing.json", as_json(_timing(history)))
+        rewrite(self.target / TIMING, as_json(self._timing(history)))
         predictor = load(self.target)
         self.show(predictor)
         self.states.clear()  # not before: if that is broken off, the same command does it again
         return predictor
+
+    def _timing(self, history: History) -> dict[str, Any]:
+        """Beside the record and not in it, which is the same whenever a run is repeated: what took
+        how long, and where its files are, for who wants to read their rows again."""
+        return {
+            "seconds": [round(seconds, 6) for seconds in history.seconds],
+            "files": self.files.places(),
+        }
 
     def _go_on(self, state: TrainState) -> None:
         if self.saved is not None:
@@ -292,8 +310,3 @@ def _history(history: History) -> dict[str, Any]:
         "evaluations": history.evaluations,
     }
     return dict(finite(values))
-
-
-def _timing(history: History) -> dict[str, Any]:
-    """Beside the record and not in it, which is the same whenever a run is repeated."""
-    return {"seconds": [round(seconds, 6) for seconds in history.seconds]}

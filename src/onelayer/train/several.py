@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from onelayer.checkpoint.save import as_json, rewrite
+from onelayer.disk import as_json, rewrite
 from onelayer.errors import Place, UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.plain import finite

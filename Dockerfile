@@ -1,0 +1,28 @@
+# A server for exported models: ONNX Runtime, no torch, no compiler, not root.
+#
+#   docker build -t onelayer .
+#   docker run -p 127.0.0.1:8080:8080 -v ./bundle:/models/sentiment:ro onelayer /models/sentiment
+ARG PYTHON=3.13
+
+FROM python:${PYTHON}-slim AS build
+RUN python -m venv --without-pip /opt/onelayer
+WORKDIR /source
+COPY . .
+# The final stage may not write, so bytecode is made here.
+RUN pip --python /opt/onelayer install --no-cache-dir --compile -c constraints.txt '.[serve]'
+
+FROM python:${PYTHON}-slim
+COPY --from=build /opt/onelayer /opt/onelayer
+# What is measured of the machine is kept here: a volume saves measuring it again.
+RUN install -d -o 10001 -g 10001 /cache
+ENV PATH=/opt/onelayer/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/cache
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s CMD \
+    ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/health/ready', timeout=2)"]
+# 127.0.0.1 would be the container's own; what reaches it is decided by -p.
+ENTRYPOINT ["onelayer", "serve", "--host", "0.0.0.0", "--port", "8080"]
+CMD ["/models/model"]

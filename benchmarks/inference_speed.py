@@ -1,0 +1,204 @@
+"""How fast does a model answer, ours against the engines that people deploy? Real tokens a second,
+from texts to answers, with the same fine-tuned weights, on both cores.
+
+    python benchmarks/inference_speed.py DATA --work WORK
+    python benchmarks/inference_speed.py DATA --work WORK --only rte --shape starter --rows 100
+
+DATA holds the data sets in their owners' formats. WORK keeps what is made once: models fine-tuned
+on slices of them, their bundles, the peers' files, and which batches suit a peer best. The
+contestants are the bundle with its own choice of an engine and with each engine, ONNX Runtime,
+OpenVINO and CTranslate2 in int8 at their best batching and sorted by length, and transformers'
+pipeline as people use it. Each is a process of its own, and they take turns, one pass over the
+rows each, so that a busy machine hurts all alike; ratios are medians over the rounds. The extra
+``bench`` brings the peers. On a machine that is quieter now, remove WORK/settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for all; see train_speed.py
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy as np
+from inference_peers import PEERS, convert, missing
+from inference_sets import (
+    SETS,
+    SHAPES,
+    InferenceSet,
+    bundle_of,
+    calibration_texts,
+    fine_tuned,
+    read_rows,
+    save_encodings,
+    scores,
+)
+from inference_table import print_tables
+from machine import machine
+from turns import Race, Worker, say
+
+from onelayer.runtime.load import load
+
+Record = dict[str, Any]
+MIN_ROUNDS = 3
+
+
+def main() -> None:
+    arguments = parse()
+    for peer, package in missing().items():
+        say(f"{peer} is left out: there is no {package} (pip install onelayer[bench])")
+    results = []
+    for shape in arguments.shape.split(","):
+        for one in SETS:
+            if one.name not in arguments.only:
+                continue
+            if not (arguments.data / one.dev).exists():
+                say(f"{one.name} is left out: no {arguments.data / one.dev}")
+                continue
+            say(f"{one.name}, {shape}")
+            results.append(measure(one, shape, arguments))
+    print_tables(results)
+    print(f"\n{machine('onnxruntime', 'openvino', 'nncf', 'ctranslate2')}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    names = [one.name for one in SETS]
+    parser.add_argument("data", type=Path, metavar="DATA")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for what is made once")
+    parser.add_argument("--only", action="append", choices=names, help="a set, or several")
+    parser.add_argument("--shape", default=",".join(SHAPES), help="starter, base, or both")
+    parser.add_argument("--rows", type=int, help="of each set; by default as many as take a second")
+    parser.add_argument("--seconds", type=float, default=40, help="of turns for each set and shape")
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="ours")
+    parser.add_argument("--contestants", help="only those whose names hold one of these, by commas")
+    parser.add_argument("--json", type=Path, help="write all that was measured here")
+    arguments = parser.parse_args()
+    arguments.only = arguments.only or names
+    if unknown := set(arguments.shape.split(",")) - set(SHAPES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(SHAPES)}")
+    return arguments
+
+
+def contestants(arguments: argparse.Namespace, one: InferenceSet) -> dict[str, Record]:
+    """By name; the first is ours as users get it."""
+    absent = missing()
+    found: dict[str, Record] = {"onelayer": {"side": "ours", "engine": None}}
+    for engine in ("native", "onnxruntime", "openvino"):
+        found[f"onelayer, {engine}"] = {"side": "ours", "engine": engine}
+    for peer in PEERS:
+        if peer not in absent:
+            found[f"{peer} int8"] = {"side": "peer", "peer": peer}
+    if "pipeline" not in absent:
+        found["pipeline"] = {"side": "transformers", "batch_size": 1}
+        if one.way != "one":
+            found["pipeline, batches of 32"] = {"side": "transformers", "batch_size": 32}
+    if arguments.contestants:
+        asked = arguments.contestants.split(",")
+        found = {name: spec for name, spec in found.items() if any(a in name for a in asked)}
+    return found
+
+
+def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Record:
+    """All contestants on one set of rows with one shape of model."""
+    work: Path = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    run = fine_tuned(one, shape, arguments.data, work)
+    predictor = load(run)
+    max_length: int = getattr(predictor.task, "max_length")  # noqa: B009
+    n = one.rows_for(shape, arguments.rows)
+    rows, inputs = read_rows(one, arguments.data, n, predictor.tokenizer)
+    converted = work / "peers" / run.name
+    convert(run, converted, calibration_texts(one, arguments.data), max_length)
+    encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
+    scratch, settings = work / "scratch", work / "settings"
+    scratch.mkdir(exist_ok=True)
+    settings.mkdir(exist_ok=True)
+    save_encodings(encodings, scratch / "encodings.npz")
+    (scratch / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
+    racing = contestants(arguments, one)
+    bundle = None
+    if any(options["side"] == "ours" for options in racing.values()):
+        bundle = bundle_of(one, shape, run, work, arguments.precision)
+    spec = {
+        "way": one.way,
+        "task": one.task,
+        "model": str(run),
+        "bundle": str(bundle) if bundle else None,
+        "converted": str(converted),
+        "inputs": str(scratch / "inputs.json"),
+        "encodings": str(scratch / "encodings.npz"),
+        "lengths": np.diff(encodings.cu_seqlens[encodings.cu_rows]).tolist(),
+        "max_length": max_length,
+        "stride": getattr(predictor.task, "stride", None),
+    }
+    reference = predictor.engine.logits(encodings)
+    judged = partial(scores, one, predictor, rows, encodings, reference)
+    quality: dict[str, Record] = {"fp32": judged(reference)}
+    race = Race()
+    with ExitStack() as stack:
+        for i, (name, options) in enumerate(racing.items()):
+            its = {
+                "logits": str(scratch / f"logits-{i}.npy"),
+                "choice": str(settings / f"{shape} {one.name} {name}.json"),
+            }
+            script = Path(__file__).with_name("inference_contestant.py")
+            command = [sys.executable, str(script), json.dumps({**spec, **options, **its})]
+            race.workers.append(Worker(name, command, os.environ))
+            stack.callback(race.workers[-1].close)
+        race.ask(Worker.hear)
+        prepared = race.ask(lambda worker: worker.step(0))
+        for i, worker in enumerate(race.workers):
+            if prepared.get(worker.name, {}).get("scored"):
+                logits = np.load(scratch / f"logits-{i}.npy")
+                quality[worker.name] = judged(logits)
+        take_turns(race, arguments.seconds)
+    return {
+        "set": one.name,
+        "way": one.way,
+        "task": one.task,
+        "shape": shape,
+        "rows": len(inputs),
+        "tokens": sum(spec["lengths"]),
+        "quality": quality,
+        "settings": {name: answer["setting"] for name, answer in prepared.items()},
+        "lost": race.lost,
+        "turns": {worker.name: worker.rounds for worker in race.running()},
+    }
+
+
+def take_turns(race: Race, seconds: float) -> None:
+    """A pass each to warm up, and then rounds until the time is used up; every other round goes
+    backwards."""
+    race.ask(lambda worker: worker.step(1))
+    started, done = time.perf_counter(), 0
+    while done < MIN_ROUNDS or time.perf_counter() - started < seconds:
+        answers = race.ask(lambda worker: worker.step(1), backwards=done % 2 == 1)
+        for worker in race.running():
+            worker.rounds.append(turn(answers[worker.name]))
+        done += 1
+
+
+def turn(answer: Record) -> Record:
+    (step,) = answer["steps"]
+    return {
+        "seconds": answer["seconds"],
+        "cpu_seconds": answer["cpu_seconds"],
+        "rows": len(step["lengths"]),
+        "tokens": sum(step["lengths"]),
+        "peak": answer["peak"],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The one weights file of a bundle: safetensors, of which the graph's external data are slices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+"""Bytes, a cache line: where engines like tensors that they map instead of copying to begin."""
+
+_TYPES = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8"}
+
+
+def write_weights(path: Path, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, int]]:
+    """Writes fp32 and int8 tensors; gives the offset and the length in bytes of each in the file.
+
+    safetensors allows no gaps. Tensors that fill whole cache lines come first, so that all of them
+    begin at one; what follows, the likes of an output layer's biases, begins at a multiple of four.
+    """
+    whole = {name: array.nbytes % ALIGNMENT == 0 for name, array in tensors.items()}
+    order = sorted(tensors, key=lambda name: (not whole[name], -tensors[name].itemsize))
+    header: dict[str, Any] = {}
+    end = 0
+    for name in order:
+        begin, end = end, end + tensors[name].nbytes
+        kind = _TYPES[tensors[name].dtype]
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in order:
+            file.write(np.ascontiguousarray(tensors[name]).data)
+    base = 8 + len(text)
+    return {
+        name: (base + begin, stop - begin)
+        for name, (begin, stop) in ((name, header[name]["data_offsets"]) for name in order)
+    }

@@ -1,0 +1,1 @@
+"""A model over HTTP: routes, batches by tokens, limits, metrics. No torch here."""

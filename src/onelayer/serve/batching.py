@@ -1,0 +1,232 @@
+"""From requests to predictions: one thread encodes what came in, another runs what is encoded.
+
+There is no delay by the clock. While the engine runs a batch the next one gathers, so batches are
+as large as there is work, and a single request on an idle server is a batch by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from onelayer.errors import Place
+from onelayer.runtime.predictor import Predictor
+from onelayer.serve.limits import Limits
+from onelayer.serve.long_texts import as_asked
+from onelayer.serve.measures import Measures
+from onelayer.serve.pace import Pace
+from onelayer.serve.problems import RequestError
+from onelayer.serve.waiting import Batch, Job, Waiting
+from onelayer.text.encoding import joined
+
+Answer = tuple[Job, list[Any] | Exception]
+
+_EXAMPLE = {
+    "text": "a sentence that is about as long as most",
+    "context": "a passage that is about as long as some are",
+    "question": "what is it?",
+    "options": ["this", "that"],
+}
+
+STRAIN = 1.0
+"""Seconds without a refusal after which a burst may wait again."""
+
+SHORT_LINE = 64
+"""Tokens that may be ahead of anybody: with fewer in a batch an engine isn't much sooner done."""
+
+SHORT = 2000
+"""Characters up to which requests are encoded together: the tokenizer and NumPy like it better."""
+
+
+class Batcher:
+    """Runs jobs of several models, one batch at a time. ``predict`` belongs to the event loop."""
+
+    def __init__(self, limits: Limits, measures: Measures) -> None:
+        self._limits = limits
+        self._measures = measures
+        self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting = Waiting()
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
+        self._refused = -STRAIN
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads: list[threading.Thread] = []
+
+    async def predict(self, job: Job) -> list[Any]:
+        """One prediction for each row. Raises RequestError where there is too much to do, or a
+        text is too long."""
+        pace = self._paces[job.model]
+        job.tokens = pace.tokens(job.characters)
+        # A large job is worked through in parts, and others wait for one part of it at most.
+        tokens = min(job.tokens, self._limits.token_budget)
+        seconds = pace.seconds(tokens)
+        self._admit(tokens, job.arrived)
+        self._start()
+        self._count(tokens, seconds)
+        self._arrivals.put(job)
+        try:
+            return await job.answer
+        finally:
+            job.left = True  # also where the wait was broken off
+            self._count(-tokens, -seconds)
+
+    def warm_up(self, model: str, predictor: Predictor) -> None:
+        """Runs a few rows, so that the first callers don't wait for what is made at first need, and
+        its pace is known from the beginning."""
+        row = predictor.task.row(_EXAMPLE, Place("example"), False)
+        for rows in ([row], [row] * 8, [row] * 8):
+            started = time.perf_counter()
+            encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
+            predictor.task.decode(rows, encodings, predictor.engine.logits(encodings))
+            self._paces[model].ran(len(encodings.ids), time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Returns when the threads have done what waits. A process that ended while one of them is
+        in the engine would be aborted."""
+        self._arrivals.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _admit(self, tokens: int, now: float) -> None:
+        """Raises RequestError where too much is ahead.
+
+        A burst may wait. Where more comes in than can be done, a long line would only make
+        everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
+        that an answer takes about twice its time at most.
+        """
+        strained = now - self._refused < STRAIN
+        room = max(tokens, SHORT_LINE) if strained else self._limits.max_waiting - tokens
+        if self._tokens > max(room, 0):
+            self._refused = now
+            headers = {"retry-after": str(max(1, math.ceil(self._seconds)))}
+            raise RequestError(429, "too much is waiting for the model", headers)
+
+    def _count(self, tokens: int, seconds: float) -> None:
+        self._tokens += tokens
+        self._seconds = self._seconds + seconds if self._tokens else 0.0  # no rounding adds up
+        self._measures.waiting_tokens.set(self._tokens)
+
+    def _start(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            for work in (self._encode, self._run):
+                thread = threading.Thread(target=work, name=work.__name__, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    # What follows runs in threads of its own, and hands its results to the event loop.
+
+    def _encode(self) -> None:
+        while jobs := self._arrived():
+            ready: list[Job] = []
+            jobs.sort(key=_company)
+            for _, group in groupby(jobs, _company):
+                ready += self._encoded([job for job in group if not job.left])
+            ready.sort(key=lambda job: job.arrived)
+            self._waiting.add(ready)
+        self._waiting.close()
+
+    def _arrived(self) -> list[Job]:
+        """All that came in, at least one job; none when there will be no more."""
+        items = [self._arrivals.get()]
+        while not self._arrivals.empty():
+            items.append(self._arrivals.get())
+        jobs = [item for item in items if item is not None]
+        if jobs and len(jobs) < len(items):
+            self._arrivals.put(None)  # seen again when these are done
+        return jobs
+
+    def _encoded(self, jobs: Sequence[Job]) -> list[Job]:
+        """Those of the jobs, all of one model, that can be run."""
+        if not jobs:
+            return []
+        rows = [row for job in jobs for row in job.rows]
+        try:
+            encodings = jobs[0].task.encode(rows, jobs[0].predictor.tokenizer, labelled=False)
+        except Exception as error:
+            self._settle((job, error) for job in jobs)
+            return []
+        if len(jobs) > 1 and encodings.cut.tokens:  # what was cut isn't told for each of them
+            return [one for job in jobs for one in self._encoded([job])]
+        ready, start = [], 0
+        for job in jobs:
+            own = encodings if len(jobs) == 1 else encodings.part(start, start + len(job.rows))
+            start += len(job.rows)
+            try:
+                job.encoded(*as_asked(job, own, self._limits))
+            except RequestError as problem:
+                self._settle([(job, problem)])
+            else:
+                ready.append(job)
+        characters = sum(job.characters for job in jobs)
+        self._paces[jobs[0].model].read(len(encodings.ids), characters)
+        return ready
+
+    def _run(self) -> None:
+        budget = self._limits.token_budget
+        while batch := self._waiting.take(budget):
+            started = time.perf_counter()
+            try:
+                answers = list(run(batch, started))
+            except Exception as error:
+                answers = [(one.job, error) for one in batch.slices]
+            seconds = time.perf_counter() - started
+            self._paces[batch.model].ran(batch.tokens, seconds)
+            self._measures.batch_fill.labels(batch.model).observe(batch.tokens / budget)
+            self._measures.batch_seconds.labels(batch.model).observe(seconds)
+            self._settle(answers)
+
+    def _settle(self, answers: Iterable[Answer]) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(_answer, list(answers))
+
+
+def _company(job: Job) -> tuple[str, int]:
+    """Jobs of which this is equal are encoded together: short ones of one model. The long ones, and
+    those of whom it must be told what is cut, by themselves."""
+    alone = job.characters > SHORT or job.long != "window"
+    return job.model, id(job) if alone else 0
+
+
+def _answer(answers: Sequence[Answer]) -> None:
+    for job, found in answers:
+        if job.answer.done():
+            continue
+        if isinstance(found, Exception):
+            job.answer.set_exception(found)
+        else:
+            job.answer.set_result(found)
+
+
+def run(batch: Batch, started: float) -> Iterator[Answer]:
+    """The predictions of those jobs of whom this batch has the last rows."""
+    parts = []
+    for one in batch.slices:
+        assert one.job.encodings is not None
+        whole = one.stop - one.start == len(one.job.rows)
+        parts.append(one.job.encodings if whole else one.job.encodings.part(one.start, one.stop))
+        if one.job.started is None:
+            one.job.started = started
+    logits = batch.predictor.engine.logits(joined(parts))
+    before = 0
+    for one, part in zip(batch.slices, parts, strict=True):
+        job, after = one.job, before + len(part.reads)
+        job.logits.append(logits[before:after])
+        before = after
+        if one.stop == len(job.rows):
+            yield job, decoded(job)
+
+
+def decoded(job: Job) -> list[Any] | Exception:
+    assert job.encodings is not None
+    try:
+        return job.task.decode(job.rows, job.encodings, job.all_logits())
+    except Exception as error:
+        return error

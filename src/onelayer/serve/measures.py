@@ -1,0 +1,70 @@
+"""What the server counts, for Prometheus. Labels are routes and models, never what was sent."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+
+
+class Measures:
+    """One registry a server, so that two in one process don't share their counts."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._of_route = cache(self._children_of_route)
+        self._of_model = cache(self._children_of_model)
+
+        def counter(name: str, what: str, *labels: str) -> Counter:
+            return Counter(f"onelayer_{name}", what, labels, registry=registry)
+
+        def gauge(name: str, what: str) -> Gauge:
+            return Gauge(f"onelayer_{name}", what, registry=registry)
+
+        def histogram(
+            name: str, what: str, *labels: str, buckets: tuple[float, ...] = SECONDS
+        ) -> Histogram:
+            return Histogram(f"onelayer_{name}", what, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("requests", "Requests answered.", "route", "model", "status")
+        self.left = counter("callers_left", "Callers who hung up before their answer.")
+        self.in_flight = gauge("requests_in_flight", "Requests not yet answered.")
+        self.latency = histogram(
+            "request_seconds", "From a request's headers to its answer.", "route", "model"
+        )
+        self.texts = counter("texts", "Inputs predicted.", "model")
+        self.tokens = counter("tokens", "Tokens of these inputs.", "model")
+        self.waiting_tokens = gauge("waiting_tokens", "Tokens not yet answered for.")
+        self.queue = histogram("queue_seconds", "From a request to its first batch.", "model")
+        self.batch_seconds = histogram("batch_seconds", "What a batch took.", "model")
+        self.batch_fill = histogram(
+            "batch_fill", "Tokens of a batch as a share of the budget.", "model", buckets=SHARES
+        )
+
+    def answered(self, route: str, model: str, status: int, seconds: float) -> None:
+        requests, latency = self._of_route(route, model, status)
+        requests.inc()
+        latency.observe(seconds)
+
+    def predicted(self, model: str, texts: int, tokens: int, waited: float) -> None:
+        n_texts, n_tokens, queue = self._of_model(model)
+        n_texts.inc(texts)
+        n_tokens.inc(tokens)
+        queue.observe(waited)
+
+    # To find a measure by its labels takes longer than to count, and they are few.
+
+    def _children_of_route(self, route: str, model: str, status: int) -> tuple[Counter, Histogram]:
+        return self.requests.labels(route, model, status), self.latency.labels(route, model)
+
+    def _children_of_model(self, model: str) -> tuple[Counter, Counter, Histogram]:
+        return self.texts.labels(model), self.tokens.labels(model), self.queue.labels(model)
+
+    def page(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,58 @@
+"""A table of operations: each is one entry there; how it is answered and described follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
+
+from onelayer.tasks import TASKS
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a method of a path does, takes and gives."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    summary: str
+    takes: Any = None
+    """The type of its body, as pydantic reads types."""
+    gives: Any = None
+    """The type of its answer, or the media type of one that isn't JSON."""
+    tasks: Sequence[str] = tuple(TASKS)
+    """Without a model of one of these it isn't there."""
+    open: bool = False
+    """Whether it needs no key and is answered however much there is to do."""
+    statuses: Sequence[int] = ()
+    """Of its problems, beside those that follow from the rest."""
+
+    def route(self) -> Route:
+        return Route(self.path, self.endpoint, methods=[self.method])
+
+
+# Made once: json.dumps makes one for each call that isn't by its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """A value as JSON."""
+    return Response(_encode(value).encode(), status, media_type="application/json")
+
+
+def allowed(routes: Sequence[Route], scope: Scope) -> str:
+    """The methods that a path has."""
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches(scope)[0] != Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))

@@ -1,0 +1,154 @@
+"""The models that are served, and the one way to ask them, whatever the dialect of the route."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from starlette.requests import Request
+from starlette.types import Receive
+
+from onelayer.runtime.predictor import INPUTS, Predictor
+from onelayer.serve.batching import Batcher
+from onelayer.serve.limits import Limits
+from onelayer.serve.long_texts import Long
+from onelayer.serve.measures import Measures
+from onelayer.serve.problems import RequestError
+from onelayer.serve.waiting import Job
+from onelayer.tasks import Classify
+
+Phase = Literal["loading", "ready", "draining"]
+
+
+@dataclass(slots=True)
+class Trace:
+    """What the log and the measures say of a request."""
+
+    id: str
+    route: str = ""
+    model: str = ""
+    texts: int = 0
+    tokens: int = 0
+    queue_ms: float = 0.0
+
+    @classmethod
+    def of(cls, request: Request) -> Trace:
+        trace: Trace = request.scope["onelayer.trace"]
+        return trace
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants to know of a model; ``inputs`` are values by role."""
+
+    inputs: Sequence[Mapping[str, Any]]
+    long: Long = "window"
+    coverage: float | None = None
+    abstain: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    predictions: Sequence[Any]
+    job: Job
+
+
+@dataclass(slots=True)
+class Service:
+    """``models`` is filled when they are loaded; until then, and when it drains, it isn't ready."""
+
+    models: dict[str, Predictor]
+    limits: Limits
+    measures: Measures = field(default_factory=Measures)
+    phase: Phase = "loading"
+    batcher: Batcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batcher = Batcher(self.limits, self.measures)
+
+    def model(self, name: str) -> Predictor:
+        """Raises RequestError for a name that isn't served."""
+        if self.phase == "loading":
+            raise _loading()
+        if name not in self.models:
+            raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
+        return self.models[name]
+
+    def first(self, *tasks: str) -> str:
+        """The name of the first model that is for one of these tasks. Raises RequestError."""
+        for name, predictor in self.models.items():
+            if predictor.task.name in tasks:
+                return name
+        if self.phase == "loading":
+            raise _loading()
+        raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
+
+    async def ask(self, request: Request, name: str, asked: Asked) -> Answered:
+        """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
+        trace = Trace.of(request)
+        predictor = self.model(name).asking(coverage=asked.coverage, abstain=asked.abstain)
+        trace.model, trace.texts = name, len(asked.inputs)
+        if len(asked.inputs) > self.limits.max_texts:
+            limit = self.limits.max_texts
+            raise RequestError(
+                422, f"{len(asked.inputs):,} inputs, and {limit:,} at a time are read"
+            )
+        rows = [predictor.row_by_role(values, i) for i, values in enumerate(asked.inputs, start=1)]
+        texts = (text for row in rows for text in predictor.task.texts(row))
+        job = Job(
+            model=name,
+            predictor=predictor,
+            rows=rows,
+            long=asked.long,
+            characters=sum(map(len, texts)),
+            answer=asyncio.get_running_loop().create_future(),
+            arrived=time.perf_counter(),
+        )
+        watching = asyncio.create_task(_tell_when_left(request.receive, job))
+        try:
+            predictions = await self.batcher.predict(job)
+        finally:
+            watching.cancel()
+        waited = (job.started or job.arrived) - job.arrived
+        trace.tokens, trace.queue_ms = job.tokens, 1000 * waited
+        self.measures.predicted(name, len(rows), job.tokens, waited)
+        return Answered(predictions, job)
+
+
+def _loading() -> RequestError:
+    return RequestError(503, "the models are being loaded", {"retry-after": "1"})
+
+
+async def _tell_when_left(receive: Receive, job: Job) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not job.answer.done():
+        job.answer.cancel()
+
+
+def description(name: str, predictor: Predictor) -> dict[str, Any]:
+    """A model, as its callers need to know it."""
+    task = predictor.task
+    roles = [
+        role for role in INPUTS[task.name] if role in ("text", "context", "options", "question")
+    ]
+    if "pair" in predictor.layout.columns:
+        roles.append("pair")
+    exported = (predictor.info or {}).get("export", {})
+    thresholds: list[float] = []
+    if isinstance(task, Classify) and task.multi_label:
+        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
+    return {
+        "name": name,
+        "task": task.name,
+        "labels": list(task.outputs) if task.name in ("classify", "tag") else [],
+        "thresholds": thresholds,
+        "inputs": roles,
+        "engine": predictor.engine.name,
+        "precision": exported.get("precision", "fp32"),
+        "max_length": task.max_length,
+    }

@@ -1,0 +1,411 @@
+"""Clients that no server wants to meet, each with what a good one does: its answers, and then
+whether it hangs up (CLOSED) or takes the next request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any, Literal
+
+HOST = "127.0.0.1"
+CLOSED = 0
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER that lets ``close`` send RST."""
+DRIP = 0.02
+"""Seconds between the pieces of who sends slowly."""
+PATIENCE = 10.0
+
+MODEL = "model"
+MAX_BODY = 100_000
+"""The server's ``--max-body``, as the cases have it."""
+PATH = f"/v1/models/{MODEL}/classify"
+GOOD = json.dumps({"inputs": "a good cat"}).encode()
+
+AWAIT = None
+"""In place of a piece: waits for an answer first."""
+
+Pieces = Callable[[], Iterable[bytes | None]]
+Then = Literal["wait", "half-close", "close", "reset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    sends: Pieces
+    outcome: tuple[int, ...]
+    """Statuses in order, CLOSED where the server hangs up. Empty for who doesn't wait for any."""
+    slowly: bool = False
+    then: Then = "wait"
+    """What the client does when all is sent."""
+
+
+def meet(port: int, case: Case) -> tuple[int, ...]:
+    """What a server does with such a client."""
+    with socket.create_connection((HOST, port), timeout=PATIENCE) as connection:
+        heard = Ear(connection)
+        try:
+            for piece in case.sends():
+                if piece is None:
+                    heard.listen()
+                elif case.slowly and select.select([connection], [], [], DRIP)[0]:
+                    break
+                else:
+                    connection.sendall(piece)
+            if case.then == "half-close":
+                connection.shutdown(socket.SHUT_WR)
+            if case.then == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it doesn't want to hear more; what it has said can still be read
+        while len(heard.answers) < len(case.outcome) and CLOSED not in heard.answers:
+            heard.listen()
+        return tuple(heard.answers)
+
+
+class Ear:
+    """What has come over a connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.answers: list[int] = []
+        self._connection = connection
+        self._received = b""
+
+    def listen(self) -> None:
+        """Waits for one more answer, or the end."""
+        while (whole := _length(self._received)) is None or len(self._received) < whole:
+            try:
+                more = self._connection.recv(1 << 16)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                assert not self._received, f"half an answer: {self._received[:200]!r}"
+                self.answers.append(CLOSED)
+                return
+            self._received += more
+        self.answers.append(int(self._received[9:12]))
+        self._received = self._received[whole:]
+
+
+def _length(received: bytes) -> int | None:
+    """Bytes of the first answer, once its head is there."""
+    head, end, _ = received.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    if head[9:12] == b"100":
+        return len(head) + 4
+    return len(head) + 4 + int(fields[b"content-length"])
+
+
+# What they send ---------------------------------------------------------------------------------
+
+
+def head(
+    *lines: str, request: str = f"POST {PATH} HTTP/1.1", kind: str = "application/json"
+) -> bytes:
+    return "\r\n".join([request, f"host: {HOST}", f"content-type: {kind}", *lines, "", ""]).encode(
+        "latin-1"
+    )
+
+
+def sized(body: bytes, *lines: str) -> bytes:
+    return head(f"content-length: {len(body)}", *lines) + body
+
+
+def inputs(value: Any, **options: Any) -> bytes:
+    return json.dumps({"inputs": value, **options}).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+CHUNKED = head("transfer-encoding: chunked")
+LARGE = b'{"inputs": "' + b"a " * MAX_BODY + b'"}'
+
+
+def case(
+    name: str, sends: bytes | Pieces, *outcome: int, slowly: bool = False, then: Then = "wait"
+) -> Case:
+    pieces = (lambda: [sends]) if isinstance(sends, bytes) else sends
+    return Case(name, pieces, outcome, slowly, then)
+
+
+SLOW = [
+    case("says nothing", b"", CLOSED),
+    case(
+        "headers byte by byte",
+        lambda: (b"%c" % byte for byte in head() * 9),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+    case(
+        "a header without end",
+        lambda: chain([head()[:-2], b"x: "], repeat(b"y")),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+    case(
+        "a request line without end",
+        lambda: chain([b"GET /"], repeat(b"a")),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+    case("empty lines without end", lambda: repeat(b"\r\n"), CLOSED, slowly=True),
+    case("half a body, then nothing", sized(GOOD)[:-5], 408, CLOSED),
+    case(
+        "a body byte by byte",
+        lambda: chain([head("content-length: 5000")], repeat(b" ")),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+    case(
+        "chunks of a byte", lambda: chain([CHUNKED], repeat(chunk(b" "))), 408, CLOSED, slowly=True
+    ),
+    case(
+        "a chunk's size byte by byte",
+        lambda: chain([CHUNKED], repeat(b"0")),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+    case(
+        "trailers without end",
+        lambda: chain([CHUNKED, chunk(GOOD), b"0\r\n"], repeat(b"x: y\r\n")),
+        408,
+        CLOSED,
+        slowly=True,
+    ),
+]
+
+LARGE_ONES = [
+    case("a length over the limit", sized(LARGE), 413, CLOSED),
+    case(
+        "a length over the limit, and waits for 100",
+        head(f"content-length: {10**9}", "expect: 100-continue"),
+        413,
+        CLOSED,
+    ),
+    case("an astronomic length", head(f"content-length: {10**40}"), 400, CLOSED),
+    case("one chunk over the limit", CHUNKED + chunk(LARGE) + b"0\r\n\r\n", 413, CLOSED),
+    case(
+        "many chunks over the limit",
+        lambda: chain([CHUNKED], repeat(chunk(b" " * 1000), 1000)),
+        413,
+        CLOSED,
+    ),
+    case("a chunk of 16 exabytes", CHUNKED + b"fffffffffffffff0\r\n" + LARGE, 413, CLOSED),
+    case("10,000 headers", head(*(f"x-{i}: y" for i in range(10_000))), 431, CLOSED),
+    case("a header of 1 MB", head("x: " + "y" * 1_000_000), 431, CLOSED),
+    case("a request line of 1 MB", b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n", 431, CLOSED),
+    case("a chunk extension of 1 MB", CHUNKED + b"1;" + b"x" * 1_000_000 + b"\r\n", 431, CLOSED),
+    case(
+        "trailers of 1 MB",
+        CHUNKED + chunk(GOOD) + b"0\r\n" + b"x: y\r\n" * 170_000 + b"\r\n",
+        431,
+        CLOSED,
+    ),
+    case("90,000 empty texts", sized(inputs([""] * 20_000)), 422),
+    case("one word of 90,000 letters", sized(inputs("a" * 90_000)), 200),
+    case(
+        "30,000 combining marks",
+        sized(json.dumps({"inputs": "e" + "\u0301" * 15_000}).encode()),
+        200,
+    ),
+]
+
+JSON = [
+    case("no body", head("content-length: 0"), 400),
+    case("no JSON", sized(b"inputs=a"), 400),
+    case("half of it", sized(GOOD[:-5]), 400),
+    case("JSON and more", sized(GOOD + GOOD), 400),
+    case("90,000 lists in lists", sized(b"[" * 90_000), 400),
+    case("45,000 lists in lists, closed", sized(b"[" * 45_000 + b"]" * 45_000), 400),
+    case("objects in objects", sized(b'{"inputs":' * 9000 + b"1" + b"}" * 9000), 400),
+    case("lists as inputs", sized(b'{"inputs":' + b"[" * 500 + b"]" * 500 + b"}"), 422),
+    case("NaN", sized(b'{"inputs": "a", "coverage": NaN}'), 400),
+    case("-Infinity", sized(b'{"inputs": "a", "coverage": -Infinity}'), 400),
+    case("1e999", sized(b'{"inputs": "a", "coverage": 1e999}'), 422),
+    case(
+        "a number of 50,000 digits",
+        sized(b'{"inputs": "a", "coverage": ' + b"9" * 50_000 + b"}"),
+        400,
+    ),
+    case("a tiny number", sized(b'{"inputs": "a", "coverage": 1e-400}'), 422),
+    case("a key twice", sized(b'{"inputs": "a", "inputs": "b"}'), 400),
+    case("an unknown key", sized(inputs("a", trust_remote_code=True)), 422),
+    case("a number as text", sized(inputs(1)), 422),
+    case("null", sized(inputs(None)), 422),
+    case("no UTF-8", sized(b'{"inputs": "\xff\xfe"}'), 400),
+    case("overlong UTF-8", sized(b'{"inputs": "\xc0\xae"}'), 400),
+    case("UTF-16", sized(GOOD.decode().encode("utf-16")), 400),
+    case("a byte order mark", sized(b"\xef\xbb\xbf" + GOOD), 400),
+    case("half a surrogate pair", sized(b'{"inputs": "\\ud800"}'), 400),
+    case("half a surrogate pair in a key", sized(b'{"inputs": "a", "\\udfff": 1}'), 400),
+    case("a whole surrogate pair", sized(b'{"inputs": "\\ud83d\\ude00"}'), 200),
+    case("an escaped null", sized(b'{"inputs": "a\\u0000b"}'), 200),
+    case("a null byte", sized(b'{"inputs": "a\0b"}'), 400),
+    case("only control characters", sized(b'{"inputs": "\\u0001\\u200b\\u202e"}'), 200),
+    case("compressed", sized(b"\x1f\x8b\x08" + b"\0" * 100, "content-encoding: gzip"), 415),
+    case(
+        "a form",
+        head("content-length: 8", kind="application/x-www-form-urlencoded") + b"inputs=a",
+        415,
+    ),
+]
+
+FRAMING = [
+    case(
+        "both lengths",
+        head("content-length: 5", "transfer-encoding: chunked") + b"0\r\n\r\n",
+        400,
+        CLOSED,
+    ),
+    case(
+        "both lengths, the other way round",
+        head("transfer-encoding: chunked", "content-length: 5") + b"0\r\n\r\n",
+        400,
+        CLOSED,
+    ),
+    case("two lengths", head("content-length: 5", "content-length: 6") + GOOD, 400, CLOSED),
+    case("a negative length", head("content-length: -1") + GOOD, 400, CLOSED),
+    case("a length in words", head("content-length: 1e2") + GOOD, 400, CLOSED),
+    case("a length with a plus", head("content-length: +5") + GOOD, 400, CLOSED),
+    case("a space before the colon", head(f"content-length : {len(GOOD)}") + GOOD, 400, CLOSED),
+    case("chunked, almost", head("transfer-encoding: xchunked") + b"0\r\n\r\n", 400, CLOSED),
+    case(
+        "chunked, and then not",
+        head("transfer-encoding: chunked, identity") + b"0\r\n\r\n",
+        400,
+        CLOSED,
+    ),
+    case("a chunk size that is none", CHUNKED + b"zz\r\n", 400, CLOSED),
+    case("a chunk longer than it says", CHUNKED + b"1\r\nabc\r\n0\r\n\r\n", 400, CLOSED),
+    case("a line continued", head("x: y", " z") + b"", 400, CLOSED),
+    case("a null in a header", head("x: \0"), 400, CLOSED),
+    case("a header without a name", head(": y"), 400, CLOSED),
+    case(
+        "a body longer than it says",
+        head(f"content-length: {len(GOOD)}") + GOOD + b"garbage",
+        200,
+        400,
+        CLOSED,
+    ),
+    case("a hidden second request", sized(GOOD) + sized(b"[]"), 200, 422),
+    case(
+        "a body shorter than it says, half-closed",
+        head("content-length: 500") + GOOD,
+        CLOSED,
+        then="half-close",
+    ),
+]
+
+OTHER_PROTOCOLS = [
+    case("TLS", lambda: [_hello()], 400, CLOSED),
+    case("HTTP/0.9", b"GET /\r\n", 408, CLOSED),
+    case("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, CLOSED),
+    case("HTTP/3.7", b"GET / HTTP/3.7\r\n\r\n", 400, CLOSED),
+    case("SSH", b"SSH-2.0-OpenSSH_9.9\r\n", 400, CLOSED),
+    case("random bytes", bytes(range(256)) * 40, 400, CLOSED),
+    case("null bytes", b"\0" * 10_000, 400, CLOSED),
+    case("a method of its own", head(request=f"BREW {PATH} HTTP/1.1"), 400, CLOSED),
+    case("a proxy's CONNECT", head(request="CONNECT example.org:443 HTTP/1.1"), 400, CLOSED),
+    case(
+        "a WebSocket",
+        head(
+            "connection: upgrade",
+            "upgrade: websocket",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: eA==",
+            request="GET /v1/models HTTP/1.1",
+        ),
+        200,
+    ),
+    case(
+        "HTTP/2 by upgrade",
+        head(
+            "connection: upgrade, http2-settings",
+            "upgrade: h2c",
+            "http2-settings: AAMAAABkAAQAAP__",
+            request="GET /v1/models HTTP/1.1",
+        ),
+        200,
+    ),
+]
+
+PATHS = [
+    case(f"the path {path}", head(request=f"GET {path} HTTP/1.1"), 404)
+    for path in (
+        "/static/../../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
+        "/static//etc/passwd",
+        "/static/..%5c..%5cetc%5cpasswd",
+        "/static/%00",
+        "/v1/models/..%2f..%2fetc%2fpasswd",
+        "/%ff%fe",
+        "/" + "a/" * 10_000,
+    )
+]
+
+RUDE = [
+    case("hangs up after a request", sized(GOOD), then="close"),
+    case("hangs up in a body", head("content-length: 500") + GOOD, then="close"),
+    case("hangs up in a header", head()[:-4], then="close"),
+    case("resets in a body", head("content-length: 500") + GOOD, then="reset"),
+    case("resets after a request", sized(GOOD), then="reset"),
+    case("closes its half after a request", sized(GOOD), CLOSED, then="half-close"),
+    case("closes its half at once", b"", CLOSED, then="half-close"),
+    case("many requests at once", sized(GOOD) * 17, *[200] * 17),
+    case(
+        "many requests at once, then garbage",
+        sized(GOOD) * 17 + b"\0\r\n\r\n",
+        *[200] * 17,
+        400,
+        CLOSED,
+    ),
+    case("too many requests at once", sized(GOOD) * 100, *[200] * 17, 429, CLOSED),
+    case("hundred requests at once, and hangs up", sized(GOOD) * 100, then="close"),
+    case("hundred requests at once, and resets", sized(GOOD) * 100, then="reset"),
+    case(
+        "a second request in two parts",
+        lambda: [sized(GOOD) + sized(GOOD)[:-5], AWAIT, sized(GOOD)[-5:]],
+        200,
+        200,
+    ),
+    case(
+        "a second request that breaks off",
+        lambda: [sized(GOOD) + CHUNKED, AWAIT, b"zz\r\n"],
+        200,
+        400,
+        CLOSED,
+    ),
+    case(
+        "empty lines after a request",
+        lambda: chain([sized(GOOD), AWAIT], repeat(b"\r\n")),
+        200,
+        CLOSED,
+        slowly=True,
+    ),
+]
+
+CASES = [*SLOW, *LARGE_ONES, *JSON, *FRAMING, *OTHER_PROTOCOLS, *PATHS, *RUDE]
+
+
+def _hello() -> bytes:
+    """What a browser says first to an https address."""
+    sent = ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=HOST).do_handshake()
+    return sent.read()

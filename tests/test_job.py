@@ -1,0 +1,350 @@
+"""A file of predictions is whole and the same, however often its making was stopped."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onelayer.errors import DataError, OneLayerError, UsageError
+from onelayer.recipe import Columns
+from onelayer.runtime import files, forms, job, predictor
+from onelayer.runtime.job import predict_to, write_to
+from onelayer.runtime.predictor import Predictor
+from onelayer.tasks import Classify, Regress
+from onelayer.tasks.base import Layout, Logits
+from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import Tokenizer
+
+ROWS = 23
+TEXTS = [f"the cat {i} is {'good' if i % 3 else 'bad'}" for i in range(ROWS)]
+FORMS = ("jsonl", "csv", "parquet")
+
+
+class Watching:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.seen: list[tuple[int, float | None]] = []
+
+    def say(self, remark: str) -> None:
+        self.said.append(remark)
+
+    def rows(self, done: int, share: float | None) -> None:
+        self.seen.append((done, share))
+
+
+class LengthsAsLogits:
+    """An engine whose answers depend on the row, and on what is run together with it."""
+
+    name = "lengths"
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def logits(self, encodings: Encodings) -> Logits:
+        self.rows += len(encodings)
+        return np.stack([encodings.lengths, np.full_like(encodings.lengths, len(encodings))], 1) / 9
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (files, predictor):
+        monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(job, "INTERVAL", 0.0)
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer, bert: Path) -> Predictor:
+    task = Classify(labels=("no", "yes"), max_length=12)
+    return Predictor(task, tokenizer, LengthsAsLogits(), Layout({"text": "text"}), path=bert)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.csv"
+    lines = [f"{i},{text}" for i, text in enumerate(TEXTS)]
+    path.write_text("\n".join(["number,text", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def write(model: Predictor, file: Path, out: Path, form: str, watch: Watching | None = None) -> int:
+    return predict_to(out, replace(model), file, Columns(), form, watch or Watching())
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is tidied up."""
+
+
+def dying(at: int, patch: pytest.MonkeyPatch) -> None:
+    """Death at the ``at``-th of the moments at which the disk is asked for anything, or in the
+    midst of what is written then."""
+    left = iter(range(at))
+
+    def step() -> None:
+        if next(left, None) is None:
+            raise Killed
+
+    def before(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **more: Any) -> Any:
+            step()
+            return function(*arguments, **more)
+
+        return called
+
+    append = job._Part.append
+
+    def append_half(part: Any, form: Any, chunk: Any) -> None:
+        whole = form.body
+
+        def half(rows: Any) -> bytes:
+            data: bytes = whole(rows)
+            try:
+                step()
+            except Killed:
+                part.stream.write(data[: len(data) // 2])
+                raise
+            return data
+
+        form.body = half
+        try:
+            append(part, form, chunk)
+        finally:
+            form.body = whole
+
+    patch.setattr(job._Part, "append", append_half)
+    patch.setattr(job, "rewrite", before(job.rewrite))
+    patch.setattr(job.os, "fsync", before(os.fsync))
+    patch.setattr(Path, "replace", before(Path.replace))
+    patch.setattr(Path, "unlink", before(Path.unlink))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(deaths=st.lists(st.integers(0, 22), max_size=3))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
+    form: str, deaths: list[int], model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    straight, out = tmp_path / f"straight.{form}", tmp_path / f"out.{form}"
+    assert write(model, rows, straight, form) == ROWS
+
+    for at in deaths:
+        with pytest.MonkeyPatch.context() as patch:
+            dying(at, patch)
+            with suppress(Killed):
+                write(model, rows, out, form)
+    assert write(model, rows, out, form) == ROWS
+
+    assert out.read_bytes() == straight.read_bytes()
+    assert not list(tmp_path.glob("out.*part*"))
+
+
+def test_what_is_written_is_not_predicted_again(
+    model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        dying(11, patch)
+        with pytest.raises(Killed):
+            write(model, rows, out, "jsonl")
+    assert not out.exists()
+    kept = json.loads((tmp_path / "out.jsonl.part.json").read_text())["rows"]
+    watch = Watching()
+    again = replace(model, engine=LengthsAsLogits())
+
+    assert predict_to(out, again, rows, Columns(), "jsonl", watch) == ROWS
+
+    assert kept >= 8
+    assert again.engine.rows == ROWS - kept
+    assert watch.said[0] == f"{kept} rows are in out.jsonl.part already: going on from there"
+    assert watch.seen[-1] == (ROWS, pytest.approx((ROWS + 1) / (ROWS + 1), abs=0.1))
+
+
+@pytest.mark.parametrize("change", ["file", "task", "format", "state", "part"])
+def test_what_another_job_left_is_not_gone_on_with(
+    change: str, model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        dying(11, patch)
+        with pytest.raises(Killed):
+            write(model, rows, out, "jsonl")
+    form = "jsonl"
+    if change == "file":
+        rows.write_text(rows.read_text().replace("cat 3", "dog 3"))
+    elif change == "task":
+        model = replace(model, task=replace(model.task, max_length=11))
+    elif change == "format":
+        form = "csv"
+    elif change == "state":
+        (tmp_path / "out.part.json").write_text("[")
+    else:
+        (tmp_path / "out.part").write_bytes(b"")
+    watch = Watching()
+
+    write(model, rows, out, form, watch)
+
+    assert "rows are in" not in watch.said[0]
+    write(model, rows, tmp_path / "straight", form)
+    assert out.read_bytes() == (tmp_path / "straight").read_bytes()
+
+
+def test_an_interrupted_job_says_what_it_keeps(
+    model: Predictor, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(Watching):
+        def rows(self, done: int, share: float | None) -> None:
+            if done == 8:
+                raise KeyboardInterrupt
+
+    watch = Impatient()
+    monkeypatch.setattr(job, "INTERVAL", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        write(model, rows, tmp_path / "out.csv", "csv", watch)
+
+    assert watch.said[-1] == "8 rows are kept in out.csv.part: the same command goes on"
+    watch = Watching()
+    assert write(model, rows, tmp_path / "out.csv", "csv", watch) == ROWS
+    assert watch.said[0].startswith("8 rows are in")
+
+
+def test_one_process_writes_a_file(model: Predictor, rows: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+
+    class Meanwhile(Watching):
+        def rows(self, done: int, share: float | None) -> None:
+            with pytest.raises(UsageError, match="being written already"):
+                write(model, rows, out, "csv")
+
+    assert write(model, rows, out, "csv", Meanwhile()) == ROWS
+
+
+def test_a_full_disk_is_one_line_and_the_job_goes_on_later(
+    model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Filling(Watching):
+        def rows(self, done: int, share: float | None) -> None:
+            if done == 12:
+                patch.setattr(job.os, "fsync", full)
+
+    message = r"No space left on device.*goes on from there"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OneLayerError, match=message):
+        write(model, rows, out, "csv", Filling())
+    watch = Watching()
+    assert write(model, rows, out, "csv", watch) == ROWS
+    assert watch.said[0].startswith("12 rows are in")
+
+
+def test_parquet_keeps_the_types_of_its_columns(model: Predictor, tmp_path: Path) -> None:
+    given = pa.table(
+        {
+            "text": pa.array(TEXTS, pa.large_string()),
+            "small": pa.array(range(ROWS), pa.int8()),
+            "day": pa.array([date(2026, 1, 1)] * ROWS),
+            "empty": pa.array([None] * (ROWS - 1) + ["late"]),
+            "nested": pa.array([["a", "京"]] * ROWS),
+        }
+    )
+    pq.write_table(given, tmp_path / "rows.parquet")
+
+    write(model, tmp_path / "rows.parquet", tmp_path / "out.parquet", "parquet")
+
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert out.schema.names == [*given.schema.names, "prediction", "prediction_json"]
+    for name in ("text", "small", "day", "empty"):
+        assert out.schema.field(name).type == given.schema.field(name).type
+        assert out[name].to_pylist() == given[name].to_pylist()
+    assert out["nested"][0].as_py() == '["a", "京"]'
+
+
+def test_numbers_are_a_column_of_numbers(
+    model: Predictor, rows: Path, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    class Halves:
+        name = "halves"
+
+        def logits(self, encodings: Encodings) -> Logits:
+            return np.full((len(encodings), 1), 0.5)
+
+    model = replace(model, task=Regress(max_length=12), engine=Halves())
+    write(model, rows, tmp_path / "out.parquet", "parquet")
+    assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == [0.5] * ROWS
+
+
+def test_a_column_that_turns_out_otherwise_is_said(model: Predictor, tmp_path: Path) -> None:
+    lines = [{"text": text, "mark": i if i < 9 else "none"} for i, text in enumerate(TEXTS)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(DataError, match=r"column 'mark' began as int64.*write jsonl"):
+        write(model, file, tmp_path / "out.parquet", "parquet")
+    assert write(model, file, tmp_path / "out.jsonl", "jsonl") == ROWS
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_half_a_surrogate_pair_is_written(
+    form: str, model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    task = Classify(labels=("\ud83d", "\ud83e"), max_length=12)
+    assert write(replace(model, task=task), rows, tmp_path / f"out.{form}", form) == ROWS
+    assert b"\\ud83" in (tmp_path / f"out.{form}").read_bytes()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_pipe_without_lines_makes_a_file_without_rows(form: str, tmp_path: Path) -> None:
+    out = tmp_path / f"out.{form}"
+    assert write_to(out, iter([[]]), form) == 0
+    if form == "parquet":
+        assert pq.read_table(out).num_rows == 0
+    else:
+        assert out.read_bytes() == b""
+
+
+def test_a_line_is_answered_before_the_next_one_comes(model: Predictor) -> None:
+    answered = threading.Event()
+
+    def lines() -> Iterator[str]:
+        yield "good cat\n"
+        assert answered.wait(10), "the first line has no answer"
+        yield "\n"
+        yield '{"text": "bad cat", "more": 1}\n'
+
+    answers = files.predict_lines(model, lines())
+    (first,) = next(answers)
+    answered.set()
+    rest = [row for chunk in answers for row in chunk]
+
+    assert first.values == {"text": "good cat"}
+    assert [row.values for row in rest] == [{"text": "bad cat", "more": 1}]
+
+
+def test_a_pipe_that_fails_is_an_error(model: Predictor) -> None:
+    def lines() -> Iterator[str]:
+        yield "good cat\n"
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(OSError, match="Input/output"):
+        list(files.predict_lines(model, lines()))
+
+
+def test_every_format_has_a_name() -> None:
+    assert set(forms.FORMS) == set(FORMS)
+    with pytest.raises(UsageError, match="no format 'xml'"):
+        forms.form_of("xml")
