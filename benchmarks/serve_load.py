@@ -68,10 +68,6 @@ class Bench:
     def server(self, **flags: object) -> Server:
         return Server(f"{MODEL}={self.model}", log=self.log, **flags)
 
-    def patient(self, **flags: object) -> Server:
-        """One that lets callers wait, where it is to be busy and nobody refused."""
-        return self.server(max_wait=60, **flags)
-
     def requests(self, n: int) -> list[bytes]:
         """All texts, so many a request."""
         starts = range(0, len(self.texts) - n + 1, n)
@@ -158,7 +154,7 @@ def throughput(bench: Bench, file: Path) -> None:
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as engine,
-        bench.patient() as server,
+        bench.server() as server,
     ):
         assert engine.stdin is not None
         assert engine.stdout is not None
@@ -236,15 +232,13 @@ def engine_turns(model: str, texts: list[str]) -> None:
 
 
 def overload(bench: Bench, _: Path) -> None:
-    requests = bench.requests(1)
-    with bench.patient() as server:
-        saturated(server, requests, 1, 2.0)
-        capacity = saturated(server, requests, 1, max(8 * bench.scale, 2.0)).rate
     with bench.server() as server:
+        requests = bench.requests(1)
         unloaded = Stream(requests, 1, count=max(int(1000 * bench.scale), 200))
         Client(server.port, Stream(requests, 1, count=100)).run(30)  # to warm up
         Client(server.port, unloaded).run(60)
         alone = unloaded.seconds(200)
+        capacity = saturated(server, requests, 1, max(8 * bench.scale, 2.0)).rate
         seconds = max(20 * bench.scale, 4.0)
         crowd = Stream(requests, 480, rate=OVERLOAD * capacity)
         health = Stream([get("/health")], 1, rate=20.0)
@@ -280,7 +274,7 @@ def ms(seconds: float) -> str:
 
 def memory(bench: Bench, _: Path) -> None:
     total = int(100_000 * bench.scale)
-    with bench.patient() as server:
+    with bench.server() as server:
         requests = bench.requests(1)
         sizes, answered = [], 0
         for _part in range(11):  # the first one is to warm up
@@ -348,14 +342,14 @@ def restart(bench: Bench, _: Path) -> None:
             post(PATH, {"inputs": texts[i % len(texts)]}, f"{number}-{i}") for i in range(40_000)
         ]
         stream = Stream(requests, SATURATING[1], count=len(requests))
-        with bench.patient() as first:
+        with bench.server() as first:
             client = Client(first.port, stream)
             thread = threading.Thread(target=client.run, args=(12.0,))
             thread.start()
             time.sleep(2)
             first.process.send_signal(signal.SIGTERM)
             codes.append(first.process.wait(60))
-        with bench.patient(port=first.port):
+        with bench.server(port=first.port):
             thread.join()
         answered = {a.request for a in stream.answers if a.status == 200}
         logged = map(json.loads, bench.log.read_text(encoding="utf-8").splitlines())
