@@ -366,7 +366,15 @@ RUDE = [
     case("resets after a request", sized(GOOD), then="reset"),
     case("closes its half after a request", sized(GOOD), CLOSED, then="half-close"),
     case("closes its half at once", b"", CLOSED, then="half-close"),
-    case("hundred requests at once", sized(GOOD) * 100, *[200] * 100),
+    case("many requests at once", sized(GOOD) * 17, *[200] * 17),
+    case(
+        "many requests at once, then garbage",
+        sized(GOOD) * 17 + b"\0\r\n\r\n",
+        *[200] * 17,
+        400,
+        CLOSED,
+    ),
+    case("too many requests at once", sized(GOOD) * 100, *[200] * 17, 429, CLOSED),
     case("hundred requests at once, and hangs up", sized(GOOD) * 100, then="close"),
     case("hundred requests at once, and resets", sized(GOOD) * 100, then="reset"),
     case(
@@ -388,13 +396,6 @@ RUDE = [
         200,
         CLOSED,
         slowly=True,
-    ),
-    case(
-        "hundred requests at once, then garbage",
-        sized(GOOD) * 100 + b"\0garbage\r\n\r\n",
-        *[200] * 100,
-        400,
-        CLOSED,
     ),
 ]
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,16 +62,25 @@ class Server:
         finally:
             connection.close()
 
-    def figure(self, name: str) -> float:
-        """One of ``/metrics``, summed over its labels."""
+    def figure(self, name: str, label: str = "") -> float:
+        """One of ``/metrics``, summed over its labels, or over those with this text in them."""
         lines = self.request("GET", "/metrics")[1].decode().splitlines()
-        values = [line.rsplit(" ", 1)[1] for line in lines if line.split("{")[0].split()[0] == name]
-        return sum(map(float, values))
+        found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found if label in line)
 
     def memory(self) -> int:
         """Bytes that are the process's own (RssAnon). Linux only."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
+
+    def holds(self, connection: socket.socket) -> bool:
+        """Whether the process has its end of a client's connection, not the kernel alone."""
+        ends = f":{self.port:04X}", f":{connection.getsockname()[1]:04X}"
+        for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
+                return fields[9] != "0"  # a file of some process
+        return False
 
     def cpu_seconds(self) -> float:
         """The processor's time that it has taken so far. Linux only."""

@@ -2,28 +2,281 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from math import erf
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.errors import UsageError
+from onelayer.nn.heads import HEADS
+from onelayer.nn.model import Model
+from onelayer.runtime.native import engine
+from onelayer.runtime.native.engine import NativeEngine, why_not
 from onelayer.runtime.native.weights import quantized
+from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.text.encoding import Encodings, EncodingsBuilder
+
+Array = NDArray[Any]
+
+SHAPE = BertConfig(
+    vocab_size=50,
+    hidden_size=96,
+    num_hidden_layers=2,
+    num_attention_heads=3,
+    intermediate_size=208,
+    max_position_embeddings=80,
+)
+LENGTHS = [5, 17, 1, 33, 64, 20, 80, 3, 3, 50]
+
+pytestmark = pytest.mark.skipif(
+    why_not(SHAPE) is not None, reason=why_not(SHAPE) or "the engine is there"
+)
+
+
+def random_model(shape: BertConfig = SHAPE, head: str = "label", n_outputs: int = 3) -> Model:
+    torch.manual_seed(0)
+    model = Model(shape, HEADS[head], n_outputs=n_outputs, head_dropout=0.0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            scale = ".norm.weight" in name or "_norm.weight" in name
+            spread = 0.1 if parameter.dim() == 1 else parameter.shape[1] ** -0.5
+            parameter.normal_(1.0 if scale else 0.0, spread)
+    return model.eval()
+
+
+def state(model: Model) -> dict[str, Array]:
+    return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
+
+
+def native(model: Model, shape: BertConfig = SHAPE, threads: int = 1) -> NativeEngine:
+    return NativeEngine(quantized(state(model)), shape, threads=threads)
+
+
+def texts(lengths: list[int], every: int | None = None, seed: int = 0) -> Encodings:
+    """Random tokens, a text after another; read is the first of each, or every so many."""
+    random = np.random.default_rng(seed)
+    builder = EncodingsBuilder()
+    for length in lengths:
+        builder.start_row()
+        reads = (0,) if every is None else tuple(range(0, length, every))
+        builder.add(random.integers(0, 50, length).tolist(), length // 2 + 1, reads)
+    return builder.build(examples_are_rows=True)
 
 
 def test_weights_are_within_half_a_step_of_what_they_were() -> None:
     random = np.random.default_rng(0)
     up = "encoder.layers.11.feed_forward.up"
-    state = {
+    tensors = {
         "encoder.embeddings.word.weight": random.normal(size=(5, 16)).astype(np.float32),
         f"{up}.weight": random.normal(size=(32, 16)).astype(np.float32),
         f"{up}.bias": random.normal(size=32).astype(np.float32),
         "pooler.weight": random.normal(size=(16, 16)).astype(np.float32),
     }
-    state[f"{up}.weight"][3] = 0  # a row that pruning emptied
-    int8 = quantized(state)
+    tensors[f"{up}.weight"][3] = 0  # a row that pruning emptied
+    int8 = quantized(tensors)
     assert int8[f"{up}.weight"].dtype == int8["encoder.embeddings.word.weight"].dtype == np.int8
-    for name, axis in ((up, 1), ("encoder.embeddings.word", 0)):
-        steps = int8[f"{name}.weight"].T if axis else int8[f"{name}.weight"]
-        error = np.abs(state[f"{name}.weight"] - steps * int8[f"{name}.scale"][:, None])
+    for name in (up, "encoder.embeddings.word"):
+        steps = int8[f"{name}.weight"]
+        steps = steps.T if name == up else steps
+        error = np.abs(tensors[f"{name}.weight"] - steps * int8[f"{name}.scale"][:, None])
         assert (error <= int8[f"{name}.scale"][:, None] * 0.5001).all()
         assert np.abs(steps).max() == 127
     assert int8[f"{up}.weight"].flags.c_contiguous
     for name in (f"{up}.bias", "pooler.weight"):
-        np.testing.assert_array_equal(int8[name], state[name])
+        np.testing.assert_array_equal(int8[name], tensors[name])
+
+
+# The same arithmetic in double precision -----------------------------------------------------
+
+
+def rounded(x: Array) -> Array:
+    """Rows in 127 steps up to their largest number."""
+    step = np.abs(x).max(axis=-1, keepdims=True) / 127
+    return np.asarray(np.rint(x / np.where(step > 0, step, 1)) * step)
+
+
+def normed(x: Array, tensors: dict[str, Array], name: str, eps: float) -> Array:
+    off = x - x.mean(axis=-1, keepdims=True)
+    unit = off / np.sqrt((off**2).mean(axis=-1, keepdims=True) + eps)
+    return np.asarray(unit * tensors[f"{name}.weight"] + tensors[f"{name}.bias"])
+
+
+def reference(tensors: dict[str, Array], shape: BertConfig, ids: Array, segments: Array) -> Array:
+    """(n, D) the vectors of one text."""
+
+    def times(x: Array, name: str) -> Array:
+        weight = tensors[f"{name}.weight"] * tensors[f"{name}.scale"].astype(np.float64)
+        return np.asarray(rounded(x) @ weight + tensors[f"{name}.bias"])
+
+    def gelu(x: Array) -> Array:
+        return np.asarray(x * 0.5 * (1 + np.vectorize(erf)(x / np.sqrt(2))))
+
+    table = "encoder.embeddings"
+    words = tensors[f"{table}.word.weight"][ids] * tensors[f"{table}.word.scale"][ids][:, None]
+    places = tensors[f"{table}.position.weight"][: len(ids)]
+    x = words + places + tensors[f"{table}.segment.weight"][segments]
+    x = normed(x.astype(np.float64), tensors, f"{table}.norm", shape.layer_norm_eps)
+    n_heads = shape.num_attention_heads
+    for i in range(shape.num_hidden_layers):
+        layer = f"encoder.layers.{i}"
+        qkv = times(x, f"{layer}.attention.qkv").reshape(len(ids), 3, n_heads, -1)
+        q, k, v = qkv.transpose(1, 2, 0, 3)
+        scores = rounded(q) @ rounded(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        mixed = shares @ v / shares.sum(axis=-1, keepdims=True)
+        mixed = mixed.transpose(1, 0, 2).reshape(x.shape)
+        y = times(mixed, f"{layer}.attention.output")
+        x = normed(x + y, tensors, f"{layer}.attention.norm", shape.layer_norm_eps)
+        y = times(gelu(times(x, f"{layer}.feed_forward.up")), f"{layer}.feed_forward.down")
+        x = normed(x + y, tensors, f"{layer}.feed_forward.norm", shape.layer_norm_eps)
+    return x
+
+
+@pytest.mark.parametrize("head", ["label", "tags"])
+def test_it_computes_what_it_says(head: str) -> None:
+    model = random_model(head=head)
+    tensors = quantized(state(model))
+    encodings = texts(LENGTHS, None if head == "label" else 3)
+    expected = []
+    for start, end, reads in zip(
+        encodings.cu_seqlens[:-1],
+        encodings.cu_seqlens[1:],
+        np.split(encodings.reads, encodings.cu_reads[1:-1]),
+        strict=True,
+    ):
+        ids, segments = encodings.ids[start:end], encodings.segment_ids[start:end]
+        x = reference(tensors, SHAPE, ids, segments)[reads]
+        if head == "label":
+            x = np.tanh(x @ tensors["pooler.weight"].T + tensors["pooler.bias"])
+        expected.append(x @ tensors["head.weight"].T + tensors["head.bias"])
+    error = np.abs(native(model).logits(encodings) - np.concatenate(expected))
+    # Where a number lies between two steps the last bit of fp32 decides, seldom, for one of them.
+    assert np.median(error) < 1e-5
+    assert error.max() < 0.03
+
+
+# Against the fp32 model ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
+@pytest.mark.parametrize(("width", "n_heads", "up"), [(16, 1, 20), (128, 2, 512), (192, 4, 768)])
+def test_it_is_near_the_fp32_model(activation: str, width: int, n_heads: int, up: int) -> None:
+    shape = replace(
+        SHAPE,
+        hidden_size=width,
+        num_attention_heads=n_heads,
+        intermediate_size=up,
+        hidden_act=activation,
+    )
+    for head, every in (("value", None), ("span", 2), ("option", None), ("labels", None)):
+        model = random_model(shape, head, n_outputs=70 if head == "labels" else 2)
+        encodings = texts(LENGTHS, every)
+        exact = TorchEngine(model).logits(encodings)
+        ours = native(model, shape).logits(encodings)
+        assert ours.shape == exact.shape
+        assert np.abs(ours - exact).mean() < 0.05 * exact.std()
+
+
+# A text's logits are its own -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def engines() -> Iterator[list[NativeEngine]]:
+    model = random_model(head="tags")
+    yield [native(model, threads=threads) for threads in (1, 2, 3)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=12), st.integers(1, 40))
+def test_neither_neighbours_nor_threads_change_a_bit(
+    engines: list[NativeEngine], lengths: list[int], every: int
+) -> None:
+    encodings = texts(lengths, every, seed=sum(lengths))
+    alone = [engines[0].logits(encodings.part(i, i + 1)) for i in range(len(lengths))]
+    for one in engines:
+        np.testing.assert_array_equal(one.logits(encodings), np.concatenate(alone))
+
+
+def test_nothing_to_do_is_done(engines: list[NativeEngine]) -> None:
+    assert engines[0].logits(EncodingsBuilder().build(examples_are_rows=True)).shape == (0, 3)
+
+
+def test_a_team_of_many_on_one_long_text() -> None:
+    model = random_model()
+    encodings = texts([80])
+    many, one = native(model, threads=9), native(model)
+    np.testing.assert_array_equal(many.logits(encodings), one.logits(encodings))
+
+
+def test_several_threads_may_ask_at_once(engines: list[NativeEngine]) -> None:
+    batches = [texts([i % 80 + 1, 7, 30], 5, seed=i) for i in range(40)]
+    expected = [engines[0].logits(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        asked = enumerate(batches)
+        found = list(pool.map(lambda pair: engines[pair[0] % 3].logits(pair[1]), asked))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a processor without VNNI: the same integers, so the same logits."""
+    model, encodings = random_model(), texts(LENGTHS)
+    expected = native(model).logits(encodings)
+    monkeypatch.setattr(engine, "FLAGS", (*engine.FLAGS, "-DPLAIN"))
+    monkeypatch.setattr(engine, "_loaded", engine._loaded.__wrapped__)
+    np.testing.assert_array_equal(native(model).logits(encodings), expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    two, encodings = native(random_model(), threads=2), texts(LENGTHS)
+    expected = two.logits(encodings)
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(two.logits(encodings), expected) else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# What is asked from outside ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("ids", 50, "token outside"),
+        ("ids", -1, "token outside"),
+        ("segment_ids", 2, "segment outside"),
+        ("reads", 90, "its sequence doesn't have"),
+        ("reads", -1, "its sequence doesn't have"),
+    ],
+)
+def test_nothing_outside_of_the_tables_is_read(
+    engines: list[NativeEngine], field: str, value: int, message: str
+) -> None:
+    encodings = texts([5, 80, 7], 9)
+    wrong = getattr(encodings, field).astype(np.int32)
+    wrong[3] = value
+    with pytest.raises(UsageError, match=message):
+        engines[0].logits(replace(encodings, **{field: wrong}))
+
+
+def test_a_text_longer_than_the_positions_is_refused(engines: list[NativeEngine]) -> None:
+    with pytest.raises(UsageError, match="position outside of the model's 80"):
+        engines[0].logits(texts([81]))
+
+
+def test_heads_of_odd_width_are_refused() -> None:
+    shape = replace(SHAPE, hidden_size=96, num_attention_heads=4)
+    assert why_not(shape) == "its heads are not a multiple of 16 wide"
+    with pytest.raises(UsageError, match="no native engine"):
+        NativeEngine({}, shape)

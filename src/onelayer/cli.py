@@ -13,6 +13,7 @@ from onelayer import __version__, flags
 from onelayer.console import (
     RowBar,
     print_comparison,
+    print_grid,
     print_inspection,
     print_json,
     print_predictions,
@@ -22,7 +23,7 @@ from onelayer.console import (
     say,
 )
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.recipe import Columns, Recipe, TaskName
+from onelayer.recipe import Columns, EngineName, Recipe, TaskName
 from onelayer.serve.limits import Limits
 
 
@@ -76,6 +77,7 @@ def evaluate(
     *,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -91,12 +93,14 @@ def evaluate(
         Check sets of labels that shall hold the right one for this share of the rows.
     abstain
         Check answers of which at most this share shall be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     json
         Print JSON.
     """
     from onelayer.runtime.evaluate import evaluate as score_file
 
-    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain)
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain, engine=engine)
     if json:
         print_json(result)
         return
@@ -113,6 +117,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
+    engine: EngineName | None = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe as it comes.
@@ -131,6 +136,8 @@ def predict(
         Add a set of labels to each row that holds the right one for this share of rows like dev's.
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
     """
     from onelayer.runtime.files import in_chunks, predict_file, predict_lines
     from onelayer.runtime.forms import FORMS
@@ -139,7 +146,7 @@ def predict(
 
     suffix = out.suffix.lstrip(".") if out else ""
     form = format or (suffix if suffix in FORMS else "jsonl")
-    predictor = load(run).asking(coverage=coverage, abstain=abstain)
+    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
     if file != "-" and out:
         with RowBar() as bar:
             n = predict_to(out, predictor, file, columns, form, bar)
@@ -179,6 +186,65 @@ def report(
 
     report_file(run, file, out, columns, say)
     print(f"saved {out}")
+
+
+def export(
+    run: str,
+    /,
+    *,
+    to: Literal["onnx"] = "onnx",
+    int8: bool = False,
+    out: Path | None = None,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    to
+        The form of the graph.
+    int8
+        Weights and products in 8 bits.
+    out
+        The bundle's directory; by default beside the run, its name with `-onnx` or `-int8`.
+    max_drop
+        Points of the task's metric that int8 may cost on dev.
+    accept
+        Write the bundle even if its answers are not the run's; its card then says so.
+    train
+        The file the run was trained on, if it isn't where it was.
+    dev
+        Labelled rows to judge by; by default those that the run was chosen by.
+    json
+        Print JSON.
+    """
+    from onelayer.export.card import cells
+    from onelayer.export.write import export as export_run
+
+    result = export_run(
+        run,
+        out=out,
+        int8=int8,
+        max_drop=max_drop,
+        accept=accept,
+        train=train,
+        dev=dev,
+        columns=columns,
+        say=say,
+    )
+    if json:
+        print_json(result)
+        return
+    print_grid(cells(result))
+    print(f"saved {result['bundle']}")
+    print(f"next: onelayer serve {result['bundle']}")
 
 
 def compare(
@@ -277,6 +343,7 @@ def serve(
     *models: str,
     host: str = "127.0.0.1",
     port: int = 8080,
+    engine: EngineName | None = None,
     api_key_file: Path | None = None,
     access_log: bool = True,
     limits: Limits,
@@ -291,6 +358,8 @@ def serve(
         The address to listen at; 0.0.0.0 is every one of this machine.
     port
         0 takes a free one.
+    engine
+        What runs exported models, by default what is quickest here; torch runs all others.
     api_key_file
         A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
         and none is asked for without it.
@@ -305,6 +374,7 @@ def serve(
         host=host,
         port=port,
         limits=limits,
+        engine=engine,
         keys=read_keys(api_key_file),
         access_log=access_log,
     )
@@ -314,6 +384,7 @@ COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "export": export,
     "serve": serve,
     "report": report,
     "compare": compare,

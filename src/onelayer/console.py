@@ -88,6 +88,14 @@ def print_table(
         print(f"  {set_cell_size(label, width)}{figures}  {_figure(low)} to {_figure(high)}")
 
 
+def print_grid(rows: Sequence[Sequence[str]]) -> None:
+    """Texts in columns, the first of them to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *others in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+        print("  ".join([f"  {first:<{widths[0]}}", *cells]).rstrip())
+
+
 def print_comparison(result: dict[str, Any], n_rows: int) -> None:
     """What ``runtime.compare`` found, and the first changed rows in either direction."""
     print(f"{result['file']}, {result['rows']:,} rows; A = {result['a']}, B = {result['b']}")

@@ -11,6 +11,7 @@ from onelayer.errors import UsageError
 Precision = Literal["fp32", "bf16"]
 RecipeName = Literal["default", "careful"]
 TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
+EngineName = Literal["native", "onnxruntime", "openvino", "torch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

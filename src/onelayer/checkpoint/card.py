@@ -21,7 +21,7 @@ _AIMS = {
     "answer": "finds the answer to a question in a passage",
     "choose": "chooses among options",
 }
-_EXAMPLES = {
+EXAMPLES = {
     "classify": '["a text to sort"]',
     "regress": '["a text to measure"]',
     "tag": '["a text to tag"]',
@@ -58,10 +58,13 @@ class CardFacts:
     scores: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The 95 % interval of each score that has one."""
+    tags: Sequence[str] = ()
+    """More than what every run is tagged with."""
 
 
-def model_card(facts: CardFacts) -> str:
-    """A Hugging Face model card in Markdown, with metadata.
+def model_card(facts: CardFacts, closing: str | None = None) -> str:
+    """A Hugging Face model card in Markdown, with metadata. ``closing`` stands after the scores;
+    by default how to use a run.
 
     The license is left for the owner to choose.
     """
@@ -71,7 +74,7 @@ def model_card(facts: CardFacts) -> str:
         sections.append(f"## Labels\n\n{_label_list(facts.labels)}")
     if scores:
         sections.append(f"## Scores on {facts.split}\n\n{_score_table(facts, scores)}")
-    sections.append(f"## Use\n\n{_usage(facts)}")
+    sections.append(closing or f"## Use\n\n{_usage(facts)}")
     return "\n\n".join(sections) + "\n"
 
 
@@ -79,7 +82,7 @@ def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
     """The YAML head. A JSON string is a YAML string too, which is how names get in safely."""
     tag = _PIPELINE_TAGS[facts.task]
     lines = ["---", "library_name: transformers", f"pipeline_tag: {tag}"]
-    lines += ["tags:", "- bert", "- onelayer"]
+    lines += ["tags:", *(f"- {tag}" for tag in ("bert", "onelayer", *facts.tags))]
     if facts.hub_name:
         lines.append(f"base_model: {_quoted(facts.hub_name)}")
     if scores:
@@ -144,7 +147,7 @@ def _usage(facts: CardFacts) -> str:
     ours = (
         "import onelayer\n\n"
         f'model = onelayer.load("path/to/{facts.name}")\n'
-        f"model.predict({_EXAMPLES[facts.task]})"
+        f"model.predict({EXAMPLES[facts.task]})"
     )
     return (
         f"With onelayer:\n\n```python\n{ours}\n```\n\n"

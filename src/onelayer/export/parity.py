@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any
@@ -50,19 +50,16 @@ class Parity:
         return (self.before - self.after) / self.point
 
 
-@dataclass(slots=True)
 class Kept:
     """An engine whose logits are kept on the disk: the same rows, gone through again, cost nothing.
 
     Rows are asked for in the same order and chunks each time.
     """
 
-    engine: Engine
-    name: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.name = self.engine.name
-        self._file = TemporaryFile()
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self._file = TemporaryFile()  # noqa: SIM115 - it goes when this does
         self._shapes: list[tuple[int, ...]] = []
         self._next = 0
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from onelayer import digest
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.recipe import Recipe
+from onelayer.recipe import Columns, Recipe
+from onelayer.runtime.evaluate import labelled_rows
 from onelayer.runtime.predictor import Predictor
-from onelayer.tasks import TASKS, Classify
+from onelayer.tasks import TASKS
 from onelayer.tasks.files import open_labelled, usable_rows
 from onelayer.tasks.rows import Rows
 from onelayer.train.run import TIMING
@@ -32,19 +33,24 @@ class RowsOfRun:
     """What the dev rows are called."""
 
 
-def rows_of_run(predictor: Predictor, train: Path | None, dev: Path | None, say: Say) -> RowsOfRun:
+def rows_of_run(
+    predictor: Predictor, train: Path | None, dev: Path | None, columns: Columns, say: Say
+) -> RowsOfRun:
     """The dev rows that a run was chosen by, and the rows it learned from.
 
-    Their files are where the run found them, or as given. Raises UsageError where they are gone or
-    not as they were.
+    Their files are where the run found them, or as given, ``dev`` with its own columns. Raises
+    UsageError where they are gone or not as they were.
     """
     info = predictor.info or {}
     data: Mapping[str, Any] = info.get("data") or {}
     found = _Found(predictor, _paths(predictor.path), data, say)
     if dev is not None or data.get("dev"):
         learned = train or found.unchanged("train")
-        named = dev or found.path("dev")
-        return RowsOfRun(found.rows(named), found.rows(learned) if learned else None, named.name)
+        train_rows = found.rows(learned) if learned else None
+        if dev is not None:
+            return RowsOfRun(labelled_rows(predictor, dev, columns, say), train_rows, dev.name)
+        path = found.path("dev")
+        return RowsOfRun(found.rows(path), train_rows, path.name)
     path = train or found.path("train")
     if not found.is_unchanged("train", path):
         raise UsageError(
@@ -113,14 +119,9 @@ class _Found:
 
     def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
         """A labelled file's rows, read as training did."""
-        task = self.predictor.task
-        known = (self.predictor.info or {}).get("recipe")
-        recipe = Recipe.from_json(known) if known else Recipe(task=task.name)  # type: ignore[arg-type]
-        if recipe.multi_label is None and isinstance(task, Classify):
-            recipe = replace(recipe, multi_label=task.multi_label)
-        kind, layout, table = open_labelled(
-            path, recipe, self.say, kind=TASKS[task.name], layout=self.predictor.layout
-        )
+        recipe = Recipe.from_json((self.predictor.info or {}).get("recipe", {}))
+        kind, layout = TASKS[self.predictor.task.name], self.predictor.layout
+        kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)
 
 

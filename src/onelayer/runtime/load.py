@@ -5,15 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from onelayer.checkpoint.source import resolve
+from onelayer.errors import Place, UsageError
+from onelayer.runtime.bundle import is_bundle, read_bundle
+from onelayer.runtime.engines import open_bundle
 from onelayer.runtime.predictor import Predictor
 
 
-def load(model: str | Path) -> Predictor:
-    """A fine-tuned model, ready to predict: a run, or a directory that transformers saved.
+def load(model: str | Path, engine: str | None = None) -> Predictor:
+    """A fine-tuned model, ready to predict: a run, a directory that transformers saved, or a bundle
+    that was exported, in one of its engines.
 
     Raises CheckpointError for a directory that can't be read or has no output layer.
     """
+    folder = resolve(model)
+    if is_bundle(folder):
+        return open_bundle(read_bundle(folder), engine)
+    if engine not in (None, "torch"):
+        raise UsageError(
+            f"--engine {engine}: a run is predicted with by torch",
+            place=Place(folder),
+            hint="export it first: onelayer export RUN",
+        )
     # Not above: what was exported is opened where there is no torch.
     from onelayer.runtime.from_run import predictor_of
 
-    return predictor_of(resolve(model))
+    return predictor_of(folder)

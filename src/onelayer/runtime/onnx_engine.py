@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -108,4 +107,3 @@ def _rectangle(encodings: Encodings, sequences: Ints) -> dict[str, NDArray[np.in
         "attention_mask": mask.astype(np.int64),
         "token_type_ids": segments,
     }
-

@@ -15,6 +15,9 @@ from onelayer.serve.limits import Limits
 MOST_HEADER_BYTES = 1 << 15
 CONNECTIONS_A_REQUEST = 4
 """Connections that may be open for each request that may be under way."""
+MOST_PIPELINED = 16
+"""Requests of a connection that may wait for the one before them: each takes a hundred times the
+memory of its bytes."""
 LINGER = 2.0
 """Seconds for a caller to notice that no more of his body is wanted."""
 
@@ -82,6 +85,8 @@ class Connection(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MOST_HEADER_BYTES:
             self._refuse(431, "the headers are too large")
+        elif len(self.pipeline) == MOST_PIPELINED:
+            self._refuse(429, "too many requests at a time on one connection")
         elif not self._deaf:
             super().on_headers_complete()
 

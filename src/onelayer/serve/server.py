@@ -11,11 +11,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.recipe import EngineName
 from onelayer.runtime.load import load
 from onelayer.serve.app import App
 from onelayer.serve.connection import connections_within
@@ -32,6 +34,7 @@ def serve(
     host: str,
     port: int,
     limits: Limits,
+    engine: EngineName | None = None,
     keys: Sequence[str] = (),
     access_log: bool = True,
     say: Callable[[str], None] = print,
@@ -61,7 +64,8 @@ def serve(
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(_Uvicorn(config), service, listener, models, say))
+        load_all = partial(_load, service, models, engine)
+        runner.run(_serve(_Uvicorn(config), service, listener, load_all, say))
     app.flush()
 
 
@@ -77,7 +81,7 @@ async def _serve(
     server: _Uvicorn,
     service: Service,
     listener: socket.socket,
-    models: Mapping[str, str],
+    load_all: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -92,7 +96,7 @@ async def _serve(
         loop.add_signal_handler(number, stop, number)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(asked_to_stop.wait())
-    loading = asyncio.create_task(asyncio.to_thread(_load, service, models))
+    loading = asyncio.create_task(asyncio.to_thread(load_all))
     try:
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
@@ -109,9 +113,9 @@ async def _serve(
         service.batcher.close()
 
 
-def _load(service: Service, models: Mapping[str, str]) -> None:
+def _load(service: Service, models: Mapping[str, str], engine: EngineName | None) -> None:
     for name, path in models.items():
-        predictor = load(path)
+        predictor = load(path, engine)
         service.batcher.warm_up(name, predictor)
         service.models[name] = predictor
 

@@ -310,4 +310,3 @@ def _history(history: History) -> dict[str, Any]:
         "evaluations": history.evaluations,
     }
     return dict(finite(values))
-

@@ -8,7 +8,6 @@
 #include "native.h"
 
 #if defined(__AVX512VNNI__) && !defined(PLAIN)
-#include <immintrin.h>
 INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 {
     return (ivec)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(four), (__m512i)w);

@@ -2,16 +2,30 @@
 #include "native.h"
 
 INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
-INLINE vec smaller(vec a, vec b) { return (vec)(((ivec)a & (a < b)) | ((ivec)b & ~(a < b))); }
-
-typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 /* Numbers of at most 127 -> bytes of the nearest integer + 128: added to 1.5 x 2^23, a number's
  * integer part is in the low bits of the mantissa. */
 INLINE void store_bytes(uint8_t *to, vec x)
 {
     const vec shifted = x + splat(0x1.8p23f + 128);
-    *(bytes *)to = __builtin_convertvector((uvec)shifted, bytes);
+#ifdef __AVX512F__
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8((__m512i)shifted));
+#else
+    for (int i = 0; i < LANES; i++)
+        to[i] = (uint8_t)((uvec)shifted)[i];
+#endif
+}
+
+INLINE vec load_bytes(const int8_t *from)
+{
+#ifdef __AVX512F__
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
+#else
+    vec x;
+    for (int i = 0; i < LANES; i++)
+        x[i] = from[i];
+    return x;
+#endif
 }
 
 INLINE void quantize_below(const float *x, int64_t n, float largest, uint8_t *q, float *scale)
@@ -97,12 +111,11 @@ void activate(float *x, int64_t n, int64_t activation)
 void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q,
            float *scale)
 {
-    typedef int8_t steps __attribute__((vector_size(LANES), aligned(1), may_alias));
     const int8_t *word = m->words + id * m->D;
     for (int64_t j = 0; j < m->D; j += LANES) {
-        const vec w = __builtin_convertvector(*(const steps *)(word + j), vec);
-        store(x + j, w * m->word_scales[id] + load(m->positions + position * m->D + j) +
-                         load(m->segments + segment * m->D + j));
+        const vec place = load(m->positions + position * m->D + j) +
+                          load(m->segments + segment * m->D + j);
+        store(x + j, load_bytes(word + j) * m->word_scales[id] + place);
     }
     add_norm(x, NULL, m->norm, m->eps, m->D, q, scale);
 }

@@ -1,0 +1,285 @@
+"""One call from a run to a bundle: written whole if it passes its checks, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from onelayer import __version__, digest
+from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.source import resolve
+from onelayer.disk import as_json, publish
+from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.export.calibrate import ranges, sample
+from onelayer.export.card import bundle_card, signed
+from onelayer.export.graph import Bert
+from onelayer.export.nodes import Nodes
+from onelayer.export.parity import Kept, Parity, parity
+from onelayer.export.products import Calibrated, Product, by_token, in_float
+from onelayer.export.rows import RowsOfRun, rows_of_run
+from onelayer.export.speed import Speed, machine, speeds, versions
+from onelayer.export.weights_file import write_weights
+from onelayer.plain import finite
+from onelayer.recipe import Columns
+from onelayer.runtime.bundle import CONFIG, FOLDER, GRAPH, RECORD, WEIGHTS, is_bundle, read_bundle
+from onelayer.runtime.engines import engines
+from onelayer.runtime.load import load
+from onelayer.runtime.native.weights import quantized
+from onelayer.runtime.onnx_engine import OnnxEngine
+from onelayer.runtime.predictor import Predictor
+from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.tasks import task_to_json
+from onelayer.text.model_files import find, read_json
+
+Say = Callable[[str], None]
+
+LOGITS = 1e-4
+"""The most that a logit of an fp32 bundle may differ from the run's."""
+CLOSE = 0.25
+"""The share of ``max_drop`` by which the quicker of two int8 graphs may score less."""
+
+
+def export(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    int8: bool = False,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    columns: Columns | None = None,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
+    """Makes a bundle of a run and returns what was measured of it, as ``onelayer.json`` keeps it.
+
+    Raises OneLayerError, with nothing written, for a bundle that doesn't say what the run says,
+    unless it is accepted as it is; UsageError where there are no rows to tell by.
+    """
+    folder = resolve(run)
+    if is_bundle(folder):
+        raise UsageError("is a bundle already", place=Place(folder), hint="give the run itself")
+    target = _target(folder, out, int8)
+    predictor = load(folder)
+    rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
+    job = _Job(predictor, folder, rows, target, "int8" if int8 else "fp32", max_drop, accept, say)
+    publish(target, job.write)
+    return {"bundle": str(target), **job.found}
+
+
+def _target(run: Path, out: str | Path | None, int8: bool) -> Path:
+    """Where the bundle goes; what is there may only be another bundle."""
+    target = Path(out) if out is not None else run.with_name(f"{run.name}-{_suffix(int8)}")
+    taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    if taken and not is_bundle(target):
+        raise UsageError(
+            "is there already, and no bundle", place=Place(target), hint="choose another --out"
+        )
+    return target
+
+
+def _suffix(int8: bool) -> str:
+    return "int8" if int8 else "onnx"
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A graph, and what was measured of it in ONNX Runtime."""
+
+    name: str
+    path: Path
+    engine: Kept
+    parity: Parity
+    speed: Speed
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Predictor
+    folder: Path
+    rows: RowsOfRun
+    target: Path
+    precision: str
+    max_drop: float
+    accept: bool
+    say: Say
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Fills the bundle's folder, and asks every engine that can read it."""
+        graphs = folder / FOLDER
+        graphs.mkdir()
+        config, architecture = self._copy_config(folder)
+        state = _state(self.run)
+        torch = Kept(self.run.engine)
+        tensors = quantized(state) if self.precision == "int8" else state
+        places = write_weights(graphs / WEIGHTS, tensors)
+        candidates = []
+        for name, product in self._products(state, config, architecture).items():
+            nodes = Nodes(tensors, places, WEIGHTS)
+            path = graphs / f"{name}.onnx"
+            onnx.save(Bert(nodes, config, product).model(architecture), path)
+            candidates.append(self._measured(name, path, torch))
+        chosen, why = self._choice(candidates)
+        for candidate in candidates:
+            if candidate is not chosen:
+                candidate.path.unlink()
+        chosen.path.rename(graphs / GRAPH)
+        self.found = self._facts(chosen, why, graphs)
+        self._write_record(folder, architecture)
+        self._ask_others(folder, torch, chosen)
+        self._judge()
+        self._write_record(folder, architecture)
+        read_bundle(folder)
+
+    def _copy_config(self, folder: Path) -> tuple[BertConfig, str]:
+        source = find(self.folder, CONFIG)
+        assert source is not None, "the run was opened"
+        shutil.copyfile(source, folder / CONFIG)
+        data = read_json(source)
+        config = BertConfig.from_json(data, source)
+        self.run.tokenizer.write(folder, max_length=config.max_position_embeddings)
+        return config, data["architectures"][0]
+
+    def _products(
+        self, state: dict[str, NDArray[Any]], config: BertConfig, architecture: str
+    ) -> dict[str, Product]:
+        """The graphs to choose from, by what is said of them."""
+        if self.precision == "fp32":
+            return {"fp32": in_float}
+        found: dict[str, Product] = {"dynamic": by_token}
+        if self.rows.train is None:
+            self.say("the training rows aren't there (--train FILE): only dynamic scales are tried")
+            return found
+        self.say("int8: ranges are taken from training rows")
+        encodings = sample(self.run.task, self.run.tokenizer, self.rows.train)
+        return {"static": Calibrated(ranges(state, config, architecture, encodings)), **found}
+
+    def _measured(self, name: str, path: Path, torch: Kept) -> _Candidate:
+        engine = Kept(OnnxEngine(path))
+        self.say(f"{name}: reads {len(self.rows.dev):,} dev rows, {self.rows.name}")
+        found = parity(self.run.task, torch, engine, self.run.tokenizer, self.rows.dev)
+        both = {"torch": self.run, "onnxruntime": replace(self.run, engine=engine.engine)}
+        of = speeds(both, self.rows.dev)
+        self.found.setdefault("speed", {})["torch"] = asdict(of["torch"])
+        candidate = _Candidate(name, path, engine, found, of["onnxruntime"])
+        self.say(
+            f"{name}: {found.metric} {found.after:.4f} ({signed(-found.drop)} points), "
+            f"{candidate.speed.tokens_per_second:,.0f} tokens/s"
+        )
+        return candidate
+
+    def _choice(self, candidates: list[_Candidate]) -> tuple[_Candidate, str | None]:
+        """The quickest of those that score about as well as the best, and why it is that one."""
+        if len(candidates) == 1:
+            return candidates[0], None
+        best = min(one.parity.drop for one in candidates)
+        close = [one for one in candidates if one.parity.drop <= best + CLOSE * self.max_drop]
+        chosen = max(close, key=lambda one: one.speed.tokens_per_second)
+        (other,) = (one for one in candidates if one is not chosen)
+        times = chosen.speed.tokens_per_second / other.speed.tokens_per_second
+        return chosen, (
+            f"{chosen.name} scales of the activations: {signed(-chosen.parity.drop)} points at "
+            f"{times:.2f} times the speed of {other.name} ones ({signed(-other.parity.drop)} points)"
+        )
+
+    def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> dict[str, Any]:
+        run_bytes = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        return {
+            "to": "onnx",
+            "precision": self.precision,
+            "activations": chosen.name if self.precision == "int8" else None,
+            "why": why,
+            "sha256": digest.of_file(graphs / WEIGHTS),
+            "rows": chosen.parity.rows,
+            "file": self.rows.name,
+            "engines": [_as_json(chosen.parity)],
+            "speed": {"torch": self.found["speed"]["torch"], "onnxruntime": asdict(chosen.speed)},
+            "bytes": {
+                "run": run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
+                "bundle": sum(file.stat().st_size for file in graphs.iterdir()),
+            },
+            "refused": [],
+            "max_drop": self.max_drop,
+            "machine": machine(),
+            "versions": versions(),
+        }
+
+    def _ask_others(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
+        """Every other engine that would run this bundle here."""
+        bundle = read_bundle(folder)
+        for name, make in engines(bundle).items():
+            if name == chosen.parity.engine:
+                continue
+            engine = Kept(make(bundle))
+            self.say(f"{name}: reads the dev rows")
+            found = parity(self.run.task, torch, engine, self.run.tokenizer, self.rows.dev)
+            one = replace(self.run, engine=engine.engine)
+            self.found["engines"].append(_as_json(found))
+            self.found["speed"][name] = asdict(speeds({name: one}, self.rows.dev)[name])
+
+    def _judge(self) -> None:
+        """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
+        for one in self.found["engines"]:
+            self.found["refused"] += _reasons(one, self.precision, self.max_drop)
+            if one["tuned"] is not None and one["tuned"] - one["after"] > CLOSE * one["point"]:
+                self.say(
+                    f"{one['engine']}: what dev decided of decoding (thresholds, temperature) was "
+                    f"decided on fp32 logits; on these, {one['metric']} would be "
+                    f"{one['tuned']:.4f} and not {one['after']:.4f}"
+                )
+        if self.found["refused"] and not self.accept:
+            raise OneLayerError(
+                f"not exported: {'; '.join(self.found['refused'])}",
+                place=Place(self.target),
+                hint="--accept writes it all the same; --max-drop says what int8 may cost",
+            )
+
+    def _write_record(self, folder: Path, architecture: str) -> None:
+        task = self.run.task
+        known = self.run.info or {
+            "format": 1,
+            "onelayer": __version__,
+            "task": task_to_json(task),
+            "layout": self.run.layout.to_json(),
+        }
+        record = {name: value for name, value in known.items() if name != "sha256"}
+        exported = dict(finite(self.found))
+        text = as_json({**record, "export": exported})
+        (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+        named = task.head in ("label", "labels", "tags", "three-way")
+        labels = task.outputs if named else None
+        card = bundle_card(self.run, self.target.name, architecture, labels, exported)
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+
+def _state(run: Predictor) -> dict[str, NDArray[Any]]:
+    """The weights by our names, in fp32."""
+    assert isinstance(run.engine, TorchEngine)
+    state = run.engine.model.state_dict()
+    return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
+
+
+def _as_json(found: Parity) -> dict[str, Any]:
+    return {**asdict(found), "drop": found.drop}
+
+
+def _reasons(one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
+    """What speaks against a bundle in one engine."""
+    if precision == "int8":
+        if one["drop"] <= max_drop:
+            return []
+        cost = f"costs {one['drop']:.2f} points of {one['metric']}, and {max_drop:g} are allowed"
+        return [f"int8 in {one['engine']} {cost}"]
+    reasons = []
+    if not one["logits"] <= LOGITS:
+        reasons.append(f"logits in {one['engine']} differ by up to {one['logits']:.2g}")
+    if one["changed"]:
+        reasons.append(f"{one['engine']} answers {one['changed']:,} rows differently")
+    return reasons
