@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -128,6 +129,23 @@ def site(running: Site, tab: chromium.Page) -> Site:
     running.bodies.clear()
     visit(tab, running.url)
     return running
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier with the labels ``no`` and ``yes``, exported: it opens without torch."""
+    from onelayer.export.write import export
+    from onelayer.recipe import Columns
+
+    folder = tmp_path_factory.mktemp("bundle")
+    rows = folder / "dev.jsonl"
+    good = json.dumps({"text": "a good cat", "label": "yes"})
+    bad = json.dumps({"text": "the bad cat", "label": "no"})
+    rows.write_text(f"{good}\n{bad}\n" * 5, encoding="utf-8")
+    model = make_bert("BertForSequenceClassification", labels=("no", "yes"))
+    columns = Columns(text="text", label="label")
+    export(model, out=folder / "model", dev=rows, accept=True, columns=columns)
+    return folder / "model"
 
 
 def padded(

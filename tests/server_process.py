@@ -74,7 +74,7 @@ class Server:
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
     def holds(self, connection: socket.socket) -> bool:
-        """Whether its end of a client's connection is open, and not just the kernel's. Linux only."""
+        """Whether the process has its end of a client's connection, not the kernel alone."""
         ends = f":{self.port:04X}", f":{connection.getsockname()[1]:04X}"
         for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
             fields = line.split()

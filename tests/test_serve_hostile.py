@@ -9,9 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from conftest import MakeBert
 from rude_clients import CASES, GOOD, HOST, MAX_BODY, MODEL, PATH, Case, inputs, meet, sized
 from server_process import Server, until
 
@@ -27,10 +27,9 @@ LIMITS = {
 
 
 @pytest.fixture(scope="module")
-def server(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    model = make_bert("BertForSequenceClassification", labels=("no", "yes"))
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("serve") / "log"
-    with Server(f"{MODEL}={model}", log=log, **LIMITS) as server:
+    with Server(f"{MODEL}={bundle}", log=log, **LIMITS) as server:
         yield server
         assert "Traceback" not in log.read_text(encoding="utf-8")
 

@@ -7,6 +7,7 @@ as large as there is work, and a single request on an idle server is a batch by 
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -34,6 +35,12 @@ _EXAMPLE = {
     "options": ["this", "that"],
 }
 
+STRAIN = 1.0
+"""Seconds without a refusal after which a burst may wait again."""
+
+SHORT_LINE = 64
+"""Tokens that may be ahead of anybody: with fewer in a batch an engine isn't much sooner done."""
+
 SHORT = 2000
 """Characters up to which requests are encoded together: the tokenizer and NumPy like it better."""
 
@@ -48,6 +55,7 @@ class Batcher:
         self._waiting = Waiting()
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
+        self._refused = -STRAIN
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
 
@@ -55,10 +63,11 @@ class Batcher:
         """One prediction for each row. Raises RequestError where there is too much to do, or a
         text is too long."""
         pace = self._paces[job.model]
-        job.tokens = tokens = pace.tokens(job.characters)
+        job.tokens = pace.tokens(job.characters)
         # A large job is worked through in parts, and others wait for one part of it at most.
-        seconds = pace.seconds(min(tokens, self._limits.token_budget))
-        self._admit(tokens)
+        tokens = min(job.tokens, self._limits.token_budget)
+        seconds = pace.seconds(tokens)
+        self._admit(tokens, job.arrived)
         self._start()
         self._count(tokens, seconds)
         self._arrivals.put(job)
@@ -85,11 +94,18 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _admit(self, tokens: int) -> None:
-        too_long = self._seconds > self._limits.max_wait
-        too_many = self._tokens + tokens > self._limits.max_waiting
-        if self._tokens and (too_long or too_many):
-            headers = {"retry-after": str(max(1, round(self._seconds)))}
+    def _admit(self, tokens: int, now: float) -> None:
+        """Raises RequestError where too much is ahead.
+
+        A burst may wait. Where more comes in than can be done, a long line would only make
+        everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
+        that an answer takes about twice its time at most.
+        """
+        strained = now - self._refused < STRAIN
+        room = max(tokens, SHORT_LINE) if strained else self._limits.max_waiting - tokens
+        if self._tokens > max(room, 0):
+            self._refused = now
+            headers = {"retry-after": str(max(1, math.ceil(self._seconds)))}
             raise RequestError(429, "too much is waiting for the model", headers)
 
     def _count(self, tokens: int, seconds: float) -> None:

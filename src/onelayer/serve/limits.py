@@ -20,9 +20,8 @@ class Limits:
     max_requests
         Requests at a time.
     max_waiting
-        Tokens that wait for the model, or are in it.
-    max_wait
-        Seconds that a request may expect to wait before it is refused, when there is little to do.
+        Tokens that wait for the models or are in them, a large request's counted as one batch. When
+        more comes in than can be done, far fewer wait.
     token_budget
         Tokens of a batch.
     header_timeout
@@ -41,8 +40,7 @@ class Limits:
     max_texts: int = 1024
     max_tokens: int = 1 << 16
     max_requests: int = 512
-    max_waiting: int = 1 << 17
-    max_wait: float = 0.25
+    max_waiting: int = 8192
     token_budget: int = 4096
     header_timeout: float = 10.0
     body_timeout: float = 30.0

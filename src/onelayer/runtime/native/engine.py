@@ -126,15 +126,15 @@ class NativeEngine:
         """(R, C), fp32. A row's are the same bits whatever rows are beside it."""
         self._check(encodings)
         order = np.argsort(-encodings.lengths, kind="stable")
-        arrays = (
+        arrays: list[Array] = [
             encodings.ids.astype(np.int32, copy=False),
             encodings.segment_ids.astype(np.uint8, copy=False),
             encodings.cu_seqlens.astype(np.int64, copy=False),
             encodings.reads.astype(np.int32, copy=False),
             encodings.cu_reads.astype(np.int64, copy=False),
             order.astype(np.int64, copy=False),
-        )
-        arrays = tuple(map(np.ascontiguousarray, arrays))
+        ]
+        arrays = list(map(np.ascontiguousarray, arrays))
         out = np.empty((len(encodings.reads), self._model.C), dtype=np.float32)
         if len(order):
             batch = _Batch(*(array.ctypes.data for array in arrays), len(order), out.ctypes.data)

@@ -59,24 +59,30 @@ typedef struct {
     float *logits; /* (R, C) */
 } Batch;
 
-/* Threads that work on one group together. `meet` returns when all have come. */
+/* Threads that work on one group together, phase by phase. Who comes takes the next unit of the
+ * phase; who comes late, because other work had its core, finds less to do and is not waited for. */
 typedef struct {
     int size;
-    atomic_int arrived, phase;
+    atomic_llong taken; /* phase << 32 | units of it */
+    atomic_llong done;  /* units of the phase */
 } Team;
 
 typedef struct {
     Team *team;
     int rank;
+    int64_t phase, unit;
 } Member;
 
-void meet(Member me);
+/* The next of a phase's n units, or -1 when all are done: `while ((u = next(me, n)) >= 0)`. */
+int64_t next_together(Member *me, int64_t n);
 
-/* This member's share of n things. */
-INLINE void share(Member me, int64_t n, int64_t *begin, int64_t *end)
+INLINE int64_t next(Member *me, int64_t n)
 {
-    *begin = n * me.rank / me.team->size;
-    *end = n * (me.rank + 1) / me.team->size;
+    if (me->team->size > 1)
+        return next_together(me, n);
+    const int64_t unit = me->unit < n ? me->unit : -1;
+    me->unit = unit + 1; /* that is 0 again at the end */
+    return unit;
 }
 
 /* Rows of activations: fp32, and as bytes q + 128 with what a step is worth. */
@@ -87,9 +93,9 @@ typedef struct {
     int64_t n;
 } Rows;
 
-/* gemm.c: columns of panels first ... last - 1 of y (rows, ldy) = x w + bias. */
-void product(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows, int64_t first,
-             int64_t last, float *y, int64_t ldy);
+/* gemm.c: a panel of y (rows, ldy) = x w + bias. */
+void product(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows, int64_t panel,
+             float *y, int64_t ldy);
 
 /* pointwise.c: a row each. */
 void quantize(const float *x, int64_t n, uint8_t *q, float *scale);
@@ -112,7 +118,7 @@ typedef struct {
 } Group;
 
 int64_t forward_room(const Model *m, const Group *g, int members);
-void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member me);
+void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member *me);
 
 /* pool.c: a worker thread for each but the first of `threads`, which is the caller. */
 int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens);

@@ -45,10 +45,17 @@ function tag({ text, words, tags, entities }, _, model) {
     return mark;
   });
   const rows = entities.map(({ start, end, text: name, label, score }) =>
-    el("tr", {}, own("td", name), own("td", label), number(`${start}–${end}`), number(percent(score))),
+    el(
+      "tr",
+      {},
+      own("td", name),
+      own("td", label),
+      number(`${start}–${end}`),
+      number(percent(score)),
+    ),
   );
   const head = ["text", "type", "characters", "probability"].map((it) => el("th", {}, say(it)));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  const table = el("table", { class: "entities" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
   const list = el("details", {}, el("summary", {}, say("list")), table);
   return [[say("entities", entities.length)], [passage(...parts), ...(rows.length ? [list] : [])]];
 }
@@ -60,7 +67,9 @@ function answer({ text, start, end, score, no_answer_score: none, candidates }, 
   const headline = found
     ? [own("span", text), faint(percent(score))]
     : [say("noanswer"), faint(percent(none))];
-  const others = (candidates ?? []).filter((it) => it.start !== start || it.end !== end).slice(0, 4);
+  const others = (candidates ?? [])
+    .filter((it) => it.start !== start || it.end !== end)
+    .slice(0, 4);
   const list = others.map((it) => [it.text, it.score, false]);
   const title = el("h3", {}, say("others"));
   return [headline, [whole, ...(list.length ? [title, bars(list)] : [])]];
@@ -125,7 +134,12 @@ function huesOf(labels) {
 function bars(items) {
   const list = (some) => el("ul", { class: "bars" }, ...some.map(bar));
   if (items.length <= 12) return list(items);
-  const rest = el("details", {}, el("summary", {}, say("all", items.length)), list(items.slice(10)));
+  const rest = el(
+    "details",
+    {},
+    el("summary", {}, say("all", items.length)),
+    list(items.slice(10)),
+  );
   return el("div", {}, list(items.slice(0, 10)), rest);
 }
 
@@ -139,5 +153,11 @@ function bar([name, p, chosen, from]) {
   }
   const title = own("span", name, "name");
   if (chosen) title.prepend(tick, " ");
-  return el("li", chosen ? { class: "chosen" } : {}, title, el("span", { class: "figure" }, percent(p)), track);
+  return el(
+    "li",
+    chosen ? { class: "chosen" } : {},
+    title,
+    el("span", { class: "figure" }, percent(p)),
+    track,
+  );
 }

@@ -184,7 +184,10 @@ const EXAMPLES = {
       { text: "Could you tell me when the library opens on Sunday?" },
     ],
     pair: [
-      { text: "A man is playing the guitar on a bench.", pair: "Someone is making music outdoors." },
+      {
+        text: "A man is playing the guitar on a bench.",
+        pair: "Someone is making music outdoors.",
+      },
       { text: "All shops are closed today.", pair: "The bakery on the corner is open." },
     ],
     tag: [

@@ -1,0 +1,134 @@
+"""What was exported is predicted with and served where there is no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import requires
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from rude_clients import GOOD, MODEL, PATH
+from server_process import Server
+
+ROOT = Path(__file__).parent.parent
+BARRED = ("torch", "transformers", "safetensors.torch", "onnx", "matplotlib")
+TEXTS = ["a good cat", "the bad cat", "a cat"]
+
+BAR = """
+import sys
+
+class Bar:
+    def find_spec(self, name, path=None, target=None):
+        if name in {barred}:
+            with open({tried!r}, "a") as file:
+                file.write(name + chr(10))
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Bar())
+"""
+
+
+@pytest.fixture
+def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Processes that are started from now on have no torch; which names they asked for is noted."""
+    folder = tmp_path / "bar"
+    folder.mkdir()
+    code = BAR.format(barred=BARRED, tried=str(tmp_path / "tried"))
+    (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)  # which `python` gets by PYTHONPATH
+    return tmp_path / "tried"
+
+
+def python(*arguments: str, given: str = "") -> str:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run(
+        [sys.executable, *arguments], input=given, capture_output=True, text=True, env=environment
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_bar_holds(tried: Path) -> None:
+    with pytest.raises(AssertionError, match="No module named 'torch'"):
+        python("-c", "import torch")
+    assert tried.read_text() == "torch\n"
+
+
+ROWS = [{"text": text} for text in TEXTS]
+FILES = {
+    "csv": lambda path: path.write_text("\n".join(["text", *TEXTS])),
+    "tsv": lambda path: path.write_text("\n".join(["id\ttext", *(f"1\t{t}" for t in TEXTS)])),
+    "jsonl": lambda path: path.write_text("\n".join(map(json.dumps, ROWS))),
+    "txt": lambda path: path.write_text("\n".join(TEXTS)),
+    "parquet": lambda path: pq.write_table(pa.Table.from_pylist(ROWS), path),
+}
+
+
+def test_predict(tried: Path, bundle: Path, tmp_path: Path) -> None:
+    """All kinds of files, in one process: its start is what takes time."""
+    runs = []
+    for kind, write in FILES.items():
+        write(tmp_path / f"in.{kind}")
+        runs.append(["predict", str(bundle), str(tmp_path / f"in.{kind}")])
+    for kind in ("jsonl", "csv", "parquet"):
+        runs.append([*runs[0], "--out", str(tmp_path / f"out.{kind}")])
+    code = (
+        f"from onelayer.cli import main\nassert [main(run) for run in {runs}] == [0] * {len(runs)}"
+    )
+    lines = python("-c", code).splitlines()
+    labels = [json.loads(line)["prediction"]["label"] for line in lines]
+    assert labels == labels[: len(TEXTS)] * len(FILES)
+    assert [
+        json.loads(line)["prediction"]["label"] for line in (tmp_path / "out.jsonl").open()
+    ] == labels[:3]
+    assert (tmp_path / "out.csv").read_text().count("\n") == len(TEXTS) + 1
+    assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == labels[:3]
+    assert not tried.exists()
+
+
+def test_predict_from_a_pipe(tried: Path, bundle: Path) -> None:
+    lines = python("-m", "onelayer", "predict", str(bundle), "-", given="\n".join(TEXTS))
+    assert len(lines.splitlines()) == len(TEXTS)
+    assert not tried.exists()
+
+
+def test_serve(tried: Path, bundle: Path, tmp_path: Path) -> None:
+    with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server:
+        status, body = server.request("POST", PATH, json.loads(GOOD))
+        assert server.request("GET", "/openapi.json")[0] == 200
+        assert server.request("GET", "/metrics")[0] == 200
+    assert status == 200
+    assert json.loads(body)["predictions"][0]["label"] in ("no", "yes")
+    assert not tried.exists()
+
+
+def test_no_requirement_of_serve_leads_to_torch() -> None:
+    """The extra's packages, theirs in turn as they are installed, and so on."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    waiting = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    found: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        key = canonicalize_name(requirement.name), frozenset({"", *requirement.extras})
+        if key not in found:
+            found.add(key)
+            theirs = map(Requirement, requires(key[0]) or ())
+            waiting += [str(theirs) for theirs in theirs if _applies(theirs, key[1])]
+    names = {name for name, _ in found}
+    assert {"onnxruntime", "starlette", "numpy"} <= names
+    assert not names & {"torch", "transformers", "jax", "tensorflow", "onelayer", "onnx"}
+
+
+def _applies(requirement: Requirement, extras: Iterable[str]) -> bool:
+    """Here, with these extras of whose requirement it is."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)

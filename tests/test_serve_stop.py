@@ -1,0 +1,82 @@
+"""A server that is told to stop loses nobody."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from rude_clients import GOOD, HOST, MODEL, PATH
+from server_process import Server, until
+
+CALLERS = 3
+LARGE = {"inputs": ["the cat " * 25] * 1000}
+
+
+def test_accepted_requests_finish(bundle: Path, tmp_path: Path) -> None:
+    limits = {"notice": 0, "max_wait": 60, "max_waiting": 10**6}
+    with (
+        Server(f"{MODEL}={bundle}", log=tmp_path / "log", **limits) as server,
+        ThreadPoolExecutor(CALLERS) as callers,
+    ):
+        asked = [callers.submit(server.request, "POST", PATH, LARGE) for _ in range(CALLERS)]
+        until(lambda: server.figure("onelayer_requests_in_flight") == CALLERS + 1)
+        server.process.send_signal(signal.SIGTERM)
+        answers = [answer.result() for answer in asked]
+        code = server.process.wait(20)
+    assert [status for status, _ in answers] == [200] * CALLERS
+    assert all(len(json.loads(body)["predictions"]) == 1000 for _, body in answers)
+    assert code == 0
+    logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert sum(line["texts"] == 1000 and line["status"] == 200 for line in logged) == CALLERS
+
+
+def test_readiness_fails_first(bundle: Path, tmp_path: Path) -> None:
+    with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=1) as server:
+        kept = http.client.HTTPConnection(HOST, server.port, timeout=30)
+        assert server.request("GET", "/health/ready")[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.request("GET", "/health/ready")[0] == 503)
+        assert server.request("GET", "/health/live")[0] == 200
+        kept.request("POST", PATH, GOOD, {"content-type": "application/json"})
+        answer = kept.getresponse()
+        assert (answer.status, answer.getheader("connection")) == (200, "close")
+        assert server.process.wait(20) == 0
+        kept.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait(
+    bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=60) as server:
+        server.process.send_signal(number)
+        until(lambda: server.request("GET", "/health/ready")[0] == 503)
+        server.process.send_signal(number)
+        assert server.process.wait(20) == 128 + number
+
+
+def test_who_keeps_a_connection_without_asking_keeps_nobody(bundle: Path, tmp_path: Path) -> None:
+    with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0, drain_timeout=60) as server:
+        kept = http.client.HTTPConnection(HOST, server.port, timeout=30)
+        kept.connect()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        kept.close()
+
+
+def test_drain_timeout_ends_who_never_ends(bundle: Path, tmp_path: Path) -> None:
+    limits = {"notice": 0, "drain_timeout": 1, "body_timeout": 60}
+    with Server(f"{MODEL}={bundle}", log=tmp_path / "log", **limits) as server:
+        slow = http.client.HTTPConnection(HOST, server.port, timeout=30)
+        slow.putrequest("POST", PATH)
+        slow.putheader("content-type", "application/json")
+        slow.putheader("content-length", "100")
+        slow.endheaders(b"{")
+        until(lambda: server.figure("onelayer_requests_in_flight") == 2)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        slow.close()
