@@ -80,12 +80,16 @@ def fine_tuned(one: InferenceSet, shape: str, data: Path, work: Path) -> Path:
     if run.exists():
         return run
     rows, epochs = (one.train_rows, one.epochs) if shape == "starter" else (64, 1)
-    train = slice_of(data / one.train, rows, work / f"{shape}-{one.model}{Path(one.train).suffix}")
+    train = slice_of(data / one.train, rows, slice_path(one, shape, work))
     model = model_folder(shape, SpeedSet(one.model, one.train, one.task), Path(), work)
     command = [sys.executable, "-m", "onelayer", "train", train, "--out", run, "--model", model]
     command += ["--task", one.task, "--epochs", epochs, "--lr", one.lr]
     subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     return run
+
+
+def slice_path(one: InferenceSet, shape: str, work: Path) -> Path:
+    return work / f"{shape}-{one.model}{Path(one.train).suffix}"
 
 
 def slice_of(source: Path, rows: int, target: Path) -> Path:
@@ -102,16 +106,16 @@ def slice_of(source: Path, rows: int, target: Path) -> Path:
     return target
 
 
-def bundle_of(run: Path, precision: str) -> Path:
-    """The run as ``onelayer export`` makes it deployable; made when first asked for. The gate is
-    told to let everything pass: what it found is in the table."""
-    bundle = run.parent.parent / "bundles" / f"{run.name}-{precision}"
+def bundle_of(one: InferenceSet, shape: str, run: Path, work: Path, precision: str) -> Path:
+    """The run as ``onelayer export`` makes it deployable; made when first asked for. Whatever its
+    gate finds is accepted: the tables tell how good the answers are."""
+    bundle = work / "bundles" / f"{run.name}-{precision}"
     if not bundle.exists():
         bundle.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "onelayer", "export", str(run), "--to", "onnx"]
-        command += ["--out", str(bundle), "--max-drop", "100"]
+        command = [sys.executable, "-m", "onelayer", "export", run, "--accept", "--out", bundle]
+        command += ["--train", slice_path(one, shape, work)]
         command += ["--int8"] if precision == "int8" else []
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
     return bundle
 
 

@@ -127,12 +127,14 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
     save_encodings(encodings, scratch / "encodings.npz")
     (scratch / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
     racing = contestants(arguments, one)
-    ours = any(options["side"] == "ours" for options in racing.values())
+    bundle = None
+    if any(options["side"] == "ours" for options in racing.values()):
+        bundle = bundle_of(one, shape, run, work, arguments.precision)
     spec = {
         "way": one.way,
         "task": one.task,
         "model": str(run),
-        "bundle": str(bundle_of(run, arguments.precision)) if ours else None,
+        "bundle": str(bundle) if bundle else None,
         "converted": str(converted),
         "inputs": str(scratch / "inputs.json"),
         "encodings": str(scratch / "encodings.npz"),

@@ -50,6 +50,7 @@ def likely(*shares: tuple[str, float]) -> dict[str, Any]:
 
 MANY = [(f"intent {i}", 2.0**-i / 2) for i in range(100)]
 SEVERAL = {"billing": 0.97, "praise": 0.004, "returns": 0.41, HOSTILE: 0.38}
+THRESHOLDS = [0.5, 0.5, 0.45, 0.25]
 ENTITIES = [
     {**span(TEXT, "𝒜nna"), "label": "PER", "score": 0.99},
     {**span(TEXT, "北京"), "label": "LOC", "score": 0.98},
@@ -66,7 +67,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
         likely(("bad", 0.027), ("good", 0.973)),
     ),
     "labels": (
-        model("topics", "classify", "text", labels=tuple(SEVERAL)),
+        model("topics", "classify", "text", labels=tuple(SEVERAL)) | {"thresholds": THRESHOLDS},
         {"text": HOSTILE},
         {"labels": ["billing", HOSTILE], "probabilities": SEVERAL},
     ),
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
         likely(*MANY),
     ),
     "number": (
-        model("alike", "regress", "text", "pair"),
+        model("alike", "regress", "text", "pair") | {"range": [-1, 5.5]},
         {"text": "a", "pair": "b"},
         {"value": 4.2},
     ),
@@ -174,11 +175,12 @@ API = {
 
 class Site:
     """A server of canned answers. ``refusal`` is what it says instead, ``key`` what it asks for,
-    ``bodies`` what it was sent."""
+    ``bodies`` what it was sent; it is silent while ``busy`` and not ready while ``loading``."""
 
     def __init__(self) -> None:
         self.refusal: Response | None = None
         self.key = ""
+        self.busy = self.loading = False
         self.bodies: list[bytes] = []
         self.api: dict[str, Any] = API
         self.url = ""
@@ -193,7 +195,8 @@ class Site:
         )
 
     async def _ready(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        wait = {"retry-after": "0.05"}
+        return problem(503, "loading", **wait) if self.loading else JSONResponse({"status": "ok"})
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(self.api)
@@ -204,6 +207,8 @@ class Site:
 
     async def _predict(self, request: Request) -> Response:
         self.bodies.append(await request.body())
+        while self.busy:
+            await asyncio.sleep(0.01)
         name = request.path_params["name"]
         said = next(said for of, _, said in CASES.values() if of["name"] == name)
         answer = {"model": name, "predictions": [said], "tokens": 1234, "unread_tokens": 5}

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from onelayer.errors import UsageError
 from onelayer.runtime.bundle import Bundle
+from onelayer.runtime.choose_engine import quickest
 from onelayer.runtime.engine import Engine
 from onelayer.runtime.predictor import Predictor
 
@@ -14,18 +15,22 @@ Make = Callable[[Bundle], Engine]
 
 
 def engines(bundle: Bundle) -> dict[str, Make]:
-    """By name, those that are installed and take such a bundle."""
+    """By name, those that are installed and take such a bundle, the one that is expected to be the
+    quickest first."""
     found: dict[str, Make] = {}
     if bundle.precision == "int8" and _native_takes(bundle):
         found["native"] = _native
     if find_spec("onnxruntime") is not None:
         found["onnxruntime"] = _onnxruntime
+    # It has no quick way for products in int8 whose scales are not in the graph.
+    if find_spec("openvino") is not None and bundle.info["export"].get("activations") != "dynamic":
+        found["openvino"] = _openvino
     return found
 
 
 def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
-    """With the engine of that name, by default the first that there is. Raises UsageError where it
-    can't be had."""
+    """With the engine of that name, by default the quickest here. Raises UsageError where it can't
+    be had."""
     here = engines(bundle)
     if engine is not None and engine not in here:
         raise UsageError(
@@ -33,11 +38,10 @@ def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
         )
     if not here:
         raise UsageError("no engine for a bundle is installed", hint="pip install onnxruntime")
-    make = here[engine] if engine is not None else next(iter(here.values()))
     return Predictor(
         task=bundle.task,
         tokenizer=bundle.tokenizer,
-        engine=make(bundle),
+        engine=here[engine](bundle) if engine is not None else quickest(bundle, here),
         layout=bundle.layout,
         path=bundle.folder,
         info=bundle.info,
@@ -60,3 +64,9 @@ def _onnxruntime(bundle: Bundle) -> Engine:
     from onelayer.runtime.onnx_engine import OnnxEngine
 
     return OnnxEngine(bundle.graph)
+
+
+def _openvino(bundle: Bundle) -> Engine:
+    from onelayer.runtime.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(bundle.graph)

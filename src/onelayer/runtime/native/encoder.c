@@ -1,14 +1,17 @@
-/* A group of whole sequences through all layers. Everything here is run by each member of a team on
- * its own share of rows, columns or heads; a member that is alone has all of them and never waits.
+/* A group of whole sequences through all layers. Everything here is run by each member of a team,
+ * who takes one unit of rows, columns or heads after another. How many units there are follows from
+ * the group alone: one who is late may look at nothing else. Who is alone has all and never waits.
  */
 #include "native.h"
+
+#define ROWS 8 /* of a unit */
 
 typedef struct {
     Rows all, read;         /* every token; in the last layer, what is read */
     float *wide;            /* (T, 3 D or F, in whole panels) */
     float *narrow;          /* (T or R, D in whole panels) */
     uint8_t *bytes;         /* (T or R, F) what goes into output and down */
-    float *scale;           /* (T or R) */
+    Scale *scale;           /* (T or R) */
     int64_t *tokens, *reads; /* (S + 1) cumulative counts within the group */
     char *rooms;            /* one for each member's attention and new layer */
     int64_t room;
@@ -29,7 +32,7 @@ static Rows take_rows(const Model *m, int64_t n, char **memory)
     Rows rows = {.n = n};
     rows.x = take(memory, n * m->D * 4);
     rows.q = take(memory, n * m->D);
-    rows.scale = take(memory, n * 4);
+    rows.scale = take(memory, n * sizeof(Scale));
     return rows;
 }
 
@@ -43,7 +46,7 @@ static Work lay_out(const Model *m, const Group *g, int members, char **memory)
     w.wide = take(memory, rows * (qkv > up ? qkv : up) * 4);
     w.narrow = take(memory, rows * padded(m->D) * 4);
     w.bytes = take(memory, rows * m->F);
-    w.scale = take(memory, rows * 4);
+    w.scale = take(memory, rows * sizeof(Scale));
     w.tokens = take(memory, (g->S + 1) * 8);
     w.reads = take(memory, (g->S + 1) * 8);
     w.rooms = take(memory, members * w.room);
@@ -58,32 +61,49 @@ int64_t forward_room(const Model *m, const Group *g, int members)
 }
 
 /* Columns from ... to - 1 of y = x w + bias, or a few more on either side. */
-static void multiply(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows,
-                     int64_t from, int64_t to, float *y, int64_t ldy, Member me)
+static void multiply(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows,
+                     int64_t from, int64_t to, float *y, int64_t ldy, Member *me)
 {
-    int64_t first = from / PANEL, begin, end;
-    share(me, panels(to) - first, &begin, &end);
-    product(w, q, scale, rows, first + begin, first + end, y, ldy);
-    meet(me);
+    const int64_t first = from / PANEL, n = rows ? panels(to) - first : 0;
+    for (int64_t u; (u = next(me, n)) >= 0;)
+        product(w, q, scale, rows, first + u, y, ldy);
 }
 
-static void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w, Member me)
+static int64_t row_units(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
+static int64_t row_end(int64_t unit, int64_t rows)
 {
-    for (int64_t s = me.rank; s < g->S; s += me.team->size) {
+    return unit * ROWS + ROWS < rows ? unit * ROWS + ROWS : rows;
+}
+
+static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
+{
+    while (next(me, 1) >= 0) {
+        w->tokens[0] = w->reads[0] = 0;
+        for (int64_t i = 0; i < g->S; i++) {
+            const int64_t s = g->sequences[i];
+            w->tokens[i + 1] = w->tokens[i] + batch->cu_seqlens[s + 1] - batch->cu_seqlens[s];
+            w->reads[i + 1] = w->reads[i] + batch->cu_reads[s + 1] - batch->cu_reads[s];
+        }
+    }
+}
+
+static void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
+{
+    for (int64_t s; (s = next(me, g->S)) >= 0;) {
         const int64_t from = batch->cu_seqlens[g->sequences[s]];
         for (int64_t i = w->tokens[s]; i < w->tokens[s + 1]; i++) {
             const int64_t position = i - w->tokens[s];
-            embed(m, batch->ids[from + position], position, batch->segments[from + position],
-                  w->all.x + i * m->D, w->all.q + i * m->D, w->all.scale + i);
+            w->all.scale[i] =
+                embed(m, batch->ids[from + position], position, batch->segments[from + position],
+                      w->all.x + i * m->D, w->all.q + i * m->D);
         }
     }
-    meet(me);
 }
 
 /* What is read of each sequence, copied together. */
-static void gather(const Model *m, const Batch *batch, const Group *g, const Work *w, Member me)
+static void gather(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
 {
-    for (int64_t s = me.rank; s < g->S; s += me.team->size) {
+    for (int64_t s; (s = next(me, g->S)) >= 0;) {
         const int32_t *reads = batch->reads + batch->cu_reads[g->sequences[s]];
         for (int64_t r = w->reads[s]; r < w->reads[s + 1]; r++) {
             const int64_t i = w->tokens[s] + reads[r - w->reads[s]];
@@ -92,69 +112,56 @@ static void gather(const Model *m, const Batch *batch, const Group *g, const Wor
             w->read.scale[r] = w->all.scale[i];
         }
     }
-    meet(me);
 }
 
 /* Queries (rows of cu, ldq) and the keys and values in `wide` -> mixed values in `narrow`. */
 static void attend_all(const Model *m, const Group *g, const Work *w, const float *q, int64_t ldq,
-                       const int64_t *cu, Member me)
+                       const int64_t *cu, Member *me)
 {
     const int64_t d = m->D / m->n_heads, ld = padded(3 * m->D), ldo = padded(m->D);
-    for (int64_t task = me.rank; task < g->S * m->n_heads; task += me.team->size) {
-        const int64_t s = task / m->n_heads, at = task % m->n_heads * d;
+    for (int64_t u; (u = next(me, g->S * m->n_heads)) >= 0;) {
+        const int64_t s = u / m->n_heads, at = u % m->n_heads * d;
         const float *k = w->wide + w->tokens[s] * ld + m->D + at;
         attend(q + cu[s] * ldq + at, ldq, cu[s + 1] - cu[s], k, k + m->D, ld,
                w->tokens[s + 1] - w->tokens[s], d, w->narrow + cu[s] * ldo + at, ldo,
-               w->rooms + me.rank * w->room);
+               w->rooms + me->rank * w->room);
     }
-    meet(me);
 }
 
-static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm norm, Member me)
+static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm norm, Member *me)
 {
-    int64_t begin, end;
-    share(me, rows->n, &begin, &end);
-    for (int64_t i = begin; i < end; i++)
-        add_norm(rows->x + i * m->D, w->narrow + i * padded(m->D), norm, m->eps, m->D,
-                 rows->q + i * m->D, rows->scale + i);
-    meet(me);
+    for (int64_t u; (u = next(me, row_units(rows->n))) >= 0;)
+        for (int64_t i = u * ROWS; i < row_end(u, rows->n); i++)
+            rows->scale[i] = add_norm(rows->x + i * m->D, w->narrow + i * padded(m->D), norm,
+                                      m->eps, m->D, rows->q + i * m->D);
 }
 
 /* All of a layer that follows attention. */
 static void close_layer(const Model *m, const Layer *layer, const Rows *rows, const Work *w,
-                        Member me)
+                        Member *me)
 {
-    int64_t begin, end;
-    share(me, rows->n, &begin, &end);
-    for (int64_t i = begin; i < end; i++)
-        quantize(w->narrow + i * padded(m->D), m->D, w->bytes + i * m->D, w->scale + i);
-    meet(me);
-    multiply(&layer->output, w->bytes, w->scale, rows->n, 0, m->D, w->narrow, padded(m->D), me);
+    const int64_t n = rows->n, D = m->D, F = m->F;
+    for (int64_t u; (u = next(me, row_units(n))) >= 0;)
+        for (int64_t i = u * ROWS; i < row_end(u, n); i++)
+            w->scale[i] = quantize(w->narrow + i * padded(D), D, w->bytes + i * D);
+    multiply(&layer->output, w->bytes, w->scale, n, 0, D, w->narrow, padded(D), me);
     add_and_norm(m, rows, w, layer->attention_norm, me);
-    multiply(&layer->up, rows->q, rows->scale, rows->n, 0, m->F, w->wide, padded(m->F), me);
-    for (int64_t i = begin; i < end; i++) {
-        float *x = w->wide + i * padded(m->F);
-        activate(x, m->F, m->activation);
-        quantize(x, m->F, w->bytes + i * m->F, w->scale + i);
-    }
-    meet(me);
-    multiply(&layer->down, w->bytes, w->scale, rows->n, 0, m->D, w->narrow, padded(m->D), me);
+    multiply(&layer->up, rows->q, rows->scale, n, 0, F, w->wide, padded(F), me);
+    for (int64_t u; (u = next(me, row_units(n))) >= 0;)
+        for (int64_t i = u * ROWS; i < row_end(u, n); i++) {
+            float *x = w->wide + i * padded(F);
+            activate(x, F, m->activation);
+            w->scale[i] = quantize(x, F, w->bytes + i * F);
+        }
+    multiply(&layer->down, w->bytes, w->scale, n, 0, D, w->narrow, padded(D), me);
     add_and_norm(m, rows, w, layer->feed_forward_norm, me);
 }
 
-void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member me)
+void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member *me)
 {
-    const Work w = lay_out(m, g, me.team->size, &memory);
+    const Work w = lay_out(m, g, me->team->size, &memory);
     const int64_t D = m->D, qkv = padded(3 * D);
-    if (me.rank == 0) {
-        w.tokens[0] = w.reads[0] = 0;
-        for (int64_t i = 0; i < g->S; i++) {
-            const int64_t s = g->sequences[i];
-            w.tokens[i + 1] = w.tokens[i] + batch->cu_seqlens[s + 1] - batch->cu_seqlens[s];
-            w.reads[i + 1] = w.reads[i] + batch->cu_reads[s + 1] - batch->cu_reads[s];
-        }
-    }
-    meet(me);
+    count(batch, g, &w, me);
     embed_all(m, batch, g, &w, me);
     for (const Layer *layer = m->layers; layer < m->layers + m->n_layers - 1; layer++) {
         multiply(&layer->qkv, w.all.q, w.all.scale, g->T, 0, 3 * D, w.wide, qkv, me);
@@ -168,11 +175,10 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *memory, M
     multiply(&last->qkv, w.read.q, w.read.scale, g->R, 0, D, w.narrow, padded(D), me);
     attend_all(m, g, &w, w.narrow, padded(D), w.reads, me);
     close_layer(m, last, &w.read, &w, me);
-    for (int64_t i = me.rank; i < g->S; i += me.team->size)
-        for (int64_t r = w.reads[i]; r < w.reads[i + 1]; r++) {
-            const int64_t at = batch->cu_reads[g->sequences[i]] + r - w.reads[i];
-            classify(m, w.read.x + r * D, (float *)(w.rooms + me.rank * w.room),
+    for (int64_t s; (s = next(me, g->S)) >= 0;)
+        for (int64_t r = w.reads[s]; r < w.reads[s + 1]; r++) {
+            const int64_t at = batch->cu_reads[g->sequences[s]] + r - w.reads[s];
+            classify(m, w.read.x + r * D, (float *)(w.rooms + me->rank * w.room),
                      batch->logits + at * m->C);
         }
-    meet(me);
 }

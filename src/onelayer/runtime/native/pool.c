@@ -33,9 +33,9 @@ static struct {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t wake, done;
     int started, threads; /* workers there are, and that this job is for, the caller included */
-    Job *job;
+    Job *job; /* NULL when it is done */
     atomic_uint generation; /* of jobs */
-    atomic_int working;
+    atomic_int inside; /* workers who may look at the job */
     unsigned seen[MOST_THREADS]; /* the generation that each worker did last */
     char *memory[MOST_THREADS];
     int64_t size[MOST_THREADS];
@@ -44,32 +44,38 @@ static struct {
           .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
 
-void meet(Member me)
+int64_t next_together(Member *me, int64_t n)
 {
-    Team *team = me.team;
-    if (team->size == 1)
-        return;
-    const int phase = atomic_load_explicit(&team->phase, memory_order_acquire);
-    if (atomic_fetch_add(&team->arrived, 1) + 1 == team->size) {
-        atomic_store(&team->arrived, 0);
-        atomic_store(&team->phase, phase + 1);
-        return;
+    Team *team = me->team;
+    if (n == 0)
+        return -1;
+    if (me->unit >= 0 && atomic_fetch_add(&team->done, 1) + 1 == n) { /* the last one done */
+        atomic_store(&team->done, 0);
+        atomic_store(&team->taken, (me->phase + 1) << 32);
     }
-    for (int i = 0; atomic_load_explicit(&team->phase, memory_order_acquire) == phase; i++)
+    me->unit = -1;
+    long long taken = atomic_load(&team->taken);
+    while (taken >> 32 == me->phase && (taken & UINT32_MAX) < n)
+        if (atomic_compare_exchange_weak(&team->taken, &taken, taken + 1))
+            return me->unit = taken & UINT32_MAX;
+    for (int i = 0; atomic_load(&team->taken) >> 32 == me->phase; i++)
         i < SPINS ? pause() : (void)sched_yield(); /* the one waited for may need this core */
+    me->phase++;
+    return -1;
 }
 
 static void work(Job *job, int rank)
 {
     if (job->team.size > 1) {
+        Member me = {&job->team, rank, 0, -1};
         for (int64_t i = 0; i < job->n_groups; i++)
-            forward(job->model, job->batch, job->groups + i, pool.memory[0],
-                    (Member){&job->team, rank});
+            forward(job->model, job->batch, job->groups + i, pool.memory[0], &me);
         return;
     }
-    Team alone = {.size = 1};
+    Team one = {.size = 1};
+    Member alone = {&one, 0, 0, 0};
     for (int64_t i; (i = atomic_fetch_add(&job->next, 1)) < job->n_groups;)
-        forward(job->model, job->batch, job->groups + i, pool.memory[rank], (Member){&alone, 0});
+        forward(job->model, job->batch, job->groups + i, pool.memory[rank], &alone);
 }
 
 static void *worker(void *argument)
@@ -83,16 +89,17 @@ static void *worker(void *argument)
         while (atomic_load(&pool.generation) == seen)
             pthread_cond_wait(&pool.wake, &pool.lock);
         seen = atomic_load(&pool.generation);
-        Job *job = rank < pool.threads ? pool.job : NULL; /* another's may be over by now */
+        Job *job = rank < pool.threads ? pool.job : NULL;
+        if (job)
+            atomic_fetch_add(&pool.inside, 1);
         pthread_mutex_unlock(&pool.lock);
-        if (!job)
+        if (!job) /* over already: others did it */
             continue;
         work(job, rank);
-        if (atomic_fetch_sub(&pool.working, 1) == 1) {
-            pthread_mutex_lock(&pool.lock);
+        pthread_mutex_lock(&pool.lock);
+        if (atomic_fetch_sub(&pool.inside, 1) == 1)
             pthread_cond_signal(&pool.done);
-            pthread_mutex_unlock(&pool.lock);
-        }
+        pthread_mutex_unlock(&pool.lock);
     }
     return NULL;
 }
@@ -106,7 +113,8 @@ static void begin_anew(void)
     pthread_cond_init(&pool.done, NULL);
     pool.started = 0;
     atomic_store(&pool.generation, 0);
-    atomic_store(&pool.working, 0);
+    atomic_store(&pool.inside, 0);
+    pool.job = NULL;
 }
 
 __attribute__((constructor)) static void at_load(void) { pthread_atfork(NULL, NULL, begin_anew); }
@@ -149,15 +157,17 @@ static void go(Job *job, int threads)
     }
     pthread_mutex_lock(&pool.lock);
     pool.job = job, pool.threads = threads;
-    atomic_store(&pool.working, threads - 1);
     atomic_fetch_add(&pool.generation, 1);
     pthread_cond_broadcast(&pool.wake);
     pthread_mutex_unlock(&pool.lock);
     work(job, 0);
-    for (int i = 0; i < SPINS && atomic_load(&pool.working); i++)
+    pthread_mutex_lock(&pool.lock);
+    pool.job = NULL;
+    pthread_mutex_unlock(&pool.lock);
+    for (int i = 0; i < SPINS && atomic_load(&pool.inside); i++)
         pause();
     pthread_mutex_lock(&pool.lock);
-    while (atomic_load(&pool.working))
+    while (atomic_load(&pool.inside))
         pthread_cond_wait(&pool.done, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
 }

@@ -11,7 +11,13 @@ const at = (id) => document.getElementById(id);
 let api = null;
 
 const named = () => api.components?.schemas ?? {};
-const resolved = (it) => (it.$ref ? it.$ref.split("/").slice(1).reduce((o, key) => o[key], api) : it);
+const resolved = (it) =>
+  it.$ref
+    ? it.$ref
+        .split("/")
+        .slice(1)
+        .reduce((o, key) => o[key], api)
+    : it;
 
 function operations() {
   return Object.entries(api.paths).flatMap(([path, item]) =>
@@ -34,14 +40,18 @@ function content(of) {
 function line({ method, path, parameters, requestBody }) {
   const filled = path.replace(/\{(\w+)[^}]*\}/g, (_, name) => {
     const { example, examples, schema } = parameters.find((it) => it.name === name) ?? {};
-    const known = example ?? Object.values(examples ?? {})[0]?.value ?? schema?.examples?.[0];
-    return encodeURIComponent(known ?? name.toUpperCase());
+    const known = example ?? Object.values(examples ?? {})[0]?.value;
+    return encodeURIComponent(known ?? sample({ ...schema, title: name.toUpperCase() }, named()));
   });
   const url = new URL(filled.slice(1), document.baseURI).href;
   const json = requestBody && resolved(requestBody).content?.["application/json"];
   const example = json && (json.example ?? Object.values(json.examples ?? {})[0]?.value);
   const body = json && JSON.stringify(example ?? sample(json.schema, named()));
-  const pre = el("pre", { dir: "ltr", tabindex: 0 }, curl(method, url, { body, secret: kept("key") }));
+  const pre = el(
+    "pre",
+    { dir: "ltr", tabindex: 0 },
+    curl(method, url, { body, secret: kept("key") }),
+  );
   const button = el("button", { type: "button", class: "quiet copy" }, say("copy"));
   button.onclick = async () => {
     await copy(pre);
@@ -59,17 +69,33 @@ function operation(of) {
   const body = requestBody && resolved(requestBody);
   const answers = Object.entries(responses ?? {}).map(([status, it]) => {
     const { description: text, content: what } = resolved(it);
-    const type = el("td", {}, ...content(what), ...prose(text));
+    const type = el("td", {}, ...content(what), " ", el("small", {}, text ?? ""));
     return el("tr", {}, el("th", { scope: "row" }, el("code", {}, status)), type);
   });
   return fold(
     `${method} ${path}`,
-    [el("b", { class: "method" }, method), " ", el("code", {}, path), " ", el("small", {}, summary ?? "")],
+    [
+      el("b", { class: "method" }, method),
+      " ",
+      el("code", {}, path),
+      " ",
+      el("small", {}, summary ?? ""),
+    ],
     ...prose(description),
     line(of),
-    ...section(say("parameters"), parameters.map((it) =>
-      row(it.name, it.schema ?? {}, it.required, it.description ?? it.schema?.description))),
-    ...(body ? [el("h3", {}, say("body")), el("p", {}, ...content(body.content)), ...prose(body.description)] : []),
+    ...section(
+      say("parameters"),
+      parameters.map((it) =>
+        row(it.name, it.schema ?? {}, it.required, it.description ?? it.schema?.description),
+      ),
+    ),
+    ...(body
+      ? [
+          el("h3", {}, say("body")),
+          el("p", {}, ...content(body.content)),
+          ...prose(body.description),
+        ]
+      : []),
     ...section(say("answers"), answers),
   );
 }
@@ -100,7 +126,10 @@ function render() {
   const heading = el("h2", { class: "title" }, title, " ", el("small", {}, version));
   at("intro").replaceChildren(heading, ...prose(description), el("p", {}, say("intro"), " ", link));
   const groups = Map.groupBy(operations(), ({ tags }) => tags?.[0] ?? "");
-  const listed = [...groups].flatMap(([tag, some]) => [el("h2", {}, tag), ...some.map(operation)]);
+  const listed = [...groups].flatMap(([tag, some]) => [
+    ...(tag ? [el("h2", {}, tag)] : []),
+    ...some.map(operation),
+  ]);
   at("operations").replaceChildren(...listed);
   const objects = Object.entries(named());
   at("schemas").replaceChildren(

@@ -10,8 +10,8 @@ const ROWS = { text: 5, pair: 3, question: 2, context: 8, options: 4 };
 
 let models = null;
 let model = null;
-/** What the last request was about and what became of it: {sent, prediction, tokens, ms}, {error},
- * {missing}, {waiting}; null before the first. */
+/** What became of the last request: {sent, prediction, tokens, unread, ms}, {error}, or {missing}
+ * if it wasn't sent; null before the first. */
 let result = null;
 let running = null;
 
@@ -26,12 +26,18 @@ function label(role) {
 }
 
 function lines(text) {
-  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+  return text
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
 }
 
 /** The input by role, without what is optional and empty. */
 function input() {
-  const given = fields().map(({ name, value }) => [name, name === "options" ? lines(value) : value]);
+  const given = fields().map(({ name, value }) => [
+    name,
+    name === "options" ? lines(value) : value,
+  ]);
   return Object.fromEntries(given.filter(([name, value]) => value.length || !isOptional(name)));
 }
 
@@ -78,17 +84,20 @@ function describe() {
   at("about").textContent = facts.filter(Boolean).join(" · ");
   for (const it of at("fields").querySelectorAll("label"))
     it.textContent = label(it.htmlFor.slice("field-".length));
-  at("examples").querySelector("ul").replaceChildren(
-    ...examples(model.task, model.inputs).map((values) => {
-      const title = values.question ?? values.text ?? values.context;
-      const button = el("button", { type: "button", class: "example" }, title);
-      button.onclick = () => {
-        fill(values);
-        at("form").requestSubmit();
-      };
-      return el("li", {}, button);
-    }),
-  );
+  at("examples")
+    .querySelector("ul")
+    .replaceChildren(
+      ...examples(model.task, model.inputs).map((values) => {
+        const texts = [values.text, values.pair].filter(Boolean).join(" / ");
+        const title = values.question ?? texts;
+        const button = el("button", { type: "button", class: "example" }, title);
+        button.onclick = () => {
+          fill(values);
+          at("form").requestSubmit();
+        };
+        return el("li", {}, button);
+      }),
+    );
 }
 
 function write() {
@@ -157,25 +166,28 @@ async function send() {
     lacking.field.focus();
     return render();
   }
-  running = new AbortController();
-  const { signal } = running;
-  const sent = input();
+  const { signal } = (running = new AbortController());
   at("answer").setAttribute("aria-busy", "true");
-  const began = performance.now();
-  try {
-    const { predictions, tokens, unread_tokens: unread } = await ask(path(), body(), signal);
-    const ms = performance.now() - began;
-    result = { sent, prediction: predictions[0], tokens, unread, ms };
-  } catch (error) {
-    if (signal.aborted) return;
-    result = { error };
-  }
-  at("answer").removeAttribute("aria-busy");
+  const outcome = await answered(input(), signal);
+  if (signal.aborted) return;
+  result = outcome;
   running = null;
+  at("answer").removeAttribute("aria-busy");
   render();
   if (result.error?.status === 401) return open();
   const { top, bottom } = at("headline").getBoundingClientRect();
   if (top < 0 || bottom > innerHeight) at("answer").scrollIntoView();
+}
+
+async function answered(sent, signal) {
+  const began = performance.now();
+  try {
+    const { predictions, tokens, unread_tokens: unread } = await ask(path(), body(), signal);
+    const ms = performance.now() - began;
+    return { sent, prediction: predictions[0], tokens, unread, ms };
+  } catch (error) {
+    return { error };
+  }
 }
 
 /** Asks for the key, and goes on with what was refused for want of it. */

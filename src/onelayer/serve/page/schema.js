@@ -4,8 +4,14 @@ import { el } from "./show.js";
 import { say } from "./words.js";
 
 const LIMITS = {
-  minimum: "≥", exclusiveMinimum: ">", maximum: "≤", exclusiveMaximum: "<",
-  minLength: "length ≥", maxLength: "length ≤", minItems: "items ≥", maxItems: "items ≤",
+  minimum: "≥",
+  exclusiveMinimum: ">",
+  maximum: "≤",
+  exclusiveMaximum: "<",
+  minLength: "length ≥",
+  maxLength: "length ≤",
+  minItems: "items ≥",
+  maxItems: "items ≤",
   pattern: "pattern",
 };
 const nameOf = (reference) => reference.split("/").at(-1);
@@ -18,7 +24,11 @@ export function typeOf(schema) {
   const { $ref, enum: values, anyOf, oneOf, allOf, prefixItems, items, type } = schema;
   if ($ref) return [el("a", { href: `#${nameOf($ref)}` }, nameOf($ref))];
   if ("const" in schema) return [code(JSON.stringify(schema.const))];
-  if (values) return between(values.map((value) => [code(JSON.stringify(value))]), " | ");
+  if (values)
+    return between(
+      values.map((value) => [code(JSON.stringify(value))]),
+      " | ",
+    );
   if (anyOf ?? oneOf) return between((anyOf ?? oneOf).map(typeOf), " | ");
   if (allOf) return between(allOf.map(typeOf), " & ");
   if (prefixItems) return ["[", ...between(prefixItems.map(typeOf), ", "), "]"];
@@ -45,9 +55,16 @@ function limits(schema) {
 
 /** Prose of a description: paragraphs, and `code` among them. */
 export function prose(text) {
-  return (text ?? "").split(/\n\s*\n/).filter(Boolean).map((paragraph) =>
-    el("p", { lang: "en" }, ...paragraph.split("`").map((part, i) => (i % 2 ? code(part) : part))),
-  );
+  return (text ?? "")
+    .split(/\n\s*\n/)
+    .filter(Boolean)
+    .map((paragraph) =>
+      el(
+        "p",
+        { lang: "en" },
+        ...paragraph.split("`").map((part, i) => (i % 2 ? code(part) : part)),
+      ),
+    );
 }
 
 /** A row of a table: a name, a type, and what is to be said of it. */
@@ -55,7 +72,8 @@ export function row(name, schema, isRequired, description = schema.description) 
   const facts = [isRequired && say("required"), limits(schema)].filter(Boolean).join(", ");
   const inner = schema.properties && !schema.$ref ? [properties(schema)] : [];
   return el(
-    "tr", {},
+    "tr",
+    {},
     el("th", { scope: "row" }, code(name)),
     el("td", {}, ...typeOf(schema), " ", el("small", {}, facts), ...prose(description), ...inner),
   );
@@ -81,7 +99,10 @@ export function sample(schema, named, depth = 0) {
   if (items) return [again(items)];
   if (schema?.properties) {
     const required = schema.required ?? Object.keys(schema.properties);
-    return Object.fromEntries(required.map((name) => [name, again(schema.properties[name])]));
+    return Object.fromEntries(
+      required.map((name) => [name, again({ title: name, ...schema.properties[name] })]),
+    );
   }
-  return { string: "text", number: 0.5, integer: 1, boolean: true, array: [], object: {} }[type] ?? null;
+  const plain = { number: 0.5, integer: 1, boolean: true, array: [], object: {} };
+  return { ...plain, string: schema?.title ?? "text" }[type] ?? null;
 }

@@ -29,8 +29,14 @@ function classify({ label, labels, probability, probabilities }, _, model) {
   return [labels.flatMap((name) => [own("span", name, "chip"), " "]), rest];
 }
 
-function regress({ value }) {
-  return [[own("span", figure(value, { maximumSignificantDigits: 6 }))], []];
+function regress({ value }, _, { range = [] }) {
+  const number = (n) => figure(n, { maximumSignificantDigits: 6 });
+  const headline = [own("span", number(value))];
+  const [low, high] = range;
+  if (!(low < high)) return [headline, []];
+  const share = Math.min(Math.max((value - low) / (high - low), 0), 1);
+  const bar = el("div", { class: "bars" }, track(share));
+  return [headline, [bar, el("small", {}, say("between", number(low), number(high)))]];
 }
 
 function tag({ text, words, tags, entities }, _, model) {
@@ -45,10 +51,17 @@ function tag({ text, words, tags, entities }, _, model) {
     return mark;
   });
   const rows = entities.map(({ start, end, text: name, label, score }) =>
-    el("tr", {}, own("td", name), own("td", label), number(`${start}–${end}`), number(percent(score))),
+    el(
+      "tr",
+      {},
+      own("td", name),
+      own("td", label),
+      number(`${start}–${end}`),
+      number(percent(score)),
+    ),
   );
   const head = ["text", "type", "characters", "probability"].map((it) => el("th", {}, say(it)));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
+  const table = el("table", { class: "entities" }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...rows));
   const list = el("details", {}, el("summary", {}, say("list")), table);
   return [[say("entities", entities.length)], [passage(...parts), ...(rows.length ? [list] : [])]];
 }
@@ -60,7 +73,9 @@ function answer({ text, start, end, score, no_answer_score: none, candidates }, 
   const headline = found
     ? [own("span", text), faint(percent(score))]
     : [say("noanswer"), faint(percent(none))];
-  const others = (candidates ?? []).filter((it) => it.start !== start || it.end !== end).slice(0, 4);
+  const others = (candidates ?? [])
+    .filter((it) => it.start !== start || it.end !== end)
+    .slice(0, 4);
   const list = others.map((it) => [it.text, it.score, false]);
   const title = el("h3", {}, say("others"));
   return [headline, [whole, ...(list.length ? [title, bars(list)] : [])]];
@@ -125,19 +140,29 @@ function huesOf(labels) {
 function bars(items) {
   const list = (some) => el("ul", { class: "bars" }, ...some.map(bar));
   if (items.length <= 12) return list(items);
-  const rest = el("details", {}, el("summary", {}, say("all", items.length)), list(items.slice(10)));
+  const rest = el(
+    "details",
+    {},
+    el("summary", {}, say("all", items.length)),
+    list(items.slice(10)),
+  );
   return el("div", {}, list(items.slice(0, 10)), rest);
 }
 
 function bar([name, p, chosen, from]) {
   const tick = el("span", { class: "tick", role: "img", "aria-label": say("chosen") }, "✓");
-  const track = el("span", { class: "track" }, el("i"));
-  track.style.setProperty("--share", p);
-  if (from !== undefined) {
-    track.append(el("b"));
-    track.style.setProperty("--from", from);
-  }
   const title = own("span", name, "name");
   if (chosen) title.prepend(tick, " ");
-  return el("li", chosen ? { class: "chosen" } : {}, title, el("span", { class: "figure" }, percent(p)), track);
+  const share = el("span", { class: "figure" }, percent(p));
+  return el("li", chosen ? { class: "chosen" } : {}, title, share, track(p, from));
+}
+
+function track(share, from) {
+  const it = el("span", { class: "track" }, el("i"));
+  it.style.setProperty("--share", share);
+  if (from !== undefined) {
+    it.append(el("b"));
+    it.style.setProperty("--from", from);
+  }
+  return it;
 }

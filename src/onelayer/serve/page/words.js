@@ -43,6 +43,7 @@ export const WORDS = {
     all: (n) => `All ${n}`,
     entities: (n) => (n === 0 ? "No entity found" : n === 1 ? "1 entity" : `${n} entities`),
     words: (n) => (n === 1 ? "1 word" : `${n} words`),
+    between: (low, high) => `Numbers of the dev rows: ${low} to ${high}.`,
     list: "As a list",
     type: "Type",
     characters: "Characters",
@@ -112,6 +113,7 @@ export const WORDS = {
     all: (n) => `全部 ${n} 个`,
     entities: (n) => (n === 0 ? "没有找到实体" : `${n} 个实体`),
     words: (n) => `${n} 个词`,
+    between: (low, high) => `验证集里的数：${low} 至 ${high}。`,
     list: "列表",
     type: "类型",
     characters: "字符",
@@ -184,7 +186,10 @@ const EXAMPLES = {
       { text: "Could you tell me when the library opens on Sunday?" },
     ],
     pair: [
-      { text: "A man is playing the guitar on a bench.", pair: "Someone is making music outdoors." },
+      {
+        text: "A man is playing the guitar on a bench.",
+        pair: "Someone is making music outdoors.",
+      },
       { text: "All shops are closed today.", pair: "The bakery on the corner is open." },
     ],
     tag: [

@@ -1,0 +1,134 @@
+"""Which engine a bundle gets: the first one, unless another is clearly quicker here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.runtime import choose_engine
+from onelayer.runtime.bundle import Bundle
+from onelayer.runtime.choose_engine import (
+    LEAST_TOKENS,
+    MOST_TOKENS,
+    clearly_quickest,
+    quickest,
+    sample,
+    timed,
+)
+from onelayer.tasks import Classify
+from onelayer.tasks.base import Layout, Logits
+from onelayer.text.encoding import Encodings
+from onelayer.text.tokenizer import Tokenizer
+
+CONFIG = BertConfig(
+    vocab_size=50,
+    hidden_size=8,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=16,
+    max_position_embeddings=32,
+)
+LARGE = replace(CONFIG, hidden_size=1024, num_hidden_layers=24, max_position_embeddings=512)
+
+
+@dataclass
+class Noting:
+    """An engine that does nothing but note that it was asked."""
+
+    name: str
+    asked: list[str]
+
+    def logits(self, encodings: Encodings) -> Logits:
+        self.asked.append(self.name)
+        return np.zeros((len(encodings.reads), 2), dtype=np.float32)
+
+
+def maker(name: str) -> Callable[[Bundle], Noting]:
+    return lambda _: Noting(name, [])
+
+
+@pytest.fixture
+def bundle(make_bert: Callable[..., Path]) -> Bundle:
+    folder = make_bert()
+    return Bundle(
+        folder=folder,
+        config=CONFIG,
+        task=Classify(labels=("a", "b"), max_length=32, multi_label=False),
+        layout=Layout({}),
+        tokenizer=Tokenizer.read(folder),
+        info={"export": {"sha256": "1", "precision": "int8"}},
+        graph=folder,
+        weights=folder,
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({"native": 1.0, "onnxruntime": 2.0}, "native"),
+        ({"native": 1.0, "onnxruntime": 0.95}, "native"),
+        ({"native": 1.0, "onnxruntime": 0.9}, "onnxruntime"),
+        ({"native": 1.0, "onnxruntime": 0.8, "openvino": 0.7}, "openvino"),
+        ({"native": 1.0}, "native"),
+    ],
+)
+def test_the_first_engine_stays_unless_another_is_clearly_quicker(
+    seconds: dict[str, float], chosen: str
+) -> None:
+    assert clearly_quickest(seconds) == chosen
+
+
+def test_engines_take_turns_and_warm_up_first() -> None:
+    asked: list[str] = []
+    times = timed({name: Noting(name, asked) for name in "ab"}, sample(CONFIG, all_reads=False))
+    assert asked == ["a", "b"] * (choose_engine.ROUNDS + 1)
+    assert all(0 < seconds < np.inf for seconds in times.values())
+
+
+@pytest.mark.parametrize("config", [CONFIG, LARGE])
+@pytest.mark.parametrize("all_reads", [False, True])
+def test_the_sample_is_ragged_and_inside_of_the_model(config: BertConfig, all_reads: bool) -> None:
+    it = sample(config, all_reads=all_reads)
+    assert 1 <= it.lengths.min() < it.lengths.max() <= config.max_position_embeddings
+    assert 0 <= it.ids.min() <= it.ids.max() < config.vocab_size
+    assert LEAST_TOKENS / 3 < len(it.ids) < 3 * MOST_TOKENS
+    assert it.cu_seqlens[-1] == len(it.ids) == len(it.segment_ids)
+    assert it.cu_reads[-1] == len(it.reads) == (len(it.ids) if all_reads else len(it))
+    assert (it.reads < np.repeat(it.lengths, np.diff(it.cu_reads))).all()
+
+
+def test_large_models_get_less_to_do() -> None:
+    assert len(sample(LARGE, all_reads=False).ids) < len(sample(CONFIG, all_reads=False).ids) / 3
+
+
+def test_the_choice_is_measured_once_for_each_bundle(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"native": 3.0, "onnxruntime": 1.0}
+    measured: list[float] = []
+
+    def noted(engines: object, encodings: object) -> dict[str, float]:
+        measured.append(seconds["native"])
+        return dict(seconds)
+
+    monkeypatch.setattr(choose_engine, "timed", noted)
+    makes = {name: maker(name) for name in seconds}
+    assert quickest(bundle, makes).name == "onnxruntime"
+    seconds["native"] = 0.5  # a quieter day: what was found holds
+    assert quickest(bundle, makes).name == "onnxruntime"
+    assert measured == [3.0]
+    other = replace(bundle, info={"export": {"sha256": "2", "precision": "int8"}})
+    assert quickest(other, makes).name == "native"
+    assert measured == [3.0, 0.5]
+
+
+def test_where_there_is_one_engine_nothing_is_measured(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose_engine, "timed", None)
+    assert quickest(bundle, {"onnxruntime": maker("onnxruntime")}).name == "onnxruntime"
