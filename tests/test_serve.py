@@ -210,7 +210,7 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "a huge integer": (b'{"inputs": ' + b"9" * 5000 + b"}", 400, "digits"),
     "a key twice": (b'{"inputs": "a", "inputs": "b"}', 400, "a key twice"),
     "a key twice below": (b'{"inputs": {"text": "a", "text": "b"}}', 400, "a key twice"),
-    "a list": (b"[]", 422, "dictionary"),
+    "a list": (b"[]", 422, "should be an object"),
     "no inputs": (b"{}", 422, "inputs: Field required"),
     "no input": (b'{"inputs": []}', 422, "inputs: List should have at least 1 item"),
     "a number": (b'{"inputs": 5}', 422, "inputs: "),
