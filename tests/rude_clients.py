@@ -399,7 +399,16 @@ RUDE = [
     ),
 ]
 
-CASES = [*SLOW, *LARGE_ONES, *JSON, *FRAMING, *OTHER_PROTOCOLS, *PATHS, *RUDE]
+GROUPS = {
+    "slow": SLOW,
+    "large": LARGE_ONES,
+    "JSON": JSON,
+    "framing": FRAMING,
+    "other protocols": OTHER_PROTOCOLS,
+    "paths": PATHS,
+    "rude": RUDE,
+}
+CASES = [*chain.from_iterable(GROUPS.values())]
 
 
 def _hello() -> bytes:

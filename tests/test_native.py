@@ -166,8 +166,8 @@ def test_it_computes_what_it_says(head: str) -> None:
             x = np.tanh(x @ tensors["pooler.weight"].T + tensors["pooler.bias"])
         expected.append(x @ tensors["head.weight"].T + tensors["head.bias"])
     error = np.abs(native(model).logits(encodings) - np.concatenate(expected))
-    # Where a number lies between two steps the last bit of fp32 decides for one of them: seldom, but
-    # a long text has many numbers.
+    # Where a number lies between two steps the last bit of fp32 decides for one of them: seldom,
+    # but a long text has many numbers.
     assert np.quantile(error, 0.25) < 1e-5
     assert np.median(error) < 1e-3
     assert error.max() < 0.05
