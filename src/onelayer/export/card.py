@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,33 +75,36 @@ def cells(export: Mapping[str, Any]) -> list[list[str]]:
     """What was measured before and after, a column for each engine, below a line of titles."""
     engines = export["engines"]
     names = ["torch", *(one["engine"] for one in engines)]
-    points = [signed(-one["drop"]) for one in engines]
-    bounds = [" to ".join(signed(x / one["point"]) for x in one["interval"]) for one in engines]
     speeds = [export["speed"][name] for name in names]
     sizes = [export["bytes"]["run"], *([export["bytes"]["bundle"]] * len(engines))]
+    scores = [engines[0]["before"], *(one["after"] for one in engines)]
     return [
         ["", *(TITLES[name] for name in names)],
-        [
-            engines[0]["metric"],
-            *(f"{x:.4f}" for x in (engines[0]["before"], *_of("after", engines))),
-        ],
-        ["points, 95 % interval", "", *(f"{a} ({b})" for a, b in zip(points, bounds, strict=True))],
-        ["answers that changed", "", *(_share(one) for one in engines)],
-        ["logits differ by at most", "", *(f"{x:.2g}" for x in _of("logits", engines))],
-        ["weights and graph, MB", *(f"{size / 1e6:.1f}" for size in sizes)],
-        ["one text, ms", *(f"{speed['latency_ms']:.1f}" for speed in speeds)],
-        ["texts/s", *(f"{speed['texts_per_second']:,.0f}" for speed in speeds)],
-        ["tokens/s", *(f"{speed['tokens_per_second']:,.0f}" for speed in speeds)],
+        [engines[0]["metric"], *(_figure(score, ".4f") for score in scores)],
+        ["points, 95 % interval", "", *map(_points, engines)],
+        ["answers that changed", "", *map(_share, engines)],
+        ["logits differ by at most", "", *(_figure(one["logits"], ".2g") for one in engines)],
+        ["weights and graph, MB", *(_figure(size / 1e6, ".1f") for size in sizes)],
+        ["one text, ms", *(_figure(speed["latency_ms"], ".1f") for speed in speeds)],
+        ["texts/s", *(_figure(speed["texts_per_second"], ",.0f") for speed in speeds)],
+        ["tokens/s", *(_figure(speed["tokens_per_second"], ",.0f") for speed in speeds)],
     ]
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None or math.isnan(value) else format(value, form)
+
+
+def _points(one: Mapping[str, Any]) -> str:
+    low, high = (None if x is None else signed(x / one["point"]) for x in one["interval"])
+    if one["drop"] is None or low is None:
+        return "–"
+    return f"{signed(-one['drop'])} ({low} to {high})"
 
 
 def signed(points: float) -> str:
     """With its sign; of nothing there is none."""
     return f"{points:+.2f}" if abs(points) >= 0.005 else "0.00"
-
-
-def _of(name: str, engines: Sequence[Mapping[str, Any]]) -> list[Any]:
-    return [one[name] for one in engines]
 
 
 def _share(one: Mapping[str, Any]) -> str:

@@ -119,7 +119,10 @@ class _Found:
 
     def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
         """A labelled file's rows, read as training did."""
-        recipe = Recipe.from_json((self.predictor.info or {}).get("recipe", {}))
+        info = self.predictor.info
+        if info is None:
+            return labelled_rows(self.predictor, path, Columns(), self.say)
+        recipe = Recipe.from_json(info["recipe"])
         kind, layout = TASKS[self.predictor.task.name], self.predictor.layout
         kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__, digest
 from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.record import FORMAT
 from onelayer.checkpoint.source import resolve
 from onelayer.disk import as_json, publish
 from onelayer.errors import OneLayerError, Place, UsageError
@@ -132,11 +133,11 @@ class _Job:
                 candidate.path.unlink()
         chosen.path.rename(graphs / GRAPH)
         self.found = self._facts(chosen, why, graphs)
-        self._write_record(folder, architecture)
+        self._write_record(folder)
         self._ask_others(folder, torch, chosen)
         self._judge()
-        self._write_record(folder, architecture)
-        read_bundle(folder)
+        self._write_record(folder)
+        self._write_card(folder, architecture)
 
     def _copy_config(self, folder: Path) -> tuple[BertConfig, str]:
         source = find(self.folder, CONFIG)
@@ -180,13 +181,15 @@ class _Job:
         if len(candidates) == 1:
             return candidates[0], None
         best = min(one.parity.drop for one in candidates)
-        close = [one for one in candidates if one.parity.drop <= best + CLOSE * self.max_drop]
-        chosen = max(close, key=lambda one: one.speed.tokens_per_second)
+        near = best + CLOSE * max(self.max_drop, 0.0)
+        close = [one for one in candidates if one.parity.drop <= near]
+        chosen = max(close or candidates, key=lambda one: one.speed.tokens_per_second)
         (other,) = (one for one in candidates if one is not chosen)
         times = chosen.speed.tokens_per_second / other.speed.tokens_per_second
+        cost, other_cost = (signed(-one.parity.drop) for one in (chosen, other))
         return chosen, (
-            f"{chosen.name} scales of the activations: {signed(-chosen.parity.drop)} points at "
-            f"{times:.2f} times the speed of {other.name} ones ({signed(-other.parity.drop)} points)"
+            f"{chosen.name} scales of the activations: {cost} points at {times:.2f} times the "
+            f"speed of {other.name} ones ({other_cost} points)"
         )
 
     def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> dict[str, Any]:
@@ -241,21 +244,22 @@ class _Job:
                 hint="--accept writes it all the same; --max-drop says what int8 may cost",
             )
 
-    def _write_record(self, folder: Path, architecture: str) -> None:
-        task = self.run.task
+    def _write_record(self, folder: Path) -> None:
         known = self.run.info or {
-            "format": 1,
+            "format": FORMAT,
             "onelayer": __version__,
-            "task": task_to_json(task),
+            "task": task_to_json(self.run.task),
             "layout": self.run.layout.to_json(),
         }
         record = {name: value for name, value in known.items() if name != "sha256"}
-        exported = dict(finite(self.found))
-        text = as_json({**record, "export": exported})
+        text = as_json({**record, "export": finite(self.found)})
         (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _write_card(self, folder: Path, architecture: str) -> None:
+        task = self.run.task
         named = task.head in ("label", "labels", "tags", "three-way")
         labels = task.outputs if named else None
-        card = bundle_card(self.run, self.target.name, architecture, labels, exported)
+        card = bundle_card(self.run, self.target.name, architecture, labels, finite(self.found))
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 

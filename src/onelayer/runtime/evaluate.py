@@ -100,7 +100,8 @@ def labelled_rows(
     # Several labels in one field are read as such only where the model gives several.
     multi_label = task.multi_label if isinstance(task, Classify) else None
     recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
-    layout = None if columns.asked else predictor.layout
+    # What transformers saved was trained on a file of which nothing is known.
+    layout = predictor.layout if predictor.info and not columns.asked else None
     kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
     return usable_rows(kind, table, layout, recipe, say)
 

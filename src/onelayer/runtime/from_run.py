@@ -58,7 +58,7 @@ def task_of(checkpoint: Checkpoint) -> Task:
     labels = tuple(checkpoint.labels or (f"LABEL_{i}" for i in range(n_outputs)))
     made: dict[str, Any] = {
         "BertForQuestionAnswering": lambda: AnswerTask(
-            max_length=min(384, limit), stride=128, max_answer_tokens=30
+            max_length=min(384, limit), stride=min(128, limit // 4), max_answer_tokens=30
         ),
         "BertForMultipleChoice": lambda: Choose(max_length=limit),
         "BertForTokenClassification": lambda: _tag(labels, limit),

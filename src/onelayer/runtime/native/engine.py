@@ -36,7 +36,7 @@ _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 class _Matrix(ctypes.Structure):
     _fields_ = (
-        *((name, _POINTER) for name in ("weight", "scale", "bias", "start")),
+        *((name, _POINTER) for name in ("weight", "step", "total", "bias")),
         *((name, _INT) for name in ("K", "N")),
     )
 
@@ -207,12 +207,12 @@ class NativeEngine:
         weight = np.pad(weight, ((0, -len(weight) % LANES), (0, -weight.shape[1] % PANEL)))
         k, n = weight.shape
         panels = weight.reshape(k // 4, 4, n // PANEL, PANEL).transpose(2, 0, 3, 1)
-        start = -128 * weight.sum(axis=0, dtype=np.int32)
+        step = _padded(tensors[f"{name}.scale"], PANEL)
         return _Matrix(
             weight=self._pointer(panels),
-            scale=self._pointer(_padded(tensors[f"{name}.scale"], PANEL)),
+            step=self._pointer(step),
+            total=self._pointer(weight.sum(axis=0, dtype=np.int32).astype(np.float32) * step),
             bias=self._pointer(_padded(tensors[f"{name}.bias"], PANEL)),
-            start=self._pointer(start),
             K=k,
             N=n,
         )

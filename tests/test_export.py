@@ -1,0 +1,454 @@
+"""A run becomes a bundle that answers as the run does, or nothing is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakeBert
+from safetensors.numpy import load_file
+
+import onelayer
+from onelayer import cli
+from onelayer.checkpoint.source import resolve
+from onelayer.errors import CheckpointError, OneLayerError, UsageError
+from onelayer.export import write
+from onelayer.export.parity import Kept
+from onelayer.export.rows import rows_of_run
+from onelayer.export.write import export
+from onelayer.recipe import Columns
+from onelayer.runtime.bundle import read_bundle
+from onelayer.runtime.load import load
+from onelayer.runtime.onnx_engine import OnnxEngine
+from onelayer.runtime.output import to_json
+from onelayer.text.encoding import Encodings
+
+LONG = "the good cat and the bad cats of the town " * 12
+ROWS: dict[str, tuple[str, tuple[str, ...], list[dict[str, Any]]]] = {
+    "classify": (
+        "BertForSequenceClassification",
+        ("no", "yes"),
+        [{"text": "a good cat", "label": "yes"}, {"text": LONG, "label": "no"}],
+    ),
+    "regress": (
+        "BertForSequenceClassification",
+        ("LABEL_0",),
+        [
+            {"text": "a good cat", "label": 2.5},
+            {"text": "x", "label": -1},
+            {"text": LONG, "label": 3},
+        ],
+    ),
+    "tag": (
+        "BertForTokenClassification",
+        ("O", "B-X", "I-X"),
+        [
+            {"tokens": ["a", "cat"], "tags": ["O", "B-X"]},
+            {"tokens": LONG.split(), "tags": ["O"] * 120},
+        ],
+    ),
+    "answer": (
+        "BertForQuestionAnswering",
+        (),
+        [
+            {
+                "id": "a",
+                "question": "what?",
+                "context": LONG,
+                "answers": [{"text": "cat", "answer_start": 9}],
+            },
+            {"id": "b", "question": "who?", "context": "a cat", "answers": []},
+        ],
+    ),
+    "choose": (
+        "BertForMultipleChoice",
+        (),
+        [
+            {"context": "a cat", "question": "what?", "options": ["good", "bad cats"], "label": 0},
+            {"context": "x", "question": "y", "options": ["z", "b", "c d"], "label": 2},
+        ],
+    ),
+}
+INPUTS = {
+    "classify": ["a bad cat", LONG],
+    "regress": ["a bad cat", LONG],
+    "tag": ["a bad cat", LONG],
+    "answer": [("what?", LONG), ("who is it?", "the cat")],
+    "choose": [("a", "b", ["c", "d e f"]), ("the cat", "what?", ["x", "y", "z"])],
+}
+
+Exported = Callable[[str, bool], Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """One round of each measurement."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("onelayer.export.speed.ROUNDS", 1)
+        patch.setattr("onelayer.export.speed.ALONE", 1)
+        yield
+
+
+def write_rows(folder: Path, task: str) -> Path:
+    path = folder / "dev.jsonl"
+    lines = [json.dumps(row) for row in ROWS[task][2] * 4]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def model_for(make_bert: MakeBert, task: str) -> Path:
+    architecture, labels, _ = ROWS[task]
+    more = {"problem_type": "regression"} if task == "regress" else {}
+    return make_bert(architecture, labels=labels, **more)
+
+
+@pytest.fixture(scope="module")
+def exported(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """``exported(task, int8)``: a bundle of a model that transformers saved."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def make(task: str, int8: bool) -> Path:
+        if (task, int8) not in made:
+            folder = tmp_path_factory.mktemp(task)
+            out = folder / "bundle"
+            dev = write_rows(folder, task)
+            export(model_for(make_bert, task), dev=dev, out=out, int8=int8, max_drop=100)
+            made[task, int8] = out
+        return made[task, int8]
+
+    return make
+
+
+@pytest.mark.parametrize("task", ROWS)
+def test_a_bundle_says_what_the_run_says(
+    make_bert: MakeBert, exported: Exported, task: str
+) -> None:
+    run, bundle = load(model_for(make_bert, task)), load(exported(task, False), "onnxruntime")
+
+    assert bundle.engine.name == "onnxruntime"
+    for one, other in zip(run.predict(INPUTS[task]), bundle.predict(INPUTS[task]), strict=True):
+        assert_alike(to_json(one), to_json(other))
+
+
+def assert_alike(one: Any, other: Any) -> None:
+    """Equal, numbers to 1e-4."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_alike(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            assert_alike(a, b)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-4)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("task", ROWS)
+def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: str) -> None:
+    folder = exported(task, True)
+    record = json.loads((folder / "onelayer.json").read_text())["export"]
+    card = (folder / "README.md").read_text()
+    tensors = load_file(folder / "onnx" / "model.safetensors")
+
+    assert record["precision"] == "int8"
+    assert record["activations"] == "dynamic"  # there were no training rows
+    assert record["engines"][0]["rows"] == 4 * len(ROWS[task][2])
+    assert record["engines"][0]["logits"] > 0
+    assert record["bytes"]["bundle"] < record["bytes"]["run"]
+    assert all(speed["tokens_per_second"] > 0 for speed in record["speed"].values())
+    assert f"| {record['engines'][0]['metric']} |" in card
+    assert tensors["encoder.layers.0.attention.qkv.weight"].dtype == np.int8
+    assert tensors["encoder.layers.0.attention.qkv.weight"].shape == (32, 96)
+    assert tensors["encoder.layers.0.attention.norm.weight"].dtype == np.float32
+
+
+def test_every_engine_that_can_run_it_is_asked(exported: Exported) -> None:
+    from onelayer.runtime.engines import engines
+
+    folder = exported("classify", True)
+    record = json.loads((folder / "onelayer.json").read_text())["export"]
+
+    asked = [one["engine"] for one in record["engines"]]
+    assert sorted(asked) == sorted(engines(read_bundle(folder)))
+    assert record["speed"].keys() == {"torch", *asked}
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    rows = [f"{'good' if i % 3 else 'bad'} cat {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    path.write_text("review,verdict\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(make_bert: MakeBert, reviews: Path) -> Path:
+    """Ours, with dev rows carved off its file."""
+    out = reviews.with_name("run")
+    onelayer.finetune(
+        reviews, out=out, model=str(make_bert()), label="verdict", epochs=2, lr=1e-2, seed=3
+    )
+    return out
+
+
+def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
+    predictor = load(run)
+    rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
+    assert predictor.info is not None
+    learned = {row.text for row in rows.train or ()}
+
+    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.info["dev"]["scores"])
+    assert len(learned) == 54
+    assert learned.isdisjoint(row.text for row in rows.dev)
+    assert rows.name == "reviews.csv, kept as dev"
+
+
+def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path) -> None:
+    out = reviews.with_name("seeds")
+    found = [
+        onelayer.finetune(
+            *(reviews,), out=out, model=str(make_bert()), label="verdict", epochs=1, seeds=2, seed=5
+        )
+    ]
+    (predictor,) = found
+    assert predictor.info is not None
+    rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
+
+    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.info["dev"]["scores"])
+
+
+def test_a_dev_file_is_remembered(make_bert: MakeBert, reviews: Path) -> None:
+    dev = reviews.with_name("held.csv")
+    dev.write_text("review,verdict\nbad cat,no\ngood cat,yes\n", encoding="utf-8")
+    predictor = onelayer.finetune(
+        reviews, dev=dev, out=reviews.with_name("held"), model=str(make_bert()), epochs=1
+    )
+    rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
+
+    assert (len(rows.dev), rows.name, len(rows.train or ())) == (2, "held.csv", 60)
+    dev.write_text("review,verdict\nbad cat,yes\ngood cat,yes\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"dev file held.csv: not at .*held.csv as it was.*--dev"):
+        rows_of_run(predictor, None, None, Columns(), lambda _: None)
+
+
+def test_files_that_are_gone_or_changed_are_asked_for(
+    make_bert: MakeBert, run: Path, reviews: Path, tmp_path: Path
+) -> None:
+    predictor, text = load(run), reviews.read_text()
+    moved = tmp_path / "moved.csv"
+    moved.write_text(text)
+    try:
+        reviews.write_text(text + "one more,yes\n")
+        with pytest.raises(UsageError, match=r"train file reviews.csv: not at .*--train FILE"):
+            rows_of_run(predictor, None, None, Columns(), lambda _: None)
+        with pytest.raises(UsageError, match="SHA-256 differs"):
+            rows_of_run(predictor, reviews, None, Columns(), lambda _: None)
+        assert len(rows_of_run(predictor, moved, None, Columns(), lambda _: None).dev) == 6
+    finally:
+        reviews.write_text(text)
+    with pytest.raises(UsageError, match=r"chosen by is not known .*--dev FILE"):
+        export(make_bert("BertForSequenceClassification", labels=("no", "yes")))
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        export(run, out=tmp_path / name)
+    for name in ("model.onnx", "model.safetensors"):
+        one, other = ((tmp_path / of / "onnx" / name).read_bytes() for of in "ab")
+        assert one == other
+
+
+def test_int8_is_chosen_among_two(run: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=said.append)
+
+    assert found["activations"] in ("static", "dynamic")
+    assert found["why"].startswith(found["activations"])
+    assert [path.name for path in sorted((tmp_path / "b" / "onnx").iterdir())] == [
+        "model.onnx",
+        "model.safetensors",
+    ]
+    assert {one.split(":")[0] for one in said} >= {"static", "dynamic"}
+
+
+def test_a_bundle_that_says_something_else_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = OnnxEngine.logits
+
+    def wrong(engine: OnnxEngine, encodings: Encodings) -> Any:
+        return right(engine, encodings) + np.float32([2e-4, 0])
+
+    monkeypatch.setattr(OnnxEngine, "logits", wrong)
+    assert cli.main(["export", str(run), "--out", str(tmp_path / "b")]) == 1
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("onelayer:"))
+    assert "logits in onnxruntime differ by up to 0.0002" in line
+    assert not list(tmp_path.iterdir())
+
+    assert cli.main(["export", str(run), "--out", str(tmp_path / "b"), "--accept"]) == 0
+    assert "It did not pass its checks" in (tmp_path / "b" / "README.md").read_text()
+
+    monkeypatch.setattr(OnnxEngine, "logits", lambda e, x: right(e, x) * np.float32("nan"))
+    with pytest.raises(OneLayerError, match="differ by up to inf"):
+        export(run, out=tmp_path / "b")
+    assert "It did not pass its checks" in (tmp_path / "b" / "README.md").read_text()
+
+
+def test_int8_that_costs_too_much_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(OneLayerError, match=r"points of accuracy, and -100 are allowed") as caught:
+        export(run, out=tmp_path / "b", int8=True, max_drop=-100)
+    assert caught.value.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_thresholds_that_carry_over_poorly_are_said(
+    make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"text": f"{a} cat {i}", "label": [b]}
+        for i, (a, b) in enumerate([("good", "x"), ("bad", "y")] * 12)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    onelayer.finetune(
+        path,
+        dev=path,
+        out=tmp_path / "run",
+        model=str(make_bert()),
+        multi_label=True,
+        epochs=12,
+        lr=1e-2,
+    )
+    right = OnnxEngine.logits
+    monkeypatch.setattr(OnnxEngine, "logits", lambda e, x: right(e, x) - np.float32(9))
+    said: list[str] = []
+
+    found = export(tmp_path / "run", out=tmp_path / "b", accept=True, say=said.append)
+
+    (one,) = found["engines"]
+    assert one["after"] < one["tuned"]
+    assert any("decided on fp32 logits" in line for line in said)
+
+
+def test_only_a_bundle_is_replaced(run: Path, exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt", run):
+        with pytest.raises(UsageError, match="no bundle"):
+            export(run, out=taken)
+    with pytest.raises(UsageError, match="is a bundle already"):
+        export(exported("classify", False))
+    export(run, out=tmp_path / "b")
+    before = (tmp_path / "b" / "onnx" / "model.onnx").stat().st_ino
+    export(run, out=tmp_path / "b")
+    assert (tmp_path / "b" / "onnx" / "model.onnx").stat().st_ino != before
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [(OSError(28, "No space left on device"), 1, "No space left"), (KeyboardInterrupt(), 130, "")],
+    ids=["disk full", "Ctrl-C"],
+)
+def test_nothing_half_written_stays(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    def stop(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(write, "parity", stop)
+    assert cli.main(["export", str(run), "--out", str(tmp_path / "b")]) == code
+    assert says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_run_or_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", str(tmp_path)]) == 2
+    assert cli.main(["export", str(tmp_path), "--to", "tflite"]) == 2
+    one, other = capsys.readouterr().err.splitlines()
+    assert "config.json" in one
+    assert "tflite" in other
+
+
+def test_kept_logits_are_computed_once(exported: Exported) -> None:
+    predictor = load(exported("tag", False), "onnxruntime")
+    rows = [predictor._row(item, i) for i, item in enumerate(INPUTS["tag"], start=1)]
+    parts = [predictor.task.encode([row], predictor.tokenizer, False) for row in rows]
+    asked: list[Encodings] = []
+
+    class Counting:
+        name = "onnxruntime"
+
+        def logits(self, encodings: Encodings) -> Any:
+            asked.append(encodings)
+            return predictor.engine.logits(encodings)
+
+    kept = Kept(Counting())
+    first = [kept.logits(part) for part in parts]
+    kept.rewind()
+    second = [kept.logits(part) for part in parts]
+
+    assert len(asked) == 2
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_bundle_is_read_as_it_was_written_or_not_at_all(
+    exported: Exported, tmp_path: Path
+) -> None:
+    import shutil
+
+    def spoilt(name: str) -> Path:
+        return Path(shutil.copytree(exported("classify", True), tmp_path / name))
+
+    folder = spoilt("weights")
+    data = bytearray((folder / "onnx" / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "onnx" / "model.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match="not as onelayer exported it"):
+        load(folder)
+    folder = spoilt("record")
+    record = json.loads((folder / "onelayer.json").read_text())
+    (folder / "onelayer.json").write_text(json.dumps({**record, "export": {"precision": "fp7"}}))
+    with pytest.raises(CheckpointError, match="says of no export"):
+        load(folder)
+    folder = spoilt("missing")
+    (folder / "onelayer.json").unlink()
+    with pytest.raises(CheckpointError, match=r"holds no onelayer.json"):
+        load(folder)
+    folder = spoilt("link")
+    (folder / "onnx").rename(tmp_path / "elsewhere")
+    (folder / "onnx").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="a link in place of a folder"):
+        load(folder)
+    folder = spoilt("code")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"x": "y.z"}}))
+    with pytest.raises(CheckpointError, match="names code"):
+        load(folder)
+
+
+def test_a_bundle_predicts_without_torch(exported: Exported) -> None:
+    script = (
+        "import sys, onelayer\n"
+        "model = onelayer.load(sys.argv[1], 'onnxruntime')\n"
+        "assert model.predict(['a bad cat'])[0].label in ('no', 'yes')\n"
+        "assert 'torch' not in sys.modules and 'onnx' not in sys.modules\n"
+    )
+    folder = resolve(exported("classify", False))
+    subprocess.run([sys.executable, "-c", script, str(folder)], check=True, timeout=60)

@@ -1,0 +1,397 @@
+"""The graph is transformers' model without its padding, and no bundle gets an engine to read what
+export didn't write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import transformers
+from conftest import MakeBert
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from safetensors.numpy import load_file
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.errors import CheckpointError
+from onelayer.export.calibrate import ranges
+from onelayer.export.graph import Bert
+from onelayer.export.nodes import Nodes
+from onelayer.export.products import Calibrated, Product, Watched, by_token, in_float
+from onelayer.export.weights_file import ALIGNMENT, write_weights
+from onelayer.runtime.from_run import predictor_of
+from onelayer.runtime.graph import FULL, TOKENS, rectangles
+from onelayer.runtime.native.weights import quantized
+from onelayer.runtime.onnx_engine import OnnxEngine
+from onelayer.runtime.onnx_file import check_graph
+from onelayer.runtime.predictor import Predictor
+from onelayer.text.encoding import Encodings
+
+LABELS = {
+    "BertForSequenceClassification": ("no", "yes", "可能"),
+    "BertForTokenClassification": ("O", "B-X", "I-X"),
+    "BertForQuestionAnswering": (),
+    "BertForMultipleChoice": (),
+}
+ROWS = {
+    "BertForSequenceClassification": ["a good cat", "x", "the bad cats of the town"],
+    "BertForTokenClassification": ["a good cat", "x", "the bad cats " * 30],
+    "BertForQuestionAnswering": [("what?", "a good cat"), ("who is it?", "the bad cats " * 30)],
+    "BertForMultipleChoice": [("a cat", "what?", ["good", "bad cats"]), ("x", "y", ["z", "b a"])],
+}
+
+
+def opened(make_bert: MakeBert, architecture: str) -> Predictor:
+    return predictor_of(make_bert(architecture, labels=LABELS[architecture]))
+
+
+def state_of(predictor: Predictor) -> dict[str, Any]:
+    model: Any = predictor.engine
+    return {name: tensor.numpy() for name, tensor in model.model.state_dict().items()}
+
+
+def encoded(predictor: Predictor, architecture: str) -> Encodings:
+    rows = [predictor._row(item, i) for i, item in enumerate(ROWS[architecture], start=1)]
+    return predictor.task.encode(rows, predictor.tokenizer, labelled=False)
+
+
+def config_of(predictor: Predictor) -> BertConfig:
+    assert predictor.path is not None
+    place = predictor.path / "config.json"
+    return BertConfig.from_json(json.loads(place.read_text()), place)
+
+
+def write_graph(
+    folder: Path,
+    predictor: Predictor,
+    architecture: str,
+    product: Product,
+    more: Callable[[onnx.ModelProto], None] = lambda _: None,
+) -> Path:
+    state = state_of(predictor)
+    state = state if product is in_float or isinstance(product, Watched) else quantized(state)
+    places = write_weights(folder / "model.safetensors", state)
+    nodes = Nodes(state, places, "model.safetensors")
+    model = Bert(nodes, config_of(predictor), product).model(architecture)
+    more(model)
+    onnx.save(model, folder / "model.onnx")
+    onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
+    return folder / "model.onnx"
+
+
+@given(st.lists(st.integers(1, 600), max_size=60))
+def test_rectangles_hold_every_sequence_once_and_are_nearly_full(lengths: list[int]) -> None:
+    groups = [lengths_of.tolist() for lengths_of in rectangles(np.array(lengths, dtype=np.int64))]
+
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        here = [lengths[i] for i in group]
+        places = max(here) * len(here)
+        assert len(here) == 1 or (places <= TOKENS and sum(here) >= FULL * places)
+
+
+@pytest.mark.parametrize("architecture", LABELS)
+def test_the_graph_gives_what_transformers_gives(
+    make_bert: MakeBert, tmp_path: Path, architecture: str
+) -> None:
+    """On padded batches, whatever stands at the padding. It may be on the left, too, but where
+    transformers reads the first place: there it would read padding."""
+    predictor = opened(make_bert, architecture)
+    session = onnxruntime.InferenceSession(write_graph(tmp_path, predictor, architecture, in_float))
+    theirs = getattr(transformers, architecture).from_pretrained(predictor.path).eval()
+    rng = np.random.default_rng(0)
+    lengths = np.array([[9, 3, 17], [1, 30, 5]])
+    shape = (2, 3, 30) if architecture == "BertForMultipleChoice" else (6, 30)
+    masks = [np.arange(30) < lengths[..., None]]
+    if architecture in ("BertForTokenClassification", "BertForQuestionAnswering"):
+        masks.append(np.arange(30) >= 30 - lengths[..., None])
+    for mask in masks:
+        given = {
+            "input_ids": rng.integers(5, 60, shape),
+            "attention_mask": mask.reshape(shape).astype(np.int64),
+            "token_type_ids": rng.integers(0, 2, shape),
+        }
+        found = dict(
+            zip([o.name for o in session.get_outputs()], session.run(None, given), strict=True)
+        )
+        with torch.no_grad():
+            expected = theirs(**{name: torch.from_numpy(array) for name, array in given.items()})
+        assert found.keys() == expected.keys()
+        for name, logits in expected.items():
+            assert found[name].shape == tuple(logits.shape)
+            real = mask.reshape(shape) if logits.shape[:2] == shape else slice(None)
+            np.testing.assert_allclose(found[name][real], logits.numpy()[real], atol=2e-5)
+
+
+@pytest.mark.parametrize("architecture", LABELS)
+def test_the_engine_gives_what_torch_gives(
+    make_bert: MakeBert, tmp_path: Path, architecture: str
+) -> None:
+    predictor = opened(make_bert, architecture)
+    graph = write_graph(tmp_path, predictor, architecture, in_float)
+    encodings = encoded(predictor, architecture)
+
+    logits = OnnxEngine(graph, threads=1).logits(encodings)
+
+    np.testing.assert_allclose(logits, predictor.engine.logits(encodings), atol=2e-5)
+
+
+def test_a_row_without_tokens_harms_no_other(make_bert: MakeBert, tmp_path: Path) -> None:
+    """Clients that pad options send such rows."""
+    name = "BertForMultipleChoice"
+    graph = write_graph(tmp_path, opened(make_bert, name), name, in_float)
+    session = onnxruntime.InferenceSession(graph)
+    given = {
+        "input_ids": np.full((1, 3, 4), 7),
+        "attention_mask": np.array([[[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]]]),
+        "token_type_ids": np.zeros((1, 3, 4), dtype=np.int64),
+    }
+    (three,) = session.run(None, given)
+    (two,) = session.run(None, {name: array[:, :2] for name, array in given.items()})
+
+    assert np.isfinite(three).all()
+    np.testing.assert_allclose(three[:, :2], two, atol=1e-6)
+
+
+def test_no_layer_reads_padding_and_the_last_one_little_more_than_cls(
+    make_bert: MakeBert, tmp_path: Path
+) -> None:
+    name = "BertForSequenceClassification"
+    predictor = opened(make_bert, name)
+    watched = Watched({})
+
+    def show(model: onnx.ModelProto) -> None:
+        for low, _ in watched.extremes.values():
+            model.graph.output.append(helper.make_tensor_value_info(low, TensorProto.FLOAT, [None]))
+
+    session = onnxruntime.InferenceSession(write_graph(tmp_path, predictor, name, watched, show))
+    mask = (np.arange(30) < np.array([[9], [3], [17]])).astype(np.int64)
+    given = dict.fromkeys(("input_ids", "token_type_ids"), np.ones_like(mask))
+    _, *seen = session.run(None, {**given, "attention_mask": mask})
+
+    read = {layer: len(low) for layer, low in zip(watched.extremes, seen, strict=True)}
+    first, last = (f"encoder.layers.{i}" for i in (0, 1))
+    assert read[f"{first}.attention.qkv"] == read[f"{first}.feed_forward.up"] == 9 + 3 + 17
+    assert read[f"{last}.attention.qkv"] == 9 + 3 + 17
+    assert read[f"{last}.attention.output"] == read[f"{last}.feed_forward.up"] == 3
+
+
+def test_ranges_are_those_of_what_the_layers_read(make_bert: MakeBert) -> None:
+    name = "BertForTokenClassification"
+    predictor = opened(make_bert, name)
+    encodings = encoded(predictor, name)
+    found = ranges(state_of(predictor), config_of(predictor), name, encodings)
+
+    theirs = transformers.BertForTokenClassification.from_pretrained(predictor.path).eval()
+    extremes = np.zeros((2, 2))
+    for start, end in zip(encodings.cu_seqlens[:-1], encodings.cu_seqlens[1:], strict=True):
+        ids = torch.from_numpy(encodings.ids[start:end].astype(np.int64))[None]
+        with torch.no_grad():
+            states = theirs(ids, output_hidden_states=True).hidden_states
+        for i in (0, 1):
+            extremes[i] = min(extremes[i, 0], states[i].min()), max(extremes[i, 1], states[i].max())
+    for i in (0, 1):
+        np.testing.assert_allclose(
+            found[f"encoder.layers.{i}.attention.qkv"], extremes[i], rtol=1e-5
+        )
+    assert len(found) == 8
+    assert all(low <= 0 <= high for low, high in found.values())
+
+
+@pytest.mark.parametrize("architecture", LABELS)
+def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture: str) -> None:
+    predictor = opened(make_bert, architecture)
+    encodings = encoded(predictor, architecture)
+    expected = predictor.engine.logits(encodings)
+    found = ranges(state_of(predictor), config_of(predictor), architecture, encodings)
+    for product in (by_token, Calibrated(found)):
+        graph = write_graph(tmp_path, predictor, architecture, product)
+        check_graph(graph, tmp_path / "model.safetensors")
+
+        apart = np.abs(OnnxEngine(graph, threads=1).logits(encodings) - expected)
+
+        assert 0 < apart.max() < 0.1 * np.abs(expected).max() + 0.05
+
+
+@pytest.mark.parametrize("product", [in_float, by_token], ids=["fp32", "dynamic"])
+def test_an_answer_does_not_depend_on_its_neighbours(
+    make_bert: MakeBert, tmp_path: Path, product: Product
+) -> None:
+    name = "BertForSequenceClassification"
+    predictor = opened(make_bert, name)
+    engine = OnnxEngine(write_graph(tmp_path, predictor, name, product), threads=1)
+    encodings = encoded(predictor, name)
+
+    together = engine.logits(encodings)
+
+    alone = [engine.logits(encodings.part(i, i + 1)) for i in range(len(encodings))]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
+
+
+def test_int8_products_fuse(make_bert: MakeBert, tmp_path: Path) -> None:
+    """ONNX Runtime makes one kernel of scales and product; what it leaves in fp32 is slow."""
+    name = "BertForTokenClassification"
+    predictor = opened(make_bert, name)
+    found = ranges(state_of(predictor), config_of(predictor), name, encoded(predictor, name))
+    graph = write_graph(tmp_path, predictor, name, Calibrated(found))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(graph, options)
+
+    nodes = onnx.load(tmp_path / "optimized.onnx", load_external_data=False).graph.node
+    assert [node.op_type for node in nodes].count("MatMulIntegerToFloat") == 8
+
+
+def test_openvino_reads_the_graph(make_bert: MakeBert, tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    name = "BertForQuestionAnswering"
+    predictor = opened(make_bert, name)
+    graph = write_graph(tmp_path, predictor, name, in_float)
+    model = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    given = {
+        "input_ids": np.full((2, 5), 7),
+        "attention_mask": np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]),
+        "token_type_ids": np.zeros((2, 5), dtype=np.int64),
+    }
+    start, end = onnxruntime.InferenceSession(graph).run(None, given)
+
+    found = model(given)
+
+    real = given["attention_mask"] > 0
+    np.testing.assert_allclose(found["start_logits"][real], start[real], atol=2e-5)
+    np.testing.assert_allclose(found["end_logits"][real], end[real], atol=2e-5)
+
+
+def test_the_weights_are_safetensors_and_begin_at_cache_lines(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tensors = {
+        "odd": rng.normal(size=3).astype(np.float32),
+        "matrix": rng.integers(-127, 128, (64, 5)).astype(np.int8),
+        "bytes": rng.integers(-127, 128, 7).astype(np.int8),
+        "row": rng.normal(size=(1, 16)).astype(np.float32),
+    }
+    path = tmp_path / "model.safetensors"
+    places = write_weights(path, tensors)
+
+    data, found = path.read_bytes(), load_file(path)
+    assert found.keys() == tensors.keys()
+    for name, array in tensors.items():
+        offset, length = places[name]
+        assert data[offset : offset + length] == array.tobytes()
+        np.testing.assert_array_equal(found[name], array)
+        assert offset % (ALIGNMENT if length % ALIGNMENT == 0 else array.itemsize) == 0
+
+
+Spoil = Callable[[onnx.ModelProto], object]
+
+
+def _external(key: str, value: str) -> Spoil:
+    def spoil(model: onnx.ModelProto) -> None:
+        tensor = next(t for t in model.graph.initializer if t.external_data)
+        next(pair for pair in tensor.external_data if pair.key == key).value = value
+
+    return spoil
+
+
+def _node(op: str, **more: Any) -> Spoil:
+    return lambda model: model.graph.node.append(helper.make_node(op, ["x"], ["y"], **more))
+
+
+def _first_tensor(model: onnx.ModelProto) -> TensorProto:
+    return next(t for t in model.graph.initializer if not t.external_data)
+
+
+SPOILT: dict[str, tuple[Spoil, str]] = {
+    "weights above the folder": (_external("location", "../model.safetensors"), "elsewhere"),
+    "weights anywhere": (_external("location", "/etc/passwd"), "elsewhere"),
+    "weights behind the end": (_external("offset", str(10**9)), "doesn't fit"),
+    "a negative offset": (_external("offset", "-8"), "lies nowhere"),
+    "an endless offset": (_external("offset", "9" * 40), "lies nowhere"),
+    "fewer bytes than numbers": (_external("length", "4"), "doesn't fit"),
+    "weights in a shape too large": (
+        lambda model: next(t for t in model.graph.initializer if t.external_data).dims.append(9),
+        "doesn't fit",
+    ),
+    "a dimension without end": (lambda m: _first_tensor(m).dims.append(2**62), "no tensor has"),
+    "a negative dimension": (lambda m: _first_tensor(m).dims.append(-1), "no tensor has"),
+    "a constant larger than said": (lambda m: _first_tensor(m).dims.append(9), "as its shape"),
+    "texts as numbers": (
+        lambda m: setattr(_first_tensor(m), "data_type", TensorProto.STRING),
+        "no type",
+    ),
+    "another domain's operator": (_node("Relu", domain="com.microsoft"), "doesn't write"),
+    "another domain": (
+        lambda m: m.opset_import.append(helper.make_opsetid("com.microsoft", 1)),
+        "another domain",
+    ),
+    "an operator with a graph": (
+        _node("If", then_branch=helper.make_graph([], "a", [], [])),
+        "doesn't write: If",
+    ),
+    "a graph in an attribute": (
+        _node("Relu", body=helper.make_graph([], "a", [], [])),
+        "an attribute",
+    ),
+    "a tensor in an attribute": (
+        _node("Relu", value=helper.make_tensor("x", TensorProto.FLOAT, [1], [0.0])),
+        "an attribute",
+    ),
+    "a function of its own": (
+        lambda m: m.functions.append(helper.make_function("x", "Relu", [], [], [], m.opset_import)),
+        "a model with",
+    ),
+    "settings for the engine": (
+        lambda m: m.metadata_props.add(key="ort_config", value="{}"),
+        "a model with",
+    ),
+    "a sparse tensor": (lambda m: m.graph.sparse_initializer.add(), "a graph with"),
+    "no graph": (lambda m: m.ClearField("graph"), "not one graph"),
+}
+
+
+@pytest.fixture(scope="module")
+def good(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("graph")
+    name = "BertForSequenceClassification"
+    graph = write_graph(folder, opened(make_bert, name), name, by_token)
+    check_graph(graph, folder / "model.safetensors")
+    return graph
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_a_graph_that_export_did_not_write_is_refused(
+    good: Path, tmp_path: Path, case: str
+) -> None:
+    spoil, says = SPOILT[case]
+    model = onnx.load(good, load_external_data=False)
+    spoil(model)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(CheckpointError, match=says):
+        check_graph(tmp_path / "model.onnx", good.with_name("model.safetensors"))
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_damaged_bytes_are_refused_or_harmless(
+    good: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    whole = bytearray(good.read_bytes())
+    at = data.draw(st.integers(0, len(whole) - 1))
+    whole[at] = data.draw(st.integers(0, 255))
+    end = data.draw(st.sampled_from([len(whole), at]))
+    path = tmp_path_factory.mktemp("damaged") / "model.onnx"
+    path.write_bytes(whole[:end])
+
+    with suppress(CheckpointError):
+        check_graph(path, good.with_name("model.safetensors"))
