@@ -201,7 +201,7 @@ class _Job:
             "sha256": digest.of_file(graphs / WEIGHTS),
             "rows": chosen.parity.rows,
             "file": self.rows.name,
-            "engines": [_as_json(chosen.parity)],
+            "engines": {chosen.parity.engine: _as_json(chosen.parity)},
             "bytes": {
                 "run": run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
                 "bundle": sum(file.stat().st_size for file in graphs.iterdir()),
@@ -220,17 +220,17 @@ class _Job:
             if name not in predictors:
                 predictors[name] = replace(self.run, engine=make(bundle))
                 found = self._compared(name, torch, predictors[name].engine)
-                self.found["engines"].append(_as_json(found))
+                self.found["engines"][name] = _as_json(found)
         of = speeds(predictors, self.rows.dev)
         self.found["speed"] = {name: asdict(speed) for name, speed in of.items()}
 
     def _judge(self) -> None:
         """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
-        for one in self.found["engines"]:
-            self.found["refused"] += _reasons(one, self.precision, self.max_drop)
+        for name, one in self.found["engines"].items():
+            self.found["refused"] += _reasons(name, one, self.precision, self.max_drop)
             if one["tuned"] is not None and one["tuned"] - one["after"] > CLOSE * one["point"]:
                 self.say(
-                    f"{one['engine']}: what dev decided of decoding (thresholds, temperature) was "
+                    f"{name}: what dev decided of decoding (thresholds, temperature) was "
                     f"decided on fp32 logits; on these, {one['metric']} would be "
                     f"{one['tuned']:.4f} and not {one['after']:.4f}"
                 )
@@ -268,19 +268,21 @@ def _state(run: Predictor) -> dict[str, NDArray[Any]]:
 
 
 def _as_json(found: Parity) -> dict[str, Any]:
-    return {**asdict(found), "drop": found.drop}
+    values = {**asdict(found), "drop": found.drop}
+    del values["engine"]
+    return values
 
 
-def _reasons(one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
+def _reasons(name: str, one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
     """What speaks against a bundle in one engine."""
     if precision == "int8":
         if one["drop"] <= max_drop:
             return []
         cost = f"costs {one['drop']:.2f} points of {one['metric']}, and {max_drop:g} are allowed"
-        return [f"int8 in {one['engine']} {cost}"]
+        return [f"int8 in {name} {cost}"]
     reasons = []
     if not one["logits"] <= LOGITS:
-        reasons.append(f"logits in {one['engine']} differ by up to {one['logits']:.2g}")
+        reasons.append(f"logits in {name} differ by up to {one['logits']:.2g}")
     if one["changed"]:
-        reasons.append(f"{one['engine']} answers {one['changed']:,} rows differently")
+        reasons.append(f"{name} answers {one['changed']:,} rows differently")
     return reasons
