@@ -24,7 +24,7 @@ from onelayer.export.nodes import Nodes
 from onelayer.export.parity import Kept, Parity, parity
 from onelayer.export.products import Calibrated, Product, by_token, in_float
 from onelayer.export.rows import RowsOfRun, rows_of_run
-from onelayer.export.speed import machine, speeds, versions
+from onelayer.export.speed import machine, speeds, versions, work
 from onelayer.export.weights_file import write_weights
 from onelayer.plain import finite
 from onelayer.recipe import Columns
@@ -177,13 +177,13 @@ class _Job:
         if len(candidates) == 1:
             return candidates[0], None
         by_name = {one.name: replace(self.run, engine=one.engine) for one in candidates}
-        speed = {name: of.tokens_per_second for name, of in speeds(by_name, self.rows.dev).items()}
+        seconds = work(by_name, self.rows.dev)
         near = min(one.parity.drop for one in candidates) + CLOSE * max(self.max_drop, 0.0)
         close = [one for one in candidates if one.parity.drop <= near]
-        chosen = max(close or candidates, key=lambda one: speed[one.name])
+        chosen = min(close or candidates, key=lambda one: seconds[one.name])
         (other,) = (one for one in candidates if one is not chosen)
         cost, other_cost = (signed(-one.parity.drop) for one in (chosen, other))
-        times = speed[chosen.name] / speed[other.name]
+        times = seconds[other.name] / seconds[chosen.name]
         why = (
             f"{chosen.name} scales of the activations: {cost} points at {times:.2f} times the "
             f"speed of {other.name} ones ({other_cost} points)"
