@@ -397,8 +397,8 @@ ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new lay
 
 EXTRAS = {
     **dict.fromkeys(("torch", "matplotlib", "nltk"), "train"),
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
-    **dict.fromkeys(("onnxruntime", "fastapi", "uvicorn", "prometheus_client"), "serve"),
+    "onnx": "export",
+    **dict.fromkeys(("onnxruntime", "starlette", "uvicorn", "prometheus_client"), "serve"),
 }
 """What brings the packages that not every command needs."""
 LONGEST_LINE = 1000

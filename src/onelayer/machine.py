@@ -31,7 +31,13 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def instructions() -> frozenset[str]:
+    """The sets of instructions that the processor has, as Linux calls them."""
+    flags = (line for line in processor().splitlines() if line.startswith("flags"))
+    return frozenset(next(flags, "").partition(":")[2].split())
 
 
 def cores() -> int:
@@ -64,20 +70,24 @@ def compiled(
     ``facts`` are what else it depends on. Raises subprocess.SubprocessError where the compiler
     fails, OSError where it is missing or the cache can't be written.
     """
-    files = sorted([*folder.glob("*.c"), *folder.glob("*.h")])
-    sources = [digest.of_file(file) for file in files]
+    sources = [digest.of_file(file) for file in sorted([*folder.glob("*.c"), *folder.glob("*.h")])]
     key = _key([command, *flags, *facts, platform.machine(), processor(), *sources])
     home = cache_home()
     library = home / f"{name}-{key}.so"
     if not library.exists():
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as staging:
-            fresh = Path(staging) / library.name
-            units = [str(file) for file in files if file.suffix == ".c"]
-            arguments = [*shlex.split(command), *flags, "-o", str(fresh), *units, "-lm"]
-            subprocess.run(arguments, check=True, capture_output=True, timeout=120)
-            fresh.replace(library)
+        build(command, flags, folder, library)
     return library
+
+
+def build(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
+    """Makes ``library`` of a folder's C sources. Raises as `compiled`."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as staging:
+        fresh = Path(staging) / library.name
+        sources = sorted(map(str, folder.glob("*.c")))
+        arguments = [*shlex.split(command), *flags, "-o", str(fresh), *sources, "-lm"]
+        subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+        fresh.replace(library)
 
 
 def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
