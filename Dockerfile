@@ -1,23 +1,29 @@
-# A server for exported models: ONNX Runtime, no torch, no compiler, not root.
+# A server for exported models: no torch, no compiler, not root, nothing that it writes.
 #
 #   docker build -t onelayer .
-#   docker run -p 127.0.0.1:8080:8080 -v ./bundle:/models/sentiment:ro onelayer /models/sentiment
+#   docker run -p 127.0.0.1:8080:8080 -v ./runs/sentiment-int8:/models/sentiment:ro \
+#       onelayer /models/sentiment
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 RUN python -m venv --without-pip /opt/onelayer
 WORKDIR /source
 COPY . .
-# The final stage may not write, so bytecode is made here.
+# The final stage can't write, so bytecode is made here.
 RUN pip --python /opt/onelayer install --no-cache-dir --compile -c constraints.txt '.[serve]'
+# The native engine, for this machine's processor. On any other one ONNX Runtime takes its place.
+RUN mkdir /cache && \
+    (CC=cc XDG_CACHE_HOME=/cache /opt/onelayer/bin/python -m onelayer.runtime.native || true)
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/onelayer /opt/onelayer
-# What is measured of the machine is kept here: a volume saves measuring it again.
-RUN install -d -o 10001 -g 10001 /cache
+COPY --from=build /cache /cache
+# CC is only a name here: a library is known by what compiled it.
 ENV PATH=/opt/onelayer/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    XDG_CACHE_HOME=/cache
+    XDG_CACHE_HOME=/cache \
+    CC=cc
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM

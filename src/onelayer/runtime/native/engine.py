@@ -96,6 +96,11 @@ def why_not(shape: Shape) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
+    return missing()
+
+
+def missing() -> str | None:
+    """Why there is no library here; None where there is: it is built now if it wasn't before."""
     return _loaded()[1]
 
 
