@@ -26,9 +26,11 @@ FLAGS = (
 SHARED = Path(__file__).parents[2] / "nn" / "kernels" / "vector.h"
 LANES, PANEL = 16, 64
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
-GROUP_TOKENS = 128
-"""Tokens that a worker takes through the model at once: their activations fit its own cache, and
-each weight that comes from further away is used so often."""
+GROUP_TOKENS = 64, 256
+"""The least and most tokens that a worker takes through the model at once. With more, a weight that
+comes from memory is used more often; with fewer, activations stay in the worker's own cache."""
+GROUPS = 8
+"""For each worker at least, where there are tokens enough: so none waits long for the last one."""
 
 Array = NDArray[Any]
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -138,9 +140,10 @@ class NativeEngine:
         out = np.empty((len(encodings.reads), self._model.C), dtype=np.float32)
         if len(order):
             batch = _Batch(*(array.ctypes.data for array in arrays), len(order), out.ctypes.data)
-            if self._library.run(
-                ctypes.byref(self._model), ctypes.byref(batch), self._threads, GROUP_TOKENS
-            ):
+            least, most = GROUP_TOKENS
+            group = min(most, max(least, len(encodings.ids) // (GROUPS * self._threads)))
+            model = ctypes.byref(self._model)
+            if self._library.run(model, ctypes.byref(batch), self._threads, group):
                 raise MemoryError("no memory for the activations of a batch")
         return out
 
