@@ -39,9 +39,9 @@ ONES = 32
 """Rows of a turn in which they are given one a call."""
 SHARE = 8
 """Of what transformers is given: every so manieth row. It is slow, and a turn is to be short."""
-TRIED = 96
-"""Rows that a setting is tried with."""
-TRIES = 3
+TRIED = 4096
+"""Tokens of the rows that a setting is tried with, about."""
+TRIES = 2
 LONGEST_ANSWER = 30
 
 
@@ -70,7 +70,8 @@ def main() -> None:
     contestant = SIDES[spec["side"]](spec, [inputs[i] for i in chosen])
     if (logits := contestant.logits(dict(np.load(spec["encodings"])))) is not None:
         np.save(spec["logits"], logits)
-    turns.prepared(setting=contestant.setting, scored=logits is not None)
+    saved = None if logits is None else spec["logits"]
+    turns.prepared(setting=contestant.setting, logits=saved)
     steps = ones(len(inputs)) if one_a_call else all_at_once(chosen)
     more = turns.wait()
     while more:
@@ -125,7 +126,7 @@ class Peer:
         self._answers = spec["task"] == "answer"
         stride = spec["stride"] if self._answers else None
         self._tokenizer = read_tokenizer(Path(spec["model"]), spec["max_length"], stride)
-        self._open(remembered(spec, lambda: self._search(inputs, spec["way"] == "one")))
+        self._open(remembered(spec, lambda: self._search(inputs, spec)))
         self.setting = str(self._setting)
 
     def _open(self, setting: Setting) -> None:
@@ -186,14 +187,14 @@ class Peer:
 
     # Which setting?
 
-    def _search(self, inputs: Inputs, one_a_call: bool) -> Setting:
+    def _search(self, inputs: Inputs, spec: Record) -> Setting:
         """The best file, then the best share of threads, then the best size of batches; each is
         tried ``TRIES`` times, and the quickest counts."""
-        cores = len(os.sched_getaffinity(0))
+        cores, one_a_call = len(os.sched_getaffinity(0)), spec["way"] == "one"
         best = Setting(PEERS[self._name][0], streams=cores, threads=1)
         if one_a_call:
             best = replace(best, streams=1)
-        step = max(1, len(inputs) // TRIED)
+        step = max(1, sum(spec["lengths"]) // TRIED)
         sample = [[one] for one in inputs[:ONES]] if one_a_call else [inputs[::step]]
         times: dict[Setting, float] = {}
 
@@ -220,7 +221,7 @@ class Peer:
 
 
 def remembered(spec: Record, search: Callable[[], Setting]) -> Setting:
-    path = Path(spec["choice"])
+    path = Path(spec["setting"])
     if not path.exists():
         path.write_text(json.dumps(asdict(search())), encoding="utf-8")
     return Setting(**json.loads(path.read_text(encoding="utf-8")))

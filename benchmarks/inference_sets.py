@@ -171,12 +171,13 @@ def scores(
     rows: list[Any],
     encodings: Encodings,
     reference: Logits,
-    logits: Logits,
+    logits: Logits | None,
 ) -> dict[str, float]:
-    """How good logits are. ``same``: of how many percent of the rows they give the class, or of the
-    sequences the best start and end, that ``reference`` gives, the logits in fp32. ``off``: how far
-    they are from the reference, against its own spread. ``score``: the task's metric on a scale of
-    100, where rows have labels."""
+    """How good logits are, those in fp32 where they are None. ``same``: of how many percent of the
+    rows they give the class, or of the sequences the best start and end, that ``reference`` gives,
+    the logits in fp32. ``off``: how far they are from the reference, against its own spread.
+    ``score``: the task's metric on a scale of 100, where rows have labels."""
+    logits = reference if logits is None else logits
     off = np.sqrt(((logits - reference) ** 2).mean()) / reference.std(axis=0).mean()
     found = {"same": _same(encodings, reference, logits), "off": float(off)}
     if one.way != "dense":

@@ -20,6 +20,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ from inference_table import print_tables
 from machine import machine
 from turns import Race, Worker, say
 
+from onelayer.runtime.bundle import read_bundle
+from onelayer.runtime.engines import engines
 from onelayer.runtime.load import load
 
 Record = dict[str, Any]
@@ -90,11 +93,13 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def contestants(arguments: argparse.Namespace, one: InferenceSet) -> dict[str, Record]:
-    """By name; the first is ours as users get it."""
+def contestants(
+    arguments: argparse.Namespace, one: InferenceSet, bundle: Path
+) -> dict[str, Record]:
+    """By name; the first is ours as users get it, with the engine that was the quickest."""
     absent = missing()
     found: dict[str, Record] = {"onelayer": {"side": "ours", "engine": None}}
-    for engine in ("native", "onnxruntime", "openvino"):
+    for engine in list(engines(read_bundle(bundle)))[1:]:
         found[f"onelayer, {engine}"] = {"side": "ours", "engine": engine}
     for peer in PEERS:
         if peer not in absent:
@@ -111,46 +116,15 @@ def contestants(arguments: argparse.Namespace, one: InferenceSet) -> dict[str, R
 
 def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Record:
     """All contestants on one set of rows with one shape of model."""
-    work: Path = arguments.work
-    work.mkdir(parents=True, exist_ok=True)
-    run = fine_tuned(one, shape, arguments.data, work)
-    predictor = load(run)
-    max_length: int = getattr(predictor.task, "max_length")  # noqa: B009
-    n = one.rows_for(shape, arguments.rows)
-    rows, inputs = read_rows(one, arguments.data, n, predictor.tokenizer)
-    converted = work / "peers" / run.name
-    convert(run, converted, calibration_texts(one, arguments.data), max_length)
-    encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
-    scratch, settings = work / "scratch", work / "settings"
-    scratch.mkdir(exist_ok=True)
+    spec, judged = prepare(one, shape, arguments)
+    settings = arguments.work / "settings"
     settings.mkdir(exist_ok=True)
-    save_encodings(encodings, scratch / "encodings.npz")
-    (scratch / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
-    racing = contestants(arguments, one)
-    bundle = None
-    if any(options["side"] == "ours" for options in racing.values()):
-        bundle = bundle_of(one, shape, run, work, arguments.precision)
-    spec = {
-        "way": one.way,
-        "task": one.task,
-        "model": str(run),
-        "bundle": str(bundle) if bundle else None,
-        "converted": str(converted),
-        "inputs": str(scratch / "inputs.json"),
-        "encodings": str(scratch / "encodings.npz"),
-        "lengths": np.diff(encodings.cu_seqlens[encodings.cu_rows]).tolist(),
-        "max_length": max_length,
-        "stride": getattr(predictor.task, "stride", None),
-    }
-    reference = predictor.engine.logits(encodings)
-    judged = partial(scores, one, predictor, rows, encodings, reference)
-    quality: dict[str, Record] = {"fp32": judged(reference)}
     race = Race()
     with ExitStack() as stack:
-        for i, (name, options) in enumerate(racing.items()):
+        for name, options in contestants(arguments, one, Path(spec["bundle"])).items():
             its = {
-                "logits": str(scratch / f"logits-{i}.npy"),
-                "choice": str(settings / f"{shape} {one.name} {name}.json"),
+                "logits": str(Path(spec["inputs"]).with_name(f"{name}.npy")),
+                "setting": str(settings / f"{shape} {one.name} {name}.json"),
             }
             script = Path(__file__).with_name("inference_contestant.py")
             command = [sys.executable, str(script), json.dumps({**spec, **options, **its})]
@@ -158,23 +132,55 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
             stack.callback(race.workers[-1].close)
         race.ask(Worker.hear)
         prepared = race.ask(lambda worker: worker.step(0))
-        for i, worker in enumerate(race.workers):
-            if prepared.get(worker.name, {}).get("scored"):
-                logits = np.load(scratch / f"logits-{i}.npy")
-                quality[worker.name] = judged(logits)
         take_turns(race, arguments.seconds)
+    saved = {"fp32": None, **{name: said["logits"] for name, said in prepared.items()}}
+    quality = {name: judged(np.load(path) if path else None) for name, path in saved.items()}
     return {
         "set": one.name,
         "way": one.way,
         "task": one.task,
         "shape": shape,
-        "rows": len(inputs),
+        "rows": len(spec["lengths"]),
         "tokens": sum(spec["lengths"]),
         "quality": quality,
-        "settings": {name: answer["setting"] for name, answer in prepared.items()},
+        "settings": {name: said["setting"] for name, said in prepared.items()},
         "lost": race.lost,
         "turns": {worker.name: worker.rounds for worker in race.running()},
     }
+
+
+def prepare(
+    one: InferenceSet, shape: str, arguments: argparse.Namespace
+) -> tuple[Record, Callable[[Any], Record]]:
+    """Makes what is made once. Gives what every contestant is told, and a judge of its logits."""
+    data, work = arguments.data, arguments.work
+    scratch = work / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    run = fine_tuned(one, shape, data, work)
+    bundle = bundle_of(one, shape, run, work, arguments.precision)
+    predictor = load(run)
+    task: Any = predictor.task
+    converted = work / "peers" / run.name
+    convert(run, converted, calibration_texts(one, data), task.max_length)
+    n = one.rows_for(shape, arguments.rows)
+    rows, inputs = read_rows(one, data, n, predictor.tokenizer)
+    (scratch / "inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
+    encodings = task.encode(rows, predictor.tokenizer, labelled=False)
+    save_encodings(encodings, scratch / "encodings.npz")
+    reference = predictor.engine.logits(encodings)
+    spec = {
+        "way": one.way,
+        "task": one.task,
+        "model": str(run),
+        "bundle": str(bundle),
+        "converted": str(converted),
+        "inputs": str(scratch / "inputs.json"),
+        "encodings": str(scratch / "encodings.npz"),
+        "lengths": np.diff(encodings.cu_seqlens[encodings.cu_rows]).tolist(),
+        "max_length": task.max_length,
+        "stride": task.stride if one.task == "answer" else None,
+    }
+    return spec, partial(scores, one, predictor, rows, encodings, reference)
 
 
 def take_turns(race: Race, seconds: float) -> None:

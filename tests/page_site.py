@@ -82,7 +82,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
         likely(*MANY),
     ),
     "number": (
-        model("alike", "regress", "text", "pair"),
+        model("alike", "regress", "text", "pair") | {"range": [-1, 5.5]},
         {"text": "a", "pair": "b"},
         {"value": 4.2},
     ),

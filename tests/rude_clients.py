@@ -48,10 +48,11 @@ class Case:
 
 def meet(port: int, case: Case) -> tuple[int, ...]:
     """What a server does with such a client."""
+    pieces = case.sends()
     with socket.create_connection((HOST, port), timeout=PATIENCE) as connection:
         heard = Ear(connection)
         try:
-            for piece in case.sends():
+            for piece in pieces:
                 if piece is None:
                     heard.listen()
                 elif case.slowly and select.select([connection], [], [], DRIP)[0]:
@@ -399,7 +400,16 @@ RUDE = [
     ),
 ]
 
-CASES = [*SLOW, *LARGE_ONES, *JSON, *FRAMING, *OTHER_PROTOCOLS, *PATHS, *RUDE]
+GROUPS = {
+    "slow": SLOW,
+    "large": LARGE_ONES,
+    "JSON": JSON,
+    "framing": FRAMING,
+    "other protocols": OTHER_PROTOCOLS,
+    "paths": PATHS,
+    "rude": RUDE,
+}
+CASES = [*chain.from_iterable(GROUPS.values())]
 
 
 def _hello() -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import erf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
-from onelayer.runtime.native import engine
+from onelayer.runtime.native import engine, library
 from onelayer.runtime.native.engine import NativeEngine, why_not
 from onelayer.runtime.native.weights import quantized
 from onelayer.runtime.torch_engine import TorchEngine
@@ -100,9 +100,16 @@ def test_weights_are_within_half_a_step_of_what_they_were() -> None:
 
 
 def rounded(x: Array) -> Array:
-    """Rows in 127 steps up to their largest number."""
+    """Rows in 255 steps from their smallest number to their largest."""
+    low = x.min(axis=-1, keepdims=True)
+    step = (x.max(axis=-1, keepdims=True) - low) / 255
+    return np.asarray(low + np.rint((x - low) / np.where(step > 0, step, 1)) * step)
+
+
+def rounded_keys(x: Array) -> Array:
+    """Rows in 127 steps either way."""
     step = np.abs(x).max(axis=-1, keepdims=True) / 127
-    return np.asarray(np.rint(x / np.where(step > 0, step, 1)) * step)
+    return np.asarray(np.rint(x / step) * step)
 
 
 def normed(x: Array, tensors: dict[str, Array], name: str, eps: float) -> Array:
@@ -131,7 +138,7 @@ def reference(tensors: dict[str, Array], shape: BertConfig, ids: Array, segments
         layer = f"encoder.layers.{i}"
         qkv = times(x, f"{layer}.attention.qkv").reshape(len(ids), 3, n_heads, -1)
         q, k, v = qkv.transpose(1, 2, 0, 3)
-        scores = rounded(q) @ rounded(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+        scores = rounded(q) @ rounded_keys(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1])
         shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
         mixed = shares @ v / shares.sum(axis=-1, keepdims=True)
         mixed = mixed.transpose(1, 0, 2).reshape(x.shape)
@@ -160,9 +167,11 @@ def test_it_computes_what_it_says(head: str) -> None:
             x = np.tanh(x @ tensors["pooler.weight"].T + tensors["pooler.bias"])
         expected.append(x @ tensors["head.weight"].T + tensors["head.bias"])
     error = np.abs(native(model).logits(encodings) - np.concatenate(expected))
-    # Where a number lies between two steps the last bit of fp32 decides, seldom, for one of them.
-    assert np.median(error) < 1e-5
-    assert error.max() < 0.03
+    # Where a number lies between two steps the last bit of fp32 decides for one of them: seldom,
+    # but a long text has many numbers.
+    assert np.quantile(error, 0.25) < 1e-5
+    assert np.median(error) < 1e-3
+    assert error.max() < 0.05
 
 
 # Against the fp32 model ----------------------------------------------------------------------
@@ -191,9 +200,9 @@ def test_it_is_near_the_fp32_model(activation: str, width: int, n_heads: int, up
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[list[NativeEngine]]:
+def engines() -> list[NativeEngine]:
     model = random_model(head="tags")
-    yield [native(model, threads=threads) for threads in (1, 2, 3)]
+    return [native(model, threads=threads) for threads in (1, 2, 3)]
 
 
 @settings(max_examples=30, deadline=None)
@@ -232,9 +241,26 @@ def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> N
     """On a processor without VNNI: the same integers, so the same logits."""
     model, encodings = random_model(), texts(LENGTHS)
     expected = native(model).logits(encodings)
-    monkeypatch.setattr(engine, "FLAGS", (*engine.FLAGS, "-DPLAIN"))
-    monkeypatch.setattr(engine, "_loaded", engine._loaded.__wrapped__)
+    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DPLAIN"))
+    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
     np.testing.assert_array_equal(native(model).logits(encodings), expected)
+
+
+def test_a_library_that_was_built_before_needs_no_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, encodings = random_model(), texts(LENGTHS)
+    expected = native(model).logits(encodings)
+    library.prebuild(tmp_path / "built.so")
+    monkeypatch.setattr(library, "compiler", lambda: None)
+    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
+    assert why_not(SHAPE) == "no C compiler (gcc, clang)"
+
+    monkeypatch.setattr(library, "PREBUILT", tmp_path / "built.so")
+    if library.instructions() >= library.PREBUILT_NEEDS:
+        np.testing.assert_allclose(native(model).logits(encodings), expected, atol=1e-2)
+    monkeypatch.setattr(library, "instructions", lambda: frozenset({"sse2"}))
+    assert why_not(SHAPE) == "no C compiler (gcc, clang)"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads

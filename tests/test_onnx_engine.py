@@ -29,8 +29,9 @@ from onelayer.export.nodes import Nodes
 from onelayer.export.products import Calibrated, Product, Watched, by_token, in_float
 from onelayer.export.weights_file import ALIGNMENT, write_weights
 from onelayer.runtime.from_run import predictor_of
+from onelayer.runtime.graph import FULL, TOKENS, rectangles
 from onelayer.runtime.native.weights import quantized
-from onelayer.runtime.onnx_engine import FULL, TOKENS, OnnxEngine, rectangles
+from onelayer.runtime.onnx_engine import OnnxEngine
 from onelayer.runtime.onnx_file import check_graph
 from onelayer.runtime.predictor import Predictor
 from onelayer.text.encoding import Encodings

@@ -69,7 +69,7 @@ SHOWN = {
     "labels": ["billing", "✓ billing", "97.0%", f"✓ {HOSTILE}", "38.0%", "returns\n41.0%", "0.4%"],
     "none": ["No label", "billing\n97.0%"],
     "many": ["intent 0 50.0%", "✓ intent 0", "intent 9\n0.1%", "All 100"],
-    "number": ["4.2"],
+    "number": ["4.2", "Numbers of the dev rows: -1 to 5.5."],
     "entities": ["3 entities", "𝒜nna PER flew from 北京 LOC", f"Oslo {HOSTILE} 🎉", "As a list"],
     "tags": ["4 words", "IceNOUN,PUNCT iceNOUN meltsVERB"],
     "answer": ["1877 87.0%", "The bridge was opened in 1877. After."],
@@ -154,6 +154,15 @@ def test_a_server_that_still_loads_is_waited_for(site: Site, tab: chromium.Page)
     site.loading = False
     tab.until("document.activeElement.name === 'text'")
     assert "The answer will appear here." in settled(tab)
+
+
+def test_a_number_is_drawn_between_the_least_and_the_greatest(
+    site: Site, tab: chromium.Page
+) -> None:
+    asked(tab, "number")
+    filled = """(bar => bar.firstChild.offsetWidth / bar.offsetWidth)(
+        document.querySelector('.track'))"""
+    assert tab.value(filled) == pytest.approx((4.2 + 1) / 6.5, abs=0.01)
 
 
 def test_each_label_s_threshold_is_marked(site: Site, tab: chromium.Page) -> None:

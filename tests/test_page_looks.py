@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 def real(make_bert: MakeBert) -> Iterator[str]:
     """The address of a server of tiny models."""
     models = {name: load(make_bert(kind, **how)) for name, (kind, how) in MODELS.items()}
+    models["regress"] = replace(models["regress"], info={"dev": {"range": [-90, 90]}})
     with served(make_app(models)) as url:
         yield url
 
@@ -209,6 +211,7 @@ def test_a_real_server_s_answers_are_shown_and_given_to_curl(tab: chromium.Page,
                 assert "A stroke marks the probability" in shown
             case "regress":
                 assert f"{said['value']:.6g}" in shown
+                assert "Numbers of the dev rows: -90 to 90." in shown
             case "tag":
                 assert marks == [entity["text"] for entity in said["entities"]] != []
                 assert tab.value("document.querySelector('.passage').innerText").count("🎉") == 1

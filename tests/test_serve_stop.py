@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rude_clients import GOOD, HOST, MODEL, PATH
+from rude_clients import GOOD, HOST, MODEL, PATH, sized
 from server_process import Server, until
 
 CALLERS = 3
@@ -17,7 +18,7 @@ LARGE = {"inputs": ["the cat " * 25] * 1000}
 
 
 def test_accepted_requests_finish(bundle: Path, tmp_path: Path) -> None:
-    limits = {"notice": 0, "max_wait": 60, "max_waiting": 10**6}
+    limits = {"notice": 0, "max_waiting": 10**6}
     with (
         Server(f"{MODEL}={bundle}", log=tmp_path / "log", **limits) as server,
         ThreadPoolExecutor(CALLERS) as callers,
@@ -80,3 +81,22 @@ def test_drain_timeout_ends_who_never_ends(bundle: Path, tmp_path: Path) -> None
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         slow.close()
+
+
+def test_a_request_that_has_begun_is_answered(bundle: Path, tmp_path: Path) -> None:
+    """Also where it is whole only when all who asked for nothing have been sent away."""
+    request = sized(GOOD)
+    with (
+        Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server,
+        socket.create_connection((HOST, server.port), timeout=30) as asks,
+        socket.create_connection((HOST, server.port), timeout=30) as says_nothing,
+    ):
+        asks.sendall(request[:20])
+        until(lambda: server.holds(asks) and server.holds(says_nothing))
+        server.process.send_signal(signal.SIGTERM)
+        assert says_nothing.recv(1) == b""
+        asks.sendall(request[20:])
+        answer = asks.makefile("rb").read()
+        assert server.process.wait(20) == 0
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in answer

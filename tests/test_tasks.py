@@ -260,6 +260,20 @@ def recipe_of(run: Run) -> dict[str, Any]:
     return dict(run.predictor.info["recipe"])
 
 
+def test_a_regression_says_between_what_the_numbers_of_dev_lie(
+    runs: Callable[[str], Run], tmp_path: Path
+) -> None:
+    train, dev = runs("regress"), tmp_path / "dev.jsonl"
+    dev.write_text('{"text": "a", "label": 7.5}\n{"text": "b", "label": -3}\n', encoding="utf-8")
+    model = str(train.folder)
+    again = onelayer.finetune(train.file, dev=dev, model=model, out=tmp_path / "run", epochs=0.1)
+    assert again.info is not None
+    assert again.info["dev"]["range"] == [-3, 7.5]
+    other = runs("classify").predictor.info
+    assert other is not None
+    assert "range" not in other["dev"]
+
+
 def test_a_task_survives_json(run: Run) -> None:
     task = run.predictor.task
     assert task_from_json(json.loads(json.dumps(task_to_json(task)))) == task

@@ -22,6 +22,9 @@ def engines(bundle: Bundle) -> dict[str, Make]:
         found["native"] = _native
     if find_spec("onnxruntime") is not None:
         found["onnxruntime"] = _onnxruntime
+    # It has no quick way for products in int8 whose scales are not in the graph.
+    if find_spec("openvino") is not None and bundle.info["export"].get("activations") != "dynamic":
+        found["openvino"] = _openvino
     return found
 
 
@@ -61,3 +64,9 @@ def _onnxruntime(bundle: Bundle) -> Engine:
     from onelayer.runtime.onnx_engine import OnnxEngine
 
     return OnnxEngine(bundle.graph)
+
+
+def _openvino(bundle: Bundle) -> Engine:
+    from onelayer.runtime.openvino_engine import OpenVinoEngine
+
+    return OpenVinoEngine(bundle.graph)

@@ -18,6 +18,8 @@ CONNECTIONS_A_REQUEST = 4
 MOST_PIPELINED = 16
 """Requests of a connection that may wait for the one before them: each takes a hundred times the
 memory of its bytes."""
+PARTING = 0.1
+"""Seconds in which a server that stops still reads what was sent before anyone could know."""
 LINGER = 2.0
 """Seconds for a caller to notice that no more of his body is wanted."""
 
@@ -127,6 +129,9 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._end_in(None)
 
+    def shutdown(self) -> None:
+        self.loop.call_later(PARTING, self._part)
+
     def timeout_keep_alive_handler(self) -> None:
         if self.transport.get_write_buffer_size():
             self.transport.abort()
@@ -157,6 +162,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(408, f"the headers took more than {seconds:g} seconds")
         elif not self._answering():
             self.transport.close()
+
+    def _part(self) -> None:
+        if not self._begun:  # else a request is on its way, and its answer says that it's the last
+            super().shutdown()
 
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete

@@ -20,7 +20,7 @@ from onelayer.errors import OneLayerError, Place, UsageError
 from onelayer.recipe import EngineName
 from onelayer.runtime.load import load
 from onelayer.serve.app import App
-from onelayer.serve.connection import connections_within
+from onelayer.serve.connection import PARTING, connections_within
 from onelayer.serve.limits import Limits
 from onelayer.serve.service import Service
 
@@ -107,6 +107,8 @@ async def _serve(
             await stopping
             service.phase = "draining"
             await asyncio.sleep(service.limits.notice)
+            listener.listen(0)  # no more come into the line, so that nobody is in it when it ends
+            await asyncio.sleep(PARTING)
     finally:
         server.should_exit = True
         await serving

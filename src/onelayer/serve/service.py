@@ -138,7 +138,8 @@ def description(name: str, predictor: Predictor) -> dict[str, Any]:
     ]
     if "pair" in predictor.layout.columns:
         roles.append("pair")
-    exported = (predictor.info or {}).get("export", {})
+    info = predictor.info or {}
+    exported = info.get("export", {})
     thresholds: list[float] = []
     if isinstance(task, Classify) and task.multi_label:
         thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
@@ -147,6 +148,7 @@ def description(name: str, predictor: Predictor) -> dict[str, Any]:
         "task": task.name,
         "labels": list(task.outputs) if task.name in ("classify", "tag") else [],
         "thresholds": thresholds,
+        "range": info.get("dev", {}).get("range", []),
         "inputs": roles,
         "engine": predictor.engine.name,
         "precision": exported.get("precision", "fp32"),

@@ -41,6 +41,8 @@ class Model(Strict):
     labels: list[str]
     thresholds: list[float]
     """From which probability a label is given, where a text gets several; else empty."""
+    range: list[float]
+    """The least and the greatest number of the dev rows, for regress where they are known."""
     inputs: list[str]
     engine: str
     precision: str

@@ -27,7 +27,7 @@ from onelayer.recipe import Recipe
 from onelayer.runtime.load import load
 from onelayer.runtime.predictor import Predictor
 from onelayer.runtime.torch_engine import TorchEngine, best_device
-from onelayer.tasks import Task, task_to_json
+from onelayer.tasks import Regress, Task, task_to_json
 from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings
 from onelayer.text.model_files import read_json
@@ -254,11 +254,18 @@ class Run:
                 "new": sum(p.numel() for p in self.built.model.head.parameters())
                 * (not self.built.kept_head),
             },
-            "dev": {"scores": scores, "intervals": bounds},
+            "dev": {"scores": scores, "intervals": bounds, **self._dev_range()},
             "history": _history(history),
             "seen": self.data.seen.to_text(),
         }
         return dict(finite(record))
+
+    def _dev_range(self) -> dict[str, list[float]]:
+        """Between which numbers the dev rows' labels lie: then a prediction says more."""
+        if not isinstance(self.task, Regress):
+            return {}
+        numbers = [float(row.label) for row in self.data.dev]
+        return {"range": [min(numbers), max(numbers)]}
 
     def _facts(
         self,

@@ -10,11 +10,11 @@
 
 typedef struct {
     int8_t *bytes;   /* (d / 4, padded, 4): four numbers of each key side by side */
-    float *scale;    /* (padded) */
+    float *step;     /* (padded) what 1 is worth in each key */
+    float *total;    /* (padded) each key's sum */
     float *bias;     /* (padded) -infinity where there is no key */
-    int32_t *start;  /* (padded) as in Matrix */
     uint8_t *query;  /* (ROWS, d) */
-    float *q_scale;  /* (ROWS) */
+    Scale *scale;    /* (ROWS) */
     float *scores;   /* (ROWS, padded) */
     int64_t padded;
 } Room;
@@ -23,57 +23,65 @@ static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 int64_t attention_room(int64_t n, int64_t d)
 {
-    return pad(n) * (d + 12 + 4 * ROWS) + ROWS * d + 4 * LANES;
+    return pad(n) * (d + 12 + 4 * ROWS) + ROWS * d + LANES * (int64_t)sizeof(Scale);
 }
 
 static Room room_of(char *memory, int64_t n, int64_t d)
 {
     Room a = {.padded = pad(n)};
-    a.scale = (float *)memory;
-    a.bias = a.scale + a.padded;
-    a.start = (int32_t *)(a.bias + a.padded);
-    a.scores = (float *)(a.start + a.padded);
-    a.q_scale = a.scores + ROWS * a.padded;
-    a.bytes = (int8_t *)(a.q_scale + LANES);
+    a.step = (float *)memory;
+    a.total = a.step + a.padded;
+    a.bias = a.total + a.padded;
+    a.scores = a.bias + a.padded;
+    a.scale = (Scale *)(a.scores + ROWS * a.padded);
+    a.bytes = (int8_t *)(a.scale + LANES);
     a.query = (uint8_t *)(a.bytes + d * a.padded);
     return a;
 }
 
-/* Rows of keys -> bytes in the order that dot_tile wants. */
+/* Rows of keys -> signed bytes in the order that dot_tile wants: 127 steps up to a key's largest
+ * number, and as many down. */
 static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, int64_t d)
 {
-    uint8_t row[d];
-    for (int64_t i = 0; i < a->padded; i++) {
-        a->bias[i] = i < n ? 0 : -INFINITY;
-        a->scale[i] = 0, a->start[i] = 0;
-        if (i < n)
-            quantize(k + i * ld, d, row, a->scale + i);
-        int32_t total = 0;
-        for (int64_t j = 0; j < d; j += 4) {
-            uint32_t four = 0x80808080; /* -128 makes bytes of q + 128 signed again */
-            if (i < n)
-                memcpy(&four, row + j, 4);
-            four ^= 0x80808080;
-            memcpy(a->bytes + j * a->padded + i * 4, &four, 4);
+    for (int64_t i = 0; i < n; i++, k += ld) {
+        vec most = {0};
+        ivec total = {0};
+        for (int64_t j = 0; j < d; j += LANES)
+            most = larger(most, larger(load(k + j), -load(k + j)));
+        const float largest = maximum(most), by = largest > 0 ? 127 / largest : 0;
+        for (int64_t j = 0; j < d; j += LANES) {
+            const ivec steps = nearest(load(k + j) * by);
+            uint8_t bytes[LANES];
+            store_bytes(bytes, steps);
+            for (int64_t l = 0; l < LANES; l += 4)
+                memcpy(a->bytes + (j + l) * a->padded + i * 4, bytes + l, 4);
+            total += steps << 24 >> 24;
         }
-        for (int64_t j = 0; i < n && j < d; j++)
-            total += row[j];
-        a->start[i] = i < n ? -128 * (total - 128 * (int32_t)d) : 0;
+        a->step[i] = largest / 127;
+        a->total[i] = a->step[i] * sum(to_float(total));
+        a->bias[i] = 0;
+    }
+    for (int64_t i = n; i < a->padded; i++) {
+        a->step[i] = a->total[i] = 0;
+        a->bias[i] = -INFINITY;
+        for (int64_t j = 0; j < d; j += 4)
+            memset(a->bytes + j * a->padded + i * 4, 0, 4);
     }
 }
 
 INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int64_t d)
 {
     ivec acc[TALL][WIDE];
-    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++)
-        acc[r][v] = *(const ivec *)(a->start + at + v * LANES);
+    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++) acc[r][v] = (ivec){0};
     dot_tile(R, V, d / 4, a->query, d, a->bytes + 4 * at, 4 * a->padded, acc);
     ALL for (int v = 0; v < V; v++)
     {
-        const vec scale = load(a->scale + at + v * LANES), bias = load(a->bias + at + v * LANES);
+        const int64_t key = at + v * LANES;
+        const vec step = load(a->step + key), total = load(a->total + key);
+        const vec bias = load(a->bias + key);
         ALL for (int r = 0; r < R; r++)
-            store(a->scores + r * a->padded + at + v * LANES,
-                  to_float(acc[r][v]) * (scale * a->q_scale[r]) + bias);
+            store(a->scores + r * a->padded + key, to_float(acc[r][v]) * (step * a->scale[r].step) +
+                                                       (total * a->scale[r].low + bias));
     }
 }
 
@@ -138,8 +146,8 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
     for (int64_t i = 0; i < n_q; i += ROWS, out += ROWS * ldo) {
         const int R = n_q - i < ROWS ? (int)(n_q - i) : ROWS;
         for (int r = 0; r < R; r++) {
-            quantize(q + (i + r) * ldq, d, a.query + r * d, a.q_scale + r);
-            a.q_scale[r] *= by;
+            a.scale[r] = quantize(q + (i + r) * ldq, d, a.query + r * d);
+            a.scale[r].step *= by, a.scale[r].low *= by;
         }
         switch (R) {
         case 1: rows(1, &a, v, ldkv, n, d, out, ldo); break;

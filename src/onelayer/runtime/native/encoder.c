@@ -11,7 +11,7 @@ typedef struct {
     float *wide;            /* (T, 3 D or F, in whole panels) */
     float *narrow;          /* (T or R, D in whole panels) */
     uint8_t *bytes;         /* (T or R, F) what goes into output and down */
-    float *scale;           /* (T or R) */
+    Scale *scale;           /* (T or R) */
     int64_t *tokens, *reads; /* (S + 1) cumulative counts within the group */
     char *rooms;            /* one for each member's attention and new layer */
     int64_t room;
@@ -32,7 +32,7 @@ static Rows take_rows(const Model *m, int64_t n, char **memory)
     Rows rows = {.n = n};
     rows.x = take(memory, n * m->D * 4);
     rows.q = take(memory, n * m->D);
-    rows.scale = take(memory, n * 4);
+    rows.scale = take(memory, n * sizeof(Scale));
     return rows;
 }
 
@@ -46,7 +46,7 @@ static Work lay_out(const Model *m, const Group *g, int members, char **memory)
     w.wide = take(memory, rows * (qkv > up ? qkv : up) * 4);
     w.narrow = take(memory, rows * padded(m->D) * 4);
     w.bytes = take(memory, rows * m->F);
-    w.scale = take(memory, rows * 4);
+    w.scale = take(memory, rows * sizeof(Scale));
     w.tokens = take(memory, (g->S + 1) * 8);
     w.reads = take(memory, (g->S + 1) * 8);
     w.rooms = take(memory, members * w.room);
@@ -61,7 +61,7 @@ int64_t forward_room(const Model *m, const Group *g, int members)
 }
 
 /* Columns from ... to - 1 of y = x w + bias, or a few more on either side. */
-static void multiply(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows,
+static void multiply(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows,
                      int64_t from, int64_t to, float *y, int64_t ldy, Member *me)
 {
     const int64_t first = from / PANEL, n = rows ? panels(to) - first : 0;
@@ -93,8 +93,9 @@ static void embed_all(const Model *m, const Batch *batch, const Group *g, const 
         const int64_t from = batch->cu_seqlens[g->sequences[s]];
         for (int64_t i = w->tokens[s]; i < w->tokens[s + 1]; i++) {
             const int64_t position = i - w->tokens[s];
-            embed(m, batch->ids[from + position], position, batch->segments[from + position],
-                  w->all.x + i * m->D, w->all.q + i * m->D, w->all.scale + i);
+            w->all.scale[i] =
+                embed(m, batch->ids[from + position], position, batch->segments[from + position],
+                      w->all.x + i * m->D, w->all.q + i * m->D);
         }
     }
 }
@@ -131,8 +132,8 @@ static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm n
 {
     for (int64_t u; (u = next(me, row_units(rows->n))) >= 0;)
         for (int64_t i = u * ROWS; i < row_end(u, rows->n); i++)
-            add_norm(rows->x + i * m->D, w->narrow + i * padded(m->D), norm, m->eps, m->D,
-                     rows->q + i * m->D, rows->scale + i);
+            rows->scale[i] = add_norm(rows->x + i * m->D, w->narrow + i * padded(m->D), norm,
+                                      m->eps, m->D, rows->q + i * m->D);
 }
 
 /* All of a layer that follows attention. */
@@ -142,7 +143,7 @@ static void close_layer(const Model *m, const Layer *layer, const Rows *rows, co
     const int64_t n = rows->n, D = m->D, F = m->F;
     for (int64_t u; (u = next(me, row_units(n))) >= 0;)
         for (int64_t i = u * ROWS; i < row_end(u, n); i++)
-            quantize(w->narrow + i * padded(D), D, w->bytes + i * D, w->scale + i);
+            w->scale[i] = quantize(w->narrow + i * padded(D), D, w->bytes + i * D);
     multiply(&layer->output, w->bytes, w->scale, n, 0, D, w->narrow, padded(D), me);
     add_and_norm(m, rows, w, layer->attention_norm, me);
     multiply(&layer->up, rows->q, rows->scale, n, 0, F, w->wide, padded(F), me);
@@ -150,7 +151,7 @@ static void close_layer(const Model *m, const Layer *layer, const Rows *rows, co
         for (int64_t i = u * ROWS; i < row_end(u, n); i++) {
             float *x = w->wide + i * padded(F);
             activate(x, F, m->activation);
-            quantize(x, F, w->bytes + i * F, w->scale + i);
+            w->scale[i] = quantize(x, F, w->bytes + i * F);
         }
     multiply(&layer->down, w->bytes, w->scale, n, 0, D, w->narrow, padded(D), me);
     add_and_norm(m, rows, w, layer->feed_forward_norm, me);

@@ -3,24 +3,24 @@
  */
 #include "int8.h"
 
-INLINE void block(const int R, const Matrix *w, int64_t panel, const uint8_t *q, const float *scale,
+INLINE void block(const int R, const Matrix *w, int64_t panel, const uint8_t *q, const Scale *scale,
                   float *y, int64_t ldy)
 {
     ivec acc[TALL][WIDE];
     const int64_t column = panel * PANEL;
-    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < WIDE; v++)
-        acc[r][v] = *(const ivec *)(w->start + column + v * LANES);
+    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < WIDE; v++) acc[r][v] = (ivec){0};
     dot_tile(R, WIDE, w->K / 4, q, w->K, w->weight + column * w->K, 4 * PANEL, acc);
     ALL for (int v = 0; v < WIDE; v++)
     {
-        const vec step = load(w->scale + column + v * LANES);
-        const vec bias = load(w->bias + column + v * LANES);
+        const int64_t at = column + v * LANES;
+        const vec step = load(w->step + at), total = load(w->total + at), bias = load(w->bias + at);
         ALL for (int r = 0; r < R; r++)
-            store(y + r * ldy + column + v * LANES, to_float(acc[r][v]) * (step * scale[r]) + bias);
+            store(y + r * ldy + at, to_float(acc[r][v]) * (step * scale[r].step) +
+                                        (total * scale[r].low + bias));
     }
 }
 
-void product(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows, int64_t panel,
+void product(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows, int64_t panel,
              float *y, int64_t ldy)
 {
     for (; rows >= TALL; rows -= TALL, q += TALL * w->K, scale += TALL, y += TALL * ldy)

@@ -44,3 +44,17 @@ INLINE void dot_tile(const int R, const int V, int64_t K4, const uint8_t *x, int
 }
 
 INLINE vec to_float(ivec x) { return __builtin_convertvector(x, vec); }
+
+/* Each number's nearest integer, in the low bits of the mantissa of its sum with 1.5 x 2^23. */
+INLINE ivec nearest(vec x) { return (ivec)(x + splat(0x1.8p23f)); }
+
+/* The low byte of each. */
+INLINE void store_bytes(uint8_t *to, ivec x)
+{
+#ifdef __AVX512F__
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8((__m512i)x));
+#else
+    for (int i = 0; i < LANES; i++)
+        to[i] = (uint8_t)x[i];
+#endif
+}

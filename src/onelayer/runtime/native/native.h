@@ -4,9 +4,10 @@
  * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
  * of a sequence, d width of a head. D, d and F are multiples of LANES, N is padded to whole PANELs.
  *
- * Activations are quantized row by row as they come: 127 steps up to a row's largest number. Sums
- * of products are exact integers and all else is done for a row or for a sequence alone, so that a
- * text's logits are the same bits whatever stands beside it, and on however many threads.
+ * Activations are quantized row by row as they come, in 255 steps from a row's smallest number to
+ * its largest: x is about low + step q. So a product is step (q w) + low (sum of w's column). Sums
+ * q w are exact integers and all else is done for a row or for a sequence alone: a text's logits are
+ * the same bits whatever stands beside it, and on however many threads.
  */
 #pragma once
 #include "../../nn/kernels/vector.h"
@@ -16,9 +17,9 @@
 
 typedef struct {
     const int8_t *weight; /* (N / PANEL, K / 4, PANEL, 4) */
-    const float *scale;   /* (N) what a step of each column is worth */
+    const float *step;    /* (N) what 1 is worth in each column */
+    const float *total;   /* (N) each column's sum */
     const float *bias;    /* (N) */
-    const int32_t *start; /* (N) -128 x the column's sum: what bytes of q + 128 count too much */
     int64_t K, N;
 } Matrix;
 
@@ -85,25 +86,28 @@ INLINE int64_t next(Member *me, int64_t n)
     return unit;
 }
 
-/* Rows of activations: fp32, and as bytes q + 128 with what a step is worth. */
 typedef struct {
-    float *x;     /* (n, width) */
-    uint8_t *q;   /* (n, width) */
-    float *scale; /* (n) */
+    float step, low;
+} Scale;
+
+/* Rows of activations, in fp32 and in eight bits. */
+typedef struct {
+    float *x;     /* (n, D) */
+    uint8_t *q;   /* (n, D) */
+    Scale *scale; /* (n) */
     int64_t n;
 } Rows;
 
 /* gemm.c: a panel of y (rows, ldy) = x w + bias. */
-void product(const Matrix *w, const uint8_t *q, const float *scale, int64_t rows, int64_t panel,
+void product(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows, int64_t panel,
              float *y, int64_t ldy);
 
 /* pointwise.c: a row each. */
-void quantize(const float *x, int64_t n, uint8_t *q, float *scale);
-void add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q, float *scale);
+Scale quantize(const float *x, int64_t n, uint8_t *q);
+Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q);
 void activate(float *x, int64_t n, int64_t activation);
-void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q,
-           float *scale);
-void classify(const Model *m, const float *x, float *pooled, float *logits);
+Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q);
+void classify(const Model *m, const float *x, float *room, float *logits);
 
 /* attention.c: one head of one sequence; `room` is attention_room(n, d) bytes. */
 void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,

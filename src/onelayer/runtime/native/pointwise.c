@@ -1,19 +1,19 @@
 /* What happens between two products, row by row. */
-#include "native.h"
+#include "int8.h"
 
 INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
-/* Numbers of at most 127 -> bytes of the nearest integer + 128: added to 1.5 x 2^23, a number's
- * integer part is in the low bits of the mantissa. */
-INLINE void store_bytes(uint8_t *to, vec x)
+INLINE Scale scale_of(vec least, vec most)
 {
-    const vec shifted = x + splat(0x1.8p23f + 128);
-#ifdef __AVX512F__
-    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8((__m512i)shifted));
-#else
-    for (int i = 0; i < LANES; i++)
-        to[i] = (uint8_t)((uvec)shifted)[i];
-#endif
+    const float low = -maximum(-least), high = maximum(most);
+    return (Scale){(high - low) / 255, low};
+}
+
+INLINE void store_steps(const float *x, int64_t n, Scale scale, uint8_t *q)
+{
+    const float by = scale.step > 0 ? 1 / scale.step : 0;
+    for (int64_t j = 0; j < n; j += LANES)
+        store_bytes(q + j, nearest((load(x + j) - scale.low) * by));
 }
 
 INLINE vec load_bytes(const int8_t *from)
@@ -28,26 +28,22 @@ INLINE vec load_bytes(const int8_t *from)
 #endif
 }
 
-INLINE void quantize_below(const float *x, int64_t n, float largest, uint8_t *q, float *scale)
+Scale quantize(const float *x, int64_t n, uint8_t *q)
 {
-    const float steps = largest > 0 ? 127 / largest : 0;
-    *scale = largest / 127;
-    for (int64_t j = 0; j < n; j += LANES)
-        store_bytes(q + j, load(x + j) * steps);
-}
-
-void quantize(const float *x, int64_t n, uint8_t *q, float *scale)
-{
-    vec most = {0};
-    for (int64_t j = 0; j < n; j += LANES)
-        most = larger(most, size(load(x + j)));
-    quantize_below(x, n, maximum(most), q, scale);
+    vec least = load(x), most = least;
+    for (int64_t j = LANES; j < n; j += LANES) {
+        least = smaller(least, load(x + j));
+        most = larger(most, load(x + j));
+    }
+    const Scale scale = scale_of(least, most);
+    store_steps(x, n, scale, q);
+    return scale;
 }
 
 /* x = LayerNorm(x + h), and its bytes; h may be NULL. */
-void add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q, float *scale)
+Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q)
 {
-    vec total = {0}, squares = {0}, most = {0};
+    vec total = {0}, squares = {0}, least = splat(INFINITY), most = splat(-INFINITY);
     for (int64_t j = 0; j < D; j += LANES) {
         vec z = load(x + j);
         if (h)
@@ -65,9 +61,11 @@ void add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t
         const vec unit = (load(x + j) - mean) * inverse;
         const vec y = unit * load(norm.weight + j) + load(norm.bias + j);
         store(x + j, y);
-        most = larger(most, size(y));
+        least = smaller(least, y), most = larger(most, y);
     }
-    quantize_below(x, D, maximum(most), q, scale);
+    const Scale scale = scale_of(least, most);
+    store_steps(x, D, scale, q);
+    return scale;
 }
 
 /* x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth: a polynomial
@@ -108,8 +106,7 @@ void activate(float *x, int64_t n, int64_t activation)
             store(x + j, larger(load(x + j), splat(0)));
 }
 
-void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q,
-           float *scale)
+Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q)
 {
     const int8_t *word = m->words + id * m->D;
     for (int64_t j = 0; j < m->D; j += LANES) {
@@ -117,7 +114,7 @@ void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float 
                           load(m->segments + segment * m->D + j);
         store(x + j, load_bytes(word + j) * m->word_scales[id] + place);
     }
-    add_norm(x, NULL, m->norm, m->eps, m->D, q, scale);
+    return add_norm(x, NULL, m->norm, m->eps, m->D, q);
 }
 
 /* y (N) = x (K) w (K, N) + bias; N is a multiple of LANES. */

@@ -88,7 +88,8 @@ function describe() {
     .querySelector("ul")
     .replaceChildren(
       ...examples(model.task, model.inputs).map((values) => {
-        const title = values.question ?? values.text ?? values.context;
+        const texts = [values.text, values.pair].filter(Boolean).join(" / ");
+        const title = values.question ?? texts;
         const button = el("button", { type: "button", class: "example" }, title);
         button.onclick = () => {
           fill(values);

@@ -29,8 +29,14 @@ function classify({ label, labels, probability, probabilities }, _, model) {
   return [labels.flatMap((name) => [own("span", name, "chip"), " "]), rest];
 }
 
-function regress({ value }) {
-  return [[own("span", figure(value, { maximumSignificantDigits: 6 }))], []];
+function regress({ value }, _, { range = [] }) {
+  const number = (n) => figure(n, { maximumSignificantDigits: 6 });
+  const headline = [own("span", number(value))];
+  const [low, high] = range;
+  if (!(low < high)) return [headline, []];
+  const share = Math.min(Math.max((value - low) / (high - low), 0), 1);
+  const bar = el("div", { class: "bars" }, track(share));
+  return [headline, [bar, el("small", {}, say("between", number(low), number(high)))]];
 }
 
 function tag({ text, words, tags, entities }, _, model) {
@@ -145,19 +151,18 @@ function bars(items) {
 
 function bar([name, p, chosen, from]) {
   const tick = el("span", { class: "tick", role: "img", "aria-label": say("chosen") }, "✓");
-  const track = el("span", { class: "track" }, el("i"));
-  track.style.setProperty("--share", p);
-  if (from !== undefined) {
-    track.append(el("b"));
-    track.style.setProperty("--from", from);
-  }
   const title = own("span", name, "name");
   if (chosen) title.prepend(tick, " ");
-  return el(
-    "li",
-    chosen ? { class: "chosen" } : {},
-    title,
-    el("span", { class: "figure" }, percent(p)),
-    track,
-  );
+  const share = el("span", { class: "figure" }, percent(p));
+  return el("li", chosen ? { class: "chosen" } : {}, title, share, track(p, from));
+}
+
+function track(share, from) {
+  const it = el("span", { class: "track" }, el("i"));
+  it.style.setProperty("--share", share);
+  if (from !== undefined) {
+    it.append(el("b"));
+    it.style.setProperty("--from", from);
+  }
+  return it;
 }

@@ -1,0 +1,93 @@
+"""OpenVINO says of a bundle's graph what ONNX Runtime says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import MakeBert
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.errors import CheckpointError
+from onelayer.export.calibrate import ranges
+from onelayer.export.graph import Bert
+from onelayer.export.nodes import Nodes
+from onelayer.export.products import Calibrated, in_float
+from onelayer.export.weights_file import write_weights
+from onelayer.runtime.load import load
+from onelayer.runtime.native.weights import quantized
+from onelayer.runtime.onnx_engine import OnnxEngine
+from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.text.encoding import Encodings
+from onelayer.text.model_files import read_json
+
+pytest.importorskip("openvino")
+
+from onelayer.runtime.openvino_engine import OpenVinoEngine
+
+CASES = {
+    "BertForSequenceClassification": [
+        "a cat",
+        "the cat is good " * 5,
+        "bad",
+        "good cats, bad cats",
+    ],
+    "BertForTokenClassification": ["a cat", "the cat is good " * 5, "bad"],
+    "BertForQuestionAnswering": [("who", "the cat is good"), ("what is bad", "cats " * 20)],
+    "BertForMultipleChoice": [
+        ("a cat", "is", ["good", "bad"]),
+        ("the cat", "was", ["a", "b", "cats"]),
+    ],
+}
+
+
+def graph_of(
+    folder: Path, run: Path, inputs: list[object], *, int8: bool
+) -> tuple[Path, Encodings]:
+    """The run's graph as export writes it, and the inputs as a model reads them."""
+    predictor = load(run)
+    assert isinstance(predictor.engine, TorchEngine)
+    rows = [predictor._row(item, i) for i, item in enumerate(inputs)]
+    encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
+    data = read_json(run / "config.json")
+    config, architecture = BertConfig.from_json(data, run), data["architectures"][0]
+    state = {k: v.numpy() for k, v in predictor.engine.model.state_dict().items()}
+    tensors, product = state, in_float
+    if int8:
+        tensors = quantized(state)
+        product = Calibrated(ranges(state, config, architecture, encodings))
+    places = write_weights(folder / "model.safetensors", tensors)
+    nodes = Nodes(tensors, places, "model.safetensors")
+    onnx.save(Bert(nodes, config, product).model(architecture), folder / "model.onnx")
+    return folder / "model.onnx", encodings
+
+
+@pytest.mark.parametrize("architecture", CASES)
+def test_it_says_what_onnx_runtime_says(
+    architecture: str, make_bert: MakeBert, tmp_path: Path
+) -> None:
+    labels = ("a", "b", "c") if "Classification" in architecture else ()
+    run = make_bert(architecture, labels=labels)
+    graph, encodings = graph_of(tmp_path, run, CASES[architecture], int8=False)
+    found, expected = (e(graph, 1).logits(encodings) for e in (OpenVinoEngine, OnnxEngine))
+    assert found.shape == (len(encodings.reads), 3 if labels else found.shape[1])
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_in_int8_it_rounds_as_onnx_runtime_does(make_bert: MakeBert, tmp_path: Path) -> None:
+    run = make_bert("BertForSequenceClassification", labels=("a", "b"))
+    inputs = CASES["BertForSequenceClassification"]
+    graph, encodings = graph_of(tmp_path, run, inputs, int8=True)
+    found, expected = (e(graph, 1).logits(encodings) for e in (OpenVinoEngine, OnnxEngine))
+    # A number that lies between two steps may go to either.
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected))
+
+
+def test_a_graph_that_is_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(CheckpointError, match=r"model\.onnx: OpenVINO: .+") as caught:
+        OpenVinoEngine(tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
