@@ -48,10 +48,11 @@ class Case:
 
 def meet(port: int, case: Case) -> tuple[int, ...]:
     """What a server does with such a client."""
+    pieces = case.sends()
     with socket.create_connection((HOST, port), timeout=PATIENCE) as connection:
         heard = Ear(connection)
         try:
-            for piece in case.sends():
+            for piece in pieces:
                 if piece is None:
                     heard.listen()
                 elif case.slowly and select.select([connection], [], [], DRIP)[0]:

@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import erf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
-from onelayer.runtime.native import engine
+from onelayer.runtime.native import engine, library
 from onelayer.runtime.native.engine import NativeEngine, why_not
 from onelayer.runtime.native.weights import quantized
 from onelayer.runtime.torch_engine import TorchEngine
@@ -240,9 +241,26 @@ def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> N
     """On a processor without VNNI: the same integers, so the same logits."""
     model, encodings = random_model(), texts(LENGTHS)
     expected = native(model).logits(encodings)
-    monkeypatch.setattr(engine, "FLAGS", (*engine.FLAGS, "-DPLAIN"))
-    monkeypatch.setattr(engine, "_loaded", engine._loaded.__wrapped__)
+    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DPLAIN"))
+    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
     np.testing.assert_array_equal(native(model).logits(encodings), expected)
+
+
+def test_a_library_that_was_built_before_needs_no_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, encodings = random_model(), texts(LENGTHS)
+    expected = native(model).logits(encodings)
+    library.prebuild(tmp_path / "built.so")
+    monkeypatch.setattr(library, "compiler", lambda: None)
+    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
+    assert why_not(SHAPE) == "no C compiler (gcc, clang)"
+
+    monkeypatch.setattr(library, "PREBUILT", tmp_path / "built.so")
+    if library.instructions() >= library.PREBUILT_NEEDS:
+        np.testing.assert_allclose(native(model).logits(encodings), expected, atol=1e-2)
+    monkeypatch.setattr(library, "instructions", lambda: frozenset({"sse2"}))
+    assert why_not(SHAPE) == "no C compiler (gcc, clang)"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads

@@ -95,7 +95,11 @@ class Runs:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    """All but where the files of the run lay, which is each run's own here."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    timing = json.loads(files["timing.json"])
+    files["timing.json"] = json.dumps(timing["seconds"]).encode()
+    return files
 
 
 @pytest.fixture(scope="module")

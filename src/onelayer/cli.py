@@ -23,6 +23,7 @@ from onelayer.console import (
     say,
 )
 from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.machine import share_one_heap
 from onelayer.recipe import Columns, EngineName, Recipe, TaskName
 from onelayer.serve.limits import Limits
 
@@ -366,6 +367,7 @@ def serve(
     access_log
         A JSON line a request on stderr.
     """
+    share_one_heap()  # before NumPy starts its threads
     from onelayer.serve.server import named, read_keys
     from onelayer.serve.server import serve as run_server
 
@@ -395,8 +397,8 @@ ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new lay
 
 EXTRAS = {
     **dict.fromkeys(("torch", "matplotlib", "nltk"), "train"),
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
-    **dict.fromkeys(("onnxruntime", "fastapi", "uvicorn", "prometheus_client"), "serve"),
+    "onnx": "export",
+    **dict.fromkeys(("onnxruntime", "starlette", "uvicorn", "prometheus_client"), "serve"),
 }
 """What brings the packages that not every command needs."""
 LONGEST_LINE = 1000

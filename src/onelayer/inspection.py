@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from onelayer.checkpoint import load as checkpoints
+from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.errors import DataError
 from onelayer.recipe import Columns, Recipe
+from onelayer.runtime.bundle import Bundle, is_bundle, read_bundle
+from onelayer.runtime.engines import engines
 from onelayer.tasks import TASKS, Task
 from onelayer.tasks.base import Layout
 from onelayer.tasks.layout import see
@@ -85,7 +88,10 @@ def _repeated(repeats: Repeats) -> list[str]:
 
 def inspect_run(path: str | Path) -> dict[str, Any]:
     """What a model directory is, how it was made and how good it is."""
-    checkpoint = checkpoints.read(resolve(path))
+    folder = resolve(path)
+    if is_bundle(folder):
+        return _inspect_bundle(read_bundle(folder))
+    checkpoint = checkpoints.read(folder)
     config, info = checkpoint.config, checkpoint.onelayer or {}
     if info:
         read_record(info, checkpoint.folder, config.max_position_embeddings)
@@ -95,8 +101,7 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
     return {
         "model": str(path),
         "architecture": checkpoint.architecture,
-        "shape": f"{config.num_hidden_layers} layers, width {config.hidden_size}, "
-        f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens",
+        "shape": _shape(config),
         "parameters": info.get("parameters") or {"all": encoder + head},
         "bytes": size,
         "task": _without_tables(info.get("task") or {}),
@@ -108,6 +113,31 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
         "dev": info.get("dev"),
         "made by": f"onelayer {info['onelayer']}" if "onelayer" in info else "transformers",
     }
+
+
+def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
+    config, info = bundle.config, bundle.info
+    return {
+        "model": str(bundle.folder),
+        "shape": _shape(config),
+        "parameters": info.get("parameters"),
+        "bytes": sum(file.stat().st_size for file in bundle.folder.rglob("*") if file.is_file()),
+        "task": _without_tables(info["task"]),
+        "columns": info["layout"].get("columns"),
+        "recipe": info.get("recipe"),
+        "data": info.get("data"),
+        "dev": info.get("dev"),
+        "export": info["export"],
+        "engines": list(engines(bundle)),
+        "made by": f"onelayer {info.get('onelayer')}",
+    }
+
+
+def _shape(config: BertConfig) -> str:
+    return (
+        f"{config.num_hidden_layers} layers, width {config.hidden_size}, "
+        f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens"
+    )
 
 
 def _without_tables(task: Mapping[str, Any]) -> dict[str, Any]:

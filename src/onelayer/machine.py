@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from onelayer import digest
+
+M_ARENA_MAX = -8  # malloc.h
 
 
 def cache_home() -> Path:
@@ -27,7 +31,13 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
+
+
+def instructions() -> frozenset[str]:
+    """The sets of instructions that the processor has, as Linux calls them."""
+    flags = (line for line in processor().splitlines() if line.startswith("flags"))
+    return frozenset(next(flags, "").partition(":")[2].split())
 
 
 def cores() -> int:
@@ -35,6 +45,15 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def share_one_heap() -> None:
+    """Makes threads share a heap, for as long as there is only one. glibc gives each its own, where
+    what others have freed is of no use to it: a crowd of large requests would leave four times as
+    much behind."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def compiler() -> str | None:
@@ -51,20 +70,24 @@ def compiled(
     ``facts`` are what else it depends on. Raises subprocess.SubprocessError where the compiler
     fails, OSError where it is missing or the cache can't be written.
     """
-    files = sorted([*folder.glob("*.c"), *folder.glob("*.h")])
-    sources = [digest.of_file(file) for file in files]
+    sources = [digest.of_file(file) for file in sorted([*folder.glob("*.c"), *folder.glob("*.h")])]
     key = _key([command, *flags, *facts, platform.machine(), processor(), *sources])
     home = cache_home()
     library = home / f"{name}-{key}.so"
     if not library.exists():
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as staging:
-            fresh = Path(staging) / library.name
-            units = [str(file) for file in files if file.suffix == ".c"]
-            arguments = [*shlex.split(command), *flags, "-o", str(fresh), *units, "-lm"]
-            subprocess.run(arguments, check=True, capture_output=True, timeout=120)
-            fresh.replace(library)
+        build(command, flags, folder, library)
     return library
+
+
+def build(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
+    """Makes ``library`` of a folder's C sources. Raises as `compiled`."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as staging:
+        fresh = Path(staging) / library.name
+        sources = sorted(map(str, folder.glob("*.c")))
+        arguments = [*shlex.split(command), *flags, "-o", str(fresh), *sources, "-lm"]
+        subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+        fresh.replace(library)
 
 
 def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:

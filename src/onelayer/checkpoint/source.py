@@ -24,6 +24,8 @@ _FILES = [
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
+    "onnx/model.onnx",  # a bundle's
+    "onnx/model.safetensors",
 ]
 _OLD_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
 
@@ -119,7 +121,7 @@ def _from_hub(name: str) -> Path:
         ) from error
     try:
         folder = Path(snapshot_download(name, allow_patterns=_FILES))
-        if not any(folder.glob("*.safetensors")):
+        if not any(folder.rglob("*.safetensors")):
             folder = Path(snapshot_download(name, allow_patterns=[*_FILES, *_OLD_FILES]))
     except GatedRepoError as error:
         raise CheckpointError(

@@ -26,8 +26,7 @@ from onelayer.text.tokenizer import Tokenizer
 
 ROWS = 256
 TOKENS = 16_384
-"""At most. What reaches furthest does so in nearly every text: on six sets, four times as many
-moved no range by more than a tenth."""
+"""At most."""
 
 
 def sample(task: Task, tokenizer: Tokenizer, rows: Rows) -> Encodings:

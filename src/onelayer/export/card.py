@@ -73,8 +73,8 @@ def _exported(export: Mapping[str, Any]) -> str:
 
 def cells(export: Mapping[str, Any]) -> list[list[str]]:
     """What was measured before and after, a column for each engine, below a line of titles."""
-    engines = export["engines"]
-    names = ["torch", *(one["engine"] for one in engines)]
+    names = ["torch", *export["engines"]]
+    engines = list(export["engines"].values())
     speeds = [export["speed"][name] for name in names]
     sizes = [export["bytes"]["run"], *([export["bytes"]["bundle"]] * len(engines))]
     scores = [engines[0]["before"], *(one["after"] for one in engines)]

@@ -24,11 +24,12 @@ from onelayer.export.nodes import Nodes
 from onelayer.export.parity import Kept, Parity, parity
 from onelayer.export.products import Calibrated, Product, by_token, in_float
 from onelayer.export.rows import RowsOfRun, rows_of_run
-from onelayer.export.speed import Speed, machine, speeds, versions
+from onelayer.export.speed import machine, speeds, versions, work
 from onelayer.export.weights_file import write_weights
 from onelayer.plain import finite
 from onelayer.recipe import Columns
 from onelayer.runtime.bundle import CONFIG, FOLDER, GRAPH, RECORD, WEIGHTS, is_bundle, read_bundle
+from onelayer.runtime.engine import Engine
 from onelayer.runtime.engines import engines
 from onelayer.runtime.load import load
 from onelayer.runtime.native.weights import quantized
@@ -89,15 +90,14 @@ def _suffix(int8: bool) -> str:
     return "int8" if int8 else "onnx"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A graph, and what was measured of it in ONNX Runtime."""
+    """A graph in ONNX Runtime, and what came of its comparison with the run."""
 
     name: str
     path: Path
-    engine: Kept
+    engine: OnnxEngine
     parity: Parity
-    speed: Speed
 
 
 @dataclass(slots=True)
@@ -123,10 +123,11 @@ class _Job:
         places = write_weights(graphs / WEIGHTS, tensors)
         candidates = []
         for name, product in self._products(state, config, architecture).items():
-            nodes = Nodes(tensors, places, WEIGHTS)
             path = graphs / f"{name}.onnx"
+            nodes = Nodes(tensors, places, WEIGHTS)
             onnx.save(Bert(nodes, config, product).model(architecture), path)
-            candidates.append(self._measured(name, path, torch))
+            engine = OnnxEngine(path)
+            candidates.append(_Candidate(name, path, engine, self._compared(name, torch, engine)))
         chosen, why = self._choice(candidates)
         for candidate in candidates:
             if candidate is not chosen:
@@ -134,7 +135,7 @@ class _Job:
         chosen.path.rename(graphs / GRAPH)
         self.found = self._facts(chosen, why, graphs)
         self._write_record(folder)
-        self._ask_others(folder, torch, chosen)
+        self._ask_all(folder, torch, chosen)
         self._judge()
         self._write_record(folder)
         self._write_card(folder, architecture)
@@ -162,35 +163,33 @@ class _Job:
         encodings = sample(self.run.task, self.run.tokenizer, self.rows.train)
         return {"static": Calibrated(ranges(state, config, architecture, encodings)), **found}
 
-    def _measured(self, name: str, path: Path, torch: Kept) -> _Candidate:
-        engine = Kept(OnnxEngine(path))
-        self.say(f"{name}: reads {len(self.rows.dev):,} dev rows, {self.rows.name}")
-        found = parity(self.run.task, torch, engine, self.run.tokenizer, self.rows.dev)
-        both = {"torch": self.run, "onnxruntime": replace(self.run, engine=engine.engine)}
-        of = speeds(both, self.rows.dev)
-        self.found.setdefault("speed", {})["torch"] = asdict(of["torch"])
-        candidate = _Candidate(name, path, engine, found, of["onnxruntime"])
+    def _compared(self, name: str, torch: Kept, engine: Engine) -> Parity:
+        run = self.run
+        found = parity(run.task, torch, Kept(engine), run.tokenizer, self.rows.dev)
         self.say(
-            f"{name}: {found.metric} {found.after:.4f} ({signed(-found.drop)} points), "
-            f"{candidate.speed.tokens_per_second:,.0f} tokens/s"
+            f"{name}: {found.metric} {found.after:.4f} on {found.rows:,} dev rows "
+            f"({self.rows.name}), {signed(-found.drop)} points"
         )
-        return candidate
+        return found
 
     def _choice(self, candidates: list[_Candidate]) -> tuple[_Candidate, str | None]:
         """The quickest of those that score about as well as the best, and why it is that one."""
         if len(candidates) == 1:
             return candidates[0], None
-        best = min(one.parity.drop for one in candidates)
-        near = best + CLOSE * max(self.max_drop, 0.0)
+        by_name = {one.name: replace(self.run, engine=one.engine) for one in candidates}
+        seconds = work(by_name, self.rows.dev)
+        near = min(one.parity.drop for one in candidates) + CLOSE * max(self.max_drop, 0.0)
         close = [one for one in candidates if one.parity.drop <= near]
-        chosen = max(close or candidates, key=lambda one: one.speed.tokens_per_second)
+        chosen = min(close or candidates, key=lambda one: seconds[one.name])
         (other,) = (one for one in candidates if one is not chosen)
-        times = chosen.speed.tokens_per_second / other.speed.tokens_per_second
         cost, other_cost = (signed(-one.parity.drop) for one in (chosen, other))
-        return chosen, (
+        times = seconds[other.name] / seconds[chosen.name]
+        why = (
             f"{chosen.name} scales of the activations: {cost} points at {times:.2f} times the "
             f"speed of {other.name} ones ({other_cost} points)"
         )
+        self.say(why)
+        return chosen, why
 
     def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> dict[str, Any]:
         run_bytes = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
@@ -202,8 +201,7 @@ class _Job:
             "sha256": digest.of_file(graphs / WEIGHTS),
             "rows": chosen.parity.rows,
             "file": self.rows.name,
-            "engines": [_as_json(chosen.parity)],
-            "speed": {"torch": self.found["speed"]["torch"], "onnxruntime": asdict(chosen.speed)},
+            "engines": {chosen.parity.engine: _as_json(chosen.parity)},
             "bytes": {
                 "run": run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
                 "bundle": sum(file.stat().st_size for file in graphs.iterdir()),
@@ -214,26 +212,25 @@ class _Job:
             "versions": versions(),
         }
 
-    def _ask_others(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
-        """Every other engine that would run this bundle here."""
+    def _ask_all(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
+        """Every other engine that would run this bundle here, and how quick all of them are."""
         bundle = read_bundle(folder)
+        predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
         for name, make in engines(bundle).items():
-            if name == chosen.parity.engine:
-                continue
-            engine = Kept(make(bundle))
-            self.say(f"{name}: reads the dev rows")
-            found = parity(self.run.task, torch, engine, self.run.tokenizer, self.rows.dev)
-            one = replace(self.run, engine=engine.engine)
-            self.found["engines"].append(_as_json(found))
-            self.found["speed"][name] = asdict(speeds({name: one}, self.rows.dev)[name])
+            if name not in predictors:
+                predictors[name] = replace(self.run, engine=make(bundle))
+                found = self._compared(name, torch, predictors[name].engine)
+                self.found["engines"][name] = _as_json(found)
+        of = speeds(predictors, self.rows.dev)
+        self.found["speed"] = {name: asdict(speed) for name, speed in of.items()}
 
     def _judge(self) -> None:
         """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
-        for one in self.found["engines"]:
-            self.found["refused"] += _reasons(one, self.precision, self.max_drop)
+        for name, one in self.found["engines"].items():
+            self.found["refused"] += _reasons(name, one, self.precision, self.max_drop)
             if one["tuned"] is not None and one["tuned"] - one["after"] > CLOSE * one["point"]:
                 self.say(
-                    f"{one['engine']}: what dev decided of decoding (thresholds, temperature) was "
+                    f"{name}: what dev decided of decoding (thresholds, temperature) was "
                     f"decided on fp32 logits; on these, {one['metric']} would be "
                     f"{one['tuned']:.4f} and not {one['after']:.4f}"
                 )
@@ -271,19 +268,21 @@ def _state(run: Predictor) -> dict[str, NDArray[Any]]:
 
 
 def _as_json(found: Parity) -> dict[str, Any]:
-    return {**asdict(found), "drop": found.drop}
+    values = {**asdict(found), "drop": found.drop}
+    del values["engine"]
+    return values
 
 
-def _reasons(one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
+def _reasons(name: str, one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
     """What speaks against a bundle in one engine."""
     if precision == "int8":
         if one["drop"] <= max_drop:
             return []
         cost = f"costs {one['drop']:.2f} points of {one['metric']}, and {max_drop:g} are allowed"
-        return [f"int8 in {one['engine']} {cost}"]
+        return [f"int8 in {name} {cost}"]
     reasons = []
     if not one["logits"] <= LOGITS:
-        reasons.append(f"logits in {one['engine']} differ by up to {one['logits']:.2g}")
+        reasons.append(f"logits in {name} differ by up to {one['logits']:.2g}")
     if one["changed"]:
-        reasons.append(f"{one['engine']} answers {one['changed']:,} rows differently")
+        reasons.append(f"{name} answers {one['changed']:,} rows differently")
     return reasons

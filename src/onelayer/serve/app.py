@@ -48,6 +48,8 @@ class App:
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
         if scope["type"] != "http":
             return
         began = time.perf_counter()
@@ -81,6 +83,16 @@ class App:
             self._in_flight -= 1
             self.service.measures.in_flight.set(self._in_flight)
             self._tell(scope, trace, status, time.perf_counter() - began)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """As servers tell an application that they begin and end."""
+        while True:
+            event = (await receive())["type"]  # lifespan.startup or lifespan.shutdown
+            if event == "lifespan.shutdown":
+                await asyncio.to_thread(self.service.batcher.close)
+            await send({"type": f"{event}.complete"})
+            if event == "lifespan.shutdown":
+                return
 
     def flush(self) -> None:
         """Waits for the log to be written."""
@@ -125,7 +137,8 @@ class App:
         """Compares with every key, and each in a time that tells nothing of it."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        found = [hmac.compare_digest(given.strip().encode(), key) for key in self._keys]
+        sent = given.strip().encode("latin-1")  # the bytes that came
+        found = [hmac.compare_digest(sent, key) for key in self._keys]
         return any(found)
 
     def _problem(self, error: Exception, scope: Scope) -> RequestError:

@@ -161,8 +161,8 @@ class Batcher:
             start += len(job.rows)
             try:
                 job.encoded(*as_asked(job, own, self._limits))
-            except RequestError as problem:
-                self._settle([(job, problem)])
+            except Exception as error:
+                self._settle([(job, error)])
             else:
                 ready.append(job)
         characters = sum(job.characters for job in jobs)

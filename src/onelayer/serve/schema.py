@@ -120,9 +120,10 @@ def parse(kind: type[M], body: bytes) -> M:
         return kind.model_validate(from_json(body))
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_input=False)
+        said = "Input should be an object" if first["type"] == "model_type" else first["msg"]
         spot = ".".join(str(part) for part in first["loc"] if not str(part).startswith("~"))
         more = f" (and {len(others)} more)" if others else ""
-        raise RequestError(422, f"{spot}: {first['msg']}{more}" if spot else first["msg"]) from None
+        raise RequestError(422, f"{spot}: {said}{more}" if spot else said) from None
 
 
 def from_json(body: bytes) -> Any:

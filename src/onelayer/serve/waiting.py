@@ -139,7 +139,7 @@ def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
     for share in (budget // len(jobs), budget):
         for i, job in enumerate(jobs):
             start = stops[i]
-            if start == len(job.rows):
+            if start == len(job.rows) or left <= 0:
                 continue
             stop = job.rows_within(start, min(share, left))
             if stop == start and start == job.next_row:

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer import digest
 from onelayer.errors import UsageError
-from onelayer.machine import compiled, compiler, cores
+from onelayer.machine import cores
+from onelayer.runtime.native.library import library
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings
 
-FLAGS = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fPIC", "-shared", "-pthread"),
-)
-SHARED = Path(__file__).parents[2] / "nn" / "kernels" / "vector.h"
 LANES, PANEL = 16, 64
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 GROUP_TOKENS = 128
@@ -96,7 +87,7 @@ def why_not(shape: Shape) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
-    return _loaded()[1]
+    return library()[1]
 
 
 class NativeEngine:
@@ -109,10 +100,10 @@ class NativeEngine:
     ) -> None:
         """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
         this process has processors. Raises UsageError where the engine can't be had."""
-        library, _ = _loaded()
-        if (reason := why_not(shape)) or library is None:
+        found, _ = library()
+        if (reason := why_not(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
-        self._library = library
+        self._library = found
         self._threads = threads or cores()
         self._kept: list[Any] = []  # what the C structures point to
         self._model = self._laid_out(tensors, shape)
@@ -230,23 +221,3 @@ class NativeEngine:
 def _padded(array: Array, multiple: int) -> Array:
     """With zeros at the end of the last axis, up to a multiple."""
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % multiple)])
-
-
-@cache
-def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
-    """The library, or why there is none."""
-    if os.environ.get("ONELAYER_KERNELS") == "0":
-        return None, "compiled kernels are turned off (ONELAYER_KERNELS=0)"
-    command = compiler()
-    if command is None:
-        return None, "no C compiler (gcc, clang)"
-    try:
-        facts = [digest.of_file(SHARED)]
-        library = ctypes.CDLL(str(compiled("native", command, FLAGS, Path(__file__).parent, facts)))
-    except subprocess.SubprocessError:
-        return None, f"{command} could not build it"
-    except OSError as error:
-        return None, str(error)
-    library.run.argtypes = [_POINTER, _POINTER, ctypes.c_int, _INT]
-    library.run.restype = ctypes.c_int
-    return library, None

@@ -1,0 +1,92 @@
+"""The image and the compose file fit together, and the server that they start."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from server_process import Server
+
+from onelayer.cli import main
+from onelayer.serve.limits import Limits
+
+ROOT = Path(__file__).parent.parent
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's, in order, without comments and with their lines joined."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
+    return [(word, rest.strip()) for word, _, rest in (x.partition(" ") for x in text.splitlines())]
+
+
+def last(name: str) -> str:
+    return [rest for word, rest in instructions() if word == name][-1]
+
+
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8")))
+
+
+def test_the_image_is_not_roots_and_stops_as_the_server_does() -> None:
+    assert last("USER").split(":")[0].isdecimal()
+    assert last("USER").split(":")[0] != "0"
+    assert last("STOPSIGNAL") == "SIGTERM"
+    finals = [rest for word, rest in instructions() if word == "FROM"]
+    assert "build" in finals[0]
+    assert finals[-1].endswith("-slim"), "no compiler in what is kept"
+
+
+def test_the_image_has_what_the_package_is_made_of() -> None:
+    kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    assert {"src", "pyproject.toml", "constraints.txt"} < set(kept)
+    assert all((ROOT / name).exists() for name in kept)
+
+
+def test_the_command_is_one_that_serve_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    program, *command = [*json.loads(last("ENTRYPOINT")), *json.loads(last("CMD"))]
+    assert program == "onelayer"
+    assert main(command) == 2
+    assert "/models/model" in capsys.readouterr().err
+
+
+def test_the_health_check(bundle: Path, tmp_path: Path) -> None:
+    python, *check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
+    assert python == "python"
+    with Server(f"m={bundle}", log=tmp_path / "log", notice=0) as server:
+        port = last("EXPOSE")
+        here = [sys.executable, *(part.replace(f":{port}/", f":{server.port}/") for part in check)]
+        assert f":{server.port}/" in here[-1]
+        assert subprocess.run(here, capture_output=True).returncode == 0
+    assert subprocess.run(here, capture_output=True).returncode != 0
+
+
+def test_compose_mounts_the_model_that_it_serves() -> None:
+    service = compose()["services"]["onelayer"]
+    (model,) = service["command"]
+    assert any(volume.endswith(f":{model}:ro") for volume in service["volumes"])
+    assert service["read_only"]
+    assert service["ports"] == [f"127.0.0.1:{last('EXPOSE')}:{last('EXPOSE')}"]
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    assert grace > Limits().notice + Limits().drain_timeout
+
+
+def test_prometheus_asks_the_server() -> None:
+    config = yaml.safe_load((ROOT / "prometheus.yml").read_text(encoding="utf-8"))
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"onelayer:{last('EXPOSE')}"]}]
+    assert job.get("metrics_path", "/metrics") == "/metrics"
+    mounted = [v.split(":")[0] for v in compose()["services"]["prometheus"]["volumes"]]
+    assert "./prometheus.yml" in mounted
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Prometheus")
+def test_prometheus_takes_its_configuration() -> None:
+    subprocess.run(["promtool", "check", "config", str(ROOT / "prometheus.yml")], check=True)

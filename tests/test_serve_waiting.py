@@ -1,0 +1,245 @@
+"""Who is next, with how much, and who doesn't get in: batches by tokens, in order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onelayer.runtime.predictor import Predictor
+from onelayer.serve.batching import SHORT_LINE, STRAIN, Batcher
+from onelayer.serve.limits import Limits
+from onelayer.serve.measures import Measures
+from onelayer.serve.pace import Pace
+from onelayer.serve.problems import RequestError
+from onelayer.serve.waiting import Batch, Job, Waiting, batch_of
+from onelayer.tasks import Regress
+from onelayer.tasks.base import Layout
+from onelayer.text.encoding import Encodings, cumulate
+from onelayer.text.tokenizer import Tokenizer
+
+
+class Slow:
+    """An engine that runs when it is let, and keeps what it was given."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.let = threading.Semaphore(0)
+        self.entered = threading.Semaphore(0)
+        self.seen: list[int] = []
+
+    def logits(self, encodings: Encodings) -> Any:
+        self.entered.release()
+        assert self.let.acquire(timeout=20)
+        self.seen.append(len(encodings))
+        return encodings.ids[encodings.cu_seqlens[:-1] + 1, None].astype(np.float32)
+
+
+def slow(tokenizer: Tokenizer) -> Predictor:
+    """Of each text, the id of its first token."""
+    return Predictor(Regress(max_length=64), tokenizer, Slow(), Layout({"text": "text"}))
+
+
+@pytest.fixture
+def predictor(tokenizer: Tokenizer) -> Predictor:
+    return slow(tokenizer)
+
+
+def job(predictor: Predictor, *texts: str, model: str = "m") -> Job:
+    rows = [predictor.row_by_role({"text": text}, 1) for text in texts]
+    loop = asyncio.new_event_loop()
+    answer = loop.create_future()
+    loop.close()
+    return Job(model, predictor, rows, "window", sum(map(len, texts)), answer, 0.0)
+
+
+def encoded(predictor: Predictor, lengths: Sequence[int], model: str = "m") -> Job:
+    """A job of rows with so many tokens each."""
+    made = job(predictor, *["x"] * len(lengths), model=model)
+    cu, each = cumulate(lengths), np.arange(len(lengths) + 1)
+    ids = np.zeros(int(cu[-1]), np.int32)
+    made.encoded(Encodings(ids, ids, cu, 0 * each[1:], each, each, each), 0)
+    return made
+
+
+def parts(batch: Batch | None, *jobs: Job) -> dict[int, tuple[int, int]]:
+    assert batch is not None
+    return {jobs.index(one.job): (one.start, one.stop) for one in batch.slices}
+
+
+def test_what_fits_goes_together_in_the_order_of_arrival(predictor: Predictor) -> None:
+    jobs = [encoded(predictor, [30]) for _ in range(4)]
+
+    assert parts(batch_of(jobs, 100), *jobs) == {0: (0, 1), 1: (0, 1), 2: (0, 1)}
+
+
+def test_a_large_job_leaves_room_for_a_small_one(predictor: Predictor) -> None:
+    large, small = encoded(predictor, [10] * 1000), encoded(predictor, [10])
+
+    assert parts(batch_of([large, small], 100), large, small) == {0: (0, 9), 1: (0, 1)}
+
+
+def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) -> None:
+    small, huge = encoded(predictor, [10, 10]), encoded(predictor, [500])
+    waiting = Waiting()
+    waiting.add([small, huge])
+
+    assert parts(waiting.take(100), small, huge) == {0: (0, 2)}
+    assert parts(waiting.take(100), small, huge) == {1: (0, 1)}
+
+
+def test_models_take_turns(predictor: Predictor) -> None:
+    a, b = encoded(predictor, [60] * 3, model="a"), encoded(predictor, [60] * 2, model="b")
+    waiting = Waiting()
+    waiting.add([a, b])
+
+    taken = [waiting.take(100) for _ in range(5)]
+
+    assert [batch.model for batch in taken if batch] == ["a", "b", "a", "b", "a"]
+
+
+def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
+    left, there = encoded(predictor, [10]), encoded(predictor, [10])
+    waiting = Waiting()
+    waiting.add([left, there])
+    left.left = True
+
+    assert parts(waiting.take(100), left, there) == {1: (0, 1)}
+    waiting.close()
+    assert waiting.take(100) is None
+
+
+@given(
+    jobs=st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=8), min_size=1, max_size=6),
+    budget=st.integers(1, 100),
+)
+def test_every_row_is_taken_once_and_in_order(
+    tokenizer: Tokenizer, jobs: list[list[int]], budget: int
+) -> None:
+    predictor = slow(tokenizer)
+    made = [encoded(predictor, lengths) for lengths in jobs]
+    waiting = Waiting()
+    waiting.add(made)
+    waiting.close()
+    taken: list[list[int]] = [[] for _ in made]
+    while batch := waiting.take(budget):
+        assert batch.tokens == sum(one.job.tokens_of(one.start, one.stop) for one in batch.slices)
+        assert batch.tokens <= budget or sum(one.stop - one.start for one in batch.slices) == 1
+        for one in batch.slices:
+            taken[made.index(one.job)] += range(one.start, one.stop)
+
+    assert taken == [list(range(len(lengths))) for lengths in jobs]
+
+
+def test_a_pace_follows_what_was_done() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.ran(100, 0.2)
+        pace.read(tokens=50, characters=200)
+
+    assert pace.seconds(1000) == pytest.approx(2.0, rel=0.01)
+    assert pace.tokens(400) == pytest.approx(102, abs=1)
+
+
+class Line:
+    """A batcher in an event loop, and requests to it by number."""
+
+    def __init__(self, predictor: Predictor, **limits: Any) -> None:
+        assert isinstance(predictor.engine, Slow)
+        self.engine = predictor.engine
+        self.predictor = predictor
+        self.batcher = Batcher(Limits(**limits), Measures())
+        self.clock = 0.0
+
+    def ask(self, *texts: str) -> asyncio.Task[list[Any]]:
+        made = job(self.predictor, *texts)
+        made.answer, made.arrived = asyncio.get_running_loop().create_future(), self.clock
+        return asyncio.create_task(self.batcher.predict(made))
+
+    async def in_engine(self) -> None:
+        """Returns when a batch is being run."""
+        assert await asyncio.to_thread(self.engine.entered.acquire, timeout=20)
+
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        try:
+            asyncio.run(story)
+        finally:
+            self.engine.let.release(1000)
+            self.batcher.close()
+
+
+def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
+    line = Line(predictor)
+
+    async def story() -> None:
+        first = line.ask("a")
+        await line.in_engine()
+        others = [line.ask(text) for text in "bcd"]
+        two = line.ask("e", "f")
+        await asyncio.sleep(0)
+        while line.batcher._arrivals.qsize():
+            await asyncio.sleep(0)
+        line.engine.let.release(1000)
+        answers = await asyncio.gather(first, *others, two)
+        ids = [line.predictor.tokenizer.pieces([text]).ids[0] for text in "abcdef"]
+        assert [one.value for answer in answers for one in answer] == ids
+
+    line.run(story())
+    assert sum(line.engine.seen) == 6
+    assert len(line.engine.seen) < 5  # all alone would be five
+
+
+def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
+    line = Line(predictor)
+
+    async def story() -> None:
+        first = line.ask("a")
+        await line.in_engine()
+        leaving = line.ask("b", "c")
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        line.engine.let.release(1000)
+        await first
+        await line.ask("d")
+
+    line.run(story())
+    assert line.engine.seen == [1, 1]
+
+
+def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
+    line = Line(predictor, max_waiting=1000)
+    text = "the " * 100  # about a hundred tokens, as is guessed and then learned
+
+    async def refused(*texts: str) -> bool:
+        task = line.ask(*texts)
+        await asyncio.sleep(0)
+        if task.done():
+            error = task.exception()
+            assert isinstance(error, RequestError)
+            assert (error.status, int(error.headers["retry-after"])) == (429, 1)
+            return True
+        return False
+
+    async def story() -> None:
+        let_in = 0
+        while not await refused(text):
+            let_in += 1
+        assert 6 <= let_in <= 10
+        line.clock += STRAIN / 2
+        assert await refused(text)  # much is ahead
+        line.engine.let.release(1000)
+        while line.batcher._tokens:
+            await asyncio.sleep(0.001)
+        assert not await refused("the " * SHORT_LINE)  # nothing is
+        line.clock += 2 * STRAIN
+        assert not await refused(text)
+
+    line.run(story())
