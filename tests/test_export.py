@@ -184,6 +184,19 @@ def test_every_engine_that_can_run_it_is_asked(exported: Exported) -> None:
     assert record["speed"].keys() == {"torch", *record["engines"]}
 
 
+def test_an_engine_is_named_or_chosen(
+    exported: Exported, make_bert: MakeBert, capsys: pytest.CaptureFixture[str]
+) -> None:
+    int8, fp32 = exported("classify", True), exported("classify", False)
+    assert load(int8, "onnxruntime").engine.name == "onnxruntime"
+    assert load(fp32).engine.name in ("onnxruntime", "openvino")
+    with pytest.raises(UsageError, match=r"no engine 'native' for this bundle.*onnxruntime"):
+        load(fp32, "native")
+    model = model_for(make_bert, "classify")
+    assert cli.main(["predict", str(model), "--engine", "native"]) == 2
+    assert "export it first" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "reviews.csv"

@@ -22,7 +22,7 @@ choice that hangs by a hair would be another one on the next machine of the same
 ROUNDS = 5
 SECONDS = 0.6
 """After that long no further round is begun."""
-OPERATIONS = 1e10
+OPERATIONS = 2e10
 """Multiplications of one pass over the sample, about, so that it is short for large models, too."""
 LEAST_TOKENS, MOST_TOKENS = 128, 1024
 MEAN_LENGTH = 24
