@@ -41,7 +41,7 @@ class Limits:
     max_tokens: int = 1 << 16
     max_requests: int = 512
     max_waiting: int = 8192
-    token_budget: int = 4096
+    token_budget: int = 2048
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0
