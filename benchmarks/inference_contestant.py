@@ -193,7 +193,7 @@ class Peer:
         cores, one_a_call = len(os.sched_getaffinity(0)), spec["way"] == "one"
         best = Setting(PEERS[self._name][0], streams=cores, threads=1)
         if one_a_call:
-            best = replace(best, streams=1)
+            best = replace(best, streams=1, batch_size=1)
         step = max(1, sum(spec["lengths"]) // TRIED)
         sample = [[one] for one in inputs[:ONES]] if one_a_call else [inputs[::step]]
         times: dict[Setting, float] = {}

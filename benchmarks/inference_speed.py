@@ -68,10 +68,10 @@ def main() -> None:
                 continue
             say(f"{one.name}, {shape}")
             results.append(measure(one, shape, arguments))
+            if arguments.json:
+                arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print_tables(results)
     print(f"\n{machine('onnxruntime', 'openvino', 'nncf', 'ctranslate2')}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:

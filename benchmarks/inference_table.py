@@ -37,13 +37,14 @@ def _print_speeds(results: list[Record], names: list[str]) -> None:
     for r in results:
         turns = r["turns"]
         cells = [r["shape"], f"{r['set']} ({r['rows']})", f"{r['tokens'] / r['rows']:.0f}"]
-        cells.append(_speed(r, first))
+        cells.append(_speed(r, first) + _mark(r, first))
         for name in others:
             pair = (ratio(r, first, name), ratio(r, first, name, "cpu_seconds"))
-            mark = "*" if lost(r, name) > MOST_LOST else ""
-            cells.append(" / ".join(f"{x:.2f}" for x in pair if x is not None) + mark or "–")
+            cells.append(" / ".join(f"{x:.2f}" for x in pair if x is not None) or "–")
+            cells[-1] += _mark(r, name)
         _row(*cells, str(len(next(iter(turns.values())))))
     print(f"\nBy wall clock / by processor time. *: loses more than {MOST_LOST:g} point.\n")
+    print("Against the fastest engine of others:\n")
     for r in results:
         by_peer = {
             name: x
@@ -78,6 +79,10 @@ def _quality(found: dict[str, float] | None) -> str:
         return "–"
     score = f"{found['score']:.1f}, " if "score" in found else ""
     return f"{score}{found['same']:.1f} %, {found['off']:.3f}"
+
+
+def _mark(r: Record, name: str) -> str:
+    return "*" if lost(r, name) > MOST_LOST else ""
 
 
 def lost(r: Record, name: str) -> float:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onelayer.checkpoint.config import BertConfig
-from onelayer.errors import UsageError
+from onelayer.errors import CheckpointError, UsageError
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
 from onelayer.runtime.native import engine, library
@@ -299,6 +299,22 @@ def test_nothing_outside_of_the_tables_is_read(
 def test_a_text_longer_than_the_positions_is_refused(engines: list[NativeEngine]) -> None:
     with pytest.raises(UsageError, match="position outside of the model's 80"):
         engines[0].logits(texts([81]))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        ("head.weight", np.zeros((3, 95), np.float32), "head.weight is float32 .3, 95., and con"),
+        ("encoder.layers.1.feed_forward.up.bias", np.zeros(200, np.float32), "makes it .*208"),
+        ("encoder.embeddings.word.scale", np.zeros(50), "is float64 "),
+        ("encoder.layers.0.attention.norm.bias", None, "norm.bias is missing"),
+    ],
+)
+def test_tensors_of_another_model_are_refused(name: str, wrong: Array | None, message: str) -> None:
+    tensors = quantized(state(random_model()))
+    del tensors[name]
+    with pytest.raises(CheckpointError, match=message):
+        NativeEngine(tensors if wrong is None else {**tensors, name: wrong}, SHAPE)
 
 
 def test_heads_of_odd_width_are_refused() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from onelayer.errors import UsageError
 from onelayer.machine import cores
 from onelayer.runtime.native.library import library
+from onelayer.runtime.native.weights import Shape, check
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings
 
 LANES, PANEL = 16, 64
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
-GROUP_TOKENS = 128
-"""Tokens that a worker takes through the model at once: their activations fit its own cache, and
-each weight that comes from further away is used so often."""
+GROUP_TOKENS = 64, 256
+"""The least and most tokens that a worker takes through the model at once. With more, a weight that
+comes from memory is used more often; with fewer, activations stay in the worker's own cache."""
+GROUPS = 8
+"""For each worker at least, where there are tokens enough: so none waits long for the last one."""
 
 Array = NDArray[Any]
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -68,21 +71,6 @@ class _Batch(ctypes.Structure):
     )
 
 
-class Shape(Protocol):
-    """What the engine needs to know of a configuration, by BERT's own names."""
-
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
-    @property
-    def hidden_act(self) -> str: ...
-    @property
-    def layer_norm_eps(self) -> float: ...
-
-
 def why_not(shape: Shape) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
@@ -99,18 +87,20 @@ class NativeEngine:
         self, tensors: Mapping[str, Array], shape: Shape, threads: int | None = None
     ) -> None:
         """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
-        this process has processors. Raises UsageError where the engine can't be had."""
+        this process has processors. Raises UsageError where the engine can't be had, and
+        CheckpointError for tensors of another model."""
         found, _ = library()
         if (reason := why_not(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
+        check(tensors, shape)
         self._library = found
         self._threads = threads or cores()
         self._kept: list[Any] = []  # what the C structures point to
         self._model = self._laid_out(tensors, shape)
         self._limits = {
-            "token": len(tensors["encoder.embeddings.word.weight"]),
-            "segment": len(tensors["encoder.embeddings.segment.weight"]),
-            "position": len(tensors["encoder.embeddings.position.weight"]),
+            "token": shape.vocab_size,
+            "segment": shape.type_vocab_size,
+            "position": shape.max_position_embeddings,
         }
 
     def logits(self, encodings: Encodings) -> Logits:
@@ -129,9 +119,10 @@ class NativeEngine:
         out = np.empty((len(encodings.reads), self._model.C), dtype=np.float32)
         if len(order):
             batch = _Batch(*(array.ctypes.data for array in arrays), len(order), out.ctypes.data)
-            if self._library.run(
-                ctypes.byref(self._model), ctypes.byref(batch), self._threads, GROUP_TOKENS
-            ):
+            least, most = GROUP_TOKENS
+            group = min(most, max(least, len(encodings.ids) // (GROUPS * self._threads)))
+            model = ctypes.byref(self._model)
+            if self._library.run(model, ctypes.byref(batch), self._threads, group):
                 raise MemoryError("no memory for the activations of a batch")
         return out
 
@@ -158,7 +149,6 @@ class NativeEngine:
         pooled = "pooler.weight" in tensors
         head = _padded(tensors["head.weight"].T, LANES)
         words = "encoder.embeddings.word"
-        first_up = tensors["encoder.layers.0.feed_forward.up.weight"]
         return _Model(
             words=self._pointer(tensors[f"{words}.weight"]),
             word_scales=self._pointer(tensors[f"{words}.scale"]),
@@ -173,7 +163,7 @@ class NativeEngine:
             n_layers=shape.num_hidden_layers,
             n_heads=shape.num_attention_heads,
             D=width,
-            F=-(-first_up.shape[1] // LANES) * LANES,
+            F=-(-shape.intermediate_size // LANES) * LANES,
             C=n_outputs,
             activation=ACTIVATIONS.index(shape.hidden_act),
             eps=shape.layer_norm_eps,

@@ -1,26 +1,105 @@
 """Weights in eight bits, which is how an int8 bundle keeps them.
 
-Letters of shapes: K inputs and N outputs of a matrix, V words, D model width.
+Letters of shapes: K inputs and N outputs of a matrix; V words, D model width, F feed-forward width,
+C outputs of the new layer.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onelayer.errors import CheckpointError
 
 Array = NDArray[Any]
 
 LARGEST = 127
 """Symmetric: -128 is not used, so that w and -w are as exact as each other."""
 
-WORDS = "encoder.embeddings.word"
+EMBEDDINGS = "encoder.embeddings"
+WORDS = f"{EMBEDDINGS}.word"
 _MATRIX = re.compile(
     r"encoder\.layers\.\d+\.(attention\.(qkv|output)|feed_forward\.(up|down))\.weight"
 )
+
+
+class Shape(Protocol):
+    """What is needed of a configuration, by BERT's own names."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def hidden_size(self) -> int: ...
+    @property
+    def num_hidden_layers(self) -> int: ...
+    @property
+    def num_attention_heads(self) -> int: ...
+    @property
+    def intermediate_size(self) -> int: ...
+    @property
+    def hidden_act(self) -> str: ...
+    @property
+    def max_position_embeddings(self) -> int: ...
+    @property
+    def type_vocab_size(self) -> int: ...
+    @property
+    def layer_norm_eps(self) -> float: ...
+
+
+def check(tensors: Mapping[str, Array], shape: Shape) -> None:
+    """Raises CheckpointError for tensors that are not what `quantized` makes of such a model: the C
+    code reads as much of each as the configuration says."""
+    for name, (sizes, kind) in _expected(tensors, shape).items():
+        tensor = tensors.get(name)
+        if tensor is None:
+            raise CheckpointError(f"{name} is missing")
+        if tensor.shape != sizes or tensor.dtype != kind:
+            is_, should = (
+                f"{np.dtype(k)} {s}" for s, k in ((tensor.shape, tensor.dtype), (sizes, kind))
+            )
+            raise CheckpointError(
+                f"{name} is {is_}, and config.json makes it {should}",
+                hint="config and weights are of two models",
+            )
+
+
+def _expected(
+    tensors: Mapping[str, Array], shape: Shape
+) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """By name, the shape and type of every tensor."""
+    d, f = shape.hidden_size, shape.intermediate_size
+    outputs = len(tensors.get("head.bias", ()))
+    sizes: dict[str, tuple[int, ...]] = {
+        f"{EMBEDDINGS}.position.weight": (shape.max_position_embeddings, d),
+        f"{EMBEDDINGS}.segment.weight": (shape.type_vocab_size, d),
+        f"{WORDS}.scale": (shape.vocab_size,),
+        "head.weight": (outputs, d),
+        "head.bias": (outputs,),
+    }
+    int8: dict[str, tuple[int, ...]] = {f"{WORDS}.weight": (shape.vocab_size, d)}
+    norms = [f"{EMBEDDINGS}.norm"]
+    if "pooler.weight" in tensors:
+        sizes |= {"pooler.weight": (d, d), "pooler.bias": (d,)}
+    for i in range(shape.num_hidden_layers):
+        layer = f"encoder.layers.{i}"
+        norms += [f"{layer}.attention.norm", f"{layer}.feed_forward.norm"]
+        for name, k, n in (
+            ("attention.qkv", d, 3 * d),
+            ("attention.output", d, d),
+            ("feed_forward.up", d, f),
+            ("feed_forward.down", f, d),
+        ):
+            int8[f"{layer}.{name}.weight"] = (k, n)
+            sizes |= {f"{layer}.{name}.scale": (n,), f"{layer}.{name}.bias": (n,)}
+    sizes |= {f"{norm}.{kind}": (d,) for norm in norms for kind in ("weight", "bias")}
+    return {
+        **{name: (size, np.float32) for name, size in sizes.items()},
+        **{name: (size, np.int8) for name, size in int8.items()},
+    }
 
 
 def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
