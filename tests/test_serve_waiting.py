@@ -231,7 +231,7 @@ def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
 
 def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
     line = Line(predictor, max_waiting=1000)
-    text = "the " * 100  # about a hundred tokens, as is guessed and then learned
+    text = "the " * 100  # 135 tokens as is guessed, fewer as is learned while they come
 
     async def refused(*texts: str) -> bool:
         task = line.ask(*texts)
@@ -247,7 +247,7 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         let_in = 0
         while not await refused(text):
             let_in += 1
-        assert 6 <= let_in <= 10
+        assert 6 <= let_in <= 15
         line.engine.let.set()
         while line.batcher._tokens:
             await asyncio.sleep(0.001)
