@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.runtime.predictor import Predictor
-from onelayer.serve.batching import SHORT_LINE, STRAIN, Batcher
+from onelayer.serve.batching import STRAIN, Batcher
 from onelayer.serve.limits import Limits
 from onelayer.serve.measures import Measures
 from onelayer.serve.pace import Pace
 from onelayer.serve.problems import RequestError
-from onelayer.serve.waiting import Batch, Job, Waiting, batch_of
+from onelayer.serve.waiting import COMPANY, Batch, Job, Waiting, batch_of
 from onelayer.tasks import Regress
 from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings, cumulate
@@ -31,13 +31,13 @@ class Slow:
     name = "slow"
 
     def __init__(self) -> None:
-        self.let = threading.Semaphore(0)
+        self.let = threading.Event()
         self.entered = threading.Semaphore(0)
         self.seen: list[int] = []
 
     def logits(self, encodings: Encodings) -> Any:
         self.entered.release()
-        assert self.let.acquire(timeout=20)
+        assert self.let.wait(timeout=20)
         self.seen.append(len(encodings))
         return encodings.ids[encodings.cu_seqlens[:-1] + 1, None].astype(np.float32)
 
@@ -95,6 +95,18 @@ def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) 
     assert parts(waiting.take(100), small, huge) == {1: (0, 1)}
 
 
+def test_arrivals_are_encoded_together_while_the_engine_is_busy(predictor: Predictor) -> None:
+    waiting = Waiting()
+    for _ in range(2):
+        waiting.arrive(job(predictor, "x" * (COMPANY // 2)))
+
+    assert len(waiting.arrivals()) == 2
+    waiting.arrive(job(predictor, "x"))
+    waiting.close()
+    assert len(waiting.arrivals()) == 1
+    assert waiting.arrivals() == []
+
+
 def test_models_take_turns(predictor: Predictor) -> None:
     a, b = encoded(predictor, [60] * 3, model="a"), encoded(predictor, [60] * 2, model="b")
     waiting = Waiting()
@@ -112,7 +124,7 @@ def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
     left.left = True
 
     assert parts(waiting.take(100), left, there) == {1: (0, 1)}
-    waiting.close()
+    waiting.close_line()
     assert waiting.take(100) is None
 
 
@@ -127,7 +139,7 @@ def test_every_row_is_taken_once_and_in_order(
     made = [encoded(predictor, lengths) for lengths in jobs]
     waiting = Waiting()
     waiting.add(made)
-    waiting.close()
+    waiting.close_line()
     taken: list[list[int]] = [[] for _ in made]
     while batch := waiting.take(budget):
         assert batch.tokens == sum(one.job.tokens_of(one.start, one.stop) for one in batch.slices)
@@ -168,11 +180,16 @@ class Line:
         assert await asyncio.to_thread(self.engine.entered.acquire, timeout=20)
 
     def run(self, story: Coroutine[Any, Any, None]) -> None:
-        try:
-            asyncio.run(story)
-        finally:
-            self.engine.let.release(1000)
-            self.batcher.close()
+        async def to_the_end() -> None:
+            try:
+                await story
+            finally:
+                self.engine.let.set()
+                while self.batcher._tokens:
+                    await asyncio.sleep(0.001)
+
+        asyncio.run(to_the_end())
+        self.batcher.close()
 
 
 def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
@@ -184,9 +201,7 @@ def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
         others = [line.ask(text) for text in "bcd"]
         two = line.ask("e", "f")
         await asyncio.sleep(0)
-        while line.batcher._arrivals.qsize():
-            await asyncio.sleep(0)
-        line.engine.let.release(1000)
+        line.engine.let.set()
         answers = await asyncio.gather(first, *others, two)
         ids = [line.predictor.tokenizer.pieces([text]).ids[0] for text in "abcdef"]
         assert [one.value for answer in answers for one in answer] == ids
@@ -206,7 +221,7 @@ def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        line.engine.let.release(1000)
+        line.engine.let.set()
         await first
         await line.ask("d")
 
@@ -233,13 +248,16 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         while not await refused(text):
             let_in += 1
         assert 6 <= let_in <= 10
-        line.clock += STRAIN / 2
-        assert await refused(text)  # much is ahead
-        line.engine.let.release(1000)
+        line.engine.let.set()
         while line.batcher._tokens:
             await asyncio.sleep(0.001)
-        assert not await refused("the " * SHORT_LINE)  # nothing is
-        line.clock += 2 * STRAIN
+        line.engine.let.clear()
+        line.clock += STRAIN / 2
+        assert not await refused(text)  # nothing is ahead
+        assert not await refused(text)  # no more than its own work
+        assert await refused(text)
+        assert await refused("the ")
+        line.clock += STRAIN * 2
         assert not await refused(text)
 
     line.run(story())
