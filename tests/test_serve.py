@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from onelayer import Predictor, load
 from onelayer.runtime.output import to_json
 from onelayer.serve.app import App, make_app
+from onelayer.serve.journal import Journal
 from onelayer.serve.limits import Limits
 from onelayer.serve.routing import LARGE
 
@@ -437,6 +438,37 @@ def test_the_log_has_a_line_a_request_and_no_texts(
     assert first["tokens"] > 4
     assert 0 <= first["queue_ms"] <= first["total_ms"]
     assert (second["status"], second["route"]) == (401, "none")
+
+
+def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, written = Event(), []
+
+    class Slow:
+        def write(self, text: str) -> None:
+            assert read.wait(20)
+            written.append(text)
+
+        def flush(self) -> None:
+            pass
+
+    monkeypatch.setattr("onelayer.serve.journal.LONGEST", 3)
+    monkeypatch.setattr("sys.stderr", Slow())
+    log = Journal()
+    for number in range(10):
+        log.write({"number": number})
+    log.flush(seconds=0)
+    read.set()
+    log.flush(seconds=20)
+    log.write({"number": 10})
+    log.flush(seconds=20)
+
+    lines = [json.loads(line) for line in "".join(written).splitlines()]
+    numbers = [line["number"] for line in lines if "number" in line]
+    lost = sum(line.get("lost_lines", 0) for line in lines)
+    assert numbers[0] == 0
+    assert numbers[-1] == 10
+    assert len(numbers) + lost == 11
+    assert lost > 0
 
 
 def test_readiness(models: dict[str, Predictor]) -> None:

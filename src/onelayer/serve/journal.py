@@ -29,9 +29,12 @@ class Journal:
         except queue.Full:
             self._lost += 1
 
-    def flush(self) -> None:
-        """Returns when all that was written is out."""
-        self._lines.join()
+    def flush(self, seconds: float = 1.0) -> None:
+        """Returns when all that was written is out, or when whoever reads it takes too long."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(
+                lambda: not self._lines.unfinished_tasks, timeout=seconds
+            )
 
     def _write(self) -> None:
         while True:
