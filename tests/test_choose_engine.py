@@ -15,6 +15,7 @@ from onelayer.runtime.bundle import Bundle
 from onelayer.runtime.choose_engine import (
     LEAST_TOKENS,
     MOST_TOKENS,
+    Cost,
     clearly_quickest,
     quickest,
     sample,
@@ -68,26 +69,34 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "chosen"),
+    ("costs", "chosen"),
     [
-        ({"native": 1.0, "onnxruntime": 2.0}, "native"),
-        ({"native": 1.0, "onnxruntime": 0.95}, "native"),
-        ({"native": 1.0, "onnxruntime": 0.9}, "onnxruntime"),
-        ({"native": 1.0, "onnxruntime": 0.8, "openvino": 0.7}, "openvino"),
-        ({"native": 1.0}, "native"),
+        ({"native": Cost(1.0, 1.0), "onnxruntime": Cost(2.0, 2.0)}, "native"),
+        ({"native": Cost(1.0, 1.0), "onnxruntime": Cost(0.95, 0.5)}, "native"),
+        ({"native": Cost(1.0, 1.0), "onnxruntime": Cost(0.9, 0.9)}, "onnxruntime"),
+        ({"native": Cost(9.0, 1.0), "onnxruntime": Cost(2.0, 2.0)}, "native"),
+        (
+            {
+                "native": Cost(1.0, 1.0),
+                "onnxruntime": Cost(0.8, 0.6),
+                "openvino": Cost(0.7, 0.8),
+            },
+            "openvino",
+        ),
+        ({"native": Cost(1.0, 1.0)}, "native"),
     ],
 )
-def test_the_first_engine_stays_unless_another_is_clearly_quicker(
-    seconds: dict[str, float], chosen: str
+def test_the_first_engine_stays_unless_another_is_clearly_quicker_and_no_dearer(
+    costs: dict[str, Cost], chosen: str
 ) -> None:
-    assert clearly_quickest(seconds) == chosen
+    assert clearly_quickest(costs) == chosen
 
 
 def test_engines_take_turns_and_warm_up_first() -> None:
     asked: list[str] = []
-    times = timed({name: Noting(name, asked) for name in "ab"}, sample(CONFIG, all_reads=False))
+    costs = timed({name: Noting(name, asked) for name in "ab"}, sample(CONFIG, all_reads=False))
     assert asked == ["a", "b"] * (choose_engine.ROUNDS + 1)
-    assert all(0 < seconds < np.inf for seconds in times.values())
+    assert all(0 < cost.seconds < np.inf > cost.cpu_seconds >= 0 for cost in costs.values())
 
 
 @pytest.mark.parametrize("config", [CONFIG, LARGE])
@@ -112,9 +121,9 @@ def test_the_choice_is_measured_once_for_each_bundle(
     seconds = {"native": 3.0, "onnxruntime": 1.0}
     measured: list[float] = []
 
-    def noted(engines: object, encodings: object) -> dict[str, float]:
+    def noted(engines: object, encodings: object) -> dict[str, Cost]:
         measured.append(seconds["native"])
-        return dict(seconds)
+        return {name: Cost(one, one) for name, one in seconds.items()}
 
     monkeypatch.setattr(choose_engine, "timed", noted)
     makes = {name: maker(name) for name in seconds}

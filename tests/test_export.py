@@ -25,6 +25,7 @@ from onelayer.export.rows import rows_of_run
 from onelayer.export.write import export
 from onelayer.recipe import Columns
 from onelayer.runtime.bundle import read_bundle
+from onelayer.runtime.engines import engines
 from onelayer.runtime.load import load
 from onelayer.runtime.onnx_engine import OnnxEngine
 from onelayer.runtime.output import to_json
@@ -89,8 +90,9 @@ Exported = Callable[[str, bool], Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """One round of each measurement."""
+    """One round of each measurement, and one engine."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "engines", lambda _: {"onnxruntime": lambda b: OnnxEngine(b.graph)})
         patch.setattr("onelayer.export.speed.ROUNDS", 1)
         patch.setattr("onelayer.export.speed.ALONE", 1)
         yield
@@ -174,13 +176,15 @@ def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: st
     assert tensors["encoder.layers.0.attention.norm.weight"].dtype == np.float32
 
 
-def test_every_engine_that_can_run_it_is_asked(exported: Exported) -> None:
-    from onelayer.runtime.engines import engines
+def test_every_engine_that_can_run_it_is_asked(
+    make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "engines", engines)
+    dev, out = write_rows(tmp_path, "tag"), tmp_path / "bundle"
 
-    folder = exported("classify", True)
-    record = json.loads((folder / "onelayer.json").read_text())["export"]
+    record = export(model_for(make_bert, "tag"), dev=dev, out=out, int8=True, max_drop=100)
 
-    assert record["engines"].keys() == engines(read_bundle(folder)).keys()
+    assert record["engines"].keys() == engines(read_bundle(out)).keys()
     assert record["speed"].keys() == {"torch", *record["engines"]}
 
 
@@ -326,26 +330,16 @@ def test_int8_that_costs_too_much_is_refused(run: Path, tmp_path: Path) -> None:
 def test_thresholds_that_carry_over_poorly_are_said(
     make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [
-        {"text": f"{a} cat {i}", "label": [b]}
-        for i, (a, b) in enumerate([("good", "x"), ("bad", "y")] * 12)
-    ]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
-    onelayer.finetune(
-        path,
-        dev=path,
-        out=tmp_path / "run",
-        model=str(make_bert()),
-        multi_label=True,
-        epochs=12,
-        lr=1e-2,
-    )
+    rows = [{"text": f"the cat {i}", "label": [["x"], ["y"], ["x", "y"]][i % 3]} for i in range(12)]
+    dev = tmp_path / "rows.jsonl"
+    dev.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    several = {"problem_type": "multi_label_classification"}
+    model = make_bert("BertForSequenceClassification", labels=("x", "y"), **several)
     right = OnnxEngine.logits
     monkeypatch.setattr(OnnxEngine, "logits", lambda e, x: right(e, x) - np.float32(9))
     said: list[str] = []
 
-    found = export(tmp_path / "run", out=tmp_path / "b", accept=True, say=said.append)
+    found = export(model, dev=dev, out=tmp_path / "b", accept=True, say=said.append)
 
     one = found["engines"]["onnxruntime"]
     assert one["after"] < one["tuned"]

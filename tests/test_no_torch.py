@@ -101,6 +101,17 @@ def test_predict_from_a_pipe(tried: Path, bundle: Path) -> None:
     assert not tried.exists()
 
 
+def test_nothing_is_noted_of_who_predicts(
+    bundle: Path, tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime would, for the statistics that it sends."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    python("-m", "onelayer", "predict", str(bundle), "-", "--engine", "onnxruntime", given="a cat")
+    written = [path for home in (tmp_path, cache_home) for path in home.rglob("*")]
+    assert not [path for path in written if "deviceid" in path.name or "Microsoft" in path.parts]
+
+
 def test_serve(tried: Path, bundle: Path, tmp_path: Path) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server:
         status, body = server.request("POST", PATH, json.loads(GOOD))

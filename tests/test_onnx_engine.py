@@ -28,6 +28,7 @@ from onelayer.export.graph import Bert
 from onelayer.export.nodes import Nodes
 from onelayer.export.products import Calibrated, Product, Watched, by_token, in_float
 from onelayer.export.weights_file import ALIGNMENT, write_weights
+from onelayer.runtime.bundle_weights import check_slices, read_slices
 from onelayer.runtime.from_run import predictor_of
 from onelayer.runtime.graph import FULL, TOKENS, rectangles
 from onelayer.runtime.native.weights import quantized
@@ -86,6 +87,12 @@ def write_graph(
     onnx.save(model, folder / "model.onnx")
     onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
     return folder / "model.onnx"
+
+
+def check(graph: Path, beside: Path | None = None) -> None:
+    """With the weights that lie beside it, or beside another one."""
+    name = "model.safetensors"
+    check_graph(graph, name, read_slices((beside or graph).with_name(name)))
 
 
 @given(st.lists(st.integers(1, 600), max_size=60))
@@ -215,7 +222,7 @@ def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture
     found = ranges(state_of(predictor), config_of(predictor), architecture, encodings)
     for product in (by_token, Calibrated(found)):
         graph = write_graph(tmp_path, predictor, architecture, product)
-        check_graph(graph, tmp_path / "model.safetensors")
+        check(graph)
 
         apart = np.abs(OnnxEngine(graph, threads=1).logits(encodings) - expected)
 
@@ -226,7 +233,7 @@ def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture
 def test_an_answer_does_not_depend_on_its_neighbours(
     make_bert: MakeBert, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onelayer.runtime.onnx_engine.FULL", 0.0)  # all in one rectangle
+    monkeypatch.setattr("onelayer.runtime.graph.FULL", 0.0)  # all in one rectangle
     name = "BertForSequenceClassification"
     predictor = opened(make_bert, name)
     engine = OnnxEngine(write_graph(tmp_path, predictor, name, product), threads=1)
@@ -315,13 +322,13 @@ def _first_tensor(model: onnx.ModelProto) -> TensorProto:
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "weights above the folder": (_external("location", "../model.safetensors"), "elsewhere"),
     "weights anywhere": (_external("location", "/etc/passwd"), "elsewhere"),
-    "weights behind the end": (_external("offset", str(10**9)), "doesn't fit"),
-    "a negative offset": (_external("offset", "-8"), "lies nowhere"),
-    "an endless offset": (_external("offset", "9" * 40), "lies nowhere"),
-    "fewer bytes than numbers": (_external("length", "4"), "doesn't fit"),
+    "weights behind the end": (_external("offset", str(10**9)), "somewhere else"),
+    "a negative offset": (_external("offset", "-8"), "somewhere else"),
+    "an endless offset": (_external("offset", "9" * 40), "somewhere else"),
+    "fewer bytes than numbers": (_external("length", "4"), "somewhere else"),
     "weights in a shape too large": (
         lambda model: next(t for t in model.graph.initializer if t.external_data).dims.append(9),
-        "doesn't fit",
+        "another tensor",
     ),
     "a dimension without end": (lambda m: _first_tensor(m).dims.append(2**62), "no tensor has"),
     "a negative dimension": (lambda m: _first_tensor(m).dims.append(-1), "no tensor has"),
@@ -365,7 +372,7 @@ def good(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("graph")
     name = "BertForSequenceClassification"
     graph = write_graph(folder, opened(make_bert, name), name, by_token)
-    check_graph(graph, folder / "model.safetensors")
+    check(graph)
     return graph
 
 
@@ -379,7 +386,7 @@ def test_a_graph_that_export_did_not_write_is_refused(
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
 
     with pytest.raises(CheckpointError, match=says):
-        check_graph(tmp_path / "model.onnx", good.with_name("model.safetensors"))
+        check(tmp_path / "model.onnx", good)
 
 
 @settings(max_examples=60)
@@ -395,4 +402,61 @@ def test_damaged_bytes_are_refused_or_harmless(
     path.write_bytes(whole[:end])
 
     with suppress(CheckpointError):
-        check_graph(path, good.with_name("model.safetensors"))
+        check(path, good)
+
+
+def test_weights_of_another_shape_are_refused(make_bert: MakeBert, tmp_path: Path) -> None:
+    """The native engine would read beyond their end."""
+    predictor = opened(make_bert, "BertForSequenceClassification")
+    config, path = config_of(predictor), tmp_path / "model.safetensors"
+    for precision, state in (
+        ("fp32", state_of(predictor)),
+        ("int8", quantized(state_of(predictor))),
+    ):
+        write_weights(path, state)
+        check_slices(path, read_slices(path), config, 3, precision)
+        spoilt: dict[str, dict[str, Any]] = {
+            "encoder.embeddings.word.weight": {
+                "encoder.embeddings.word.weight": np.zeros((5, 32), np.int8)
+            },
+            "encoder.layers.1.feed_forward.up.bias": {
+                "encoder.layers.1.feed_forward.up.bias": np.zeros(63, np.float32)
+            },
+            "head.bias": {"head.bias": np.zeros(2, np.float32)},
+            "more": {"more": np.zeros(2, np.float32)},
+        }
+        for name, change in spoilt.items():
+            write_weights(path, {**state, **change})
+            with pytest.raises(CheckpointError, match=f"{name} is not as config.json"):
+                check_slices(path, read_slices(path), config, 3, precision)
+        write_weights(path, {name: x for name, x in state.items() if name != "pooler.bias"})
+        with pytest.raises(CheckpointError, match=r"pooler\.bias is not as"):
+            check_slices(path, read_slices(path), config, 3, precision)
+
+
+HEADERS = {
+    "no length": (b"abc", "no header"),
+    "a header beyond the file": ((99).to_bytes(8, "little") + b"{}", "no header"),
+    "an endless header": ((1 << 40).to_bytes(8, "little") + b"{}", "no header"),
+    "a tensor twice": (b'{"a": {}, "a": {}}', "twice"),
+    "no tensor": (b'{"a": 3}', "no tensor"),
+    "another type": (b'{"a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', "no tensor"),
+    "beyond the end": (b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}', "within"),
+    "backwards": (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}', "within"),
+    "a negative side": (
+        b'{"a": {"dtype": "I8", "shape": [-1, -1], "data_offsets": [0, 1]}}',
+        "within",
+    ),
+    "fewer numbers": (b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', "as many"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_weights_file_that_lies_is_refused(tmp_path: Path, case: str) -> None:
+    data, says = HEADERS[case]
+    path = tmp_path / "model.safetensors"
+    is_header = data.startswith(b"{")
+    path.write_bytes((len(data).to_bytes(8, "little") + data + b"\0" * 8) if is_header else data)
+
+    with pytest.raises(CheckpointError, match=says):
+        read_slices(path)

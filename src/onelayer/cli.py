@@ -23,7 +23,6 @@ from onelayer.console import (
     say,
 )
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.machine import share_one_heap
 from onelayer.recipe import Columns, EngineName, Recipe, TaskName
 from onelayer.serve.limits import Limits
 
@@ -367,7 +366,6 @@ def serve(
     access_log
         A JSON line a request on stderr.
     """
-    share_one_heap()  # before NumPy starts its threads
     from onelayer.serve.server import named, read_keys
     from onelayer.serve.server import serve as run_server
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 from onelayer import digest
 
-M_ARENA_MAX = -8  # malloc.h
-
 
 def cache_home() -> Path:
     """Where what was built for this machine, or measured of it, is kept."""
@@ -40,20 +38,26 @@ def instructions() -> frozenset[str]:
     return frozenset(next(flags, "").partition(":")[2].split())
 
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time in each period of so many, as a container's limit sets them."""
+
+
 def cores() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use: more threads than a container's quota lets run
+    would be stopped in the midst of their work."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with suppress(OSError, ValueError, ZeroDivisionError):  # no quota is "max"
+        quota, period = map(int, QUOTA.read_text().split())
+        return max(1, min(allowed or 1, -(-quota // period)))
+    return allowed or 1
 
 
-def share_one_heap() -> None:
-    """Makes threads share a heap, for as long as there is only one. glibc gives each its own, where
-    what others have freed is of no use to it: a crowd of large requests would leave four times as
-    much behind."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
+def give_memory_back() -> None:
+    """Returns freed memory to the system. Work of ever new sizes leaves holes in the heap, which
+    glibc keeps: the memory of a process that runs for long would creep up all the way."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def compiler() -> str | None:

@@ -67,7 +67,7 @@ def export(
     folder = resolve(run)
     if is_bundle(folder):
         raise UsageError("is a bundle already", place=Place(folder), hint="give the run itself")
-    target = _target(folder, out, int8)
+    target = _target(run, out, int8)
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
     job = _Job(predictor, folder, rows, target, "int8" if int8 else "fp32", max_drop, accept, say)
@@ -75,9 +75,13 @@ def export(
     return {"bundle": str(target), **job.found}
 
 
-def _target(run: Path, out: str | Path | None, int8: bool) -> Path:
-    """Where the bundle goes; what is there may only be another bundle."""
-    target = Path(out) if out is not None else run.with_name(f"{run.name}-{_suffix(int8)}")
+def _target(run: str | Path, out: str | Path | None, int8: bool) -> Path:
+    """Where the bundle goes: beside the run, or here where that has its name on the Hub. What is
+    there already may only be another bundle."""
+    beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
+    if not beside.name:  # as of "."
+        beside = beside.resolve()
+    target = Path(out) if out is not None else beside.with_name(f"{beside.name}-{_suffix(int8)}")
     taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
     if taken and not is_bundle(target):
         raise UsageError(

@@ -17,6 +17,7 @@ from onelayer import digest
 from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.record import read_record
 from onelayer.errors import CheckpointError, Place
+from onelayer.runtime.bundle_weights import check_slices, read_slices
 from onelayer.runtime.onnx_file import check_graph
 from onelayer.tasks import Task
 from onelayer.tasks.base import Layout
@@ -86,7 +87,9 @@ def read_bundle(folder: Path) -> Bundle:
             place=Place(weights),
             hint="fetch the bundle again, or export the run again",
         )
-    check_graph(graph, weights)
+    slices = read_slices(weights)
+    check_slices(weights, slices, config, len(task.outputs), export["precision"])
+    check_graph(graph, WEIGHTS, slices)
     tokenizer = Tokenizer.read(folder)
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(

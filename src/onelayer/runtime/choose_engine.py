@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from onelayer.runtime.engine import Engine
 from onelayer.text.encoding import Encodings, cumulate
 
 CLEARLY = 1.1
-"""How many times as fast as the first engine another one must be to be chosen in its place: a
-choice that hangs by a hair would be another one on the next machine of the same kind."""
+"""How many times as fast as the first engine another one must be to be chosen in its place, without
+taking more processor time: on a busy machine, the clock alone would choose by chance."""
 ROUNDS = 5
 SECONDS = 0.6
 """After that long no further round is begun."""
@@ -35,37 +36,52 @@ def quickest(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) ->
 
     def measure() -> float:
         made.update({name: make(bundle) for name, make in makes.items()})
-        times = timed(made, sample(bundle.config, all_reads=bundle.task.name in ("tag", "answer")))
-        return float(names.index(clearly_quickest(times)))
+        costs = timed(made, sample(bundle.config, all_reads=bundle.task.name in ("tag", "answer")))
+        return float(names.index(clearly_quickest(costs)))
 
     chosen = names[0]
     if len(names) > 1:
         weights = bundle.info["export"]["sha256"]
-        chosen = names[int(remembered(["engine", weights, *names, *_versions(names)], measure))]
+        chosen = names[
+            int(remembered(["engine of a bundle", weights, *names, *_versions(names)], measure))
+        ]
     return made[chosen] if chosen in made else makes[chosen](bundle)
 
 
-def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, float]:
-    """The least seconds of each engine, in turns. The first pass of each doesn't count: some
-    prepare themselves in it."""
+class Cost(NamedTuple):
+    """Of one pass."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost]:
+    """The least cost of each engine, in turns. The first pass of each doesn't count: some prepare
+    themselves in it."""
     for engine in engines.values():
         engine.logits(encodings)
-    times = dict.fromkeys(engines, np.inf)
+    costs = dict.fromkeys(engines, Cost(np.inf, np.inf))
     started = time.perf_counter()
     for _ in range(ROUNDS):
         for name, engine in engines.items():
-            before = time.perf_counter()
+            before = time.perf_counter(), time.process_time()
             engine.logits(encodings)
-            times[name] = min(times[name], time.perf_counter() - before)
+            cost = time.perf_counter() - before[0], time.process_time() - before[1]
+            costs[name] = Cost(*map(min, costs[name], cost))
         if time.perf_counter() - started > SECONDS:
             break
-    return times
+    return costs
 
 
-def clearly_quickest(times: Mapping[str, float]) -> str:
-    """The first name, unless the quickest takes less time by the factor ``CLEARLY``."""
-    first, best = next(iter(times)), min(times, key=times.__getitem__)
-    return best if times[first] >= CLEARLY * times[best] else first
+def clearly_quickest(costs: Mapping[str, Cost]) -> str:
+    """The first name, or the quickest of those that are clearly quicker and no dearer."""
+    name, first = next(iter(costs.items()))
+    better = {
+        other: cost.seconds
+        for other, cost in costs.items()
+        if first.seconds >= CLEARLY * cost.seconds and first.cpu_seconds >= cost.cpu_seconds
+    }
+    return min(better, key=better.__getitem__, default=name)
 
 
 def sample(config: BertConfig, *, all_reads: bool) -> Encodings:

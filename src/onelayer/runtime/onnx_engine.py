@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from onelayer.errors import CheckpointError, Place
@@ -14,6 +14,10 @@ from onelayer.machine import cores
 from onelayer.runtime.graph import Feeds, Graph, Outputs
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings
+
+# It would write an id of this machine to the cache as it is imported, and send what it sees.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 
 class OnnxEngine:

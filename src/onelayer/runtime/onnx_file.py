@@ -8,12 +8,14 @@ needs little, so that a server doesn't need the package onnx.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onelayer.errors import CheckpointError, Place
+from onelayer.runtime.bundle_weights import Slice
 from onelayer.text.model_files import LARGEST
 
 # Field numbers of onnx.proto, which never change.
@@ -25,6 +27,7 @@ _TENSOR = {"dims": 1, "type": 2, "raw": 9, "external": 13, "location": 14, "name
 
 BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
 """Of one number, by its type: float, uint8, int8, int64."""
+KINDS = {"F32": 1, "I8": 3}
 OPS = frozenset(
     (
         *("Abs", "Add", "Cast", "Concat", "CumSum", "DequantizeLinear", "Div", "Gather", "Gelu"),
@@ -39,15 +42,15 @@ OPS = frozenset(
 Fields = dict[int, list["int | bytes"]]
 
 
-def check_graph(path: Path, weights: Path) -> None:
-    """Raises CheckpointError unless a graph is made of the known nodes alone and all its external
-    data are whole tensors within ``weights``, which lies beside it."""
+def check_graph(path: Path, location: str, slices: Mapping[str, Slice]) -> None:
+    """Raises CheckpointError unless a graph is made of the known nodes alone and each tensor that
+    lies outside of it is the one of its name in the file ``location`` beside it."""
     with path.open("rb") as file:
         data = file.read(LARGEST + 1)
     try:
         if len(data) > LARGEST:
             raise _Refused(f"more than {LARGEST >> 20} MB, and the weights aren't in it")
-        _check_model(_fields(data), weights.name, weights.stat().st_size)
+        _check_model(_fields(data), location, slices)
     except _Refused as error:
         raise CheckpointError(
             str(error), place=Place(path), hint="export the run again, or fetch the bundle again"
@@ -58,7 +61,7 @@ class _Refused(Exception):  # noqa: N818 - what is refused, not an error of ours
     pass
 
 
-def _check_model(model: Fields, location: str, size: int) -> None:
+def _check_model(model: Fields, location: str, slices: Mapping[str, Slice]) -> None:
     _only(model, {1, 2, 3, *(_MODEL[name] for name in ("graph", "opset"))}, "a model")
     for opset in _messages(model, _MODEL["opset"]):
         if opset.get(1, [b""]) != [b""]:
@@ -70,7 +73,7 @@ def _check_model(model: Fields, location: str, size: int) -> None:
     for node in _messages(graphs[0], _GRAPH["node"]):
         _check_node(node)
     for tensor in _messages(graphs[0], _GRAPH["initializer"]):
-        _check_tensor(tensor, location, size)
+        _check_tensor(tensor, location, slices)
 
 
 def _check_node(node: Fields) -> None:
@@ -82,28 +85,26 @@ def _check_node(node: Fields) -> None:
         _only(attribute, set(_ATTRIBUTE.values()), f"an attribute of {op}")
 
 
-def _check_tensor(tensor: Fields, location: str, size: int) -> None:
+def _check_tensor(tensor: Fields, location: str, slices: Mapping[str, Slice]) -> None:
     name = _text(tensor, _TENSOR["name"])
     _only(tensor, set(_TENSOR.values()), f"the tensor {name:.80}")
-    kind = _number(tensor, _TENSOR["type"])
+    kind, shape = _number(tensor, _TENSOR["type"]), tuple(_dimensions(tensor))
     if kind not in BYTES:
         raise _Refused(f"{name:.80} is of no type that export writes")
-    n_bytes = BYTES[kind]
-    for dimension in _dimensions(tensor):
-        n_bytes *= dimension
     external = {_text(pair, 1): _text(pair, 2) for pair in _messages(tensor, _TENSOR["external"])}
-    if not external:
-        raw = tensor.get(_TENSOR["raw"], [b""])[-1]
-        if not isinstance(raw, bytes) or len(raw) != n_bytes:
-            raise _Refused(f"{name:.80} has not as many numbers as its shape")
+    if external:
+        if external.get("location") != location:
+            raise _Refused(f"{name:.80} lies elsewhere than in {location}")
+        there = slices.get(name)
+        if there is None or (KINDS.get(there.kind), there.shape) != (kind, shape):
+            raise _Refused(f"{name:.80} is another tensor in {location}")
+        place = {"offset": str(there.offset), "length": str(there.length)}
+        if external != {"location": location, **place}:
+            raise _Refused(f"{name:.80} lies somewhere else in {location}")
         return
-    if external.keys() != {"location", "offset", "length"} or external["location"] != location:
-        raise _Refused(f"{name:.80} lies elsewhere than in {location}")
-    offset, length = (external[key] for key in ("offset", "length"))
-    if not (offset.isdecimal() and length.isdecimal() and len(offset + length) < 36):
-        raise _Refused(f"{name:.80} lies nowhere")
-    if int(length) != n_bytes or int(offset) + int(length) > size:
-        raise _Refused(f"{name:.80} doesn't fit into {location}")
+    raw = tensor.get(_TENSOR["raw"], [b""])[-1]
+    if not isinstance(raw, bytes) or len(raw) != BYTES[kind] * math.prod(shape):
+        raise _Refused(f"{name:.80} has not as many numbers as its shape")
 
 
 def _dimensions(tensor: Fields) -> Iterator[int]:

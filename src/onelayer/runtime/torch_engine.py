@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import numpy as np
 import torch
 
+from onelayer.machine import give_memory_back
 from onelayer.nn.model import Model
 from onelayer.nn.packed import pack
 from onelayer.tasks.base import Logits
@@ -42,13 +40,5 @@ class TorchEngine:
             rows = ragged(reads_before[examples], counts(reads_before, examples))
             logits[rows] = self.model(batch).float().cpu().numpy()
         self.model.train(was_training)
-        _give_back()
+        give_memory_back()
         return logits
-
-
-def _give_back() -> None:
-    """Returns freed memory to the system. Batches of ever new shapes leave holes in the heap that
-    glibc keeps: the memory of a long evaluation would creep up all the way."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)

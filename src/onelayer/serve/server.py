@@ -17,6 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from onelayer.errors import OneLayerError, Place, UsageError
+from onelayer.machine import give_memory_back
 from onelayer.recipe import EngineName
 from onelayer.runtime.load import load
 from onelayer.serve.app import App
@@ -26,6 +27,7 @@ from onelayer.serve.service import Service
 
 SWITCH_SECONDS = 0.0005
 """How long a thread of Python's lets the engine's wait; by default it is 5 milliseconds."""
+TIDY_SECONDS = 5.0
 
 
 def serve(
@@ -104,7 +106,9 @@ async def _serve(
             gc.freeze()  # what is loaded stays: looking through it again and again costs a third
             service.phase = "ready"
             say(_line(listener, service))
+            tidying = asyncio.create_task(_tidy())
             await stopping
+            tidying.cancel()
             service.phase = "draining"
             await asyncio.sleep(service.limits.notice)
             listener.listen(0)  # no more come into the line, so that nobody is in it when it ends
@@ -113,6 +117,13 @@ async def _serve(
         server.should_exit = True
         await serving
         service.batcher.close()
+
+
+async def _tidy() -> None:
+    """A crowd of large requests would leave its memory behind for good."""
+    while True:
+        await asyncio.sleep(TIDY_SECONDS)
+        await asyncio.to_thread(give_memory_back)
 
 
 def _load(service: Service, models: Mapping[str, str], engine: EngineName | None) -> None:
