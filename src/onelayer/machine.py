@@ -38,11 +38,18 @@ def instructions() -> frozenset[str]:
     return frozenset(next(flags, "").partition(":")[2].split())
 
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time in each period of so many, as a container's limit sets them."""
+
+
 def cores() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use: more threads than a container's quota lets run
+    would be stopped in the midst of their work."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with suppress(OSError, ValueError, ZeroDivisionError):  # no quota is "max"
+        quota, period = map(int, QUOTA.read_text().split())
+        return max(1, min(allowed or 1, -(-quota // period)))
+    return allowed or 1
 
 
 def give_memory_back() -> None:
