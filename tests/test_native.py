@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import erf
@@ -23,8 +24,12 @@ from onelayer.nn.model import Model
 from onelayer.runtime.native import engine, library
 from onelayer.runtime.native.engine import NativeEngine, why_not
 from onelayer.runtime.native.weights import quantized
+from onelayer.runtime.predictor import Predictor
 from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.tasks import Classify
+from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings, EncodingsBuilder
+from onelayer.text.tokenizer import Tokenizer
 
 Array = NDArray[Any]
 
@@ -216,6 +221,18 @@ def test_neither_neighbours_nor_threads_change_a_bit(
         np.testing.assert_array_equal(one.logits(encodings), np.concatenate(alone))
 
 
+def test_a_text_gets_the_same_answer_alone_and_in_a_crowd(tokenizer: Tokenizer) -> None:
+    shape = replace(SHAPE, vocab_size=tokenizer.vocab_size)
+    predictor = Predictor(
+        task=Classify(labels=("yes", "no", "maybe"), max_length=40),
+        tokenizer=tokenizer,
+        engine=native(random_model(shape), shape, threads=2),
+        layout=Layout({"text": "text"}),
+    )
+    crowd = ["good", "the cat is bad " * 5, "cats", "a bad, bad cat", "x" * 30, "good cats"]
+    assert predictor.predict(crowd) == [predictor.predict([text])[0] for text in crowd]
+
+
 def test_nothing_to_do_is_done(engines: list[NativeEngine]) -> None:
     assert engines[0].logits(EncodingsBuilder().build(examples_are_rows=True)).shape == (0, 3)
 
@@ -269,6 +286,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     expected = two.logits(encodings)
     child = os.fork()
     if not child:
+        signal.alarm(30)  # rather than waiting for threads that are not there
         os._exit(0 if np.array_equal(two.logits(encodings), expected) else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

@@ -45,7 +45,6 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
 {
     for (int64_t i = 0; i < n; i++, k += ld) {
         vec most = {0};
-        ivec total = {0};
         for (int64_t j = 0; j < d; j += LANES)
             most = larger(most, larger(load(k + j), -load(k + j)));
         const float largest = maximum(most), by = largest > 0 ? 127 / largest : 0;
@@ -55,17 +54,21 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
             store_bytes(bytes, steps);
             for (int64_t l = 0; l < LANES; l += 4)
                 memcpy(a->bytes + (j + l) * a->padded + i * 4, bytes + l, 4);
-            total += steps << 24 >> 24;
         }
-        a->step[i] = largest / 127;
-        a->total[i] = a->step[i] * sum(to_float(total));
+        a->step[i] = largest * (1 / 127.0f);
         a->bias[i] = 0;
     }
     for (int64_t i = n; i < a->padded; i++) {
-        a->step[i] = a->total[i] = 0;
+        a->step[i] = 0;
         a->bias[i] = -INFINITY;
         for (int64_t j = 0; j < d; j += 4)
             memset(a->bytes + j * a->padded + i * 4, 0, 4);
+    }
+    for (int64_t i = 0; i < a->padded; i += LANES) {
+        ivec total = {0};
+        for (int64_t j = 0; j < d; j += 4)
+            total = dot4(total, 0x01010101, *(const ivec *)(a->bytes + j * a->padded + i * 4));
+        store(a->total + i, to_float(total) * load(a->step + i));
     }
 }
 

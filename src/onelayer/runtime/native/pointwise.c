@@ -3,10 +3,16 @@
 
 INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
+/* The largest of `most` and of -`least`, both in the same three steps. */
 INLINE Scale scale_of(vec least, vec most)
 {
-    const float low = -maximum(-least), high = maximum(most);
-    return (Scale){(high - low) / 255, low};
+    const vec other = -least;
+    vec x = larger(SWAP(most, other, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                   SWAP(most, other, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+    x = larger(x, SWAP(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+    x = larger(x, SWAP(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+    x = larger(x, SWAP(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+    return (Scale){(x[0] + x[8]) * (1 / 255.0f), -x[8]};
 }
 
 INLINE void store_steps(const float *x, int64_t n, Scale scale, uint8_t *q)
