@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import httpx
@@ -282,6 +283,80 @@ def test_limits_of_a_request(models: dict[str, Predictor]) -> None:
         assert client.post(url, content=b'{"inputs": "a"}').status_code == 415
         compressed = {"content-encoding": "gzip", **JSON}
         assert client.post(url, content=b"x", headers=compressed).status_code == 415
+
+
+class Held:
+    """An engine that waits until it is let, and counts what it was given."""
+
+    name = "held"
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.runs, self.let, self.entered = engine, 0, Event(), Event()
+
+    def logits(self, encodings: Any) -> Any:
+        self.runs += 1
+        self.entered.set()
+        assert self.let.wait(20)
+        return self.engine.logits(encodings)
+
+
+def test_requests_at_a_time(models: dict[str, Predictor]) -> None:
+    engine = Held(models["tag"].engine)
+    held = replace(models["tag"], engine=engine)
+    app = make_app({"tag": held}, Limits(max_requests=1))
+
+    async def story() -> None:
+        async with in_process(app) as client:
+            first = asyncio.create_task(client.post("/v1/models/tag/tag", json={"inputs": "a"}))
+            await asyncio.to_thread(engine.entered.wait)
+            refused = await client.post("/v1/models/tag/tag", json={"inputs": "b"})
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+            is_problem(refused)
+            assert (await client.get("/health")).status_code == 200
+            engine.let.set()
+            assert (await first).status_code == 200
+
+    asyncio.run(story())
+    assert engine.runs == 1
+
+
+def test_who_hangs_up_while_waiting_is_not_run(models: dict[str, Predictor]) -> None:
+    engine = Held(models["tag"].engine)
+    app = make_app({"tag": replace(models["tag"], engine=engine)})
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def hung_up() -> None:
+        events = iter(
+            [
+                {"type": "http.request", "body": b'{"inputs": ["b", "c"]}', "more_body": False},
+                {"type": "http.disconnect"},
+            ]
+        )
+
+        async def receive() -> Any:
+            return next(events)
+
+        path = "/v1/models/tag/tag"
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+        await app({**scope, "query_string": b"", "root_path": ""}, receive, send)
+
+    async def story() -> None:
+        async with in_process(app) as client:
+            first = asyncio.create_task(client.post("/v1/models/tag/tag", json={"inputs": "a"}))
+            await asyncio.to_thread(engine.entered.wait)
+            await hung_up()
+            engine.let.set()
+            assert (await first).status_code == 200
+            await client.post("/v1/models/tag/tag", json={"inputs": "d"})
+
+    asyncio.run(story())
+    assert engine.runs == 2
+    assert sent == []
+    assert figures(app)["onelayer_callers_left_total"] == 1
 
 
 def test_an_engine_that_fails_fails_its_requests_alone(models: dict[str, Predictor]) -> None:

@@ -18,7 +18,7 @@ from onelayer.serve.limits import Limits
 from onelayer.serve.measures import Measures
 from onelayer.serve.pace import Pace
 from onelayer.serve.problems import RequestError
-from onelayer.serve.waiting import COMPANY, Batch, Job, Waiting, batch_of
+from onelayer.serve.waiting import Batch, Job, Waiting, batch_of
 from onelayer.tasks import Regress
 from onelayer.tasks.base import Layout
 from onelayer.text.encoding import Encodings, cumulate
@@ -95,18 +95,6 @@ def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) 
     assert parts(waiting.take(100), small, huge) == {1: (0, 1)}
 
 
-def test_arrivals_are_encoded_together_while_the_engine_is_busy(predictor: Predictor) -> None:
-    waiting = Waiting()
-    for _ in range(2):
-        waiting.arrive(job(predictor, "x" * (COMPANY // 2)))
-
-    assert len(waiting.arrivals()) == 2
-    waiting.arrive(job(predictor, "x"))
-    waiting.close()
-    assert len(waiting.arrivals()) == 1
-    assert waiting.arrivals() == []
-
-
 def test_models_take_turns(predictor: Predictor) -> None:
     a, b = encoded(predictor, [60] * 3, model="a"), encoded(predictor, [60] * 2, model="b")
     waiting = Waiting()
@@ -124,7 +112,7 @@ def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
     left.left = True
 
     assert parts(waiting.take(100), left, there) == {1: (0, 1)}
-    waiting.close_line()
+    waiting.close()
     assert waiting.take(100) is None
 
 
@@ -139,7 +127,7 @@ def test_every_row_is_taken_once_and_in_order(
     made = [encoded(predictor, lengths) for lengths in jobs]
     waiting = Waiting()
     waiting.add(made)
-    waiting.close_line()
+    waiting.close()
     taken: list[list[int]] = [[] for _ in made]
     while batch := waiting.take(budget):
         assert batch.tokens == sum(one.job.tokens_of(one.start, one.stop) for one in batch.slices)
@@ -201,6 +189,8 @@ def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
         others = [line.ask(text) for text in "bcd"]
         two = line.ask("e", "f")
         await asyncio.sleep(0)
+        while line.batcher._arrivals.qsize():
+            await asyncio.sleep(0.001)
         line.engine.let.set()
         answers = await asyncio.gather(first, *others, two)
         ids = [line.predictor.tokenizer.pieces([text]).ids[0] for text in "abcdef"]
@@ -231,7 +221,7 @@ def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
 
 def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
     line = Line(predictor, max_waiting=1000)
-    text = "the " * 100  # 135 tokens as is guessed, fewer as is learned while they come
+    text = "the " * 100  # guessed to have 135 tokens; then it is learned that 64 are read
 
     async def refused(*texts: str) -> bool:
         task = line.ask(*texts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import queue
 import threading
 import time
 from collections import defaultdict
@@ -50,6 +51,7 @@ class Batcher:
     def __init__(self, limits: Limits, measures: Measures) -> None:
         self._limits = limits
         self._measures = measures
+        self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting = Waiting()
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
@@ -68,7 +70,7 @@ class Batcher:
         self._admit(tokens, job.arrived)
         self._start()
         self._count(tokens, seconds)
-        self._waiting.arrive(job)
+        self._arrivals.put(job)
         try:
             return await job.answer
         finally:
@@ -88,7 +90,7 @@ class Batcher:
     def close(self) -> None:
         """Returns when the threads have done what waits. A process that ended while one of them is
         in the engine would be aborted."""
-        self._waiting.close()
+        self._arrivals.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -122,14 +124,24 @@ class Batcher:
     # What follows runs in threads of its own, and hands its results to the event loop.
 
     def _encode(self) -> None:
-        while jobs := self._waiting.arrivals():
+        while jobs := self._arrived():
             ready: list[Job] = []
             jobs.sort(key=_company)
             for _, group in groupby(jobs, _company):
                 ready += self._encoded([job for job in group if not job.left])
             ready.sort(key=lambda job: job.arrived)
             self._waiting.add(ready)
-        self._waiting.close_line()
+        self._waiting.close()
+
+    def _arrived(self) -> list[Job]:
+        """All that came in, at least one job; none when there will be no more."""
+        items = [self._arrivals.get()]
+        while not self._arrivals.empty():
+            items.append(self._arrivals.get())
+        jobs = [item for item in items if item is not None]
+        if jobs and len(jobs) < len(items):
+            self._arrivals.put(None)  # seen again when these are done
+        return jobs
 
     def _encoded(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs, all of one model, that can be run."""

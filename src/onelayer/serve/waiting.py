@@ -87,52 +87,23 @@ class Batch:
     tokens: int
 
 
-COMPANY = 1000
-"""Characters that are worth encoding while the engine is busy: a few texts together take half of
-the time that they take one by one."""
-
-
 class Waiting:
-    """Jobs on their way: they arrive, are encoded, and stand in line by model. One thread puts them
-    in, one encodes, one takes batches out."""
+    """Encoded jobs, by model. Threads put jobs in and take batches out."""
 
     def __init__(self) -> None:
-        self._arrived: list[Job] = []
-        self._characters = 0  # of those
         self._jobs: dict[str, deque[Job]] = {}
         self._changed = threading.Condition()
-        self._idle = False  # whether the engine has nothing to do
         self._closed = False
-        self._all_encoded = False
-
-    def arrive(self, job: Job) -> None:
-        with self._changed:
-            self._arrived.append(job)
-            self._characters += job.characters
-            self._changed.notify_all()
-
-    def arrivals(self) -> list[Job]:
-        """All that arrived, as soon as it is worth it or the engine waits for it; none when there
-        will be no more."""
-        with self._changed:
-            while not self._closed and not (
-                self._arrived and (self._idle or self._characters >= COMPANY)
-            ):
-                self._changed.wait()
-            arrived, self._arrived, self._characters = self._arrived, [], 0
-            return arrived
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Jobs that have been encoded."""
         with self._changed:
             for job in jobs:
                 self._jobs.setdefault(job.model, deque()).append(job)
-            self._changed.notify_all()
+            self._changed.notify()
 
     def take(self, budget: int) -> Batch | None:
         """The next batch, as soon as anyone waits; None when there will be no more."""
         with self._changed:
-            self._idle = False
             while True:
                 for model in list(self._jobs):
                     # Models take turns: this one goes to the end of the line.
@@ -140,7 +111,6 @@ class Waiting:
                     jobs = deque(job for job in jobs if not job.left)
                     if not jobs:
                         continue
-                    self._idle = False
                     batch = batch_of(jobs, budget)
                     # Who waits still comes before who has got a part.
                     unfinished = [job for job in jobs if job.next_row < len(job.rows)]
@@ -149,24 +119,15 @@ class Waiting:
                         unfinished.sort(key=lambda job: id(job) in served)
                         self._jobs[model] = deque(unfinished)
                     return batch
-                if self._all_encoded:
+                if self._closed:
                     return None
-                if not self._idle:
-                    self._idle = True
-                    self._changed.notify_all()
                 self._changed.wait()
 
     def close(self) -> None:
-        """Nothing arrives any more; what did is still given out."""
+        """What waits is still given out."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
-
-    def close_line(self) -> None:
-        """Nothing is encoded any more."""
-        with self._changed:
-            self._all_encoded = True
-            self._changed.notify_all()
+            self._changed.notify()
 
 
 def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
