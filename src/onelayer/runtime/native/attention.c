@@ -11,7 +11,7 @@
 typedef struct {
     int8_t *bytes;   /* (d / 4, padded, 4): four numbers of each key side by side */
     float *step;     /* (padded) what 1 is worth in each key */
-    float *total;    /* (padded) each key's sum */
+    float *total;    /* (padded) step x the key's sum */
     float *bias;     /* (padded) -infinity where there is no key */
     uint8_t *query;  /* (ROWS, d) */
     Scale *scale;    /* (ROWS) */

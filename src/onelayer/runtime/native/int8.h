@@ -1,7 +1,7 @@
 /* Sums of products of bytes, exact in 32 bits.
  *
- * One operand is unsigned, a row's q + 128; the other signed, four consecutive inputs of each of 16
- * columns in a vector. VNNI does 64 of these products in one instruction. The other way computes
+ * One operand is unsigned, the steps of a row; the other signed, four consecutive inputs of each of
+ * 16 columns in a vector. VNNI does 64 of these products in one instruction. The other way computes
  * the same integers on any machine.
  */
 #pragma once

@@ -18,7 +18,7 @@
 typedef struct {
     const int8_t *weight; /* (N / PANEL, K / 4, PANEL, 4) */
     const float *step;    /* (N) what 1 is worth in each column */
-    const float *total;   /* (N) each column's sum */
+    const float *total;   /* (N) step x the column's sum */
     const float *bias;    /* (N) */
     int64_t K, N;
 } Matrix;
@@ -38,7 +38,7 @@ typedef struct {
     const int8_t *words;      /* (V, D) */
     const float *word_scales; /* (V) */
     const float *positions;   /* (P, D) */
-    const float *segments;
+    const float *segments;    /* (segments, D) */
     Norm norm;
     const Layer *layers;
     const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL where there is none */
@@ -86,6 +86,7 @@ INLINE int64_t next(Member *me, int64_t n)
     return unit;
 }
 
+/* x is about low + step q. */
 typedef struct {
     float step, low;
 } Scale;
