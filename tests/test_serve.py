@@ -20,6 +20,7 @@ from onelayer import Predictor, load
 from onelayer.runtime.output import to_json
 from onelayer.serve.app import App, make_app
 from onelayer.serve.limits import Limits
+from onelayer.serve.routing import LARGE
 
 JSON = {"content-type": "application/json"}
 LONG = "the good cats are here and the bad cats are there " * 4
@@ -266,6 +267,15 @@ def test_no_such_route_model_or_method(
 
 def test_an_answer_that_is_refused_says_which_methods_there_are(client: TestClient) -> None:
     assert client.put("/").headers["allow"] == "GET, HEAD, POST"
+
+
+def test_a_large_request(client: TestClient, models: dict[str, Predictor]) -> None:
+    inputs = [f"the cat {i} " + "good " * 10 for i in range(600)]
+
+    answer = post(client, "classify", inputs=inputs)
+
+    assert len(answer.request.content) > LARGE
+    assert answer.json()["predictions"] == predicted(models["classify"], inputs)
 
 
 def test_limits_of_a_request(models: dict[str, Predictor]) -> None:

@@ -219,6 +219,19 @@ def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
     assert line.engine.seen == [1, 1]
 
 
+def test_who_has_left_is_not_encoded(predictor: Predictor) -> None:
+    batcher = Batcher(Limits(), Measures())
+    left, there = job(predictor, "a"), job(predictor, "b")
+    left.left = True
+    for item in (left, there, None):
+        batcher._arrivals.put(item)
+
+    batcher._encode()
+
+    assert left.encodings is None
+    assert there.encodings is not None
+
+
 def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
     line = Line(predictor, max_waiting=1000)
     text = "the " * 100  # guessed to have 135 tokens; then it is learned that 64 are read

@@ -106,7 +106,8 @@ class App:
         async def openapi(request: Request) -> Response:
             names = tuple(service.models)
             if names not in self._described:
-                document = describe(service, self._operations(), keys=bool(self._keys))
+                keys, operations = bool(self._keys), self._operations()
+                document = await asyncio.to_thread(describe, service, operations, keys=keys)
                 self._described = {names: answer(document).body}
             return Response(self._described[names], media_type="application/json")
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from onelayer.serve import schema
 from onelayer.serve.body import read_body
-from onelayer.serve.routing import Operation, answer
+from onelayer.serve.routing import Operation, answer, aside
 from onelayer.serve.schema import OneOrSeveral, Strict
 from onelayer.serve.service import Answered, Asked, Service
 from onelayer.tasks import Classify
@@ -113,7 +113,7 @@ def operations(service: Service) -> list[Operation]:
     async def predict(request: Request) -> Response:
         name = service.first("classify")
         body = await read_body(request, service.limits)
-        ask = schema.parse(TeiAsk, body)
+        ask = await aside(len(body), lambda: schema.parse(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
         asked = Asked(
@@ -130,7 +130,7 @@ def operations(service: Service) -> list[Operation]:
         name = service.first(*HUB)
         task = service.model(name).task.name
         body = await read_body(request, service.limits)
-        ask: Any = schema.parse(HUB[task][0], body)
+        ask: Any = await aside(len(body), lambda: schema.parse(HUB[task][0], body))
         several = isinstance(ask.inputs, list)
         inputs = ask.inputs if several else [ask.inputs]
         answered = await service.ask(request, name, Asked([schema.by_role(one) for one in inputs]))

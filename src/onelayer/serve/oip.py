@@ -17,7 +17,7 @@ from onelayer.serve import schema
 from onelayer.serve.body import read_body
 from onelayer.serve.long_texts import Long
 from onelayer.serve.problems import RequestError
-from onelayer.serve.routing import Operation, answer
+from onelayer.serve.routing import A_PREDICTION, Operation, answer, aside
 from onelayer.serve.schema import Strict
 from onelayer.serve.service import Asked, Service, description
 from onelayer.serve.tensors import Output, array_of, bytes_of, outputs_of, texts_of
@@ -124,7 +124,7 @@ def operations(service: Service) -> list[Operation]:
         task = service.model(name).task
         body = await read_body(request, service.limits, binary=True)
         length = _header_length(request, body)
-        ask = schema.parse(InferAsk, body[:length])
+        ask = await aside(length, lambda: schema.parse(InferAsk, body[:length]))
         asked = Asked(
             _rows(ask.inputs, memoryview(body)[length:], service.model(name)),
             long=ask.parameters.long,
@@ -133,7 +133,10 @@ def operations(service: Service) -> list[Operation]:
         )
         wanted = _wanted(ask, task)
         answered = await service.ask(request, name, asked)
-        return _response(name, ask.id, wanted, answered.predictions)
+        predictions = answered.predictions
+        return await aside(
+            len(predictions) * A_PREDICTION, lambda: _response(name, ask.id, wanted, predictions)
+        )
 
     return [
         Operation(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,8 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from onelayer.tasks import TASKS
+
+T = TypeVar("T")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -42,6 +45,19 @@ class Operation:
 
 # Made once: json.dumps makes one for each call that isn't by its defaults.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+LARGE = 1 << 15
+"""Bytes, or about as much work: from here on others would notice that the event loop is busy."""
+
+
+A_PREDICTION = 512
+"""Bytes that writing one is as much work as reading."""
+
+
+async def aside(size: int, work: Callable[[], T]) -> T:
+    """Does it in another thread where that is a lot."""
+    return work() if size < LARGE else await asyncio.to_thread(work)
 
 
 def answer(value: Any, status: int = 200) -> Response:

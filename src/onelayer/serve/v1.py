@@ -12,7 +12,7 @@ from onelayer.runtime.output import to_json
 from onelayer.serve import schema
 from onelayer.serve.body import read_body
 from onelayer.serve.problems import RequestError
-from onelayer.serve.routing import Endpoint, Operation, answer
+from onelayer.serve.routing import A_PREDICTION, Endpoint, Operation, answer, aside
 from onelayer.serve.schema import Strict
 from onelayer.serve.service import Asked, Service, description
 from onelayer.tasks import TASKS
@@ -106,19 +106,24 @@ def _predict(service: Service, verb: str) -> Endpoint:
         task = service.model(name).task.name
         if verb != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
-        ask = schema.parse(schema.ASK[task], await read_body(request, service.limits))
+        body = await read_body(request, service.limits)
+        ask = await aside(len(body), lambda: schema.parse(schema.ASK[task], body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
         asked = Asked([schema.by_role(one) for one in inputs], long=ask.long)
         if isinstance(ask, schema.AskClassify):
             asked = replace(asked, coverage=ask.coverage, abstain=ask.abstain)
         answered = await service.ask(request, name, asked)
-        return answer(
-            {
-                "model": name,
-                "predictions": [to_json(one) for one in answered.predictions],
-                "tokens": answered.job.tokens,
-                "unread_tokens": answered.job.unread,
-            }
-        )
+
+        def written() -> Response:
+            return answer(
+                {
+                    "model": name,
+                    "predictions": [to_json(one) for one in answered.predictions],
+                    "tokens": answered.job.tokens,
+                    "unread_tokens": answered.job.unread,
+                }
+            )
+
+        return await aside(len(inputs) * A_PREDICTION, written)
 
     return predict
