@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -53,8 +54,10 @@ def test_the_image_has_what_the_package_is_made_of() -> None:
 def test_the_command_is_one_that_serve_knows(capsys: pytest.CaptureFixture[str]) -> None:
     program, *command = [*json.loads(last("ENTRYPOINT")), *json.loads(last("CMD"))]
     assert program == "onelayer"
+    handler = signal.getsignal(signal.SIGINT)
     assert main(command) == 2
     assert "/models/model" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 def test_the_health_check(bundle: Path, tmp_path: Path) -> None:

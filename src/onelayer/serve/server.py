@@ -94,7 +94,8 @@ async def _serve(
             os._exit(128 + number)
         asked_to_stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in handlers:
         loop.add_signal_handler(number, stop, number)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(asked_to_stop.wait())
@@ -117,6 +118,9 @@ async def _serve(
         server.should_exit = True
         await serving
         service.batcher.close()
+        for number, handler in handlers.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)  # the loop would leave one that does nothing
 
 
 async def _tidy() -> None:
