@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import string
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +26,8 @@ from onelayer.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from page_site import Site
 
+# Who starts the tests in the background has SIGINT ignored, and they send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Models this small are slowed down by threads, and cores may be shared.
 torch.set_num_threads(1)
 logging.disable_progress_bar()
