@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.runtime.predictor import Predictor
-from onelayer.serve.batching import STRAIN, Batcher
+from onelayer.serve.batching import NICE, STRAIN, Batcher
 from onelayer.serve.limits import Limits
 from onelayer.serve.measures import Measures
 from onelayer.serve.pace import Pace
@@ -264,3 +265,20 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         assert not await refused(text)
 
     line.run(story())
+
+
+def test_the_models_threads_step_back_behind_the_event_loop(predictor: Predictor) -> None:
+    line = Line(predictor)
+    line.engine.let.set()
+    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def story() -> None:
+        await line.ask("a")
+        theirs = [
+            os.getpriority(os.PRIO_PROCESS, thread.native_id or 0)
+            for thread in line.batcher._threads
+        ]
+        assert theirs == [min(NICE, 19)] * 2
+
+    line.run(story())
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine

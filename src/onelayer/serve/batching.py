@@ -7,7 +7,9 @@ as large as there is work, and a single request on an idle server is a batch by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import os
 import queue
 import threading
 import time
@@ -40,6 +42,9 @@ STRAIN = 1.0
 
 SHORT_LINE = 64
 """Tokens that may be ahead of anybody: with fewer in a batch an engine isn't much sooner done."""
+
+NICE = 10
+"""How far the models' threads step back behind the event loop's, as ``nice`` counts."""
 
 SHORT = 2000
 """Characters up to which requests are encoded together: the tokenizer and NumPy like it better."""
@@ -124,6 +129,7 @@ class Batcher:
     # What follows runs in threads of its own, and hands its results to the event loop.
 
     def _encode(self) -> None:
+        step_back()
         while jobs := self._arrived():
             ready: list[Job] = []
             jobs.sort(key=_company)
@@ -170,6 +176,7 @@ class Batcher:
         return ready
 
     def _run(self) -> None:
+        step_back()
         budget = self._limits.token_budget
         while batch := self._waiting.take(budget):
             started = time.perf_counter()
@@ -186,6 +193,14 @@ class Batcher:
     def _settle(self, answers: Iterable[Answer]) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(_answer, list(answers))
+
+
+def step_back() -> None:
+    """Lets the event loop go first where cores are few: answering is quick, and so is refusing, if
+    the models' threads don't stand before it. Threads that this one begins are as it is."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _company(job: Job) -> tuple[str, int]:

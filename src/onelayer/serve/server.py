@@ -21,6 +21,7 @@ from onelayer.machine import give_memory_back
 from onelayer.recipe import EngineName
 from onelayer.runtime.load import load
 from onelayer.serve.app import App
+from onelayer.serve.batching import step_back
 from onelayer.serve.connection import PARTING, connections_within
 from onelayer.serve.limits import Limits
 from onelayer.serve.service import Service
@@ -131,6 +132,7 @@ async def _tidy() -> None:
 
 
 def _load(service: Service, models: Mapping[str, str], engine: EngineName | None) -> None:
+    step_back()
     for name, path in models.items():
         predictor = load(path, engine)
         service.batcher.warm_up(name, predictor)
