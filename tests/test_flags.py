@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from onelayer import cli
+from onelayer import cli, commands
 from onelayer.errors import UsageError
 from onelayer.flags import described, flags_of, run
 from onelayer.recipe import Columns, Recipe
@@ -155,7 +155,7 @@ def test_help_is_made_of_the_docstrings(
 
 
 def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
-    flags = {flag.name: flag for flag in flags_of(cli.train)}
+    flags = {flag.name: flag for flag in flags_of(commands.train)}
     for field in fields(Recipe):
         assert flags[field.name].default == field.default
         assert flags[field.name].help

@@ -273,13 +273,13 @@ def test_the_exit_code_says_what_stopped_it(
     code: int,
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    monkeypatch.setattr("onelayer.cli.reporter", lambda _: Stops({2}, number=number))
+    monkeypatch.setattr("onelayer.commands.reporter", lambda _: Stops({2}, number=number))
     before = signal.getsignal(signal.SIGTERM)
     arguments = ["train", runs.file, "--out", runs.out, "--model", dropping, "--batch-size", 8]
     try:
         assert cli.main([str(argument) for argument in arguments]) == code
         assert [path.name for path in runs.states] == ["step-000000002"]
-        monkeypatch.setattr("onelayer.cli.reporter", lambda _: Silent())
+        monkeypatch.setattr("onelayer.commands.reporter", lambda _: Silent())
         assert cli.main([*map(str, arguments), "--resume"]) == 0
     finally:
         signal.signal(signal.SIGTERM, before)

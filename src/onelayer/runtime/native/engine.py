@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import UsageError
 from onelayer.machine import cores
 from onelayer.runtime.native.library import library
-from onelayer.runtime.native.weights import Shape, check
+from onelayer.runtime.native.weights import check
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings
 
@@ -71,7 +72,7 @@ class _Batch(ctypes.Structure):
     )
 
 
-def why_not(shape: Shape) -> str | None:
+def why_not(shape: BertConfig) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
@@ -84,7 +85,7 @@ class NativeEngine:
     name = "native"
 
     def __init__(
-        self, tensors: Mapping[str, Array], shape: Shape, threads: int | None = None
+        self, tensors: Mapping[str, Array], shape: BertConfig, threads: int | None = None
     ) -> None:
         """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
         this process has processors. Raises UsageError where the engine can't be had, and
@@ -140,7 +141,7 @@ class NativeEngine:
         if not inside.all() or (len(inside) and encodings.reads.min() < 0):
             raise UsageError("a vector is read that its sequence doesn't have")
 
-    def _laid_out(self, tensors: Mapping[str, Array], shape: Shape) -> _Model:
+    def _laid_out(self, tensors: Mapping[str, Array], shape: BertConfig) -> _Model:
         layers = (_Layer * shape.num_hidden_layers)(
             *(self._layer(tensors, f"encoder.layers.{i}") for i in range(shape.num_hidden_layers))
         )

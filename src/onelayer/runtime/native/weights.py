@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.checkpoint.config import BertConfig
 from onelayer.errors import CheckpointError
 
 Array = NDArray[Any]
@@ -27,30 +28,7 @@ _MATRIX = re.compile(
 )
 
 
-class Shape(Protocol):
-    """What is needed of a configuration, by BERT's own names."""
-
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def hidden_act(self) -> str: ...
-    @property
-    def max_position_embeddings(self) -> int: ...
-    @property
-    def type_vocab_size(self) -> int: ...
-    @property
-    def layer_norm_eps(self) -> float: ...
-
-
-def check(tensors: Mapping[str, Array], shape: Shape) -> None:
+def check(tensors: Mapping[str, Array], shape: BertConfig) -> None:
     """Raises CheckpointError for tensors that are not what `quantized` makes of such a model: the C
     code reads as much of each as the configuration says."""
     for name, (sizes, kind) in _expected(tensors, shape).items():
@@ -68,7 +46,7 @@ def check(tensors: Mapping[str, Array], shape: Shape) -> None:
 
 
 def _expected(
-    tensors: Mapping[str, Array], shape: Shape
+    tensors: Mapping[str, Array], shape: BertConfig
 ) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """By name, the shape and type of every tensor."""
     d, f = shape.hidden_size, shape.intermediate_size
