@@ -14,8 +14,8 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 from onelayer.errors import Place
@@ -26,7 +26,8 @@ from onelayer.serve.measures import Measures
 from onelayer.serve.pace import Pace
 from onelayer.serve.problems import RequestError
 from onelayer.serve.waiting import Batch, Job, Waiting
-from onelayer.text.encoding import joined
+from onelayer.tasks.base import Logits
+from onelayer.text.encoding import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]
 
@@ -181,7 +182,7 @@ class Batcher:
         while batch := self._waiting.take(budget):
             started = time.perf_counter()
             try:
-                answers = list(run(batch, started))
+                answers = run(batch, started)
             except Exception as error:
                 answers = [(one.job, error) for one in batch.slices]
             seconds = time.perf_counter() - started
@@ -220,23 +221,39 @@ def _answer(answers: Sequence[Answer]) -> None:
             job.answer.set_result(found)
 
 
-def run(batch: Batch, started: float) -> Iterator[Answer]:
+def run(batch: Batch, started: float) -> list[Answer]:
     """The predictions of those jobs of whom this batch has the last rows."""
     parts = []
     for one in batch.slices:
         assert one.job.encodings is not None
-        whole = one.stop - one.start == len(one.job.rows)
-        parts.append(one.job.encodings if whole else one.job.encodings.part(one.start, one.stop))
+        parts.append(one.job.encodings.part(one.start, one.stop))
         if one.job.started is None:
             one.job.started = started
-    logits = batch.predictor.engine.logits(joined(parts))
+    encodings = joined(parts)
+    logits = batch.predictor.engine.logits(encodings)
     before = 0
     for one, part in zip(batch.slices, parts, strict=True):
-        job, after = one.job, before + len(part.reads)
-        job.logits.append(logits[before:after])
+        after = before + len(part.reads)
+        one.job.logits.append(logits[before:after])
         before = after
-        if one.stop == len(job.rows):
-            yield job, decoded(job)
+    together = decoded_together(batch, encodings, logits)
+    done = (one.job for one in batch.slices if one.stop == len(one.job.rows))
+    return together or [(job, decoded(job)) for job in done]
+
+
+def decoded_together(batch: Batch, encodings: Encodings, logits: Logits) -> list[Answer]:
+    """The answers of all jobs, which for many small ones is several times as fast as one by one.
+    None where they want different things, have rows in other batches, or one of them fails."""
+    jobs = [one.job for one in batch.slices]
+    task = jobs[0].task
+    if any(one.part or one.job.task is not task for one in batch.slices):
+        return []
+    try:
+        predictions = task.decode([row for job in jobs for row in job.rows], encodings, logits)
+    except Exception:
+        return []
+    each = iter(predictions)
+    return [(job, list(islice(each, len(job.rows)))) for job in jobs]
 
 
 def decoded(job: Job) -> list[Any] | Exception:

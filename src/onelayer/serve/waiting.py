@@ -76,6 +76,11 @@ class Slice:
     start: int
     stop: int
 
+    @property
+    def part(self) -> bool:
+        """Whether the job has more rows than these."""
+        return self.stop - self.start < len(self.job.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

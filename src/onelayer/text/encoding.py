@@ -98,7 +98,10 @@ class Encodings:
         return len(self.cu_rows) - 1
 
     def part(self, start: int, stop: int) -> Encodings:
-        """The rows ``start:stop`` alone, as views of these arrays; what was cut stays behind."""
+        """The rows ``start:stop`` alone, as views of these arrays; what was cut stays behind. All
+        of them are what they were."""
+        if start == 0 and stop == len(self):
+            return self
         first, last = self.cu_rows[[start, stop]].tolist()
         tokens = slice(*self.cu_seqlens[[first, last]].tolist())
         reads = slice(*self.cu_reads[[first, last]].tolist())
@@ -118,8 +121,7 @@ class Encodings:
 
 
 def joined(parts: Sequence[Encodings]) -> Encodings:
-    """The rows of several encodings without gold labels, one after the other; offsets, which only
-    decoding needs, stay behind."""
+    """The rows of several encodings of one task, without gold labels, one after the other."""
 
     def after(name: str) -> Ints:
         """Cumulative counts go on where those of the part before end."""
@@ -131,6 +133,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
 
     if len(parts) == 1:
         return parts[0]
+    offsets = [part.offsets for part in parts if part.offsets is not None]
     return Encodings(
         ids=end_to_end("ids"),
         segment_ids=end_to_end("segment_ids"),
@@ -139,6 +142,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
         cu_reads=after("cu_reads"),
         cu_examples=after("cu_examples"),
         cu_rows=after("cu_rows"),
+        offsets=np.concatenate(offsets) if offsets else None,
     )
 
 
