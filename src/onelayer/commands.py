@@ -362,7 +362,8 @@ def serve(
     access_log
         A JSON line a request on stderr.
     """
-    from onelayer.serve.server import named, read_keys
+    from onelayer.serve.keys import read_keys
+    from onelayer.serve.server import named
     from onelayer.serve.server import serve as run_server
 
     run_server(

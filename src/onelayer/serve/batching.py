@@ -24,7 +24,7 @@ from onelayer.serve.limits import Limits
 from onelayer.serve.long_texts import as_asked
 from onelayer.serve.measures import Measures
 from onelayer.serve.pace import Pace
-from onelayer.serve.problems import RequestError
+from onelayer.serve.problems import too_much_waits
 from onelayer.serve.waiting import Batch, Job, Waiting
 from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings, joined
@@ -68,12 +68,11 @@ class Batcher:
     async def predict(self, job: Job) -> list[Any]:
         """One prediction for each row. Raises RequestError where there is too much to do, or a
         text is too long."""
-        pace = self._paces[job.model]
-        job.tokens = pace.tokens(job.characters)
-        # A large job is worked through in parts, and others wait for one part of it at most.
-        tokens = min(job.tokens, self._limits.token_budget)
-        seconds = pace.seconds(tokens)
-        self._admit(tokens, job.arrived)
+        if wait := self.full_for(job.model, job.characters, job.arrived):
+            raise too_much_waits(wait)
+        job.tokens = self._paces[job.model].tokens(job.characters)
+        tokens = self._counted(job.tokens)
+        seconds = self._paces[job.model].seconds(tokens)
         self._start()
         self._count(tokens, seconds)
         self._arrivals.put(job)
@@ -100,19 +99,25 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _admit(self, tokens: int, now: float) -> None:
-        """Raises RequestError where too much is ahead.
+    def full_for(self, model: str, characters: int, now: float) -> int:
+        """0 where a request of so many characters may join the line, else the seconds after which
+        it may come again.
 
         A burst may wait. Where more comes in than can be done, a long line would only make
         everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
         that an answer takes about twice its time at most.
         """
+        tokens = self._counted(self._paces[model].tokens(characters))
         strained = now - self._refused < STRAIN
         room = max(tokens, SHORT_LINE) if strained else self._limits.max_waiting - tokens
-        if self._tokens > max(room, 0):
-            self._refused = now
-            headers = {"retry-after": str(max(1, math.ceil(self._seconds)))}
-            raise RequestError(429, "too much is waiting for the model", headers)
+        if self._tokens <= max(room, 0):
+            return 0
+        self._refused = now
+        return max(1, math.ceil(self._seconds))
+
+    def _counted(self, tokens: int) -> int:
+        """A large job is worked through in parts, and others wait for one part of it at most."""
+        return min(tokens, self._limits.token_budget)
 
     def _count(self, tokens: int, seconds: float) -> None:
         self._tokens += tokens

@@ -4,13 +4,13 @@ the headers, bodies that nobody reads, callers who read nothing, and how many th
 from __future__ import annotations
 
 import asyncio
-import json
-from http import HTTPStatus
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from onelayer.serve.door import Door, Refusal
 from onelayer.serve.limits import Limits
+from onelayer.serve.problems import RequestError, written
 
 MOST_HEADER_BYTES = 1 << 15
 CONNECTIONS_A_REQUEST = 4
@@ -24,19 +24,21 @@ LINGER = 2.0
 """Seconds for a caller to notice that no more of his body is wanted."""
 
 
-def connections_within(limits: Limits) -> type[HttpToolsProtocol]:
-    """The class of connections that keep to these limits."""
-    return type("LimitedConnection", (Connection,), {"limits": limits})
+def connections_within(limits: Limits, door: Door) -> type[HttpToolsProtocol]:
+    """The class of connections that keep to these limits and come through this door."""
+    return type("LimitedConnection", (Connection,), {"limits": limits, "door": door})
 
 
 class Connection(HttpToolsProtocol):
     """One caller's connection."""
 
     limits: Limits
+    door: Door
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._refusal: bytes | None = None
+        self._turned_away: Refusal | None = None
         self._deaf = False
         self._running: RequestResponseCycle | None = None
         self._begun = False
@@ -69,7 +71,9 @@ class Connection(HttpToolsProtocol):
             if self._bytes_without > MOST_HEADER_BYTES:
                 self._refuse(431, "the headers are too large")
                 return
-        if not self._in_body and (self._begun or self._progress == before):
+        if self._turned_away is not None:
+            self._await_headers()  # and what follows them
+        elif not self._in_body and (self._begun or self._progress == before):
             self._await_headers()
 
     def on_message_begin(self) -> None:
@@ -90,18 +94,24 @@ class Connection(HttpToolsProtocol):
         elif len(self.pipeline) == MOST_PIPELINED:
             self._refuse(429, "too many requests at a time on one connection")
         elif not self._deaf:
-            super().on_headers_complete()
+            self._turned_away = self._at_the_door()
+            if self._turned_away is None:
+                super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._progressed()
-        if not self._deaf:
+        if not self._deaf and self._turned_away is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False
         self._progressed()
-        if not self._deaf:
+        if self._deaf:
+            return
+        if self._turned_away is None:
             super().on_message_complete()
+        else:
+            self._turn_away(self._turned_away)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -157,15 +167,42 @@ class Connection(HttpToolsProtocol):
 
     def _headers_too_slow(self) -> None:
         self._header_timer = None
-        if self._begun:
-            seconds = self.limits.header_timeout
+        seconds = self.limits.header_timeout
+        if self._turned_away is not None:
+            self._refuse(408, f"the request took more than {seconds:g} seconds")
+        elif self._begun:
             self._refuse(408, f"the headers took more than {seconds:g} seconds")
         elif not self._answering():
             self.transport.close()
 
     def _part(self) -> None:
-        if not self._begun:  # else a request is on its way, and its answer says that it's the last
+        if self._turned_away is not None:
+            self._refuse(503, "the server stops")
+        elif (
+            not self._begun
+        ):  # else a request is on its way, and its answer says that it's the last
             super().shutdown()
+
+    def _at_the_door(self) -> Refusal | None:
+        """What becomes of a request that nothing is unusual about."""
+        parser = self.parser
+        if (
+            self._answering()  # of several, each is answered in its turn
+            or self.expect_100_continue
+            or parser.should_upgrade()
+            or not parser.should_keep_alive()
+            or parser.get_http_version() != "1.1"
+        ):
+            return None
+        return self.door.refuses(parser.get_method(), self.url, self.headers)
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """When all of the request is read, so that the next one is found behind it."""
+        self._stop_header_timer()
+        self._turned_away = None
+        self.transport.write(refusal.answer)
+        self.door.refused(refusal)
+        super().on_response_complete()
 
     def _answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
@@ -182,7 +219,8 @@ class Connection(HttpToolsProtocol):
         if self._deaf:
             return
         self._deaf = True
-        self._refusal = _written(status, detail)
+        self._turned_away = None
+        self._refusal = written(RequestError(status, detail, {"connection": "close"}))
         broken_off = self.cycle is not None and self.cycle.more_body
         if broken_off and self.cycle is self._running:
             self._hang_up()
@@ -213,15 +251,3 @@ class Connection(HttpToolsProtocol):
         self._end_timer = None
         if seconds is not None:
             self._end_timer = self.loop.call_later(seconds, self.transport.abort)
-
-
-def _written(status: int, detail: str) -> bytes:
-    """A problem as it goes over the wire."""
-    title = HTTPStatus(status).phrase
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    body = json.dumps(problem).encode()
-    head = (
-        f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body

@@ -45,22 +45,49 @@ _DETAILS = {
 }
 
 
-def response(problem: RequestError, request_id: str, *, ours: bool) -> Response:
-    """As JSON. ``ours``: of a route that no other protocol knows, whose clients look for an
-    ``error``."""
+def too_many_requests() -> RequestError:
+    return RequestError(429, "too many requests at a time", {"retry-after": "1"})
+
+
+def too_much_waits(seconds: int) -> RequestError:
+    headers = {"retry-after": str(seconds)}
+    return RequestError(429, "too much is waiting for the model", headers)
+
+
+def response(problem: RequestError, request_id: str, path: str) -> Response:
+    """As JSON, to a request for this path."""
+    return Response(
+        _body(problem, request_id, path),
+        problem.status,
+        headers=problem.headers,
+        media_type=_MEDIA_TYPE,
+    )
+
+
+def written(problem: RequestError, request_id: str | None = None, path: str = "/v1/") -> bytes:
+    """The same as it goes over the wire, from below the application."""
+    body = _body(problem, request_id, path)
+    own = {"content-type": _MEDIA_TYPE, "content-length": str(len(body))}
+    if request_id is not None:
+        own["x-request-id"] = request_id
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (own | problem.headers).items())
+    start = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+    return f"{start}{lines}\r\n".encode() + body
+
+
+_MEDIA_TYPE = "application/problem+json"
+
+
+def _body(problem: RequestError, request_id: str | None, path: str) -> bytes:
     detail = problem.detail
     body: dict[str, str | int] = {
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
         "detail": detail if len(detail) <= LONGEST else detail[:LONGEST] + " …",
-        "request_id": request_id,
     }
-    if not ours:
-        body["error"] = body["detail"]
-    return Response(
-        json.dumps(body).encode(),
-        problem.status,
-        headers=problem.headers,
-        media_type="application/problem+json",
-    )
+    if request_id is not None:
+        body["request_id"] = request_id
+    if not path.startswith("/v1/"):
+        body["error"] = body["detail"]  # clients of other protocols look for it
+    return json.dumps(body).encode()

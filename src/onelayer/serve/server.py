@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import uvicorn
 
@@ -23,6 +22,8 @@ from onelayer.runtime.load import load
 from onelayer.serve.app import App
 from onelayer.serve.batching import step_back
 from onelayer.serve.connection import PARTING, connections_within
+from onelayer.serve.journal import Journal
+from onelayer.serve.keys import Keys
 from onelayer.serve.limits import Limits
 from onelayer.serve.service import Service
 
@@ -51,11 +52,12 @@ def serve(
     """
     listener = listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
-    service = Service({}, limits)
-    app = App(service, keys, access_log=access_log)
+    journal = Journal() if access_log else None
+    service = Service({}, limits, journal)
+    app = App(service, Keys(keys))
     config = uvicorn.Config(
         app,
-        http=connections_within(limits),
+        http=connections_within(limits, app.door),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -69,7 +71,8 @@ def serve(
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         load_all = partial(_load, service, models, engine)
         runner.run(_serve(_Uvicorn(config), service, listener, load_all, say))
-    app.flush()
+    if journal is not None:
+        journal.flush()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -178,15 +181,3 @@ def named(models: Sequence[str]) -> dict[str, str]:
     if not found:
         raise UsageError("no model to serve", hint="onelayer serve RUN")
     return found
-
-
-def read_keys(path: Path | None) -> list[str]:
-    """API keys, one a line of a file, or the one in ONELAYER_API_KEY. Raises UsageError."""
-    if path is None:
-        key = os.environ.get("ONELAYER_API_KEY", "").strip()
-        return [key] if key else []
-    with path.open(encoding="utf-8") as file:
-        keys = [line.strip() for line in file if line.strip()]
-    if not keys:
-        raise UsageError("no API key in it", place=Place(path))
-    return keys

@@ -14,31 +14,16 @@ from starlette.types import Receive
 
 from onelayer.runtime.predictor import INPUTS, Predictor
 from onelayer.serve.batching import Batcher
+from onelayer.serve.journal import Journal
 from onelayer.serve.limits import Limits
 from onelayer.serve.long_texts import Long
 from onelayer.serve.measures import Measures
 from onelayer.serve.problems import RequestError
+from onelayer.serve.trace import Trace
 from onelayer.serve.waiting import Job
 from onelayer.tasks import Classify
 
 Phase = Literal["loading", "ready", "draining"]
-
-
-@dataclass(slots=True)
-class Trace:
-    """What the log and the measures say of a request."""
-
-    id: str
-    route: str = ""
-    model: str = ""
-    texts: int = 0
-    tokens: int = 0
-    queue_ms: float = 0.0
-
-    @classmethod
-    def of(cls, request: Request) -> Trace:
-        trace: Trace = request.scope["onelayer.trace"]
-        return trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +48,12 @@ class Service:
 
     models: dict[str, Predictor]
     limits: Limits
+    journal: Journal | None = None
     measures: Measures = field(default_factory=Measures)
     phase: Phase = "loading"
     batcher: Batcher = field(init=False)
+    in_flight: int = 0
+    """Requests that the application is at."""
 
     def __post_init__(self) -> None:
         self.batcher = Batcher(self.limits, self.measures)
@@ -86,6 +74,40 @@ class Service:
         if self.phase == "loading":
             raise _loading()
         raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
+
+    def came(self) -> None:
+        """The application has begun with a request."""
+        self.in_flight += 1
+        self.measures.in_flight.set(self.in_flight)
+
+    def went(self) -> None:
+        """It is done with it."""
+        self.in_flight -= 1
+        self.measures.in_flight.set(self.in_flight)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are as many requests as it takes at a time."""
+        return self.in_flight >= self.limits.max_requests
+
+    def tell(self, trace: Trace, status: int) -> None:
+        """Counts a request that is answered, and writes its line."""
+        seconds = time.perf_counter() - trace.began
+        self.measures.answered(trace.route, trace.model, status, seconds)
+        if self.journal is not None:
+            self.journal.write(
+                {
+                    "id": trace.id,
+                    "method": trace.method,
+                    "route": trace.route,
+                    "model": trace.model,
+                    "status": status,
+                    "texts": trace.texts,
+                    "tokens": trace.tokens,
+                    "queue_ms": round(trace.queue_ms, 2),
+                    "total_ms": round(1000 * seconds, 2),
+                }
+            )
 
     async def ask(self, request: Request, name: str, asked: Asked) -> Answered:
         """Predictions for all inputs. Raises RequestError, DataError or UsageError."""

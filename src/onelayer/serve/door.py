@@ -1,0 +1,79 @@
+"""The door of a server. Where more comes in than can be done, most of its time would go into saying
+so: a request that there is no room for is refused before the application hears of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.datastructures import Headers
+
+from onelayer.serve.keys import Keys
+from onelayer.serve.openapi import names_of
+from onelayer.serve.problems import too_many_requests, too_much_waits, written
+from onelayer.serve.routing import Operation
+from onelayer.serve.service import Service
+from onelayer.serve.trace import Trace, request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that isn't taken, and its answer as it goes over the wire."""
+
+    trace: Trace
+    status: int
+    answer: bytes
+
+
+class Door:
+    """Knows the requests that cost something, those for predictions, and whether there is room for
+    one more. All others, and those that look unusual, are left to the application."""
+
+    def __init__(
+        self, service: Service, operations: Callable[[], Sequence[Operation]], keys: Keys
+    ) -> None:
+        self._service = service
+        self._operations = operations
+        self._keys = keys
+        self._costly: dict[bytes, tuple[str, str]] = {}  # by target, the route and the model
+
+    def refuses(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> Refusal | None:
+        """What there is no room for; None for all that may go in."""
+        service = self._service
+        if method != b"POST" or service.phase != "ready":
+            return None
+        self._costly = self._costly or self._look_up()
+        if target not in self._costly:
+            return None
+        route, model = self._costly[target]
+        given = Headers(raw=headers)
+        length = given.get("content-length", "")
+        if not length.isdecimal() or int(length) > service.limits.max_body:
+            return None
+        if not self._keys.fit(given):
+            return None
+        now = time.perf_counter()
+        if service.crowded:
+            problem = too_many_requests()
+        elif wait := service.batcher.full_for(model, int(length), now):  # it has no more characters
+            problem = too_much_waits(wait)
+        else:
+            return None
+        trace = Trace(request_id(given.get("x-request-id", "")), "POST", route, model, began=now)
+        return Refusal(trace, problem.status, written(problem, trace.id, route))
+
+    def refused(self, refusal: Refusal) -> None:
+        """Counts one that went out."""
+        self._service.tell(refusal.trace, refusal.status)
+
+    def _look_up(self) -> dict[bytes, tuple[str, str]]:
+        return {
+            quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
+            for operation in self._operations()
+            if operation.takes is not None
+            for name in reversed(names_of(self._service, operation))  # without a name: the first
+        }

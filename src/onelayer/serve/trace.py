@@ -1,0 +1,40 @@
+"""What is known of a request while it is answered, for the log and the measures."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+_SANE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+
+# The system is asked for randomness once: its answer would let other threads go first.
+_new_ids = map(f"{secrets.token_hex(6)}{{:08x}}".format, itertools.count())
+
+
+@dataclass(slots=True)
+class Trace:
+    """A request from its headers to its answer."""
+
+    id: str
+    method: str
+    route: str = "none"
+    model: str = ""
+    texts: int = 0
+    tokens: int = 0
+    queue_ms: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @classmethod
+    def of(cls, request: Request) -> Trace:
+        trace: Trace = request.scope["onelayer.trace"]
+        return trace
+
+
+def request_id(given: str) -> str:
+    """The caller's own, if it can stand in a log, else a new one."""
+    return given if _SANE_ID.fullmatch(given) else next(_new_ids)
