@@ -113,8 +113,8 @@ def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
     left.left = True
 
     assert parts(waiting.take(100), left, there) == {1: (0, 1)}
-    waiting.close()
     assert waiting.take(100) is None
+    assert not waiting
 
 
 @given(
@@ -128,7 +128,6 @@ def test_every_row_is_taken_once_and_in_order(
     made = [encoded(predictor, lengths) for lengths in jobs]
     waiting = Waiting()
     waiting.add(made)
-    waiting.close()
     taken: list[list[int]] = [[] for _ in made]
     while batch := waiting.take(budget):
         assert batch.tokens == sum(one.job.tokens_of(one.start, one.stop) for one in batch.slices)

@@ -1,7 +1,9 @@
-"""From requests to predictions: one thread encodes what came in, another runs what is encoded.
+"""From requests to predictions: two threads, of which one encodes what comes in while the other
+runs what is encoded.
 
 There is no delay by the clock. While the engine runs a batch the next one gathers, so batches are
-as large as there is work, and a single request on an idle server is a batch by itself.
+as large as there is work, and a single request on an idle server is a batch by itself: whoever has
+encoded it runs it, since to wake another thread would take longer than many a batch.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Batcher:
         self._measures = measures
         self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting = Waiting()
+        self._encoding, self._running = threading.Lock(), threading.Lock()
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
         self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
         self._refused = -STRAIN
@@ -68,10 +71,9 @@ class Batcher:
     async def predict(self, job: Job) -> list[Any]:
         """One prediction for each row. Raises RequestError where there is too much to do, or a
         text is too long."""
-        if wait := self.full_for(job.model, job.characters, job.arrived):
+        tokens = job.tokens = self.tokens(job.model, job.characters)
+        if wait := self.full_for(tokens, job.arrived):
             raise too_much_waits(wait)
-        job.tokens = self._paces[job.model].tokens(job.characters)
-        tokens = self._counted(job.tokens)
         seconds = self._paces[job.model].seconds(tokens)
         self._start()
         self._count(tokens, seconds)
@@ -99,25 +101,25 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def full_for(self, model: str, characters: int, now: float) -> int:
-        """0 where a request of so many characters may join the line, else the seconds after which
-        it may come again.
+    def tokens(self, model: str, characters: int) -> int:
+        """What a request of so many characters adds to the line, by a guess. A large one is worked
+        through in parts, and others wait for one part of it at most."""
+        return min(self._paces[model].tokens(characters), self._limits.token_budget)
+
+    def full_for(self, tokens: int, now: float, coming: int = 0) -> int:
+        """0 where so many tokens may join the line behind those that are already coming, else the
+        seconds after which they may come again.
 
         A burst may wait. Where more comes in than can be done, a long line would only make
         everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
         that an answer takes about twice its time at most.
         """
-        tokens = self._counted(self._paces[model].tokens(characters))
         strained = now - self._refused < STRAIN
         room = max(tokens, SHORT_LINE) if strained else self._limits.max_waiting - tokens
-        if self._tokens <= max(room, 0):
+        if self._tokens + coming <= max(room, 0):
             return 0
         self._refused = now
         return max(1, math.ceil(self._seconds))
-
-    def _counted(self, tokens: int) -> int:
-        """A large job is worked through in parts, and others wait for one part of it at most."""
-        return min(tokens, self._limits.token_budget)
 
     def _count(self, tokens: int, seconds: float) -> None:
         self._tokens += tokens
@@ -127,23 +129,34 @@ class Batcher:
     def _start(self) -> None:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
-            for work in (self._encode, self._run):
-                thread = threading.Thread(target=work, name=work.__name__, daemon=True)
+            for _ in range(2):
+                thread = threading.Thread(target=self._work, name="batcher", daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
     # What follows runs in threads of its own, and hands its results to the event loop.
 
-    def _encode(self) -> None:
+    def _work(self) -> None:
         step_back()
-        while jobs := self._arrived():
+        while self._encode():
+            # Whoever holds the lock looks again after giving it back, so that nobody is forgotten.
+            while self._waiting and self._running.acquire(blocking=False):
+                try:
+                    self._run()
+                finally:
+                    self._running.release()
+
+    def _encode(self) -> bool:
+        """Encodes what came in; False when there will be no more."""
+        with self._encoding:
+            jobs = self._arrived()
             ready: list[Job] = []
             jobs.sort(key=_company)
             for _, group in groupby(jobs, _company):
                 ready += self._encoded([job for job in group if not job.left])
             ready.sort(key=lambda job: job.arrived)
             self._waiting.add(ready)
-        self._waiting.close()
+        return bool(jobs)
 
     def _arrived(self) -> list[Job]:
         """All that came in, at least one job; none when there will be no more."""
@@ -151,8 +164,8 @@ class Batcher:
         while not self._arrivals.empty():
             items.append(self._arrivals.get())
         jobs = [item for item in items if item is not None]
-        if jobs and len(jobs) < len(items):
-            self._arrivals.put(None)  # seen again when these are done
+        if len(jobs) < len(items):
+            self._arrivals.put(None)  # seen again when these are done, and by the other thread
         return jobs
 
     def _encoded(self, jobs: Sequence[Job]) -> list[Job]:
@@ -182,19 +195,19 @@ class Batcher:
         return ready
 
     def _run(self) -> None:
-        step_back()
         budget = self._limits.token_budget
-        while batch := self._waiting.take(budget):
-            started = time.perf_counter()
-            try:
-                answers = run(batch, started)
-            except Exception as error:
-                answers = [(one.job, error) for one in batch.slices]
-            seconds = time.perf_counter() - started
-            self._paces[batch.model].ran(batch.tokens, seconds)
-            self._measures.batch_fill.labels(batch.model).observe(batch.tokens / budget)
-            self._measures.batch_seconds.labels(batch.model).observe(seconds)
-            self._settle(answers)
+        if (batch := self._waiting.take(budget)) is None:
+            return
+        started = time.perf_counter()
+        try:
+            answers = run(batch, started)
+        except Exception as error:
+            answers = [(one.job, error) for one in batch.slices]
+        seconds = time.perf_counter() - started
+        self._paces[batch.model].ran(batch.tokens, seconds)
+        self._measures.batch_fill.labels(batch.model).observe(batch.tokens / budget)
+        self._measures.batch_seconds.labels(batch.model).observe(seconds)
+        self._settle(answers)
 
     def _settle(self, answers: Iterable[Answer]) -> None:
         assert self._loop is not None

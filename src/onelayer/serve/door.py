@@ -3,6 +3,7 @@ so: a request that there is no room for is refused before the application hears 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Door:
         self._service = service
         self._operations = operations
         self._keys = keys
+        self._coming = 0  # tokens of requests that were let in and are not in the line yet
         self._costly: dict[bytes, tuple[str, str]] = {}  # by target, the route and the model
 
     def refuses(
@@ -57,11 +59,13 @@ class Door:
         if not self._keys.fit(given):
             return None
         now = time.perf_counter()
+        tokens = service.batcher.tokens(model, int(length))  # it has no more characters than bytes
         if service.crowded:
             problem = too_many_requests()
-        elif wait := service.batcher.full_for(model, int(length), now):  # it has no more characters
+        elif wait := service.batcher.full_for(tokens, now, self._coming):
             problem = too_much_waits(wait)
         else:
+            self._let_in(tokens)
             return None
         trace = Trace(request_id(given.get("x-request-id", "")), "POST", route, model, began=now)
         return Refusal(trace, problem.status, written(problem, trace.id, route))
@@ -69,6 +73,16 @@ class Door:
     def refused(self, refusal: Refusal) -> None:
         """Counts one that went out."""
         self._service.tell(refusal.trace, refusal.status)
+
+    def _let_in(self, tokens: int) -> None:
+        """Keeps a place in the line. The request takes it in the loop's next round, in which its
+        task begins; without it, all that came in one round would find the same place free."""
+        self._coming += tokens
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._has_come, tokens)
+
+    def _has_come(self, tokens: int) -> None:
+        self._coming -= tokens
 
     def _look_up(self) -> dict[bytes, tuple[str, str]]:
         return {

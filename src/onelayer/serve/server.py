@@ -52,6 +52,8 @@ def serve(
     """
     listener = listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
+    # Requests are small: to wake the tokenizer's threads for one takes longer than to cut it.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     journal = Journal() if access_log else None
     service = Service({}, limits, journal)
     app = App(service, Keys(keys))

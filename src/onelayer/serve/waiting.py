@@ -97,42 +97,34 @@ class Waiting:
 
     def __init__(self) -> None:
         self._jobs: dict[str, deque[Job]] = {}
-        self._changed = threading.Condition()
-        self._closed = False
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
 
     def add(self, jobs: Sequence[Job]) -> None:
-        with self._changed:
+        with self._lock:
             for job in jobs:
                 self._jobs.setdefault(job.model, deque()).append(job)
-            self._changed.notify()
 
     def take(self, budget: int) -> Batch | None:
-        """The next batch, as soon as anyone waits; None when there will be no more."""
-        with self._changed:
-            while True:
-                for model in list(self._jobs):
-                    # Models take turns: this one goes to the end of the line.
-                    jobs = self._jobs.pop(model)
-                    jobs = deque(job for job in jobs if not job.left)
-                    if not jobs:
-                        continue
-                    batch = batch_of(jobs, budget)
-                    # Who waits still comes before who has got a part.
-                    unfinished = [job for job in jobs if job.next_row < len(job.rows)]
-                    if unfinished:
-                        served = {id(one.job) for one in batch.slices}
-                        unfinished.sort(key=lambda job: id(job) in served)
-                        self._jobs[model] = deque(unfinished)
-                    return batch
-                if self._closed:
-                    return None
-                self._changed.wait()
-
-    def close(self) -> None:
-        """What waits is still given out."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        """The next batch; None where nobody waits."""
+        with self._lock:
+            for model in list(self._jobs):
+                # Models take turns: this one goes to the end of the line.
+                jobs = self._jobs.pop(model)
+                jobs = deque(job for job in jobs if not job.left)
+                if not jobs:
+                    continue
+                batch = batch_of(jobs, budget)
+                # Who waits still comes before who has got a part.
+                unfinished = [job for job in jobs if job.next_row < len(job.rows)]
+                if unfinished:
+                    served = {id(one.job) for one in batch.slices}
+                    unfinished.sort(key=lambda job: id(job) in served)
+                    self._jobs[model] = deque(unfinished)
+                return batch
+            return None
 
 
 def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
