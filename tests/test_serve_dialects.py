@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import struct
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -16,11 +13,11 @@ import numpy as np
 import pytest
 import schemathesis
 import tritonclient.http as triton
-import uvicorn
 from conftest import MakeBert
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from hypothesis import HealthCheck, given, settings
+from listening import listening
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
@@ -30,7 +27,6 @@ from tritonclient.utils import InferenceServerException
 from onelayer import Predictor, load
 from onelayer.runtime.output import to_json
 from onelayer.serve.app import App, make_app
-from onelayer.serve.connection import connections_within
 
 TEXTS = ["the good cats", "a bäd cat 我们"]
 PASSAGE = {"question": "who is here?", "context": "the good cats"}
@@ -46,24 +42,6 @@ def models(make_bert: MakeBert) -> dict[str, Predictor]:
         "choose": {"architecture": "BertForMultipleChoice"},
     }
     return {name: load(make_bert(**kind)) for name, kind in kinds.items()}
-
-
-@contextmanager
-def listening(app: App) -> Iterator[str]:
-    """The app behind a port of this machine, as ``onelayer serve`` has it: host and port."""
-    limits = app.service.limits
-    config = uvicorn.Config(
-        app, http=connections_within(limits, app.door), ws="none", lifespan="on", log_config=None
-    )
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -200,8 +200,8 @@ class Connection(HttpToolsProtocol):
         """When all of the request is read, so that the next one is found behind it."""
         self._stop_header_timer()
         self._turned_away = None
-        self.transport.write(refusal.answer)
         self.door.refused(refusal)
+        self.transport.write(refusal.answer)
         super().on_response_complete()
 
     def _answering(self) -> bool:

@@ -24,7 +24,6 @@ class Refusal:
     """A request that isn't taken, and its answer as it goes over the wire."""
 
     trace: Trace
-    status: int
     answer: bytes
 
 
@@ -52,11 +51,11 @@ class Door:
         if target not in self._costly:
             return None
         route, model = self._costly[target]
-        given = Headers(raw=headers)
-        length = given.get("content-length", "")
-        if not length.isdecimal() or int(length) > service.limits.max_body:
+        given = dict(headers)
+        length = given.get(b"content-length", b"")
+        if not length.isdigit() or int(length) > service.limits.max_body:
             return None
-        if not self._keys.fit(given):
+        if not self._keys.fit(Headers(raw=headers)):
             return None
         now = time.perf_counter()
         tokens = service.batcher.tokens(model, int(length))  # it has no more characters than bytes
@@ -67,12 +66,13 @@ class Door:
         else:
             self._let_in(tokens)
             return None
-        trace = Trace(request_id(given.get("x-request-id", "")), "POST", route, model, began=now)
-        return Refusal(trace, problem.status, written(problem, trace.id, route))
+        identity = request_id(given.get(b"x-request-id", b"").decode("latin-1"))
+        trace = Trace(identity, "POST", route, model, began=now)
+        return Refusal(trace, written(problem, identity, route))
 
     def refused(self, refusal: Refusal) -> None:
         """Counts one that went out."""
-        self._service.tell(refusal.trace, refusal.status)
+        self._service.tell(refusal.trace, 429)
 
     def _let_in(self, tokens: int) -> None:
         """Keeps a place in the line. The request takes it in the loop's next round, in which its

@@ -1,0 +1,31 @@
+"""An application behind a port of this machine, in this process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from onelayer.serve.app import App
+from onelayer.serve.connection import connections_within
+
+
+@contextmanager
+def listening(app: App) -> Iterator[str]:
+    """The app behind a port of this machine, as ``onelayer serve`` has it: host and port."""
+    limits = app.service.limits
+    config = uvicorn.Config(
+        app, http=connections_within(limits, app.door), ws="none", lifespan="on", log_config=None
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
