@@ -49,9 +49,13 @@ from server_process import Server  # noqa: E402
 
 EXAMPLES = ROOT / "examples" / "en" / "classify" / "train.csv"
 CORES = os.cpu_count() or 1
-SATURATING = {1: 64, 32: 6}
+SATURATING = {1: 192, 32: 6}
 """Callers at a time, by the texts of their requests: the next batch is there when one is done."""
+SETTLING = 1.0
+"""Seconds before anything is counted: by then the callers come one after another."""
 OVERLOAD = 3
+BURST = 2.0
+"""Seconds of overload after which what the server let in before it knew is answered."""
 TIMES = 50
 """Each of the rude clients comes so often."""
 
@@ -195,15 +199,17 @@ def saturated(server: Server, requests: list[bytes], n: int, seconds: float) -> 
     """``n`` texts a request, as many requests at a time as it takes."""
     stream = Stream(requests, SATURATING[n])
     cpu, client = server.cpu_seconds(), time.process_time()
-    sent_for = Client(server.port, stream).run(seconds)
+    Client(server.port, stream).run(SETTLING + seconds)
     statuses = Counter(answer.status for answer in stream.answers)
     assert set(statuses) == {200}, f"not saturation, but {dict(statuses)}"
     client = time.process_time() - client
-    end = stream.answers[0].due + sent_for
-    in_time = sum(answer.due + answer.seconds <= end for answer in stream.answers)
+    begin = stream.answers[0].due + SETTLING
+    came = (answer.due + answer.seconds for answer in stream.answers)
+    in_time = sum(begin < moment <= begin + seconds for moment in came)
     # The processor's time is that of all answers, the clock's that of those that came in time.
-    cpu = (server.cpu_seconds() - cpu) * in_time / len(stream.answers)
-    return Turn(n * in_time, sent_for, cpu, client)
+    part = in_time / len(stream.answers)
+    cpu = server.cpu_seconds() - cpu
+    return Turn(n * in_time, seconds, part * cpu, part * client)
 
 
 def engine_turns(model: str, texts: list[str]) -> None:
@@ -247,7 +253,8 @@ def overload(bench: Bench, _: Path) -> None:
         client = time.process_time() - client
     accepted, refused = crowd.seconds(200), crowd.seconds(429)
     others = len(crowd.answers) - len(accepted) - len(refused)
-    p99 = quantile(accepted, 0.99)
+    begin = crowd.answers[0].due + BURST
+    later = [a.seconds for a in crowd.answers if a.status == 200 and a.due > begin]
     row("unloaded, p50 and p99", "", f"{ms(quantile(alone, 0.5))}, {ms(quantile(alone, 0.99))}")
     row("capacity, requests of 1 text a second", "", f"{capacity:,.0f}")
     row("requests a second", f"{OVERLOAD} × that", f"{len(crowd.answers) / sent_for:,.0f}")
@@ -258,8 +265,10 @@ def overload(bench: Bench, _: Path) -> None:
     row("time to a 429, p99", "≤ 50 ms", ms(quantile(refused, 0.99)))
     row("time to a 429, the longest", "≤ 50 ms", ms(max(refused)))
     row("accepted, p50", "", ms(quantile(accepted, 0.5)))
-    row("accepted, p99", "", ms(p99))
-    row("accepted p99 / unloaded p99", "≤ 2", f"{p99 / quantile(alone, 0.99):.1f}")
+    for what, waits in (("all", accepted), (f"once {BURST:g} s of it are over", later)):
+        p99 = quantile(waits, 0.99)
+        row(f"accepted, p99: {what}", "", ms(p99))
+        row(f"accepted p99 / unloaded p99: {what}", "≤ 2", f"{p99 / quantile(alone, 0.99):.1f}")
     row("/health meanwhile, p99", "< 50 ms", ms(quantile(health.seconds(200), 0.99)))
     row("/health meanwhile, the longest", "< 50 ms", ms(max(health.seconds(200))))
     row("cores that the client took", "", f"{client / sent_for:.2f} of {CORES}")

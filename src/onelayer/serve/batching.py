@@ -88,11 +88,13 @@ class Batcher:
         """Runs a few rows, so that the first callers don't wait for what is made at first need, and
         its pace is known from the beginning."""
         row = predictor.task.row(_EXAMPLE, Place("example"), False)
+        characters = sum(map(len, predictor.task.texts(row)))
         for rows in ([row], [row] * 8, [row] * 8):
             started = time.perf_counter()
             encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
             predictor.task.decode(rows, encodings, predictor.engine.logits(encodings))
             self._paces[model].ran(len(encodings.ids), time.perf_counter() - started)
+            self._paces[model].read(len(encodings.ids), characters * len(rows))
 
     def close(self) -> None:
         """Returns when the threads have done what waits. A process that ended while one of them is
