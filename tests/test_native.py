@@ -117,6 +117,12 @@ def rounded_keys(x: Array) -> Array:
     return np.asarray(np.rint(x / step) * step)
 
 
+def bf16(x: Array) -> Array:
+    """The nearest numbers of which the first half of an fp32 is enough, the even one of two."""
+    bits = x.astype(np.float32).view(np.int32)
+    return np.asarray(bits + 0x7FFF + (bits >> 16 & 1) & ~0xFFFF).view(np.float32)
+
+
 def normed(x: Array, tensors: dict[str, Array], name: str, eps: float) -> Array:
     off = x - x.mean(axis=-1, keepdims=True)
     unit = off / np.sqrt((off**2).mean(axis=-1, keepdims=True) + eps)
@@ -144,8 +150,8 @@ def reference(tensors: dict[str, Array], shape: BertConfig, ids: Array, segments
         qkv = times(x, f"{layer}.attention.qkv").reshape(len(ids), 3, n_heads, -1)
         q, k, v = qkv.transpose(1, 2, 0, 3)
         scores = rounded(q) @ rounded_keys(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1])
-        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        mixed = shares @ v / shares.sum(axis=-1, keepdims=True)
+        shares = bf16(np.exp(scores - scores.max(axis=-1, keepdims=True))).astype(np.float64)
+        mixed = shares @ bf16(v) / shares.sum(axis=-1, keepdims=True)
         mixed = mixed.transpose(1, 0, 2).reshape(x.shape)
         y = times(mixed, f"{layer}.attention.output")
         x = normed(x + y, tensors, f"{layer}.attention.norm", shape.layer_norm_eps)

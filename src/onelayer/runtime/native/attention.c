@@ -1,8 +1,9 @@
 /* Attention of one head of one sequence.
  *
  * Queries and keys are quantized vector by vector, so scores are exact sums of integers, as in a
- * product; probabilities and values stay in fp32. Six queries are worked through at once: their
- * scores never leave the first cache.
+ * product. Probabilities and values are rounded to bf16, whose products are added up in fp32: small
+ * probabilities keep their eight bits, which in eight-bit steps many would not. Six queries are
+ * worked through at once: their scores never leave the first cache.
  */
 #include "int8.h"
 
@@ -10,12 +11,13 @@
 
 typedef struct {
     int8_t *bytes;   /* (d / 4, padded, 4): four numbers of each key side by side */
+    int32_t *values; /* (padded / 2, d): two keys' numbers in bf16 side by side */
     float *step;     /* (padded) what 1 is worth in each key */
     float *total;    /* (padded) step x the key's sum */
     float *bias;     /* (padded) -infinity where there is no key */
     uint8_t *query;  /* (ROWS, d) */
     Scale *scale;    /* (ROWS) */
-    float *scores;   /* (ROWS, padded) */
+    float *scores;   /* (ROWS, padded); then the probabilities in bf16, from each row's start on */
     int64_t padded;
 } Room;
 
@@ -23,7 +25,7 @@ static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 int64_t attention_room(int64_t n, int64_t d)
 {
-    return pad(n) * (d + 12 + 4 * ROWS) + ROWS * d + LANES * (int64_t)sizeof(Scale);
+    return pad(n) * (3 * d + 12 + 4 * ROWS) + ROWS * d + LANES * (int64_t)sizeof(Scale);
 }
 
 static Room room_of(char *memory, int64_t n, int64_t d)
@@ -34,7 +36,8 @@ static Room room_of(char *memory, int64_t n, int64_t d)
     a.bias = a.total + a.padded;
     a.scores = a.bias + a.padded;
     a.scale = (Scale *)(a.scores + ROWS * a.padded);
-    a.bytes = (int8_t *)(a.scale + LANES);
+    a.values = (int32_t *)(a.scale + LANES);
+    a.bytes = (int8_t *)(a.values + d * a.padded / 2);
     a.query = (uint8_t *)(a.bytes + d * a.padded);
     return a;
 }
@@ -72,6 +75,23 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
     }
 }
 
+/* Rounded to bf16, which is the first half of an fp32. */
+INLINE ivec to_bf16(vec x)
+{
+    const ivec bits = (ivec)x;
+    return (bits + 0x7fff + (bits >> 16 & 1)) & ~0xffff;
+}
+
+static void pair_values(const Room *a, const float *v, int64_t ld, int64_t n, int64_t d)
+{
+    for (int64_t i = 0; i < n; i += 2, v += 2 * ld)
+        for (int64_t j = 0; j < d; j += LANES) {
+            const ivec second = i + 1 < n ? to_bf16(load(v + ld + j)) : (ivec){0};
+            const uvec first = (uvec)to_bf16(load(v + j)) >> 16;
+            *(ivec *)(a->values + i / 2 * d + j) = (ivec)first | second;
+        }
+}
+
 INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int64_t d)
 {
     ivec acc[TALL][WIDE];
@@ -88,39 +108,40 @@ INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int6
     }
 }
 
-/* Scores -> powers of two of what they are below the row's largest; 1 / their sum. */
+/* Scores -> powers of two of what they are below the row's largest, in bf16; 1 / their sum. */
 static float exponentials(float *row, int64_t padded)
 {
+    int16_t *const probabilities = (int16_t *)row; /* never beyond what is read */
     vec most = load(row), total = {0};
     for (int64_t j = LANES; j < padded; j += LANES)
         most = larger(most, load(row + j));
     const float top = maximum(most);
     for (int64_t j = 0; j < padded; j += LANES) {
-        const vec e = exp2_neg(load(row + j) - top);
-        store(row + j, e);
-        total += e;
+        const ivec e = to_bf16(exp2_neg(load(row + j) - top));
+        store_halves(probabilities + j, e >> 16);
+        total += (vec)e;
     }
     return 1 / sum(total);
 }
 
-INLINE void mix_tile(const int R, const int V, const Room *a, const float *v, int64_t ldv, int64_t n,
+INLINE void mix_tile(const int R, const int V, const Room *a, int64_t at, int64_t n, int64_t d,
                      const float *share, float *out, int64_t ldo)
 {
     vec acc[TALL][WIDE];
     ALL for (int r = 0; r < R; r++) ALL for (int i = 0; i < V; i++) acc[r][i] = splat(0);
-    for (int64_t k = 0; k < n; k++, v += ldv) {
-        vec b[WIDE];
-        ALL for (int i = 0; i < V; i++) b[i] = load(v + i * LANES);
+    const int32_t *v = a->values + at, *p = (const int32_t *)a->scores;
+    for (int64_t pair = 0; pair < (n + 1) / 2; pair++, v += d) {
+        ivec b[WIDE];
+        ALL for (int i = 0; i < V; i++) b[i] = *(const ivec *)(v + i * LANES);
         ALL for (int r = 0; r < R; r++) ALL for (int i = 0; i < V; i++)
-            acc[r][i] += a->scores[r * a->padded + k] * b[i];
+            acc[r][i] = dot2(acc[r][i], p[r * a->padded + pair], b[i]);
     }
     ALL for (int r = 0; r < R; r++) ALL for (int i = 0; i < V; i++)
-        store(out + r * ldo + i * LANES, acc[r][i] * share[r]);
+        store(out + r * ldo + at + i * LANES, acc[r][i] * share[r]);
 }
 
 /* R queries, from bytes to mixed values. */
-INLINE void rows(const int R, const Room *a, const float *v, int64_t ldv, int64_t n, int64_t d,
-                 float *out, int64_t ldo)
+INLINE void rows(const int R, const Room *a, int64_t n, int64_t d, float *out, int64_t ldo)
 {
     float share[ROWS];
     int64_t at = 0;
@@ -133,11 +154,11 @@ INLINE void rows(const int R, const Room *a, const float *v, int64_t ldv, int64_
     for (int r = 0; r < R; r++)
         share[r] = exponentials(a->scores + r * a->padded, a->padded);
     for (at = 0; at + 4 * LANES <= d; at += 4 * LANES)
-        mix_tile(R, 4, a, v + at, ldv, n, share, out + at, ldo);
+        mix_tile(R, 4, a, at, n, d, share, out, ldo);
     for (; at + 2 * LANES <= d; at += 2 * LANES)
-        mix_tile(R, 2, a, v + at, ldv, n, share, out + at, ldo);
+        mix_tile(R, 2, a, at, n, d, share, out, ldo);
     for (; at < d; at += LANES)
-        mix_tile(R, 1, a, v + at, ldv, n, share, out + at, ldo);
+        mix_tile(R, 1, a, at, n, d, share, out, ldo);
 }
 
 void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,
@@ -146,6 +167,7 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
     const Room a = room_of(memory, n, d);
     const float by = 1.44269504f / sqrtf((float)d); /* 1 / ln 2: powers of two are quicker */
     quantize_keys(&a, k, ldkv, n, d);
+    pair_values(&a, v, ldkv, n, d);
     for (int64_t i = 0; i < n_q; i += ROWS, out += ROWS * ldo) {
         const int R = n_q - i < ROWS ? (int)(n_q - i) : ROWS;
         for (int r = 0; r < R; r++) {
@@ -153,12 +175,12 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             a.scale[r].step *= by, a.scale[r].low *= by;
         }
         switch (R) {
-        case 1: rows(1, &a, v, ldkv, n, d, out, ldo); break;
-        case 2: rows(2, &a, v, ldkv, n, d, out, ldo); break;
-        case 3: rows(3, &a, v, ldkv, n, d, out, ldo); break;
-        case 4: rows(4, &a, v, ldkv, n, d, out, ldo); break;
-        case 5: rows(5, &a, v, ldkv, n, d, out, ldo); break;
-        default: rows(ROWS, &a, v, ldkv, n, d, out, ldo);
+        case 1: rows(1, &a, n, d, out, ldo); break;
+        case 2: rows(2, &a, n, d, out, ldo); break;
+        case 3: rows(3, &a, n, d, out, ldo); break;
+        case 4: rows(4, &a, n, d, out, ldo); break;
+        case 5: rows(5, &a, n, d, out, ldo); break;
+        default: rows(ROWS, &a, n, d, out, ldo);
         }
     }
 }

@@ -58,3 +58,28 @@ INLINE void store_bytes(uint8_t *to, ivec x)
         to[i] = (uint8_t)x[i];
 #endif
 }
+
+/* The same of bf16 in pairs, one of the two numbers in a lane after the other. */
+INLINE vec dot2(vec sum, int32_t two, ivec v)
+{
+#if defined(__AVX512BF16__) && !defined(PLAIN)
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(two), (__m512bh)v);
+#else
+    float first, second;
+    const int32_t low = (int32_t)((uint32_t)two << 16), high = two & ~0xffff;
+    memcpy(&first, &low, 4), memcpy(&second, &high, 4);
+    sum += second * (vec)(v & ~0xffff);
+    return sum + first * (vec)(v << 16);
+#endif
+}
+
+/* The low half of each. */
+INLINE void store_halves(int16_t *to, ivec x)
+{
+#ifdef __AVX512F__
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16((__m512i)x));
+#else
+    for (int i = 0; i < LANES; i++)
+        to[i] = (int16_t)x[i];
+#endif
+}
