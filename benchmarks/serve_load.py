@@ -49,7 +49,7 @@ from server_process import Server  # noqa: E402
 
 EXAMPLES = ROOT / "examples" / "en" / "classify" / "train.csv"
 CORES = os.cpu_count() or 1
-SATURATING = {1: 192, 32: 6}
+SATURATING = {1: 160, 32: 6}
 """Callers at a time, by the texts of their requests: the next batch is there when one is done."""
 SETTLING = 1.0
 """Seconds before anything is counted: by then the callers come one after another."""

@@ -141,7 +141,6 @@ def test_those_of_one_round_do_not_find_the_same_place_free(app: App) -> None:
         first = await let_in()
         assert 1 <= first < 10
         assert await let_in() == 0
-        await asyncio.sleep(0)
         await asyncio.sleep(0)  # by now they would have begun, and be in the line
         fill(app, 0)
         assert await let_in() == first

@@ -75,11 +75,11 @@ class Door:
         self._service.tell(refusal.trace, 429)
 
     def _let_in(self, tokens: int) -> None:
-        """Keeps a place in the line. The request takes it in the loop's next round, in which its
-        task begins; without it, all that came in one round would find the same place free."""
+        """Keeps a place in the line: else all that is read in one round of the loop would find the
+        same one free. It is given up right before the request's task begins, which joins the line
+        before anything else is read."""
         self._coming += tokens
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._has_come, tokens)
+        asyncio.get_running_loop().call_soon(self._has_come, tokens)
 
     def _has_come(self, tokens: int) -> None:
         self._coming -= tokens
