@@ -159,6 +159,8 @@ def connection(app: App) -> Iterator[socket.socket]:
         host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             yield connection
+    assert app.service.journal is not None
+    app.service.journal.flush(20)
 
 
 def statuses(connection: socket.socket, n: int) -> list[int]:

@@ -105,8 +105,8 @@ class Batcher:
 
     def tokens(self, model: str, characters: int) -> int:
         """What a request of so many characters adds to the line, by a guess. A large one is worked
-        through in parts, and others wait for one part of it at most."""
-        return min(self._paces[model].tokens(characters), self._limits.token_budget)
+        through in parts, of which others wait for one: half a batch at most."""
+        return min(self._paces[model].tokens(characters), self._limits.token_budget // 2)
 
     def full_for(self, tokens: int, now: float, coming: int = 0) -> int:
         """0 where so many tokens may join the line behind those that are already coming, else the

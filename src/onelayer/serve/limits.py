@@ -20,8 +20,8 @@ class Limits:
     max_requests
         Requests at a time.
     max_waiting
-        Tokens that wait for the models or are in them, a large request's counted as one batch. When
-        more comes in than can be done, far fewer wait.
+        Tokens that wait for the models or are in them, of a request no more than half a batch
+        counted. When more comes in than can be done, far fewer wait.
     token_budget
         Tokens of a batch.
     header_timeout
@@ -41,7 +41,7 @@ class Limits:
     max_tokens: int = 1 << 16
     max_requests: int = 512
     max_waiting: int = 8192
-    token_budget: int = 2048
+    token_budget: int = 4096
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0
