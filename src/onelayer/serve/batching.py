@@ -17,6 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
@@ -32,6 +33,8 @@ from onelayer.tasks.base import Logits
 from onelayer.text.encoding import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]
+
+_LOOK = object()
 
 _EXAMPLE = {
     "text": "a sentence that is about as long as most",
@@ -59,7 +62,8 @@ class Batcher:
     def __init__(self, limits: Limits, measures: Measures) -> None:
         self._limits = limits
         self._measures = measures
-        self._arrivals: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        # None: there will be no more; _LOOK: there is a batch to be run.
+        self._arrivals: queue.SimpleQueue[Job | object | None] = queue.SimpleQueue()
         self._waiting = Waiting()
         self._encoding, self._running = threading.Lock(), threading.Lock()
         self._paces: defaultdict[str, Pace] = defaultdict(Pace)
@@ -144,31 +148,36 @@ class Batcher:
             # Whoever holds the lock looks again after giving it back, so that nobody is forgotten.
             while self._waiting and self._running.acquire(blocking=False):
                 try:
-                    self._run()
+                    ran = self._run()
                 finally:
                     self._running.release()
+                if self._waiting:  # the other thread may run it while this one decodes
+                    self._arrivals.put(_LOOK)
+                if ran is not None:
+                    self._settle(ran.answers())
 
     def _encode(self) -> bool:
         """Encodes what came in; False when there will be no more."""
         with self._encoding:
             jobs = self._arrived()
+            if jobs is None:
+                return False
             ready: list[Job] = []
             jobs.sort(key=_company)
             for _, group in groupby(jobs, _company):
                 ready += self._encoded([job for job in group if not job.left])
             ready.sort(key=lambda job: job.arrived)
             self._waiting.add(ready)
-        return bool(jobs)
+        return True
 
-    def _arrived(self) -> list[Job]:
-        """All that came in, at least one job; none when there will be no more."""
+    def _arrived(self) -> list[Job] | None:
+        """All that came in, when there is something to do; None when there will be no more."""
         items = [self._arrivals.get()]
         while not self._arrivals.empty():
             items.append(self._arrivals.get())
-        jobs = [item for item in items if item is not None]
-        if len(jobs) < len(items):
-            self._arrivals.put(None)  # seen again when these are done, and by the other thread
-        return jobs
+        if None in items:
+            self._arrivals.put(None)  # seen again when the rest is done, and by the other thread
+        return None if items == [None] else [item for item in items if isinstance(item, Job)]
 
     def _encoded(self, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs, all of one model, that can be run."""
@@ -196,20 +205,21 @@ class Batcher:
         self._paces[jobs[0].model].read(len(encodings.ids), characters)
         return ready
 
-    def _run(self) -> None:
+    def _run(self) -> Ran | None:
+        """The next batch, run; None where those who waited have left."""
         budget = self._limits.token_budget
         if (batch := self._waiting.take(budget)) is None:
-            return
+            return None
         started = time.perf_counter()
         try:
-            answers = run(batch, started)
+            ran = run(batch, started)
         except Exception as error:
-            answers = [(one.job, error) for one in batch.slices]
+            ran = Ran(batch, error=error)
         seconds = time.perf_counter() - started
         self._paces[batch.model].ran(batch.tokens, seconds)
         self._measures.batch_fill.labels(batch.model).observe(batch.tokens / budget)
         self._measures.batch_seconds.labels(batch.model).observe(seconds)
-        self._settle(answers)
+        return ran
 
     def _settle(self, answers: Iterable[Answer]) -> None:
         assert self._loop is not None
@@ -241,8 +251,41 @@ def _answer(answers: Sequence[Answer]) -> None:
             job.answer.set_result(found)
 
 
-def run(batch: Batch, started: float) -> list[Answer]:
-    """The predictions of those jobs of whom this batch has the last rows."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A batch that has gone through the model."""
+
+    batch: Batch
+    encodings: Encodings | None = None
+    logits: Logits | None = None
+    error: Exception | None = None
+
+    def answers(self) -> list[Answer]:
+        """The predictions of those jobs of whom this batch has the last rows."""
+        if self.error is not None:
+            return [(one.job, self.error) for one in self.batch.slices]
+        done = (one.job for one in self.batch.slices if one.stop == len(one.job.rows))
+        return self._together() or [(job, decoded(job)) for job in done]
+
+    def _together(self) -> list[Answer]:
+        """Those of all jobs, which for many small ones is several times as fast as one by one. None
+        where they want different things, have rows in other batches, or one of them fails."""
+        jobs = [one.job for one in self.batch.slices]
+        task = jobs[0].task
+        if any(one.part or one.job.task is not task for one in self.batch.slices):
+            return []
+        assert self.encodings is not None
+        assert self.logits is not None
+        rows = [row for job in jobs for row in job.rows]
+        try:
+            predictions = iter(task.decode(rows, self.encodings, self.logits))
+        except Exception:
+            return []
+        return [(job, list(islice(predictions, len(job.rows)))) for job in jobs]
+
+
+def run(batch: Batch, started: float) -> Ran:
+    """Gives each job the logits of its rows."""
     parts = []
     for one in batch.slices:
         assert one.job.encodings is not None
@@ -256,24 +299,7 @@ def run(batch: Batch, started: float) -> list[Answer]:
         after = before + len(part.reads)
         one.job.logits.append(logits[before:after])
         before = after
-    together = decoded_together(batch, encodings, logits)
-    done = (one.job for one in batch.slices if one.stop == len(one.job.rows))
-    return together or [(job, decoded(job)) for job in done]
-
-
-def decoded_together(batch: Batch, encodings: Encodings, logits: Logits) -> list[Answer]:
-    """The answers of all jobs, which for many small ones is several times as fast as one by one.
-    None where they want different things, have rows in other batches, or one of them fails."""
-    jobs = [one.job for one in batch.slices]
-    task = jobs[0].task
-    if any(one.part or one.job.task is not task for one in batch.slices):
-        return []
-    try:
-        predictions = task.decode([row for job in jobs for row in job.rows], encodings, logits)
-    except Exception:
-        return []
-    each = iter(predictions)
-    return [(job, list(islice(each, len(job.rows)))) for job in jobs]
+    return Ran(batch, encodings, logits)
 
 
 def decoded(job: Job) -> list[Any] | Exception:
