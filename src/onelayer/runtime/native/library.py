@@ -20,9 +20,10 @@ from onelayer.machine import build, compiled, compiler, instructions
 HERE = Path(__file__).parent
 SHARED = HERE.parents[1] / "nn" / "kernels" / "vector.h"
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
-PREBUILT = HERE / "avx512vnni.so"
-PREBUILT_FLAGS = ("-march=x86-64-v4", "-mavx512vnni")
-PREBUILT_NEEDS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_vnni"}
+PREBUILT_IN = HERE
+PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
+"""The quickest first, each with what it needs beyond x86-64-v4."""
+V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
 @cache
@@ -35,8 +36,8 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         if command is not None:
             flags = (*FLAGS, "-march=native")
             built = compiled("native", command, flags, HERE, [digest.of_file(SHARED)])
-        elif PREBUILT.exists() and instructions() >= PREBUILT_NEEDS:
-            built = PREBUILT
+        elif before := prebuilt():
+            built = before
         else:
             return None, "no C compiler (gcc, clang)"
         found = ctypes.CDLL(str(built))
@@ -49,15 +50,26 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     return found, None
 
 
-def prebuild(path: Path = PREBUILT) -> None:
-    """Makes the library for every processor with AVX-512 VNNI. Raises UsageError without a
-    compiler, subprocess.SubprocessError where it fails."""
+def prebuilt() -> Path | None:
+    """The first library that was made before and runs on this processor."""
+    for name, sets in PREBUILT.items():
+        needs = V4 | {each.replace("avx512", "avx512_") for each in sets}  # as Linux writes them
+        if (PREBUILT_IN / name).exists() and instructions() >= needs:
+            return PREBUILT_IN / name
+    return None
+
+
+def prebuild() -> None:
+    """Makes a library for every processor with AVX-512 VNNI, and a quicker one for those that have
+    bf16, too. Raises UsageError without a compiler, subprocess.SubprocessError where it fails."""
     command = compiler()
     if command is None:
         raise UsageError("no C compiler", hint="install gcc or clang")
-    build(command, (*FLAGS, *PREBUILT_FLAGS), HERE, path)
+    for name, sets in PREBUILT.items():
+        flags = ("-march=x86-64-v4", *(f"-m{each}" for each in sets))
+        build(command, (*FLAGS, *flags), HERE, PREBUILT_IN / name)
 
 
 if __name__ == "__main__":
     prebuild()
-    print(PREBUILT)
+    print(*(PREBUILT_IN / name for name in PREBUILT), sep="\n")
