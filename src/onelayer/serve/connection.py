@@ -47,10 +47,11 @@ class Connection(HttpToolsProtocol):
         self._bytes_without = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
+        self._silent_since = self.loop.time()
         if len(self.connections) > CONNECTIONS_A_REQUEST * self.limits.max_requests:
-            transport.abort()
-            return
-        self._await_headers()
+            self._make_room()
+        if not transport.is_closing():
+            self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
@@ -119,6 +120,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         answered = self._running
+        self._silent_since = self.loop.time()
         super().on_response_complete()
         if self.transport.is_closing():
             # What is written goes out first, to a caller who reads it.
@@ -174,6 +176,18 @@ class Connection(HttpToolsProtocol):
             self._refuse(408, f"the headers took more than {seconds:g} seconds")
         elif not self._answering():
             self.transport.close()
+
+    def _make_room(self) -> None:
+        """Whoever has asked for nothing for longest gives way, so that no crowd of silent callers
+        shuts out those who ask. Where all are being answered it is the one who comes."""
+        silent = [other for other in self.connections if isinstance(other, Connection)]
+        silent = [other for other in silent if other is not self and other._asks_nothing()]
+        longest = min(silent, key=lambda other: other._silent_since, default=self)
+        self.connections.discard(longest)  # its end is heard of later
+        longest.transport.abort()
+
+    def _asks_nothing(self) -> bool:
+        return not (self._in_body or self._answering() or self.pipeline)
 
     def _part(self) -> None:
         if self._turned_away is not None:
