@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onelayer.errors import UsageError
 from onelayer.runtime.predictor import Predictor
 from onelayer.serve.batching import NICE, STRAIN, Batcher
 from onelayer.serve.limits import Limits
@@ -264,6 +265,13 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         assert not await refused(text)
 
     line.run(story())
+
+
+@pytest.mark.parametrize(("name", "value"), [("token_budget", 0), ("body_timeout", -1.0)])
+def test_limits_that_nothing_could_keep_to(name: str, value: float) -> None:
+    flag = name.replace("_", "-")
+    with pytest.raises(UsageError, match=f"--{flag} can't be {value:g}"):
+        Limits(**{name: value})  # type: ignore[arg-type]
 
 
 def test_the_models_threads_step_back_behind_the_event_loop(predictor: Predictor) -> None:

@@ -172,5 +172,7 @@ def _part_of(out: Path, identity: str) -> Iterator[_Part]:
         raise OneLayerError(
             f"can't be written: {error.strerror or error}",
             place=Place(out),
-            hint=f"what is in {path.name} is kept: the same command goes on from there",
+            hint=f"what is in {path.name} is kept: the same command goes on from there"
+            if path.exists()
+            else "choose another --out",
         ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from onelayer.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +49,11 @@ class Limits:
     idle_timeout: float = 60.0
     drain_timeout: float = 30.0
     notice: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for a limit that nothing could keep to."""
+        for name, value in asdict(self).items():
+            least = 1 if isinstance(value, int) else 0
+            if not value >= least:
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} can't be {value:g}", hint=f"{least} or more")
