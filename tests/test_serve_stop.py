@@ -13,6 +13,9 @@ import pytest
 from rude_clients import GOOD, HOST, MODEL, PATH, sized
 from server_process import Server, until
 
+from onelayer.errors import UsageError
+from onelayer.serve.server import listen
+
 CALLERS = 3
 LARGE = {"inputs": ["the cat " * 25] * 1000}
 
@@ -100,3 +103,9 @@ def test_a_request_that_has_begun_is_answered(bundle: Path, tmp_path: Path) -> N
         assert server.process.wait(20) == 0
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"\r\nconnection: close\r\n" in answer
+
+
+@pytest.mark.parametrize("port", [-1, 1 << 16])
+def test_a_port_that_there_is_not(port: int) -> None:
+    with pytest.raises(UsageError, match=f"there is no port {port}"):
+        listen(HOST, port)

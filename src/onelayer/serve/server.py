@@ -145,7 +145,9 @@ def _load(service: Service, models: Mapping[str, str], engine: EngineName | None
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises OneLayerError where the address can't be had."""
+    """Raises OneLayerError where the address can't be had, UsageError for no port at all."""
+    if not 0 <= port < 1 << 16:
+        raise UsageError(f"there is no port {port}", hint="--port 0 to 65535")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
