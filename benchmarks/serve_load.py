@@ -56,6 +56,8 @@ SETTLING = 1.0
 OVERLOAD = 3
 BURST = 2.0
 """Seconds of overload after which what the server let in before it knew is answered."""
+TIDY = 3.0
+"""Seconds in which a server gives back what is free."""
 TIMES = 50
 """Each of the rude clients comes so often."""
 
@@ -306,8 +308,17 @@ def hostile(bench: Bench, _: Path) -> None:
     times = max(int(TIMES * bench.scale), 5)
     good = [post(PATH, {"inputs": bench.texts[0]})]
     with bench.server(**flags) as server, ThreadPoolExecutor(times) as pool:
+        large = [post(PATH, {"inputs": bench.texts[:500]})]
         Client(server.port, Stream(good, 8, count=2000)).run(60)
+        small = server.memory()
+        Client(server.port, Stream(large, 4, count=100)).run(60)
+        time.sleep(TIDY)
         before = server.memory()
+        row(
+            "memory after small good requests, and after large ones, MB",
+            "",
+            megabytes(small, before),
+        )
         for name, cases in GROUPS.items():
             wrong: Counter[str] = Counter()
             most = 0
@@ -327,8 +338,12 @@ def hostile(bench: Bench, _: Path) -> None:
                 "others are answered, < 10 MB",
                 f"{how}; others {'are' if fine else 'ARE NOT'} answered; {most / 2**20:+.1f} MB",
             )
-        time.sleep(6)  # every 5 seconds it gives back what is free
+        time.sleep(TIDY)
         row("memory after all of them, MB", "< 10", f"{(server.memory() - before) / 2**20:+.1f}")
+
+
+def megabytes(*sizes: int) -> str:
+    return ", ".join(f"{size / 2**20:.1f}" for size in sizes)
 
 
 def meets_its_outcome(port: int, case: Case) -> bool:

@@ -60,6 +60,17 @@ def give_memory_back() -> None:
         trim(0)
 
 
+def few_heaps() -> None:
+    """glibc gives threads heaps of their own, up to eight a processor, and what one of them has
+    needed once is hardly given back. Before threads begin."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
+
+
+_M_ARENA_MAX = -8  # malloc.h
+
+
 def compiler() -> str | None:
     """The C compiler's command: ``CC``, or the first one found; None where there is none."""
     named = os.environ.get("CC")

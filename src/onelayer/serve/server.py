@@ -16,7 +16,7 @@ from functools import partial
 import uvicorn
 
 from onelayer.errors import OneLayerError, Place, UsageError
-from onelayer.machine import give_memory_back
+from onelayer.machine import few_heaps, give_memory_back
 from onelayer.recipe import EngineName
 from onelayer.runtime.load import load
 from onelayer.serve.app import App
@@ -29,7 +29,7 @@ from onelayer.serve.service import Service
 
 SWITCH_SECONDS = 0.0005
 """How long a thread of Python's lets the engine's wait; by default it is 5 milliseconds."""
-TIDY_SECONDS = 5.0
+TIDY_SECONDS = 1.0
 
 
 def serve(
@@ -52,6 +52,7 @@ def serve(
     """
     listener = listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
+    few_heaps()
     # Requests are small: to wake the tokenizer's threads for one takes longer than to cut it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     journal = Journal() if access_log else None
