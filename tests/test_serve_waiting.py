@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,32 @@ def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
     assert len(line.engine.seen) < 5  # all alone would be five
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choosy(Regress):
+    """Decodes no rows among which is this text."""
+
+    but: str
+
+    def decode(self, rows: Sequence[Any], encodings: Encodings, logits: Any) -> list[Any]:
+        if any(row.text == self.but for row in rows):
+            raise ValueError("not this one")
+        return Regress.decode(self, rows, encodings, logits)
+
+
+def test_one_that_fails_does_not_fail_the_others_of_its_batch(predictor: Predictor) -> None:
+    line = Line(replace(predictor, task=Choosy(max_length=64, but="b")))
+
+    async def story() -> None:
+        first = line.ask("a")
+        await line.in_engine()
+        others = [line.ask(text) for text in "abc"]
+        line.engine.let.set()
+        found = await asyncio.gather(first, *others, return_exceptions=True)
+        assert [isinstance(one, ValueError) for one in found] == [False, False, True, False]
+
+    line.run(story())
+
+
 def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
     line = Line(predictor)
 
@@ -272,6 +299,7 @@ def test_limits_that_nothing_could_keep_to(name: str, value: float) -> None:
     flag = name.replace("_", "-")
     with pytest.raises(UsageError, match=f"--{flag} can't be {value:g}"):
         Limits(**{name: value})  # type: ignore[arg-type]
+    assert Limits(notice=0).notice == 0  # a time may be none, also as a whole number
 
 
 def test_the_models_threads_step_back_behind_the_event_loop(predictor: Predictor) -> None:

@@ -55,20 +55,20 @@ def cores() -> int:
 def give_memory_back() -> None:
     """Returns freed memory to the system. Work of ever new sizes leaves holes in the heap, which
     glibc keeps: the memory of a process that runs for long would creep up all the way."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    _glibc("malloc_trim", 0)
 
 
 def few_heaps() -> None:
     """glibc gives threads heaps of their own, up to eight a processor, and what one of them has
-    needed once is hardly given back. Before threads begin."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 2)
+    needed once is hardly given back. To be called before threads begin."""
+    _glibc("mallopt", -8, 2)  # M_ARENA_MAX
 
 
-_M_ARENA_MAX = -8  # malloc.h
+def _glibc(name: str, *arguments: int) -> None:
+    """Calls a function of the C library, where it has one of that name."""
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def compiler() -> str | None:

@@ -47,7 +47,7 @@ class Connection(HttpToolsProtocol):
         self._bytes_without = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self._silent_since = self.loop.time()
+        self._asked_at = self.loop.time()
         if len(self.connections) > CONNECTIONS_A_REQUEST * self.limits.max_requests:
             self._make_room()
         if not transport.is_closing():
@@ -88,6 +88,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_header_timer()
         self._begun, self._in_body = False, True
+        self._asked_at = self.loop.time()
         self._progressed()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MOST_HEADER_BYTES:
@@ -120,7 +121,6 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         answered = self._running
-        self._silent_since = self.loop.time()
         super().on_response_complete()
         if self.transport.is_closing():
             # What is written goes out first, to a caller who reads it.
@@ -182,7 +182,7 @@ class Connection(HttpToolsProtocol):
         shuts out those who ask. Where all are being answered it is the one who comes."""
         silent = [other for other in self.connections if isinstance(other, Connection)]
         silent = [other for other in silent if other is not self and other._asks_nothing()]
-        longest = min(silent, key=lambda other: other._silent_since, default=self)
+        longest = min(silent, key=lambda other: other._asked_at, default=self)
         self.connections.discard(longest)  # its end is heard of later
         longest.transport.abort()
 
@@ -192,9 +192,7 @@ class Connection(HttpToolsProtocol):
     def _part(self) -> None:
         if self._turned_away is not None:
             self._refuse(503, "the server stops")
-        elif (
-            not self._begun
-        ):  # else a request is on its way, and its answer says that it's the last
+        elif not self._begun:  # else a request comes, whose answer says that it's the last
             super().shutdown()
 
     def _at_the_door(self) -> Refusal | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from onelayer.errors import UsageError
 
@@ -52,8 +52,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Raises UsageError for a limit that nothing could keep to."""
-        for name, value in asdict(self).items():
-            least = 1 if isinstance(value, int) else 0
+        for field in fields(self):
+            value, least = getattr(self, field.name), 1 if isinstance(field.default, int) else 0
             if not value >= least:
-                flag = name.replace("_", "-")
+                flag = field.name.replace("_", "-")
                 raise UsageError(f"--{flag} can't be {value:g}", hint=f"{least} or more")

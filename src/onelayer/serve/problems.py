@@ -64,8 +64,8 @@ def response(problem: RequestError, request_id: str, path: str) -> Response:
     )
 
 
-def written(problem: RequestError, request_id: str | None = None, path: str = "/v1/") -> bytes:
-    """The same as it goes over the wire, from below the application."""
+def written(problem: RequestError, request_id: str | None = None, path: str = "") -> bytes:
+    """The same as it goes over the wire, from below the application, where no path may be known."""
     body = _body(problem, request_id, path)
     own = {"content-type": _MEDIA_TYPE, "content-length": str(len(body))}
     if request_id is not None:

@@ -1,4 +1,4 @@
-/* Sums of products of bytes, exact in 32 bits.
+/* Sums of products of bytes, exact in 32 bits, and of pairs in bf16.
  *
  * One operand is unsigned, the steps of a row; the other signed, four consecutive inputs of each of
  * 16 columns in a vector. VNNI does 64 of these products in one instruction. The other way computes
@@ -21,6 +21,20 @@ INLINE ivec dot4(ivec sum, int32_t four, ivec w)
     return sum + (four >> 24 & 255) * (w >> 24);
 }
 #endif
+
+/* The same of pairs in bf16, added up in fp32: the upper number of a lane, then the lower. */
+INLINE vec dot2(vec sum, int32_t two, ivec v)
+{
+#if defined(__AVX512BF16__) && !defined(PLAIN)
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(two), (__m512bh)v);
+#else
+    float first, second;
+    const int32_t low = (int32_t)((uint32_t)two << 16), high = two & ~0xffff;
+    memcpy(&first, &low, 4), memcpy(&second, &high, 4);
+    sum += second * (vec)(v & ~0xffff);
+    return sum + first * (vec)(v << 16);
+#endif
+}
 
 #define ALL _Pragma("GCC unroll 16")
 #define TALL 6 /* rows and vectors of a tile: 24 of the 32 registers are sums */
@@ -56,20 +70,6 @@ INLINE void store_bytes(uint8_t *to, ivec x)
 #else
     for (int i = 0; i < LANES; i++)
         to[i] = (uint8_t)x[i];
-#endif
-}
-
-/* The same of bf16 in pairs, one of the two numbers in a lane after the other. */
-INLINE vec dot2(vec sum, int32_t two, ivec v)
-{
-#if defined(__AVX512BF16__) && !defined(PLAIN)
-    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(two), (__m512bh)v);
-#else
-    float first, second;
-    const int32_t low = (int32_t)((uint32_t)two << 16), high = two & ~0xffff;
-    memcpy(&first, &low, 4), memcpy(&second, &high, 4);
-    sum += second * (vec)(v & ~0xffff);
-    return sum + first * (vec)(v << 16);
 #endif
 }
 
