@@ -14,7 +14,7 @@ COPY . .
 RUN pip --python /opt/onelayer install --no-cache-dir --compile -c constraints.txt '.[serve]'
 # The native engine, for processors with AVX-512 VNNI; on others ONNX Runtime takes its place. On
 # machines of another kind than x86-64 it isn't built.
-RUN /opt/onelayer/bin/python -m onelayer.runtime.native.library || test "$(uname -m)" != x86_64
+RUN /opt/onelayer/bin/python -m onelayer.engines.native.library || test "$(uname -m)" != x86_64
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/onelayer /opt/onelayer

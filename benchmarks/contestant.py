@@ -38,14 +38,14 @@ def main() -> None:
 def ours(spec: Record, turns: Turns) -> None:
     from speed_sets import SpeedSet, random_batches, read_rows
 
-    from onelayer.checkpoint import load as checkpoints
+    from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.build import build
     from onelayer.recipe import Recipe
-    from onelayer.text.encoding import counts, ragged
-    from onelayer.text.tokenizer import Tokenizer
-    from onelayer.train.loop import compiled, train_step
-    from onelayer.train.optimizer import adamw
-    from onelayer.train.precision import quicker_precision
+    from onelayer.tokens.encodings import counts, ragged
+    from onelayer.tokens.tokenizer import Tokenizer
+    from onelayer.training.loop import compiled, train_step
+    from onelayer.training.optimizer import adamw
+    from onelayer.training.precision import quicker_precision
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(

@@ -33,14 +33,14 @@ from typing import Any
 import tokenizers
 
 from onelayer.checkpoint.source import resolve
+from onelayer.data.formats import read
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
-from onelayer.tasks.base import Layout
+from onelayer.tasks.protocol import Layout
 from onelayer.tasks.rows import read_rows
-from onelayer.text.files import read
-from onelayer.text.store import EncodingsWriter
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train.data import CHUNK, ahead
+from onelayer.tokens.store import EncodingsWriter
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.dataset import CHUNK, ahead
 
 STEPS = 3
 BATCH = 32

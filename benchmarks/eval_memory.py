@@ -25,10 +25,10 @@ from typing import Any
 from every_file import small_bert
 
 import onelayer
-import onelayer.runtime.evaluate
+import onelayer.evaluation.evaluate
 from onelayer.checkpoint.source import resolve
+from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns
-from onelayer.runtime.evaluate import evaluate
 
 WORDS = (
     *("the", "a", "one", "no", "good", "bad", "old", "new", "cat", "dog", "house", "river", "town"),
@@ -114,7 +114,7 @@ def main() -> None:
 def one(run: str, few: str, file: str) -> None:
     """Scores one file and prints the peak in bytes."""
     predictor = onelayer.load(run)
-    onelayer.runtime.evaluate.load = lambda _: predictor
+    onelayer.evaluation.evaluate.load = lambda _: predictor
     evaluate(run, few, Columns(), lambda _: None)
     loaded = highest = rss_anon()
     done = threading.Event()

@@ -24,7 +24,7 @@ from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.nn.encoder import Encoder
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer
 
 STEPS = 10
 BATCH_SIZE = 32

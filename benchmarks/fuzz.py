@@ -112,7 +112,7 @@ def fuzz(reader: str, minutes: float, folder: Path) -> None:
 
     with atheris.instrument_imports(include=["onelayer", "json", "csv"]):
         read = reader_of(reader)
-        from onelayer.errors import OneLayerError
+        from onelayer.base.errors import OneLayerError
     home = Path(tempfile.mkdtemp(dir=SHARED_MEMORY))
     from hostile.case import write_model
 
@@ -145,17 +145,17 @@ def fuzz(reader: str, minutes: float, folder: Path) -> None:
 
 def reader_of(name: str) -> Callable[[Path], object]:
     """Files are read to their end and seen as rows; a model's files as a model is loaded."""
-    from onelayer.checkpoint import load as checkpoints
+    from onelayer.base.model_files import read_json
+    from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.config import BertConfig
     from onelayer.checkpoint.record import read_record
     from onelayer.checkpoint.weight_files import read_weights
     from onelayer.checkpoint.weights import to_ours
+    from onelayer.data.formats import read
     from onelayer.tasks import TASKS
     from onelayer.tasks.layout import see
     from onelayer.tasks.rows import read_rows
-    from onelayer.text.files import read
-    from onelayer.text.model_files import read_json
-    from onelayer.text.tokenizer import Tokenizer
+    from onelayer.tokens.tokenizer import Tokenizer
 
     def table(path: Path) -> None:
         found = read(path)

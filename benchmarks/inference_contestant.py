@@ -111,7 +111,7 @@ class Ours:
         return self._predictor.predict([pair_of(texts) for texts in inputs])
 
     def logits(self, encodings: Record) -> Floats:
-        from onelayer.text.encoding import Encodings
+        from onelayer.tokens.encodings import Encodings
 
         return self._predictor.engine.logits(Encodings(**encodings))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain
@@ -18,6 +19,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+# No peer phones home: without this package OpenVINO and NNCF send nothing.
+sys.modules.setdefault("openvino_telemetry", None)
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]

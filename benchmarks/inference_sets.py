@@ -15,15 +15,15 @@ import numpy as np
 from sets import join_squad, split_squad
 from speed_sets import SpeedSet, model_folder
 
-from onelayer.errors import Place
+from onelayer.base.errors import Place
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.runtime.predictor import Predictor
-from onelayer.tasks.answer import AnswerRow
-from onelayer.tasks.base import Logits
-from onelayer.tasks.files import read_labelled
+from onelayer.tasks.answer.answer import AnswerRow
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.protocol import Logits
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 DENSE_LENGTH = 128
 DENSE_ROWS = 192

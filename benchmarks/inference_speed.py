@@ -46,9 +46,9 @@ from inference_table import print_tables
 from machine import machine
 from turns import Race, Worker, say
 
-from onelayer.runtime.bundle import read_bundle
-from onelayer.runtime.engines import engines
-from onelayer.runtime.load import load
+from onelayer.checkpoint.bundle import read_bundle
+from onelayer.engines.available import engines
+from onelayer.prediction.load import load
 
 Record = dict[str, Any]
 MIN_ROUNDS = 3

@@ -23,9 +23,9 @@ from multiprocessing import shared_memory
 from pathlib import Path
 
 import onelayer
-from onelayer.train.progress import Silent
-from onelayer.train.resume import States, is_unfinished
-from onelayer.train.state import Progress
+from onelayer.training.progress import Silent
+from onelayer.training.resume import States, is_unfinished
+from onelayer.training.state import Progress
 
 WORDS = tuple("abcdefghijklmnopqrstuvwxyz")
 MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

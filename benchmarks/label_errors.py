@@ -22,9 +22,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import onelayer
-from onelayer.audit.labels import wrong_labels
+from onelayer.inspection.label_errors import wrong_labels
 from onelayer.recipe import Columns
-from onelayer.train.progress import Silent
+from onelayer.training.progress import Silent
 
 Flip = Callable[[Path, Path, int, float, int], tuple[set[int], int]]
 

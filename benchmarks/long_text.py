@@ -30,9 +30,9 @@ import numpy as np
 from machine import machine
 
 import onelayer
-import onelayer.train.loop
+import onelayer.training.loop
 from onelayer import Predictor, Recipe
-from onelayer.tasks.files import read_labelled
+from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.pooling import POOLINGS, pool
 
 SET = "imdb_sample"
@@ -134,7 +134,7 @@ class Learning:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.step = onelayer.train.loop.train_step
+        self.step = onelayer.training.loop.train_step
 
     def __call__(self, *arguments: Any) -> float:
         started = time.process_time()
@@ -144,7 +144,7 @@ class Learning:
 
 
 learning = Learning()
-onelayer.train.loop.train_step = learning
+onelayer.training.loop.train_step = learning
 
 
 def records(out: Path) -> list[Record]:

@@ -21,11 +21,11 @@ import numpy as np
 from arithmetic import Shape, needed_operations
 from machine import machine
 
+from onelayer.base.machine import compiled, compiler
 from onelayer.checkpoint.config import BertConfig
-from onelayer.machine import compiled, compiler
-from onelayer.runtime.native.engine import NativeEngine
-from onelayer.runtime.native.weights import quantized
-from onelayer.text.encoding import Encodings, EncodingsBuilder
+from onelayer.engines.native.native_engine import NativeEngine
+from onelayer.engines.native.packed_weights import quantized
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 
 SHAPES = {"starter": (6, 384, 12), "base": (12, 768, 12)}
 """Layers, width and heads."""

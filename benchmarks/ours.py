@@ -8,10 +8,10 @@ from typing import Any
 from sets import DataSet
 
 import onelayer
-import onelayer.train.run
+import onelayer.training.run
+from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
-from onelayer.runtime.files import predict_file
-from onelayer.train import loop
+from onelayer.training import loop
 
 SCORED = {
     "classify": "label",
@@ -49,4 +49,4 @@ def train_to_the_end(*arguments: Any, metric: str, **rest: Any) -> loop.History:
     return loop.train(*arguments, **{**rest, "metric": metric, "evaluate": lambda: {metric: 0.0}})
 
 
-onelayer.train.run.train = train_to_the_end
+onelayer.training.run.train = train_to_the_end

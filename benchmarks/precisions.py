@@ -24,8 +24,8 @@ from machine import machine
 from sets import DATA_SETS, DataSet, cut
 
 import onelayer
+from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns, Precision
-from onelayer.runtime.evaluate import evaluate
 
 
 def main() -> None:

@@ -22,12 +22,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import onelayer
-from onelayer.errors import UsageError
+from onelayer.base.errors import UsageError
 from onelayer.metrics import Scorer, intervals
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
-from onelayer.tasks.base import Chunk, decoded
-from onelayer.tasks.files import read_labelled
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.protocol import Chunk, decoded
 
 COVERAGES = (0.8, 0.9, 0.95)
 ERRORS = (0.01, 0.05, 0.1)

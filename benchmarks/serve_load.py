@@ -39,7 +39,7 @@ from load_client import CLOSED, REFUSED, Client, Stream, get, post, quantile
 from machine import machine
 
 import onelayer
-from onelayer.text.files import read
+from onelayer.data.formats import read
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "tests"))

@@ -37,11 +37,11 @@ from machine import machine
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 import onelayer
-import onelayer.train.run
+import onelayer.training.run
+from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
-from onelayer.runtime.files import predict_file
-from onelayer.train import loop
-from onelayer.train.state import History
+from onelayer.training import loop
+from onelayer.training.state import History
 
 SEARCH_SEEDS = 3
 
@@ -161,7 +161,7 @@ def once(
 
 def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
     plain = flags == RECIPES["plain"]
-    onelayer.train.run.train = train_to_the_end if plain else loop.train
+    onelayer.training.run.train = train_to_the_end if plain else loop.train
     with tempfile.TemporaryDirectory() as folder:
         train, dev, test = cut(data, small_set, Path(folder))
         predictor = onelayer.finetune(

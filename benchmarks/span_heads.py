@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from sets import DATA_SETS, cut
 
 import onelayer
+from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns
-from onelayer.runtime.evaluate import evaluate
 
 HEADS = ("span", "three-way")
 

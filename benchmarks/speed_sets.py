@@ -16,9 +16,9 @@ from arithmetic import Shape
 from onelayer.checkpoint.source import resolve
 from onelayer.recipe import Recipe
 from onelayer.tasks import Task
-from onelayer.tasks.files import read_labelled
-from onelayer.text.encoding import Ints
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tokens.encodings import Ints
+from onelayer.tokens.tokenizer import Tokenizer
 
 ROWS = 6400
 """Of larger sets a sample: 200 batches, enough for the largest pool of 50 batches that

@@ -37,7 +37,7 @@ from speed_sets import SETS, SHAPES, SpeedSet, model_folder, plain_rows, read_ro
 from speed_table import print_table
 from turns import Race, Turn, Worker, say
 
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer
 
 Record = dict[str, Any]
 

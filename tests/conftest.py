@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import string
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
@@ -20,12 +21,14 @@ from hypothesis import settings
 from torch.nn.utils.rnn import pad_sequence
 from transformers.utils import logging
 
-from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from page_site import Site
 
+# As the engine does before it imports OpenVINO: nothing here may phone home.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # Who starts the tests in the background has SIGINT ignored, and they send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Models this small are slowed down by threads, and cores may be shared.
@@ -137,7 +140,7 @@ def site(running: Site, tab: chromium.Page) -> Site:
 @pytest.fixture(scope="session")
 def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier with the labels ``no`` and ``yes``, exported: it opens without torch."""
-    from onelayer.export.write import export
+    from onelayer.exporting.export import export
     from onelayer.recipe import Columns
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from onelayer.serve.app import App
-from onelayer.serve.connection import connections_within
+from onelayer.serving.http.app import App
+from onelayer.serving.http.connection import connections_within
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from onelayer.serve.page import routes
+from onelayer.serving.page import routes
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TEXT = "👩‍👧 𝒜nna flew from 北京 to Oslo 🎉, then home."

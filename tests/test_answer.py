@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelayer import metrics
-from onelayer.errors import DataError, Place
+from onelayer.base.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.answer import AnswerRow, AnswerTask, GoldAnswer
-from onelayer.tasks.best_spans import best_spans, span_sums
-from onelayer.text.encoding import Encodings, windows
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.answer.answer import AnswerRow, AnswerTask, GoldAnswer
+from onelayer.tasks.answer.best_spans import best_spans, span_sums
+from onelayer.tokens.encodings import Encodings, windows
+from onelayer.tokens.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl", 1)
 SpanHead = Literal["span", "three-way"]

@@ -21,13 +21,15 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_the_command_line_does_not_wait_for_torch() -> None:
-    code = "import sys, onelayer.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = (
+        "import sys, onelayer.cli.main; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
-    modules = "onelayer.tasks.layout, onelayer.runtime.output, onelayer.runtime.predictor"
+    modules = "onelayer.tasks.layout, onelayer.prediction.output, onelayer.prediction.predictor"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -20,18 +20,18 @@ from test_tasks import CASES, LONG, Case
 
 import onelayer
 from onelayer import UsageError
-from onelayer.audit import labels as audit
-from onelayer.audit import outside
-from onelayer.audit.labels import wrong_labels
-from onelayer.audit.outside import deal
-from onelayer.errors import Place
+from onelayer.base.errors import Place
+from onelayer.data.sketch import SIZE, Sketch
+from onelayer.inspection import cross_validation as outside
+from onelayer.inspection import label_errors as audit
+from onelayer.inspection.cross_validation import deal
+from onelayer.inspection.label_errors import wrong_labels
 from onelayer.metrics import confident_errors, outliers
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS
-from onelayer.tasks.files import open_labelled, usable_rows
+from onelayer.tasks.labelled import open_labelled, usable_rows
 from onelayer.tasks.rows import Rows
-from onelayer.tasks.sketch import SIZE, Sketch
-from onelayer.train.progress import Silent
+from onelayer.training.progress import Silent
 
 
 def rows_of(file: Path, **choices: Any) -> Rows:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from onelayer.errors import DataError
+from onelayer.base.errors import DataError
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import ids_of
-from onelayer.tasks.classify import Classify
-from onelayer.tasks.files import read_labelled
-from onelayer.tasks.regress import Regress
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.classify.classify import Classify
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.protocol import ids_of
+from onelayer.tasks.regress.regress import Regress
+from onelayer.tokens.tokenizer import Tokenizer
 
 Write = Callable[[str, Sequence[Any] | str], Path]
 

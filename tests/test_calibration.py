@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onelayer.errors import Place, UsageError
+from onelayer.base.errors import Place, UsageError
 from onelayer.tasks import Choose, Classify, task_from_json, task_to_json
-from onelayer.tasks.base import Logits
 from onelayer.tasks.calibration import (
     ANSWERS,
     CERTAINTY,
@@ -30,10 +29,11 @@ from onelayer.tasks.calibration import (
     error_bound,
     fit_temperature,
 )
-from onelayer.tasks.choose import ChooseRow
+from onelayer.tasks.choose.choose import ChooseRow
 from onelayer.tasks.labels import Label, Labels
+from onelayer.tasks.protocol import Logits
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings, EncodingsBuilder
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 
 PLACE = Place("rows.csv", 2)
 

@@ -15,12 +15,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, PreTrainedModel
 
+from onelayer.base.disk import publish
+from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import BertConfig
-from onelayer.checkpoint.load import extend_positions, read
+from onelayer.checkpoint.read import extend_positions, read
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
-from onelayer.disk import publish
-from onelayer.errors import CheckpointError, UsageError
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "on"]
 WITH_HEAD = {

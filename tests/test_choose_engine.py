@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import BertConfig
-from onelayer.runtime import choose_engine
-from onelayer.runtime.bundle import Bundle
-from onelayer.runtime.choose_engine import (
+from onelayer.engines import choose as choose_engine
+from onelayer.engines.choose import (
     LEAST_TOKENS,
     MOST_TOKENS,
     Cost,
@@ -22,9 +22,9 @@ from onelayer.runtime.choose_engine import (
     timed,
 )
 from onelayer.tasks import Classify
-from onelayer.tasks.base import Layout, Logits
-from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 CONFIG = BertConfig(
     vocab_size=50,

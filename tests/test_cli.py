@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import MakeBert
 
-from onelayer import cli
+from onelayer.cli import main as cli
 
 Main = Callable[..., int]
 
@@ -73,7 +73,8 @@ def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixtu
 
 def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
     code = (
-        "import sys; sys.modules['torch'] = None; from onelayer.cli import main; sys.exit(main())"
+        "import sys; sys.modules['torch'] = None; "
+        "from onelayer.cli.main import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "train", reviews], capture_output=True, text=True
@@ -407,7 +408,7 @@ def test_an_interrupted_run_leaves_no_half_of_itself(
     def stop(*_: object) -> float:
         raise interrupt
 
-    monkeypatch.setattr("onelayer.train.loop.train_step", stop)
+    monkeypatch.setattr("onelayer.training.loop.train_step", stop)
 
     status = main("train", reviews, "--label", "verdict", "--out", "new")
 
@@ -430,7 +431,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(
         signal.raise_signal(signal.SIGINT)
         return 0.6
 
-    monkeypatch.setattr("onelayer.train.loop.train_step", stop_in_the_second_epoch)
+    monkeypatch.setattr("onelayer.training.loop.train_step", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 

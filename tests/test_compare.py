@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from test_tasks import CASES, LONG
 
 from onelayer import Recipe, UsageError
+from onelayer.evaluation import compare as comparing
+from onelayer.evaluation.compare import compare
 from onelayer.metrics import (
     Answers,
     Choice,
@@ -29,16 +31,14 @@ from onelayer.metrics import (
     Tokens,
     differences,
 )
+from onelayer.prediction import predictor as predictors
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
-from onelayer.runtime import compare as comparing
-from onelayer.runtime import predictor as predictors
-from onelayer.runtime.compare import compare
-from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
-from onelayer.tasks.base import Layout, Logits
-from onelayer.text.encoding import Encodings
-from onelayer.text.tags import Scheme
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 Array = NDArray[Any]
 
@@ -299,7 +299,7 @@ def test_every_task_can_be_compared(
     name: str, models: dict[str, Predictor], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     """Two models that guess: what is nearer is so by the scores of the row alone."""
-    from onelayer.tasks.files import read_labelled
+    from onelayer.tasks.labelled import read_labelled
 
     case = next(case for case in CASES if case.name == name)
     recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
@@ -385,9 +385,9 @@ def test_a_model_of_pairs_is_no_match_for_one_of_texts(
 
 
 def test_an_answers_document_is_its_article_where_titles_hold_passages_together() -> None:
-    from onelayer.errors import Place
-    from onelayer.tasks.answer import Answer, AnswerRow
-    from onelayer.tasks.answers import GoldAnswer
+    from onelayer.base.errors import Place
+    from onelayer.tasks.answer.answer import Answer, AnswerRow
+    from onelayer.tasks.answer.gold_answers import GoldAnswer
 
     def groups(titles: list[str]) -> list[int]:
         passages = ["p", "p", "q", "r"]
@@ -407,9 +407,9 @@ def test_an_answers_document_is_its_article_where_titles_hold_passages_together(
 
 
 def test_questions_about_one_context_are_drawn_together() -> None:
-    from onelayer.errors import Place
-    from onelayer.tasks.choose import Choice as Chosen
-    from onelayer.tasks.choose import ChooseRow
+    from onelayer.base.errors import Place
+    from onelayer.tasks.choose.choose import Choice as Chosen
+    from onelayer.tasks.choose.choose import ChooseRow
 
     rows = [ChooseRow(context, "", ("x", "y"), 0, Place("x")) for context in "dbdbb"]
     scorer: Any = Choose(max_length=9).score(rows, [Chosen(0, "x", (1.0, 0.0))] * 5)

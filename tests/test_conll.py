@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from onelayer.errors import DataError
-from onelayer.text.files import read
+from onelayer.base.errors import DataError
+from onelayer.data.formats import read
 
 
 def sentences(path: Path, content: str) -> list[Mapping[str, Any]]:

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from server_process import Server
 
-from onelayer.cli import main
-from onelayer.serve.limits import Limits
+from onelayer.cli.main import main
+from onelayer.serving.limits import Limits
 
 ROOT = Path(__file__).parent.parent
 

@@ -24,19 +24,20 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import onelayer
-from onelayer.errors import DataError, OneLayerError, Place
+from onelayer.base.errors import DataError, OneLayerError, Place
 from onelayer.nn.packed import pack
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnswerTask, Classify, Tag, Task
-from onelayer.tasks.files import open_labelled, read_labelled
+from onelayer.tasks.labelled import open_labelled, read_labelled
+from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings
-from onelayer.text.store import ARRAYS, EncodingsWriter, open_encodings
-from onelayer.text.tags import Scheme
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import cache, data
-from onelayer.train.data import Data, Source, read_data
-from onelayer.train.progress import Bar, JsonLines, Silent
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.store import ARRAYS, EncodingsWriter, open_encodings
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import dataset as data
+from onelayer.training import token_cache as cache
+from onelayer.training.dataset import Data, Source, read_data
+from onelayer.training.progress import Bar, JsonLines, Silent
 
 HERE = Place("rows.jsonl")
 WORDS = ["the cat", "good", "x y z and more of it", "京 bad", "a rather longer text, this is"]
@@ -168,7 +169,7 @@ def test_no_more_rows_are_held_than_are_worked_on(
     monkeypatch.setattr(Row, "__eq__", object.__eq__)
     monkeypatch.setattr(Classify, "row", row)
     monkeypatch.setattr(data, "CHUNK", 10)
-    monkeypatch.setattr("onelayer.train.split.MOST_DEV", 20)
+    monkeypatch.setattr("onelayer.training.split.MOST_DEV", 20)
     found = data_of(write(tmp_path / "many.jsonl", 2000), tokenizer)
     assert len(found.encodings) == 1980
     assert 20 < most < 100

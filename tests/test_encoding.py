@@ -10,11 +10,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onelayer.errors import Place
-from onelayer.tasks.choose import Choose, ChooseRow
+from onelayer.base.errors import Place
+from onelayer.tasks.choose.choose import Choose, ChooseRow
 from onelayer.tasks.texts import TextRow, encode_texts
-from onelayer.text.encoding import Cut, Encodings, EncodingsBuilder, Pieces, cumulate, joined
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.encodings import Cut, Encodings, EncodingsBuilder, Pieces, cumulate, joined
+from onelayer.tokens.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl")
 

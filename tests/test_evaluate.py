@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from test_tasks import CASES, LONG, Case
 
 from onelayer.metrics import intervals
+from onelayer.prediction import predictor as predictors
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.runtime import predictor as predictors
-from onelayer.runtime.predictor import Predictor
-from onelayer.tasks.base import Logits
-from onelayer.tasks.files import read_labelled
-from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 BYTES_A_ROW = {"answer": 500}
 """More than is kept, since chunks differ: an answer's candidates alone would be some thousands."""

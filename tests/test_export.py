@@ -16,20 +16,20 @@ from conftest import MakeBert
 from safetensors.numpy import load_file
 
 import onelayer
-from onelayer import cli
+from onelayer.base.errors import CheckpointError, OneLayerError, UsageError
+from onelayer.checkpoint.bundle import read_bundle
 from onelayer.checkpoint.source import resolve
-from onelayer.errors import CheckpointError, OneLayerError, UsageError
-from onelayer.export import write
-from onelayer.export.parity import Kept
-from onelayer.export.rows import rows_of_run
-from onelayer.export.write import export
+from onelayer.cli import main as cli
+from onelayer.engines.available import engines
+from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.exporting import export as write
+from onelayer.exporting.dev_rows import rows_of_run
+from onelayer.exporting.export import export
+from onelayer.exporting.parity import Kept
+from onelayer.prediction.load import load
+from onelayer.prediction.output import to_json
 from onelayer.recipe import Columns
-from onelayer.runtime.bundle import read_bundle
-from onelayer.runtime.engines import engines
-from onelayer.runtime.load import load
-from onelayer.runtime.onnx_engine import OnnxEngine
-from onelayer.runtime.output import to_json
-from onelayer.text.encoding import Encodings
+from onelayer.tokens.encodings import Encodings
 
 LONG = "the good cat and the bad cats of the town " * 12
 ROWS: dict[str, tuple[str, tuple[str, ...], list[dict[str, Any]]]] = {
@@ -93,8 +93,8 @@ def quick() -> Iterator[None]:
     """One round of each measurement, and one engine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "engines", lambda _: {"onnxruntime": lambda b: OnnxEngine(b.graph)})
-        patch.setattr("onelayer.export.speed.ROUNDS", 1)
-        patch.setattr("onelayer.export.speed.ALONE", 1)
+        patch.setattr("onelayer.exporting.speed.ROUNDS", 1)
+        patch.setattr("onelayer.exporting.speed.ALONE", 1)
         yield
 
 

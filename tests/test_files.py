@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onelayer.errors import DataError
-from onelayer.text.files import read
-from onelayer.text.table import Table
+from onelayer.base.errors import DataError
+from onelayer.data.formats import read
+from onelayer.data.table import Table
 
 Write = Callable[[str, str | bytes], Path]
 

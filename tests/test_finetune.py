@@ -19,20 +19,20 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 import onelayer
+from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.checkpoint.build import build, with_positions
-from onelayer.checkpoint.load import read
-from onelayer.errors import DataError, Place, UsageError
+from onelayer.checkpoint.read import read
+from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.packed import pack
 from onelayer.recipe import Precision, Recipe
-from onelayer.runtime.torch_engine import TorchEngine
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag
+from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings
-from onelayer.text.tags import Scheme
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import run as running
-from onelayer.train.optimizer import freeze
-from onelayer.train.progress import Silent
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import run as running
+from onelayer.training.optimizer import freeze
+from onelayer.training.progress import Silent
 
 MakeBert = Callable[..., Path]
 

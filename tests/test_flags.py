@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import pytest
 
-from onelayer import cli, commands
-from onelayer.errors import UsageError
-from onelayer.flags import described, flags_of, run
+from onelayer.base.errors import UsageError
+from onelayer.cli import commands
+from onelayer.cli import main as cli
+from onelayer.cli.flags import described, flags_of, run
 from onelayer.recipe import Columns, Recipe
 
 HEAVY = {"torch", "numpy", "pyarrow", "rich", "tokenizers", "safetensors", "importlib.metadata"}
@@ -169,7 +170,7 @@ def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], []])
 def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys, onelayer.cli as cli; status = cli.main(sys.argv[1:])\n"
+        "import sys, onelayer.cli.main as cli; status = cli.main(sys.argv[1:])\n"
         f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
     )
     command = [sys.executable, "-c", code, *arguments]

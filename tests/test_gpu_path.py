@@ -13,12 +13,12 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
 from onelayer.checkpoint.build import build
-from onelayer.checkpoint.load import read
+from onelayer.checkpoint.read import read
 from onelayer.nn import ops, reference, varlen
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed, pack
 from onelayer.tasks import Classify
-from onelayer.text.encoding import EncodingsBuilder
+from onelayer.tokens.encodings import EncodingsBuilder
 
 
 @torch.library.custom_op("onelayer_tests::ragged", mutates_args=())

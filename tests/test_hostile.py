@@ -24,13 +24,13 @@ from hostile.tokenizing import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onelayer.checkpoint import load as checkpoints
+from onelayer.base.errors import CheckpointError, OneLayerError
+from onelayer.base.model_files import find, read_json
+from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.record import read_record
-from onelayer.cli import main
-from onelayer.errors import CheckpointError, OneLayerError
-from onelayer.text.files import read
-from onelayer.text.model_files import find, read_json
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.cli.main import main
+from onelayer.data.formats import read
+from onelayer.tokens.tokenizer import Tokenizer
 
 TESTS = Path(__file__).parent
 

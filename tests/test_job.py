@@ -20,15 +20,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onelayer.errors import DataError, OneLayerError, UsageError
+from onelayer.base.errors import DataError, OneLayerError, UsageError
+from onelayer.prediction import formats as forms
+from onelayer.prediction import job, predictor
+from onelayer.prediction import streams as files
+from onelayer.prediction.job import predict_to, write_to
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
-from onelayer.runtime import files, forms, job, predictor
-from onelayer.runtime.job import predict_to, write_to
-from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import Classify, Regress
-from onelayer.tasks.base import Layout, Logits
-from onelayer.text.encoding import Encodings
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 ROWS = 23
 TEXTS = [f"the cat {i} is {'good' if i % 3 else 'bad'}" for i in range(ROWS)]

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onelayer.audit import labels as audit
-from onelayer.audit.labels import wrong_labels
+from onelayer.inspection import label_errors as audit
+from onelayer.inspection.label_errors import wrong_labels
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
-from onelayer.runtime.predictor import Predictor
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
-from onelayer.tasks.base import Layout, Logits
-from onelayer.text.encoding import Encodings
-from onelayer.text.tags import Scheme
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train.progress import Silent
+from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.progress import Silent
 
 SURE = 4.0
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onelayer.machine import remembered
+from onelayer.base.machine import remembered
 from onelayer.nn import compiled, linear, ops, reference
 from onelayer.nn.kernels import kernels, why_not
 from onelayer.nn.packed import Packed, pack
 from onelayer.nn.room import BLOCK, in_blocks, roomy, whole_blocks
-from onelayer.text.encoding import EncodingsBuilder
+from onelayer.tokens.encodings import EncodingsBuilder
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
 
@@ -266,7 +266,8 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 CHILD = """
 import torch
-from onelayer.nn import kernels, ops
+from onelayer.nn import ops
+from onelayer.nn import kernels
 print(kernels.kernels() is None, kernels.why_not())
 print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
 """

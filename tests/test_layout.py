@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onelayer.errors import UsageError
+from onelayer.base.errors import UsageError
+from onelayer.data.formats import read
 from onelayer.tasks import TASKS
 from onelayer.tasks.layout import Seen, see
 from onelayer.tasks.rows import read_rows
-from onelayer.text.files import read
 
 TEXTS = [
     "The parcel came two days late, but whole.",

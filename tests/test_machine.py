@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onelayer import machine
+from onelayer.base import machine
 
 
 @pytest.mark.parametrize(

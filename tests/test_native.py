@@ -17,19 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import BertConfig
-from onelayer.errors import CheckpointError, UsageError
+from onelayer.engines.native import library
+from onelayer.engines.native import native_engine as engine
+from onelayer.engines.native.native_engine import NativeEngine, why_not
+from onelayer.engines.native.packed_weights import quantized
+from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
-from onelayer.runtime.native import engine, library
-from onelayer.runtime.native.engine import NativeEngine, why_not
-from onelayer.runtime.native.weights import quantized
-from onelayer.runtime.predictor import Predictor
-from onelayer.runtime.torch_engine import TorchEngine
+from onelayer.prediction.predictor import Predictor
 from onelayer.tasks import Classify
-from onelayer.tasks.base import Layout
-from onelayer.text.encoding import Encodings, EncodingsBuilder
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.protocol import Layout
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder
+from onelayer.tokens.tokenizer import Tokenizer
 
 Array = NDArray[Any]
 

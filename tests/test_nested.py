@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from onelayer.errors import DataError
-from onelayer.text.files import read
+from onelayer.base.errors import DataError
+from onelayer.data.formats import read
 
 ANSWER = {"text": "Paris", "answer_start": 9}
 QUESTION = {"id": "q1", "question": "Where?", "answers": [ANSWER]}

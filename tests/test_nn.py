@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from onelayer.base.errors import Place
 from onelayer.checkpoint.build import build
-from onelayer.checkpoint.load import read
+from onelayer.checkpoint.read import read
 from onelayer.checkpoint.source import resolve
 from onelayer.checkpoint.weights import to_theirs
-from onelayer.errors import Place
 from onelayer.nn import compiled
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
@@ -31,9 +31,9 @@ from onelayer.nn.ops import dropout
 from onelayer.nn.packed import pack
 from onelayer.nn.reference import keep_mask
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
-from onelayer.text.encoding import Encodings, EncodingsBuilder, Ints
-from onelayer.text.packing import micro_batches
-from onelayer.text.tags import Scheme
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints
+from onelayer.tokens.packing import micro_batches
 
 MakeBert = Callable[..., Path]
 

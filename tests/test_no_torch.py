@@ -82,7 +82,8 @@ def test_predict(tried: Path, bundle: Path, tmp_path: Path) -> None:
     for kind in ("jsonl", "csv", "parquet"):
         runs.append([*runs[0], "--out", str(tmp_path / f"out.{kind}")])
     code = (
-        f"from onelayer.cli import main\nassert [main(run) for run in {runs}] == [0] * {len(runs)}"
+        "from onelayer.cli.main import main\n"
+        f"assert [main(run) for run in {runs}] == [0] * {len(runs)}"
     )
     lines = python("-c", code).splitlines()
     labels = [json.loads(line)["prediction"]["label"] for line in lines]

@@ -21,21 +21,21 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from safetensors.numpy import load_file
 
+from onelayer.base.errors import CheckpointError
+from onelayer.checkpoint.bundle_weights import check_slices, read_slices
 from onelayer.checkpoint.config import BertConfig
-from onelayer.errors import CheckpointError
-from onelayer.export.calibrate import ranges
-from onelayer.export.graph import Bert
-from onelayer.export.nodes import Nodes
-from onelayer.export.products import Calibrated, Product, Watched, by_token, in_float
-from onelayer.export.weights_file import ALIGNMENT, write_weights
-from onelayer.runtime.bundle_weights import check_slices, read_slices
-from onelayer.runtime.from_run import predictor_of
-from onelayer.runtime.graph import FULL, TOKENS, rectangles
-from onelayer.runtime.native.weights import quantized
-from onelayer.runtime.onnx_engine import OnnxEngine
-from onelayer.runtime.onnx_file import check_graph
-from onelayer.runtime.predictor import Predictor
-from onelayer.text.encoding import Encodings
+from onelayer.checkpoint.onnx_file import check_graph
+from onelayer.engines.native.packed_weights import quantized
+from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.engines.rectangles import FULL, TOKENS, rectangles
+from onelayer.exporting.calibrate import ranges
+from onelayer.exporting.graph import Bert
+from onelayer.exporting.nodes import Nodes
+from onelayer.exporting.products import Calibrated, Product, Watched, by_token, in_float
+from onelayer.exporting.weights_file import ALIGNMENT, write_weights
+from onelayer.prediction.from_run import predictor_of
+from onelayer.prediction.predictor import Predictor
+from onelayer.tokens.encodings import Encodings
 
 LABELS = {
     "BertForSequenceClassification": ("no", "yes", "可能"),
@@ -233,7 +233,7 @@ def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture
 def test_an_answer_does_not_depend_on_its_neighbours(
     make_bert: MakeBert, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onelayer.runtime.graph.FULL", 0.0)  # all in one rectangle
+    monkeypatch.setattr("onelayer.engines.rectangles.FULL", 0.0)  # all in one rectangle
     name = "BertForSequenceClassification"
     predictor = opened(make_bert, name)
     engine = OnnxEngine(write_graph(tmp_path, predictor, name, product), threads=1)

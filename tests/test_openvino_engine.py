@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +12,23 @@ import onnx
 import pytest
 from conftest import MakeBert
 
+from onelayer.base.errors import CheckpointError
+from onelayer.base.model_files import read_json
 from onelayer.checkpoint.config import BertConfig
-from onelayer.errors import CheckpointError
-from onelayer.export.calibrate import ranges
-from onelayer.export.graph import Bert
-from onelayer.export.nodes import Nodes
-from onelayer.export.products import Calibrated, in_float
-from onelayer.export.weights_file import write_weights
-from onelayer.runtime.load import load
-from onelayer.runtime.native.weights import quantized
-from onelayer.runtime.onnx_engine import OnnxEngine
-from onelayer.runtime.torch_engine import TorchEngine
-from onelayer.text.encoding import Encodings
-from onelayer.text.model_files import read_json
+from onelayer.engines.native.packed_weights import quantized
+from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.engines.torch_engine import TorchEngine
+from onelayer.exporting.calibrate import ranges
+from onelayer.exporting.graph import Bert
+from onelayer.exporting.nodes import Nodes
+from onelayer.exporting.products import Calibrated, in_float
+from onelayer.exporting.weights_file import write_weights
+from onelayer.prediction.load import load
+from onelayer.tokens.encodings import Encodings
 
 pytest.importorskip("openvino")
 
-from onelayer.runtime.openvino_engine import OpenVinoEngine
+from onelayer.engines.openvino_engine import OpenVinoEngine
 
 CASES = {
     "BertForSequenceClassification": [
@@ -91,3 +94,22 @@ def test_a_graph_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model\.onnx: OpenVINO: .+") as caught:
         OpenVinoEngine(tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_opening_the_engine_sends_and_writes_nothing(tmp_path: Path) -> None:
+    code = """
+import socket, sys
+
+def refuse(*_, **__):
+    raise AssertionError("a socket was asked for")
+
+socket.socket.connect = socket.socket.sendto = socket.getaddrinfo = refuse
+from onelayer.engines.openvino_engine import quiet_openvino
+quiet_openvino()
+assert sys.modules["openvino_telemetry"] is None
+"""
+    home = {**os.environ, "HOME": str(tmp_path)}
+
+    subprocess.run([sys.executable, "-c", code], env=home, check=True)
+
+    assert list(tmp_path.iterdir()) == []

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from onelayer.checkpoint.build import build
-from onelayer.checkpoint.load import read
+from onelayer.checkpoint.read import read
 from onelayer.nn import compiled
 from onelayer.nn.kernels import kernels, why_not
 from onelayer.nn.model import Model
 from onelayer.tasks import Classify
-from onelayer.train import optimizer
-from onelayer.train.adamw import LazyAdamW
-from onelayer.train.optimizer import Optimizer, TorchAdamW
+from onelayer.training import optimizer
+from onelayer.training.adamw import LazyAdamW
+from onelayer.training.optimizer import Optimizer, TorchAdamW
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
 

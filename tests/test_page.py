@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from onelayer.serve.page import PAGES, STATIC, routes
+from onelayer.serving.page import PAGES, STATIC, routes
 
 LETTER = {"text": "Ein Brief."}
 
@@ -39,7 +39,7 @@ def test_files_are_sent_as_what_they_are_and_only_when_they_changed() -> None:
 
 def test_no_file_names_another_site_or_writes_html() -> None:
     for name in (*PAGES.values(), *STATIC):
-        text = files("onelayer.serve.page").joinpath(name).read_text(encoding="utf-8")
+        text = files("onelayer.serving.page").joinpath(name).read_text(encoding="utf-8")
         urls = set(re.findall(r"\b(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text))
         assert urls <= {"http://www.w3.org/2000/svg"}, name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
@@ -47,7 +47,7 @@ def test_no_file_names_another_site_or_writes_html() -> None:
 
 
 def test_both_languages_have_every_word_that_is_said() -> None:
-    page = files("onelayer.serve.page")
+    page = files("onelayer.serving.page")
     words = page.joinpath("words.js").read_text(encoding="utf-8")
     table = words[: words.index("\n};")]
     english, chinese = (

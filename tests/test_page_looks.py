@@ -16,8 +16,8 @@ import pytest
 from conftest import MakeBert
 from page_site import CASES, HOSTILE, TEXT, Site, asked, choose, problem, send, served, visit
 
-from onelayer.runtime.load import load
-from onelayer.serve.app import make_app
+from onelayer.prediction.load import load
+from onelayer.serving.http.app import make_app
 
 # How it looks
 

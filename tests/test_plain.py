@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from onelayer.plain import fits
+from onelayer.base.json_values import fits
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import onelayer
-from onelayer import cli, metrics
-from onelayer.errors import Place, UsageError
+from onelayer import metrics
+from onelayer.base.errors import Place, UsageError
+from onelayer.cli import main as cli
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify, Regress, task_from_json
 from onelayer.tasks.pooling import POOLINGS, Pooling, best_pooling, pool, pooled_by
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings, cumulate
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train.progress import Silent
+from onelayer.tokens.encodings import Encodings, cumulate
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.progress import Silent
 
 HERE = Place("rows.jsonl", 1)
 LONG = Classify(labels=("bad", "good"), max_length=12, stride=2, pooling="mean")
@@ -239,7 +240,7 @@ def test_by_default_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of a model that has learned nothing the dev rows might like the head by chance."""
-    monkeypatch.setattr("onelayer.tasks.classify.POOLINGS", ("mean", "max"))
+    monkeypatch.setattr("onelayer.tasks.classify.classify.POOLINGS", ("mean", "max"))
     assert commands(files, bert, capsys) == {"train": [], "eval": [], "predict": []}
 
 
@@ -289,7 +290,7 @@ def test_a_way_that_leaves_tokens_unread_says_so_in_training_too(
     def head(logits: Any, score: Any, metric: str) -> Any:
         return "head", {"mean": 0.5, "head": 0.75}, score(logits["head"])
 
-    monkeypatch.setattr("onelayer.tasks.classify.best_pooling", head)
+    monkeypatch.setattr("onelayer.tasks.classify.classify.best_pooling", head)
     said = commands(files, bert, capsys)
     part = "the length limit leaves 32 tokens (38.1%) of 2 of 8 rows unread"
     assert said == {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from onelayer.base.disk import publish
+from onelayer.base.errors import OneLayerError
 from onelayer.checkpoint.card import CardFacts, model_card
-from onelayer.disk import publish
-from onelayer.errors import OneLayerError
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onelayer.errors import Place
-from onelayer.inspection import inspect_file
+from onelayer.base.errors import Place
+from onelayer.data.formats import read
+from onelayer.inspection.inspect import inspect_file
+from onelayer.inspection.repeats import find_repeats, normal
 from onelayer.recipe import Columns
 from onelayer.tasks import TASKS
-from onelayer.tasks.base import Layout
-from onelayer.tasks.repeats import find_repeats, normal
+from onelayer.tasks.protocol import Layout
 from onelayer.tasks.rows import Rows, read_rows
-from onelayer.text.files import read
 
 LAYOUTS = {
     "classify": Layout({"text": "text", "label": "label"}),

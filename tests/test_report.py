@@ -20,21 +20,21 @@ from test_evaluate import FromTokens
 from test_tasks import CASES, LONG, Case, texts
 
 import onelayer
-from onelayer import cli
-from onelayer.errors import Place
+from onelayer.base.errors import Place
+from onelayer.cli import main as cli
+from onelayer.evaluation.report.document import page
+from onelayer.evaluation.report.excerpts import JOINED, ROOM, excerpt
+from onelayer.evaluation.report.facts import Confusions, Facts, Learning, Mark
+from onelayer.evaluation.report.gather import WORST, facts_of
+from onelayer.evaluation.report.judge import judge
+from onelayer.evaluation.report.markup import text
+from onelayer.evaluation.report.pictures import POINTS, thin
+from onelayer.evaluation.report.write_report import report_file
+from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
-from onelayer.report.excerpts import JOINED, ROOM, excerpt
-from onelayer.report.facts import Confusions, Facts, Learning, Mark
-from onelayer.report.gather import WORST, facts_of
-from onelayer.report.judge import judge
-from onelayer.report.markup import text
-from onelayer.report.page import page
-from onelayer.report.pictures import POINTS, thin
-from onelayer.report.write import report_file
-from onelayer.runtime.predictor import Predictor
-from onelayer.tasks.files import read_labelled
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import finetune as finetuning
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import finetune as finetuning
 
 MakePredictor = Callable[[Case], tuple[Predictor, list[Any]]]
 RECORD = {
@@ -319,7 +319,7 @@ def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_every_text_stands_out(scheme: int) -> None:
-    style = (files("onelayer.report") / "style.css").read_text(encoding="utf-8")
+    style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
     pairs = re.findall(r"--(\w+): light-dark\(#(\w{6}), #(\w{6})\)", style)
     colours = {
         name: tuple(int(both[scheme][i : i + 2], 16) / 255 for i in (0, 2, 4))

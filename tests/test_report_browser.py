@@ -10,8 +10,8 @@ import pytest
 from test_report import HOSTILE, MakePredictor, make_predictor, many_classes
 from test_tasks import CASES, Case
 
-from onelayer.report.gather import facts_of
-from onelayer.report.page import page
+from onelayer.evaluation.report.document import page
+from onelayer.evaluation.report.gather import facts_of
 
 __all__ = ["make_predictor"]
 

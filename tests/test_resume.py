@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from test_tasks import CASES, LONG, Case
 
 import onelayer
-from onelayer import cli
-from onelayer.errors import UsageError
-from onelayer.train import loop, resume
-from onelayer.train.progress import Silent
-from onelayer.train.resume import States
-from onelayer.train.state import Progress
+from onelayer.base.errors import UsageError
+from onelayer.cli import main as cli
+from onelayer.training import loop, resume
+from onelayer.training.progress import Silent
+from onelayer.training.resume import States
+from onelayer.training.state import Progress
 
 MakeBert = Callable[..., Path]
 
@@ -209,14 +209,14 @@ def test_an_evaluation_is_broken_off_and_made_anew(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    logits = onelayer.train.run.TorchEngine.logits  # type: ignore[attr-defined]
+    logits = onelayer.training.run.TorchEngine.logits  # type: ignore[attr-defined]
 
     def signal_before(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return logits(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("onelayer.train.run.TorchEngine.logits", signal_before)
+        patch.setattr("onelayer.training.run.TorchEngine.logits", signal_before)
         with pytest.raises(KeyboardInterrupt):
             runs.go()
     assert not runs.out.exists()  # nothing is best before it is evaluated
@@ -273,13 +273,13 @@ def test_the_exit_code_says_what_stopped_it(
     code: int,
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    monkeypatch.setattr("onelayer.commands.reporter", lambda _: Stops({2}, number=number))
+    monkeypatch.setattr("onelayer.cli.commands.reporter", lambda _: Stops({2}, number=number))
     before = signal.getsignal(signal.SIGTERM)
     arguments = ["train", runs.file, "--out", runs.out, "--model", dropping, "--batch-size", 8]
     try:
         assert cli.main([str(argument) for argument in arguments]) == code
         assert [path.name for path in runs.states] == ["step-000000002"]
-        monkeypatch.setattr("onelayer.commands.reporter", lambda _: Silent())
+        monkeypatch.setattr("onelayer.cli.commands.reporter", lambda _: Silent())
         assert cli.main([*map(str, arguments), "--resume"]) == 0
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -300,7 +300,7 @@ def dies_at(n: int, work: Callable[[], object]) -> bool:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     left = iter(range(n))
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*BOUNDARIES, "onelayer.train.resume.save_file", "shutil.rmtree"):
+        for name in (*BOUNDARIES, "onelayer.training.resume.save_file", "shutil.rmtree"):
             original = resolve_name(name)
 
             def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:

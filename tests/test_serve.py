@@ -17,11 +17,11 @@ from conftest import MakeBert
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
-from onelayer.runtime.output import to_json
-from onelayer.serve.app import App, make_app
-from onelayer.serve.journal import Journal
-from onelayer.serve.limits import Limits
-from onelayer.serve.routing import LARGE
+from onelayer.prediction.output import to_json
+from onelayer.serving.access_log import Journal
+from onelayer.serving.api.operations import LARGE
+from onelayer.serving.http.app import App, make_app
+from onelayer.serving.limits import Limits
 
 JSON = {"content-type": "application/json"}
 LONG = "the good cats are here and the bad cats are there " * 4
@@ -452,7 +452,7 @@ def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) 
         def flush(self) -> None:
             pass
 
-    monkeypatch.setattr("onelayer.serve.journal.LONGEST", 3)
+    monkeypatch.setattr("onelayer.serving.access_log.LONGEST", 3)
     monkeypatch.setattr("sys.stderr", Slow())
     log = Journal()
     for number in range(10):

@@ -25,8 +25,8 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from onelayer import Predictor, load
-from onelayer.runtime.output import to_json
-from onelayer.serve.app import App, make_app
+from onelayer.prediction.output import to_json
+from onelayer.serving.http.app import App, make_app
 
 TEXTS = ["the good cats", "a bäd cat 我们"]
 PASSAGE = {"question": "who is here?", "context": "the good cats"}

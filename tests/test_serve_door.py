@@ -14,10 +14,10 @@ from listening import listening
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
-from onelayer.serve.app import App, make_app
-from onelayer.serve.batching import SHORT_LINE
-from onelayer.serve.door import Refusal
-from onelayer.serve.limits import Limits
+from onelayer.serving.http.admission import Refusal
+from onelayer.serving.http.app import App, make_app
+from onelayer.serving.limits import Limits
+from onelayer.serving.scheduler.batcher import SHORT_LINE
 
 PATH = b"/v1/models/m/classify"
 LIMITS = Limits(max_body=1000, max_waiting=200, header_timeout=0.2)

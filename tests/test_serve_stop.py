@@ -13,8 +13,8 @@ import pytest
 from rude_clients import GOOD, HOST, MODEL, PATH, sized
 from server_process import Server, until
 
-from onelayer.errors import UsageError
-from onelayer.serve.server import listen
+from onelayer.base.errors import UsageError
+from onelayer.serving.server import listen
 
 CALLERS = 3
 LARGE = {"inputs": ["the cat " * 25] * 1000}

@@ -14,18 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onelayer.errors import UsageError
-from onelayer.runtime.predictor import Predictor
-from onelayer.serve.batching import NICE, STRAIN, Batcher
-from onelayer.serve.limits import Limits
-from onelayer.serve.measures import Measures
-from onelayer.serve.pace import Pace
-from onelayer.serve.problems import RequestError
-from onelayer.serve.waiting import Batch, Job, Waiting, batch_of
+from onelayer.base.errors import UsageError
+from onelayer.prediction.predictor import Predictor
+from onelayer.serving.limits import Limits
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.scheduler.batcher import NICE, STRAIN, Batcher
+from onelayer.serving.scheduler.job_queue import Batch, Job, Waiting, batch_of
+from onelayer.serving.scheduler.throughput import Pace
+from onelayer.serving.server_metrics import Measures
 from onelayer.tasks import Regress
-from onelayer.tasks.base import Layout
-from onelayer.text.encoding import Encodings, cumulate
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.protocol import Layout
+from onelayer.tokens.encodings import Encodings, cumulate
+from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Slow:

@@ -14,17 +14,17 @@ import torch
 from torch.nn import functional as F
 
 import onelayer
-from onelayer.errors import Place, UsageError
+from onelayer.base.errors import Place, UsageError
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify, task_to_json
 from onelayer.tasks.texts import TextRow
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import loop, resume, several
-from onelayer.train.data import Data, Source, read_data
-from onelayer.train.loop import Progress
-from onelayer.train.prior import ClassPrior, class_prior
-from onelayer.train.progress import Silent
-from onelayer.train.several import Several, hidden
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import loop, resume, several
+from onelayer.training.dataset import Data, Source, read_data
+from onelayer.training.loop import Progress
+from onelayer.training.prior import ClassPrior, class_prior
+from onelayer.training.progress import Silent
+from onelayer.training.several import Several, hidden
 
 MakeBert = Callable[..., Path]
 Lines = list[dict[str, Any]]
@@ -131,7 +131,7 @@ def test_seeds_share_one_split(
         splits.append(source.recipe.seed)
         return read_data(source, *rest)
 
-    monkeypatch.setattr("onelayer.train.finetune.read_data", spy)
+    monkeypatch.setattr("onelayer.training.finetune.read_data", spy)
     train = written(tmp_path / "train.jsonl", lines(40))
     choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3}
     onelayer.finetune(train, out=tmp_path / "run", seed=7, seeds=2, **choices)

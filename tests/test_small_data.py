@@ -14,22 +14,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import onelayer
+from onelayer.base.errors import Place, UsageError
 from onelayer.checkpoint.build import build
-from onelayer.checkpoint.load import read
-from onelayer.errors import Place, UsageError
+from onelayer.checkpoint.read import read
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed, pack
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train import ema, loop
-from onelayer.train.ema import EVERY, WeightAverage
-from onelayer.train.loop import train
-from onelayer.train.optimizer import adamw, layer_scales
-from onelayer.train.progress import Silent
-from onelayer.train.state import History
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import ema, loop
+from onelayer.training.ema import EVERY, WeightAverage
+from onelayer.training.loop import train
+from onelayer.training.optimizer import adamw, layer_scales
+from onelayer.training.progress import Silent
+from onelayer.training.state import History
 
 MakeBert = Callable[..., Path]
 TASK = Classify(labels=("a", "b"), max_length=64)

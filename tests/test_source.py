@@ -12,9 +12,9 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
+from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint import source
 from onelayer.checkpoint.source import hub_name, resolve
-from onelayer.errors import CheckpointError
 
 STARTER_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
 

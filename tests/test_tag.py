@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onelayer.errors import DataError, Place
+from onelayer.base.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.tag import Entity, Tag, TagRow
-from onelayer.tasks.viterbi import best_path
-from onelayer.text.encoding import Encodings
-from onelayer.text.tags import Scheme, from_entities, transitions, violations
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tasks.tag.schemes import Scheme, from_entities, transitions, violations
+from onelayer.tasks.tag.tag import Entity, Tag, TagRow
+from onelayer.tasks.tag.viterbi import best_path
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 HERE = Place("rows.conll", 1)
 IOB2 = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")

@@ -13,8 +13,8 @@ from tokenizers import PreTokenizedString
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from onelayer.errors import DataError
-from onelayer.text.tags import (
+from onelayer.base.errors import DataError
+from onelayer.tasks.tag.schemes import (
     Entity,
     Scheme,
     entities,
@@ -23,7 +23,7 @@ from onelayer.text.tags import (
     transitions,
     violations,
 )
-from onelayer.text.words import Joints, Marks, split_words
+from onelayer.tokens.words import Joints, Marks, split_words
 
 PREFIXES = {
     Scheme.IOB1: "IB",

@@ -18,17 +18,17 @@ from transformers import AutoTokenizer
 
 import onelayer
 from onelayer import Predictor, Recipe
+from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.source import resolve
-from onelayer.errors import CheckpointError
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import task_from_json, task_to_json
-from onelayer.tasks.answer import Answer
-from onelayer.tasks.choose import Choice
-from onelayer.tasks.classify import Label, Labels
-from onelayer.tasks.files import read_labelled
-from onelayer.tasks.regress import Value
-from onelayer.tasks.tag import Tagged
-from onelayer.text.words import split_words
+from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.choose.choose import Choice
+from onelayer.tasks.classify.classify import Label, Labels
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.regress.regress import Value
+from onelayer.tasks.tag.tag import Tagged
+from onelayer.tokens.words import split_words
 
 MakeBert = Callable[..., Path]
 

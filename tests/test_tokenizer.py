@@ -14,8 +14,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE, WordPiece
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from onelayer.errors import CheckpointError
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.base.errors import CheckpointError
+from onelayer.tokens.tokenizer import Tokenizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "The", "cat", "##s", "na", "##ive", "##ïve", "猫", "坐", "e", "é", "[", "]", "sep"]

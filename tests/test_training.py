@@ -18,24 +18,24 @@ from conftest import padded
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onelayer.base.errors import Place
 from onelayer.checkpoint.build import Built, build
-from onelayer.checkpoint.load import read
-from onelayer.errors import Place
+from onelayer.checkpoint.read import read
+from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import IGNORED
 from onelayer.recipe import Recipe
-from onelayer.runtime.torch_engine import TorchEngine
 from onelayer.tasks import AnswerTask, Classify, Tag, Task
-from onelayer.tasks.answer import AnswerRow
+from onelayer.tasks.answer.answer import AnswerRow
+from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
-from onelayer.text.encoding import Encodings
-from onelayer.text.tags import Scheme
-from onelayer.text.tokenizer import Tokenizer
-from onelayer.train.loop import train
-from onelayer.train.optimizer import freeze, lr_factor
-from onelayer.train.progress import Silent
-from onelayer.train.sampler import Sampler
-from onelayer.train.split import Facts, carve
-from onelayer.train.state import History
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.loop import train
+from onelayer.training.optimizer import freeze, lr_factor
+from onelayer.training.progress import Silent
+from onelayer.training.sampler import Sampler
+from onelayer.training.split import Facts, carve
+from onelayer.training.state import History
 
 MakeBert = Callable[..., Path]
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from onelayer.errors import CheckpointError, DataError, OneLayerError, UsageError
+    from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
+    from onelayer.prediction.load import load
+    from onelayer.prediction.predictor import Predictor
     from onelayer.recipe import Recipe
-    from onelayer.runtime.load import load
-    from onelayer.runtime.predictor import Predictor
-    from onelayer.tasks.answer import Answer
-    from onelayer.tasks.choose import Choice
+    from onelayer.tasks.answer.answer import Answer
+    from onelayer.tasks.choose.choose import Choice
     from onelayer.tasks.labels import Label, Labels
-    from onelayer.tasks.regress import Value
-    from onelayer.tasks.tag import Entity, Tagged
-    from onelayer.train.finetune import finetune
+    from onelayer.tasks.regress.regress import Value
+    from onelayer.tasks.tag.tag import Entity, Tagged
+    from onelayer.training.finetune import finetune
 
 __all__ = [
     "Answer",
@@ -39,16 +39,16 @@ __all__ = [
 
 # Loaded on first use: `import onelayer` and `onelayer --help` don't wait for torch.
 _HOMES = {
-    "onelayer.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
+    "onelayer.base.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
     "onelayer.recipe": ("Recipe",),
-    "onelayer.runtime.load": ("load",),
-    "onelayer.runtime.predictor": ("Predictor",),
-    "onelayer.tasks.answer": ("Answer",),
-    "onelayer.tasks.choose": ("Choice",),
+    "onelayer.prediction.load": ("load",),
+    "onelayer.prediction.predictor": ("Predictor",),
+    "onelayer.tasks.answer.answer": ("Answer",),
+    "onelayer.tasks.choose.choose": ("Choice",),
     "onelayer.tasks.labels": ("Label", "Labels"),
-    "onelayer.tasks.regress": ("Value",),
-    "onelayer.tasks.tag": ("Entity", "Tagged"),
-    "onelayer.train.finetune": ("finetune",),
+    "onelayer.tasks.regress.regress": ("Value",),
+    "onelayer.tasks.tag.tag": ("Entity", "Tagged"),
+    "onelayer.training.finetune": ("finetune",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

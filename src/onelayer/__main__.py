@@ -2,6 +2,6 @@
 
 import sys
 
-from onelayer.cli import main
+from onelayer.cli.main import main
 
 sys.exit(main())

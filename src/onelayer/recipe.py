@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from onelayer.errors import UsageError
+from onelayer.base.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
 RecipeName = Literal["default", "careful"]

@@ -48,8 +48,8 @@ def import_all() -> None:
     """Everything that a command imports late, so that no case is charged for it."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     for name in (
-        *("inspection", "runtime.evaluate", "runtime.output", "train.finetune"),
-        *("runtime.from_run", "runtime.files"),
+        *("inspection.inspect", "evaluation.evaluate", "prediction.output", "training.finetune"),
+        *("prediction.from_run", "prediction.streams"),
     ):
         import_module(f"onelayer.{name}")
     import_module("pyarrow.parquet")
@@ -106,7 +106,7 @@ def in_a_fork(arguments: list[str], here: Path) -> dict[str, Any]:
 
 
 def limited(arguments: list[str], telling: int) -> int:
-    from onelayer.cli import main as onelayer
+    from onelayer.cli.main import main as onelayer
 
     there, data = memory("VmRSS"), memory("VmData")
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from onelayer.checkpoint.load import Checkpoint, extend_positions
-from onelayer.errors import UsageError
+from onelayer.base.errors import UsageError
+from onelayer.checkpoint.read import Checkpoint, extend_positions
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
 from onelayer.tasks import Regress, Task

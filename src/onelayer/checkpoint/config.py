@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from onelayer.errors import CheckpointError, Place
+from onelayer.base.errors import CheckpointError, Place
 
 _ACTIVATIONS = {
     "gelu": "gelu",

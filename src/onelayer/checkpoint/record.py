@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onelayer.errors import CheckpointError, Place
-from onelayer.plain import fits
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.json_values import fits
 from onelayer.tasks import Task, task_from_json
-from onelayer.tasks.base import Layout
+from onelayer.tasks.protocol import Layout
 
 FORMAT = 1
 """The newest layout of the file that is known here."""

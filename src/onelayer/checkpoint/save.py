@@ -10,11 +10,11 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from onelayer import digest
+from onelayer.base import digest
+from onelayer.base.disk import write_json, write_text
 from onelayer.checkpoint.config import BertConfig
 from onelayer.checkpoint.weights import ARCHITECTURES, to_theirs
-from onelayer.disk import write_json, write_text
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer
 
 
 def write_checkpoint(

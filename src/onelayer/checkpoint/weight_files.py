@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from onelayer.errors import CheckpointError, Place
-from onelayer.text.model_files import find, parse_json, read_json
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.model_files import find, parse_json, read_json
 
 LARGEST_HEADER = 1 << 20
 """Bytes of a safetensors file's header; BERT-Large's has 50,000."""

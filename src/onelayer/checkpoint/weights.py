@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import BertConfig
-from onelayer.errors import CheckpointError, Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from onelayer.machine import remembered
+from onelayer.base.machine import remembered
 from onelayer.nn.compiled import fits
 from onelayer.nn.kernels import kernels
 from onelayer.nn.room import in_blocks

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onelayer.text.encoding import Encodings, Ints
-from onelayer.text.packing import Runs, packing
+from onelayer.tokens.encodings import Encodings, Ints
+from onelayer.tokens.packing import Runs, packing
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from onelayer.text.packing import Runs
+from onelayer.tokens.packing import Runs
 
 
 class _MaskedScale(torch.autograd.Function):

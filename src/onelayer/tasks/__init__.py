@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, get_origin, get_type_hints
 
-from onelayer.errors import CheckpointError
-from onelayer.plain import fits
-from onelayer.tasks.answer import AnswerTask
-from onelayer.tasks.base import Task
+from onelayer.base.errors import CheckpointError
+from onelayer.base.json_values import fits
+from onelayer.tasks.answer.answer import AnswerTask
 from onelayer.tasks.calibration import Calibration
-from onelayer.tasks.choose import Choose
-from onelayer.tasks.classify import Classify
-from onelayer.tasks.regress import Regress
-from onelayer.tasks.tag import Tag
-from onelayer.text.tags import Scheme
-from onelayer.text.words import Joints
+from onelayer.tasks.choose.choose import Choose
+from onelayer.tasks.classify.classify import Classify
+from onelayer.tasks.protocol import Task
+from onelayer.tasks.regress.regress import Regress
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tasks.tag.tag import Tag
+from onelayer.tokens.words import Joints
 
 __all__ = [
     "TASKS",

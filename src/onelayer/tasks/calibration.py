@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from onelayer.errors import UsageError
+from onelayer.base.errors import UsageError
 from onelayer.metrics import Bools, Floats, Ints
-from onelayer.tasks.base import Logits, sigmoid, softmax
+from onelayer.tasks.protocol import Logits, sigmoid, softmax
 
 FEWEST_ROWS = 50
 """From fewer dev rows than these nothing is promised."""

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from onelayer.tasks.base import listed_in
-from onelayer.tasks.spans import are_spans
-from onelayer.text.table import Table
+from onelayer.data.table import Table
+from onelayer.tasks.protocol import listed_in
+from onelayer.tasks.tag.spans import are_spans
 
 SAMPLE = 1000
 """Rows that are looked at before anything is decided."""

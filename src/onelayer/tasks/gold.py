@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from onelayer.errors import Place
-from onelayer.tasks.answer import AnswerRow
-from onelayer.tasks.choose import ChooseRow
-from onelayer.tasks.tag import TagRow
-from onelayer.text.tags import OUTSIDE
+from onelayer.base.errors import Place
+from onelayer.tasks.answer.answer import AnswerRow
+from onelayer.tasks.choose.choose import ChooseRow
+from onelayer.tasks.tag.schemes import OUTSIDE
+from onelayer.tasks.tag.tag import TagRow
 
 NONE = "–"
 """What stands for no label, no entity and no answer."""

@@ -11,10 +11,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from onelayer.errors import DataError, Place, UsageError
-from onelayer.tasks.base import Layout
+from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.table import Table
 from onelayer.tasks.columns import KNOWN, MEASURES, PAIRS, Columns, normal, numbers_in
-from onelayer.text.table import Table
+from onelayer.tasks.protocol import Layout
 
 FEW = 20
 """Whole numbers of no more distinct values than this are names of classes."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from onelayer.metrics import Scorer, clearly_better
 from onelayer.recipe import Recipe
-from onelayer.tasks.base import Chunk, Logits
-from onelayer.text.encoding import Encodings
+from onelayer.tasks.protocol import Chunk, Logits
+from onelayer.tokens.encodings import Encodings
 
 Pooling = Literal["mean", "max", "ends", "head"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "max", "ends", "head")

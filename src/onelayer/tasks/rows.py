@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.errors import DataError, Place
-from onelayer.tasks.base import Layout, Task
-from onelayer.text.table import Table
+from onelayer.base.errors import DataError, Place
+from onelayer.data.table import Table
+from onelayer.tasks.protocol import Layout, Task
 
 SHOWN = 5
 """Bad rows that are remembered; of the others only how many there are."""

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.errors import Place
-from onelayer.tasks.base import text_of
+from onelayer.base.errors import Place
 from onelayer.tasks.pooling import WINDOWS_READ, Pooling
-from onelayer.text.encoding import (
+from onelayer.tasks.protocol import text_of
+from onelayer.tokens.encodings import (
     Cut,
     Encodings,
     Ints,
@@ -22,7 +22,7 @@ from onelayer.text.encoding import (
     truncate_longest,
     windows_needed,
 )
-from onelayer.text.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+/* A BERT encoder in eight bits over packed tokens, for CPUs.
+ *
+ * Legend of shapes: T tokens, S sequences and R reads (vectors that the new layer reads) of a
+ * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
+ * of a sequence, d width of a head. D, d and F are multiples of LANES, N is padded to whole PANELs.
+ *
+ * Activations are quantized row by row as they come, in 255 steps from a row's smallest number to
+ * its largest: x is about low + step q. So a product is step (q w) + low (sum of w's column). Sums
+ * q w are exact integers and all else is done for a row or for a sequence alone: a text's logits are
+ * the same bits whatever stands beside it, and on however many threads.
+ */
+#pragma once
+#include "../vector.h"
+#include <stdatomic.h>
+
+#define PANEL 64 /* columns of a matrix that lie together: four vectors */
+
+typedef struct {
+    const int8_t *weight; /* (N / PANEL, K / 4, PANEL, 4) */
+    const float *step;    /* (N) what 1 is worth in each column */
+    const float *total;   /* (N) step x the column's sum */
+    const float *bias;    /* (N) */
+    int64_t K, N;
+} Matrix;
+
+typedef struct {
+    const float *weight, *bias; /* (D) */
+} Norm;
+
+typedef struct {
+    Matrix qkv, output;
+    Norm attention_norm;
+    Matrix up, down;
+    Norm feed_forward_norm;
+} Layer;
+
+typedef struct {
+    const int8_t *words;      /* (V, D) */
+    const float *word_scales; /* (V) */
+    const float *positions;   /* (P, D) */
+    const float *segments;    /* (segments, D) */
+    Norm norm;
+    const Layer *layers;
+    const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL where there is none */
+    const float *head, *head_bias;     /* (D, C padded to LANES), (C padded) */
+    int64_t n_layers, n_heads, D, F, C;
+    int64_t activation; /* of ACTIVATIONS in engine.py: gelu, gelu_new, relu */
+    float eps;
+} Model;
+
+/* Sequences as `text.encoding.Encodings` has them. */
+typedef struct {
+    const int32_t *ids;        /* (N) */
+    const uint8_t *segments;   /* (N) */
+    const int64_t *cu_seqlens; /* (S + 1) */
+    const int32_t *reads;      /* (R) */
+    const int64_t *cu_reads;   /* (S + 1) */
+    const int64_t *order;      /* (S) the sequences, longest first */
+    int64_t n_sequences;
+    float *logits; /* (R, C) */
+} Batch;
+
+/* Threads that work on one group together, phase by phase. Who comes takes the next unit of the
+ * phase; who comes late, because other work had its core, finds less to do and is not waited for. */
+typedef struct {
+    int size;
+    atomic_llong taken; /* phase << 32 | units of it */
+    atomic_llong done;  /* units of the phase */
+} Team;
+
+typedef struct {
+    Team *team;
+    int rank;
+    int64_t phase, unit;
+} Member;
+
+/* The next of a phase's n units, or -1 when all are done: `while ((u = next(me, n)) >= 0)`. */
+int64_t next_together(Member *me, int64_t n);
+
+INLINE int64_t next(Member *me, int64_t n)
+{
+    if (me->team->size > 1)
+        return next_together(me, n);
+    const int64_t unit = me->unit < n ? me->unit : -1;
+    me->unit = unit + 1; /* that is 0 again at the end */
+    return unit;
+}
+
+/* x is about low + step q. */
+typedef struct {
+    float step, low;
+} Scale;
+
+/* Rows of activations, in fp32 and in eight bits. */
+typedef struct {
+    float *x;     /* (n, D) */
+    uint8_t *q;   /* (n, D) */
+    Scale *scale; /* (n) */
+    int64_t n;
+} Rows;
+
+/* gemm.c: a panel of y (rows, ldy) = x w + bias. */
+void product(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows, int64_t panel,
+             float *y, int64_t ldy);
+
+/* pointwise.c: a row each. */
+Scale quantize(const float *x, int64_t n, uint8_t *q);
+Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q);
+void activate(float *x, int64_t n, int64_t activation);
+Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q);
+void classify(const Model *m, const float *x, float *room, float *logits);
+
+/* attention.c: one head of one sequence; `room` is attention_room(n, d) bytes. */
+void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,
+            int64_t n, int64_t d, float *out, int64_t ldo, void *room);
+int64_t attention_room(int64_t n, int64_t d);
+
+/* encoder.c: all layers for S sequences of T tokens in all and n at most, of which R vectors are
+ * read. `memory` is of forward_room bytes. */
+typedef struct {
+    const int64_t *sequences;
+    int64_t S, T, R, n;
+} Group;
+
+int64_t forward_room(const Model *m, const Group *g, int members);
+void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member *me);
+
+/* pool.c: a worker thread for each but the first of `threads`, which is the caller. */
+int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens);

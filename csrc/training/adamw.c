@@ -1,0 +1,120 @@
+/* AdamW (Loshchilov & Hutter, 2019), as PyTorch computes it. */
+#include "../vector.h"
+
+/* What differs from step to step. */
+typedef struct {
+    float decay;     /* 1 - lr * weight_decay */
+    float step_size; /* lr / (1 - beta1^t) */
+    float root;      /* sqrt(1 - beta2^t) */
+} Step;
+
+/* Parameters with their two moments. */
+typedef struct {
+    float *weights, *means, *squares;
+    double beta1, beta2; /* in fp32, 1 - 0.999 would be off by 5e-5 of itself */
+    float eps;
+    int32_t decays;
+} Moments;
+
+INLINE vec square_root(vec x)
+{
+    vec y;
+    for (int i = 0; i < LANES; i++)
+        y[i] = sqrtf(x[i]);
+    return y;
+}
+
+INLINE vec moved(const Moments *a, const Step *step, vec w, vec m, vec v)
+{
+    const float decay = a->decays ? step->decay : 1;
+    return w * decay - step->step_size * m / (square_root(v) / step->root + a->eps);
+}
+
+/* One step of LANES elements, whose gradient is times `scale`: what clipping leaves of it. */
+INLINE void learn(const Moments *a, int64_t at, const Step *step, vec grad, float scale)
+{
+    vec m = load(a->means + at), v = load(a->squares + at);
+    grad *= scale;
+    m += (float)(1 - a->beta1) * (grad - m);
+    v = v * (float)a->beta2 + (float)(1 - a->beta2) * grad * grad;
+    store(a->means + at, m), store(a->squares + at, v);
+    store(a->weights + at, moved(a, step, load(a->weights + at), m, v));
+}
+
+#define WORTHWHILE (1 << 15) /* elements for which waking other threads pays */
+
+void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, float scale)
+{
+    const int64_t whole = n / LANES * LANES, rest = n - whole;
+#pragma omp parallel for if (n > WORTHWHILE)
+    for (int64_t i = 0; i < whole; i += LANES)
+        learn(a, i, step, load(grad + i), scale);
+    if (rest) {
+        float end[4][LANES] = {{0}};
+        float *from[3] = {a->weights + whole, a->means + whole, a->squares + whole};
+        for (int k = 0; k < 3; k++)
+            memcpy(end[k], from[k], rest * 4);
+        memcpy(end[3], grad + whole, rest * 4);
+        Moments b = *a;
+        b.weights = end[0], b.means = end[1], b.squares = end[2];
+        learn(&b, 0, step, load(end[3]), scale);
+        for (int k = 0; k < 3; k++)
+            memcpy(from[k], end[k], rest * 4);
+    }
+}
+
+/* Rows of a table that had no gradient for a while: all the steps of `seen[row]` to `now`, which
+ * their moments and the decay ask for all the same, at once and in registers.
+ */
+void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, int64_t n_rows,
+                    int64_t D, int32_t *seen, int32_t now)
+{
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < n_rows; r++) {
+        const int32_t from = seen[rows[r]];
+        seen[rows[r]] = now;
+        for (int64_t at = rows[r] * D; from < now && at < (rows[r] + 1) * D; at += LANES) {
+            vec w = load(a->weights + at), m = load(a->means + at), v = load(a->squares + at);
+            if (maximum(v) > 0) {
+                for (int32_t t = from; t < now; t++) {
+                    m += (float)(1 - a->beta1) * (0 - m);
+                    v = v * (float)a->beta2;
+                    w = moved(a, steps + t, w, m, v);
+                }
+                store(a->means + at, m), store(a->squares + at, v);
+            } else if (a->decays) { /* no gradient so far */
+                for (int32_t t = from; t < now; t++)
+                    w = w * steps[t].decay;
+            }
+            store(a->weights + at, w);
+        }
+    }
+}
+
+/* The step that follows, for rows that are up to date; grads (n_rows, D). */
+void adamw_rows(const Moments *a, const Step *step, const int64_t *rows, int64_t n_rows,
+                int64_t D, int32_t *seen, const float *grads, float scale)
+{
+#pragma omp parallel for
+    for (int64_t r = 0; r < n_rows; r++) {
+        seen[rows[r]]++;
+        for (int64_t j = 0; j < D; j += LANES)
+            learn(a, rows[r] * D + j, step, load(grads + r * D + j), scale);
+    }
+}
+
+/* (n, D) -> (n_rows, D): the sums of the rows that are alike, first to last. `order` lists rows of
+ * x, and those of sum r are order[cu[r]:cu[r + 1]].
+ */
+void sum_rows(const float *x, const int64_t *order, const int64_t *cu, int64_t n_rows, int64_t D,
+              float *sums)
+{
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 0; r < n_rows; r++)
+        for (int64_t j = 0; j < D; j += LANES) {
+            vec total = {0};
+            for (int64_t i = cu[r]; i < cu[r + 1]; i++)
+                total += load(x + order[i] * D + j);
+            store(sums + r * D + j, total);
+        }
+}

@@ -1,0 +1,203 @@
+/* Attention over packed sequences.
+ *
+ * Sequence s has queries cu_q[s]:cu_q[s + 1] and keys cu_k[s]:cu_k[s + 1]. One parallel loop runs
+ * over sequences and heads; ROWS queries are worked through at once, so that their scores stay in
+ * the cache. Nothing but q, k and v is kept for the way back: scores and masks are made anew.
+ */
+#include "../vector.h"
+
+#define ROWS 32
+
+TILE(8, 2)
+TILE(8, 1)
+TILE(1, 2)
+TILE(1, 1)
+
+/* C (M, N) = or += A (M, K) B (K, N), tile by tile. */
+static void multiply(int64_t M, int64_t N, int64_t K, const float *A, int64_t am, int64_t ak,
+                     const float *B, int64_t ldb, float *C, int64_t ldc, int add)
+{
+    for (int64_t m = 0; m < M; m += M - m >= 8 ? 8 : 1) {
+        const int eight = M - m >= 8;
+        const float *a = A + m * am;
+        float *c = C + m * ldc;
+        int64_t n = 0;
+        for (; n + 2 * LANES <= N; n += 2 * LANES)
+            (eight ? tile_8_2 : tile_1_2)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
+        if (n < N)
+            (eight ? tile_8_1 : tile_1_1)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
+    }
+}
+
+typedef struct {
+    const float *q, *k, *v;
+    int64_t q_stride, kv_stride; /* from token to token */
+    int64_t d;                   /* width of a head */
+    const int32_t *cu_q, *cu_k;
+    int64_t n_sequences, n_heads;
+    float p;
+    uint64_t seed;
+} Attention;
+
+/* One head of one sequence. */
+typedef struct {
+    int64_t q_begin, q_end, n, padded;
+    int64_t kv_at; /* of its first key and value */
+    int64_t head;
+} Part;
+
+static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+static Part part_of(const Attention *a, int64_t task)
+{
+    const int64_t s = task / a->n_heads, head = task % a->n_heads, n = a->cu_k[s + 1] - a->cu_k[s];
+    Part part = {a->cu_q[s], a->cu_q[s + 1], n, pad(n), a->cu_k[s] * a->kv_stride + head * a->d,
+                 head};
+    return part;
+}
+
+static int64_t widest(const Attention *a)
+{
+    int64_t most = 0;
+    for (int64_t s = 0; s < a->n_sequences; s++)
+        most = a->cu_k[s + 1] - a->cu_k[s] > most ? a->cu_k[s + 1] - a->cu_k[s] : most;
+    return pad(most);
+}
+
+/* Rows of one head -> (d, padded), with zeros where there is no row. */
+static void transpose(const Attention *a, const Part *part, const float *rows, float *columns)
+{
+    for (int64_t j = 0; j < a->d; j++) {
+        for (int64_t i = 0; i < part->n; i++)
+            columns[j * part->padded + i] = rows[part->kv_at + i * a->kv_stride + j];
+        for (int64_t i = part->n; i < part->padded; i++)
+            columns[j * part->padded + i] = 0;
+    }
+}
+
+/* Scores (rows, padded) -> probabilities, in place; 0 where there is no key. */
+static void softmax(float *scores, int64_t rows, const Part *part, float scale)
+{
+    const float by = scale * 1.44269504f; /* 1 / ln 2: powers of two are quicker */
+    for (float *row = scores; row < scores + rows * part->padded; row += part->padded) {
+        for (int64_t j = part->n; j < part->padded; j++)
+            row[j] = -INFINITY;
+        vec most = load(row), total = {0};
+        for (int64_t j = LANES; j < part->padded; j += LANES)
+            most = larger(most, load(row + j));
+        const float top = maximum(most) * by;
+        for (int64_t j = 0; j < part->padded; j += LANES) {
+            vec e = exp2_neg(load(row + j) * by - top);
+            store(row + j, e);
+            total += e;
+        }
+        const float share = 1 / sum(total);
+        for (int64_t j = 0; j < part->padded; j += LANES)
+            store(row + j, load(row + j) * share);
+    }
+}
+
+static void probabilities(const Attention *a, const Part *part, const float *q, int64_t rows,
+                          const float *keys, float *scores)
+{
+    multiply(rows, part->padded, a->d, q, a->q_stride, 1, keys, part->padded, scores,
+             part->padded, 0);
+    softmax(scores, rows, part, 1 / sqrtf((float)a->d));
+}
+
+/* The probabilities of queries `first` ... with dropout; `to` may be `from`. */
+static void drop(const Attention *a, const Part *part, int64_t first, int64_t rows,
+                 const float *from, float *to)
+{
+    const Rate rate = rate_of(a->p);
+    const uint64_t row = (uint64_t)(part->head * a->cu_q[a->n_sequences] + first);
+    for (int64_t i = 0; i < rows; i++, from += part->padded, to += part->padded) {
+        const uint32_t key = row_key(a->seed, row + i);
+        for (int64_t j = 0; j < part->padded; j += 2 * LANES) {
+            vec mask[2];
+            keep(key, j, rate, mask);
+            store(to + j, load(from + j) * mask[0]);
+            if (j + LANES < part->padded)
+                store(to + j + LANES, load(from + j + LANES) * mask[1]);
+        }
+    }
+}
+
+/* out: (queries, n_heads * d). */
+void attention_forward(const Attention *a, float *out)
+{
+    const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
+#pragma omp parallel
+    {
+        float *keys = scratch(d * most), *scores = scratch(ROWS * most);
+#pragma omp for schedule(dynamic)
+        for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) { /* long first */
+            const Part part = part_of(a, task);
+            transpose(a, &part, a->k, keys);
+            for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
+                const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
+                probabilities(a, &part, a->q + i * a->q_stride + part.head * d, rows, keys, scores);
+                if (a->p > 0)
+                    drop(a, &part, i, rows, scores, scores);
+                multiply(rows, d, part.n, scores, part.padded, 1, a->v + part.kv_at, a->kv_stride,
+                         out + i * D + part.head * d, D, 0);
+            }
+        }
+        free(keys), free(scores);
+    }
+}
+
+/* With P' = P * mask and dP' = dO V^T: dS = (P' dP' - P sum(P' dP')) * scale, over dP'. */
+static void softmax_backward(const float *probs, const float *dropped, float *grads, int64_t rows,
+                             int64_t padded, float scale)
+{
+    for (int64_t i = 0; i < rows; i++, probs += padded, dropped += padded, grads += padded) {
+        vec dot = {0};
+        for (int64_t j = 0; j < padded; j += LANES) {
+            vec x = load(dropped + j) * load(grads + j);
+            store(grads + j, x);
+            dot += x;
+        }
+        const float total = sum(dot);
+        for (int64_t j = 0; j < padded; j += LANES)
+            store(grads + j, (load(grads + j) - load(probs + j) * total) * scale);
+    }
+}
+
+/* The gradients have the strides of q, k and v. */
+void attention_backward(const Attention *a, const float *d_out, float *d_q, float *d_k, float *d_v)
+{
+    const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
+#pragma omp parallel
+    {
+        float *keys = scratch(d * most), *values = scratch(d * most);
+        float *scores = scratch(ROWS * most), *grads = scratch(ROWS * most);
+        float *dropped = a->p > 0 ? scratch(ROWS * most) : scores;
+#pragma omp for schedule(dynamic)
+        for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) {
+            const Part part = part_of(a, task);
+            const int64_t n = part.n, padded = part.padded, at = part.kv_at;
+            transpose(a, &part, a->k, keys);
+            transpose(a, &part, a->v, values);
+            for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
+                const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
+                const int64_t q_at = i * a->q_stride + part.head * d;
+                const float *g = d_out + i * D + part.head * d;
+                const int add = i > part.q_begin;
+                probabilities(a, &part, a->q + q_at, rows, keys, scores);
+                if (a->p > 0)
+                    drop(a, &part, i, rows, scores, dropped);
+                multiply(n, d, rows, dropped, 1, padded, g, D, d_v + at, a->kv_stride, add);
+                multiply(rows, padded, d, g, D, 1, values, padded, grads, padded, 0);
+                softmax_backward(scores, dropped, grads, rows, padded, 1 / sqrtf((float)d));
+                multiply(rows, d, n, grads, padded, 1, a->k + at, a->kv_stride, d_q + q_at,
+                         a->q_stride, 0);
+                multiply(n, d, rows, grads, 1, padded, a->q + q_at, a->q_stride, d_k + at,
+                         a->kv_stride, add);
+            }
+        }
+        free(keys), free(values), free(scores), free(grads);
+        if (dropped != scores)
+            free(dropped);
+    }
+}

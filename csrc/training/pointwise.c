@@ -1,0 +1,132 @@
+/* What happens between two matrix products: GELU, dropout, residual and LayerNorm. */
+#include "../vector.h"
+
+/* GELU: x Phi(x), with Phi from Abramowitz & Stegun 7.1.26 (error below 1.5e-7), whose
+ * exp(-x^2 / 2) is also what the derivative Phi(x) + x phi(x) needs.
+ */
+INLINE vec normal_cdf(vec x, vec *bell)
+{
+    vec size = (vec)((ivec)x & 0x7fffffff);
+    vec t = 1.0f / (1.0f + 0.23164189f * size); /* 0.3275911 / sqrt(2) */
+    vec poly = splat(1.061405429f);
+    poly = poly * t - 1.453152027f;
+    poly = poly * t + 1.421413741f;
+    poly = poly * t - 0.284496736f;
+    poly = poly * t + 0.254829592f;
+    *bell = exp2_neg(x * x * (-0.5f * 1.44269504f));
+    vec upper = 0.5f * t * poly * *bell; /* 1 - Phi(|x|) */
+    ivec negative = x < 0.0f;
+    return (vec)(((ivec)upper & negative) | ((ivec)(1.0f - upper) & ~negative));
+}
+
+void gelu_forward(const float *x, float *y, int64_t n)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec bell, v = load(x + i);
+        store(y + i, v * normal_cdf(v, &bell));
+    }
+}
+
+void gelu_backward(const float *x, const float *dy, float *dx, int64_t n)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i += LANES) {
+        vec bell, v = load(x + i);
+        vec cdf = normal_cdf(v, &bell);
+        store(dx + i, load(dy + i) * (cdf + v * bell * 0.39894228f)); /* 1 / sqrt(2 pi) */
+    }
+}
+
+/* (n, D); D is a multiple of 2 * LANES here and below. */
+void dropout(const float *x, float *y, int64_t n, int64_t D, float p, uint64_t seed)
+{
+    const Rate rate = rate_of(p);
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t key = row_key(seed, i);
+        for (int64_t j = 0; j < D; j += 2 * LANES) {
+            const int64_t at = i * D + j;
+            vec mask[2];
+            keep(key, j, rate, mask);
+            store(y + at, load(x + at) * mask[0]);
+            store(y + at + LANES, load(x + at + LANES) * mask[1]);
+        }
+    }
+}
+
+/* y = LayerNorm(z), z = x + dropout(h); z and stats, a row's mean and 1 / deviation, are kept for
+ * the way back.
+ */
+void add_norm_forward(const float *x, const float *h, const float *weight, const float *bias,
+                      float *z, float *y, float *stats, int64_t n, int64_t D, float eps, float p,
+                      uint64_t seed)
+{
+    const Rate rate = rate_of(p);
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t key = row_key(seed, i);
+        vec total = {0}, squares = {0}, mask[2] = {splat(1), splat(1)};
+        for (int64_t j = 0; j < D; j += 2 * LANES) {
+            const int64_t at = i * D + j;
+            if (p > 0)
+                keep(key, j, rate, mask);
+            vec low = load(x + at) + load(h + at) * mask[0];
+            vec high = load(x + at + LANES) + load(h + at + LANES) * mask[1];
+            store(z + at, low), store(z + at + LANES, high);
+            total += low + high;
+        }
+        const float mean = sum(total) / D;
+        for (int64_t j = 0; j < D; j += LANES) {
+            vec off = load(z + i * D + j) - mean;
+            squares += off * off;
+        }
+        const float inverse = 1 / sqrtf(sum(squares) / D + eps);
+        for (int64_t j = 0; j < D; j += LANES) {
+            vec unit = (load(z + i * D + j) - mean) * inverse;
+            store(y + i * D + j, unit * load(weight + j) + load(bias + j));
+        }
+        stats[2 * i] = mean, stats[2 * i + 1] = inverse;
+    }
+}
+
+#define CHUNK 64 /* rows over which d_weight and d_bias are summed first, whatever the threads */
+
+int64_t n_chunks(int64_t n) { return (n + CHUNK - 1) / CHUNK; }
+
+/* dx, and dh where there is dropout; d_weight and d_bias are (n_chunks, D), zeros, for the caller
+ * to sum.
+ */
+void add_norm_backward(const float *z, const float *stats, const float *weight, const float *dy,
+                       float *dx, float *dh, float *d_weight, float *d_bias, int64_t n, int64_t D,
+                       float p, uint64_t seed)
+{
+    const Rate rate = rate_of(p);
+#pragma omp parallel for
+    for (int64_t i0 = 0; i0 < n; i0 += CHUNK) {
+        float *dw = d_weight + i0 / CHUNK * D, *db = d_bias + i0 / CHUNK * D;
+        for (int64_t i = i0; i < n && i < i0 + CHUNK; i++) {
+            const float mean = stats[2 * i], inverse = stats[2 * i + 1];
+            const float *zi = z + i * D, *g = dy + i * D;
+            vec total = {0}, dot = {0}, mask[2];
+            for (int64_t j = 0; j < D; j += LANES) {
+                vec unit = (load(zi + j) - mean) * inverse, gj = load(g + j);
+                store(dw + j, load(dw + j) + gj * unit);
+                store(db + j, load(db + j) + gj);
+                total += gj * load(weight + j), dot += gj * load(weight + j) * unit;
+            }
+            const float a = sum(total) / D, b = sum(dot) / D;
+            const uint32_t key = row_key(seed, i);
+            for (int64_t j = 0; j < D; j += LANES) {
+                vec unit = (load(zi + j) - mean) * inverse;
+                vec dz = (load(g + j) * load(weight + j) - a - unit * b) * inverse;
+                store(dx + i * D + j, dz);
+                if (p > 0) {
+                    if (j % (2 * LANES) == 0)
+                        keep(key, j, rate, mask);
+                    store(dh + i * D + j, dz * mask[j / LANES % 2]);
+                }
+            }
+        }
+    }
+}

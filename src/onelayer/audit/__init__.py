@@ -1,1 +1,0 @@
-"""Which labels of a file are probably wrong."""

@@ -1,0 +1,1 @@
+"""Errors, files, digests, JSON and the machine: what every room uses."""

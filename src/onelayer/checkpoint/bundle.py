@@ -1,0 +1,115 @@
+"""A bundle: what export made of a run, read and checked, without torch.
+
+A directory as a run's, with its tokenizer and record, but for the weights: these are in
+``onnx/model.safetensors``, and ``onnx/model.onnx`` is the graph that refers to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onelayer.base import digest
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.model_files import find, read_json, refuse_code
+from onelayer.checkpoint.bundle_weights import check_slices, read_slices
+from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.onnx_file import check_graph
+from onelayer.checkpoint.record import read_record
+from onelayer.tasks import Task
+from onelayer.tasks.protocol import Layout
+from onelayer.tokens.tokenizer import Tokenizer
+
+RECORD, CONFIG = "onelayer.json", "config.json"
+FOLDER, GRAPH, WEIGHTS = "onnx", "model.onnx", "model.safetensors"
+PRECISIONS = ("fp32", "int8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A model directory that any engine but torch's can run."""
+
+    folder: Path
+    config: BertConfig
+    task: Task
+    layout: Layout
+    tokenizer: Tokenizer
+    info: Mapping[str, Any]
+    """``onelayer.json``; ``info["export"]`` is what export measured."""
+    graph: Path
+    weights: Path
+
+    @property
+    def precision(self) -> str:
+        """``fp32`` or ``int8``."""
+        return str(self.info["export"]["precision"])
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The weights by our names. Raises CheckpointError where the file is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return dict(load_file(self.weights))
+        except (SafetensorError, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(
+                f"truncated or damaged: {reason}", place=Place(self.weights)
+            ) from error
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a directory has a graph where a bundle has one."""
+    return (folder / FOLDER / GRAPH).exists() and not (folder / WEIGHTS).exists()
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Raises CheckpointError for what is missing, damaged or not as export wrote it."""
+    config_file, record_file = (_file(folder, name) for name in (CONFIG, RECORD))
+    data = read_json(config_file)
+    refuse_code(data, config_file)
+    config = BertConfig.from_json(data, config_file)
+    info = read_json(record_file)
+    task, layout = read_record(info, folder, config.max_position_embeddings)
+    export = info.get("export")
+    if not isinstance(export, dict) or export.get("precision") not in PRECISIONS:
+        raise CheckpointError("says of no export that this version knows", place=Place(record_file))
+    if (folder / FOLDER).is_symlink():
+        raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
+    graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
+    if digest.of_file(weights) != export.get("sha256"):
+        raise CheckpointError(
+            "not as onelayer exported it: truncated, damaged or replaced",
+            place=Place(weights),
+            hint="fetch the bundle again, or export the run again",
+        )
+    slices = read_slices(weights)
+    check_slices(weights, slices, config, len(task.outputs), export["precision"])
+    check_graph(graph, WEIGHTS, slices)
+    tokenizer = Tokenizer.read(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"a vocabulary of {tokenizer.vocab_size} tokens for {config.vocab_size} embeddings",
+            place=Place(folder),
+        )
+    return Bundle(
+        folder=folder,
+        config=config,
+        task=task,
+        layout=layout,
+        tokenizer=tokenizer,
+        info=info,
+        graph=graph,
+        weights=weights,
+    )
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = find(folder, name)
+    if path is None:
+        raise CheckpointError(f"holds no {name}", place=Place(folder), hint="export the run again")
+    return path

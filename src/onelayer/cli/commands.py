@@ -1,0 +1,377 @@
+"""The commands. A function's parameters are its arguments and flags, its docstring is its help."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from onelayer.base.errors import Place, UsageError
+from onelayer.cli.terminal import (
+    RowBar,
+    print_comparison,
+    print_grid,
+    print_inspection,
+    print_json,
+    print_predictions,
+    print_scores,
+    print_table,
+    reporter,
+    say,
+)
+from onelayer.recipe import Columns, EngineName, Recipe, TaskName
+from onelayer.serving.limits import Limits
+
+
+def train(
+    file: Path,
+    /,
+    *,
+    dev: Path | None = None,
+    out: Path | None = None,
+    resume: bool | None = None,
+    json: bool = False,
+    recipe: Recipe,
+) -> None:
+    """Fine-tune a model on a labelled file.
+
+    Parameters
+    ----------
+    file
+        csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+    dev
+        A file that chooses the best checkpoint; by default a tenth of the rows.
+    out
+        The run's directory; by default a new one below `runs/`.
+    resume
+        Insist on going on with an unfinished run of the same command, or on beginning anew; by
+        default it goes on where there is one.
+    json
+        Progress as JSON lines on stderr, the result as JSON on stdout.
+    """
+    from onelayer.training.finetune import finetune
+
+    predictor = finetune(
+        file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
+    )
+    info = dict(predictor.info or {})
+    if json:
+        several = {name: info[name] for name in ("seeds", "careful") if name in info}
+        print_json({"run": str(predictor.path), "dev": info["dev"], **several})
+        return
+    print(f"saved {predictor.path}")
+    print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    if (page := Path(str(predictor.path), "report.html")).is_file():
+        print(f"report: {page}")
+    print(f"next: onelayer predict {predictor.path} FILE")
+
+
+def evaluate(
+    run: str,
+    file: Path,
+    /,
+    *,
+    coverage: float | None = None,
+    abstain: float | None = None,
+    engine: EngineName | None = None,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Score a model on a labelled file: every standard metric, with 95 % intervals.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    coverage
+        Check sets of labels that shall hold the right one for this share of the rows.
+    abstain
+        Check answers of which at most this share shall be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
+    json
+        Print JSON.
+    """
+    from onelayer.evaluation.evaluate import evaluate as score_file
+
+    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain, engine=engine)
+    if json:
+        print_json(result)
+        return
+    print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
+    print_table(result["by_label"], result["by_label_intervals"])
+
+
+def predict(
+    run: str,
+    file: str = "-",
+    /,
+    *,
+    out: Path | None = None,
+    format: Literal["jsonl", "csv", "parquet"] | None = None,
+    coverage: float | None = None,
+    abstain: float | None = None,
+    engine: EngineName | None = None,
+    columns: Columns,
+) -> None:
+    """Predict for every row of a file, or for every line of a pipe as it comes.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A file, or `-` for stdin: a text or a JSON object a line.
+    out
+        The file to write, by default stdout; the same command goes on where it was stopped.
+    format
+        By default that of `--out`, else jsonl.
+    coverage
+        Add a set of labels to each row that holds the right one for this share of rows like dev's.
+    abstain
+        Give no label to rows too doubtful for at most this share of the labels to be wrong.
+    engine
+        What runs an exported model, by default what is quickest here; torch runs all others.
+    """
+    from onelayer.prediction.formats import FORMS
+    from onelayer.prediction.job import predict_to, write_to
+    from onelayer.prediction.load import load
+    from onelayer.prediction.streams import in_chunks, predict_file, predict_lines
+
+    suffix = out.suffix.lstrip(".") if out else ""
+    form = format or (suffix if suffix in FORMS else "jsonl")
+    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
+    if file != "-" and out:
+        with RowBar() as bar:
+            n = predict_to(out, predictor, file, columns, form, bar)
+    else:
+        if file == "-":
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+            chunks = predict_lines(predictor, sys.stdin)
+        else:
+            chunks = in_chunks(predict_file(predictor, file, columns, say))
+        n = write_to(out, chunks, form) if out else print_predictions(chunks, form)
+    if predictor.cut.tokens:
+        say(str(predictor.cut))
+    if out:
+        say(f"{n:,} predictions in {out}")
+
+
+def report(
+    run: str,
+    file: Path,
+    /,
+    *,
+    out: Path = Path("report.html"),
+    columns: Columns,
+) -> None:
+    """Show on one page how a model learned, how good it is on a file, and where it is wrong.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    file
+        A labelled file; columns as in training where it has them.
+    out
+        The page to write.
+    """
+    from onelayer.evaluation.report.write_report import report_file
+
+    report_file(run, file, out, columns, say)
+    print(f"saved {out}")
+
+
+def export(
+    run: str,
+    /,
+    *,
+    to: Literal["onnx"] = "onnx",
+    int8: bool = False,
+    out: Path | None = None,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+
+    Parameters
+    ----------
+    run
+        A model directory.
+    to
+        The form of the graph.
+    int8
+        Weights and products in 8 bits.
+    out
+        The bundle's directory; by default beside the run, its name with `-onnx` or `-int8`.
+    max_drop
+        Points of the task's metric that int8 may cost on dev.
+    accept
+        Write the bundle even if its answers are not the run's; its card then says so.
+    train
+        The file the run was trained on, if it isn't where it was.
+    dev
+        Labelled rows to judge by; by default those that the run was chosen by.
+    json
+        Print JSON.
+    """
+    from onelayer.exporting.bundle_card import cells
+    from onelayer.exporting.export import export as export_run
+
+    result = export_run(
+        run,
+        out=out,
+        int8=int8,
+        max_drop=max_drop,
+        accept=accept,
+        train=train,
+        dev=dev,
+        columns=columns,
+        say=say,
+    )
+    if json:
+        print_json(result)
+        return
+    print_grid(cells(result))
+    print(f"saved {result['bundle']}")
+    print(f"next: onelayer serve {result['bundle']}")
+
+
+def compare(
+    run_a: str,
+    run_b: str,
+    file: Path,
+    /,
+    *,
+    rows: int = 10,
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Say whether one model is better than another on a labelled file, by how much, and on which
+    rows.
+
+    Parameters
+    ----------
+    run_a
+        A model directory.
+    run_b
+        Another one, of the same task and labels.
+    file
+        A labelled file; columns as in training where it has them.
+    rows
+        How many changed rows to print in either direction; `--json` has all.
+    json
+        Print JSON.
+    """
+    from onelayer.evaluation.compare import compare as compare_models
+
+    result = compare_models(run_a, run_b, file, columns, say)
+    if json:
+        print_json(result)
+        return
+    print_comparison(result, rows)
+
+
+def inspect(
+    file_or_run: str,
+    /,
+    *others: Path,
+    with_: str | None = None,
+    folds: int = 5,
+    rows: int = 20,
+    task: TaskName | None = None,
+    model: str = "starter",
+    json: bool = False,
+    columns: Columns,
+) -> None:
+    """Show what is in a file and what is wrong with it, or what a model is.
+
+    Parameters
+    ----------
+    file_or_run
+        A labelled file, or a model directory.
+    others
+        Files whose rows are looked for in the first one, such as dev and test sets.
+    with_
+        A run that says which labels are probably wrong: by itself if it has not seen the rows,
+        else its recipe is cross-validated.
+    folds
+        Parts of the file, each judged by a model that learned from the others.
+    rows
+        How many rows of a kind to print; `--json` has all.
+    task
+        What the file is for; by default seen from it.
+    model
+        Whose vocabulary counts the tokens.
+    json
+        Print JSON.
+    """
+    from onelayer.inspection.inspect import inspect_file, inspect_run
+    from onelayer.prediction.predictor import is_run
+
+    a_model = is_run(file_or_run) or file_or_run == "starter"
+    if a_model and (others or with_ is not None):
+        raise UsageError("a model has no rows", place=Place(file_or_run), hint="name a file first")
+    result = (
+        inspect_run(file_or_run)
+        if a_model
+        else inspect_file(file_or_run, columns, others=others, task=task, model=model)
+    )
+    if with_ is not None:
+        from onelayer.inspection.label_errors import wrong_labels
+
+        result["wrong labels"] = wrong_labels(
+            file_or_run, with_, columns, folds=folds, reporter=reporter(json)
+        )
+    if json:
+        print_json(result)
+        return
+    print_inspection(result, rows)
+
+
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    engine: EngineName | None = None,
+    api_key_file: Path | None = None,
+    access_log: bool = True,
+    limits: Limits,
+) -> None:
+    """Serve models over HTTP, with a page to try them.
+
+    Parameters
+    ----------
+    models
+        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+    host
+        The address to listen at; 0.0.0.0 is every one of this machine.
+    port
+        0 takes a free one.
+    engine
+        What runs exported models, by default what is quickest here; torch runs all others.
+    api_key_file
+        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
+        and none is asked for without it.
+    access_log
+        A JSON line a request on stderr.
+    """
+    from onelayer.serving.http.api_keys import read_keys
+    from onelayer.serving.server import named
+    from onelayer.serving.server import serve as run_server
+
+    run_server(
+        named(models),
+        host=host,
+        port=port,
+        limits=limits,
+        engine=engine,
+        keys=read_keys(api_key_file),
+        access_log=access_log,
+    )

@@ -1,0 +1,169 @@
+"""A command line made of functions: a command's parameters are its arguments and flags, the fields
+of a dataclass among them are flags of their own, and the docstrings (numpydoc) are the help.
+
+argparse parses. Libraries that do all of this import for longer than ``--help`` may take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+
+from onelayer.base.errors import UsageError
+from onelayer.cli.help import print_help
+
+Commands = Mapping[str, Callable[..., None]]
+
+_PARAMETERS = re.compile(r"^Parameters\n-+\n", re.MULTILINE)
+_PARAMETER = re.compile(r"^(\w+)\n((?: +.*\n?)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An argument or flag; ``type`` turns its text into its value."""
+
+    name: str
+    type: Any
+    choices: tuple[str, ...] | None
+    default: Any
+    help: str
+    heading: str
+    positional: bool = False
+    several: bool = False
+    """Whether it takes any number of values, as a function's ``*others`` do."""
+
+    def __str__(self) -> str:
+        if self.positional:
+            return self.name.upper()
+        # A flag may be called as a word that Python keeps for itself: with_ is --with.
+        return "--" + self.name.rstrip("_").replace("_", "-")
+
+    def in_help(self) -> tuple[str, str]:
+        """With what it takes; with its choices and its default."""
+        takes = "TEXT" if self.type is str else self.type.__name__.upper()
+        if self.type is bool:
+            takes = f"or --no-{str(self)[2:]}" if self.default is None else ""
+        name = str(self) if self.positional else f"{self} {'CHOICE' if self.choices else takes}"
+        choices = f" [{', '.join(self.choices)}]" if self.choices else ""
+        unsaid = self.positional or self.default is None or self.default is False
+        return name, self.help + choices + ("" if unsaid else f" [default: {self.default}]")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def run(program: str, about: str, version: str, commands: Commands, given: Sequence[str]) -> None:
+    """Calls the command that the first argument names, or prints help. Raises UsageError."""
+    name, *rest = given or ["--help"]
+    if name in ("--help", "-h"):
+        named = [(command, described(function)[0]) for command, function in commands.items()]
+        flags = [
+            ("--help, -h", "Show this, or what a command takes."),
+            ("--version", "Print the version."),
+        ]
+        print_help(f"{program} COMMAND", about, {"Commands": named, "Flags": flags})
+    elif name == "--version":
+        print(version)
+    elif name not in commands:
+        raise UsageError(f"no command {name!r}{_meant(name, commands)}", hint=f"{program} --help")
+    else:
+        _call(f"{program} {name}", commands[name], rest)
+
+
+def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> None:
+    flags = flags_of(function)
+    if not {"--help", "-h"}.isdisjoint(given):
+        usage = [_in_usage(flag) for flag in flags if flag.positional]
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for flag in flags:
+            sections.setdefault(flag.heading, []).append(flag.in_help())
+        print_help(" ".join([program, *usage, "[FLAGS]"]), described(function)[0], sections)
+        return
+    parser = _Parser(program, add_help=False, allow_abbrev=False)
+    for flag in flags:
+        more: dict[str, Any] = {"default": argparse.SUPPRESS}
+        if flag.type is bool:
+            more |= {"action": argparse.BooleanOptionalAction}
+        else:
+            more |= {"type": flag.type, "choices": flag.choices, "metavar": str(flag)}
+        if flag.positional and (flag.several or flag.default is not MISSING):
+            more |= {"nargs": "*" if flag.several else "?"}
+        if not flag.positional:
+            more |= {"dest": flag.name}
+        parser.add_argument(flag.name if flag.positional else str(flag), **more)
+    found, unknown = parser.parse_known_intermixed_args(given)
+    if unknown:
+        known = [str(flag) for flag in flags if not flag.positional]
+        parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
+    values = vars(found)
+    for name, record in get_type_hints(function).items():
+        if is_dataclass(record):
+            own = {field.name for field in fields(record)} & values.keys()
+            make: Any = record
+            values[name] = make(**{key: values.pop(key) for key in own})
+    arguments: list[Any] = []
+    for flag in flags:
+        if flag.positional and flag.name in values:
+            value = values.pop(flag.name)
+            arguments += value if flag.several else [value]
+    function(*arguments, **values)
+
+
+def _in_usage(flag: Flag) -> str:
+    if flag.several:
+        return f"[{flag} ...]"
+    return str(flag) if flag.default is MISSING else f"[{flag}]"
+
+
+def flags_of(function: Callable[..., None]) -> list[Flag]:
+    """A command's arguments and flags, in order; a dataclass's stand below its first sentence."""
+    hints, texts = get_type_hints(function), described(function)[1]
+    flags = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        record: Any = hints[name]
+        if is_dataclass(record):
+            its, default = get_type_hints(record), {f.name: f.default for f in fields(record)}
+            for heading, own in map(described, reversed(hints[name].__mro__[:-1])):
+                flags += [Flag(n, *_type(its[n]), default[n], own[n], heading) for n in own]
+            continue
+        several = parameter.kind is parameter.VAR_POSITIONAL
+        positional = several or parameter.kind is parameter.POSITIONAL_ONLY
+        initial = MISSING if parameter.default is parameter.empty else parameter.default
+        heading = "Arguments" if positional else "Flags"
+        of_type = _type(hints[name])
+        flags.append(Flag(name, *of_type, initial, texts[name], heading, positional, several))
+    return flags
+
+
+def _type(hint: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """What makes a value of a text, and the texts to choose from, if any."""
+    if get_origin(hint) is Literal:
+        return str, get_args(hint)
+    inner = [part for part in get_args(hint) if part is not NoneType]
+    return _type(inner[0]) if inner else (hint, None)
+
+
+def described(thing: object) -> tuple[str, dict[str, str]]:
+    """A docstring's first sentence, and what it says of each parameter."""
+    head, *section = _PARAMETERS.split(inspect.cleandoc(thing.__doc__ or ""), maxsplit=1)
+    sentence = re.split(r"(?<=\.)\s", head, maxsplit=1)[0]
+    texts = {name: _plain(text) for name, text in _PARAMETER.findall("".join(section))}
+    return _plain(sentence), texts
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("`", "").split())
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name.partition("=")[0], list(known), n=1)
+    return f". Did you mean {near[0]}?" if near else ""

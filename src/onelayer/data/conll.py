@@ -1,0 +1,195 @@
+"""CoNLL files, a token a line and a blank line after each sentence, and CoNLL-U."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.header import are_classes
+from onelayer.data.lines import head_lines, text_lines
+from onelayer.data.table import Record, Table, refuse_wide
+
+LONGEST_SENTENCE = 100_000
+"""Words. A novel has as many."""
+CONLLU_COLUMNS = ("tokens", "lemma", "upos", "xpos", "tags", "space_after")
+CONLLU_WIDTH = 10
+
+_WHITE = " \t\r\n\v\f"  # ASCII only: U+3000 may be a token of a Chinese file
+_TAG = re.compile(r"[BIESMLU]-\S+|O|[A-Z][A-Z0-9$+*_-]*|[^\w\s]+|-[A-Z]{3}-")
+_CONLLU_LINE = re.compile(r"1(?:-\d+)?\t[^\t]+(?:\t[^\t]*){8}")
+
+_CONLLU_ID = re.compile(r"[0-9]+(?:[-.][0-9]+)?")
+
+Sentence = list[tuple[int, list[str]]]
+"""The lines of a sentence: number and columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the lines of a file are cut into columns, and how a comment is told from a token."""
+
+    tabs: bool
+    width: int
+    tags: frozenset[str]
+
+    def cut(self, line: str) -> list[str]:
+        if self.tabs:
+            return line.rstrip("\r\n").split("\t")
+        return re.split("[ \t]+", line.strip(_WHITE))
+
+    def is_comment(self, line: str, columns: Sequence[str], begins: bool) -> bool:
+        """``#`` may be a token: a comment has another number of columns, or stands before a
+        sentence and ends in what is no tag (``# id 27 domain=en`` in a file of four columns)."""
+        if not line.startswith("#"):
+            return False
+        if len(columns) != self.width:
+            return begins or line.startswith("# ")
+        return begins and columns[0] == "#" and columns[-1] not in self.tags
+
+
+def read_conll(path: str) -> Table:
+    """CoNLL of any number of columns: ``tokens``, ``column2`` and on, and ``tags``, the last one.
+
+    ``-DOCSTART-`` lines and comments are passed over.
+
+    Raises:
+        DataError: while iterating, at a line with another number of columns or an empty tag.
+    """
+    layout = _layout(head_lines(path))
+    if not layout.width:
+        raise _empty(path)
+    refuse_wide(layout.width, Place(path))
+    middle = [f"column{number}" for number in range(2, layout.width)]
+    columns = ("tokens", *middle, "tags")[: layout.width]
+
+    def records() -> Iterator[Record]:
+        for sentence in _sentences(path, layout):
+            for line, fields in sentence:
+                if not fields[-1]:
+                    hint = "write O for a word outside of every entity"
+                    raise DataError("an empty tag", place=Place(path, line), hint=hint)
+            values = zip(*(fields for _, fields in sentence), strict=True)
+            named = zip(columns, map(list, values), strict=True)
+            yield Record(dict(named), sentence[0][0])
+
+    return Table(path, "conll", columns, records)
+
+
+def _layout(lines: list[str]) -> _Layout:
+    tokens = [line for line in lines if not _is_blank(line) and not line.startswith(("#", "-DOC"))]
+    tabs = sum("\t" in line for line in tokens) > len(tokens) / 2
+    cut = _Layout(tabs, 0, frozenset()).cut
+    rows = [cut(line) for line in tokens]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    return _Layout(tabs, width, frozenset(row[-1] for row in rows))
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip(_WHITE)
+
+
+def _sentences(path: str, layout: _Layout) -> Iterator[Sentence]:
+    sentence: Sentence = []
+    for number, line in enumerate(text_lines(path), 1):
+        if _is_blank(line):
+            if sentence:
+                yield sentence
+            sentence = []
+            continue
+        columns = layout.cut(line)
+        if columns[0] == "-DOCSTART-" or layout.is_comment(line, columns, begins=not sentence):
+            continue
+        _check_columns(columns, layout, Place(path, number))
+        if len(sentence) == LONGEST_SENTENCE:
+            raise DataError(
+                f"a sentence of more than {LONGEST_SENTENCE:,} words",
+                place=Place(path, sentence[0][0]),
+                hint="a blank line ends a sentence",
+            )
+        sentence.append((number, columns))
+    if sentence:
+        yield sentence
+
+
+def _check_columns(columns: list[str], layout: _Layout, place: Place) -> None:
+    if len(columns) != layout.width:
+        by = "tabs" if layout.tabs else "spaces"
+        raise DataError(
+            f"{layout.width} columns expected, but {len(columns)} found",
+            place=place,
+            hint=f"columns are parted by {by}; a blank line ends a sentence",
+        )
+
+
+def read_conllu(path: str) -> Table:
+    """CoNLL-U: ``tokens``, ``lemma``, ``upos``, ``xpos``, ``tags`` (the UPOS) and ``space_after``.
+
+    Lines of multiword tokens (``1-2``) and of empty nodes (``1.1``) are no words.
+    """
+
+    def records() -> Iterator[Record]:
+        layout = _Layout(tabs=True, width=CONLLU_WIDTH, tags=frozenset())
+        for sentence in _sentences(path, layout):
+            values = _conllu_values(sentence, path)
+            if values["tokens"]:
+                yield Record(values, sentence[0][0])
+
+    if next(records(), None) is None:
+        raise _empty(path)
+    return Table(path, "conllu", CONLLU_COLUMNS, records)
+
+
+def _empty(path: str) -> DataError:
+    return DataError("no sentences", place=Place(path), hint="is it the right file?")
+
+
+def _conllu_values(sentence: Sentence, path: str) -> dict[str, list[str] | list[bool]]:
+    words: list[list[str]] = []
+    space_after: list[bool] = []
+    last, last_space = "", True  # of the multiword token we are in
+    for line, columns in sentence:
+        if not _CONLLU_ID.fullmatch(columns[0]):
+            raise DataError(
+                f"{columns[0]!r:.40} is no word number",
+                place=Place(path, line),
+                hint="the first column of CoNLL-U counts the words: 1, 2-3, 4.1",
+            )
+        identifier, spaced = columns[0], "SpaceAfter=No" not in columns[9].split("|")
+        if "-" in identifier:
+            last, last_space = identifier.partition("-")[2], spaced
+        elif "." not in identifier:
+            words.append(columns)
+            # The words of a multiword token stand together, whatever their own lines say.
+            space_after.append(last_space if identifier == last else spaced and not last)
+            last = "" if identifier == last else last
+    forms, lemmas, upos, xpos = ([word[index] for word in words] for index in range(1, 5))
+    return {
+        "tokens": forms,
+        "lemma": lemmas,
+        "upos": upos,
+        "xpos": xpos,
+        "tags": upos,
+        "space_after": space_after,
+    }
+
+
+def looks_like_conllu(lines: list[str]) -> bool:
+    first = next((line for line in lines if not _is_blank(line) and line[0] != "#"), "")
+    return bool(_CONLLU_LINE.fullmatch(first.rstrip("\r\n")))
+
+
+def looks_like_conll(lines: list[str]) -> bool:
+    """Whether the head of a file with any name is CoNLL: equal columns, tokens without spaces, and
+    a last column of tags: prefixed ones, or, where blank lines part sentences, of any kind."""
+    layout = _layout(lines)
+    rows = [layout.cut(line) for line in lines if not _is_blank(line) and line[0] != "#"]
+    regular = sum(len(row) == layout.width and " " not in row[0] for row in rows)
+    if layout.width < 2 or regular < 0.99 * len(rows):
+        return False
+    usual = all(_TAG.fullmatch(tag) for tag in layout.tags)
+    if any(_is_blank(line) for line in lines[:-1]):
+        return usual or are_classes([row[-1] for row in rows])
+    return usual and any(tag[1:2] == "-" and len(tag) > 2 for tag in layout.tags)

@@ -1,0 +1,130 @@
+"""JSON documents that nest questions in passages: SQuAD and CMRC, DREAM and C3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.jsonlines import first_columns, json_items
+from onelayer.data.table import Record, Table
+
+_SQUAD_HINT = "SQuAD's layout is data > paragraphs > context and qas > id, question, answers"
+_CHOICE_HINT = "the layout is [[sentences], [{question, choice, answer}], id]"
+
+
+def is_squad(value: Any) -> bool:
+    articles = value.get("data") if isinstance(value, dict) else None
+    return (
+        isinstance(articles, list)
+        and bool(articles)
+        and isinstance(articles[0], dict)
+        and "paragraphs" in articles[0]
+    )
+
+
+def is_multiple_choice(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) >= 2
+        and isinstance(value[0], list)
+        and isinstance(value[1], list)
+    )
+
+
+def read_squad(path: str) -> Table:
+    """SQuAD 1.1, 2.0 and CMRC: a record a question with ``id``, ``question``, ``context``,
+    ``answers`` (absent where unlabelled), ``title`` and ``is_impossible``.
+    """
+
+    def records() -> Iterator[Record]:
+        for document, _ in json_items(path):
+            for a, article in enumerate(_list(document, "data", path, "the document")):
+                yield from _article_records(article, path, f"data[{a}]")
+
+    return Table(path, "squad", first_columns(path, records), records)
+
+
+def _article_records(article: Any, path: str, where: str) -> Iterator[Record]:
+    for p, paragraph in enumerate(_list(article, "paragraphs", path, where)):
+        at = f"{where}.paragraphs[{p}]"
+        context = _string(paragraph, "context", path, at)
+        title = article.get("title") or paragraph.get("id") or article.get("id") or ""
+        for q, question in enumerate(_list(paragraph, "qas", path, at)):
+            here = f"{at}.qas[{q}]"
+            values: dict[str, Any] = {
+                "id": str(question.get("id", here)) if isinstance(question, dict) else here,
+                "question": _string(question, "question", path, here),
+                "context": context,
+            }
+            if question.get("answers") is not None:
+                answers = _list(question, "answers", path, here)
+                values |= {
+                    "answers": [
+                        _answer(answer, path, f"{here}.answers[{n}]")
+                        for n, answer in enumerate(answers)
+                    ]
+                }
+            impossible = bool(question.get("is_impossible", False))
+            yield Record(values | {"title": str(title), "is_impossible": impossible})
+
+
+def _answer(answer: Any, path: str, where: str) -> dict[str, Any]:
+    text = _string(answer, "text", path, where)
+    start = answer.get("answer_start")
+    if type(start) is not int:
+        raise _malformed(path, f"{where} has no whole number 'answer_start'", _SQUAD_HINT)
+    return {"text": text, "answer_start": start}
+
+
+def _list(item: Any, key: str, path: str, where: str) -> list[Any]:
+    value = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(value, list):
+        raise _malformed(path, f"{where} has no list {key!r}", _SQUAD_HINT)
+    return value
+
+
+def _string(item: Any, key: str, path: str, where: str) -> str:
+    value = item.get(key) if isinstance(item, dict) else None
+    if not isinstance(value, str):
+        raise _malformed(path, f"{where} has no text {key!r}", _SQUAD_HINT)
+    return value
+
+
+def _malformed(path: str, message: str, hint: str, line: int | None = None) -> DataError:
+    return DataError(message, place=Place(path, line), hint=hint)
+
+
+def read_multiple_choice(path: str) -> Table:
+    """DREAM and C3: a record a question with ``id`` (the passage's and the question's number),
+    ``context`` (a sentence a line), ``question``, ``options`` and ``answer``, if there is one.
+    """
+
+    def records() -> Iterator[Record]:
+        for number, (item, line) in enumerate(json_items(path), 1):
+            if not is_multiple_choice(item):
+                raise _malformed(path, f"item {number} is no passage", _CHOICE_HINT, line)
+            yield from _passage_records(item, path, line, number)
+
+    return Table(path, "multiple-choice", first_columns(path, records), records)
+
+
+def _passage_records(item: list[Any], path: str, line: int, number: int) -> Iterator[Record]:
+    sentences, questions, *rest = item
+    name = str(rest[0]) if rest else str(number)
+    if not all(isinstance(sentence, str) for sentence in sentences):
+        raise _malformed(path, f"{name}: a sentence is no text", _CHOICE_HINT, line)
+    for q, question in enumerate(questions, 1):
+        if not isinstance(question, dict) or not isinstance(question.get("question"), str):
+            raise _malformed(path, f"{name}: question {q} has no text", _CHOICE_HINT, line)
+        options = question.get("choice")
+        if not isinstance(options, list) or not all(isinstance(text, str) for text in options):
+            raise _malformed(path, f"{name}: question {q} has no choices", _CHOICE_HINT, line)
+        values = {
+            "id": f"{name}-{q}",
+            "context": "\n".join(sentences),
+            "question": question["question"],
+            "options": options,
+        }
+        answer = question.get("answer")
+        yield Record(values | ({"answer": answer} if answer is not None else {}), line)

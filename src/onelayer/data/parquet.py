@@ -1,0 +1,132 @@
+"""Parquet, batch by batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.lines import LONGEST
+from onelayer.data.table import Record, Table, refuse_wide
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 64 << 20
+"""What a batch takes at most: where texts are long, it has fewer rows."""
+CHECKED_ROWS = 1 << 16
+BOMB = 64 << 20
+BOMB_RATIO = 200
+"""A row group that unpacks to so many bytes, and so many times what the file takes, is refused.
+Texts compress to a tenth or less, and what repeats as a whole is stored once."""
+
+
+def read_parquet(path: str) -> Table:
+    """A Parquet file; the line of a record is its row number."""
+    # pyarrow takes a tenth of a second to import, which readers of text needn't wait for.
+    import pyarrow.parquet as pq
+
+    def broken(error: Exception) -> DataError:
+        """pyarrow meets damaged bytes with errors of any kind, C++'s own among them."""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        hint = "is it whole? write it again"
+        return DataError(f"not a readable Parquet file: {reason}", place=Place(path), hint=hint)
+
+    def records() -> Iterator[Record]:
+        try:
+            with (
+                pq.ParquetFile(path) as file,
+                pq.ParquetFile(path, read_dictionary=texts) as stored,
+            ):
+                number = 0
+                for group in range(file.num_row_groups):
+                    longest = _longest_text(stored, group, texts, path)
+                    size = min(BATCH_ROWS, max(1, BATCH_BYTES // max(longest, 1)))
+                    for batch in file.iter_batches(size, row_groups=[group]):
+                        for values in batch.to_pylist():
+                            number += 1
+                            yield Record(values, number)
+        except DataError:
+            raise
+        except Exception as error:
+            raise broken(error) from None
+
+    try:
+        with pq.ParquetFile(path) as file:
+            columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
+            texts = _text_columns(file)
+            _refuse_bomb(file.metadata, path)
+    except DataError:
+        raise
+    except Exception as error:
+        raise broken(error) from None
+    refuse_wide(len(columns), Place(path))
+    if not rows:
+        raise DataError("no rows", place=Place(path), hint="add at least one row")
+    return Table(path, "parquet", columns, records)
+
+
+def parquet_rows(path: str) -> int:
+    """How many rows a file has that `read_parquet` reads."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def _text_columns(file: pq.ParquetFile) -> list[str]:
+    """The paths of all texts, at any depth."""
+    leaves = (file.schema.column(i) for i in range(len(file.schema)))
+    return [
+        leaf.path
+        for leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+    ]
+
+
+def _refuse_bomb(about: pq.FileMetaData, path: str) -> None:
+    """By what the row groups say they unpack to. What their columns say is not asked: where it is
+    damaged, pyarrow ends the process."""
+    packed = os.path.getsize(path)
+    for group in map(about.row_group, range(about.num_row_groups)):
+        if group.total_byte_size > max(BOMB, BOMB_RATIO * packed):
+            raise DataError(
+                f"{packed:,} bytes that unpack to {group.total_byte_size:,}",
+                place=Place(path),
+                hint="no text does; write the file again from its source",
+            )
+
+
+def _longest_text(file: pq.ParquetFile, group: int, texts: list[str], path: str) -> int:
+    """Bytes of the longest text of a row group, which is read as it is stored: one that a million
+    rows share is there once. Raises DataError for one that is longer than any row may be."""
+    if not texts:
+        return 0
+    longest = 0
+    for batch in file.iter_batches(CHECKED_ROWS, row_groups=[group], columns=texts):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            longest = max(longest, _longest(column))
+            if longest > LONGEST:
+                message = f"a text longer than {LONGEST:,} bytes"
+                raise DataError(message, place=Place(path, column=name))
+    return longest
+
+
+def _longest(column: pa.Array) -> int:
+    """Bytes of the longest text, at any depth."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _longest(column.dictionary)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+        return _longest(column.values)
+    if pa.types.is_struct(kind):
+        return max(map(_longest, column.flatten()), default=0)
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return pc.max(pc.binary_length(column)).as_py() or 0
+    return 0

@@ -1,0 +1,1 @@
+"""What runs an encoder: torch, ONNX Runtime, OpenVINO, and our own in C."""

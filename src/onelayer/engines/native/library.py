@@ -1,0 +1,72 @@
+"""The C encoder as a library: built for this machine when first needed, or before, with
+
+    python -m onelayer.engines.native.library
+
+for machines that have no compiler, such as a container, and a processor with AVX-512 VNNI.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from onelayer.base.errors import UsageError
+from onelayer.base.machine import build, c_sources, compiled, compiler, instructions
+
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
+PREBUILT_IN = Path(__file__).parent
+PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
+"""The quickest first, each with what it needs beyond x86-64-v4."""
+V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+@cache
+def library() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or why there is none."""
+    if os.environ.get("ONELAYER_KERNELS") == "0":
+        return None, "compiled kernels are turned off (ONELAYER_KERNELS=0)"
+    command = compiler()
+    try:
+        if command is not None:
+            flags = (*FLAGS, "-march=native")
+            built = compiled("native", command, flags, c_sources("native"))
+        elif before := prebuilt():
+            built = before
+        else:
+            return None, "no C compiler (gcc, clang)"
+        found = ctypes.CDLL(str(built))
+    except subprocess.SubprocessError:
+        return None, f"{command} could not build it"
+    except OSError as error:
+        return None, str(error)
+    found.run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
+    found.run.restype = ctypes.c_int
+    return found, None
+
+
+def prebuilt() -> Path | None:
+    """The first library that was made before and runs on this processor."""
+    for name, sets in PREBUILT.items():
+        needs = V4 | {each.replace("avx512", "avx512_") for each in sets}  # as Linux writes them
+        if (PREBUILT_IN / name).exists() and instructions() >= needs:
+            return PREBUILT_IN / name
+    return None
+
+
+def prebuild() -> None:
+    """Makes a library for every processor with AVX-512 VNNI, and a quicker one for those that have
+    bf16, too. Raises UsageError without a compiler, subprocess.SubprocessError where it fails."""
+    command = compiler()
+    if command is None:
+        raise UsageError("no C compiler", hint="install gcc or clang")
+    for name, sets in PREBUILT.items():
+        flags = ("-march=x86-64-v4", *(f"-m{each}" for each in sets))
+        build(command, (*FLAGS, *flags), c_sources("native"), PREBUILT_IN / name)
+
+
+if __name__ == "__main__":
+    prebuild()
+    print(*(PREBUILT_IN / name for name in PREBUILT), sep="\n")

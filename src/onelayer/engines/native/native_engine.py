@@ -1,0 +1,214 @@
+"""The native engine: an int8 bundle's weights laid out for the C encoder, and its one function."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.base.errors import UsageError
+from onelayer.base.machine import cores
+from onelayer.checkpoint.config import BertConfig
+from onelayer.engines.native.library import library
+from onelayer.engines.native.packed_weights import check
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings
+
+LANES, PANEL = 16, 64
+ACTIVATIONS = ("gelu", "gelu_new", "relu")
+GROUP_TOKENS = 64, 256
+"""The least and most tokens that a worker takes through the model at once. With more, a weight that
+comes from memory is used more often; with fewer, activations stay in the worker's own cache."""
+GROUPS = 8
+"""For each worker at least, where there are tokens enough: so none waits long for the last one."""
+
+Array = NDArray[Any]
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = (
+        *((name, _POINTER) for name in ("weight", "step", "total", "bias")),
+        *((name, _INT) for name in ("K", "N")),
+    )
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = (("weight", _POINTER), ("bias", _POINTER))
+
+
+class _Layer(ctypes.Structure):
+    _fields_ = (
+        ("qkv", _Matrix),
+        ("output", _Matrix),
+        ("attention_norm", _Norm),
+        ("up", _Matrix),
+        ("down", _Matrix),
+        ("feed_forward_norm", _Norm),
+    )
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((name, _POINTER) for name in ("words", "word_scales", "positions", "segments")),
+        ("norm", _Norm),
+        *((name, _POINTER) for name in ("layers", "pooler", "pooler_bias", "head", "head_bias")),
+        *((name, _INT) for name in ("n_layers", "n_heads", "D", "F", "C", "activation")),
+        ("eps", _FLOAT),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, _POINTER)
+            for name in ("ids", "segments", "cu_seqlens", "reads", "cu_reads", "order")
+        ),
+        ("n_sequences", _INT),
+        ("logits", _POINTER),
+    )
+
+
+def why_not(shape: BertConfig) -> str | None:
+    """Why a model of this shape can't have this engine here; None where it can."""
+    if shape.hidden_size % (LANES * shape.num_attention_heads):
+        return f"its heads are not a multiple of {LANES} wide"
+    return library()[1]
+
+
+class NativeEngine:
+    """Runs an int8 bundle's tensors, of which it makes copies in its own order."""
+
+    name = "native"
+
+    def __init__(
+        self, tensors: Mapping[str, Array], shape: BertConfig, threads: int | None = None
+    ) -> None:
+        """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
+        this process has processors. Raises UsageError where the engine can't be had, and
+        CheckpointError for tensors of another model."""
+        found, _ = library()
+        if (reason := why_not(shape)) or found is None:
+            raise UsageError(f"no native engine: {reason}")
+        check(tensors, shape)
+        self._library = found
+        self._threads = threads or cores()
+        self._kept: list[Any] = []  # what the C structures point to
+        self._model = self._laid_out(tensors, shape)
+        self._limits = {
+            "token": shape.vocab_size,
+            "segment": shape.type_vocab_size,
+            "position": shape.max_position_embeddings,
+        }
+
+    def logits(self, encodings: Encodings) -> Logits:
+        """(R, C), fp32. A row's are the same bits whatever rows are beside it."""
+        self._check(encodings)
+        order = np.argsort(-encodings.lengths, kind="stable")
+        arrays: list[Array] = [
+            encodings.ids.astype(np.int32, copy=False),
+            encodings.segment_ids.astype(np.uint8, copy=False),
+            encodings.cu_seqlens.astype(np.int64, copy=False),
+            encodings.reads.astype(np.int32, copy=False),
+            encodings.cu_reads.astype(np.int64, copy=False),
+            order.astype(np.int64, copy=False),
+        ]
+        arrays = list(map(np.ascontiguousarray, arrays))
+        out = np.empty((len(encodings.reads), self._model.C), dtype=np.float32)
+        if len(order):
+            batch = _Batch(*(array.ctypes.data for array in arrays), len(order), out.ctypes.data)
+            least, most = GROUP_TOKENS
+            group = min(most, max(least, len(encodings.ids) // (GROUPS * self._threads)))
+            model = ctypes.byref(self._model)
+            if self._library.run(model, ctypes.byref(batch), self._threads, group):
+                raise MemoryError("no memory for the activations of a batch")
+        return out
+
+    def _check(self, encodings: Encodings) -> None:
+        """The C code believes what it is given, so nothing may point outside of the tables."""
+        lengths, counts = encodings.lengths, np.diff(encodings.cu_reads)
+        inside = encodings.reads < np.repeat(lengths, counts)
+        for what, values in (
+            ("token", encodings.ids),
+            ("segment", encodings.segment_ids),
+            ("position", lengths - 1),
+        ):
+            if len(values) and not 0 <= values.min() <= values.max() < self._limits[what]:
+                raise UsageError(f"a {what} outside of the model's {self._limits[what]}")
+        if not inside.all() or (len(inside) and encodings.reads.min() < 0):
+            raise UsageError("a vector is read that its sequence doesn't have")
+
+    def _laid_out(self, tensors: Mapping[str, Array], shape: BertConfig) -> _Model:
+        layers = (_Layer * shape.num_hidden_layers)(
+            *(self._layer(tensors, f"encoder.layers.{i}") for i in range(shape.num_hidden_layers))
+        )
+        self._kept.append(layers)
+        width, n_outputs = shape.hidden_size, len(tensors["head.bias"])
+        pooled = "pooler.weight" in tensors
+        head = _padded(tensors["head.weight"].T, LANES)
+        words = "encoder.embeddings.word"
+        return _Model(
+            words=self._pointer(tensors[f"{words}.weight"]),
+            word_scales=self._pointer(tensors[f"{words}.scale"]),
+            positions=self._pointer(tensors["encoder.embeddings.position.weight"]),
+            segments=self._pointer(tensors["encoder.embeddings.segment.weight"]),
+            norm=self._norm(tensors, "encoder.embeddings.norm"),
+            layers=ctypes.addressof(layers),
+            pooler=self._pointer(tensors["pooler.weight"].T) if pooled else None,
+            pooler_bias=self._pointer(tensors["pooler.bias"]) if pooled else None,
+            head=self._pointer(head),
+            head_bias=self._pointer(_padded(tensors["head.bias"], LANES)),
+            n_layers=shape.num_hidden_layers,
+            n_heads=shape.num_attention_heads,
+            D=width,
+            F=-(-shape.intermediate_size // LANES) * LANES,
+            C=n_outputs,
+            activation=ACTIVATIONS.index(shape.hidden_act),
+            eps=shape.layer_norm_eps,
+        )
+
+    def _layer(self, tensors: Mapping[str, Array], name: str) -> _Layer:
+        return _Layer(
+            qkv=self._matrix(tensors, f"{name}.attention.qkv"),
+            output=self._matrix(tensors, f"{name}.attention.output"),
+            attention_norm=self._norm(tensors, f"{name}.attention.norm"),
+            up=self._matrix(tensors, f"{name}.feed_forward.up"),
+            down=self._matrix(tensors, f"{name}.feed_forward.down"),
+            feed_forward_norm=self._norm(tensors, f"{name}.feed_forward.norm"),
+        )
+
+    def _norm(self, tensors: Mapping[str, Array], name: str) -> _Norm:
+        return _Norm(*(self._pointer(tensors[f"{name}.{kind}"]) for kind in ("weight", "bias")))
+
+    def _matrix(self, tensors: Mapping[str, Array], name: str) -> _Matrix:
+        """(K, N) int8 -> panels of columns, four inputs of a column side by side."""
+        weight = tensors[f"{name}.weight"]
+        weight = np.pad(weight, ((0, -len(weight) % LANES), (0, -weight.shape[1] % PANEL)))
+        k, n = weight.shape
+        panels = weight.reshape(k // 4, 4, n // PANEL, PANEL).transpose(2, 0, 3, 1)
+        step = _padded(tensors[f"{name}.scale"], PANEL)
+        return _Matrix(
+            weight=self._pointer(panels),
+            step=self._pointer(step),
+            total=self._pointer(weight.sum(axis=0, dtype=np.int32).astype(np.float32) * step),
+            bias=self._pointer(_padded(tensors[f"{name}.bias"], PANEL)),
+            K=k,
+            N=n,
+        )
+
+    def _pointer(self, array: Array) -> int:
+        """Where the numbers lie, in one piece and at the start of a cache line, kept alive."""
+        room = np.empty(array.nbytes + 63, dtype=np.uint8)
+        at = -room.ctypes.data % 64
+        copy = room[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        self._kept.append(copy)
+        return int(copy.ctypes.data)
+
+
+def _padded(array: Array, multiple: int) -> Array:
+    """With zeros at the end of the last axis, up to a multiple."""
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % multiple)])

@@ -1,0 +1,64 @@
+"""The portable engine: a bundle's graph in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.machine import cores
+from onelayer.engines.rectangles import Feeds, Graph, Outputs
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings
+
+# It would write an id of this machine to the cache as it is imported, and send what it sees.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+
+
+class OnnxEngine:
+    """Runs a graph on rectangles that are nearly full, all cores together on one at a time."""
+
+    name = "onnxruntime"
+
+    def __init__(self, graph: Path, threads: int | None = None) -> None:
+        """Raises CheckpointError for a graph that ONNX Runtime doesn't take."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or cores()
+        options.log_severity_level = 3
+        # Nearly every shape is new, so a plan for one is of no use to the next.
+        options.enable_mem_pattern = False
+        # Threads that spin between two batches take the cores from tokenizing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without VNNI, sums of two products of unsigned and signed bytes may not fit 16 bits.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
+        except Exception as error:  # its own classes, of which none is promised
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"ONNX Runtime: {reason}", place=Place(graph)) from error
+
+        def run(feeds: Feeds) -> Outputs:
+            found: Outputs = session.run(None, feeds)
+            return found
+
+        first, *_ = outputs = session.get_outputs()
+        width = first.shape[-1]
+        self._graph = Graph(
+            run=run,
+            names=tuple(output.name for output in outputs),
+            rank=len(session.get_inputs()[0].shape),
+            width=width if isinstance(width, int) else 1,
+        )
+
+    def logits(self, encodings: Encodings) -> Logits:
+        """(R, C) logits, in the order of the reads."""
+        return self._graph.logits(encodings)
+
+    def outputs(self, encodings: Encodings) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """All that the graph gives for one rectangle after another, by name."""
+        return self._graph.outputs(encodings)

@@ -1,0 +1,101 @@
+"""A bundle's graph, whatever runs it: encodings become rectangles, and of what comes out the
+vectors that are read are kept.
+
+The graph packs a rectangle's tokens, so that padding costs attention alone, and rectangles are cut
+so that there is little of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings, Ints, counts, ragged
+
+TOKENS = 1024
+"""Places of a rectangle at most, but where one sequence has more: twice as many took 7 % longer."""
+FULL = 0.9
+"""The share of a rectangle's places that hold tokens, at least."""
+
+Feeds = dict[str, NDArray[np.int64]]
+Outputs = Sequence[NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """``run`` takes the inputs by name and gives all outputs, in the order of ``names``."""
+
+    run: Callable[[Feeds], Outputs]
+    names: tuple[str, ...]
+    rank: int
+    """Of the inputs: 2, or 3 where options of a choice are told apart."""
+    width: int
+    """Numbers in the first output's last dimension, where that isn't one of the input's."""
+
+    @property
+    def _is_span(self) -> bool:
+        return self.names[0] == "start_logits"  # and end_logits beside it, (B, L) each
+
+    def logits(self, encodings: Encodings) -> Logits:
+        """(R, C) logits, in the order of the reads."""
+        n_outputs = 2 if self._is_span else 1 if self.rank == 3 else self.width
+        logits = np.empty((len(encodings.reads), n_outputs), dtype=np.float32)
+        for sequences in rectangles(encodings.lengths):
+            found = self._of(encodings, sequences)
+            both = np.stack(found, axis=-1) if self._is_span else found[0]
+            read_counts = counts(encodings.cu_reads, sequences)
+            where = ragged(encodings.cu_reads[sequences], read_counts)
+            of_reads = np.repeat(np.arange(len(sequences)), read_counts)
+            if both.ndim == 3:
+                logits[where] = both[of_reads, encodings.reads[where]]
+            else:
+                logits[where] = both[of_reads]
+        return logits
+
+    def outputs(self, encodings: Encodings) -> Iterator[dict[str, NDArray[np.float32]]]:
+        """All that the graph gives for one rectangle after another, by name."""
+        for sequences in rectangles(encodings.lengths):
+            yield dict(zip(self.names, self._of(encodings, sequences), strict=True))
+
+    def _of(self, encodings: Encodings, sequences: Ints) -> Outputs:
+        given = rectangle(encodings, sequences)
+        if self.rank == 3:
+            given = {name: array[:, None] for name, array in given.items()}
+        return self.run(given)
+
+
+def rectangles(lengths: Ints) -> Iterator[Ints]:
+    """Sequences of these lengths in groups, the longest first, whose rectangles have at most
+    ``TOKENS`` places of which tokens fill the share ``FULL``. Gives positions in ``lengths``."""
+    order = np.argsort(-lengths, kind="stable")
+    begin = end = tokens = 0
+    while end < len(order):
+        longest, length = int(lengths[order[begin]]), int(lengths[order[end]])
+        places = longest * (end - begin + 1)
+        if end > begin and (places > TOKENS or tokens + length < FULL * places):
+            yield order[begin:end]
+            begin, tokens = end, 0
+            continue
+        tokens += length
+        end += 1
+    if begin < end:
+        yield order[begin:end]
+
+
+def rectangle(encodings: Encodings, sequences: Ints) -> Feeds:
+    """Some sequences as every tool feeds them, (B, L) each."""
+    lengths = encodings.lengths[sequences]
+    mask = np.arange(int(lengths.max())) < lengths[:, None]
+    starts = np.repeat(encodings.cu_seqlens[sequences], lengths)
+    places = starts + np.nonzero(mask)[1]
+    ids, segments = np.zeros((2, *mask.shape), dtype=np.int64)
+    ids[mask], segments[mask] = encodings.ids[places], encodings.segment_ids[places]
+    return {
+        "input_ids": ids,
+        "attention_mask": mask.astype(np.int64),
+        "token_type_ids": segments,
+    }

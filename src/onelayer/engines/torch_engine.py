@@ -1,0 +1,44 @@
+"""The engine of runs that were not exported."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from onelayer.base.machine import give_memory_back
+from onelayer.nn.model import Model
+from onelayer.nn.packed import pack
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings, counts, ragged
+from onelayer.tokens.packing import micro_batches
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class TorchEngine:
+    """Runs a model in micro-batches of at most ``token_budget`` tokens."""
+
+    name = "torch"
+
+    def __init__(self, model: Model, token_budget: int = 8192) -> None:
+        self.model = model
+        self.token_budget = token_budget
+
+    @torch.inference_mode()
+    def logits(self, encodings: Encodings) -> Logits:
+        was_training = self.model.training
+        self.model.eval()
+        device = self.model.head.weight.device
+        logits = np.empty((len(encodings.reads), self.model.head.out_features), dtype=np.float32)
+        reads_before = encodings.cu_reads[encodings.cu_examples]
+        lengths = encodings.example_lengths(np.arange(encodings.n_examples))
+        for examples in micro_batches(lengths, self.token_budget):
+            batch = pack(encodings, examples).to(device)
+            rows = ragged(reads_before[examples], counts(reads_before, examples))
+            logits[rows] = self.model(batch).float().cpu().numpy()
+        self.model.train(was_training)
+        give_memory_back()
+        return logits

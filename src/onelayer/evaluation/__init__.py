@@ -1,0 +1,1 @@
+"""A model against labelled rows: scores, comparison, report."""

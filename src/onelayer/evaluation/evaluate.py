@@ -1,0 +1,112 @@
+"""A model's scores on a labelled file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.json_values import finite
+from onelayer.metrics import Classification, Entities, MultiLabel, Scorer, intervals
+from onelayer.metrics.counts import Rows as Chosen
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Columns, Recipe
+from onelayer.tasks import TASKS, Classify, Task
+from onelayer.tasks.labelled import open_labelled, usable_rows
+from onelayer.tasks.rows import Rows
+
+
+def evaluate(
+    run: str | Path,
+    file: str | Path,
+    columns: Columns,
+    say: Callable[[str], None],
+    *,
+    coverage: float | None = None,
+    abstain: float | None = None,
+    engine: str | None = None,
+) -> dict[str, Any]:
+    """Every metric of the task with its 95 % interval, and a table by label where there is one.
+    ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.asking``.
+
+    The file is read as a stream, several times: first to see that every row can be used, then chunk
+    by chunk. What grows with it are the few numbers a row that the bootstrap draws from.
+    """
+    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
+    task = predictor.task
+    scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
+    say_cut(predictor, say)
+    table = _table(scorer, task)
+    by_label = table.of(None) if table else {}
+    result = {
+        "run": str(run),
+        "file": str(file),
+        "rows": len(scorer),
+        "scores": scorer(),
+        "intervals": intervals(scorer),
+        "by_label": by_label,
+        "by_label_intervals": table.intervals() if table else {},
+    }
+    return dict(finite(result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Precision, recall, F1 and support by label, with intervals by the bootstrap of the others."""
+
+    n_rows: int
+    of: Callable[[Chosen | None], dict[str, dict[str, float]]]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __call__(self, rows: Chosen | None = None) -> dict[str, float]:
+        return {
+            f"{metric} {label}": value
+            for label, values in self.of(rows).items()
+            for metric, value in values.items()
+        }
+
+    def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:
+        bounds = intervals(self)
+        return {
+            label: {name: bounds[f"{name} {label}"] for name in values if name != "support"}
+            for label, values in self.of(None).items()
+        }
+
+
+def _table(scorer: Scorer, task: Task) -> _Table | None:
+    """For metrics that count by label or type of entity."""
+    if isinstance(scorer, Entities):
+        return _Table(len(scorer), scorer.by_type)
+    if not isinstance(scorer, (Classification, MultiLabel)):
+        return None
+    by_label = scorer.by_label
+
+    def named(rows: Chosen | None) -> dict[str, dict[str, float]]:
+        return {task.outputs[i]: values for i, values in by_label(rows).items()}
+
+    return _Table(len(scorer), named)
+
+
+def labelled_rows(
+    predictor: Predictor, file: str | Path, columns: Columns, say: Callable[[str], None]
+) -> Rows:
+    """The rows of a labelled file, read as the model's training file was where it has the same
+    columns. Raises DataError for rows that can't be used, unless they are to be left out."""
+    task = predictor.task
+    # Several labels in one field are read as such only where the model gives several.
+    multi_label = task.multi_label if isinstance(task, Classify) else None
+    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    # What transformers saved was trained on a file of which nothing is known.
+    layout = predictor.layout if predictor.info and not columns.asked else None
+    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    return usable_rows(kind, table, layout, recipe, say)
+
+
+def say_cut(predictor: Predictor, say: Callable[[str], None]) -> None:
+    """How much of the texts the model has not seen, if any."""
+    if predictor.cut.tokens:
+        say(str(predictor.cut))

@@ -1,0 +1,206 @@
+"""A model against labelled rows: goes through them once, keeping a few numbers of each."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from onelayer.evaluation.report.facts import (
+    Beliefs,
+    Confusions,
+    Counts,
+    Evaluation,
+    Facts,
+    Learning,
+    Lengths,
+)
+from onelayer.evaluation.report.judge import judge, mistake
+from onelayer.metrics import (
+    Classification,
+    Confidence,
+    Entities,
+    MultiLabel,
+    Regression,
+    Scorer,
+    intervals,
+)
+from onelayer.prediction.predictor import CHUNK, Predictor
+from onelayer.tasks import Classify, Task, task_from_json, task_to_json
+
+WORST = 20
+"""Mistakes that are shown."""
+ENDLESS = 1 << 40
+"""A limit that cuts nothing."""
+
+
+def facts_of(
+    predictor: Predictor, rows: Iterable[Any], file: str, seconds: Sequence[float] = ()
+) -> Facts:
+    """What there is to tell of a model after it met labelled ``rows``, which may be a stream that
+    is gone through more than once. ``seconds`` are those of each training step."""
+    record = predictor.info or {}
+    task = predictor.task
+    return Facts(
+        name=predictor.path.name if predictor.path else "model",
+        task=task.name,
+        metric=task.metric,
+        summary=task.summary,
+        evaluation=evaluation(predictor, rows, file),
+        learning=_learning(record.get("history", {}), task.metric, seconds),
+        record=record,
+    )
+
+
+def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluation:
+    """Predicts for every row, scores, and keeps what is worth a look."""
+    task = predictor.task
+    seen = _Seen(task)
+    cut = predictor.cut
+    whole = task_from_json({**task_to_json(task), "max_length": ENDLESS})
+
+    def predictions() -> Iterator[Any]:
+        stream = iter(rows)
+        while chunk := list(islice(stream, CHUNK)):
+            seen.measure(whole.encode(chunk, predictor.tokenizer, labelled=False).lengths)
+            for row, prediction in zip(chunk, predictor.predict_rows(chunk), strict=True):
+                seen.see(row, prediction)
+                yield prediction
+
+    scorer = task.score(rows, predictions())
+    confusions = seen.confused(task.outputs)
+    shown = [mistake(task, -n, row, prediction) for _, n, row, prediction in seen.worst_first()]
+    return Evaluation(
+        file=file,
+        rows=len(scorer),
+        scores=scorer(),
+        intervals=intervals(scorer),
+        by_label=_by_label(task, scorer, confusions),
+        lengths=Lengths(
+            seen.lengths,
+            limit=int(task_to_json(task)["max_length"]),
+            cut_tokens=predictor.cut.tokens - cut.tokens,
+            cut_rows=predictor.cut.rows - cut.rows,
+            of_options=task.name == "choose",
+        ),
+        mistakes=tuple(found for found in shown if found),
+        wrong=seen.wrong,
+        confusions=confusions,
+        numbers=(
+            (scorer.gold.astype(np.float64), scorer.predicted.astype(np.float64))
+            if isinstance(scorer, Regression)
+            else None
+        ),
+        beliefs=_beliefs(scorer, seen),
+    )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What stays of the rows that went by."""
+
+    task: Task
+    n: int = 0
+    wrong: int = 0
+    worst: list[tuple[float, int, Any, Any]] = field(default_factory=list)
+    lengths: Counts = field(default_factory=lambda: np.zeros(1, np.int64))
+    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    probabilities: array[float] = field(default_factory=lambda: array("d"))
+    truths: array[int] = field(default_factory=lambda: array("b"))
+
+    def measure(self, lengths: Any) -> None:
+        counts = np.bincount(lengths, minlength=len(self.lengths))
+        counts[: len(self.lengths)] += self.lengths
+        self.lengths = counts
+
+    def see(self, row: Any, prediction: Any) -> None:
+        judged = judge(self.task, row, prediction)
+        self.n += 1
+        self.pairs.update(judged.confusions)
+        for p, true in judged.beliefs:
+            self.probabilities.append(p)
+            self.truths.append(true)
+        if judged.badness > 0:
+            self.wrong += 1
+            # Of equal ones the first; no two have one number, so rows are never compared.
+            item = (judged.badness, -self.n, row, prediction)
+            (heapq.heappush if len(self.worst) < WORST else heapq.heappushpop)(self.worst, item)
+
+    def worst_first(self) -> list[tuple[float, int, Any, Any]]:
+        return sorted(self.worst, key=lambda item: item[:2], reverse=True)
+
+    def confused(self, labels: Sequence[str]) -> Confusions | None:
+        if not self.pairs:
+            return None
+        index = {label: i for i, label in enumerate(labels)}
+        index |= {gold: len(index) for gold, _ in self.pairs if gold not in index}
+        counts = np.zeros((len(index), len(index)), np.int64)
+        for (gold, predicted), n in self.pairs.items():
+            counts[index[gold], index[predicted]] = n
+        return Confusions(tuple(index), counts)
+
+
+def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
+    confidence: Confidence | None = getattr(scorer, "confidence", None)
+    if confidence is None and seen.probabilities:
+        p = np.asarray(seen.probabilities)
+        right = np.asarray(seen.truths, dtype=np.bool_)
+        confidence = Confidence(loss=np.zeros_like(p), probability=p, right=right)
+    if confidence is None:
+        return None
+    bins = confidence.reliability()
+    return Beliefs(
+        believed=np.asarray([one["confidence"] for one in bins]),
+        true=np.asarray([one["accuracy"] for one in bins]),
+        counts=np.asarray([one["count"] for one in bins]),
+    )
+
+
+def _by_label(
+    task: Task, scorer: Scorer, confusions: Confusions | None
+) -> Mapping[str, Mapping[str, float]]:
+    if isinstance(scorer, MultiLabel) and isinstance(task, Classify):
+        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
+        return {
+            task.outputs[i]: {**values, "threshold": thresholds[i]}
+            for i, values in scorer.by_label().items()
+        }
+    if isinstance(scorer, Classification):
+        return {task.outputs[i]: values for i, values in scorer.by_label().items()}
+    if isinstance(scorer, Entities):
+        return scorer.by_type()
+    if confusions is None:
+        return {}
+    counts = confusions.counts
+    ids = np.repeat(np.arange(counts.size), counts.ravel())
+    gold, predicted = np.divmod(ids, len(counts))
+    by_label = Classification(gold, predicted, len(counts)).by_label()
+    return {confusions.labels[i]: values for i, values in by_label.items()}
+
+
+def _learning(history: Mapping[str, Any], metric: str, seconds: Sequence[float]) -> Learning:
+    evaluations = history.get("evaluations", ())
+    return Learning(
+        losses=_numbers(history.get("losses", ())),
+        lrs=_numbers(history.get("lrs", ())),
+        tokens=history.get("tokens", ()),
+        seconds=seconds,
+        evaluations=tuple(
+            (int(one["step"]), float(score))
+            for one in evaluations
+            if (score := one["scores"].get(metric)) is not None
+        ),
+        metric=metric,
+        best_step=int(history.get("best_step", 0)),
+    )
+
+
+def _numbers(values: Iterable[float | None]) -> list[float]:
+    """JSON's null is a number that was none."""
+    return [float("nan") if value is None else value for value in values]

@@ -1,0 +1,323 @@
+"""Pictures as SVG inside the page: text stays text, colours are the page's own, so that one picture
+is right in light and in dark."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.evaluation.report.facts import Beliefs, Floats, Learning, Lengths
+from onelayer.evaluation.report.markup import Html, text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 500
+"""Points of a curve at most; each is the mean of the steps that it stands for."""
+DOTS = 2000
+"""Points of a scatter plot at most."""
+
+# Drawn in colours that occur nowhere else, which the page's variables then take the place of.
+_INK, _FAINT, _GRID, _BLUE, _ORANGE = "#010101", "#020202", "#030303", "#040404", "#050505"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--faint)",
+    _GRID: "var(--line)",
+    _BLUE: "var(--blue)",
+    _ORANGE: "var(--orange)",
+}
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "onelayer",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _FAINT,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "text.color": _INK,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _FAINT,
+    "ytick.labelcolor": _FAINT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "lines.linewidth": 1.8,
+    "text.parse_math": False,
+}
+
+
+def loss(learning: Learning) -> Html | None:
+    """Each step's loss, and its running mean over a tenth of the run."""
+    losses = np.asarray(learning.losses, np.float64)
+    if not np.isfinite(losses).any():
+        return None
+
+    def draw(axes: Axes) -> None:
+        steps, thinned = thin(losses)
+        axes.plot(steps, thinned, color=_BLUE, alpha=0.3, linewidth=1)
+        axes.plot(steps, _running_mean(thinned), color=_BLUE)
+        _over_steps(axes, len(losses))
+        axes.set_ylim(bottom=0)
+
+    return _svg(
+        draw, f"Training loss over {len(losses):,} steps, from {losses[0]:.3g} to {losses[-1]:.3g}"
+    )
+
+
+def dev_score(learning: Learning) -> Html | None:
+    if not learning.evaluations:
+        return None
+
+    def draw(axes: Axes) -> None:
+        steps, scores = np.asarray(learning.evaluations).T
+        axes.plot(steps, scores, color=_BLUE, marker="o", markersize=4)
+        best = np.flatnonzero(steps == learning.best_step)
+        if best.size:
+            at = steps[best[0]], scores[best[0]]
+            axes.plot(*at, "o", color=_ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
+            axes.annotate(f"{at[1]:.4g}", at, (0, 9), textcoords="offset points", ha="center")
+        axes.margins(y=0.2)
+        if scores.min() >= 0:
+            axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
+        _over_steps(axes, max(len(learning.losses), int(steps[-1])))
+
+    scores = learning.evaluations
+    return _svg(
+        draw, f"{learning.metric} on dev at {len(scores)} evaluations, last {scores[-1][1]:.4g}"
+    )
+
+
+def learning_rate(learning: Learning) -> Html | None:
+    lrs = np.asarray(learning.lrs, np.float64)
+    if not lrs.size:
+        return None
+
+    power = int(np.floor(np.log10(max(lrs.max(), 1e-12))))
+
+    def draw(axes: Axes) -> None:
+        axes.plot(*thin(lrs), color=_BLUE)
+        axes.yaxis.set_major_formatter(
+            lambda value, _: f"{value / 10**power:.3g}e{power}" if value else "0"
+        )
+        axes.set_ylim(bottom=0)
+        _over_steps(axes, len(lrs))
+
+    return _svg(draw, f"Learning rate, at most {lrs.max():.2g}")
+
+
+def throughput(learning: Learning) -> Html | None:
+    """Tokens a second; a point that stands for several steps has their tokens by their time."""
+    tokens, seconds = (
+        np.asarray(values, np.float64) for values in (learning.tokens, learning.seconds)
+    )
+    if not tokens.size or tokens.size != seconds.size or not (seconds > 0).all():
+        return None
+    mean = tokens.sum() / seconds.sum()
+
+    def draw(axes: Axes) -> None:
+        steps, some = thin(tokens)
+        rates = some / thin(seconds)[1]
+        axes.plot(steps, rates, color=_BLUE, alpha=0.3, linewidth=1)
+        axes.plot(steps, _running_mean(rates), color=_BLUE)
+        axes.axhline(mean, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        _over_steps(axes, len(tokens))
+
+    return _svg(draw, f"Throughput, {mean:,.0f} tokens a second on average")
+
+
+def lengths(of: Lengths) -> Html:
+    """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
+    there = np.flatnonzero(of.counts[1:]) + 1
+    first, last = min(int(there[0]), of.limit), max(int(there[-1]), of.limit)
+
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import LogLocator, MaxNLocator
+
+        edges = np.round(np.geomspace(first, last + 1, 32)).astype(np.int64)
+        # The limit is an edge, so that no bar stands on both sides of it.
+        edges = np.unique([*edges, of.limit + 1])
+        sums = np.concatenate([[0], np.cumsum(of.counts)])
+        heights = np.diff(sums[np.minimum(edges, len(of.counts))])
+        over = edges[:-1] > of.limit
+        for some, colour in ((~over, _BLUE), (over, _ORANGE)):
+            left, width = edges[:-1][some], np.diff(edges)[some]
+            axes.bar(left, heights[some], width, align="edge", color=colour)
+        axes.axvline(of.limit + 1, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
+        axes.set_xscale("log", base=2, subs=[])
+        axes.set_xlim(first * 0.9, last * 1.1 + 1)
+        axes.margins(y=0.16)  # room for the limit's name
+        if last < 4 * first:
+            axes.xaxis.set_major_locator(LogLocator(2, subs=(1, 1.25, 1.5, 1.75)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        right = of.limit**2 > first * last  # of the middle of the axis
+        axes.annotate(
+            f"limit {of.limit:,}",
+            (of.limit + 1, 1),
+            (-4 if right else 4, -2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top",
+        )
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("tokens")
+
+    return _svg(draw, f"How many sequences have how many tokens, the limit being {of.limit:,}")
+
+
+def reliability(beliefs: Beliefs) -> Html:
+    """What was true of what was believed, with 95 % intervals (Wilson 1927); the nearer to the
+    diagonal, the more a probability can be taken at its word."""
+
+    def draw(axes: Axes) -> None:
+        low, high = _wilson(beliefs.true, beliefs.counts)
+        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.vlines(beliefs.believed, low, high, color=_BLUE, linewidth=1.4)
+        axes.plot(beliefs.believed, beliefs.true, color=_BLUE, linewidth=1)
+        sizes = 12 + 80 * beliefs.counts / beliefs.counts.max()
+        axes.scatter(beliefs.believed, beliefs.true, sizes, color=_BLUE, linewidths=0, zorder=3)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_aspect("equal")
+        axes.set_xlabel("probability that the model gave")
+        axes.set_ylabel("share that was true")
+
+    return _svg(draw, "Share that was true, for each probability that the model gave", height=4.2)
+
+
+def scatter(gold: Floats, predicted: Floats) -> Html:
+    def draw(axes: Axes) -> None:
+        step = -(-len(gold) // DOTS)
+        low = min(gold.min(), predicted.min())
+        high = max(gold.max(), predicted.max())
+        axes.plot([low, high], [low, high], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(
+            gold[::step],
+            predicted[::step],
+            "o",
+            color=_BLUE,
+            alpha=0.45,
+            markersize=4,
+            markeredgewidth=0,
+        )
+        axes.set_xlabel("gold")
+        axes.set_ylabel("predicted")
+
+    return _svg(draw, f"Predicted against gold numbers of {len(gold):,} rows", height=4.2)
+
+
+def residuals(gold: Floats, predicted: Floats) -> Html:
+    def draw(axes: Axes) -> None:
+        heights, edges = np.histogram(predicted - gold, bins=30)
+        axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_BLUE)
+        axes.axvline(0, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
+        axes.grid(axis="x", visible=False)
+        axes.set_xlabel("predicted − gold")
+
+    return _svg(draw, "How many rows are off by how much", height=4.2)
+
+
+def _over_steps(axes: Axes, n: int) -> None:
+    """The same axis below every curve of a run, so that one eye goes down them all."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(-0.02 * n, 1.04 * n)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel("step")
+
+
+def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Steps, counted from 1, and values; of a long curve the mean of each of ``POINTS`` bins."""
+    n = len(values)
+    steps = np.arange(1, n + 1, dtype=np.float64)
+    if n <= POINTS:
+        return steps, values
+    starts = np.arange(POINTS) * n // POINTS
+    sizes = np.diff([*starts, n])
+    return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(values, starts) / sizes
+
+
+def _running_mean(values: Floats) -> Floats:
+    """Of a tenth of the values around each, fewer towards both ends; of few values each itself."""
+    half = len(values) // 20
+    known = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    at = np.arange(len(values))
+    # At the beginning as far to the right as to the left, or a steep fall would begin too low.
+    low = at - np.minimum(half, at)
+    high = np.minimum(at + np.minimum(half, at) + 1, len(values))
+    n = counts[high] - counts[low]
+    return np.where(n, (sums[high] - sums[low]) / np.maximum(n, 1), np.nan)
+
+
+def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    z = 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return middle - half, middle + half
+
+
+def _svg(
+    draw: Callable[[Axes], None], says: str, *, width: float = 5.2, height: float = 3.1
+) -> Html:
+    """What ``draw`` draws; ``says`` is for those who can't see it. Inches of 72 units."""
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    stream = io.StringIO()
+    with _settings():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), facecolor="none")
+        # Room for labels by hand: a layout that measures them draws everything twice.
+        axes = figure.add_axes((0.14, 0.5 / height, 0.84, 1 - 0.65 / height))
+        axes.set_facecolor("none")
+        draw(axes)
+        figure.savefig(stream, format="svg", metadata=nothing)
+    return _of_the_page(stream.getvalue(), says)
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """matplotlib in our settings, and silent about fonts: those of the browser draw the text."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        import matplotlib
+
+        with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _of_the_page(svg: str, says: str) -> Html:
+    """The drawing without what a file of its own would need: prologue, fonts, names of groups."""
+    body = svg[svg.index("<svg") :].strip()
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r'font-family: [^;"]*;? ?', "", body)
+    body = re.sub(r' id="[\w.]+_\d+"', "", body)
+    body = re.sub("#0[1-5]0[1-5]0[1-5]", lambda found: _VARIABLES[found[0]], body)
+    size = re.search(r'viewBox="([^"]+)"', body)
+    assert size is not None
+    head = f'<svg viewBox="{size[1]}" role="img" aria-label="{text(says)}">'
+    return Html(re.sub(r"^<svg[^>]*>", lambda _: head, body))

@@ -1,0 +1,138 @@
+"""The model card of a bundle: what it costs and what it gains, in one table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onelayer.checkpoint.card import EXAMPLES, CardFacts, model_card
+from onelayer.checkpoint.source import hub_name
+from onelayer.prediction.predictor import Predictor
+
+TITLES = {
+    "torch": "torch, the run",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "native": "onelayer's own engine",
+}
+_ORT = {
+    "BertForSequenceClassification": "ORTModelForSequenceClassification",
+    "BertForTokenClassification": "ORTModelForTokenClassification",
+    "BertForQuestionAnswering": "ORTModelForQuestionAnswering",
+    "BertForMultipleChoice": "ORTModelForMultipleChoice",
+}
+
+
+def bundle_card(
+    run: Predictor, name: str, architecture: str, labels: Sequence[str] | None, export: Any
+) -> str:
+    """A Hugging Face model card in Markdown. ``export`` is what the record says of the export."""
+    info: Mapping[str, Any] = run.info or {}
+    recipe, data, dev = (info.get(key) or {} for key in ("recipe", "data", "dev"))
+    base = recipe.get("model") or (run.path.name if run.path else name)
+    scores = {key: value for key, value in dev.get("scores", {}).items() if value is not None}
+    intervals = {key: pair for key, pair in dev.get("intervals", {}).items() if None not in pair}
+    facts = CardFacts(
+        name=name,
+        task=run.task.name,
+        architecture=architecture,
+        base_model=base,
+        hub_name=hub_name(base) if recipe else None,
+        data=data.get("train") or "data that is not known",
+        rows={key: data[f"{key}_rows"] for key in ("train", "dev") if f"{key}_rows" in data},
+        labels=labels,
+        scores=scores,
+        intervals=intervals,
+        tags=("onnx", *(["int8"] if export["precision"] == "int8" else [])),
+    )
+    return model_card(facts, f"{_exported(export)}\n\n{_usage(name, run.task.name, architecture)}")
+
+
+def _exported(export: Mapping[str, Any]) -> str:
+    parts = [f"## Exported in {export['precision']}"]
+    parts.append(
+        f"On {export['rows']:,} rows ({export['file']}), each read by the run in torch and by this "
+        "bundle:"
+    )
+    head, *rows = cells(export)
+    lines = [head, ["---"] * len(head), *rows]
+    parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    if export.get("why"):
+        parts.append(f"{export['why'][0].upper()}{export['why'][1:]}.")
+    if export["refused"]:
+        said = "; ".join(export["refused"])
+        parts.append(f"**It did not pass its checks and was kept as asked (`--accept`)**: {said}.")
+    made = ", ".join(f"{key} {value}" for key, value in export["versions"].items())
+    parts.append(
+        "Times have tokenizing and decoding in them and were taken by turns, a text at a time and "
+        f"many together, on: {export['machine']}; {made}."
+    )
+    return "\n\n".join(parts)
+
+
+def cells(export: Mapping[str, Any]) -> list[list[str]]:
+    """What was measured before and after, a column for each engine, below a line of titles."""
+    names = ["torch", *export["engines"]]
+    engines = list(export["engines"].values())
+    speeds = [export["speed"][name] for name in names]
+    sizes = [export["bytes"]["run"], *([export["bytes"]["bundle"]] * len(engines))]
+    scores = [engines[0]["before"], *(one["after"] for one in engines)]
+    return [
+        ["", *(TITLES[name] for name in names)],
+        [engines[0]["metric"], *(_figure(score, ".4f") for score in scores)],
+        ["points, 95 % interval", "", *map(_points, engines)],
+        ["answers that changed", "", *map(_share, engines)],
+        ["logits differ by at most", "", *(_figure(one["logits"], ".2g") for one in engines)],
+        ["weights and graph, MB", *(_figure(size / 1e6, ".1f") for size in sizes)],
+        ["one text, ms", *(_figure(speed["latency_ms"], ".1f") for speed in speeds)],
+        ["texts/s", *(_figure(speed["texts_per_second"], ",.0f") for speed in speeds)],
+        ["tokens/s", *(_figure(speed["tokens_per_second"], ",.0f") for speed in speeds)],
+    ]
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None or math.isnan(value) else format(value, form)
+
+
+def _points(one: Mapping[str, Any]) -> str:
+    low, high = (None if x is None else signed(x / one["point"]) for x in one["interval"])
+    if one["drop"] is None or low is None:
+        return "–"
+    return f"{signed(-one['drop'])} ({low} to {high})"
+
+
+def signed(points: float) -> str:
+    """With its sign; of nothing there is none."""
+    return f"{points:+.2f}" if abs(points) >= 0.005 else "0.00"
+
+
+def _share(one: Mapping[str, Any]) -> str:
+    if one["changed"] is None:
+        return "–"
+    return f"{one['changed']:,} of {one['rows']:,} ({one['changed'] / one['rows']:.1%})"
+
+
+def _usage(name: str, task: str, architecture: str) -> str:
+    """With us and with others; neither needs torch to run the graph."""
+    return f"""## Use
+
+With onelayer, which needs no torch for it (`pip install 'onelayer[serve]'`):
+
+```
+onelayer predict path/to/{name} FILE
+onelayer serve path/to/{name}
+```
+
+```python
+import onelayer
+
+model = onelayer.load("path/to/{name}")
+model.predict({EXAMPLES[task]})
+```
+
+`onnx/model.onnx` takes `input_ids`, `attention_mask` and `token_type_ids`, padded as usual, and
+gives what transformers' `{architecture}` gives: plain logits, without what onelayer decodes from
+them. ONNX Runtime, OpenVINO (in fp32: `INFERENCE_PRECISION_HINT=f32`) and text-embeddings-inference
+open it as it is; so does optimum (`{_ORT[architecture]}`). `onnx/model.safetensors` has the weights
+and belongs beside it."""

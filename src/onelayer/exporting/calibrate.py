@@ -1,0 +1,65 @@
+"""How far the numbers reach that each layer reads, on the user's own training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from onelayer.checkpoint.bundle import GRAPH, WEIGHTS
+from onelayer.checkpoint.config import BertConfig
+from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.exporting.graph import Bert
+from onelayer.exporting.nodes import Nodes
+from onelayer.exporting.products import FLOAT, Watched
+from onelayer.exporting.weights_file import write_weights
+from onelayer.tasks import Task
+from onelayer.tasks.rows import Rows
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+ROWS = 256
+TOKENS = 16_384
+"""At most."""
+
+
+def sample(task: Task, tokenizer: Tokenizer, rows: Rows) -> Encodings:
+    """Some of the rows, spread evenly over the file, as the model reads them."""
+    step = max(1, len(rows) // ROWS)
+    chosen = list(islice(rows, 0, step * ROWS, step))
+    encodings = task.encode(chosen, tokenizer, labelled=False)
+    tokens = encodings.cu_seqlens[encodings.cu_rows]
+    n = max(1, int((tokens[1:] <= TOKENS).sum()))
+    return encodings.part(0, n)
+
+
+def ranges(
+    state: Mapping[str, NDArray[Any]], config: BertConfig, architecture: str, encodings: Encodings
+) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest number that each linear layer of the encoder reads, 0 among them.
+
+    All of them: the few tokens whose numbers are far out, such as ``[SEP]``, matter. Where the
+    outermost 1 in 10,000 was cut off, an entity F1 fell from 0.57 to 0.40.
+    """
+    watched = Watched({})
+    with TemporaryDirectory() as folder:
+        graph, weights = Path(folder, GRAPH), Path(folder, WEIGHTS)
+        nodes = Nodes(state, write_weights(weights, state), WEIGHTS)
+        model = Bert(nodes, config, watched).model(architecture)
+        for names in watched.extremes.values():
+            infos = (helper.make_tensor_value_info(name, FLOAT, ["tokens"]) for name in names)
+            model.graph.output.extend(infos)
+        onnx.save(model, graph)
+        found: dict[str, tuple[float, float]] = dict.fromkeys(watched.extremes, (0.0, 0.0))
+        for outputs in OnnxEngine(graph).outputs(encodings):
+            for layer, (low, high) in watched.extremes.items():
+                lowest, highest = found[layer]
+                bounds = float(outputs[low].min()), float(outputs[high].max())
+                found[layer] = min(lowest, bounds[0]), max(highest, bounds[1])
+    return found

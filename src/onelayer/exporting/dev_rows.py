@@ -1,0 +1,136 @@
+"""The rows that an export is judged by, and those that it learns ranges from: the run's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from onelayer.base import digest
+from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.evaluation.evaluate import labelled_rows
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Columns, Recipe
+from onelayer.tasks import TASKS
+from onelayer.tasks.labelled import open_labelled, usable_rows
+from onelayer.tasks.rows import Rows
+from onelayer.training.run import TIMING
+from onelayer.training.split import Facts, carve
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfRun:
+    """Streams of rows, read anew each time they are gone through."""
+
+    dev: Rows
+    train: Rows | None
+    """None where the file isn't there."""
+    name: str
+    """What the dev rows are called."""
+
+
+def rows_of_run(
+    predictor: Predictor, train: Path | None, dev: Path | None, columns: Columns, say: Say
+) -> RowsOfRun:
+    """The dev rows that a run was chosen by, and the rows it learned from.
+
+    Their files are where the run found them, or as given, ``dev`` with its own columns. Raises
+    UsageError where they are gone or not as they were.
+    """
+    info = predictor.info or {}
+    data: Mapping[str, Any] = info.get("data") or {}
+    found = _Found(predictor, _paths(predictor.path), data, say)
+    if dev is not None or data.get("dev"):
+        learned = train or found.unchanged("train")
+        train_rows = found.rows(learned) if learned else None
+        if dev is not None:
+            return RowsOfRun(labelled_rows(predictor, dev, columns, say), train_rows, dev.name)
+        path = found.path("dev")
+        return RowsOfRun(found.rows(path), train_rows, path.name)
+    path = train or found.path("train")
+    if not found.is_unchanged("train", path):
+        raise UsageError(
+            "isn't the file that the run was trained on: its SHA-256 differs",
+            place=Place(path),
+            hint="give --train FILE as it was, or labelled rows with --dev FILE",
+        )
+    return _carved(found, path, info)
+
+
+def _carved(found: _Found, path: Path, info: Mapping[str, Any]) -> RowsOfRun:
+    """Parts the training file as training did."""
+    facts = Facts(TASKS[found.predictor.task.name])
+    rows = found.rows(path, facts.see)
+    dev = carve(facts, rows.legal, seed=_seed_of_split(info))
+    if int(dev.sum()) != info["data"]["dev_rows"]:
+        raise OneLayerError(
+            f"{int(dev.sum()):,} dev rows, where training kept {info['data']['dev_rows']:,}",
+            place=Place(path),
+            hint="give labelled rows with --dev FILE",
+        )
+    learned = replace(rows, legal=rows.legal & ~dev)
+    return RowsOfRun(replace(rows, legal=dev), learned, f"{path.name}, kept as dev")
+
+
+def _seed_of_split(info: Mapping[str, Any]) -> int:
+    """Of several seeds, all of which learn from the rows that the first one's split left."""
+    scores = info.get("seeds", {}).get("scores")
+    return min(map(int, scores)) if scores else int(info["recipe"]["seed"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    predictor: Predictor
+    paths: Mapping[str, str]
+    """Where training found its files, by role."""
+    data: Mapping[str, Any]
+    say: Say
+
+    def path(self, role: str) -> Path:
+        """Raises UsageError where the file is not known, gone or changed."""
+        if (path := self.unchanged(role)) is not None:
+            return path
+        name = self.data.get(role)
+        if not name:
+            raise UsageError(
+                "which rows the model was chosen by is not known",
+                place=Place(self.predictor.path or ""),
+                hint="give labelled rows with --dev FILE",
+            )
+        known = self.paths.get(role)
+        where = "where it was is not known" if known is None else f"not at {known} as it was"
+        raise UsageError(
+            f"the run's {role} file {name}: {where}", hint=f"give it with --{role} FILE"
+        )
+
+    def unchanged(self, role: str) -> Path | None:
+        """The file where training found it, if it is as it was."""
+        path = self.paths.get(role)
+        return Path(path) if path and self.is_unchanged(role, Path(path)) else None
+
+    def is_unchanged(self, role: str, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        return digest.of_file(path) == self.data.get(f"{role}_sha256")
+
+    def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
+        """A labelled file's rows, read as training did."""
+        info = self.predictor.info
+        if info is None:
+            return labelled_rows(self.predictor, path, Columns(), self.say)
+        recipe = Recipe.from_json(info["recipe"])
+        kind, layout = TASKS[self.predictor.task.name], self.predictor.layout
+        kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
+        return usable_rows(kind, table, layout, recipe, self.say, look)
+
+
+def _paths(run: Path | None) -> Mapping[str, str]:
+    try:
+        timing = json.loads(((run or Path()) / TIMING).read_text(encoding="utf-8"))
+        return {role: str(path) for role, path in timing["files"].items() if path}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

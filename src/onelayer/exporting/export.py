@@ -1,0 +1,301 @@
+"""One call from a run to a bundle: written whole if it passes its checks, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from onelayer import __version__
+from onelayer.base import digest
+from onelayer.base.disk import as_json, publish
+from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.base.json_values import finite
+from onelayer.base.model_files import find, read_json
+from onelayer.checkpoint.bundle import (
+    CONFIG,
+    FOLDER,
+    GRAPH,
+    RECORD,
+    WEIGHTS,
+    is_bundle,
+    read_bundle,
+)
+from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.record import FORMAT
+from onelayer.checkpoint.source import resolve
+from onelayer.engines.available import engines
+from onelayer.engines.engine import Engine
+from onelayer.engines.native.packed_weights import quantized
+from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.engines.torch_engine import TorchEngine
+from onelayer.exporting.bundle_card import bundle_card, signed
+from onelayer.exporting.calibrate import ranges, sample
+from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
+from onelayer.exporting.graph import Bert
+from onelayer.exporting.nodes import Nodes
+from onelayer.exporting.parity import Kept, Parity, parity
+from onelayer.exporting.products import Calibrated, Product, by_token, in_float
+from onelayer.exporting.speed import machine, speeds, versions, work
+from onelayer.exporting.weights_file import write_weights
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Columns
+from onelayer.tasks import task_to_json
+
+Say = Callable[[str], None]
+
+LOGITS = 1e-4
+"""The most that a logit of an fp32 bundle may differ from the run's."""
+CLOSE = 0.25
+"""The share of ``max_drop`` by which the quicker of two int8 graphs may score less."""
+
+
+def export(
+    run: str | Path,
+    *,
+    out: str | Path | None = None,
+    int8: bool = False,
+    max_drop: float = 1.0,
+    accept: bool = False,
+    train: Path | None = None,
+    dev: Path | None = None,
+    columns: Columns | None = None,
+    say: Say = lambda _: None,
+) -> dict[str, Any]:
+    """Makes a bundle of a run and returns what was measured of it, as ``onelayer.json`` keeps it.
+
+    Raises OneLayerError, with nothing written, for a bundle that doesn't say what the run says,
+    unless it is accepted as it is; UsageError where there are no rows to tell by.
+    """
+    folder = resolve(run)
+    if is_bundle(folder):
+        raise UsageError("is a bundle already", place=Place(folder), hint="give the run itself")
+    target = _target(run, out, int8)
+    predictor = load(folder)
+    rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
+    job = _Job(predictor, folder, rows, target, "int8" if int8 else "fp32", max_drop, accept, say)
+    publish(target, job.write)
+    return {"bundle": str(target), **job.found}
+
+
+def _target(run: str | Path, out: str | Path | None, int8: bool) -> Path:
+    """Where the bundle goes: beside the run, or here where that has its name on the Hub. What is
+    there already may only be another bundle."""
+    beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
+    if not beside.name:  # as of "."
+        beside = beside.resolve()
+    target = Path(out) if out is not None else beside.with_name(f"{beside.name}-{_suffix(int8)}")
+    taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    if taken and not is_bundle(target):
+        raise UsageError(
+            "is there already, and no bundle", place=Place(target), hint="choose another --out"
+        )
+    return target
+
+
+def _suffix(int8: bool) -> str:
+    return "int8" if int8 else "onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A graph in ONNX Runtime, and what came of its comparison with the run."""
+
+    name: str
+    path: Path
+    engine: OnnxEngine
+    parity: Parity
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Predictor
+    folder: Path
+    rows: RowsOfRun
+    target: Path
+    precision: str
+    max_drop: float
+    accept: bool
+    say: Say
+    found: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Fills the bundle's folder, and asks every engine that can read it."""
+        graphs = folder / FOLDER
+        graphs.mkdir()
+        config, architecture = self._copy_config(folder)
+        state = _state(self.run)
+        torch = Kept(self.run.engine)
+        tensors = quantized(state) if self.precision == "int8" else state
+        places = write_weights(graphs / WEIGHTS, tensors)
+        candidates = []
+        for name, product in self._products(state, config, architecture).items():
+            path = graphs / f"{name}.onnx"
+            nodes = Nodes(tensors, places, WEIGHTS)
+            onnx.save(Bert(nodes, config, product).model(architecture), path)
+            engine = OnnxEngine(path)
+            candidates.append(_Candidate(name, path, engine, self._compared(name, torch, engine)))
+        chosen, why = self._choice(candidates)
+        for candidate in candidates:
+            if candidate is not chosen:
+                candidate.path.unlink()
+        chosen.path.rename(graphs / GRAPH)
+        self.found = self._facts(chosen, why, graphs)
+        self._write_record(folder)
+        self._ask_all(folder, torch, chosen)
+        self._judge()
+        self._write_record(folder)
+        self._write_card(folder, architecture)
+
+    def _copy_config(self, folder: Path) -> tuple[BertConfig, str]:
+        source = find(self.folder, CONFIG)
+        assert source is not None, "the run was opened"
+        shutil.copyfile(source, folder / CONFIG)
+        data = read_json(source)
+        config = BertConfig.from_json(data, source)
+        self.run.tokenizer.write(folder, max_length=config.max_position_embeddings)
+        return config, data["architectures"][0]
+
+    def _products(
+        self, state: dict[str, NDArray[Any]], config: BertConfig, architecture: str
+    ) -> dict[str, Product]:
+        """The graphs to choose from, by what is said of them."""
+        if self.precision == "fp32":
+            return {"fp32": in_float}
+        found: dict[str, Product] = {"dynamic": by_token}
+        if self.rows.train is None:
+            self.say("the training rows aren't there (--train FILE): only dynamic scales are tried")
+            return found
+        self.say("int8: ranges are taken from training rows")
+        encodings = sample(self.run.task, self.run.tokenizer, self.rows.train)
+        return {"static": Calibrated(ranges(state, config, architecture, encodings)), **found}
+
+    def _compared(self, name: str, torch: Kept, engine: Engine) -> Parity:
+        run = self.run
+        found = parity(run.task, torch, Kept(engine), run.tokenizer, self.rows.dev)
+        self.say(
+            f"{name}: {found.metric} {found.after:.4f} on {found.rows:,} dev rows "
+            f"({self.rows.name}), {signed(-found.drop)} points"
+        )
+        return found
+
+    def _choice(self, candidates: list[_Candidate]) -> tuple[_Candidate, str | None]:
+        """The quickest of those that score about as well as the best, and why it is that one."""
+        if len(candidates) == 1:
+            return candidates[0], None
+        by_name = {one.name: replace(self.run, engine=one.engine) for one in candidates}
+        seconds = work(by_name, self.rows.dev)
+        near = min(one.parity.drop for one in candidates) + CLOSE * max(self.max_drop, 0.0)
+        close = [one for one in candidates if one.parity.drop <= near]
+        chosen = min(close or candidates, key=lambda one: seconds[one.name])
+        (other,) = (one for one in candidates if one is not chosen)
+        cost, other_cost = (signed(-one.parity.drop) for one in (chosen, other))
+        times = seconds[other.name] / seconds[chosen.name]
+        why = (
+            f"{chosen.name} scales of the activations: {cost} points at {times:.2f} times the "
+            f"speed of {other.name} ones ({other_cost} points)"
+        )
+        self.say(why)
+        return chosen, why
+
+    def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> dict[str, Any]:
+        run_bytes = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
+        return {
+            "to": "onnx",
+            "precision": self.precision,
+            "activations": chosen.name if self.precision == "int8" else None,
+            "why": why,
+            "sha256": digest.of_file(graphs / WEIGHTS),
+            "rows": chosen.parity.rows,
+            "file": self.rows.name,
+            "engines": {chosen.parity.engine: _as_json(chosen.parity)},
+            "bytes": {
+                "run": run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
+                "bundle": sum(file.stat().st_size for file in graphs.iterdir()),
+            },
+            "refused": [],
+            "max_drop": self.max_drop,
+            "machine": machine(),
+            "versions": versions(),
+        }
+
+    def _ask_all(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
+        """Every other engine that would run this bundle here, and how quick all of them are."""
+        bundle = read_bundle(folder)
+        predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
+        for name, make in engines(bundle).items():
+            if name not in predictors:
+                predictors[name] = replace(self.run, engine=make(bundle))
+                found = self._compared(name, torch, predictors[name].engine)
+                self.found["engines"][name] = _as_json(found)
+        of = speeds(predictors, self.rows.dev)
+        self.found["speed"] = {name: asdict(speed) for name, speed in of.items()}
+
+    def _judge(self) -> None:
+        """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
+        for name, one in self.found["engines"].items():
+            self.found["refused"] += _reasons(name, one, self.precision, self.max_drop)
+            if one["tuned"] is not None and one["tuned"] - one["after"] > CLOSE * one["point"]:
+                self.say(
+                    f"{name}: what dev decided of decoding (thresholds, temperature) was "
+                    f"decided on fp32 logits; on these, {one['metric']} would be "
+                    f"{one['tuned']:.4f} and not {one['after']:.4f}"
+                )
+        if self.found["refused"] and not self.accept:
+            raise OneLayerError(
+                f"not exported: {'; '.join(self.found['refused'])}",
+                place=Place(self.target),
+                hint="--accept writes it all the same; --max-drop says what int8 may cost",
+            )
+
+    def _write_record(self, folder: Path) -> None:
+        known = self.run.info or {
+            "format": FORMAT,
+            "onelayer": __version__,
+            "task": task_to_json(self.run.task),
+            "layout": self.run.layout.to_json(),
+        }
+        record = {name: value for name, value in known.items() if name != "sha256"}
+        text = as_json({**record, "export": finite(self.found)})
+        (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _write_card(self, folder: Path, architecture: str) -> None:
+        task = self.run.task
+        named = task.head in ("label", "labels", "tags", "three-way")
+        labels = task.outputs if named else None
+        card = bundle_card(self.run, self.target.name, architecture, labels, finite(self.found))
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+
+def _state(run: Predictor) -> dict[str, NDArray[Any]]:
+    """The weights by our names, in fp32."""
+    assert isinstance(run.engine, TorchEngine)
+    state = run.engine.model.state_dict()
+    return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
+
+
+def _as_json(found: Parity) -> dict[str, Any]:
+    values = {**asdict(found), "drop": found.drop}
+    del values["engine"]
+    return values
+
+
+def _reasons(name: str, one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
+    """What speaks against a bundle in one engine."""
+    if precision == "int8":
+        if one["drop"] <= max_drop:
+            return []
+        cost = f"costs {one['drop']:.2f} points of {one['metric']}, and {max_drop:g} are allowed"
+        return [f"int8 in {name} {cost}"]
+    reasons = []
+    if not one["logits"] <= LOGITS:
+        reasons.append(f"logits in {name} differ by up to {one['logits']:.2g}")
+    if one["changed"]:
+        reasons.append(f"{name} answers {one['changed']:,} rows differently")
+    return reasons

@@ -1,0 +1,208 @@
+"""BERT as an ONNX graph over packed tokens.
+
+The inputs are rectangles with a mask, as every tool feeds them. The first nodes pick the real
+tokens out, so that nothing a layer does with single tokens ever sees padding. Attention alone puts
+its queries, keys and values back into a rectangle.
+
+Legend of the shape suffixes: B sequences, L tokens of the longest, T packed tokens, D model width,
+F feed-forward width, H heads of width d, C outputs of the new layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onelayer.checkpoint.config import BertConfig
+from onelayer.exporting.nodes import Nodes, Outputs
+from onelayer.exporting.products import FLOAT, Product, in_float
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+MASKED = np.float32(-1e9)
+"""Added to the scores of padded keys: after the softmax they weigh 0 to the last bit, and a row
+without a token, such as an option that is not there, gives numbers and not nan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """The outputs that lead from the rectangle to the packed tokens and back."""
+
+    ids_T: str
+    segment_ids_T: str
+    position_ids_T: str
+    places_T: str
+    """Where each token stands among the rectangle's B * L places."""
+    tokens_BL: str
+    """Which token stands at each of its places; at padding the one before."""
+    first_B: str
+    """Each sequence's first token, ``[CLS]``."""
+    mask_B11L: str
+    """What is added to the scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bert:
+    """Writes the graph of a model whose weights are ``nodes.weights``, by our names."""
+
+    nodes: Nodes
+    config: BertConfig
+    product: Product
+
+    def model(self, architecture: str) -> onnx.ModelProto:
+        """Inputs and outputs are named and shaped as those of transformers' class."""
+        nodes = self.nodes
+        shape: tuple[str, ...] = ("batch", "length")
+        if architecture == "BertForMultipleChoice":
+            shape = ("batch", "options", "length")
+        ids, mask, segments = (self._rows(name, shape) for name in INPUTS)
+        batch = self._pack(ids, mask, segments)
+        x_TD = self._embeddings(batch)
+        pooled = "pooler.weight" in nodes.weights
+        last = self.config.num_hidden_layers - 1
+        for i in range(last + 1):
+            x_TD = self._layer(x_TD, batch, f"encoder.layers.{i}", first=pooled and i == last)
+        if pooled:
+            x_TD = nodes("Tanh", in_float(nodes, x_TD, "pooler"))
+        logits = in_float(nodes, x_TD, "head")
+        outputs = self._outputs(architecture, logits, batch, shape)
+        return nodes.model(architecture, dict.fromkeys(INPUTS, shape), outputs)
+
+    def _rows(self, name: str, shape: tuple[str, ...]) -> str:
+        """(B, L); of options (B, options, L) the same, each a row of its own."""
+        if len(shape) == 2:
+            return name
+        length = self.nodes("Shape", name, start=2, end=3)
+        every = self.nodes.constant([-1])
+        return self.nodes("Reshape", name, self.nodes("Concat", every, length, axis=0))
+
+    def _outputs(
+        self, architecture: str, logits: str, batch: Packing, shape: tuple[str, ...]
+    ) -> Mapping[str, Outputs]:
+        nodes = self.nodes
+        n_outputs = len(nodes.weights["head.bias"])
+        if architecture == "BertForMultipleChoice":
+            options = nodes("Shape", INPUTS[0], start=1, end=2)
+            by_row = nodes("Concat", nodes.constant([-1]), options, axis=0)
+            return {"logits": (nodes("Reshape", logits, by_row), shape[:2])}
+        if architecture == "BertForSequenceClassification":
+            return {"logits": (logits, ("batch", n_outputs))}
+        logits_BLC = nodes("Gather", logits, batch.tokens_BL)
+        if architecture == "BertForTokenClassification":
+            return {"logits": (logits_BLC, (*shape, n_outputs))}
+        names = "start_logits", "end_logits"
+        parts = nodes.several("Split", 2, logits_BLC, axis=2, num_outputs=2)
+        axis = nodes.constant([2])
+        return {
+            name: (nodes("Squeeze", part, axis), shape)
+            for name, part in zip(names, parts, strict=True)
+        }
+
+    def _pack(self, ids: str, mask: str, segments: str) -> Packing:
+        """The real tokens of the rectangle, row by row."""
+        nodes = self.nodes
+        every, zero, one = nodes.constant([-1]), nodes.constant(0), nodes.constant(1)
+        mask_N = nodes("Reshape", mask, every)
+        places_T = nodes("Reshape", nodes("NonZero", mask_N), every)
+        ids_T, segment_ids_T = (
+            nodes("Gather", nodes("Reshape", name, every), places_T) for name in (ids, segments)
+        )
+        before_N = nodes("Max", nodes("Sub", nodes("CumSum", mask_N, zero), one), zero)
+        lengths_B = nodes("ReduceSum", mask, nodes.constant([1]), keepdims=0)
+        last = nodes("Sub", nodes("Shape", ids_T), one)  # where nothing follows an empty row
+        first_B = nodes("Min", nodes("CumSum", lengths_B, zero, exclusive=1), last)
+        absent_BL = nodes("Cast", nodes("Sub", one, mask), to=FLOAT)
+        return Packing(
+            ids_T=ids_T,
+            segment_ids_T=segment_ids_T,
+            position_ids_T=nodes("Mod", places_T, nodes("Shape", mask, start=1, end=2)),
+            places_T=places_T,
+            tokens_BL=nodes("Reshape", before_N, nodes("Shape", mask)),
+            first_B=first_B,
+            mask_B11L=nodes(
+                "Unsqueeze",
+                nodes("Mul", absent_BL, nodes.constant(MASKED)),
+                nodes.constant([1, 2]),
+            ),
+        )
+
+    def _embeddings(self, batch: Packing) -> str:
+        """Word, position and segment vectors, added and normed."""
+        nodes, name = self.nodes, "encoder.embeddings"
+
+        def rows(kind: str, indices: str) -> str:
+            return nodes("Gather", nodes.weight(f"{name}.{kind}"), indices)
+
+        words_TD = rows("word.weight", batch.ids_T)
+        if f"{name}.word.scale" in nodes.weights:
+            scale_T1 = nodes("Unsqueeze", rows("word.scale", batch.ids_T), nodes.constant([1]))
+            words_TD = nodes("Mul", nodes("Cast", words_TD, to=FLOAT), scale_T1)
+        positions_TD = rows("position.weight", batch.position_ids_T)
+        places_TD = nodes("Add", positions_TD, rows("segment.weight", batch.segment_ids_T))
+        return self._norm(nodes("Add", places_TD, words_TD), f"{name}.norm")
+
+    def _layer(self, x_TD: str, batch: Packing, name: str, *, first: bool) -> str:
+        """(T, D) -> (T, D); where only the first vector of each sequence is read on, just those
+        (B, D): keys and values are needed of all tokens, and nothing else is."""
+        nodes, attention, feed_forward = self.nodes, f"{name}.attention", f"{name}.feed_forward"
+        if first:
+            mixed = self._attend_first(x_TD, batch, f"{attention}.qkv")
+            x_TD = nodes("Gather", x_TD, batch.first_B)
+        else:
+            mixed = self._attend(self.product(nodes, x_TD, f"{attention}.qkv"), batch)
+        mixed = self.product(nodes, mixed, f"{attention}.output")
+        x_TD = self._norm(nodes("Add", x_TD, mixed), f"{attention}.norm")
+        h_TF = self._activation(self.product(nodes, x_TD, f"{feed_forward}.up"))
+        y_TD = self.product(nodes, h_TF, f"{feed_forward}.down")
+        return self._norm(nodes("Add", x_TD, y_TD), f"{feed_forward}.norm")
+
+    def _attend(self, qkv_T3D: str, batch: Packing) -> str:
+        """(T, 3D) queries, keys and values -> (T, D)."""
+        nodes = self.nodes
+        parts = nodes.several("Split", 3, qkv_T3D, axis=1, num_outputs=3)
+        q, k, v = (self._heads(part, batch) for part in parts)
+        mixed_BHLd = self._mix(q, k, v, batch)
+        mixed_BLHd = nodes("Transpose", mixed_BHLd, perm=[0, 2, 1, 3])
+        mixed_ND = nodes("Reshape", mixed_BLHd, nodes.constant([-1, self.config.hidden_size]))
+        return nodes("Gather", mixed_ND, batch.places_T)
+
+    def _attend_first(self, x_TD: str, batch: Packing, qkv: str) -> str:
+        """(T, D) -> (B, D), with one query for each sequence."""
+        nodes, width, heads = self.nodes, self.config.hidden_size, self.config.num_attention_heads
+        q_BD = self.product(nodes, nodes("Gather", x_TD, batch.first_B), qkv, (0, width))
+        q_BH1d = nodes("Reshape", q_BD, nodes.constant([-1, heads, 1, width // heads]))
+        kv_T2D = self.product(nodes, x_TD, qkv, (width, 3 * width))
+        parts = nodes.several("Split", 2, kv_T2D, axis=1, num_outputs=2)
+        k, v = (self._heads(part, batch) for part in parts)
+        mixed_BH1d = self._mix(q_BH1d, k, v, batch)
+        return nodes("Reshape", mixed_BH1d, nodes.constant([-1, width]))
+
+    def _heads(self, x_TD: str, batch: Packing) -> str:
+        """(T, D) -> (B, H, L, d)."""
+        nodes, heads = self.nodes, self.config.num_attention_heads
+        x_BLD = nodes("Gather", x_TD, batch.tokens_BL)
+        shape = nodes.constant([0, 0, heads, self.config.hidden_size // heads])
+        return nodes("Transpose", nodes("Reshape", x_BLD, shape), perm=[0, 2, 1, 3])
+
+    def _mix(self, q_BHld: str, k_BHLd: str, v_BHLd: str, batch: Packing) -> str:
+        """The values, weighted by how well queries and keys agree: (B, H, l, d)."""
+        nodes = self.nodes
+        width = self.config.hidden_size // self.config.num_attention_heads
+        scores = nodes("MatMul", q_BHld, nodes("Transpose", k_BHLd, perm=[0, 1, 3, 2]))
+        scores = nodes("Mul", scores, nodes.constant(np.float32(1 / math.sqrt(width))))
+        weights = nodes("Softmax", nodes("Add", scores, batch.mask_B11L), axis=-1)
+        return nodes("MatMul", weights, v_BHLd)
+
+    def _norm(self, x: str, name: str) -> str:
+        scale, shift = (self.nodes.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+        epsilon = self.config.layer_norm_eps
+        return self.nodes("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
+
+    def _activation(self, x: str) -> str:
+        if self.config.hidden_act == "relu":
+            return self.nodes("Relu", x)
+        approximate = "tanh" if self.config.hidden_act == "gelu_new" else "none"
+        return self.nodes("Gelu", x, approximate=approximate)

@@ -1,0 +1,141 @@
+"""Does the bundle say what the run says? Both read the same rows; what differs is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+
+from onelayer.engines.engine import Engine
+from onelayer.evaluation.compare import Twice
+from onelayer.metrics import differences
+from onelayer.prediction.output import headline
+from onelayer.prediction.predictor import CHUNK
+from onelayer.tasks import AnswerTask, Regress, Task
+from onelayer.tasks.protocol import Chunk, Logits
+from onelayer.tasks.rows import Rows
+from onelayer.tasks.tag.tag import Tagged
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """A bundle in one engine, beside its run in torch, on the same rows."""
+
+    engine: str
+    rows: int
+    logits: float
+    """The largest difference of two logits."""
+    changed: int | None
+    """Rows whose answer is another one; None for numbers, which have no answer but themselves."""
+    metric: str
+    before: float
+    after: float
+    interval: tuple[float, float]
+    """Of ``after - before``: the bootstrap's 95 %."""
+    point: float
+    """What a point of the metric is: a hundredth, but where scores go up to 100."""
+    tuned: float | None
+    """What the bundle would score if its decoding were tuned on its own logits; None where that
+    changes nothing."""
+
+    @property
+    def drop(self) -> float:
+        """What it costs, in points."""
+        return (self.before - self.after) / self.point
+
+
+class Kept:
+    """An engine whose logits are kept on the disk: the same rows, gone through again, cost nothing.
+
+    Rows are asked for in the same order and chunks each time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self._file = TemporaryFile()  # noqa: SIM115 - it goes when this does
+        self._shapes: list[tuple[int, ...]] = []
+        self._next = 0
+
+    def rewind(self) -> None:
+        self._file.seek(0)
+        self._next = 0
+
+    def logits(self, encodings: Encodings) -> Logits:
+        self._next += 1
+        if self._next <= len(self._shapes):
+            shape = self._shapes[self._next - 1]
+            data = self._file.read(4 * int(np.prod(shape)))
+            return np.frombuffer(data, np.float32).reshape(shape)
+        logits = self.engine.logits(encodings)
+        self._file.write(np.ascontiguousarray(logits, np.float32).tobytes())
+        self._shapes.append(logits.shape)
+        return logits
+
+
+def parity(task: Task, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
+    """Compares two engines on labelled rows, which are gone through as a stream, chunk by chunk."""
+    seen = _Seen()
+    for engine in (run, bundle):
+        engine.rewind()
+    by_turns = _by_turns(task, run, bundle, tokenizer, rows, seen)
+    found = differences(task.score(Twice(rows), by_turns), n_permutations=1)[task.metric]
+    return Parity(
+        engine=bundle.name,
+        rows=seen.rows,
+        logits=seen.logits,
+        changed=None if isinstance(task, Regress) else seen.changed,
+        metric=task.metric,
+        before=found.a,
+        after=found.b,
+        interval=found.interval,
+        point=1.0 if isinstance(task, AnswerTask) else 0.01,
+        tuned=_tuned(task, bundle, tokenizer, rows),
+    )
+
+
+@dataclass(slots=True)
+class _Seen:
+    rows: int = 0
+    logits: float = 0.0
+    changed: int = 0
+
+
+def _by_turns(
+    task: Task, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows, seen: _Seen
+) -> Iterator[Any]:
+    """The run's and the bundle's prediction of each row."""
+    for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
+        b = bundle.logits(encodings)
+        seen.rows += len(chunk)
+        # A nan is no number to be close to: it differs endlessly.
+        apart = np.nan_to_num(np.abs(a - b), nan=np.inf)
+        seen.logits = max(seen.logits, float(apart.max(initial=0.0)))
+        said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)
+        for one, other in zip(*said, strict=True):
+            seen.changed += _answer(one) != _answer(other)
+            yield one
+            yield other
+
+
+def _chunks(task: Task, engine: Kept, tokenizer: Tokenizer, rows: Rows) -> Iterator[Chunk]:
+    stream = iter(rows)
+    while chunk := list(islice(stream, CHUNK)):
+        encodings = task.encode(chunk, tokenizer, labelled=False)
+        yield chunk, encodings, engine.logits(encodings)
+
+
+def _tuned(task: Task, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> float | None:
+    bundle.rewind()
+    tuned, scorer = task.tune(rows, _chunks(task, bundle, tokenizer, rows))
+    return None if tuned == task else scorer()[task.metric]
+
+
+def _answer(prediction: Any) -> Any:
+    return prediction.tags if isinstance(prediction, Tagged) else headline(prediction)

@@ -1,0 +1,106 @@
+"""The matrix products of a graph's layers: in fp32, and in two ways in int8.
+
+In int8 the weights are those of ``runtime.native.weights``: (K, N), a scale for each output. The
+two ways differ in what a step of the activations is worth. Legend of the shapes: T packed tokens,
+K inputs and N outputs of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import onnx
+
+from onelayer.exporting.nodes import Nodes
+
+Outputs = tuple[int, int] | None
+"""From which output of a layer to which one; None: all."""
+
+FLOAT = onnx.TensorProto.FLOAT
+LEVELS = 255
+MIDDLE = np.uint8(128)
+"""What stands for 0 where a scale is symmetric: engines are quickest with unsigned activations."""
+
+
+class Product(Protocol):
+    """(T, K) -> (T, N), for a linear layer by its name."""
+
+    def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str: ...
+
+
+def in_float(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
+    """x W^T + b, with W (N, K) as PyTorch keeps it."""
+    weight, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("weight", "bias"))
+    return nodes("Gemm", x_TK, weight, bias, transB=1)
+
+
+def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
+    """Each token has a scale of its own, the largest of its numbers by 127: nothing needs to be
+    known of the data, and what a text gets doesn't depend on what is beside it in the batch, as it
+    would with DynamicQuantizeLinear's one scale for all."""
+    largest_T1 = nodes("ReduceMax", nodes("Abs", x_TK), nodes.constant([1]), keepdims=1)
+    # A token of zeros, should there be one, would be divided by zero.
+    scale_T1 = nodes("Max", nodes("Mul", largest_T1, _f32(nodes, 1 / 127)), _f32(nodes, 1e-30))
+    middle = nodes.constant(MIDDLE)
+    q_TK = nodes("QuantizeLinear", nodes("Div", x_TK, scale_T1), _f32(nodes, 1), middle)
+    weight, scale, bias = _weights(nodes, name, outputs)
+    y_TN = nodes("Cast", nodes("MatMulInteger", q_TK, weight, middle), to=FLOAT)
+    return nodes("Add", nodes("Mul", nodes("Mul", y_TN, scale), scale_T1), bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """One scale for all that a layer reads, from the ``ranges`` (lowest, highest) of each layer's
+    inputs, in the form (QDQ) in which engines look for products that they may make in int8."""
+
+    ranges: Mapping[str, tuple[float, float]]
+
+    def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
+        low, high = self.ranges[name]
+        step = max(high - low, 1e-30) / LEVELS
+        scale, zero = _f32(nodes, step), nodes.constant(np.uint8(round(-low / step)))
+        weight, weight_scale, bias = _weights(nodes, name, outputs)
+        w_KN = nodes("DequantizeLinear", weight, weight_scale, axis=1)
+        # In two dimensions ONNX Runtime makes one Gemm of product and bias before it looks for
+        # int8, and then finds none.
+        first = nodes.constant([0])
+        q_1TK = nodes("QuantizeLinear", nodes("Unsqueeze", x_TK, first), scale, zero)
+        y_1TN = nodes("MatMul", nodes("DequantizeLinear", q_1TK, scale, zero), w_KN)
+        return nodes("Add", nodes("Squeeze", y_1TN, first), bias)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Products in fp32 that tell the lowest and the highest number of each token they read."""
+
+    extremes: dict[str, tuple[str, str]]
+    """By layer, the names of two outputs (T,)."""
+
+    def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
+        if outputs is None or outputs[0] > 0:  # the queries of the first tokens are among the rest
+            axis = nodes.constant([1])
+            low, high = (nodes(op, x_TK, axis, keepdims=0) for op in ("ReduceMin", "ReduceMax"))
+            self.extremes[name] = low, high
+        return in_float(nodes, x_TK, name, outputs)
+
+
+def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str]:
+    """(K, N) int8, (N,) scales and (N,) biases."""
+    scale, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("scale", "bias"))
+    return _some(nodes, f"{name}.weight", outputs, 1), scale, bias
+
+
+def _some(nodes: Nodes, name: str, outputs: Outputs, axis: int) -> str:
+    """A weight, or so much of it; engines cut it once, when they open the graph."""
+    weight = nodes.weight(name)
+    if outputs is None:
+        return weight
+    start, stop = (nodes.constant([bound]) for bound in outputs)
+    return nodes("Slice", weight, start, stop, nodes.constant([axis]))
+
+
+def _f32(nodes: Nodes, value: float) -> str:
+    return nodes.constant(np.float32(value))

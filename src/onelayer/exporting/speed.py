@@ -1,0 +1,110 @@
+"""How quick two or more engines are with the same rows, measured by turns."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelayer.base.machine import cores
+from onelayer.prediction.predictor import Predictor
+from onelayer.tasks.rows import Rows
+
+ROWS, TOKENS, ALONE = 512, 8192, 32
+"""Rows and tokens that are timed together at most, and rows that are timed one by one."""
+ROUNDS = 3
+PACKAGES = ("onelayer", "numpy", "tokenizers", "onnxruntime", "openvino", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Of a predictor, tokenizing and decoding included, by the clock."""
+
+    latency_ms: float
+    """Of one text alone: the median."""
+    texts_per_second: float
+    tokens_per_second: float
+
+
+def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:
+    """Every predictor does the same work by turns, and its best round counts: what else the machine
+    does makes a round slower and never quicker."""
+    sample, n_tokens = _sample(predictors, rows)
+    best = _best(predictors, sample, time.perf_counter)
+    alone: dict[str, list[float]] = {name: [] for name in predictors}
+    for row in sample[:ALONE]:
+        for name, predictor in predictors.items():
+            alone[name].append(min(_seconds(predictor, [row]) for _ in range(2)))
+    return {
+        name: Speed(
+            latency_ms=1e3 * statistics.median(alone[name]),
+            texts_per_second=len(sample) / best[name],
+            tokens_per_second=n_tokens / best[name],
+        )
+        for name in predictors
+    }
+
+
+def work(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, float]:
+    """Seconds of processors' time that each takes for the same rows. Of two graphs in one engine,
+    this tells the quicker one even while the machine has other work."""
+    return _best(predictors, _sample(predictors, rows)[0], time.process_time)
+
+
+def _best(
+    predictors: Mapping[str, Predictor], sample: Sequence[Any], clock: Callable[[], float]
+) -> dict[str, float]:
+    best = dict.fromkeys(predictors, math.inf)
+    for _ in range(ROUNDS):
+        for name, predictor in predictors.items():
+            best[name] = min(best[name], _seconds(predictor, sample, clock))
+    return best
+
+
+def _sample(predictors: Mapping[str, Predictor], rows: Rows) -> tuple[list[Any], int]:
+    predictor = next(iter(predictors.values()))
+    step = max(1, len(rows) // ROWS)
+    chosen = list(islice(rows, 0, step * ROWS, step))
+    encodings = predictor.task.encode(chosen, predictor.tokenizer, labelled=False)
+    tokens = encodings.cu_seqlens[encodings.cu_rows[1:]]
+    n = max(1, int(np.searchsorted(tokens, TOKENS, side="right")))
+    return chosen[:n], int(tokens[n - 1])
+
+
+def _seconds(
+    predictor: Predictor, rows: Sequence[Any], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    begun = clock()
+    predictor.predict_rows(rows)
+    return clock() - begun
+
+
+def machine() -> str:
+    """The processor, and how many of its cores could be used."""
+    name = platform.processor() or platform.machine()
+    if (facts := Path("/proc/cpuinfo")).exists():
+        lines = facts.read_text().splitlines()
+        models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        name = next(models, name)
+    return f"{name}, {cores()} of {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Of what took part, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

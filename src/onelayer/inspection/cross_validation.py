@@ -1,0 +1,116 @@
+"""Predictions of models that have not learned from what they predict."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.inspection.repeats import normal
+from onelayer.prediction.predictor import CHUNK, Predictor
+from onelayer.recipe import Recipe
+from onelayer.tasks.rows import Rows
+from onelayer.tokens.encodings import Ints
+from onelayer.training.finetune import finetune
+from onelayer.training.loop import Reporter
+from onelayer.training.state import Progress
+
+Judged = tuple[Predictor, Ints, Sequence[Any]]
+"""A model, some rows that it has not learned from, and their numbers in the file."""
+
+FLAGS = ("text", "pair", "label", "question", "context", "options")
+
+
+def by_itself(predictor: Predictor, rows: Rows) -> Iterator[Judged]:
+    """A model that has learned from none of the rows."""
+    return _chunks(predictor, rows, np.ones(len(rows), np.bool_))
+
+
+def cross_validated(
+    rows: Rows, recipe: Recipe, folds: int, reporter: Reporter, *, multi_label: bool | None
+) -> Iterator[Judged]:
+    """Each fold by a model fine-tuned on the others, by the recipe that is given."""
+    fold_of_row = deal(rows, folds, seed=recipe.seed)
+    recipe = by_role(recipe, rows, multi_label)
+    for fold in range(folds):
+        held_out = fold_of_row == fold
+        n = int(np.count_nonzero(held_out))
+        reporter.say(f"fold {fold + 1} of {folds}: {len(rows) - n:,} rows to learn, {n:,} to judge")
+        with TemporaryDirectory(prefix="onelayer-") as folder:
+            file = Path(folder) / f"{Path(rows.table.path).stem}.jsonl"
+            write(rows, ~held_out, file)
+            out = Path(folder) / "run"
+            predictor = finetune(file, out=out, recipe=recipe, reporter=_Quiet(reporter))
+            yield from _chunks(predictor, rows, held_out)
+
+
+def deal(rows: Rows, folds: int, *, seed: int) -> Ints:
+    """The fold of each row, (n,): rows of one group or of the same texts in one fold, or a model
+    would have learned them after all; each stratum over all folds, evenly."""
+    keys, strata, names = array("q"), array("q"), dict[str | None, int]()
+    for row in rows:
+        group = rows.kind.group(row)
+        keys.append(hash(group or tuple(map(normal, rows.kind.texts(row)))))
+        strata.append(names.setdefault(rows.kind.stratum(row), len(names)))
+    _, first, group_of_row = np.unique(keys, return_index=True, return_inverse=True)
+    luck = np.random.default_rng((seed, 0xF01D)).permutation(len(keys))
+    order = np.lexsort((luck[first], np.array(strata)[first]))
+    fold_of_group = np.empty(len(first), np.int64)
+    fold_of_group[order] = np.arange(len(first)) % folds
+    return np.asarray(fold_of_group[group_of_row])
+
+
+def by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Recipe:
+    """The recipe for a file whose columns are called as the roles that they play."""
+    named = {role: role if role in rows.layout.columns else None for role in FLAGS}
+    own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
+    return Recipe.from_json({**recipe.to_json(), **named, **own})
+
+
+def write(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
+    """The rows' values by role, as training reads them again."""
+    with file.open("w", encoding="utf-8") as stream:
+        for wanted, (values, _) in zip(chosen, rows.with_values(), strict=True):
+            if wanted:
+                if "start" in values:
+                    values["answer_start"] = values.pop("start")
+                stream.write(json.dumps(values, default=str) + "\n")
+
+
+def _chunks(predictor: Predictor, rows: Rows, chosen: NDArray[np.bool_]) -> Iterator[Judged]:
+    wanted = ((i, row) for i, (row, yes) in enumerate(zip(rows, chosen, strict=True)) if yes)
+    while chunk := list(islice(wanted, CHUNK)):
+        yield predictor, np.array([i for i, _ in chunk]), [row for _, row in chunk]
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """Shows how a fold's training goes, and keeps what it says to itself: it is the same for each
+    fold."""
+
+    reporter: Reporter
+
+    def say(self, remark: str) -> None: ...
+    def evaluated(
+        self, epoch: float, scores: dict[str, float], metric: str, best: bool
+    ) -> None: ...
+
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        self.reporter.prepare(what, rows, total)
+
+    def start(self, total_steps: int) -> None:
+        self.reporter.start(total_steps)
+
+    def step(self, progress: Progress) -> None:
+        self.reporter.step(progress)
+
+    def finish(self) -> None:
+        self.reporter.finish()

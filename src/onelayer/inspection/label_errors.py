@@ -1,0 +1,117 @@
+"""Which labels of a file are probably wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.errors import UsageError
+from onelayer.base.json_values import finite
+from onelayer.data.sketch import Sketch
+from onelayer.evaluation.evaluate import labelled_rows
+from onelayer.inspection.cross_validation import Judged, by_itself, cross_validated
+from onelayer.inspection.judges import Suspect, judge_of
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Columns, Recipe
+from onelayer.tasks import Classify, Task
+from onelayer.tasks.gold import clipped, gold_label, in_words, where
+from onelayer.tasks.rows import Rows
+from onelayer.training.loop import Reporter
+
+LEARNED = 0.05
+"""A run that has seen more of the rows than this can't judge their labels by itself."""
+POSITIONS = 512
+
+
+def wrong_labels(
+    file: str | Path,
+    run: str | Path,
+    columns: Columns,
+    *,
+    folds: int,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """The rows of a labelled file whose labels are probably wrong, the surest first, by confident
+    learning from the probabilities of models that did not learn from them.
+
+    A run that has seen none of the rows judges them by itself. Otherwise its recipe is trained once
+    a fold on all other rows, which takes about as long as training so many times.
+    """
+    if folds < 2:
+        raise UsageError(f"--folds {folds}: two or more are needed")
+    predictor = load(run)
+    rows = labelled_rows(predictor, file, columns, reporter.say)
+    info = predictor.info or {}
+    how, share = _seen(info, rows)
+    if share <= LEARNED:
+        task: Task = predictor.task
+        judged = by_itself(predictor, rows)
+        how = f"by the run itself: {how}"
+    else:
+        recipe = Recipe.from_json(info["recipe"])
+        task, judged = _by_recipe(predictor, rows, recipe, folds, reporter)
+        how = f"by {folds}-fold cross-validation with the run's recipe: {how}"
+    reporter.say(f"labels are judged {how}")
+    judge = judge_of(task)
+    for model, numbers, chunk in judged:
+        judge.see(model, numbers, chunk)
+    suspects = sorted(judge.suspects(), key=lambda suspect: suspect.margin)
+    result = {
+        "judged": how,
+        "rows": len(rows),
+        "not judged": judge.unjudged,
+        "probably wrong": len(suspects),
+        "list": _listed(suspects, rows),
+    }
+    return dict(finite(result))
+
+
+def _seen(info: Mapping[str, Any], rows: Rows) -> tuple[str, float]:
+    """Of which share of these rows a run has seen the texts: in words, and in numbers."""
+    if "recipe" not in info:
+        return "what it learned from is not known, nor its recipe", 0.0
+    if "seen" not in info:
+        return "what it learned from is not known", 1.0
+    share = Sketch.from_text(info["seen"]).share_of(rows.kind.texts(row) for row in rows)
+    if share is None:
+        return "the rows are too few to tell whether it has seen them", 0.0
+    part = {0.0: "none", 1.0: "all"}.get(share, f"about {share:.0%}")
+    return f"it has seen {part} of the rows", share
+
+
+def _by_recipe(
+    predictor: Predictor, rows: Rows, recipe: Recipe, folds: int, reporter: Reporter
+) -> tuple[Task, Iterator[Judged]]:
+    task = rows.kind.fit(rows, predictor.tokenizer, recipe, POSITIONS)
+    multi_label = task.multi_label if isinstance(task, Classify) else None
+    return task, cross_validated(rows, recipe, folds, reporter, multi_label=multi_label)
+
+
+def _listed(suspects: list[Suspect], rows: Rows) -> list[dict[str, Any]]:
+    """The suspects with place, text and labels, for which the file is read once more."""
+    by_number = {suspect.number: suspect for suspect in suspects}
+    found = {
+        number: _entry(by_number[number], row, " | ".join(rows.kind.texts(row)))
+        for number, row in enumerate(rows)
+        if number in by_number
+    }
+    return [found[suspect.number] for suspect in suspects]
+
+
+def _entry(suspect: Suspect, row: Any, text: str) -> dict[str, Any]:
+    given, likely = gold_label(row), suspect.likely
+    if suspect.spans:
+        parts = [(row.text[a:b], one, other) for a, b, one, other in suspect.spans]
+        given = in_words(f"{words} [{one}]" for words, one, _ in parts)
+        likely = in_words(f"{words} [{other}]" for words, _, other in parts)
+    return {
+        **where(row.place),
+        "text": clipped(text),
+        "given": clipped(given),
+        "likely": clipped(likely),
+        "probability": suspect.probability,
+        "given probability": suspect.given_probability,
+        "margin": suspect.margin,
+    }

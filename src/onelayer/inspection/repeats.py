@@ -1,0 +1,155 @@
+"""Rows that have the texts of another row, in a file or across files, and how they are labelled."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.tasks.gold import clipped, gold_label, gold_of, where
+from onelayer.tasks.rows import Rows
+from onelayer.tokens.encodings import Ints
+
+LISTED = 1000
+"""Groups of rows that are listed; of more, how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How many rows and groups of rows there are, and the first groups in full."""
+
+    rows: int
+    """Rows of the first file that repeat an earlier one of it."""
+    differently_written: int
+    """Those of them that only do so but for case, spaces or width."""
+    conflicting: int
+    """Texts that are labelled differently, in whichever files."""
+    conflicts: list[dict[str, Any]]
+    across: dict[str, int]
+    """By file: rows whose texts also stand in another file."""
+    shared: list[dict[str, Any]]
+    """Texts that stand in several files."""
+
+
+def normal(text: str) -> str:
+    """A text without what makes no difference to a reader: case, spaces, and the width of
+    characters (NFKC)."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def find_repeats(files: Sequence[Rows]) -> Repeats:
+    """Goes through the files twice: for 32 bytes a row, and for the rows that are to be listed."""
+    facts = _Facts()
+    for number, rows in enumerate(files):
+        for row in rows:
+            facts.see(number, rows.kind.texts(row), gold_of(row))
+    groups = facts.groups()
+    first = groups.file == 0
+    again = first & groups.repeats
+    across = groups.n_files > 1
+    conflicts = groups.n_labels > 1
+    return Repeats(
+        rows=int(np.count_nonzero(again)),
+        differently_written=int(np.count_nonzero(again & ~groups.same_letters)),
+        conflicting=int(np.count_nonzero(conflicts)),
+        conflicts=_listed(files, groups.row_group, conflicts),
+        across={
+            str(rows.table.path): int(np.count_nonzero(across[groups.row_group[groups.file == i]]))
+            for i, rows in enumerate(files)
+        },
+        shared=_listed(files, groups.row_group, across),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Rows of the same texts; all ``(N,)`` but where it says ``(G,)``."""
+
+    file: Ints
+    row_group: Ints
+    repeats: NDArray[np.bool_]
+    """Whether an earlier row of the same file is in the same group."""
+    same_letters: NDArray[np.bool_]
+    """Whether one of those is the same to the letter."""
+    n_files: Ints
+    """(G,)"""
+    n_labels: Ints
+    """(G,)"""
+
+
+class _Facts:
+    """64 bits each of a row's texts, as they are and in normal form, and of its label. That two of
+    five million rows share them by chance is one in a million."""
+
+    def __init__(self) -> None:
+        self.file, self.exact, self.normal, self.label = (array("q") for _ in range(4))
+
+    def see(self, file: int, texts: tuple[str, ...], label: object) -> None:
+        self.file.append(file)
+        self.exact.append(hash(texts))
+        self.normal.append(hash(tuple(map(normal, texts))))
+        self.label.append(hash(label))
+
+    def groups(self) -> _Groups:
+        file, exact, same, label = (
+            np.array(values, np.int64)
+            for values in (self.file, self.exact, self.normal, self.label)
+        )
+        _, row_group = np.unique(same, return_inverse=True)
+        n_groups = int(row_group.max(initial=-1)) + 1
+        return _Groups(
+            file=file,
+            row_group=row_group,
+            repeats=_seen_before(row_group, file),
+            same_letters=_seen_before(exact, file),
+            n_files=_n_distinct(row_group, file, n_groups),
+            n_labels=_n_distinct(row_group, label, n_groups),
+        )
+
+
+def _seen_before(keys: Ints, file: Ints) -> NDArray[np.bool_]:
+    """Which rows have the key of an earlier row of the same file."""
+    _, first = np.unique(_paired(keys, file), return_index=True)
+    before = np.ones(len(keys), np.bool_)
+    before[first] = False
+    return before
+
+
+def _n_distinct(group: Ints, values: Ints, n_groups: int) -> Ints:
+    """How many different values each group has, (G,)."""
+    _, first = np.unique(_paired(values, group), return_index=True)
+    return np.bincount(group[first], minlength=n_groups)
+
+
+def _paired(keys: Ints, others: Ints) -> Ints:
+    """A number for each pair of two, (N,)."""
+    numbered = np.unique(keys, return_inverse=True)[1]
+    return np.asarray(numbered * (others.max(initial=0) + 1) + others)
+
+
+def _listed(
+    files: Sequence[Rows], row_group: Ints, wanted: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """The first groups wanted, in the order in which they begin, with their rows and labels."""
+    if not wanted.any():
+        return []
+    found: dict[int, dict[str, Any]] = {}
+    for group, (path, row, kind) in zip(row_group.tolist(), _all(files), strict=True):
+        if not wanted[group] or (group not in found and len(found) == LISTED):
+            continue
+        entry = found.setdefault(group, {"text": clipped(" | ".join(kind.texts(row))), "rows": []})
+        place = {"file": Path(path).name, **where(row.place)}
+        entry["rows"].append({**place, "label": clipped(gold_label(row))})
+    return list(found.values())
+
+
+def _all(files: Sequence[Rows]) -> Iterator[tuple[str, Any, Any]]:
+    for rows in files:
+        for row in rows:
+            yield rows.table.path, row, rows.kind

@@ -1,0 +1,110 @@
+"""The compiled kernels: built for this machine when first needed, kept in the user's cache.
+
+They need a C compiler with OpenMP (gcc, or clang with libomp). Where there is none, or with
+``ONELAYER_KERNELS=0``, PyTorch does the same work more slowly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from functools import cache
+
+import torch
+
+from onelayer.base.machine import c_sources, compiled, compiler
+
+FLAGS = (
+    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
+    *("-fopenmp", "-fPIC", "-shared"),
+)
+LANES = 16
+"""Floats of a vector: widths are multiples of it."""
+
+_POINTER, _INT, _FLOAT, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64
+
+
+class AttentionArguments(ctypes.Structure):
+    """``Attention`` in ``attention.c``."""
+
+    _fields_ = (
+        ("q", _POINTER),
+        ("k", _POINTER),
+        ("v", _POINTER),
+        ("q_stride", _INT),
+        ("kv_stride", _INT),
+        ("d", _INT),
+        ("cu_q", _POINTER),
+        ("cu_k", _POINTER),
+        ("n_sequences", _INT),
+        ("n_heads", _INT),
+        ("p", _FLOAT),
+        ("seed", _SEED),
+    )
+
+
+class Moments(ctypes.Structure):
+    """``Moments`` in ``adamw.c``."""
+
+    _fields_ = (
+        ("weights", _POINTER),
+        ("means", _POINTER),
+        ("squares", _POINTER),
+        ("beta1", ctypes.c_double),
+        ("beta2", ctypes.c_double),
+        ("eps", _FLOAT),
+        ("decays", ctypes.c_int32),
+    )
+
+
+_ATTENTION = ctypes.POINTER(AttentionArguments)
+_MOMENTS = ctypes.POINTER(Moments)
+_SIGNATURES = {
+    "attention_forward": [_ATTENTION, _POINTER],
+    "attention_backward": [_ATTENTION, _POINTER, _POINTER, _POINTER, _POINTER],
+    "gelu_forward": [_POINTER] * 2 + [_INT],
+    "gelu_backward": [_POINTER] * 3 + [_INT],
+    "dropout": [_POINTER] * 2 + [_INT, _INT, _FLOAT, _SEED],
+    "n_chunks": [_INT],
+    "add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],
+    "add_norm_backward": [_POINTER] * 8 + [_INT, _INT, _FLOAT, _SEED],
+    "adamw": [_MOMENTS, _POINTER, _POINTER, _INT, _FLOAT],
+    "adamw_catch_up": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, ctypes.c_int32],
+    "adamw_rows": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _FLOAT],
+    "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
+    "weight_backward": [_POINTER] * 4 + [_INT] * 3,
+}
+
+
+def kernels() -> ctypes.CDLL | None:
+    """The library, or None where it can't be had: `why_not` says why."""
+    return _loaded()[0]
+
+
+def why_not() -> str | None:
+    """Why the kernels can't be used, in words for the user; None where they can."""
+    return _loaded()[1]
+
+
+@cache
+def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
+    """The library, or why there is none."""
+    if os.environ.get("ONELAYER_KERNELS") == "0":
+        return None, "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
+    command = compiler()
+    if command is None:
+        return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
+    try:
+        # Another torch may come with another OpenMP.
+        built = compiled("kernels", command, FLAGS, c_sources("training"), [torch.__version__])
+        library = ctypes.CDLL(str(built))
+    except subprocess.SubprocessError:
+        return None, f"{command} could not build the compiled kernels: training is slower"
+    except OSError as error:
+        return None, f"no compiled kernels, so training is slower: {error}"
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = _INT if name == "n_chunks" else None
+    return library, None

@@ -1,0 +1,123 @@
+"""A trained model as its users see it: rows in, typed predictions out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.engines.engine import Engine
+from onelayer.metrics import Scorer
+from onelayer.tasks import Classify, Task
+from onelayer.tasks.protocol import Chunk, Layout
+from onelayer.tokens.encodings import Cut, Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+CHUNK = 1024
+"""Rows encoded, run and decoded together, long ones beside long ones."""
+
+INPUTS = {
+    "classify": ("text", "pair"),
+    "regress": ("text", "pair"),
+    "tag": ("text",),
+    "answer": ("question", "context"),
+    "choose": ("context", "question", "options"),
+}
+"""What a row given from Python as a plain tuple holds."""
+
+
+@dataclass(slots=True)
+class Predictor:
+    """Encodes, runs and decodes. Training's evaluation, ``eval`` and ``predict`` all use it."""
+
+    task: Task
+    tokenizer: Tokenizer
+    engine: Engine
+    layout: Layout
+    path: Path | None = None
+    """The run's directory; None while it is in training."""
+    info: Mapping[str, Any] | None = None
+    """``onelayer.json``: how the model was made and how good it is."""
+    cut: Cut = field(default_factory=Cut)
+    """What the length limit has cost so far."""
+
+    def asking(self, *, coverage: float | None = None, abstain: float | None = None) -> Predictor:
+        """The same model with more in its predictions: ``label_set``, which holds what is right
+        with the chance ``coverage``, and no label where it is too uncertain for at most the share
+        ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
+        if coverage is None and abstain is None:
+            return self
+        if not isinstance(self.task, Classify):
+            it = f"this model is for {self.task.name}"
+            raise UsageError(f"--coverage and --abstain are for classify, and {it}")
+        return replace(self, task=self.task.asking(coverage, abstain))
+
+    def predict(self, inputs: Iterable[Any]) -> list[Any]:
+        """One prediction for each input: a text, a tuple such as (text, pair) or
+        (question, context), or a dict by column."""
+        return list(self.predict_stream(inputs))
+
+    def predict_stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
+        """As ``predict``, one chunk at a time."""
+        if isinstance(inputs, str):
+            raise UsageError("predict takes a list of inputs", hint="predict([text])")
+        return self.predict_each(self._row(item, i) for i, item in enumerate(inputs, start=1))
+
+    def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
+        """Predictions for rows of the task."""
+        encodings = self.task.encode(rows, self.tokenizer, labelled=False)
+        self.cut += encodings.cut
+        return self.task.decode(rows, encodings, self.engine.logits(encodings))
+
+    def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk]:
+        """The logits of rows that the task has encoded before, one chunk at a time."""
+        for start in range(0, len(rows), CHUNK):
+            stop = min(start + CHUNK, len(rows))
+            part = encodings.part(start, stop)
+            yield rows[start:stop], part, self.engine.logits(part)
+
+    def evaluate(self, rows: Iterable[Any]) -> Scorer:
+        """The scores on labelled rows, one chunk at a time. The rows are gone through more than
+        once; of each a few numbers are kept, for the bootstrap."""
+        return self.task.score(rows, self.predict_each(rows))
+
+    def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """A prediction for each row of the task, one chunk at a time."""
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            yield from self.predict_rows(chunk)
+            chunk.clear()  # gone before the next one is read
+
+    def _row(self, item: Any, number: int) -> Any:
+        names = INPUTS[self.task.name]
+        if isinstance(item, Mapping):
+            by_role = {key: value for key, value in item.items() if key in (*names, "id")}
+            values = {**by_role, **self.layout.present_in(item).values(item)}
+        elif isinstance(item, tuple):
+            values = dict(zip(names, item, strict=False))
+        elif isinstance(item, (str, list)):
+            values = {names[0]: item}
+        else:
+            raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+        return self.row_by_role(values, number)
+
+    def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
+        """The task's row of the values by role of the ``number``-th input. Raises DataError where
+        they can't be used."""
+        place = Place("input", number)
+        if "pair" in self.layout.columns and values.get("pair") is None:
+            raise DataError(
+                "the model was trained on pairs, and this is one text",
+                place=place,
+                hint='give (text, pair), or in a pipe {"text": …, "pair": …}',
+            )
+        return self.task.row(values, place, False)
+
+
+def is_run(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a model directory."""
+    return Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")

@@ -1,0 +1,166 @@
+"""Predictions for a whole file, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import Any
+
+from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.formats import read
+from onelayer.data.jsonlines import decode_line
+from onelayer.data.table import Record, Table
+from onelayer.prediction.formats import Predicted
+from onelayer.prediction.predictor import CHUNK, Predictor
+from onelayer.recipe import Columns
+from onelayer.tasks import TASKS
+from onelayer.tasks.layout import see
+from onelayer.tasks.protocol import Layout
+
+NESTED = ("squad", "multiple-choice")
+
+
+def open_input(path: str | Path, columns: Columns) -> Table:
+    return read(path, named=tuple(columns.asked.values()))
+
+
+def predict_file(
+    predictor: Predictor,
+    path: str | Path,
+    columns: Columns,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Predicted]:
+    """A prediction for each row of a file; see `predict_table`."""
+    return predict_table(predictor, open_input(path, columns), columns, say)
+
+
+def predict_table(
+    predictor: Predictor,
+    table: Table,
+    columns: Columns,
+    say: Callable[[str], None],
+    *,
+    skip: int = 0,
+) -> Iterator[Predicted]:
+    """A prediction for each row after the first ``skip`` ones.
+
+    Raises DataError at a row that isn't the task's; with ``skip_bad`` it is left out, and said.
+    """
+    layout = input_layout(predictor, table, columns.asked)
+    named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
+    say(f"{Path(table.path).name}: {', '.join(named)}")
+    kind = TASKS[predictor.task.name]
+    bad: list[DataError] = []
+    ahead: deque[Record] = deque()
+
+    def readable() -> Iterator[tuple[Record, Any]]:
+        for record in table:
+            try:
+                yield record, kind.row(layout.values(record.values), table.place(record), False)
+            except DataError as error:
+                if not columns.skip_bad:
+                    raise
+                bad.append(error)
+
+    def rows() -> Iterator[Any]:
+        for record, row in islice(readable(), skip, None):
+            ahead.append(record)
+            yield row
+
+    for prediction in predictor.predict_each(rows()):
+        record = ahead.popleft()
+        yield Predicted(_kept(record, table), prediction, record.line)
+    if bad:
+        say(f"{Path(table.path).name}: left out {len(bad):,} bad rows, first {bad[0]}")
+
+
+def in_chunks(rows: Iterator[Predicted]) -> Iterator[list[Predicted]]:
+    """Rows as they are predicted together; of a file without any, a chunk without any."""
+    yield list(islice(rows, CHUNK))
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[Predicted]]:
+    """Predictions for the lines of a pipe that aren't blank: a text, or a JSON object by column.
+
+    What waits in the pipe is answered together, and nothing waits for what has not come yet.
+    """
+    for waiting in _as_they_come(lines):
+        items = [_item(line, number) for number, line in waiting if line.strip()]
+        predictions = predictor.predict(items)
+        yield [
+            Predicted(item if isinstance(item, dict) else {"text": item}, prediction)
+            for item, prediction in zip(items, predictions, strict=True)
+        ]
+
+
+def _as_they_come(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines, as many together as have come by the time that they are asked for."""
+    come: Queue[tuple[int, str] | Exception | None] = Queue(maxsize=2 * CHUNK)
+
+    def read_on() -> None:
+        try:
+            for numbered in enumerate(lines, start=1):
+                come.put(numbered)
+            come.put(None)
+        except Exception as error:
+            come.put(error)
+
+    # A daemon, since no one can be made to stop reading from a pipe that stays open.
+    Thread(target=read_on, daemon=True).start()
+    while True:
+        waiting: list[tuple[int, str]] = []
+        item = come.get()
+        while isinstance(item, tuple):
+            waiting.append(item)
+            if len(waiting) == CHUNK or come.empty():
+                break
+            item = come.get()
+        if waiting:
+            yield waiting
+        if isinstance(item, Exception):
+            raise item
+        if item is None:
+            return
+
+
+def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -> Layout:
+    """The columns of the training file where this file has them, else what they seem to be."""
+    trained = {
+        role: name
+        for role, name in predictor.layout.columns.items()
+        if role not in ("label", "id", "space_after", "title")
+    }
+    if not asked and Layout(trained).fits(table.columns):
+        identity = {"id": "id"} if "id" in table.columns else {}
+        return Layout({**trained, **identity})
+    seen = see(table, task=predictor.task.name, asked=asked, labelled=False)
+    columns = {role: name for role, name in seen.layout.columns.items() if role != "label"}
+    if "pair" in trained and "pair" not in columns:
+        raise UsageError(
+            "the model was trained on pairs and this file has single texts",
+            place=Place(table.path),
+            hint="name the columns with --text and --pair",
+        )
+    if "pair" not in trained and "pair" not in asked:
+        columns.pop("pair", None)
+    return Layout(columns)
+
+
+def _kept(record: Record, table: Table) -> dict[str, Any]:
+    """The columns that go out again: of nested files, whose passages repeat, only the question."""
+    if table.format in NESTED:
+        return {key: record.values[key] for key in ("id", "question") if key in record.values}
+    return dict(record.values)
+
+
+def _item(line: str, number: int) -> str | dict[str, Any]:
+    line = line.rstrip("\r\n")
+    if not line.startswith("{"):
+        return line
+    return dict(decode_line("stdin", line, number))

@@ -1,0 +1,1 @@
+"""Routes, schemas and OpenAPI, a file for each protocol."""

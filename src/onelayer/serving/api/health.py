@@ -1,0 +1,61 @@
+"""What machines ask of a server: whether it is well, what it has done, and what can be asked."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onelayer.serving.api.operations import Operation, answer
+from onelayer.serving.api.schemas import Strict
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.server_metrics import MEDIA_TYPE
+from onelayer.serving.service import Service
+
+
+class Health(Strict):
+    status: str
+
+
+def operations(service: Service) -> list[Operation]:
+    async def live(request: Request) -> Response:
+        return answer({"status": "ok"})
+
+    async def ready(request: Request) -> Response:
+        if service.phase != "ready":
+            raise RequestError(503, f"{service.phase}", {"retry-after": "1"})
+        return answer({"status": "ok"})
+
+    async def measures(request: Request) -> Response:
+        return Response(service.measures.page(), media_type=MEDIA_TYPE)
+
+    health = [
+        *(
+            (path, live, "Whether it runs")
+            for path in ("/health", "/health/live", "/v2/health/live")
+        ),
+        *(
+            (path, ready, "Whether it takes requests")
+            for path in ("/health/ready", "/v2/health/ready")
+        ),
+    ]
+    return [
+        *(
+            Operation(
+                method="GET",
+                path=path,
+                endpoint=endpoint,
+                summary=summary,
+                gives=Health,
+                open=True,
+                statuses=(503,) if endpoint is ready else (),
+            )
+            for path, endpoint, summary in health
+        ),
+        Operation(
+            method="GET",
+            path="/metrics",
+            endpoint=measures,
+            summary="Figures for Prometheus",
+            gives="text/plain",
+        ),
+    ]

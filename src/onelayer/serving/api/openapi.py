@@ -1,0 +1,137 @@
+"""The API as OpenAPI 3.1 describes it: made of the same table that answers, and of the models that
+are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from onelayer import __version__
+from onelayer.serving.api.operations import Operation
+from onelayer.serving.service import Service
+
+REF = "#/components/schemas/{model}"
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "error": {"type": "string", "description": "The detail once more, where others look."},
+    },
+    "required": ["type", "title", "status", "detail"],
+}
+
+# Where JSON says it otherwise than the dataclass.
+AS_WRITTEN: dict[str, dict[str, Any]] = {
+    "Tagged": {"words": {"type": "array", "items": {"type": "string"}}},
+    "Answer": {"margin": {"anyOf": [{"type": "number"}, {"type": "null"}]}},
+}
+
+
+def describe(service: Service, operations: Sequence[Operation], *, keys: bool) -> dict[str, Any]:
+    """``keys``: whether callers need one."""
+    there = [one for one in operations if names_of(service, one)]
+    adapters = [(one, _adapters(one)) for one in there]
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(id(adapter), "validation", adapter) for _, each in adapters for adapter in each.values()],
+        ref_template=REF,
+    )
+    components: dict[str, Any] = definitions.get("$defs", {}) | {"Problem": PROBLEM}
+    for name, fields in AS_WRITTEN.items():
+        if name in components:
+            components[name]["properties"] |= fields
+    paths: dict[str, dict[str, Any]] = {}
+    for one, each in adapters:
+        found = {role: schemas[(id(a), "validation")] for role, a in each.items()}
+        described = _operation(one, names_of(service, one), found, keys=keys)
+        paths.setdefault(one.path, {})[one.method.lower()] = described
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "onelayer", "version": __version__, "description": _ABOUT},
+        "paths": paths,
+        "components": {"schemas": components},
+    }
+    if keys:
+        document["components"]["securitySchemes"] = _SCHEMES
+    return document
+
+
+_ABOUT = (
+    "Fine-tuned BERTs over HTTP. Every answer has an x-request-id, every problem is RFC 9457's."
+)
+
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+
+
+def names_of(service: Service, operation: Operation) -> list[str]:
+    """The models that an operation is about."""
+    models = service.models.items()
+    return [name for name, predictor in models if predictor.task.name in operation.tasks]
+
+
+def _adapters(operation: Operation) -> dict[str, TypeAdapter[Any]]:
+    kinds = {"takes": operation.takes, "gives": operation.gives}
+    return {
+        role: TypeAdapter(kind)
+        for role, kind in kinds.items()
+        if kind is not None and not isinstance(kind, str)
+    }
+
+
+def _operation(
+    operation: Operation, names: Sequence[str], schemas: dict[str, Any], *, keys: bool
+) -> dict[str, Any]:
+    media_type = operation.gives if isinstance(operation.gives, str) else "application/json"
+    content = {media_type: {"schema": schemas.get("gives", {"type": "string"})}}
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "responses": {
+            "200": {"description": "The answer.", "content": content},
+            **{str(status): _problem(status) for status in _statuses(operation, keys)},
+        },
+    }
+    if "{name}" in operation.path:
+        schema = {"type": "string", "enum": list(names)}
+        described["parameters"] = [
+            {"name": "name", "in": "path", "required": True, "schema": schema}
+        ]
+    if "takes" in schemas:
+        body = {"application/json": {"schema": schemas["takes"]}}
+        described["requestBody"] = {"required": True, "content": body}
+    if keys and not operation.open:
+        described["security"] = [{"bearer": []}, {"key": []}]
+    return described
+
+
+def _problem(status: int) -> dict[str, Any]:
+    schema = {"$ref": REF.format(model="Problem")}
+    described: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+    if status in (429, 503):
+        seconds = {"schema": {"type": "integer"}, "description": "Seconds."}
+        described["headers"] = {"retry-after": seconds}
+    return described
+
+
+def _statuses(operation: Operation, keys: bool) -> Iterable[int]:
+    found = {*operation.statuses, 400, 408, 431}
+    if "{name}" in operation.path:
+        found |= {404, 503}
+    if operation.takes is not None:
+        found |= {404, 413, 415, 422, 503}
+    if not operation.open:
+        found |= {401, 429} if keys else {429}
+    return sorted(found)

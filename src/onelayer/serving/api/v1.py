@@ -1,0 +1,129 @@
+"""The server's own routes: a model by its name, and a verb for each task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onelayer.prediction.output import to_json
+from onelayer.serving.api import schemas as schema
+from onelayer.serving.api.operations import A_PREDICTION, Endpoint, Operation, answer, aside
+from onelayer.serving.api.schemas import Strict
+from onelayer.serving.http.body import read_body
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.service import Asked, Service, description
+from onelayer.tasks import TASKS
+from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.choose.choose import Choice
+from onelayer.tasks.labels import Label, Labels
+from onelayer.tasks.regress.regress import Value
+from onelayer.tasks.tag.tag import Tagged
+
+P = TypeVar("P")
+
+
+class Predicted(Strict, Generic[P]):
+    """A prediction for each input, in their order; how many tokens they have, special ones and
+    windows included, and how many more a length limit left out."""
+
+    model: str
+    predictions: list[P]
+    tokens: int
+    unread_tokens: int
+
+
+class Model(Strict):
+    name: str
+    task: str
+    labels: list[str]
+    thresholds: list[float]
+    """From which probability a label is given, where a text gets several; else empty."""
+    range: list[float]
+    """The least and the greatest number of the dev rows, for regress where they are known."""
+    inputs: list[str]
+    engine: str
+    precision: str
+    max_length: int
+
+
+class Models(Strict):
+    models: list[Model]
+
+
+GIVES: dict[str, Any] = {
+    "classify": Predicted[Label | Labels],
+    "regress": Predicted[Value],
+    "tag": Predicted[Tagged],
+    "answer": Predicted[Answer],
+    "choose": Predicted[Choice],
+}
+
+
+def operations(service: Service) -> list[Operation]:
+    async def models(request: Request) -> Response:
+        return answer({"models": [description(*item) for item in service.models.items()]})
+
+    async def model(request: Request) -> Response:
+        name = request.path_params["name"]
+        return answer(description(name, service.model(name)))
+
+    return [
+        *(
+            Operation(
+                method="POST",
+                path=f"/v1/models/{{name}}/{verb}",
+                endpoint=_predict(service, verb),
+                summary=f"Predict: {verb}",
+                takes=schema.ASK[verb],
+                gives=GIVES[verb],
+                tasks=(verb,),
+            )
+            for verb in TASKS
+        ),
+        Operation(
+            method="GET",
+            path="/v1/models",
+            endpoint=models,
+            summary="All models",
+            gives=Models,
+        ),
+        Operation(
+            method="GET",
+            path="/v1/models/{name}",
+            endpoint=model,
+            summary="A model",
+            gives=Model,
+        ),
+    ]
+
+
+def _predict(service: Service, verb: str) -> Endpoint:
+    async def predict(request: Request) -> Response:
+        name = request.path_params["name"]
+        task = service.model(name).task.name
+        if verb != task:
+            raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
+        body = await read_body(request, service.limits)
+        ask = await aside(len(body), lambda: schema.parse(schema.ASK[task], body))
+        inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
+        asked = Asked([schema.by_role(one) for one in inputs], long=ask.long)
+        if isinstance(ask, schema.AskClassify):
+            asked = replace(asked, coverage=ask.coverage, abstain=ask.abstain)
+        answered = await service.ask(request, name, asked)
+
+        def written() -> Response:
+            return answer(
+                {
+                    "model": name,
+                    "predictions": [to_json(one) for one in answered.predictions],
+                    "tokens": answered.job.tokens,
+                    "unread_tokens": answered.job.unread,
+                }
+            )
+
+        return await aside(len(inputs) * A_PREDICTION, written)
+
+    return predict

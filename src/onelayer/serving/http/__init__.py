@@ -1,0 +1,1 @@
+"""Connections, the ASGI application, and admission."""

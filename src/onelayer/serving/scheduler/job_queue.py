@@ -1,0 +1,153 @@
+"""Requests that wait for a model, in tokens: who is next, and with how much of what they want."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from onelayer.prediction.predictor import Predictor
+from onelayer.tasks import Task
+from onelayer.tasks.protocol import Logits
+from onelayer.tokens.encodings import Encodings, Ints
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """The rows of one request. Encoding gives it ``encodings``, batches give it ``logits``."""
+
+    model: str
+    predictor: Predictor
+    """As the request asks for it, with coverage and abstain."""
+    rows: Sequence[Any]
+    long: str
+    characters: int
+    answer: asyncio.Future[list[Any]]
+    arrived: float
+    tokens: int = 0
+    """Guessed until the rows are encoded."""
+    encodings: Encodings | None = None
+    unread: int = 0
+    """Tokens that a length limit left out."""
+    cu_tokens: Ints | None = None
+    """(B + 1,) tokens before each row."""
+    next_row: int = 0
+    logits: list[Logits] = field(default_factory=list)
+    started: float | None = None
+    """When its first rows went into a batch."""
+    left: bool = False
+    """Whether the caller has hung up: nothing more is done for him."""
+
+    @property
+    def task(self) -> Task:
+        return self.predictor.task
+
+    def all_logits(self) -> Logits:
+        """(R, C), when all rows have been run."""
+        return self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
+
+    def encoded(self, encodings: Encodings, unread: int) -> None:
+        self.encodings = encodings
+        self.unread = unread
+        self.cu_tokens = encodings.cu_seqlens[encodings.cu_rows]
+        self.tokens = int(self.cu_tokens[-1])
+
+    def rows_within(self, start: int, tokens: int) -> int:
+        """The end of the rows from ``start`` on that have so many tokens at most."""
+        assert self.cu_tokens is not None
+        limit = int(self.cu_tokens[start]) + tokens
+        return int(np.searchsorted(self.cu_tokens, limit, side="right")) - 1
+
+    def tokens_of(self, start: int, stop: int) -> int:
+        assert self.cu_tokens is not None
+        return int(self.cu_tokens[stop] - self.cu_tokens[start])
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The rows ``start:stop`` of a job."""
+
+    job: Job
+    start: int
+    stop: int
+
+    @property
+    def part(self) -> bool:
+        """Whether the job has more rows than these."""
+        return self.stop - self.start < len(self.job.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one model does next."""
+
+    model: str
+    predictor: Predictor
+    slices: Sequence[Slice]
+    tokens: int
+
+
+class Waiting:
+    """Encoded jobs, by model. Threads put jobs in and take batches out."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, deque[Job]] = {}
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        with self._lock:
+            for job in jobs:
+                self._jobs.setdefault(job.model, deque()).append(job)
+
+    def take(self, budget: int) -> Batch | None:
+        """The next batch; None where nobody waits."""
+        with self._lock:
+            for model in list(self._jobs):
+                # Models take turns: this one goes to the end of the line.
+                jobs = self._jobs.pop(model)
+                jobs = deque(job for job in jobs if not job.left)
+                if not jobs:
+                    continue
+                batch = batch_of(jobs, budget)
+                # Who waits still comes before who has got a part.
+                unfinished = [job for job in jobs if job.next_row < len(job.rows)]
+                if unfinished:
+                    served = {id(one.job) for one in batch.slices}
+                    unfinished.sort(key=lambda job: id(job) in served)
+                    self._jobs[model] = deque(unfinished)
+                return batch
+            return None
+
+
+def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
+    """First come, first served, but nobody gets more than an even share of the budget before all
+    have had theirs: a thousand texts don't keep a single one waiting. A row that exceeds the budget
+    makes a batch of its own."""
+    stops = [job.next_row for job in jobs]
+    left = budget
+    for share in (budget // len(jobs), budget):
+        for i, job in enumerate(jobs):
+            start = stops[i]
+            if start == len(job.rows) or left <= 0:
+                continue
+            stop = job.rows_within(start, min(share, left))
+            if stop == start and start == job.next_row:
+                stop += 1  # a row at least, even if it has more than a share
+            tokens = job.tokens_of(start, stop)
+            if tokens <= left or left == budget:
+                stops[i] = stop
+                left -= tokens
+    slices = [Slice(job, job.next_row, stop) for job, stop in zip(jobs, stops, strict=True)]
+    for job, stop in zip(jobs, stops, strict=True):
+        job.next_row = stop
+    return Batch(
+        jobs[0].model, jobs[0].predictor, [s for s in slices if s.stop > s.start], budget - left
+    )

@@ -1,0 +1,54 @@
+"""What happens to texts that are longer than the model reads at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from onelayer.serving.limits import Limits
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.scheduler.job_queue import Job
+from onelayer.tasks import Choose
+from onelayer.tokens.encodings import Encodings, first_sequences
+
+Long = Literal["window", "truncate", "refuse"]
+"""Read it as the model was made to, in windows mostly; read the first window alone; don't."""
+
+
+def as_asked(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
+    """What is to be read of a job, and how many tokens that leaves unread. Raises RequestError for
+    a text that is longer than the server or the caller wants."""
+    unread = encodings.cut.tokens
+    # Options are sequences and no windows: what doesn't fit them is always cut off.
+    windowed = not isinstance(job.task, Choose) and len(encodings.cu_seqlens) - 1 > len(encodings)
+    if job.long == "refuse" and (unread or windowed):
+        raise _too_long(job, encodings)
+    if job.long == "truncate" and windowed:
+        tokenizer, whole = job.predictor.tokenizer, encodings.cut.of_tokens
+        encodings = first_sequences(encodings)
+        special = np.isin(encodings.ids, (tokenizer.cls_id, tokenizer.sep_id))
+        unread = whole - int(np.count_nonzero(~special))
+    tokens = np.diff(encodings.cu_seqlens[encodings.cu_rows])
+    if tokens.max(initial=0) > limits.max_tokens:
+        raise RequestError(
+            422,
+            f"input {1 + int(tokens.argmax())} has {tokens.max():,} tokens, its windows or options "
+            f"together; the server reads {limits.max_tokens:,} at most",
+        )
+    return encodings, unread
+
+
+def _too_long(job: Job, encodings: Encodings) -> RequestError:
+    """Names the first one. Only what fills a sequence can be too long, so few are looked at."""
+    limit = job.task.max_length
+    for row in np.flatnonzero(np.diff(encodings.cu_seqlens[encodings.cu_rows]) >= limit).tolist():
+        alone = job.task.encode([job.rows[row]], job.predictor.tokenizer, labelled=False)
+        windowed = not isinstance(job.task, Choose) and len(alone.cu_seqlens) > 2
+        if alone.cut.tokens or windowed:
+            return RequestError(
+                422,
+                f"input {row + 1} has {alone.cut.of_tokens:,} tokens, and the model reads "
+                f"{limit:,} at once, special ones included",
+            )
+    return RequestError(422, f"an input is longer than the {limit:,} tokens that are read at once")

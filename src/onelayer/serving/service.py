@@ -1,0 +1,178 @@
+"""The models that are served, and the one way to ask them, whatever the dialect of the route."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from starlette.requests import Request
+from starlette.types import Receive
+
+from onelayer.prediction.predictor import INPUTS, Predictor
+from onelayer.serving.access_log import Journal
+from onelayer.serving.limits import Limits
+from onelayer.serving.request_context import Trace
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.scheduler.batcher import Batcher
+from onelayer.serving.scheduler.job_queue import Job
+from onelayer.serving.scheduler.long_texts import Long
+from onelayer.serving.server_metrics import Measures
+from onelayer.tasks import Classify
+
+Phase = Literal["loading", "ready", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants to know of a model; ``inputs`` are values by role."""
+
+    inputs: Sequence[Mapping[str, Any]]
+    long: Long = "window"
+    coverage: float | None = None
+    abstain: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    predictions: Sequence[Any]
+    job: Job
+
+
+@dataclass(slots=True)
+class Service:
+    """``models`` is filled when they are loaded; until then, and when it drains, it isn't ready."""
+
+    models: dict[str, Predictor]
+    limits: Limits
+    journal: Journal | None = None
+    measures: Measures = field(default_factory=Measures)
+    phase: Phase = "loading"
+    batcher: Batcher = field(init=False)
+    in_flight: int = 0
+    """Requests that the application is at."""
+
+    def __post_init__(self) -> None:
+        self.batcher = Batcher(self.limits, self.measures)
+
+    def model(self, name: str) -> Predictor:
+        """Raises RequestError for a name that isn't served."""
+        if self.phase == "loading":
+            raise _loading()
+        if name not in self.models:
+            raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
+        return self.models[name]
+
+    def first(self, *tasks: str) -> str:
+        """The name of the first model that is for one of these tasks. Raises RequestError."""
+        for name, predictor in self.models.items():
+            if predictor.task.name in tasks:
+                return name
+        if self.phase == "loading":
+            raise _loading()
+        raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
+
+    def came(self) -> None:
+        """The application has begun with a request."""
+        self.in_flight += 1
+        self.measures.in_flight.set(self.in_flight)
+
+    def went(self) -> None:
+        """It is done with it."""
+        self.in_flight -= 1
+        self.measures.in_flight.set(self.in_flight)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there are as many requests as it takes at a time."""
+        return self.in_flight >= self.limits.max_requests
+
+    def tell(self, trace: Trace, status: int) -> None:
+        """Counts a request that is answered, and writes its line."""
+        seconds = time.perf_counter() - trace.began
+        self.measures.answered(trace.route, trace.model, status, seconds)
+        if self.journal is not None:
+            self.journal.write(
+                {
+                    "id": trace.id,
+                    "method": trace.method,
+                    "route": trace.route,
+                    "model": trace.model,
+                    "status": status,
+                    "texts": trace.texts,
+                    "tokens": trace.tokens,
+                    "queue_ms": round(trace.queue_ms, 2),
+                    "total_ms": round(1000 * seconds, 2),
+                }
+            )
+
+    async def ask(self, request: Request, name: str, asked: Asked) -> Answered:
+        """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
+        trace = Trace.of(request)
+        predictor = self.model(name).asking(coverage=asked.coverage, abstain=asked.abstain)
+        trace.model, trace.texts = name, len(asked.inputs)
+        if len(asked.inputs) > self.limits.max_texts:
+            limit = self.limits.max_texts
+            raise RequestError(
+                422, f"{len(asked.inputs):,} inputs, and {limit:,} at a time are read"
+            )
+        rows = [predictor.row_by_role(values, i) for i, values in enumerate(asked.inputs, start=1)]
+        texts = (text for row in rows for text in predictor.task.texts(row))
+        job = Job(
+            model=name,
+            predictor=predictor,
+            rows=rows,
+            long=asked.long,
+            characters=sum(map(len, texts)),
+            answer=asyncio.get_running_loop().create_future(),
+            arrived=time.perf_counter(),
+        )
+        watching = asyncio.create_task(_tell_when_left(request.receive, job))
+        try:
+            predictions = await self.batcher.predict(job)
+        finally:
+            watching.cancel()
+        waited = (job.started or job.arrived) - job.arrived
+        trace.tokens, trace.queue_ms = job.tokens, 1000 * waited
+        self.measures.predicted(name, len(rows), job.tokens, waited)
+        return Answered(predictions, job)
+
+
+def _loading() -> RequestError:
+    return RequestError(503, "the models are being loaded", {"retry-after": "1"})
+
+
+async def _tell_when_left(receive: Receive, job: Job) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not job.answer.done():
+        job.answer.cancel()
+
+
+def description(name: str, predictor: Predictor) -> dict[str, Any]:
+    """A model, as its callers need to know it."""
+    task = predictor.task
+    roles = [
+        role for role in INPUTS[task.name] if role in ("text", "context", "options", "question")
+    ]
+    if "pair" in predictor.layout.columns:
+        roles.append("pair")
+    info = predictor.info or {}
+    exported = info.get("export", {})
+    thresholds: list[float] = []
+    if isinstance(task, Classify) and task.multi_label:
+        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
+    return {
+        "name": name,
+        "task": task.name,
+        "labels": list(task.outputs) if task.name in ("classify", "tag") else [],
+        "thresholds": thresholds,
+        "range": info.get("dev", {}).get("range", []),
+        "inputs": roles,
+        "engine": predictor.engine.name,
+        "precision": exported.get("precision", "fp32"),
+        "max_length": task.max_length,
+    }

@@ -1,0 +1,363 @@
+"""A question is answered by a span of a passage of any length, or by "no answer"."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+from onelayer import metrics
+from onelayer.base.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
+from onelayer.tasks.answer.gold_answers import GoldAnswer, answers_of
+from onelayer.tasks.protocol import Chunk, Logits, decoded, in_role, softmax, text_of
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.tokens.tokenizer import Tokenizer
+
+N_BEST = 20
+StringScore = Callable[[str, Sequence[str]], float]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """``answers`` is empty where the passage has none, None where that isn't known."""
+
+    id: str
+    question: str
+    passage: str
+    answers: tuple[GoldAnswer, ...] | None
+    place: Place
+    title: str = ""
+    """Of the document that the passage is part of, where the file has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """``text`` is the characters ``start:end`` of the passage."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best span, or ``text == ""`` with no ``start`` and ``end`` for "no answer".
+
+    Scores are probabilities among ``candidates`` and "no answer". ``margin`` is by how much, in
+    logits, "no answer" beats the best span; above the task's threshold there is no answer.
+    """
+
+    id: str
+    text: str
+    start: int | None
+    end: int | None
+    score: float
+    no_answer_score: float
+    margin: float
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerTask:
+    """The passage is read in windows beside the question. Each of its tokens gets a score as start
+    and as end of the answer, ``[CLS]`` one as "not in this window". A span in two windows is scored
+    where most of its surroundings are seen."""
+
+    name: ClassVar[str] = "answer"
+    max_length: int
+    stride: int
+    max_answer_tokens: int
+    span_head: Literal["span", "three-way"] = "span"
+    no_answer_threshold: float | None = None
+    """None where every training question had an answer: then there always is one."""
+
+    @property
+    def head(self) -> str:
+        return self.span_head
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("start", "end") if self.span_head == "span" else ("neither", "start", "end")
+
+    @property
+    def metric(self) -> str:
+        return "f1"
+
+    @property
+    def summary(self) -> str:
+        none = (
+            "some have none" if self.no_answer_threshold is not None else "every question has one"
+        )
+        return (
+            f"answers of up to {self.max_answer_tokens} tokens, {none}; windows of "
+            f"{self.max_length} tokens that share {self.stride}; {self.span_head} head"
+        )
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> AnswerRow:
+        identity = str(place.line or "" if values.get("id") in (None, "") else values["id"])
+        if place.line is None:  # in a nested file a question is found by its id
+            place = replace(place, column=identity)
+        question = text_of(values, "question", place)
+        passage = text_of(values, "context", place)
+        answers = answers_of(values, passage, in_role(place, "label")) if labelled else None
+        title = str(values.get("title") or "")
+        return AnswerRow(identity, question, passage, answers, place, title)
+
+    @classmethod
+    def check(cls, rows: Iterable[AnswerRow]) -> None:
+        return None
+
+    @classmethod
+    def fit(
+        cls, rows: Iterable[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> AnswerTask:
+        lengths = array("q")
+        unanswered = False
+        path: str | Path = ""
+        stream = iter(rows)
+        while chunk := list(islice(stream, 1024)):
+            golds = [answer.text for row in chunk for answer in row.answers or ()]
+            lengths.extend(tokenizer.pieces(golds).lengths.tolist())
+            unanswered = unanswered or any(not row.answers for row in chunk)
+            path = chunk[0].place.path
+        if not lengths:
+            raise DataError("no question has an answer", place=Place(path))
+        # Whoever extends the positions wants them used.
+        max_length = recipe.max_length or (limit if recipe.positions else min(384, limit))
+        return cls(
+            max_length=max_length,
+            stride=min(recipe.stride, max_length // 3),
+            # SQuAD's customary bound of 30, or more where the data's answers are longer.
+            max_answer_tokens=max(30, int(np.quantile(np.frombuffer(lengths, np.int64), 0.995))),
+            span_head=recipe.span_head,
+            no_answer_threshold=0.0 if unanswered else None,
+        )
+
+    def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        questions = tokenizer.encode([row.question for row in rows])
+        passages = tokenizer.encode([row.passage for row in rows])
+        builder = EncodingsBuilder()
+        targets: list[NDArray[np.float32]] = []
+        for row, question, passage in zip(rows, questions, passages, strict=True):
+            golds = [
+                _token_span(answer.start, answer.start + len(answer.text), passage)
+                for answer in row.answers or ()
+                if answer.start is not None
+            ]
+            for start, end in self._add(builder, question.ids, passage, tokenizer):
+                inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
+                targets.append(self._targets(inside, end - start))
+        encodings = builder.build(examples_are_rows=False)
+        return replace(encodings, targets=np.concatenate(targets)) if labelled else encodings
+
+    def _add(
+        self,
+        builder: EncodingsBuilder,
+        question: list[int],
+        passage: Encoding,
+        tokenizer: Tokenizer,
+    ) -> list[tuple[int, int]]:
+        """One row's windows of the passage, as spans of its tokens."""
+        kept = question[: self.max_length // 2]
+        builder.start_row(len(question) + len(passage.ids), lost=len(question) - len(kept))
+        before = [tokenizer.cls_id, *kept, tokenizer.sep_id]
+        room = self.max_length - len(before) - 1
+        spans = windows(len(passage.ids), room, min(self.stride, room // 2))
+        null = [0] if self.span_head == "span" else []
+        for start, end in spans:
+            tokens = range(len(before), len(before) + end - start)
+            builder.add(
+                [*before, *passage.ids[start:end], tokenizer.sep_id],
+                len(before),
+                reads=[*null, *tokens],
+                offsets=[(-1, -1)] * len(null) + list(passage.offsets[start:end]),
+            )
+        return spans
+
+    def _targets(self, golds: list[tuple[int, int]], n: int) -> NDArray[np.float32]:
+        """Where in a window of n passage tokens the answers start and end, annotators sharing the
+        mass; on ``[CLS]`` where the window has none."""
+        share = 1.0 / len(golds) if golds else 0.0
+        at = np.zeros((n, 2), dtype=np.float32)
+        for start, end in golds:
+            at[start, 0] += share
+            at[end, 1] += share
+        if self.span_head == "span":
+            return np.concatenate([np.full((1, 2), float(not golds), dtype=np.float32), at])
+        # A token that is both start and end is shared between the two classes.
+        at /= np.maximum(at.sum(axis=1, keepdims=True), 1.0)
+        return np.concatenate([1.0 - at.sum(axis=1, keepdims=True), at], axis=1)
+
+    def decode(
+        self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits
+    ) -> list[Answer]:
+        bounds, cu_rows = encodings.cu_reads.tolist(), encodings.cu_rows.tolist()
+        null = int(self.span_head == "span")
+        found = []
+        for i, row in enumerate(rows):
+            reads = [slice(*bounds[s : s + 2]) for s in range(cu_rows[i], cu_rows[i + 1])]
+            windows = [logits[window] for window in reads]
+            offsets = [_offsets(encodings)[window][null:] for window in reads]
+            nulls: list[float] = []
+            spans: dict[tuple[int, int], float] = {}
+            for window, places, own in zip(windows, offsets, parted(offsets), strict=True):
+                none, best = self._window(window, places, own)
+                nulls.append(none)
+                for span, score in best.items():
+                    spans[span] = max(score, spans.get(span, -np.inf))
+            found.append(self._answer(row, min(nulls, default=0.0), spans))
+        return found
+
+    def _window(
+        self, logits: Logits, offsets: Ints, own: tuple[float, float]
+    ) -> tuple[float, dict[tuple[int, int], float]]:
+        """One window's score of "no answer", and the best of its own spans in characters."""
+        if self.span_head == "span":
+            null, scores = float(logits[0].sum()), logits[1:]
+        else:
+            # The log-odds of a span against all tokens being neither: other tokens cancel out.
+            null, scores = 0.0, logits[:, 1:] - logits[:, :1]
+        if not len(scores):
+            return null, {}
+        sums = span_sums(scores[:, 0], scores[:, 1], self.max_answer_tokens)
+        if own != EVERYWHERE:
+            centres = span_sums(offsets[:, 0], offsets[:, 1], self.max_answer_tokens)
+            sums[(centres < own[0]) | (centres >= own[1])] = -np.inf
+        best = best_spans(sums, N_BEST)
+        return null, {(int(offsets[a, 0]), int(offsets[b, 1])): score for a, b, score in best}
+
+    def _answer(
+        self, row: AnswerRow, null: float, spans: Mapping[tuple[int, int], float]
+    ) -> Answer:
+        ranked = sorted(spans.items(), key=lambda item: -item[1])[:N_BEST]
+        p = softmax(np.asarray([null] + [score for _, score in ranked])).tolist()
+        if self.no_answer_threshold is None and ranked:
+            p = [0.0, *softmax(np.asarray([score for _, score in ranked])).tolist()]
+        candidates = tuple(
+            Candidate(row.passage[start:end], start, end, score)
+            for ((start, end), _), score in zip(ranked, p[1:], strict=True)
+        )
+        margin = null - ranked[0][1] if ranked else np.inf
+        unanswered = self.no_answer_threshold is not None and margin > self.no_answer_threshold
+        if unanswered or not candidates:
+            return Answer(row.id, "", None, None, p[0], p[0], float(margin), candidates)
+        best = candidates[0]
+        return Answer(
+            row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
+        )
+
+    def score(self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]) -> metrics.Answers:
+        return _judged(rows, (answer.text for answer in predictions))
+
+    def tune(
+        self, rows: Iterable[AnswerRow], chunks: Iterable[Chunk]
+    ) -> tuple[AnswerTask, metrics.Answers]:
+        """The threshold of "no answer" that gives the best F1 on these rows."""
+        if self.no_answer_threshold is None:
+            return self, self.score(rows, decoded(self, chunks))
+        margins = array("d")
+
+        def best_spans_of() -> Iterator[str]:
+            for answer in decoded(self, chunks):
+                margins.append(answer.margin)
+                yield answer.candidates[0].text if answer.candidates else ""
+
+        answered = _judged(rows, best_spans_of())
+        silent = _judged(rows, ("" for _ in rows))
+        margin = np.asarray(margins)
+        threshold, _ = metrics.no_answer_threshold(
+            margin, answered.f1, (~answered.has_answer).astype(np.float64)
+        )
+        tuned = replace(self, no_answer_threshold=threshold)
+        return tuned, answered.but(silent, where=margin > threshold)
+
+    @classmethod
+    def texts(cls, row: AnswerRow) -> tuple[str, ...]:
+        return (row.question, row.passage)
+
+    @classmethod
+    def group(cls, row: AnswerRow) -> str | None:
+        return row.passage
+
+    @classmethod
+    def stratum(cls, row: AnswerRow) -> str | None:
+        return None
+
+
+def _offsets(encodings: Encodings) -> Ints:
+    """(R, 2), also where no passage has a single token."""
+    return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
+
+
+def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
+    """Each row's text scored against its gold answers. The rows are gone through twice."""
+    exact, f1 = _scorers(rows)
+    facts = np.fromiter(
+        (
+            (
+                exact(text, golds),
+                f1(text, golds),
+                bool(row.answers),
+                hash(row.passage),
+                hash(row.title),
+            )
+            for row, text in zip(rows, texts, strict=True)
+            for golds in [_golds(row)]
+        ),
+        dtype=[
+            ("exact", "f8"),
+            ("f1", "f8"),
+            ("has_answer", "?"),
+            ("passage", "i8"),
+            ("title", "i8"),
+        ],
+    )
+    return metrics.Answers(
+        facts["exact"].copy(),
+        facts["f1"].copy(),
+        facts["has_answer"].copy(),
+        groups=metrics.documents(facts["passage"], facts["title"]),
+    )
+
+
+def _golds(row: AnswerRow) -> list[str]:
+    return [answer.text for answer in row.answers or ()] or [""]
+
+
+def _scorers(rows: Iterable[AnswerRow]) -> tuple[StringScore, StringScore]:
+    """Exact match and F1: by CMRC's rules for Chinese answers, else by SQuAD's, whose version 2.0
+    is the one that knows questions without an answer."""
+    version: Literal["1.1", "2.0"] = "1.1"
+
+    def golds() -> Iterator[str]:
+        nonlocal version
+        for row in rows:
+            version = version if row.answers else "2.0"
+            yield from _golds(row)
+
+    if metrics.is_chinese(golds()):
+        return metrics.cmrc_exact, metrics.cmrc_f1
+    return (
+        partial(metrics.squad_exact, version=version),
+        partial(metrics.squad_f1, version=version),
+    )
+
+
+def _token_span(start: int, end: int, passage: Encoding) -> tuple[int, int]:
+    """The first and last token that the characters ``start:end`` touch."""
+    offsets = np.asarray(passage.offsets, dtype=np.int64).reshape(-1, 2)
+    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
+    return (first, last) if first <= last else (len(offsets), len(offsets))

@@ -1,0 +1,206 @@
+"""Of the options that a question offers in a context, which is right?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.base.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.calibration import fit_temperature
+from onelayer.tasks.labels import log_loss
+from onelayer.tasks.protocol import (
+    Chunk,
+    Logits,
+    decoded,
+    in_role,
+    is_number,
+    label_name,
+    listed_in,
+    per_row,
+    softmax,
+    text_of,
+)
+from onelayer.tasks.texts import join_texts
+from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
+from onelayer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseRow:
+    """``answer`` is the position of the right option; None where it isn't known."""
+
+    context: str
+    question: str
+    options: tuple[str, ...]
+    answer: int | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The position and text of the likeliest option, and the probability of each."""
+
+    index: int
+    option: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choose:
+    """Each option makes a sequence of its own, ``[CLS] context [SEP] question option [SEP]``; one
+    number is read at each ``[CLS]`` and the largest of a row wins. Rows may differ in their number
+    of options."""
+
+    name: ClassVar[str] = "choose"
+    max_length: int
+    temperature: float = 1.0
+    """Logits are divided by it before they become probabilities; fitted on dev."""
+
+    @property
+    def head(self) -> str:
+        return "option"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("option",)
+
+    @property
+    def metric(self) -> str:
+        return "accuracy"
+
+    @property
+    def summary(self) -> str:
+        return f"one sequence an option; {self.max_length} tokens"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> ChooseRow:
+        context = text_of(values, "context", place)
+        question = text_of(values, "question", place) if "question" in values else ""
+        options: Any = values.get("options")
+        marks: Sequence[object] = ()
+        if isinstance(options, str):
+            options = listed_in(options)
+        if isinstance(options, dict):  # ARC's: {"text": [...], "label": ["A", "B", ...]}
+            options, marks = options.get("text"), options.get("label", ())
+        if not isinstance(options, (list, tuple)) or len(options) < 2:
+            hint = "give a list, or several columns as in --options A,B,C,D"
+            there = in_role(place, "options")
+            raise DataError("two or more options are needed", place=there, hint=hint)
+        names = tuple(label_name(option) for option in options)
+        if not labelled:
+            return ChooseRow(context, question, names, None, place)
+        answer = _answer(values.get("label"), names, marks, in_role(place, "label"))
+        return ChooseRow(context, question, names, answer, place)
+
+    @classmethod
+    def check(cls, rows: Iterable[ChooseRow]) -> None:
+        return None
+
+    @classmethod
+    def fit(
+        cls, rows: Iterable[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Choose:
+        return cls(max_length=recipe.max_length or limit)
+
+    def encode(self, rows: Sequence[ChooseRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        counts = np.asarray([len(row.options) for row in rows], dtype=np.int64)
+        contexts = tokenizer.pieces([row.context for row in rows])
+        contexts = contexts[np.repeat(np.arange(len(rows)), counts)]
+        options = tokenizer.pieces([f"{row.question} {o}" for row in rows for o in row.options])
+        whole = contexts.lengths + options.lengths
+        a, b = truncate_longest(contexts.lengths, options.lengths, self.max_length - 3)
+        encodings = join_texts(
+            contexts.part(0, a), options.part(0, b), np.ones(len(whole), np.bool_), tokenizer
+        )
+        cu_rows = cumulate(counts)
+        lost, whole = (np.diff(cumulate(tokens)[cu_rows]) for tokens in (whole - a - b, whole))
+        encodings = replace(
+            encodings, cu_examples=cu_rows, cu_rows=cu_rows, cut=Cut.of(lost, whole)
+        )
+        if not labelled:
+            return encodings
+        right = [i == row.answer for row in rows for i in range(len(row.options))]
+        return replace(encodings, targets=np.asarray(right, dtype=np.float32))
+
+    def decode(
+        self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits
+    ) -> list[Choice]:
+        def choice(i: int, row_logits: Logits) -> Choice:
+            p = softmax(row_logits[:, 0] / self.temperature)
+            best = int(p.argmax())
+            return Choice(best, rows[i].options[best], tuple(p.tolist()))
+
+        return per_row(encodings, logits, choice)
+
+    def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
+        def facts() -> Iterator[tuple[int, int, float, float, int]]:
+            for row, found in zip(rows, predictions, strict=True):
+                assert row.answer is not None, "only labelled rows are scored"
+                p, loss = found.probabilities, log_loss(found.probabilities[row.answer])
+                yield row.answer, found.index, p[found.index], loss, hash(row.context)
+
+        kinds = [("gold", "i8"), ("index", "i8"), ("p", "f8"), ("loss", "f8"), ("context", "i8")]
+        table = np.fromiter(facts(), dtype=kinds)
+        gold, index, p, loss, hashes = (table[name].copy() for name, _ in kinds)
+        # A context's number is its place among them in order of appearance, whatever its hash.
+        _, first, context = np.unique(hashes, return_index=True, return_inverse=True)
+        confidence = metrics.Confidence(loss=loss, probability=p, right=gold == index)
+        return metrics.Choice(gold, index, groups=first[context], confidence=confidence)
+
+    def tune(
+        self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk]
+    ) -> tuple[Choose, metrics.Scorer]:
+        """With the temperature that fits these rows."""
+        kept = list(chunks)
+        each = [part for _, encodings, logits in kept for part in per_row(encodings, logits, _own)]
+        padded = np.full((len(each), max(map(len, each), default=1)), -np.inf)
+        for row, own in zip(padded, each, strict=True):
+            row[: len(own)] = own
+        gold = np.fromiter((row.answer for row in rows), dtype=np.int64)
+        tuned = replace(self, temperature=fit_temperature(padded, gold))
+        return tuned, tuned.score(rows, decoded(tuned, kept))
+
+    @classmethod
+    def texts(cls, row: ChooseRow) -> tuple[str, ...]:
+        return (row.context, row.question, *row.options)
+
+    @classmethod
+    def group(cls, row: ChooseRow) -> str | None:
+        return row.context
+
+    @classmethod
+    def stratum(cls, row: ChooseRow) -> str | None:
+        return None
+
+
+def _own(_: int, row_logits: Logits) -> Logits:
+    """A row's logits, one for each of its options."""
+    return row_logits[:, 0]
+
+
+def _answer(value: object, options: Sequence[str], marks: Sequence[object], place: Place) -> int:
+    """The right option is given by its mark, its text, its position from 0, or its letter."""
+    if value is None or value == "":
+        raise DataError("no answer", place=place, hint="leave such rows out with --skip-bad")
+    name = label_name(value)
+    called = [str(mark) for mark in marks]
+    for mark in (name, name.upper()):
+        if mark in called:
+            return called.index(mark)
+    if not isinstance(value, int) and name in options:  # C3 has options that occur twice
+        return options.index(name)
+    if name.isascii() and is_number(name) and int(name) < len(options):
+        return int(name)
+    letter = ord(name.upper()) - ord("A") if len(name) == 1 else -1
+    if 0 <= letter < len(options):
+        return letter
+    raise DataError(
+        f"answer {name!r} is none of the {len(options)} options",
+        place=place,
+        hint="an answer is an option's text, its position counted from 0, or its letter",
+    )

@@ -1,0 +1,290 @@
+"""A text or a pair of texts gets one label, or several."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.recipe import Recipe
+from onelayer.tasks.calibration import (
+    Calibration,
+    best_thresholds,
+    calibrate_labels,
+    calibrate_sets,
+)
+from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
+)
+from onelayer.tasks.protocol import (
+    Chunk,
+    Logits,
+    ids_of,
+    in_order,
+    in_role,
+    label_name,
+    listed,
+    sigmoid,
+    softmax,
+)
+from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classify:
+    """One label of ``labels``, or with ``multi_label`` those at or above ``threshold``, which is
+    one for all or has one for each."""
+
+    name: ClassVar[str] = "classify"
+    labels: tuple[str, ...]
+    max_length: int
+    multi_label: bool = False
+    threshold: float | tuple[float, ...] = 0.5
+    stride: int = 0
+    pooling: Pooling = "head"
+    """How the windows of a long text become one prediction."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
+    calibration: Calibration | None = None
+    """What dev rows told of the probabilities; None before training and in others' models."""
+    least_in_set: float | None = None
+    """The probability from which a label is in the set; None where no sets were asked for."""
+    least_confidence: float | None = None
+    """The probability from which there is an answer; None where there always is one."""
+
+    @property
+    def head(self) -> str:
+        return "labels" if self.multi_label else "label"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.labels
+
+    @property
+    def metric(self) -> str:
+        return "micro_f1" if self.multi_label else "accuracy"
+
+    @property
+    def summary(self) -> str:
+        kind = "several labels a row" if self.multi_label else "one label a row"
+        labels = f"{kind} of {len(self.labels)}: {listed(self.labels)}"
+        return f"{labels}; {reading(self.max_length, self.pooling)}"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
+        text, pair = texts_of(values, place, labelled)
+        return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
+
+    @classmethod
+    def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
+        missing = _no_label({name for row in rows for name in _names(row)})
+        if missing is None:
+            return None
+
+        def judge(row: TextRow) -> DataError | None:
+            if row.label != missing:
+                return None
+            hint = "leave such rows out with --skip-bad"
+            return DataError(f"label {row.label!r} stands for no label", place=row.place, hint=hint)
+
+        return judge
+
+    @classmethod
+    def fit(
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Classify:
+        names: set[str] = set()
+        several = False
+        path: str | Path = ""
+        for row in rows:
+            several = several or isinstance(row.label, tuple)
+            names.update(_names(row))
+            path = row.place.path
+        multi_label = several if recipe.multi_label is None else recipe.multi_label
+        labels = in_order(names)
+        if not labels or (len(labels) == 1 and not multi_label):
+            only = f"every row has {labels[0]!r}" if labels else "no row has a label"
+            raise DataError(
+                f"one class only: {only}",
+                place=Place(path),
+                hint="two or more are needed; does --label name the right column?",
+            )
+        max_length = recipe.max_length or limit
+        return cls(
+            labels=labels,
+            max_length=max_length,
+            multi_label=multi_label,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
+        )
+
+    def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
+        if not labelled:
+            return encodings
+        ids, counts = self._gold(rows)
+        targets = self._mask(ids, counts) if self.multi_label else ids
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows), axis=0))
+
+    def _gold(self, rows: Iterable[TextRow]) -> tuple[metrics.Ints, metrics.Ints]:
+        """The label ids of all rows, end to end, and how many of them each row has."""
+        counts = array("q")
+
+        def named() -> Iterator[tuple[str, Place]]:
+            for row in rows:
+                names = _names(row)
+                counts.append(len(names))
+                yield from ((name, row.place) for name in names)
+
+        ids = ids_of(named(), self.labels)
+        return np.asarray(ids, dtype=np.int64), np.asarray(counts, dtype=np.int64)
+
+    def _mask(self, ids: metrics.Ints, counts: metrics.Ints) -> metrics.Bools:
+        """(N, L) which labels each row has."""
+        mask = np.zeros((len(counts), len(self.labels)), dtype=np.bool_)
+        mask[np.repeat(np.arange(len(counts)), counts), ids] = True
+        return mask
+
+    def decode(
+        self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
+    ) -> list[Label | Labels]:
+        return list(self._predictions(pool(encodings, logits, self.pooling)))
+
+    def asking(self, coverage: float | None, abstain: float | None) -> Classify:
+        """The task with sets that hold what is right with the chance ``coverage``, or with answers
+        of which at most the share ``abstain`` is wrong. Raises UsageError where the dev rows
+        can't promise that."""
+        if self.calibration is None:
+            raise UsageError(
+                "the model has no calibration that --coverage and --abstain could rely on",
+                hint="only runs of onelayer train have one",
+            )
+        if abstain is not None and self.multi_label:
+            raise UsageError("--abstain is for one label a row, and this model gives several")
+        known = self.calibration
+        return replace(
+            self,
+            least_in_set=None if coverage is None else known.least_in_set(coverage),
+            least_confidence=None if abstain is None else known.least_confidence(abstain),
+        )
+
+    def _predictions(self, row_logits: Logits) -> Iterator[Label | Labels]:
+        """(B, C) logits -> one prediction a row."""
+        logits = row_logits / (self.calibration.temperature if self.calibration else 1.0)
+        if not self.multi_label:
+            return (self._label(p.tolist()) for p in softmax(logits))
+        thresholds = np.broadcast_to(self.threshold, len(self.labels)).tolist()
+        return (self._labels(p.tolist(), thresholds) for p in sigmoid(logits))
+
+    def _label(self, p: list[float]) -> Label:
+        probabilities = dict(zip(self.labels, p, strict=True))
+        best = max(probabilities, key=probabilities.__getitem__)
+        sure = self.least_confidence is None or probabilities[best] >= self.least_confidence
+        found = self._set(probabilities)
+        if found == ():  # which would be of no use
+            found = (best,)
+        return Label(best if sure else None, probabilities[best], probabilities, found)
+
+    def _labels(self, p: list[float], thresholds: list[float]) -> Labels:
+        probabilities = dict(zip(self.labels, p, strict=True))
+        pairs = zip(probabilities.items(), thresholds, strict=True)
+        chosen = tuple(name for (name, q), threshold in pairs if q >= threshold)
+        return Labels(chosen, probabilities, self._set(probabilities))
+
+    def _set(self, probabilities: Mapping[str, float]) -> tuple[str, ...] | None:
+        if self.least_in_set is None:
+            return None
+        ranked = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
+        return tuple(name for name in ranked if probabilities[name] >= self.least_in_set)
+
+    def score(
+        self, rows: Iterable[TextRow], predictions: Iterable[Label | Labels]
+    ) -> metrics.Scorer:
+        ids, counts = self._gold(rows)
+        sets = self.least_in_set is not None
+        if self.multi_label:
+            several = (p for p in predictions if isinstance(p, Labels))
+            return judged_sets(self._mask(ids, counts), several, self.labels, sets=sets)
+        found = (p for p in predictions if isinstance(p, Label))
+        abstains = self.least_confidence is not None
+        return judged_labels(ids, found, self.labels, sets=sets, abstains=abstains)
+
+    def tune(
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
+    ) -> tuple[Classify, metrics.Scorer]:
+        """With the pooling that gives the best score on these rows, and with the temperature, the
+        thresholds and the promises that follow from them."""
+        ids, counts = self._gold(rows)
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            tuned = self._calibrated(row_logits, ids, counts)
+            return tuned.score(rows, tuned._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooled = pooled_by(chunks, ways)
+        pooling, scores, scorer = best_pooling(pooled, score, self.metric)
+        tuned = self._calibrated(pooled[pooling], ids, counts)
+        return replace(tuned, pooling=pooling, pooling_scores=scores), scorer
+
+    def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Classify:
+        if not self.multi_label:
+            return replace(self, calibration=calibrate_labels(row_logits, ids))
+        gold = self._mask(ids, counts)
+        calibration = calibrate_sets(row_logits, gold)
+        p = sigmoid(row_logits / calibration.temperature)
+        return replace(self, calibration=calibration, threshold=best_thresholds(p, gold))
+
+    @classmethod
+    def texts(cls, row: TextRow) -> tuple[str, ...]:
+        return (row.text,) if row.pair is None else (row.text, row.pair)
+
+    @classmethod
+    def group(cls, row: TextRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TextRow) -> str | None:
+        return "\0".join(_names(row))
+
+
+def _names(row: TextRow) -> tuple[str, ...]:
+    if isinstance(row.label, tuple):
+        return row.label
+    return () if row.label is None else (str(row.label),)
+
+
+def _label_of(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
+    value = values.get("label")
+    if isinstance(value, (list, tuple)):
+        return tuple(dict.fromkeys(label_name(item) for item in value))
+    if value is None or value != value or label_name(value) == "":
+        hint = "leave such rows out with --skip-bad"
+        raise DataError("no label", place=in_role(place, "label"), hint=hint)
+    if isinstance(value, dict):
+        hint = "give a name, or a list of names"
+        raise DataError("label is an object", place=in_role(place, "label"), hint=hint)
+    return label_name(value)
+
+
+def _no_label(names: Set[str]) -> str | None:
+    """How public sets write that a row has no label: SNLI and OCNLI ``-``, where annotators did not
+    agree, and their copies on the Hub ``-1`` before three or more classes that count from 0."""
+    if "-" in names and len(names) > 2 and all(len(name) > 1 for name in names - {"-"}):
+        return "-"
+    counted = {str(i) for i in range(len(names) - 1)}
+    return "-1" if len(counted) > 2 and names == counted | {"-1"} else None

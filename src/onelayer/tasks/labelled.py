@@ -1,0 +1,72 @@
+"""The labelled rows of a file, or one clear line about why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.formats import read
+from onelayer.data.table import Table
+from onelayer.recipe import Recipe
+from onelayer.tasks import TASKS, Task
+from onelayer.tasks.layout import see
+from onelayer.tasks.protocol import Layout
+from onelayer.tasks.rows import Look, Rows, read_rows, refuse_bad
+
+Say = Callable[[str], None]
+
+
+def open_labelled(
+    path: str | Path,
+    recipe: Recipe,
+    say: Say,
+    *,
+    kind: type[Task] | None = None,
+    layout: Layout | None = None,
+) -> tuple[type[Task], Layout, Table]:
+    """What a labelled file holds, by its first rows. With ``kind`` and ``layout`` given it is read
+    as another file was, where it has the same columns."""
+    asked = recipe.asked
+    table = read(path, named=tuple(asked.values()))
+    if kind is None or layout is None or not layout.fits(table.columns):
+        task = recipe.task or (kind.name if kind else None)
+        seen = see(table, task=task, asked=asked, multi_label=recipe.multi_label)
+        for remark in seen.remarks:
+            say(f"{Path(path).name}: {remark}")
+        kind, layout = TASKS[seen.task], seen.layout
+    return kind, layout, table
+
+
+def usable_rows(
+    kind: type[Task],
+    table: Table,
+    layout: Layout,
+    recipe: Recipe,
+    say: Say,
+    look: Look = lambda _: None,
+) -> Rows:
+    """Goes through all of an opened file for the rows that can be used. Raises DataError for those
+    that can't, unless they are to be left out."""
+    found = read_rows(kind, table, layout, look=look)
+    if found.bad and recipe.skip_bad:
+        say(f"{Path(table.path).name}: left out {found.n_bad:,} bad rows, first {found.bad[0]}")
+    else:
+        refuse_bad(found)
+    if not len(found):
+        raise DataError("no rows that can be used", place=Place(table.path))
+    return found
+
+
+def read_labelled(
+    path: str | Path,
+    recipe: Recipe,
+    say: Say,
+    *,
+    kind: type[Task] | None = None,
+    layout: Layout | None = None,
+) -> tuple[type[Task], Layout, list[Any]]:
+    """All labelled rows of a file that fits into memory; see ``open_labelled``."""
+    kind, layout, table = open_labelled(path, recipe, say, kind=kind, layout=layout)
+    return kind, layout, list(usable_rows(kind, table, layout, recipe, say))

@@ -1,0 +1,1 @@
+"""A text, or a pair, gets a number."""

@@ -1,0 +1,162 @@
+"""A text or a pair of texts gets a number."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onelayer import metrics
+from onelayer.base.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.pooling import (
+    POOLINGS,
+    Pooling,
+    best_pooling,
+    first_pooling,
+    pool,
+    pooled_by,
+    reading,
+)
+from onelayer.tasks.protocol import Chunk, Logits, in_role
+from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """The number predicted for a text, in the unit of the training labels."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regress:
+    """The layer learns numbers of mean 0 and deviation 1, whatever unit the labels have."""
+
+    name: ClassVar[str] = "regress"
+    max_length: int
+    mean: float = 0.0
+    deviation: float = 1.0
+    stride: int = 0
+    pooling: Pooling = "head"
+    """How the windows of a long text become one number."""
+    pooling_scores: Mapping[str, float] = field(default_factory=dict)
+    """The dev score of each way of pooling, by which it was chosen; empty without long texts."""
+
+    @property
+    def head(self) -> str:
+        return "value"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("value",)
+
+    @property
+    def metric(self) -> str:
+        return "spearman"
+
+    @property
+    def summary(self) -> str:
+        spread = f"numbers of mean {self.mean:.4g} and deviation {self.deviation:.4g}"
+        return f"{spread}; {reading(self.max_length, self.pooling)}"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
+        text, pair = texts_of(values, place, labelled)
+        return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
+
+    @classmethod
+    def check(cls, rows: Iterable[TextRow]) -> None:
+        return None
+
+    @classmethod
+    def fit(
+        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
+    ) -> Regress:
+        numbers = array("d")
+        path: str | Path = ""
+        for row in rows:
+            assert isinstance(row.label, float)
+            numbers.append(row.label)
+            path = row.place.path
+        values = np.frombuffer(numbers)
+        deviation = float(values.std())
+        if not deviation > 0:
+            raise DataError(
+                f"one number only: every row has {values[0]:g}",
+                place=Place(path),
+                hint="does --label name the right column?",
+            )
+        max_length = recipe.max_length or limit
+        return cls(
+            max_length=max_length,
+            mean=float(values.mean()),
+            deviation=deviation,
+            stride=min(recipe.stride, max_length // 4),
+            pooling=first_pooling(recipe),
+        )
+
+    def encode(self, rows: Sequence[TextRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
+        if not labelled:
+            return encodings
+        targets = ((_gold(rows) - self.mean) / self.deviation).astype(np.float32)
+        return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows)))
+
+    def decode(self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits) -> list[Value]:
+        return self._predictions(pool(encodings, logits, self.pooling))
+
+    def _predictions(self, row_logits: Logits) -> list[Value]:
+        values = row_logits[:, 0].astype(np.float64) * self.deviation + self.mean
+        return [Value(value) for value in values.tolist()]
+
+    def score(self, rows: Iterable[TextRow], predictions: Iterable[Value]) -> metrics.Scorer:
+        values = np.fromiter((p.value for p in predictions), dtype=np.float64)
+        return metrics.Regression(_gold(rows), values)
+
+    def tune(
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
+    ) -> tuple[Regress, metrics.Scorer]:
+        """With the pooling that gives the best score on these rows."""
+
+        def score(row_logits: Logits) -> metrics.Scorer:
+            return self.score(rows, self._predictions(row_logits))
+
+        ways = dict.fromkeys((self.pooling, *POOLINGS))
+        pooling, scores, scorer = best_pooling(pooled_by(chunks, ways), score, self.metric)
+        return replace(self, pooling=pooling, pooling_scores=scores), scorer
+
+    @classmethod
+    def texts(cls, row: TextRow) -> tuple[str, ...]:
+        return (row.text,) if row.pair is None else (row.text, row.pair)
+
+    @classmethod
+    def group(cls, row: TextRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TextRow) -> str | None:
+        return None
+
+
+def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return np.fromiter((row.label for row in rows), dtype=np.float64)
+
+
+def _number(value: object, place: Place) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        said = "no label" if value in (None, "") else f"label {value!r} is not a number"
+        hint = "mend it, or leave such rows out with --skip-bad"
+        raise DataError(said, place=in_role(place, "label"), hint=hint)
+    return number

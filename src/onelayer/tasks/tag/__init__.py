@@ -1,0 +1,1 @@
+"""Each word of a text gets a label."""

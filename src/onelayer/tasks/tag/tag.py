@@ -1,0 +1,369 @@
+"""Each word of a text gets a label: persons, organisations, places, or parts of speech."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from tokenizers import Encoding
+
+from onelayer import metrics
+from onelayer.base.errors import DataError, Place
+from onelayer.recipe import Recipe
+from onelayer.tasks.protocol import (
+    Chunk,
+    Logits,
+    decoded,
+    ids_of,
+    in_order,
+    in_role,
+    label_name,
+    listed,
+    per_row,
+    softmax,
+    text_of,
+)
+from onelayer.tasks.tag.schemes import (
+    OUTSIDE,
+    Scheme,
+    entities,
+    from_entities,
+    recognise,
+    transitions,
+    violations,
+)
+from onelayer.tasks.tag.spans import Gold, spans_of, words_under
+from onelayer.tasks.tag.viterbi import best_path
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import Joints, Marks, split_words
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """``words`` are character spans of ``text``; None where it is for the task to cut it. Gold
+    labels are ``tags``, one a word, or ``spans`` of the text; files have one or the other."""
+
+    text: str
+    words: tuple[tuple[int, int], ...] | None
+    tags: tuple[str, ...] | None
+    spans: tuple[Gold, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """``text`` is the characters ``start:end`` of the input; ``score`` is the mean probability
+    of its words' labels."""
+
+    start: int
+    end: int
+    text: str
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A label for every word, and the entities that the labels make. Labels without an outside
+    (``O``), such as parts of speech, make none."""
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """The layer reads the first subword of every word. Long texts are read in windows, each word
+    where it has most context on both sides; only legal sequences of tags come out."""
+
+    name: ClassVar[str] = "tag"
+    labels: tuple[str, ...]
+    scheme: Scheme
+    max_length: int
+    stride: int
+    joints: Joints = field(default_factory=Joints)
+    """How the training file's words were cut, for texts that come without words."""
+
+    @property
+    def head(self) -> str:
+        return "tags"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return self.labels
+
+    @property
+    def metric(self) -> str:
+        return "accuracy" if self.scheme is Scheme.PLAIN else "f1"
+
+    @property
+    def summary(self) -> str:
+        labels = f"{self.scheme} tags, {len(self.labels)}: {listed(self.labels)}"
+        return f"{labels}; windows of {self.max_length} tokens"
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
+        tokens = values.get("text")
+        gold = values.get("label")
+        if isinstance(tokens, (list, tuple)):
+            text, words = join(tokens, values.get("space_after"), place)
+            tags = _tags(gold, len(words), place) if labelled else None
+            return TagRow(text, words, tags, None, place)
+        text = text_of(values, "text", place, may_be_empty=not labelled)
+        spans = spans_of(gold, text, place) if labelled else None
+        return TagRow(text, None, None, spans, place)
+
+    def words(self, row: TagRow) -> tuple[tuple[int, int], ...]:
+        """Character spans of a row's words: its own, or as the training file's were cut."""
+        return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
+
+    @classmethod
+    def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None]:
+        scheme = recognise(row.tags or () for row in rows)
+
+        def judge(row: TagRow) -> DataError | None:
+            if row.spans is not None:
+                return _in_one_word(row, split_words(row.text)) if row.spans else None
+            wrong = violations(row.tags or (), scheme)
+            if not wrong:
+                return None
+            return DataError(
+                f"illegal {scheme} sequence: {_around(row, wrong)}",
+                place=row.place,
+                hint="mend the tags, or leave such sentences out with --skip-bad",
+            )
+
+        return judge
+
+    @classmethod
+    def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
+        names: set[str] = set()
+        marks = Marks()
+        tagged = False
+        path: str | Path = ""
+
+        def tags() -> Iterator[Sequence[str]]:
+            nonlocal tagged, path
+            for row in rows:
+                path = row.place.path
+                tagged = tagged or row.tags is not None
+                names.update(row.tags or ())
+                if row.spans is not None:
+                    names.update(f"{prefix}-{span.label}" for span in row.spans for prefix in "BI")
+                    names.add(OUTSIDE)
+                marks.see(_tokens(row))
+                yield row.tags or ()
+
+        recognised = recognise(tags())
+        scheme = recognised if tagged else Scheme.IOB2
+        if len(names) < 2:
+            raise DataError(
+                f"one tag only: {', '.join(names) or 'none'}",
+                place=Place(path),
+                hint="two or more are needed; does --label name the right column?",
+            )
+        max_length = recipe.max_length or limit
+        stride = min(recipe.stride, (max_length - 2) // 2)
+        return cls(
+            labels=in_order(names),
+            scheme=scheme,
+            max_length=max_length,
+            stride=stride,
+            joints=marks.joints(),
+        )
+
+    def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
+        split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
+        builder = EncodingsBuilder()
+        for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
+            ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
+            builder.start_row(len(ids))
+            self._add(builder, ids, firsts, tokenizer)
+        encodings = builder.build(examples_are_rows=False)
+        if not labelled:
+            return encodings
+        named = [(tag, row.place) for row in rows for tag in self.gold_tags(row)]
+        return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
+
+    def _add(
+        self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, tokenizer: Tokenizer
+    ) -> None:
+        """One row's windows; ``firsts`` are the positions of words' first subwords in ``ids``."""
+        spans = windows(len(ids), self.max_length - 2, self.stride)
+        for i, (start, end) in enumerate(spans):
+            # Where two windows overlap, the middle parts them: each word is read once, in the
+            # window that shows most of its surroundings.
+            begin = 0 if i == 0 else (start + spans[i - 1][1]) // 2
+            until = len(ids) if i + 1 == len(spans) else (spans[i + 1][0] + end) // 2
+            own = firsts[(firsts >= begin) & (firsts < until)]
+            sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
+            builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
+
+    def gold_tags(self, row: TagRow) -> Sequence[str]:
+        if row.tags is not None:
+            return row.tags
+        words = self.words(row)
+        if error := _in_one_word(row, words):
+            raise error
+        spans = [words_under(span, words) for span in row.spans or ()]
+        return from_entities(len(words), [s for s in spans if s], self.scheme)
+
+    def decode(self, rows: Sequence[TagRow], encodings: Encodings, logits: Logits) -> list[Tagged]:
+        legal = transitions(self.labels, self.scheme)
+
+        def tagged(i: int, row_logits: Logits) -> Tagged:
+            p = softmax(row_logits) if len(row_logits) else row_logits
+            path = best_path(np.log(np.maximum(p, 1e-300)), *legal)
+            tags = tuple(self.labels[label] for label in path)
+            words = self.words(rows[i])[: len(tags)]  # fewer where only a first window was read
+            found = self._entities(rows[i].text, words, tags, p, path)
+            return Tagged(rows[i].text, words, tags, found)
+
+        return per_row(encodings, logits, tagged)
+
+    def _entities(
+        self,
+        text: str,
+        words: Sequence[tuple[int, int]],
+        tags: Sequence[str],
+        p: Logits,
+        path: Sequence[int],
+    ) -> tuple[Entity, ...]:
+        found = []
+        if self.scheme is Scheme.PLAIN and OUTSIDE not in self.labels:
+            return ()
+        for label, first, last in entities(tags, self.scheme):
+            start, end = words[first][0], words[last - 1][1]
+            score = float(np.mean([p[word, path[word]] for word in range(first, last)]))
+            found.append(Entity(start, end, text[start:end], label, score))
+        return tuple(found)
+
+    def score(self, rows: Iterable[TagRow], predictions: Iterable[Tagged]) -> metrics.Scorer:
+        if self.scheme is Scheme.PLAIN:
+            pairs = zip(rows, predictions, strict=True)
+            counts = (
+                (sum(map(str.__eq__, row.tags or (), p.tags)), len(p.words)) for row, p in pairs
+            )
+            right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
+            return metrics.Tokens(right, total)
+        return metrics.Entities(
+            (self.gold_entities(row) for row in rows),
+            ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
+        )
+
+    def gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+        """Start and end in the text, and type, of a labelled row's entities."""
+        if row.spans is not None:
+            return {(span.start, span.end, span.label) for span in row.spans}
+        found = entities(row.tags or (), self.scheme)
+        words = self.words(row)
+        return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
+
+    def tune(self, rows: Iterable[TagRow], chunks: Iterable[Chunk]) -> tuple[Tag, metrics.Scorer]:
+        return self, self.score(rows, decoded(self, chunks))
+
+    @classmethod
+    def texts(cls, row: TagRow) -> tuple[str, ...]:
+        return (row.text,)
+
+    @classmethod
+    def group(cls, row: TagRow) -> str | None:
+        return None
+
+    @classmethod
+    def stratum(cls, row: TagRow) -> str | None:
+        return None
+
+
+def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
+    """A sentence's token ids, and where each word begins among them. A word that the tokenizer
+    turns into nothing (a zero-width mark, say) stands there as ``[UNK]``, to get its label."""
+    ids: list[int] = []
+    firsts: list[int] = []
+    for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        assert word is not None, "texts are encoded without special tokens"
+        while len(firsts) < word:
+            firsts.append(len(ids))
+            ids.append(unk_id)
+        if len(firsts) == word:
+            firsts.append(len(ids))
+        ids.append(token)
+    for _ in range(n_words - len(firsts)):
+        firsts.append(len(ids))
+        ids.append(unk_id)
+    return ids, np.asarray(firsts, dtype=np.int64)
+
+
+def join(
+    tokens: Sequence[object], space_after: Sequence[bool] | None, place: Place
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Words -> a text and their character spans in it. Without word of the original spacing there
+    is one space between words, none between two Chinese characters."""
+    if not tokens:
+        raise DataError("a sentence without words", place=place)
+    words = [token if isinstance(token, str) else label_name(token) for token in tokens]
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for i, word in enumerate(words):
+        spans.append((at, at + len(word)))
+        parts.append(word)
+        at += len(word)
+        if i + 1 < len(words):
+            spaced = (
+                not (_is_ideograph(word[-1:]) and _is_ideograph(words[i + 1][:1]))
+                if space_after is None
+                else space_after[i]
+            )
+            parts.append(" " * spaced)
+            at += spaced
+    return "".join(parts), tuple(spans)
+
+
+def _is_ideograph(character: str) -> bool:
+    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
+
+
+def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        hint = "tags are a list with one for each word"
+        raise DataError("no tags", place=in_role(place, "label"), hint=hint)
+    if len(value) != n_words:
+        hint = "each word needs one tag"
+        raise DataError(
+            f"{len(value)} tags for {n_words} words", place=in_role(place, "label"), hint=hint
+        )
+    return tuple(label_name(tag) for tag in value)
+
+
+def _in_one_word(row: TagRow, words: Sequence[tuple[int, int]]) -> DataError | None:
+    """What is wrong where a word has parts of two entities: it can't get two tags."""
+    found = [(covered, span) for span in row.spans or () if (covered := words_under(span, words))]
+    for ((_, _, end), one), ((_, start, _), other) in pairwise(found):
+        if start < end:
+            a, b = (row.text[span.start : span.end] for span in (one, other))
+            return DataError(
+                f"two entities in one word: {a!r} {one.label} and {b!r} {other.label}",
+                place=row.place,
+                hint="a word gets one tag; leave such texts out with --skip-bad",
+            )
+    return None
+
+
+def _around(row: TagRow, wrong: Sequence[int]) -> str:
+    """The first illegal tag with what stands before it."""
+    tags, word = row.tags or (), wrong[0]
+    before = tags[word - 1] if word else "the beginning"
+    more = f", and {len(wrong) - 1} more in this sentence" if len(wrong) > 1 else ""
+    return f"{tags[word]} after {before} at {_tokens(row)[word]!r}, word {word + 1}{more}"
+
+
+def _tokens(row: TagRow) -> list[str]:
+    return [row.text[start:end] for start, end in row.words or ()]

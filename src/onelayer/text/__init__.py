@@ -1,1 +1,0 @@
-"""Files, labels, tokens: everything about text that needs no torch."""

@@ -1,0 +1,1 @@
+"""Texts become token ids with character offsets, and batches without padding. No torch here."""

@@ -1,0 +1,60 @@
+"""How well a vocabulary can read a text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import split_words
+
+MANY_PIECES = 4
+POOR_UNKNOWN = 0.05
+POOR_SHATTERED = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Shares of a sample's words: unknown altogether, and in more than four pieces."""
+
+    unknown: float
+    shattered: float
+    chinese: float
+    """The share of letters that are Chinese characters."""
+
+    @property
+    def poor(self) -> bool:
+        return self.unknown > POOR_UNKNOWN or self.shattered > POOR_SHATTERED
+
+    def advice(self) -> str:
+        """One line: the figures, and models that can read such text."""
+        better = (
+            "bert-base-chinese, hfl/chinese-macbert-base or hfl/rbt3 (small)"
+            if self.chinese > 0.3
+            else "bert-base-multilingual-cased"
+        )
+        return (
+            f"the model's vocabulary can't read this text well: {self.unknown:.0%} of the words "
+            f"are unknown to it, {self.shattered:.0%} fall into more than {MANY_PIECES} pieces; "
+            f"--model {better} can"
+        )
+
+
+def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
+    """Measured on the given texts' words."""
+    split = [[text[a:b] for a, b in split_words(text)] for text in texts]
+    words = unknown = shattered = 0
+    for encoding, own in zip(tokenizer.encode_words(split), split, strict=True):
+        pieces = [0] * len(own)
+        for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            if word is not None:
+                pieces[word] += 1
+                unknown += token == tokenizer.unk_id
+        words += len(own)
+        shattered += sum(n > MANY_PIECES for n in pieces)
+    letters = [c for text in texts for c in text[:1000] if c.isalpha()]
+    chinese = sum(unicodedata.name(c, "").startswith("CJK") for c in letters)
+    return Coverage(
+        unknown / max(words, 1), shattered / max(words, 1), chinese / max(len(letters), 1)
+    )

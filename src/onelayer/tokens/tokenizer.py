@@ -1,0 +1,301 @@
+"""WordPiece: the vocabulary and the rules by which a BERT cuts text into tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import AddedToken, Encoding
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.model_files import find, read_json, read_text, refuse_code
+from onelayer.tokens.components import check_components
+from onelayer.tokens.encodings import Pieces, cumulate
+
+_SPECIALS = {
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "unk_token": "[UNK]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
+_REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
+
+_FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+
+# The classes of transformers that cut text as vocab.txt and the three flags of BERT say.
+_BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
+
+MOST_TOKENS = 1_000_000
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """A WordPiece tokenizer that gives ids and character offsets, and nothing else.
+
+    It never truncates, pads or adds special tokens: making a sequence of pieces is a task's
+    business. What a user wrote stays text: ``[SEP]`` in it is three ordinary pieces.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, specials: Mapping[str, str]) -> None:
+        """``specials`` gives the text of each role: ``cls_token``, ``sep_token``, ..."""
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = True  # that is: encode them as any other text
+        self._backend = backend
+        self._specials = {**specials, "unk_token": backend.model.unk_token}
+        self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
+        self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
+        """The rows an embedding needs: one more than the highest id."""
+        normalizer = backend.normalizer
+        self.lowercases = normalizer is not None and normalizer.normalize_str("A") == "a"
+        self._refuse_leaking_specials()
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Tokenizer:
+        """The tokenizer of a model directory: its ``tokenizer.json``, or else its ``vocab.txt``.
+
+        Raises CheckpointError for files that are missing or damaged, and for a tokenizer that is
+        no WordPiece.
+        """
+        folder = Path(folder)
+        settings = _settings(folder)
+        build: Callable[[Path, Mapping[str, Any]], tokenizers.Tokenizer]
+        if path := find(folder, "tokenizer.json"):
+            build = _from_tokenizer_json
+        elif path := find(folder, "vocab.txt"):
+            build = _from_vocabulary
+        else:
+            raise CheckpointError(
+                "holds no tokenizer",
+                place=Place(folder),
+                hint="a BERT comes with tokenizer.json or vocab.txt",
+            )
+        try:
+            return cls(build(path, settings), {role: settings[role] for role in _SPECIALS})
+        except CheckpointError as error:
+            place = error.place or Place(path)
+            raise CheckpointError(error.message, place=place, hint=error.hint) from error
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The pieces of each text: ``.ids``, and ``.offsets`` counted in characters of the text."""
+        return self._backend.encode_batch(_scrubbed(texts), add_special_tokens=False)
+
+    def pieces(self, texts: Sequence[str]) -> Pieces:
+        """The ids of each text and nothing else, which is quicker than ``encode``."""
+        batch = self._backend.encode_batch_fast(_scrubbed(texts), add_special_tokens=False)
+        ids = [encoding.ids for encoding in batch]
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        cu = cumulate(lengths)
+        all_ids = np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1]))
+        return Pieces(all_ids, cu[:-1], lengths)
+
+    def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
+        """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.
+
+        A word of which nothing is left (a zero-width space, say) has no piece.
+        """
+        batch = list(map(_scrubbed, words))
+        return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides how a text is cut."""
+        ids = [self.cls_id, self.sep_id, self.unk_id]
+        return hashlib.blake2b(f"{ids} {self._backend.to_str()}".encode()).hexdigest()
+
+    def write(self, folder: str | Path, *, max_length: int) -> None:
+        """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
+
+        ``max_length`` is the model's number of positions, at which transformers truncates.
+        """
+        folder = Path(folder)
+        _write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        settings = {
+            **self._class_and_flags(),
+            **{role: text for role, text in self._specials.items() if self._knows(text)},
+            "model_max_length": max_length,
+        }
+        _write_text(
+            folder / "tokenizer_config.json",
+            json.dumps(settings, ensure_ascii=False, indent=2) + "\n",
+        )
+        if (lines := self._vocabulary_lines()) is not None:
+            _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
+
+    def _knows(self, token: str) -> bool:
+        return self._backend.token_to_id(token) is not None
+
+    def _special_id(self, role: str) -> int:
+        token = self._specials[role]
+        if (found := self._backend.token_to_id(token)) is None:
+            raise CheckpointError(
+                f"a vocabulary without {token}, the {role}",
+                hint=f"name the model's own in tokenizer_config.json as {role}",
+            )
+        return found
+
+    def _refuse_leaking_specials(self) -> None:
+        """A pre-tokenizer that keeps ``[SEP]`` in one piece would find it in the vocabulary."""
+        ids = {self.cls_id, self.sep_id, self.pad_id}
+        written = list(self._specials.values())
+        if any(ids.intersection(encoding.ids) for encoding in self.encode(written)):
+            raise CheckpointError(
+                "a tokenizer that takes '[SEP]' in a user's text for the real one",
+                hint="use BERT's own pre-tokenizer, BertPreTokenizer",
+            )
+
+    def _class_and_flags(self) -> dict[str, Any]:
+        """How transformers rebuilds us: by BERT's flags where they say it all, else verbatim."""
+        normalizer = self._backend.normalizer
+        if not isinstance(normalizer, BertNormalizer) or not isinstance(
+            self._backend.pre_tokenizer, BertPreTokenizer
+        ):
+            return {"tokenizer_class": "PreTrainedTokenizerFast"}
+        return {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": normalizer.lowercase,
+            "strip_accents": normalizer.strip_accents,
+            "tokenize_chinese_chars": normalizer.handle_chinese_chars,
+        }
+
+    def _vocabulary_lines(self) -> list[str] | None:
+        """``vocab.txt``: line n is token n. None where a line can't hold a token."""
+        vocabulary = self._backend.get_vocab(with_added_tokens=False)
+        if any("\n" in token or "\r" in token for token in vocabulary):
+            return None
+        # A token that stood on two lines has the later id; the earlier line keeps its place.
+        lines = [f"[gap{number}]" for number in range(1 + max(vocabulary.values()))]
+        for token, number in vocabulary.items():
+            lines[number] = token
+        return lines
+
+
+def _scrubbed(texts: Sequence[str]) -> list[str]:
+    """Texts that Rust takes. Nearly all are as they should be, and one look at all tells."""
+    try:
+        "".join(texts).encode()
+        return list(texts)
+    except UnicodeEncodeError:
+        return list(map(_scrub, texts))
+
+
+def _scrub(text: str) -> str:
+    """``text`` with U+FFFD for lone surrogates, which UTF-8 has no bytes for; as long as before."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """``tokenizer_config.json`` over ``special_tokens_map.json`` over BERT's habits."""
+    settings: dict[str, Any] = dict(_SPECIALS)
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if path := find(folder, name):
+            settings |= read_json(path)
+            _check_settings(settings, path)
+    return settings
+
+
+def _check_settings(settings: dict[str, Any], path: Path) -> None:
+    refuse_code(settings, path)
+    if not isinstance(name := settings.get("tokenizer_class"), str | None) or (
+        name and not name.isidentifier()
+    ):
+        raise CheckpointError(f"tokenizer_class is {name!r}, not a class", place=Place(path))
+    for role, usual in _SPECIALS.items():
+        token = settings[role]
+        if isinstance(token, dict):  # with rules of how it is matched, which BERT has no use for
+            token = token.get("content")
+        settings[role] = usual if token is None else token
+        if not isinstance(settings[role], str):
+            raise CheckpointError(f"{role} is {token!r}, not a token's text", place=Place(path))
+        settings[role] = _scrub(settings[role])
+    for flag in _FLAGS:
+        if not isinstance(settings.get(flag), bool | None):
+            raise CheckpointError(f"{flag} is {settings[flag]!r}, not a boolean", place=Place(path))
+        if flag in settings and settings[flag] is None and flag != "strip_accents":
+            del settings[flag]
+
+
+def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    data = read_json(path)
+    check_components(data)
+    for token in data.get("added_tokens") or []:
+        # Markers that somebody added to be written in texts ("[E1]") are to be found there;
+        # only BERT's own five must not be.
+        token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
+    try:
+        backend = tokenizers.Tokenizer.from_str(json.dumps(data))
+    except Exception as error:  # the Rust side raises bare Exceptions
+        raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
+    if not isinstance(backend.model, WordPiece):  # of old files, which don't say their model's type
+        raise CheckpointError(
+            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece"
+        )
+    normalizer = backend.normalizer
+    if isinstance(normalizer, BertNormalizer) and settings.get("tokenizer_class") in _BERT_CLASSES:
+        # Where the two files differ transformers goes by the flags of tokenizer_config.json.
+        normalizer.lowercase = settings.get("do_lower_case", normalizer.lowercase)
+        normalizer.strip_accents = settings.get("strip_accents", normalizer.strip_accents)
+        normalizer.handle_chinese_chars = settings.get(
+            "tokenize_chinese_chars", normalizer.handle_chinese_chars
+        )
+    return backend
+
+
+def _from_vocabulary(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """The tokenizer that BERT's release and transformers make of a ``vocab.txt``."""
+    if (name := settings.get("tokenizer_class")) not in _BERT_CLASSES:
+        raise CheckpointError(
+            f"vocab.txt alone doesn't say how {name} cuts text",
+            hint="save the tokenizer as tokenizer.json",
+        )
+    vocabulary = _read_vocabulary(path)
+    backend = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=settings["unk_token"]))
+    backend.normalizer = BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+        strip_accents=settings.get("strip_accents"),
+        lowercase=settings.get("do_lower_case", True),
+    )
+    backend.pre_tokenizer = BertPreTokenizer()
+    backend.decoder = WordPieceDecoder(prefix="##")
+    known = [settings[role] for role in _SPECIALS if settings[role] in vocabulary]
+    backend.add_special_tokens([AddedToken(token, special=True) for token in known])
+    cls, sep = settings["cls_token"], settings["sep_token"]
+    if cls in vocabulary and sep in vocabulary:
+        backend.post_processor = TemplateProcessing(
+            single=f"{cls}:0 $A:0 {sep}:0",
+            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+            special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])],
+        )
+    return backend
+
+
+def _read_vocabulary(path: Path) -> dict[str, int]:
+    """Token to id, the number of its line. Lines end at line feeds only: U+2028 is a token."""
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        raise CheckpointError("a NUL byte, which no vocabulary has")
+    if text.count("\n") > MOST_TOKENS:
+        raise CheckpointError(f"more than {MOST_TOKENS:,} lines, and no BERT knows so many words")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    if not lines:
+        raise CheckpointError("an empty vocabulary")
+    return {token: number for number, token in enumerate(lines)}

@@ -1,0 +1,136 @@
+"""AdamW, what it leaves alone, and the learning rate over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from onelayer.base.errors import UsageError
+from onelayer.nn.compiled import fits
+from onelayer.nn.model import Model
+from onelayer.training.adamw import ALL_ALIKE, BETA1, BETA2, EPS, LazyAdamW
+
+
+def freeze(model: Model, what: str) -> None:
+    """``none``, ``embeddings``, the lowest N layers with the embeddings, or the ``encoder``."""
+    frozen: list[nn.Module] = []
+    if what == "encoder":
+        frozen = [model.encoder, *([model.pooler] if model.pooler is not None else [])]
+    elif what != "none":
+        n_layers = 0 if what == "embeddings" else int(what)
+        layers = list(model.encoder.layers)
+        if n_layers > len(layers):
+            raise UsageError(f"--freeze {n_layers}: the model has {len(layers)} layers")
+        frozen = [model.encoder.embeddings, *layers[:n_layers]]
+    for module in frozen:
+        module.requires_grad_(False)
+
+
+class Optimizer(Protocol):
+    """What the training loop asks of AdamW."""
+
+    lr: float
+
+    def catch_up(self, ids_T: Tensor) -> None:
+        """Called before a batch looks these words up."""
+
+    def step(self, max_norm: float) -> None:
+        """Clips the gradient to a length, makes a step along it, and drops it."""
+
+    def settle(self) -> None:
+        """Called before all of the model is read."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the next steps depend on beside the weights, once it has settled."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Becomes the optimizer that gave this state, over the weights as they were then."""
+
+
+class TorchAdamW:
+    """PyTorch's, which sweeps all parameters at each step."""
+
+    def __init__(
+        self,
+        decayed: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
+        *,
+        lr: float,
+        weight_decay: float,
+        scales: Mapping[Tensor, float] = ALL_ALIKE,
+    ) -> None:
+        self.lr = lr
+        groups = [
+            {"params": list(alike), "weight_decay": decay, "scale": scale}
+            for parameters, decay in ((decayed, weight_decay), (others, 0.0))
+            for scale, alike in groupby(parameters, lambda p: scales.get(p, 1.0))
+        ]
+        self._adamw = torch.optim.AdamW(groups, betas=(BETA1, BETA2), eps=EPS, fused=True)
+
+    def catch_up(self, ids_T: Tensor) -> None:
+        """Nothing lags behind."""
+
+    def settle(self) -> None:
+        """Nothing lags behind."""
+
+    def state(self) -> dict[str, Tensor]:
+        """``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, by its number."""
+        moments = self._adamw.state_dict()["state"]
+        return {f"{i}.{name}": x for i, its in moments.items() for name, x in its.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.items():
+            i, name = key.split(".")
+            moments.setdefault(int(i), {})[name] = tensor
+        self._adamw.load_state_dict({**self._adamw.state_dict(), "state": moments})
+
+    def step(self, max_norm: float) -> None:
+        groups = self._adamw.param_groups
+        for group in groups:
+            group["lr"] = self.lr * group["scale"]
+        clip_grad_norm_([p for group in groups for p in group["params"]], max_norm)
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=True)
+
+
+def adamw(model: Model, *, lr: float, weight_decay: float, layer_decay: float = 1.0) -> Optimizer:
+    """AdamW with bias correction (Loshchilov & Hutter, 2019); no decay on biases and LayerNorm.
+    Lower layers may learn more slowly: see `layer_scales`."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.dim() > 1]
+    others = [parameter for parameter in trained if parameter.dim() <= 1]
+    scales = layer_scales(model, layer_decay)
+    words = model.encoder.embeddings.word
+    if not fits(words.weight):
+        return TorchAdamW(decayed, others, lr=lr, weight_decay=weight_decay, scales=scales)
+    words.sparse = words.weight.requires_grad
+    table = words.weight if words.sparse else None
+    return LazyAdamW(decayed, others, table, lr=lr, weight_decay=weight_decay, scales=scales)
+
+
+def layer_scales(model: Model, decay: float) -> dict[Tensor, float]:
+    """The share of the learning rate that each parameter gets: 1 for the new layer and the pooler,
+    ``decay`` for the top layer, ``decay**2`` for the next one, down to the embeddings (Howard &
+    Ruder, 2018, section 3.2, whose rates differ by 1 / 2.6)."""
+    lowest_last = [*reversed(list(model.encoder.layers)), model.encoder.embeddings]
+    return {
+        parameter: decay**depth
+        for depth, module in enumerate(lowest_last, start=1)
+        for parameter in module.parameters()
+    }
+
+
+def lr_factor(step: int, total: int, warmup: float) -> float:
+    """The share of the peak learning rate at a step counted from 0: a linear rise over the first
+    ``warmup`` of the steps, then a linear fall to zero after the last."""
+    rising = math.ceil(total * warmup)
+    if step < rising:
+        return (step + 1) / rising
+    return (total - step) / max(1, total - rising)

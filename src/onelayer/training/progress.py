@@ -1,0 +1,121 @@
+"""Telling how a run goes: a bar on a terminal, JSON lines elsewhere, silence from Python."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from onelayer.base.json_values import finite
+from onelayer.training.state import Progress as RunProgress
+
+
+class Silent:
+    """Tells nothing."""
+
+    def say(self, remark: str) -> None: ...
+    def prepare(self, what: str, rows: int, total: int | None) -> None: ...
+    def start(self, total_steps: int) -> None: ...
+    def step(self, progress: RunProgress) -> None: ...
+    def evaluated(
+        self, epoch: float, scores: dict[str, float], metric: str, best: bool
+    ) -> None: ...
+    def finish(self) -> None: ...
+
+
+class JsonLines:
+    """One JSON object a line: every remark, every tenth of an epoch or so, every evaluation."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.every = 1
+
+    def _write(self, **values: Any) -> None:
+        print(json.dumps(finite(values), ensure_ascii=False), file=self.stream, flush=True)
+
+    def say(self, remark: str) -> None:
+        self._write(event="remark", text=remark)
+
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        self._write(event=what, rows=rows, of=total)
+
+    def start(self, total_steps: int) -> None:
+        self.every = max(1, total_steps // 50)
+        self._write(event="start", steps=total_steps)
+
+    def step(self, progress: RunProgress) -> None:
+        if progress.step % self.every == 0:
+            self._write(
+                event="step",
+                step=progress.step,
+                loss=round(progress.loss, 4),
+                lr=float(f"{progress.lr:.6g}"),
+                tokens_per_second=round(progress.tokens_per_second),
+            )
+
+    def evaluated(self, epoch: float, scores: dict[str, float], metric: str, best: bool) -> None:
+        self._write(event="evaluation", epoch=round(epoch, 2), best=best, dev=scores)
+
+    def finish(self) -> None: ...
+
+
+class Bar:
+    """A progress bar with loss, real tokens a second, time left and the dev score."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+        self.score = ""
+
+    def say(self, remark: str) -> None:
+        self.console.print(f"· {remark}", markup=False, soft_wrap=True)
+
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        if self.task is None or self.bar.tasks[-1].description != what:
+            self._begin(what, total)
+        assert self.task is not None
+        self.bar.update(self.task, completed=rows)
+
+    def start(self, total_steps: int) -> None:
+        self._begin("training", total_steps)
+
+    def _begin(self, what: str, total: int | None) -> None:
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+        self.task = self.bar.add_task(what, total=total, state="")
+        self.bar.start()
+
+    def step(self, progress: RunProgress) -> None:
+        if self.task is not None:
+            rate = f"{progress.tokens_per_second:,.0f} tokens/s"
+            state = f"loss {progress.loss:.3f}  {rate}{self.score}"
+            self.bar.update(self.task, completed=progress.step, state=state)
+
+    def evaluated(self, epoch: float, scores: dict[str, float], metric: str, best: bool) -> None:
+        self.score = f"  dev {metric} {scores[metric]:.3g}"
+        others = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self.console.print(
+            f"  epoch {epoch:.4g}: dev {others}{'  ← best' if best else ''}", markup=False
+        )
+
+    def finish(self) -> None:
+        self.bar.stop()

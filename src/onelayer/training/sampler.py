@@ -1,0 +1,37 @@
+"""The order of the data: a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from onelayer.tokens.encodings import Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Every example once an epoch, in batches; an epoch's last one may be smaller."""
+
+    n_examples: int
+    batch_size: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        return math.ceil(self.n_examples / self.batch_size)
+
+    def batch(self, step: int) -> Ints:
+        """The examples of a step counted from 0."""
+        epoch, i = divmod(step, self.per_epoch)
+        order = _order(self.n_examples, self.seed, epoch)
+        return order[i * self.batch_size : (i + 1) * self.batch_size]
+
+
+@lru_cache(maxsize=1)
+def _order(n_examples: int, seed: int, epoch: int) -> Ints:
+    order = np.random.default_rng((seed, epoch)).permutation(n_examples)
+    order.setflags(write=False)
+    return order

@@ -1,0 +1,138 @@
+"""All that a run is between two steps: with it, a run goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onelayer.nn.model import Model
+from onelayer.training.ema import WeightAverage
+from onelayer.training.optimizer import Optimizer
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands after a step."""
+
+    step: int = 0
+    loss: float = math.nan
+    """Of the last batch, by example, word or window."""
+    lr: float = 0.0
+    tokens: int = 0
+    """Real tokens learned from so far."""
+    seconds: float = 0.0
+    """Spent in training steps."""
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class History:
+    """What a run has been through, step by step."""
+
+    losses: list[float] = field(default_factory=list)
+    lrs: list[float] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    """Real tokens of each step's batch."""
+    seconds: list[float] = field(default_factory=list)
+    """That each step took."""
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    best: float = -math.inf
+    """The highest dev score so far."""
+    best_step: int = 0
+    since_best: int = 0
+    """Evaluations without a better score."""
+    attempt: int = 0
+    """Restarts before this."""
+    stuck: bool = False
+    """Whether it has learned nothing and is to be begun anew."""
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the model as it now is has been evaluated."""
+        return bool(self.evaluations) and self.evaluations[-1]["step"] == self.step
+
+    def add_step(self, loss: float, lr: float, tokens: int, seconds: float) -> None:
+        self.losses.append(loss)
+        self.lrs.append(lr)
+        self.tokens.append(tokens)
+        self.seconds.append(seconds)
+        before = self.progress
+        self.progress = Progress(
+            self.step, loss, lr, before.tokens + tokens, before.seconds + seconds
+        )
+
+    def add_scores(self, scores: dict[str, float], metric: str) -> bool:
+        """Notes an evaluation; says whether it is the best so far. Of equal scores the later one
+        is, which has learned longer; nan (a constant prediction has no correlation) is only better
+        than nothing."""
+        score, first = scores[metric], self.best == -math.inf
+        is_best = score >= self.best or first
+        self.since_best = 0 if score > self.best or first else self.since_best + 1
+        self.evaluations.append({"step": self.step, "scores": scores})
+        if is_best:
+            self.best = -math.inf if math.isnan(score) else score
+            self.best_step = self.step
+        return is_best
+
+    def to_json(self) -> dict[str, Any]:
+        names = [name for name in self.__dataclass_fields__ if name != "progress"]
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> History:
+        each = ("losses", "lrs", "tokens", "seconds")
+        history = cls(**{name: value for name, value in values.items() if name not in each})
+        for step in zip(*(values[name] for name in each), strict=True):
+            history.add_step(*step)
+        return history
+
+
+@dataclass(slots=True)
+class TrainState:
+    """A run between two steps."""
+
+    model: Model
+    optimizer: Optimizer
+    history: History
+    average: WeightAverage | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and their average, the optimizer's moments, and the generators that dropout
+        draws from."""
+        self.optimizer.settle()
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
+        if self.average is not None:
+            found |= {f"average.{name}": mean for name, mean in self.average.state().items()}
+        found["generator.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            found["generator.cuda"] = torch.cuda.get_rng_state()
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+
+    def restore(self, tensors: dict[str, Tensor], history: History) -> None:
+        """Becomes the run that gave these tensors."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            found = (name for name in tensors if name.startswith(prefix))
+            return {name.removeprefix(prefix): tensors[name] for name in found}
+
+        self.model.load_state_dict(under("model."))
+        self.optimizer.restore(under("optimizer."))
+        if self.average is not None:
+            self.average.load(under("average."))
+        torch.set_rng_state(tensors["generator.cpu"])
+        if "generator.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["generator.cuda"])
+        self.history = history
