@@ -323,8 +323,7 @@ def resolve_name(name: str) -> Any:
 def test_a_process_may_die_between_operations_on_the_disk(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a state after every step, at most the step under way is lost. benchmarks/kill.py kills
-    at random."""
+    """With a state after every step, at most the step under way is lost."""
     straight = Runs(tmp_path / "straight", dropping, epochs=1, batch_size=16)
     straight.go()
     expected = files_of(straight.out)

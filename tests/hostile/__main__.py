@@ -29,7 +29,7 @@ from hostile import CASES
 from hostile.case import GOOD_ROWS, Case, write_model
 
 SECONDS = 4
-"""A limit of the whole seconds that the system can be told; ``benchmarks/hostile.py`` has 1."""
+"""The system takes whole seconds; ``benchmarks.robustness.hostile`` asks for 1."""
 MEGABYTES = 200
 STUCK = 60
 """Seconds until what takes no time and never ends, such as who waits for a pipe, is given up."""

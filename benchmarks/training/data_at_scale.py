@@ -1,7 +1,7 @@
 """Training on a file of millions of rows: how fast it becomes tokens, what memory that takes, and
 how soon the first step begins.
 
-    python benchmarks/data_at_scale.py [--rows 5000000] [--model starter] [--folder DIR]
+    python -m benchmarks.training.data_at_scale [--rows 5000000] [--model starter] [--folder DIR]
 
 Makes a csv of sentences from a seeded generator in a temporary folder, with a cache of its own, and
 trains a few steps on it through `onelayer train` in a process of its own: without a cached entry,

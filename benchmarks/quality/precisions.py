@@ -1,7 +1,7 @@
 """Does training in bfloat16 cost anything? Both precisions on the same rows, with the same seeds.
 
-    python benchmarks/precisions.py DATA
-    python benchmarks/precisions.py DATA --only rte --seeds 1,2,3,4,5
+    python -m benchmarks.quality.precisions DATA
+    python -m benchmarks.quality.precisions DATA --only rte --seeds 1,2,3,4,5
 
 They take turns, seed by seed. The last epoch's model is scored on dev rows that chose nothing.
 """
@@ -19,11 +19,10 @@ from typing import get_args
 # As the command line has it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import ours  # noqa: F401  (keeps the last epoch, without looking at dev)
-from machine import machine
-from sets import DATA_SETS, DataSet, cut
-
 import onelayer
+from benchmarks.quality import ours  # noqa: F401  (keeps the last epoch, without looking at dev)
+from benchmarks.support.machine import machine
+from benchmarks.support.sets import DATA_SETS, DataSet, cut
 from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns, Precision
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sets import DataSet
-
 import onelayer
 import onelayer.training.run
+from benchmarks.support.sets import DataSet
 from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
 from onelayer.training import loop

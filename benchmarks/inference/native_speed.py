@@ -1,8 +1,8 @@
 """How near to the processor's peak is the native int8 engine? One thread, random weights, texts of
 random lengths, no tokenizing.
 
-    python benchmarks/native_speed.py
-    python benchmarks/native_speed.py --shape starter --seconds 1
+    python -m benchmarks.inference.native_speed
+    python -m benchmarks.inference.native_speed --shape starter --seconds 1
 
 The peak is that of ``vpdpbusd``, 64 multiplications of bytes in one instruction, in a loop that
 does nothing else. Operations are those that are needed: of real tokens, and in the last layer of
@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from arithmetic import Shape, needed_operations
-from machine import machine
 
+from benchmarks.support.machine import machine
+from benchmarks.training.arithmetic import Shape, needed_operations
 from onelayer.base.machine import compiled, compiler
 from onelayer.checkpoint.config import BertConfig
 from onelayer.engines.native.native_engine import NativeEngine

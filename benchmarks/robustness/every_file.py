@@ -1,7 +1,7 @@
 """Does every kind of file train and score? One run of a small random BERT on each data set as its
 owner publishes it, whole, through the command line. The scores mean nothing; the exit codes do.
 
-    python benchmarks/every_file.py DATA CHINESE_VOCABULARY [WORD]
+    python -m benchmarks.robustness.every_file DATA CHINESE_VOCABULARY [WORD]
 
 WORD chooses the runs whose training file has it in its name.
 

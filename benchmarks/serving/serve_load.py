@@ -1,7 +1,7 @@
 """What a server takes, and what it does when that is exceeded, on a loopback port of this machine.
 
-    python benchmarks/serve_load.py --texts DATA/sst2_glue/dev.tsv [--shape base]
-    python benchmarks/serve_load.py --model BUNDLE --only throughput,overload
+    python -m benchmarks.serving.serve_load --texts DATA/sst2_glue/dev.tsv [--shape base]
+    python -m benchmarks.serving.serve_load --model BUNDLE --only throughput,overload
 
 Starts ``onelayer serve`` as a process of its own and loads it from this one, which shares the
 cores; the client's part of them is told. Without ``--model`` a classifier is trained for a moment
@@ -35,13 +35,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from load_client import CLOSED, REFUSED, Client, Stream, get, post, quantile
-from machine import machine
-
 import onelayer
+from benchmarks.serving.load_client import CLOSED, REFUSED, Client, Stream, get, post, quantile
+from benchmarks.support.machine import machine
 from onelayer.data.formats import read
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests"))
 
 from rude_clients import GROUPS, MAX_BODY, MODEL, PATH, Case, meet  # noqa: E402
@@ -119,7 +118,7 @@ def made(shape: str, folder: Path) -> str:
     """A classifier in int8, that has hardly learned anything."""
     base = "starter"
     if shape != "starter":
-        from speed_sets import SETS, model_folder
+        from benchmarks.training.train_sets import SETS, model_folder
 
         base = str(model_folder(shape, SETS[0], folder, folder))
     for command in (
@@ -154,7 +153,8 @@ class Turn:
 
 
 def throughput(bench: Bench, file: Path) -> None:
-    command = [sys.executable, __file__, "--engine", "--model", bench.model, "--texts", str(file)]
+    command = [sys.executable, "-m", "benchmarks.serving.serve_load", "--engine"]
+    command += ["--model", bench.model, "--texts", str(file)]
     turns: dict[str, list[Turn]] = {"predict": [], "logits": [], "1": [], "32": []}
     with (
         subprocess.Popen(

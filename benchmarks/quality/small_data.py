@@ -1,8 +1,8 @@
 """Small sets, where scores of like runs lie far apart: how far, by recipe? Five seeds of each.
 
-    python benchmarks/small_data.py DATA                     # plain and default on every set
-    python benchmarks/small_data.py DATA --only rte --recipes plain,careful
-    python benchmarks/small_data.py --table                  # what has been measured so far
+    python -m benchmarks.quality.small_data DATA   # plain and default on every set
+    python -m benchmarks.quality.small_data DATA --only rte --recipes plain,careful
+    python -m benchmarks.quality.small_data --table                  # what has been measured so far
 
 ``plain`` is what people run, the defaults of transformers' ``run_glue.py``: three epochs of
 batches of 32, AdamW with bias correction, a learning rate that falls from the first step, no weight
@@ -33,11 +33,11 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from machine import machine
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 import onelayer
 import onelayer.training.run
+from benchmarks.support.machine import machine
 from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
 from onelayer.training import loop

@@ -1,9 +1,9 @@
 """Is ours at least as good as what people run today? The same starter weights, rows, recipe and
 seeds through onelayer and through transformers' Trainer, judged by one scorer.
 
-    python benchmarks/quality.py DATA                    # everything, three seeds
-    python benchmarks/quality.py DATA --only rte,dream --seeds 1
-    python benchmarks/quality.py --table                 # what has been measured so far
+    python -m benchmarks.quality.quality DATA                    # everything, three seeds
+    python -m benchmarks.quality.quality DATA --only rte,dream --seeds 1
+    python -m benchmarks.quality.quality --table                 # what has been measured so far
 
 DATA holds the data sets in their owners' formats, in the folders that ``sets.py`` names. The two
 sides take turns, seed by seed, so that a busy machine hurts both alike. A result is written as soon
@@ -26,10 +26,10 @@ from typing import Any
 # Threads that spin while they wait would make a busy machine's noise worse, for either side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import ours
-import peer
-from machine import machine
-from sets import DATA_SETS, DataSet, cut, score
+from benchmarks.quality import ours
+from benchmarks.quality import trainer_peer as peer
+from benchmarks.support.machine import machine
+from benchmarks.support.sets import DATA_SETS, DataSet, cut, score
 
 BATCH_SIZE = 32
 SIDES = {"onelayer": ours.train_and_predict, "Trainer": peer.train_and_predict}

@@ -1,6 +1,6 @@
 """What it takes to refuse each hostile file of tests/hostile: a processor's seconds, and memory.
 
-    python benchmarks/hostile.py [BEGINNING-OF-A-NAME ...]
+    python -m benchmarks.robustness.hostile [BEGINNING-OF-A-NAME ...]
 
 Each case is run by every command that would read it, in a fork of a process that has imported all
 of onelayer: the figures are the refusal's alone, memory as the peak beyond what there was. Prints
@@ -18,7 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-TESTS = Path(__file__).parent.parent / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 SECONDS = 1.0
 MEGABYTES = 200.0
 

@@ -1,8 +1,8 @@
 """How fast does a model answer, ours against the engines that people deploy? Real tokens a second,
 from texts to answers, with the same fine-tuned weights, on both cores.
 
-    python benchmarks/inference_speed.py DATA --work WORK
-    python benchmarks/inference_speed.py DATA --work WORK --only rte --shape starter --rows 100
+    python -m benchmarks.inference.inference_speed DATA --work WORK
+    python -m benchmarks.inference.inference_speed DATA --work WORK --only rte --rows 100
 
 DATA holds the data sets in their owners' formats. WORK keeps what is made once: models fine-tuned
 on slices of them, their bundles, the peers' files, and which batches suit a peer best. The
@@ -30,8 +30,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # for all; see train_speed.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import numpy as np
-from inference_peers import PEERS, convert, missing
-from inference_sets import (
+
+from benchmarks.inference.inference_peers import PEERS, convert, missing
+from benchmarks.inference.inference_sets import (
     SETS,
     SHAPES,
     InferenceSet,
@@ -42,15 +43,15 @@ from inference_sets import (
     save_encodings,
     scores,
 )
-from inference_table import print_tables
-from machine import machine
-from turns import Race, Worker, say
-
+from benchmarks.inference.inference_table import print_tables
+from benchmarks.support.machine import machine
+from benchmarks.support.turns import Race, Worker, say
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.engines.available import engines
 from onelayer.prediction.load import load
 
 Record = dict[str, Any]
+CONTESTANT = "benchmarks.inference.inference_contestant"
 MIN_ROUNDS = 3
 
 
@@ -126,8 +127,7 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
                 "logits": str(Path(spec["inputs"]).with_name(f"{name}.npy")),
                 "setting": str(settings / f"{shape} {one.name} {name}.json"),
             }
-            script = Path(__file__).with_name("inference_contestant.py")
-            command = [sys.executable, str(script), json.dumps({**spec, **options, **its})]
+            command = [sys.executable, "-m", CONTESTANT, json.dumps({**spec, **options, **its})]
             race.workers.append(Worker(name, command, os.environ))
             stack.callback(race.workers[-1].close)
         race.ask(Worker.hear)

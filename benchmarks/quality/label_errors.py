@@ -1,7 +1,7 @@
 """How many wrong labels does ``onelayer inspect FILE --with RUN`` find? Some labels of a public set
 are made wrong on purpose, by a seed; then the file is inspected as a user would.
 
-    python benchmarks/label_errors.py DATA [--rows 1000] [--folds 3] [--unseen] [--seeds 1]
+    python -m benchmarks.quality.label_errors DATA [--rows 1000] [--folds 3] [--unseen] [--seeds 1]
 
 DATA holds ``sst2_sentences`` and ``wnut17`` in their owners' formats. A row counts as wrong if one
 of its labels was made wrong. Mistakes that the sets have of their own count as false alarms. By

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sets import join_squad, split_squad
-from speed_sets import SpeedSet, model_folder
 
+from benchmarks.support.sets import join_squad, split_squad
+from benchmarks.training.train_sets import SpeedSet, model_folder
 from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe

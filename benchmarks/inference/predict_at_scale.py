@@ -1,6 +1,6 @@
 """Is a large file predicted in constant memory, and does a killed job end in the same bytes?
 
-    python benchmarks/predict_at_scale.py MODEL [--rows 20000,200000] [--kills 20] [--form parquet]
+    python -m benchmarks.inference.predict_at_scale MODEL [--rows 20000,200000] [--kills 20]
 
 MODEL is a run or an exported bundle for classify. Files of made-up texts are predicted by the
 command line in processes of their own. Memory is the peak of the anonymous memory (RssAnon, read
@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from eval_memory import text
+
+from benchmarks.training.eval_memory import text
 
 
 def main() -> int:

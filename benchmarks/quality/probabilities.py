@@ -1,6 +1,6 @@
 """Are probabilities, thresholds, sets and abstaining what they promise, on rows never looked at?
 
-    python benchmarks/probabilities.py DATA [--only sst2,emotion] [--seed 1]
+    python -m benchmarks.quality.probabilities DATA [--only sst2,emotion] [--seed 1]
 
 DATA holds ``goemotions`` and ``sst2_sentences`` in their owners' formats. The starter is
 fine-tuned on slices: whether a sentence is positive, with the set's own dev file; which one emotion

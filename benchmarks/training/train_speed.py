@@ -1,8 +1,8 @@
 """How fast does a model learn, ours against what people run today? Real tokens a second of whole
 training steps, with dropout, from the same weights, on the same examples, with the same optimizer.
 
-    python benchmarks/train_speed.py DATA CHINESE_VOCABULARY
-    python benchmarks/train_speed.py DATA CHINESE_VOCABULARY --sets cola,rte --shape starter
+    python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY
+    python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY --sets cola --shape starter
 
 DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
 ``vocab.txt`` of bert-base-chinese. The contestants are onelayer, transformers' Trainer as people
@@ -31,16 +31,25 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
-from arithmetic import GemmRate, Shape, needed_operations
-from machine import machine
-from speed_sets import SETS, SHAPES, SpeedSet, model_folder, plain_rows, read_rows, shape_of
-from speed_table import print_table
-from turns import Race, Turn, Worker, say
 
+from benchmarks.support.machine import machine
+from benchmarks.support.turns import Race, Turn, Worker, say
+from benchmarks.training.arithmetic import GemmRate, Shape, needed_operations
+from benchmarks.training.train_sets import (
+    SETS,
+    SHAPES,
+    SpeedSet,
+    model_folder,
+    plain_rows,
+    read_rows,
+    shape_of,
+)
+from benchmarks.training.train_table import print_table
 from onelayer.tokens.tokenizer import Tokenizer
 
 Record = dict[str, Any]
 
+CONTESTANT = "benchmarks.training.train_contestant"
 BATCH_SIZE = 32
 WARM_UP = 2
 LONG_STEP = 10.0
@@ -141,8 +150,7 @@ def measure(
     race = Race()
     with ExitStack() as stack:
         for name, options in contestants(arguments).items():
-            script = Path(__file__).with_name("contestant.py")
-            command = [sys.executable, str(script), json.dumps({**spec, **options})]
+            command = [sys.executable, "-m", CONTESTANT, json.dumps({**spec, **options})]
             environment = dict(os.environ)
             if arguments.spin and options["side"] == "trainer":
                 del environment["OMP_WAIT_POLICY"]

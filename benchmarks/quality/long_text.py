@@ -1,4 +1,6 @@
-"""Documents read in windows against documents truncated: python benchmarks/long_text.py DATA
+"""Documents read in windows against documents truncated.
+
+    python -m benchmarks.quality.long_text DATA
 
 Films are judged by reviews of 300 tokens on average, of which a limit of 256 cuts a third. Once the
 model learns from the first 256 tokens, as is customary, and once from windows of as many; the
@@ -27,10 +29,10 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from machine import machine
 
 import onelayer
 import onelayer.training.loop
+from benchmarks.support.machine import machine
 from onelayer import Predictor, Recipe
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.pooling import POOLINGS, pool

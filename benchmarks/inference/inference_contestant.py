@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from inference_peers import (
+
+from benchmarks.inference.inference_peers import (
     INPUTS,
     PEERS,
     Floats,
@@ -30,7 +31,7 @@ from inference_peers import (
     rectangle,
     session,
 )
-from turns import Batch, Turns
+from benchmarks.support.turns import Batch, Turns
 
 Record = dict[str, Any]
 Inputs = list[list[str]]

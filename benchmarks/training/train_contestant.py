@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from turns import Batch, Turns
+from benchmarks.support.turns import Batch, Turns
 
 Record = dict[str, Any]
 LR, WEIGHT_DECAY, MAX_GRAD_NORM = 5e-5, 0.01, 1.0
@@ -36,8 +36,7 @@ def main() -> None:
 
 
 def ours(spec: Record, turns: Turns) -> None:
-    from speed_sets import SpeedSet, random_batches, read_rows
-
+    from benchmarks.training.train_sets import SpeedSet, random_batches, read_rows
     from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.build import build
     from onelayer.recipe import Recipe
@@ -90,9 +89,7 @@ def ours(spec: Record, turns: Turns) -> None:
 
 
 def trainer(spec: Record, turns: Turns) -> None:
-    import peer
     import torch
-    from speed_sets import random_batches
     from torch.utils.data import Sampler
     from transformers import (
         AutoTokenizer,
@@ -102,6 +99,9 @@ def trainer(spec: Record, turns: Turns) -> None:
         TrainingArguments,
         set_seed,
     )
+
+    from benchmarks.quality import trainer_peer as peer
+    from benchmarks.training.train_sets import random_batches
 
     set_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(spec["model"])

@@ -1,7 +1,7 @@
 """Looks for bytes that a reader neither reads nor refuses, guided by the lines that they reach.
 
     pip install 'onelayer[fuzz]'
-    python benchmarks/fuzz.py READER [READER ...] [--minutes 10] [--keep FOLDER]
+    python -m benchmarks.robustness.fuzz READER [READER ...] [--minutes 10] [--keep FOLDER]
 
 Each reader is given files that atheris, a fuzzer on libFuzzer, grows from good ones and from the
 small files of tests/hostile. Anything but a result or a OneLayerError ends it, as do 30 seconds or
@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 sys.path.insert(0, str(TESTS))
 SHARED_MEMORY = Path("/dev/shm")
 """Where files cost no disk."""
@@ -54,7 +54,8 @@ def main() -> None:
     early = 0
     for reader in given.readers:
         seed(reader, given.keep / reader)
-        command = [sys.executable, __file__, "--child", reader, "--minutes", str(given.minutes)]
+        command = [sys.executable, "-m", "benchmarks.robustness.fuzz", "--child", reader]
+        command += ["--minutes", str(given.minutes)]
         log = given.keep / f"{reader}.log"
         with log.open("w") as file:
             ended = subprocess.run([*command, "--keep", str(given.keep)], stderr=file, stdout=file)
@@ -70,9 +71,10 @@ def main() -> None:
 
 def seed(reader: str, folder: Path) -> None:
     """Puts good files and the small hostile ones where the fuzzer begins."""
-    from hostile import CASES
     from hostile.case import write_model
     from hostile.tokenizing import TOKENIZER
+
+    from benchmarks.robustness.hostile import CASES
 
     folder.mkdir(parents=True, exist_ok=True)
     found = [path for path in examples(reader) if path.stat().st_size <= LARGEST]

@@ -1,6 +1,6 @@
 """Kills training runs at random moments, by SIGKILL, and sees what is left.
 
-    python benchmarks/kill.py --kills 200
+    python -m benchmarks.robustness.kill --kills 200
 
 A state is saved after every step. After each kill the newest state must open and be at most one
 step behind what the run had reported, and the same command must go on from it. Whenever a run is
@@ -53,7 +53,8 @@ def kill_and_look(folder: Path, kills: int) -> int:
     write_bert(folder / "bert")
     straight = folder / "straight" / "run"
     # A process of its own, with another hash seed.
-    subprocess.run([sys.executable, __file__, "--straight", straight], check=True)
+    command = [sys.executable, "-m", "benchmarks.robustness.kill", "--straight", straight]
+    subprocess.run(command, check=True)
     expected = files_of(straight)
     out = folder / "killed" / "run"
     begun = time.monotonic()

@@ -1,7 +1,7 @@
 """Two ways to point at an answer: one distribution each over starts and ends (``span``), or start,
 end or neither for each token (``three-way``). Same rows, recipe and seeds; official scorers.
 
-    python benchmarks/span_heads.py DATA [--rows 300] [--seeds 1,2,3]
+    python -m benchmarks.quality.span_heads DATA [--rows 300] [--seeds 1,2,3]
 
 DATA/squad_dev holds SQuAD v1.1 and v2.0 as ``quality.py`` takes them.
 """
@@ -17,9 +17,8 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sets import DATA_SETS, cut
-
 import onelayer
+from benchmarks.support.sets import DATA_SETS, cut
 from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns
 

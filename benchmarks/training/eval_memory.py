@@ -1,6 +1,6 @@
 """How much memory does scoring a file take, and does it grow with the file?
 
-    python benchmarks/eval_memory.py [--rows 10000,200000] [--tasks classify,tag]
+    python -m benchmarks.training.eval_memory [--rows 10000,200000] [--tasks classify,tag]
 
 For every task a small random BERT is trained for a moment and then scores files of so many rows,
 made up by a seeded generator, each in a process of its own. The figure is the peak of the anonymous
@@ -22,10 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from every_file import small_bert
-
 import onelayer
 import onelayer.evaluation.evaluate
+from benchmarks.robustness.every_file import small_bert
 from onelayer.checkpoint.source import resolve
 from onelayer.evaluation.evaluate import evaluate
 from onelayer.recipe import Columns
@@ -102,7 +101,8 @@ def main() -> None:
             peaks, started = [], time.perf_counter()
             for n in sizes:
                 file = write(folder / f"{n}.jsonl", task, n)
-                command = [sys.executable, __file__, "--one", folder / "run", few, file]
+                command = [sys.executable, "-m", "benchmarks.training.eval_memory"]
+                command += ["--one", folder / "run", few, file]
                 said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 peaks.append(int(said))
             seconds = time.perf_counter() - started
