@@ -18,7 +18,11 @@ def listening(app: App) -> Iterator[str]:
     """The app behind a port of this machine, as ``onelayer serve`` has it: host and port."""
     limits = app.service.limits
     config = uvicorn.Config(
-        app, http=connections_within(limits, app.door), ws="none", lifespan="on", log_config=None
+        app,
+        http=connections_within(limits, app.admission),
+        ws="none",
+        lifespan="on",
+        log_config=None,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

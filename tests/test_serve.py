@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
 from onelayer.prediction.output import to_json
-from onelayer.serving.access_log import Journal
-from onelayer.serving.api.operations import LARGE
+from onelayer.serving.access_log import AccessLog
+from onelayer.serving.api.operations import LARGE_REQUEST_BYTES
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
 
@@ -161,7 +161,7 @@ def in_process(app: App) -> httpx.AsyncClient:
 
 
 def figures(app: App) -> dict[str, float]:
-    lines = app.service.measures.page().decode().splitlines()
+    lines = app.service.metrics.page().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name: float(value) for name, value in pairs}
 
@@ -275,7 +275,7 @@ def test_a_large_request(client: TestClient, models: dict[str, Predictor]) -> No
 
     answer = post(client, "classify", inputs=inputs)
 
-    assert len(answer.request.content) > LARGE
+    assert len(answer.request.content) > LARGE_REQUEST_BYTES
     assert answer.json()["predictions"] == predicted(models["classify"], inputs)
 
 
@@ -427,8 +427,8 @@ def test_the_log_has_a_line_a_request_and_no_texts(
         url = "/v1/models/tag/tag?token=a-secret-word"
         client.post(url, json={"inputs": ["a-secret-text", "b"]}, headers=headers)
         client.get("/some/secret/path")
-        assert app.service.journal is not None
-        app.service.journal.flush()
+        assert app.service.access_log is not None
+        app.service.access_log.flush()
     logged = capsys.readouterr().err
 
     first, second = map(json.loads, logged.splitlines())
@@ -454,7 +454,7 @@ def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("onelayer.serving.access_log.LONGEST", 3)
     monkeypatch.setattr("sys.stderr", Slow())
-    log = Journal()
+    log = AccessLog()
     for number in range(10):
         log.write({"number": number})
     log.flush(seconds=0)

@@ -14,10 +14,10 @@ from listening import listening
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
-from onelayer.serving.http.admission import Refusal
+from onelayer.serving.http.admission import Rejection
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
-from onelayer.serving.scheduler.batcher import SHORT_LINE
+from onelayer.serving.scheduler.batcher import MIN_QUEUE_TOKENS
 
 PATH = b"/v1/models/m/classify"
 LIMITS = Limits(max_body=1000, max_waiting=200, header_timeout=0.2)
@@ -46,12 +46,12 @@ def fill(app: App, tokens: int = LIMITS.max_waiting) -> None:
 
 def refused(
     app: App, method: bytes = b"POST", target: bytes = PATH, length: int = 50, **headers: str
-) -> Refusal | None:
+) -> Rejection | None:
     given = {"content-length": str(length)} | headers
     sent = [(name.replace("_", "-").encode(), text.encode()) for name, text in given.items()]
 
-    async def at_the_door() -> Refusal | None:
-        return app.door.refuses(method, target, sent)
+    async def at_the_door() -> Rejection | None:
+        return app.admission.refuses(method, target, sent)
 
     return asyncio.run(at_the_door())
 
@@ -93,7 +93,7 @@ def test_every_route_to_a_prediction_has_the_door(app: App, target: bytes, model
     fill(app)
     refusal = refused(app, target=target)
     assert refusal is not None
-    assert refusal.trace.model == model
+    assert refusal.context.model == model
     assert (b'"error"' in refusal.answer) == (not target.startswith(b"/v1/"))
 
 
@@ -132,12 +132,12 @@ def test_those_of_one_round_do_not_find_the_same_place_free(app: App) -> None:
     async def let_in() -> int:
         found = 0
         length = [(b"content-length", b"50")]
-        while found < 100 and app.door.refuses(b"POST", PATH, length) is None:
+        while found < 100 and app.admission.refuses(b"POST", PATH, length) is None:
             found += 1
         return found
 
     async def story() -> None:
-        fill(app, LIMITS.max_waiting - SHORT_LINE)
+        fill(app, LIMITS.max_waiting - MIN_QUEUE_TOKENS)
         first = await let_in()
         assert 1 <= first < 10
         assert await let_in() == 0
@@ -159,8 +159,8 @@ def connection(app: App) -> Iterator[socket.socket]:
         host, port = address.split(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             yield connection
-    assert app.service.journal is not None
-    app.service.journal.flush(20)
+    assert app.service.access_log is not None
+    app.service.access_log.flush(20)
 
 
 def statuses(connection: socket.socket, n: int) -> list[int]:
@@ -212,11 +212,11 @@ def test_a_refusal_is_counted_and_logged(
 ) -> None:
     connection.sendall(REQUEST)
     assert statuses(connection, 1) == [429]
-    page = app.service.measures.page().decode()
+    page = app.service.metrics.page().decode()
     route = "/v1/models/{name}/classify"
     assert f'onelayer_requests_total{{model="m",route="{route}",status="429"}} 1.0' in page
-    assert app.service.journal is not None
-    app.service.journal.flush(20)
+    assert app.service.access_log is not None
+    app.service.access_log.flush(20)
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (line["status"], line["route"], line["model"]) == (429, route, "m")
     assert app.service.in_flight == 0

@@ -18,10 +18,10 @@ from onelayer.base.errors import UsageError
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.scheduler.batcher import NICE, STRAIN, Batcher
-from onelayer.serving.scheduler.job_queue import Batch, Job, Waiting, batch_of
-from onelayer.serving.scheduler.throughput import Pace
-from onelayer.serving.server_metrics import Measures
+from onelayer.serving.scheduler.batcher import OVERLOAD_SECONDS, THREAD_NICENESS, Batcher
+from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue, batch_of
+from onelayer.serving.scheduler.throughput import Throughput
+from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import Regress
 from onelayer.tasks.protocol import Layout
 from onelayer.tokens.encodings import Encodings, cumulate
@@ -91,7 +91,7 @@ def test_a_large_job_leaves_room_for_a_small_one(predictor: Predictor) -> None:
 
 def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) -> None:
     small, huge = encoded(predictor, [10, 10]), encoded(predictor, [500])
-    waiting = Waiting()
+    waiting = JobQueue()
     waiting.add([small, huge])
 
     assert parts(waiting.take(100), small, huge) == {0: (0, 2)}
@@ -100,7 +100,7 @@ def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) 
 
 def test_models_take_turns(predictor: Predictor) -> None:
     a, b = encoded(predictor, [60] * 3, model="a"), encoded(predictor, [60] * 2, model="b")
-    waiting = Waiting()
+    waiting = JobQueue()
     waiting.add([a, b])
 
     taken = [waiting.take(100) for _ in range(5)]
@@ -110,7 +110,7 @@ def test_models_take_turns(predictor: Predictor) -> None:
 
 def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
     left, there = encoded(predictor, [10]), encoded(predictor, [10])
-    waiting = Waiting()
+    waiting = JobQueue()
     waiting.add([left, there])
     left.left = True
 
@@ -128,7 +128,7 @@ def test_every_row_is_taken_once_and_in_order(
 ) -> None:
     predictor = slow(tokenizer)
     made = [encoded(predictor, lengths) for lengths in jobs]
-    waiting = Waiting()
+    waiting = JobQueue()
     waiting.add(made)
     taken: list[list[int]] = [[] for _ in made]
     while batch := waiting.take(budget):
@@ -141,7 +141,7 @@ def test_every_row_is_taken_once_and_in_order(
 
 
 def test_a_pace_follows_what_was_done() -> None:
-    pace = Pace()
+    pace = Throughput()
     for _ in range(50):
         pace.ran(100, 0.2)
         pace.read(tokens=50, characters=200)
@@ -157,7 +157,7 @@ class Line:
         assert isinstance(predictor.engine, Slow)
         self.engine = predictor.engine
         self.predictor = predictor
-        self.batcher = Batcher(Limits(**limits), Measures())
+        self.batcher = Batcher(Limits(**limits), ServerMetrics())
         self.clock = 0.0
 
     def ask(self, *texts: str) -> asyncio.Task[list[Any]]:
@@ -248,7 +248,7 @@ def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
 
 
 def test_who_has_left_is_not_encoded(predictor: Predictor) -> None:
-    batcher = Batcher(Limits(), Measures())
+    batcher = Batcher(Limits(), ServerMetrics())
     left, there = job(predictor, "a"), job(predictor, "b")
     left.left = True
     for item in (left, there, None):
@@ -283,12 +283,12 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         while line.batcher._tokens:
             await asyncio.sleep(0.001)
         line.engine.let.clear()
-        line.clock += STRAIN / 2
+        line.clock += OVERLOAD_SECONDS / 2
         assert not await refused(text)  # nothing is ahead
         assert not await refused(text)  # no more than its own work
         assert await refused(text)
         assert await refused("the ")
-        line.clock += STRAIN * 2
+        line.clock += OVERLOAD_SECONDS * 2
         assert not await refused(text)
 
     line.run(story())
@@ -313,7 +313,7 @@ def test_the_models_threads_step_back_behind_the_event_loop(predictor: Predictor
             os.getpriority(os.PRIO_PROCESS, thread.native_id or 0)
             for thread in line.batcher._threads
         ]
-        assert theirs == [min(NICE, 19)] * 2
+        assert theirs == [min(THREAD_NICENESS, 19)] * 2
 
     line.run(story())
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine

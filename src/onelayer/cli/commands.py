@@ -362,16 +362,16 @@ def serve(
     access_log
         A JSON line a request on stderr.
     """
-    from onelayer.serving.http.api_keys import read_keys
-    from onelayer.serving.server import named
+    from onelayer.serving.http.api_keys import read_api_keys
+    from onelayer.serving.server import models_by_name
     from onelayer.serving.server import serve as run_server
 
     run_server(
-        named(models),
+        models_by_name(models),
         host=host,
         port=port,
         limits=limits,
         engine=engine,
-        keys=read_keys(api_key_file),
+        keys=read_api_keys(api_key_file),
         access_log=access_log,
     )

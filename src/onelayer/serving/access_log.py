@@ -17,7 +17,7 @@ PAUSE = 0.05
 rest of the log."""
 
 
-class Journal:
+class AccessLog:
     """Lines are written by a thread of their own, all that there are at once."""
 
     def __init__(self) -> None:

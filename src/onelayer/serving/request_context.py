@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered, for the log and the measures."""
+"""What is known of a request while it is answered, for the log and the metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _new_ids = map(f"{secrets.token_hex(6)}{{:08x}}".format, itertools.count())
 
 
 @dataclass(slots=True)
-class Trace:
+class RequestContext:
     """A request from its headers to its answer."""
 
     id: str
@@ -30,9 +30,9 @@ class Trace:
     began: float = field(default_factory=time.perf_counter)
 
     @classmethod
-    def of(cls, request: Request) -> Trace:
-        trace: Trace = request.scope["onelayer.trace"]
-        return trace
+    def of(cls, request: Request) -> RequestContext:
+        context: RequestContext = request.scope["onelayer.context"]
+        return context
 
 
 def request_id(given: str) -> str:

@@ -25,7 +25,7 @@ class RequestError(Exception):
         self.headers = dict(headers or {})
 
 
-def problem_of(error: Exception) -> RequestError:
+def to_problem(error: Exception) -> RequestError:
     """The one table from error to status. What isn't the caller's fault says nothing of why."""
     match error:
         case RequestError():
@@ -45,11 +45,11 @@ _DETAILS = {
 }
 
 
-def too_many_requests() -> RequestError:
+def too_many_in_flight() -> RequestError:
     return RequestError(429, "too many requests at a time", {"retry-after": "1"})
 
 
-def too_much_waits(seconds: int) -> RequestError:
+def queue_full(seconds: int) -> RequestError:
     headers = {"retry-after": str(seconds)}
     return RequestError(429, "too much is waiting for the model", headers)
 

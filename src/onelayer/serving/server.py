@@ -19,12 +19,12 @@ from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.machine import few_heaps, give_memory_back
 from onelayer.prediction.load import load
 from onelayer.recipe import EngineName
-from onelayer.serving.access_log import Journal
-from onelayer.serving.http.api_keys import Keys
+from onelayer.serving.access_log import AccessLog
+from onelayer.serving.http.api_keys import ApiKeys
 from onelayer.serving.http.app import App
 from onelayer.serving.http.connection import PARTING, connections_within
 from onelayer.serving.limits import Limits
-from onelayer.serving.scheduler.batcher import step_back
+from onelayer.serving.scheduler.batcher import lower_thread_priority
 from onelayer.serving.service import Service
 
 SWITCH_SECONDS = 0.0005
@@ -55,12 +55,12 @@ def serve(
     few_heaps()
     # Requests are small: to wake the tokenizer's threads for one takes longer than to cut it.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    journal = Journal() if access_log else None
-    service = Service({}, limits, journal)
-    app = App(service, Keys(keys))
+    log = AccessLog() if access_log else None
+    service = Service({}, limits, log)
+    app = App(service, ApiKeys(keys))
     config = uvicorn.Config(
         app,
-        http=connections_within(limits, app.door),
+        http=connections_within(limits, app.admission),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -74,8 +74,8 @@ def serve(
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         load_all = partial(_load, service, models, engine)
         runner.run(_serve(_Uvicorn(config), service, listener, load_all, say))
-    if journal is not None:
-        journal.flush()
+    if log is not None:
+        log.flush()
 
 
 class _Uvicorn(uvicorn.Server):
@@ -138,7 +138,7 @@ async def _tidy() -> None:
 
 
 def _load(service: Service, models: Mapping[str, str], engine: EngineName | None) -> None:
-    step_back()
+    lower_thread_priority()
     for name, path in models.items():
         predictor = load(path, engine)
         service.batcher.warm_up(name, predictor)
@@ -170,7 +170,7 @@ def _line(listener: socket.socket, service: Service) -> str:
     return f"{address} serves {', '.join(models)}"
 
 
-def named(models: Sequence[str]) -> dict[str, str]:
+def models_by_name(models: Sequence[str]) -> dict[str, str]:
     """``DIR`` or ``NAME=DIR`` -> directories by name. Raises UsageError."""
     found: dict[str, str] = {}
     for model in models:

@@ -13,7 +13,7 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
-class Measures:
+class ServerMetrics:
     """One registry a server, so that two in one process don't share their counts."""
 
     def __init__(self) -> None:

@@ -13,31 +13,31 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from onelayer.prediction.predictor import INPUTS, Predictor
-from onelayer.serving.access_log import Journal
+from onelayer.serving.access_log import AccessLog
 from onelayer.serving.limits import Limits
-from onelayer.serving.request_context import Trace
+from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.batcher import Batcher
 from onelayer.serving.scheduler.job_queue import Job
-from onelayer.serving.scheduler.long_texts import Long
-from onelayer.serving.server_metrics import Measures
+from onelayer.serving.scheduler.long_texts import LongTextPolicy
+from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import Classify
 
 Phase = Literal["loading", "ready", "draining"]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PredictionRequest:
     """What a request wants to know of a model; ``inputs`` are values by role."""
 
     inputs: Sequence[Mapping[str, Any]]
-    long: Long = "window"
+    long: LongTextPolicy = "window"
     coverage: float | None = None
     abstain: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class PredictionResult:
     predictions: Sequence[Any]
     job: Job
 
@@ -48,15 +48,15 @@ class Service:
 
     models: dict[str, Predictor]
     limits: Limits
-    journal: Journal | None = None
-    measures: Measures = field(default_factory=Measures)
+    access_log: AccessLog | None = None
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
     phase: Phase = "loading"
     batcher: Batcher = field(init=False)
     in_flight: int = 0
     """Requests that the application is at."""
 
     def __post_init__(self) -> None:
-        self.batcher = Batcher(self.limits, self.measures)
+        self.batcher = Batcher(self.limits, self.metrics)
 
     def model(self, name: str) -> Predictor:
         """Raises RequestError for a name that isn't served."""
@@ -78,54 +78,56 @@ class Service:
     def came(self) -> None:
         """The application has begun with a request."""
         self.in_flight += 1
-        self.measures.in_flight.set(self.in_flight)
+        self.metrics.in_flight.set(self.in_flight)
 
     def went(self) -> None:
         """It is done with it."""
         self.in_flight -= 1
-        self.measures.in_flight.set(self.in_flight)
+        self.metrics.in_flight.set(self.in_flight)
 
     @property
     def crowded(self) -> bool:
         """Whether there are as many requests as it takes at a time."""
         return self.in_flight >= self.limits.max_requests
 
-    def tell(self, trace: Trace, status: int) -> None:
+    def tell(self, context: RequestContext, status: int) -> None:
         """Counts a request that is answered, and writes its line."""
-        seconds = time.perf_counter() - trace.began
-        self.measures.answered(trace.route, trace.model, status, seconds)
-        if self.journal is not None:
-            self.journal.write(
+        seconds = time.perf_counter() - context.began
+        self.metrics.answered(context.route, context.model, status, seconds)
+        if self.access_log is not None:
+            self.access_log.write(
                 {
-                    "id": trace.id,
-                    "method": trace.method,
-                    "route": trace.route,
-                    "model": trace.model,
+                    "id": context.id,
+                    "method": context.method,
+                    "route": context.route,
+                    "model": context.model,
                     "status": status,
-                    "texts": trace.texts,
-                    "tokens": trace.tokens,
-                    "queue_ms": round(trace.queue_ms, 2),
+                    "texts": context.texts,
+                    "tokens": context.tokens,
+                    "queue_ms": round(context.queue_ms, 2),
                     "total_ms": round(1000 * seconds, 2),
                 }
             )
 
-    async def ask(self, request: Request, name: str, asked: Asked) -> Answered:
+    async def predict(
+        self, request: Request, name: str, query: PredictionRequest
+    ) -> PredictionResult:
         """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
-        trace = Trace.of(request)
-        predictor = self.model(name).asking(coverage=asked.coverage, abstain=asked.abstain)
-        trace.model, trace.texts = name, len(asked.inputs)
-        if len(asked.inputs) > self.limits.max_texts:
+        context = RequestContext.of(request)
+        predictor = self.model(name).asking(coverage=query.coverage, abstain=query.abstain)
+        context.model, context.texts = name, len(query.inputs)
+        if len(query.inputs) > self.limits.max_texts:
             limit = self.limits.max_texts
             raise RequestError(
-                422, f"{len(asked.inputs):,} inputs, and {limit:,} at a time are read"
+                422, f"{len(query.inputs):,} inputs, and {limit:,} at a time are read"
             )
-        rows = [predictor.row_by_role(values, i) for i, values in enumerate(asked.inputs, start=1)]
+        rows = [predictor.row_by_role(values, i) for i, values in enumerate(query.inputs, start=1)]
         texts = (text for row in rows for text in predictor.task.texts(row))
         job = Job(
             model=name,
             predictor=predictor,
             rows=rows,
-            long=asked.long,
+            long=query.long,
             characters=sum(map(len, texts)),
             answer=asyncio.get_running_loop().create_future(),
             arrived=time.perf_counter(),
@@ -136,9 +138,9 @@ class Service:
         finally:
             watching.cancel()
         waited = (job.started or job.arrived) - job.arrived
-        trace.tokens, trace.queue_ms = job.tokens, 1000 * waited
-        self.measures.predicted(name, len(rows), job.tokens, waited)
-        return Answered(predictions, job)
+        context.tokens, context.queue_ms = job.tokens, 1000 * waited
+        self.metrics.predicted(name, len(rows), job.tokens, waited)
+        return PredictionResult(predictions, job)
 
 
 def _loading() -> RequestError:
@@ -152,7 +154,7 @@ async def _tell_when_left(receive: Receive, job: Job) -> None:
         job.answer.cancel()
 
 
-def description(name: str, predictor: Predictor) -> dict[str, Any]:
+def describe_model(name: str, predictor: Predictor) -> dict[str, Any]:
     """A model, as its callers need to know it."""
     task = predictor.task
     roles = [

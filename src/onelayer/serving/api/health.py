@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onelayer.serving.api.operations import Operation, answer
+from onelayer.serving.api.operations import Operation, json_response
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.server_metrics import MEDIA_TYPE
@@ -18,15 +18,15 @@ class Health(Strict):
 
 def operations(service: Service) -> list[Operation]:
     async def live(request: Request) -> Response:
-        return answer({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def ready(request: Request) -> Response:
         if service.phase != "ready":
             raise RequestError(503, f"{service.phase}", {"retry-after": "1"})
-        return answer({"status": "ok"})
+        return json_response({"status": "ok"})
 
-    async def measures(request: Request) -> Response:
-        return Response(service.measures.page(), media_type=MEDIA_TYPE)
+    async def metrics(request: Request) -> Response:
+        return Response(service.metrics.page(), media_type=MEDIA_TYPE)
 
     health = [
         *(
@@ -54,7 +54,7 @@ def operations(service: Service) -> list[Operation]:
         Operation(
             method="GET",
             path="/metrics",
-            endpoint=measures,
+            endpoint=metrics,
             summary="Figures for Prometheus",
             gives="text/plain",
         ),

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from onelayer.serving.api import schemas as schema
-from onelayer.serving.api.operations import Operation, answer, aside
+from onelayer.serving.api.operations import Operation, in_thread_if_large, json_response
 from onelayer.serving.api.schemas import OneOrSeveral, Strict
 from onelayer.serving.http.body import read_body
-from onelayer.serving.service import Answered, Asked, Service
+from onelayer.serving.service import PredictionRequest, PredictionResult, Service
 from onelayer.tasks import Classify
 from onelayer.tasks.answer.answer import Answer
 from onelayer.tasks.pooling import pool
@@ -113,29 +113,31 @@ def operations(service: Service) -> list[Operation]:
     async def predict(request: Request) -> Response:
         name = service.first("classify")
         body = await read_body(request, service.limits)
-        ask = await aside(len(body), lambda: schema.parse(TeiAsk, body))
+        ask = await in_thread_if_large(len(body), lambda: schema.parse(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
-        asked = Asked(
+        query = PredictionRequest(
             [dict(zip(("text", "pair"), _listed(item), strict=False)) for item in given],
             long="truncate" if ask.truncate else "window",
         )
         scored = _scores(
-            await service.ask(request, name, asked), "none" if ask.raw_scores else None
+            await service.predict(request, name, query), "none" if ask.raw_scores else None
         )
         ranked = [_ranked(scores) for scores in scored]
-        return answer(ranked[0] if one else ranked)
+        return json_response(ranked[0] if one else ranked)
 
     async def like_the_hub(request: Request) -> Response:
         name = service.first(*HUB)
         task = service.model(name).task.name
         body = await read_body(request, service.limits)
-        ask: Any = await aside(len(body), lambda: schema.parse(HUB[task][0], body))
+        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(HUB[task][0], body))
         several = isinstance(ask.inputs, list)
         inputs = ask.inputs if several else [ask.inputs]
-        answered = await service.ask(request, name, Asked([schema.by_role(one) for one in inputs]))
+        answered = await service.predict(
+            request, name, PredictionRequest([schema.by_role(one) for one in inputs])
+        )
         found = list(_SPOKEN[task](answered, ask.parameters))
-        return answer(found if several or task == "classify" else found[0])
+        return json_response(found if several or task == "classify" else found[0])
 
     first = next((p.task.name for p in service.models.values() if p.task.name in HUB), None)
     takes, gives = HUB.get(first or "", (None, None))
@@ -165,7 +167,7 @@ def _listed(item: str | list[str]) -> list[str]:
     return [item] if isinstance(item, str) else item
 
 
-def _scores(answered: Answered, function: str | None) -> list[Scores]:
+def _scores(answered: PredictionResult, function: str | None) -> list[Scores]:
     """Of each row, by label; None: its probabilities."""
     if function is None:
         return [prediction.probabilities for prediction in answered.predictions]
@@ -182,11 +184,11 @@ def _ranked(scores: Scores, top: int | None = None) -> list[dict[str, Any]]:
     return [{"label": label, "score": float(f"{score:.7g}")} for label, score in ranked[:top]]
 
 
-def _classified(answered: Answered, asked: ClassifyParameters) -> Iterable[Any]:
+def _classified(answered: PredictionResult, asked: ClassifyParameters) -> Iterable[Any]:
     return [_ranked(scores, asked.top_k) for scores in _scores(answered, asked.function_to_apply)]
 
 
-def _tagged(answered: Answered, asked: TagParameters) -> Iterable[Any]:
+def _tagged(answered: PredictionResult, asked: TagParameters) -> Iterable[Any]:
     predictions: Sequence[Tagged] = answered.predictions
     for prediction in predictions:
         yield [
@@ -202,7 +204,7 @@ def _tagged(answered: Answered, asked: TagParameters) -> Iterable[Any]:
         ]
 
 
-def _answered(answered: Answered, asked: AnswerParameters) -> Iterable[Any]:
+def _answered(answered: PredictionResult, asked: AnswerParameters) -> Iterable[Any]:
     predictions: Sequence[Answer] = answered.predictions
     for found in predictions:
         spans = [
@@ -214,7 +216,7 @@ def _answered(answered: Answered, asked: AnswerParameters) -> Iterable[Any]:
         yield spans[0] if asked.top_k is None else spans[: asked.top_k]
 
 
-_SPOKEN: dict[str, Callable[[Answered, Any], Iterable[Any]]] = {
+_SPOKEN: dict[str, Callable[[PredictionResult, Any], Iterable[Any]]] = {
     "classify": _classified,
     "tag": _tagged,
     "answer": _answered,

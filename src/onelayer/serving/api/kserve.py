@@ -14,13 +14,18 @@ from starlette.responses import Response
 from onelayer import __version__
 from onelayer.prediction.predictor import INPUTS, Predictor
 from onelayer.serving.api import schemas as schema
-from onelayer.serving.api.operations import A_PREDICTION, Operation, answer, aside
+from onelayer.serving.api.operations import (
+    BYTES_PER_PREDICTION,
+    Operation,
+    in_thread_if_large,
+    json_response,
+)
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.api.tensors import Output, array_of, bytes_of, outputs_of, texts_of
 from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.scheduler.long_texts import Long
-from onelayer.serving.service import Asked, Service, description
+from onelayer.serving.scheduler.long_texts import LongTextPolicy
+from onelayer.serving.service import PredictionRequest, Service, describe_model
 from onelayer.tasks import Task
 
 HEADER_LENGTH = "inference-header-content-length"
@@ -55,7 +60,7 @@ class TensorAsked(Strict):
 
 class InferParameters(Strict):
     binary_data_output: bool = False
-    long: Long = "window"
+    long: LongTextPolicy = "window"
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
 
@@ -109,33 +114,34 @@ class ModelMetadata(Strict):
 def operations(service: Service) -> list[Operation]:
     async def server(request: Request) -> Response:
         extensions = ["binary_tensor_data"]
-        return answer({"name": "onelayer", "version": __version__, "extensions": extensions})
+        return json_response({"name": "onelayer", "version": __version__, "extensions": extensions})
 
     async def metadata(request: Request) -> Response:
         name = request.path_params["name"]
-        return answer(_metadata(name, service.model(name)))
+        return json_response(_metadata(name, service.model(name)))
 
     async def ready(request: Request) -> Response:
         service.model(request.path_params["name"])
-        return answer({"ready": True})
+        return json_response({"ready": True})
 
     async def infer(request: Request) -> Response:
         name = request.path_params["name"]
         task = service.model(name).task
         body = await read_body(request, service.limits, binary=True)
         length = _header_length(request, body)
-        ask = await aside(length, lambda: schema.parse(InferAsk, body[:length]))
-        asked = Asked(
+        ask = await in_thread_if_large(length, lambda: schema.parse(InferAsk, body[:length]))
+        query = PredictionRequest(
             _rows(ask.inputs, memoryview(body)[length:], service.model(name)),
             long=ask.parameters.long,
             coverage=ask.parameters.coverage,
             abstain=ask.parameters.abstain,
         )
         wanted = _wanted(ask, task)
-        answered = await service.ask(request, name, asked)
+        answered = await service.predict(request, name, query)
         predictions = answered.predictions
-        return await aside(
-            len(predictions) * A_PREDICTION, lambda: _response(name, ask.id, wanted, predictions)
+        return await in_thread_if_large(
+            len(predictions) * BYTES_PER_PREDICTION,
+            lambda: _response(name, ask.id, wanted, predictions),
         )
 
     return [
@@ -181,7 +187,7 @@ def _metadata(name: str, predictor: Predictor) -> dict[str, Any]:
         "platform": f"onelayer_{predictor.engine.name}",
         "inputs": [
             tensor(role, "BYTES", *([-1] if role == "options" else []))
-            for role in description(name, predictor)["inputs"]
+            for role in describe_model(name, predictor)["inputs"]
         ],
         "outputs": [tensor(o.name, o.datatype, *o.columns) for o in outputs_of(predictor.task)],
     }
@@ -276,7 +282,7 @@ def _response(
     values = {"model_name": name, "model_version": VERSION, "outputs": outputs}
     if identity is not None:
         values["id"] = identity
-    response = answer(values)
+    response = json_response(values)
     if not parts:
         return response
     head = bytes(response.body)

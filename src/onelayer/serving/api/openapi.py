@@ -38,7 +38,7 @@ AS_WRITTEN: dict[str, dict[str, Any]] = {
 
 def describe(service: Service, operations: Sequence[Operation], *, keys: bool) -> dict[str, Any]:
     """``keys``: whether callers need one."""
-    there = [one for one in operations if names_of(service, one)]
+    there = [one for one in operations if models_of(service, one)]
     adapters = [(one, _adapters(one)) for one in there]
     schemas, definitions = TypeAdapter.json_schemas(
         [(id(adapter), "validation", adapter) for _, each in adapters for adapter in each.values()],
@@ -51,7 +51,7 @@ def describe(service: Service, operations: Sequence[Operation], *, keys: bool) -
     paths: dict[str, dict[str, Any]] = {}
     for one, each in adapters:
         found = {role: schemas[(id(a), "validation")] for role, a in each.items()}
-        described = _operation(one, names_of(service, one), found, keys=keys)
+        described = _operation(one, models_of(service, one), found, keys=keys)
         paths.setdefault(one.path, {})[one.method.lower()] = described
     document: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -74,7 +74,7 @@ _SCHEMES = {
 }
 
 
-def names_of(service: Service, operation: Operation) -> list[str]:
+def models_of(service: Service, operation: Operation) -> list[str]:
     """The models that an operation is about."""
     models = service.models.items()
     return [name for name, predictor in models if predictor.task.name in operation.tasks]

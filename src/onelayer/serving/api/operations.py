@@ -31,7 +31,7 @@ class Operation:
     takes: Any = None
     """The type of its body, as pydantic reads types."""
     gives: Any = None
-    """The type of its answer, or the media type of one that isn't JSON."""
+    """The type of its json_response, or the media type of one that isn't JSON."""
     tasks: Sequence[str] = tuple(TASKS)
     """Without a model of one of these it isn't there."""
     open: bool = False
@@ -47,25 +47,25 @@ class Operation:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-LARGE = 1 << 15
+LARGE_REQUEST_BYTES = 1 << 15
 """Bytes, or about as much work: from here on others would notice that the event loop is busy."""
 
 
-A_PREDICTION = 512
+BYTES_PER_PREDICTION = 512
 """Bytes that writing one is as much work as reading."""
 
 
-async def aside(size: int, work: Callable[[], T]) -> T:
+async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
     """Does it in another thread where that is a lot."""
-    return work() if size < LARGE else await asyncio.to_thread(work)
+    return work() if size < LARGE_REQUEST_BYTES else await asyncio.to_thread(work)
 
 
-def answer(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200) -> Response:
     """A value as JSON."""
     return Response(_encode(value).encode(), status, media_type="application/json")
 
 
-def allowed(routes: Sequence[Route], scope: Scope) -> str:
+def allowed_methods(routes: Sequence[Route], scope: Scope) -> str:
     """The methods that a path has."""
     methods: set[str] = set()
     for route in routes:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.scheduler.long_texts import Long
+from onelayer.serving.scheduler.long_texts import LongTextPolicy
 
 M = TypeVar("M", bound=BaseModel)
 X = TypeVar("X")
@@ -72,7 +72,7 @@ class Ask(Strict, Generic[X]):
     """What to predict for; ``long`` says what happens to a text that isn't read at once."""
 
     inputs: OneOrSeveral[X]
-    long: Long = "window"
+    long: LongTextPolicy = "window"
 
 
 class AskClassify(Ask[OrText[Text]]):

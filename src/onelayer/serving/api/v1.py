@@ -10,11 +10,17 @@ from starlette.responses import Response
 
 from onelayer.prediction.output import to_json
 from onelayer.serving.api import schemas as schema
-from onelayer.serving.api.operations import A_PREDICTION, Endpoint, Operation, answer, aside
+from onelayer.serving.api.operations import (
+    BYTES_PER_PREDICTION,
+    Endpoint,
+    Operation,
+    in_thread_if_large,
+    json_response,
+)
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.service import Asked, Service, description
+from onelayer.serving.service import PredictionRequest, Service, describe_model
 from onelayer.tasks import TASKS
 from onelayer.tasks.answer.answer import Answer
 from onelayer.tasks.choose.choose import Choice
@@ -64,11 +70,11 @@ GIVES: dict[str, Any] = {
 
 def operations(service: Service) -> list[Operation]:
     async def models(request: Request) -> Response:
-        return answer({"models": [description(*item) for item in service.models.items()]})
+        return json_response({"models": [describe_model(*item) for item in service.models.items()]})
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
-        return answer(description(name, service.model(name)))
+        return json_response(describe_model(name, service.model(name)))
 
     return [
         *(
@@ -107,15 +113,15 @@ def _predict(service: Service, verb: str) -> Endpoint:
         if verb != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
         body = await read_body(request, service.limits)
-        ask = await aside(len(body), lambda: schema.parse(schema.ASK[task], body))
+        ask = await in_thread_if_large(len(body), lambda: schema.parse(schema.ASK[task], body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
-        asked = Asked([schema.by_role(one) for one in inputs], long=ask.long)
+        query = PredictionRequest([schema.by_role(one) for one in inputs], long=ask.long)
         if isinstance(ask, schema.AskClassify):
-            asked = replace(asked, coverage=ask.coverage, abstain=ask.abstain)
-        answered = await service.ask(request, name, asked)
+            query = replace(query, coverage=ask.coverage, abstain=ask.abstain)
+        answered = await service.predict(request, name, query)
 
         def written() -> Response:
-            return answer(
+            return json_response(
                 {
                     "model": name,
                     "predictions": [to_json(one) for one in answered.predictions],
@@ -124,6 +130,6 @@ def _predict(service: Service, verb: str) -> Endpoint:
                 }
             )
 
-        return await aside(len(inputs) * A_PREDICTION, written)
+        return await in_thread_if_large(len(inputs) * BYTES_PER_PREDICTION, written)
 
     return predict

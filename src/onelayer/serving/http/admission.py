@@ -11,28 +11,28 @@ from urllib.parse import quote
 
 from starlette.datastructures import Headers
 
-from onelayer.serving.api.openapi import names_of
+from onelayer.serving.api.openapi import models_of
 from onelayer.serving.api.operations import Operation
-from onelayer.serving.http.api_keys import Keys
-from onelayer.serving.request_context import Trace, request_id
-from onelayer.serving.request_errors import too_many_requests, too_much_waits, written
+from onelayer.serving.http.api_keys import ApiKeys
+from onelayer.serving.request_context import RequestContext, request_id
+from onelayer.serving.request_errors import queue_full, too_many_in_flight, written
 from onelayer.serving.service import Service
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """A request that isn't taken, and its answer as it goes over the wire."""
 
-    trace: Trace
+    context: RequestContext
     answer: bytes
 
 
-class Door:
+class Admission:
     """Knows the requests that cost something, those for predictions, and whether there is room for
     one more. All others, and those that look unusual, are left to the application."""
 
     def __init__(
-        self, service: Service, operations: Callable[[], Sequence[Operation]], keys: Keys
+        self, service: Service, operations: Callable[[], Sequence[Operation]], keys: ApiKeys
     ) -> None:
         self._service = service
         self._operations = operations
@@ -42,7 +42,7 @@ class Door:
 
     def refuses(
         self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
-    ) -> Refusal | None:
+    ) -> Rejection | None:
         """What there is no room for; None for all that may go in."""
         service = self._service
         if method != b"POST" or service.phase != "ready":
@@ -60,19 +60,19 @@ class Door:
         now = time.perf_counter()
         tokens = service.batcher.tokens(model, int(length))  # it has no more characters than bytes
         if service.crowded:
-            problem = too_many_requests()
+            problem = too_many_in_flight()
         elif wait := service.batcher.full_for(tokens, now, self._coming):
-            problem = too_much_waits(wait)
+            problem = queue_full(wait)
         else:
             self._let_in(tokens)
             return None
         identity = request_id(given.get(b"x-request-id", b"").decode("latin-1"))
-        trace = Trace(identity, "POST", route, model, began=now)
-        return Refusal(trace, written(problem, identity, route))
+        context = RequestContext(identity, "POST", route, model, began=now)
+        return Rejection(context, written(problem, identity, route))
 
-    def refused(self, refusal: Refusal) -> None:
+    def refused(self, refusal: Rejection) -> None:
         """Counts one that went out."""
-        self._service.tell(refusal.trace, 429)
+        self._service.tell(refusal.context, 429)
 
     def _let_in(self, tokens: int) -> None:
         """Keeps a place in the line: else all that is read in one round of the loop would find the
@@ -89,5 +89,5 @@ class Door:
             quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
             for operation in self._operations()
             if operation.takes is not None
-            for name in reversed(names_of(self._service, operation))  # without a name: the first
+            for name in reversed(models_of(self._service, operation))  # without a name: the first
         }

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from onelayer.base.errors import Place, UsageError
 
 
-class Keys:
+class ApiKeys:
     """Those that open a server; without any it is open."""
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class Keys:
         return any(found)
 
 
-def read_keys(path: Path | None) -> list[str]:
+def read_api_keys(path: Path | None) -> list[str]:
     """API keys, one a line of a file, or the one in ONELAYER_API_KEY. Raises UsageError."""
     if path is None:
         key = os.environ.get("ONELAYER_API_KEY", "").strip()

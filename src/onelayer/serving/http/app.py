@@ -16,31 +16,28 @@ from starlette.types import Message, Receive, Scope, Send
 
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving import page
-from onelayer.serving.access_log import Journal
-from onelayer.serving.api import health as plain
-from onelayer.serving.api import huggingface as hub
-from onelayer.serving.api import kserve as oip
-from onelayer.serving.api import v1
+from onelayer.serving.access_log import AccessLog
+from onelayer.serving.api import health, huggingface, kserve, v1
 from onelayer.serving.api.openapi import describe
-from onelayer.serving.api.operations import Operation, allowed, answer
-from onelayer.serving.http.admission import Door
-from onelayer.serving.http.api_keys import Keys
+from onelayer.serving.api.operations import Operation, allowed_methods, json_response
+from onelayer.serving.http.admission import Admission
+from onelayer.serving.http.api_keys import ApiKeys
 from onelayer.serving.http.body import CallerLeftError
 from onelayer.serving.limits import Limits
-from onelayer.serving.request_context import Trace, request_id
-from onelayer.serving.request_errors import RequestError, problem_of, response, too_many_requests
+from onelayer.serving.request_context import RequestContext, request_id
+from onelayer.serving.request_errors import RequestError, response, to_problem, too_many_in_flight
 from onelayer.serving.service import Service
 
 
 class App:
-    """An ASGI application. Its ``service`` has the models and the phase; its ``door`` is for
+    """An ASGI application. Its ``service`` has the models and the phase; its ``admission`` is for
     connections that can refuse a request before it comes in."""
 
-    def __init__(self, service: Service, keys: Keys) -> None:
+    def __init__(self, service: Service, keys: ApiKeys) -> None:
         self.service = service
         self._keys = keys
         operations = self._operations()
-        self.door = Door(service, self._operations, keys)
+        self.admission = Admission(service, self._operations, keys)
         self._routes = [operation.route() for operation in operations] + page.routes()
         # The page, which says nothing of the models, and what load balancers ask.
         free = [operation.path for operation in operations if operation.open]
@@ -54,8 +51,8 @@ class App:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        trace = Trace(request_id(headers.get("x-request-id", "")), scope["method"])
-        scope["onelayer.trace"], scope["app"] = trace, self
+        context = RequestContext(request_id(headers.get("x-request-id", "")), scope["method"])
+        scope["onelayer.context"], scope["app"] = context, self
         status = 499  # as nginx writes that nobody was there any more
 
         async def send_on(message: Message) -> None:
@@ -63,7 +60,7 @@ class App:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 more = MutableHeaders(scope=message)
-                more["x-request-id"] = trace.id
+                more["x-request-id"] = context.id
                 if self.service.phase == "draining":
                     more["connection"] = "close"  # the next request goes to another server
             await send(message)
@@ -74,14 +71,14 @@ class App:
             self._check(scope, headers, crowded)
             await self._router(scope, receive, send_on)
         except (CallerLeftError, asyncio.CancelledError):
-            self.service.measures.left.inc()
+            self.service.metrics.left.inc()
         except Exception as error:
             problem = self._problem(error, scope)
-            await response(problem, trace.id, scope["path"])(scope, receive, send_on)
+            await response(problem, context.id, scope["path"])(scope, receive, send_on)
         finally:
             self.service.went()
-            trace.route = getattr(scope.get("route"), "path", "none")
-            self.service.tell(trace, status)
+            context.route = getattr(scope.get("route"), "path", "none")
+            self.service.tell(context, status)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """As servers tell an application that they begin and end."""
@@ -102,14 +99,14 @@ class App:
             if names not in self._described:
                 keys, operations = bool(self._keys), self._operations()
                 document = await asyncio.to_thread(describe, service, operations, keys=keys)
-                self._described = {names: answer(document).body}
+                self._described = {names: json_response(document).body}
             return Response(self._described[names], media_type="application/json")
 
         return [
             *v1.operations(service),
-            *hub.operations(service),
-            *oip.operations(service),
-            *plain.operations(service),
+            *huggingface.operations(service),
+            *kserve.operations(service),
+            *health.operations(service),
             Operation(
                 method="GET",
                 path="/openapi.json",
@@ -126,14 +123,14 @@ class App:
         if not self._keys.fit(headers):
             raise RequestError(401, "an API key is needed", {"www-authenticate": "Bearer"})
         if crowded:
-            raise too_many_requests()
+            raise too_many_in_flight()
 
     def _problem(self, error: Exception, scope: Scope) -> RequestError:
-        problem = problem_of(error)
+        problem = to_problem(error)
         if problem.status == 500:
             traceback.print_exception(error)
         if isinstance(error, HTTPException) and error.status_code == 405:
-            problem.headers = {"allow": allowed(self._routes, scope)}
+            problem.headers = {"allow": allowed_methods(self._routes, scope)}
         return problem
 
 
@@ -145,5 +142,5 @@ def make_app(
     access_log: bool = False,
 ) -> App:
     """A server of models that are loaded, by name. Any ASGI server can run it."""
-    journal = Journal() if access_log else None
-    return App(Service(dict(models), limits or Limits(), journal, phase="ready"), Keys(keys))
+    log = AccessLog() if access_log else None
+    return App(Service(dict(models), limits or Limits(), log, phase="ready"), ApiKeys(keys))

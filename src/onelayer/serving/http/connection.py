@@ -8,7 +8,7 @@ import asyncio
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from onelayer.serving.http.admission import Door, Refusal
+from onelayer.serving.http.admission import Admission, Rejection
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError, written
 
@@ -24,7 +24,7 @@ LINGER = 2.0
 """Seconds for a caller to notice that no more of his body is wanted."""
 
 
-def connections_within(limits: Limits, door: Door) -> type[HttpToolsProtocol]:
+def connections_within(limits: Limits, door: Admission) -> type[HttpToolsProtocol]:
     """The class of connections that keep to these limits and come through this door."""
     return type("LimitedConnection", (Connection,), {"limits": limits, "door": door})
 
@@ -33,12 +33,12 @@ class Connection(HttpToolsProtocol):
     """One caller's connection."""
 
     limits: Limits
-    door: Door
+    door: Admission
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._refusal: bytes | None = None
-        self._turned_away: Refusal | None = None
+        self._turned_away: Rejection | None = None
         self._deaf = False
         self._running: RequestResponseCycle | None = None
         self._begun = False
@@ -195,7 +195,7 @@ class Connection(HttpToolsProtocol):
         elif not self._begun:  # else a request comes, whose answer says that it's the last
             super().shutdown()
 
-    def _at_the_door(self) -> Refusal | None:
+    def _at_the_door(self) -> Rejection | None:
         """What becomes of a request that nothing is unusual about."""
         parser = self.parser
         if (
@@ -208,7 +208,7 @@ class Connection(HttpToolsProtocol):
             return None
         return self.door.refuses(parser.get_method(), self.url, self.headers)
 
-    def _turn_away(self, refusal: Refusal) -> None:
+    def _turn_away(self, refusal: Rejection) -> None:
         """When all of the request is read, so that the next one is found behind it."""
         self._stop_header_timer()
         self._turned_away = None

@@ -24,17 +24,17 @@ from typing import Any
 from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.limits import Limits
-from onelayer.serving.request_errors import too_much_waits
-from onelayer.serving.scheduler.job_queue import Batch, Job, Waiting
-from onelayer.serving.scheduler.long_texts import as_asked
-from onelayer.serving.scheduler.throughput import Pace
-from onelayer.serving.server_metrics import Measures
+from onelayer.serving.request_errors import queue_full
+from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
+from onelayer.serving.scheduler.long_texts import apply_length_policy
+from onelayer.serving.scheduler.throughput import Throughput
+from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks.protocol import Logits
 from onelayer.tokens.encodings import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]
 
-_LOOK = object()
+_BATCH_READY = object()
 
 _EXAMPLE = {
     "text": "a sentence that is about as long as most",
@@ -43,32 +43,32 @@ _EXAMPLE = {
     "options": ["this", "that"],
 }
 
-STRAIN = 1.0
+OVERLOAD_SECONDS = 1.0
 """Seconds without a refusal after which a burst may wait again."""
 
-SHORT_LINE = 64
+MIN_QUEUE_TOKENS = 64
 """Tokens that may be ahead of anybody: with fewer in a batch an engine isn't much sooner done."""
 
-NICE = 10
+THREAD_NICENESS = 10
 """How far the models' threads step back behind the event loop's, as ``nice`` counts."""
 
-SHORT = 2000
+MAX_CHARACTERS_ENCODED_TOGETHER = 2000
 """Characters up to which requests are encoded together: the tokenizer and NumPy like it better."""
 
 
 class Batcher:
     """Runs jobs of several models, one batch at a time. ``predict`` belongs to the event loop."""
 
-    def __init__(self, limits: Limits, measures: Measures) -> None:
+    def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
         self._limits = limits
-        self._measures = measures
-        # None: there will be no more; _LOOK: there is a batch to be run.
+        self._metrics = metrics
+        # None: there will be no more; _BATCH_READY: there is a batch to be run.
         self._arrivals: queue.SimpleQueue[Job | object | None] = queue.SimpleQueue()
-        self._waiting = Waiting()
+        self._waiting = JobQueue()
         self._encoding, self._running = threading.Lock(), threading.Lock()
-        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self._throughputs: defaultdict[str, Throughput] = defaultdict(Throughput)
         self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
-        self._refused = -STRAIN
+        self._refused = -OVERLOAD_SECONDS
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
 
@@ -77,8 +77,8 @@ class Batcher:
         text is too long."""
         tokens = job.tokens = self.tokens(job.model, job.characters)
         if wait := self.full_for(tokens, job.arrived):
-            raise too_much_waits(wait)
-        seconds = self._paces[job.model].seconds(tokens)
+            raise queue_full(wait)
+        seconds = self._throughputs[job.model].seconds(tokens)
         self._start()
         self._count(tokens, seconds)
         self._arrivals.put(job)
@@ -97,8 +97,8 @@ class Batcher:
             started = time.perf_counter()
             encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
             predictor.task.decode(rows, encodings, predictor.engine.logits(encodings))
-            self._paces[model].ran(len(encodings.ids), time.perf_counter() - started)
-            self._paces[model].read(len(encodings.ids), characters * len(rows))
+            self._throughputs[model].ran(len(encodings.ids), time.perf_counter() - started)
+            self._throughputs[model].read(len(encodings.ids), characters * len(rows))
 
     def close(self) -> None:
         """Returns when the threads have done what waits. A process that ended while one of them is
@@ -110,7 +110,7 @@ class Batcher:
     def tokens(self, model: str, characters: int) -> int:
         """What a request of so many characters adds to the line, by a guess. A large one is worked
         through in parts, of which others wait for one: half a batch at most."""
-        return min(self._paces[model].tokens(characters), self._limits.token_budget // 2)
+        return min(self._throughputs[model].tokens(characters), self._limits.token_budget // 2)
 
     def full_for(self, tokens: int, now: float, coming: int = 0) -> int:
         """0 where so many tokens may join the line behind those that are already coming, else the
@@ -120,8 +120,8 @@ class Batcher:
         everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
         that an answer takes about twice its time at most.
         """
-        strained = now - self._refused < STRAIN
-        room = max(tokens, SHORT_LINE) if strained else self._limits.max_waiting - tokens
+        strained = now - self._refused < OVERLOAD_SECONDS
+        room = max(tokens, MIN_QUEUE_TOKENS) if strained else self._limits.max_waiting - tokens
         if self._tokens + coming <= max(room, 0):
             return 0
         self._refused = now
@@ -130,7 +130,7 @@ class Batcher:
     def _count(self, tokens: int, seconds: float) -> None:
         self._tokens += tokens
         self._seconds = self._seconds + seconds if self._tokens else 0.0  # no rounding adds up
-        self._measures.waiting_tokens.set(self._tokens)
+        self._metrics.waiting_tokens.set(self._tokens)
 
     def _start(self) -> None:
         if self._loop is None:
@@ -143,7 +143,7 @@ class Batcher:
     # What follows runs in threads of its own, and hands its results to the event loop.
 
     def _work(self) -> None:
-        step_back()
+        lower_thread_priority()
         while self._encode():
             # Whoever holds the lock looks again after giving it back, so that nobody is forgotten.
             while self._waiting and self._running.acquire(blocking=False):
@@ -152,9 +152,9 @@ class Batcher:
                 finally:
                     self._running.release()
                 if self._waiting:  # the other thread may run it while this one decodes
-                    self._arrivals.put(_LOOK)
+                    self._arrivals.put(_BATCH_READY)
                 if ran is not None:
-                    self._settle(ran.answers())
+                    self._deliver(ran.answers())
 
     def _encode(self) -> bool:
         """Encodes what came in; False when there will be no more."""
@@ -163,8 +163,8 @@ class Batcher:
             if jobs is None:
                 return False
             ready: list[Job] = []
-            jobs.sort(key=_company)
-            for _, group in groupby(jobs, _company):
+            jobs.sort(key=_encoding_group)
+            for _, group in groupby(jobs, _encoding_group):
                 ready += self._encoded([job for job in group if not job.left])
             ready.sort(key=lambda job: job.arrived)
             self._waiting.add(ready)
@@ -187,7 +187,7 @@ class Batcher:
         try:
             encodings = jobs[0].task.encode(rows, jobs[0].predictor.tokenizer, labelled=False)
         except Exception as error:
-            self._settle((job, error) for job in jobs)
+            self._deliver((job, error) for job in jobs)
             return []
         if len(jobs) > 1 and encodings.cut.tokens:  # what was cut isn't told for each of them
             return [one for job in jobs for one in self._encoded([job])]
@@ -196,16 +196,16 @@ class Batcher:
             own = encodings if len(jobs) == 1 else encodings.part(start, start + len(job.rows))
             start += len(job.rows)
             try:
-                job.encoded(*as_asked(job, own, self._limits))
+                job.encoded(*apply_length_policy(job, own, self._limits))
             except Exception as error:
-                self._settle([(job, error)])
+                self._deliver([(job, error)])
             else:
                 ready.append(job)
         characters = sum(job.characters for job in jobs)
-        self._paces[jobs[0].model].read(len(encodings.ids), characters)
+        self._throughputs[jobs[0].model].read(len(encodings.ids), characters)
         return ready
 
-    def _run(self) -> Ran | None:
+    def _run(self) -> BatchResult | None:
         """The next batch, run; None where those who waited have left."""
         budget = self._limits.token_budget
         if (batch := self._waiting.take(budget)) is None:
@@ -214,30 +214,30 @@ class Batcher:
         try:
             ran = run(batch, started)
         except Exception as error:
-            ran = Ran(batch, error=error)
+            ran = BatchResult(batch, error=error)
         seconds = time.perf_counter() - started
-        self._paces[batch.model].ran(batch.tokens, seconds)
-        self._measures.batch_fill.labels(batch.model).observe(batch.tokens / budget)
-        self._measures.batch_seconds.labels(batch.model).observe(seconds)
+        self._throughputs[batch.model].ran(batch.tokens, seconds)
+        self._metrics.batch_fill.labels(batch.model).observe(batch.tokens / budget)
+        self._metrics.batch_seconds.labels(batch.model).observe(seconds)
         return ran
 
-    def _settle(self, answers: Iterable[Answer]) -> None:
+    def _deliver(self, answers: Iterable[Answer]) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(_answer, list(answers))
 
 
-def step_back() -> None:
+def lower_thread_priority() -> None:
     """Lets the event loop go first where cores are few: answering is quick, and so is refusing, if
     the models' threads don't stand before it. Threads that this one begins are as it is."""
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), THREAD_NICENESS)
 
 
-def _company(job: Job) -> tuple[str, int]:
+def _encoding_group(job: Job) -> tuple[str, int]:
     """Jobs of which this is equal are encoded together: short ones of one model. The long ones, and
     those of whom it must be told what is cut, by themselves."""
-    alone = job.characters > SHORT or job.long != "window"
+    alone = job.characters > MAX_CHARACTERS_ENCODED_TOGETHER or job.long != "window"
     return job.model, id(job) if alone else 0
 
 
@@ -252,7 +252,7 @@ def _answer(answers: Sequence[Answer]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class BatchResult:
     """A batch that has gone through the model."""
 
     batch: Batch
@@ -284,7 +284,7 @@ class Ran:
         return [(job, list(islice(predictions, len(job.rows)))) for job in jobs]
 
 
-def run(batch: Batch, started: float) -> Ran:
+def run(batch: Batch, started: float) -> BatchResult:
     """Gives each job the logits of its rows."""
     parts = []
     for one in batch.slices:
@@ -299,7 +299,7 @@ def run(batch: Batch, started: float) -> Ran:
         after = before + len(part.reads)
         one.job.logits.append(logits[before:after])
         before = after
-    return Ran(batch, encodings, logits)
+    return BatchResult(batch, encodings, logits)
 
 
 def decoded(job: Job) -> list[Any] | Exception:

@@ -92,7 +92,7 @@ class Batch:
     tokens: int
 
 
-class Waiting:
+class JobQueue:
     """Encoded jobs, by model. Threads put jobs in and take batches out."""
 
     def __init__(self) -> None:

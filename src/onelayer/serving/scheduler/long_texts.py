@@ -12,11 +12,11 @@ from onelayer.serving.scheduler.job_queue import Job
 from onelayer.tasks import Choose
 from onelayer.tokens.encodings import Encodings, first_sequences
 
-Long = Literal["window", "truncate", "refuse"]
+LongTextPolicy = Literal["window", "truncate", "refuse"]
 """Read it as the model was made to, in windows mostly; read the first window alone; don't."""
 
 
-def as_asked(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
+def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
     """What is to be read of a job, and how many tokens that leaves unread. Raises RequestError for
     a text that is longer than the server or the caller wants."""
     unread = encodings.cut.tokens

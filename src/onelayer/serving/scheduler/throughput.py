@@ -6,7 +6,7 @@ MEMORY = 0.9
 """How much of what was learned before each batch still counts after it."""
 
 
-class Pace:
+class Throughput:
     """Moving averages. Guesses stand in until there is something to go by."""
 
     def __init__(self) -> None:
