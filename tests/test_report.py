@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from test_evaluate import FromTokens
 from test_tasks import CASES, LONG, Case, texts
 
@@ -23,11 +24,11 @@ import onelayer
 from onelayer.base.errors import Place
 from onelayer.cli import main as cli
 from onelayer.evaluation.report.document import page
-from onelayer.evaluation.report.excerpts import JOINED, ROOM, excerpt
+from onelayer.evaluation.report.excerpts import ROOM, excerpt
 from onelayer.evaluation.report.facts import Confusions, Facts, Learning, Mark
 from onelayer.evaluation.report.gather import WORST, facts_of
 from onelayer.evaluation.report.judge import judge
-from onelayer.evaluation.report.markup import text
+from onelayer.evaluation.report.markup import templates
 from onelayer.evaluation.report.pictures import POINTS, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.prediction.predictor import Predictor
@@ -185,11 +186,22 @@ def test_no_text_or_label_becomes_markup(make_predictor: MakePredictor) -> None:
 
 @given(st.text(alphabet=st.characters(codec=None)))
 def test_escaped_text_reads_as_itself(value: str) -> None:
-    shown = text(value)
+    shown = templates().from_string("{{ value }}").render(value=value)
     shown.encode("utf-8")
     assert not Parsed(shown).tags
     named = re.sub("‹U\\+([0-9A-F]{4})›", lambda found: chr(int(found[1], 16)), unescape(shown))
     assert named == value or "‹U+" in value
+
+
+def test_no_template_turns_escaping_off() -> None:
+    made = templates()
+    assert made.autoescape is True
+    sources = [made.loader.get_source(made, name)[0] for name in made.list_templates(["jinja"])]
+    assert len(sources) == 2
+    for source in sources:
+        assert not re.search(r"\|\s*safe\b|autoescape|<script|\son\w+=", source)
+    with pytest.raises(UndefinedError):
+        made.from_string("{{ nothing }}").render()
 
 
 @st.composite
@@ -201,10 +213,16 @@ def marked(draw: st.DrawFn) -> tuple[str, list[Mark]]:
     return value, [Mark(min(at), max(at), kind, "X") for at, kind in drawn if at[0] != at[1]]
 
 
+def drawn(value: str, marks: list[Mark]) -> str:
+    """An excerpt as the page shows it."""
+    sections = templates().get_template("sections.html.jinja")
+    return str(sections.module.marked(excerpt(value, marks)))
+
+
 @given(marked())
 def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Mark]]) -> None:
     value, marks = case
-    said = Parsed(re.sub(f"<su[bp][^>]*>{JOINED}X</su[bp]>", "", excerpt(value, marks))).said
+    said = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).said
     pieces = [piece for piece in said.split("…") if piece]
     assert all(piece in value for piece in pieces)
     assert len(said) <= ROOM + len(pieces) + 1
@@ -218,7 +236,7 @@ def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Ma
 def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
     value = "".join(f"{i:04} " for i in range(2000))
     right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
-    said = Parsed(excerpt(value, [*right, Mark(9000, 9500, "gold")])).said
+    said = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).said
     assert not said.startswith("…")  # the first right one has room, too
     assert " 1799 1800 1801 " in said
     assert " 1899 1900 1901 " in said
@@ -228,10 +246,10 @@ def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
 
 def test_marks_lie_on_their_characters() -> None:
     marks = [Mark(2, 6, "gold", "PER"), Mark(4, 8, "predicted", "LOC")]
-    assert excerpt("a bcdefg h", marks) == (
+    assert drawn("a bcdefg h", marks) == (
         'a <span class="gold">bc</span><span class="gold predicted">de</span>'
-        f'<sub class="gold">{JOINED}PER</sub>'
-        f'<span class="predicted">fg</span><sup class="predicted">{JOINED}LOC</sup> h'
+        '<sub class="gold">&NoBreak;PER</sub>'
+        '<span class="predicted">fg</span><sup class="predicted">&NoBreak;LOC</sup> h'
     )
 
 
@@ -262,7 +280,7 @@ def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: Make
     assert few.count('class="hit"') == 30
     assert 'class="hit"' not in many
     said = re.sub(r"\s+", " ", Parsed(many.partition('id="confusions"')[2]).said)
-    assert "class 3class 7964.3%class 1class 2116.7%" in said
+    assert "class 3 class 7 9 64.3% class 1 class 2 1 16.7%" in said
     assert len(many) < 400_000
 
 

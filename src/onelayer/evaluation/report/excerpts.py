@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from onelayer.evaluation.report.facts import Mark
-from onelayer.evaluation.report.markup import Html, clipped, join, tag
 
 ROOM = 600
 """Characters of a text that are shown at most, give or take a word."""
-JOINED = "\u2060"
-"""A word joiner: no line breaks between a span and its label."""
 AROUND = 80
 """Characters shown on both sides of what is marked."""
 
 
-def excerpt(text: str, marks: Sequence[Mark] = (), room: int = ROOM) -> Html:
+class Piece(NamedTuple):
+    """Characters that all have the same marks."""
+
+    text: str
+    kinds: tuple[str, ...] = ()
+    """Of the marks that it lies in."""
+    named: tuple[Mark, ...] = ()
+    """Marks with a label that end with it."""
+
+
+def excerpt(text: str, marks: Sequence[Mark] = (), room: int = ROOM) -> list[Piece]:
     """The text, or its parts around the marks, with "…" for what is left out."""
-    shown = _shown(text, marks, room)
-    parts: list[str] = []
+    pieces: list[Piece] = []
     end = 0
-    for start, stop in shown:
-        parts += ["…"] * (start > end)
-        parts += _marked(text, marks, start, stop)
+    for start, stop in _shown(text, marks, room):
+        pieces += [Piece("…")] * (start > end)
+        pieces += _marked(text, marks, start, stop)
         end = stop
-    return join([*parts, "…" if end < len(text) else ""])
+    return [*pieces, Piece("…")] if end < len(text) else pieces
 
 
 def _shown(text: str, marks: Sequence[Mark], room: int) -> list[tuple[int, int]]:
@@ -67,16 +74,13 @@ def _merged(parts: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _marked(text: str, marks: Sequence[Mark], start: int, stop: int) -> Iterator[Html | str]:
-    """The characters ``start:stop``, cut wherever a mark begins or ends. Gold is drawn below the
-    line, predictions above it, so that the two may overlap in any way."""
+def _marked(text: str, marks: Sequence[Mark], start: int, stop: int) -> Iterator[Piece]:
+    """The characters ``start:stop``, cut wherever a mark begins or ends, so that marks may overlap
+    in any way."""
     here = [mark for mark in marks if mark.start < stop and start < mark.end]
     cuts = {at for mark in here for at in (mark.start, mark.end) if start < at < stop}
     for a, b in pairwise(sorted({start, stop} | cuts)):
         kinds = {mark.kind for mark in here if mark.start <= a and b <= mark.end}
-        piece = text[a:b]
-        yield tag("span", piece, class_=" ".join(sorted(kinds))) if kinds else piece
-        for mark in sorted(here, key=lambda mark: mark.kind != "predicted"):
-            if mark.end == b and mark.label:
-                name = "sup" if mark.kind == "predicted" else "sub"
-                yield tag(name, JOINED + clipped(mark.label, 30), class_=mark.kind)
+        ending = [mark for mark in here if mark.end == b and mark.label]
+        ending.sort(key=lambda mark: mark.kind != "predicted")
+        yield Piece(text[a:b], tuple(sorted(kinds)), tuple(ending))

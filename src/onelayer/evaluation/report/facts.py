@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,6 +41,19 @@ class Lengths:
     cut_rows: int
     of_options: bool = False
     """Whether a row has several sequences, an option each."""
+
+    @property
+    def sequences(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def over(self) -> int:
+        """Sequences longer than the limit."""
+        return int(self.counts[self.limit + 1 :].sum())
+
+    @property
+    def tokens(self) -> int:
+        return int((self.counts * range(len(self.counts))).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +130,11 @@ class Evaluation:
     numbers: tuple[Floats, Floats] | None = None
     """Gold and predicted numbers of a regression, (N,) each."""
     beliefs: Beliefs | None = None
+
+    def known_interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % interval of a score; None where there is none, or it isn't finite."""
+        low, high = self.intervals.get(name, (math.nan, math.nan))
+        return (low, high) if math.isfinite(low + high) else None
 
 
 @dataclass(frozen=True, slots=True)

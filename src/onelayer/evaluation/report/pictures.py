@@ -9,13 +9,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from onelayer.evaluation.report.facts import Beliefs, Floats, Learning, Lengths
-from onelayer.evaluation.report.markup import Html, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,17 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def loss(learning: Learning) -> Html | None:
+class Picture(NamedTuple):
+    """A drawing for the page."""
+
+    says: str
+    """What it shows, for those who can't see it."""
+    view_box: str
+    drawing: Markup
+    """Elements of SVG."""
+
+
+def loss(learning: Learning) -> Picture | None:
     """Each step's loss, and its running mean over a tenth of the run."""
     losses = np.asarray(learning.losses, np.float64)
     if not np.isfinite(losses).any():
@@ -78,7 +88,7 @@ def loss(learning: Learning) -> Html | None:
     )
 
 
-def dev_score(learning: Learning) -> Html | None:
+def dev_score(learning: Learning) -> Picture | None:
     if not learning.evaluations:
         return None
 
@@ -101,7 +111,7 @@ def dev_score(learning: Learning) -> Html | None:
     )
 
 
-def learning_rate(learning: Learning) -> Html | None:
+def learning_rate(learning: Learning) -> Picture | None:
     lrs = np.asarray(learning.lrs, np.float64)
     if not lrs.size:
         return None
@@ -119,7 +129,7 @@ def learning_rate(learning: Learning) -> Html | None:
     return _svg(draw, f"Learning rate, at most {lrs.max():.2g}")
 
 
-def throughput(learning: Learning) -> Html | None:
+def throughput(learning: Learning) -> Picture | None:
     """Tokens a second; a point that stands for several steps has their tokens by their time."""
     tokens, seconds = (
         np.asarray(values, np.float64) for values in (learning.tokens, learning.seconds)
@@ -141,7 +151,7 @@ def throughput(learning: Learning) -> Html | None:
     return _svg(draw, f"Throughput, {mean:,.0f} tokens a second on average")
 
 
-def lengths(of: Lengths) -> Html:
+def lengths(of: Lengths) -> Picture:
     """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
     there = np.flatnonzero(of.counts[1:]) + 1
     first, last = min(int(there[0]), of.limit), max(int(there[-1]), of.limit)
@@ -182,7 +192,7 @@ def lengths(of: Lengths) -> Html:
     return _svg(draw, f"How many sequences have how many tokens, the limit being {of.limit:,}")
 
 
-def reliability(beliefs: Beliefs) -> Html:
+def reliability(beliefs: Beliefs) -> Picture:
     """What was true of what was believed, with 95 % intervals (Wilson 1927); the nearer to the
     diagonal, the more a probability can be taken at its word."""
 
@@ -202,7 +212,7 @@ def reliability(beliefs: Beliefs) -> Html:
     return _svg(draw, "Share that was true, for each probability that the model gave", height=4.2)
 
 
-def scatter(gold: Floats, predicted: Floats) -> Html:
+def scatter(gold: Floats, predicted: Floats) -> Picture:
     def draw(axes: Axes) -> None:
         step = -(-len(gold) // DOTS)
         low = min(gold.min(), predicted.min())
@@ -223,7 +233,7 @@ def scatter(gold: Floats, predicted: Floats) -> Html:
     return _svg(draw, f"Predicted against gold numbers of {len(gold):,} rows", height=4.2)
 
 
-def residuals(gold: Floats, predicted: Floats) -> Html:
+def residuals(gold: Floats, predicted: Floats) -> Picture:
     def draw(axes: Axes) -> None:
         heights, edges = np.histogram(predicted - gold, bins=30)
         axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_BLUE)
@@ -278,8 +288,8 @@ def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 def _svg(
     draw: Callable[[Axes], None], says: str, *, width: float = 5.2, height: float = 3.1
-) -> Html:
-    """What ``draw`` draws; ``says`` is for those who can't see it. Inches of 72 units."""
+) -> Picture:
+    """What ``draw`` draws, in inches of 72 units."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     stream = io.StringIO()
     with _settings():
@@ -310,14 +320,12 @@ def _settings() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _of_the_page(svg: str, says: str) -> Html:
+def _of_the_page(svg: str, says: str) -> Picture:
     """The drawing without what a file of its own would need: prologue, fonts, names of groups."""
-    body = svg[svg.index("<svg") :].strip()
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    found = re.search(r'<svg[^>]* viewBox="([^"]+)"[^>]*>(.*)</svg>', svg, re.DOTALL)
+    assert found is not None
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", found[2], flags=re.DOTALL)
     body = re.sub(r'font-family: [^;"]*;? ?', "", body)
     body = re.sub(r' id="[\w.]+_\d+"', "", body)
-    body = re.sub("#0[1-5]0[1-5]0[1-5]", lambda found: _VARIABLES[found[0]], body)
-    size = re.search(r'viewBox="([^"]+)"', body)
-    assert size is not None
-    head = f'<svg viewBox="{size[1]}" role="img" aria-label="{text(says)}">'
-    return Html(re.sub(r"^<svg[^>]*>", lambda _: head, body))
+    body = re.sub("#0[1-5]0[1-5]0[1-5]", lambda colour: _VARIABLES[colour[0]], body)
+    return Picture(says, found[1], Markup(body.strip()))

@@ -1,15 +1,15 @@
-"""The tables of a report: scores, classes, confusions, and what the run was made of."""
+"""The tables of a report as plain values: scores, classes and confusions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from onelayer.evaluation.report.facts import Confusions, Evaluation
-from onelayer.evaluation.report.markup import Html, clipped, join, tag
+from onelayer.evaluation.report.markup import figure
 
 MATRIX = 30
 """Classes up to which the whole confusion matrix is drawn; of more the most frequent confusions."""
@@ -17,35 +17,69 @@ SHOWN = 40
 """Lines of a long table that stand open."""
 MOST = 500
 """Lines of a table at all."""
+CONFUSED = 25
+"""Confusions listed where there is no matrix."""
 
 
-def figure(value: Any) -> str:
-    """A number as people read it."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return str(value)
-    if isinstance(value, int) or (float(value).is_integer() and abs(value) > 1):
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1 or value in (0, 1) else f"{value:,.4g}"
+class Whisker(NamedTuple):
+    """A score and its interval on a line, in per cent of a perfect score."""
+
+    at: float
+    low: float
+    high: float
 
 
-def scores(of: Evaluation) -> Html:
-    """Each score beside its interval, in numbers and on a line from 0 to 1 (or 100)."""
+class ScoreLine(NamedTuple):
+    """A line of the table of scores."""
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None
+    whisker: Whisker | None
+
+
+class Cell(NamedTuple):
+    """A number of a table. One of a share is filled to it."""
+
+    text: str
+    share: float | None = None
+
+
+class Classes(NamedTuple):
+    """A line a class. Where there are many, the rest is folded away."""
+
+    columns: Sequence[str]
+    open: Sequence[tuple[str, Sequence[Cell]]]
+    folded: Sequence[tuple[str, Sequence[Cell]]]
+    left_out: int
+
+
+class Matrix(NamedTuple):
+    """Every gold class as a line, shaded by where its items went."""
+
+    labels: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    percents: Sequence[Sequence[float]]
+    """Of the line's items."""
+    is_dense: bool
+
+
+class Confusion(NamedTuple):
+    """A class, what it was taken for, how often, and which share of the class that is."""
+
+    gold: str
+    predicted: str
+    times: int
+    share: float
+
+
+def scores(of: Evaluation) -> list[ScoreLine]:
+    """Each score with its interval, in numbers and on a line from 0 to 1 (or 100)."""
     lines = []
     for name, value in of.scores.items():
-        low, high = of.intervals.get(name, (math.nan, math.nan))
-        interval = f"{figure(low)} to {figure(high)}" if math.isfinite(low + high) else ""
-        lines.append(
-            tag(
-                "tr",
-                tag("th", name.replace("_", " "), scope="row"),
-                tag("td", figure(value), class_="n"),
-                tag("td", interval, class_="n"),
-                tag("td", _whisker(value, low, high, _scale(name, of)), class_="whisker"),
-            )
-        )
-    return _table(("score", "value", "95 % interval", ""), lines)
+        interval = of.known_interval(name)
+        lines.append(ScoreLine(name, value, interval, _whisker(value, interval, _scale(name, of))))
+    return lines
 
 
 def _scale(name: str, of: Evaluation) -> float | None:
@@ -55,101 +89,44 @@ def _scale(name: str, of: Evaluation) -> float | None:
     return 100.0 if "em" in of.scores else 1.0
 
 
-def _whisker(value: float, low: float, high: float, scale: float | None) -> Html:
-    if scale is None or not math.isfinite(value + low + high):
-        return Html("")
-    at, left, right = (100 * min(max(v / scale, 0.0), 1.0) for v in (value, low, high))
-    return join(
-        [
-            tag("i", style=f"left:{left:.2f}%;width:{right - left:.2f}%"),
-            tag("b", style=f"left:{at:.2f}%"),
-        ]
-    )
+def _whisker(
+    value: float, interval: tuple[float, float] | None, scale: float | None
+) -> Whisker | None:
+    if scale is None or interval is None or not math.isfinite(value):
+        return None
+    return Whisker(*(100 * min(max(v / scale, 0.0), 1.0) for v in (value, *interval)))
 
 
-def by_label(of: Mapping[str, Mapping[str, float]], heading: str) -> Html:
-    """A line a class. Where there are many, the rest is folded away."""
+def by_label(of: Mapping[str, Mapping[str, float]]) -> Classes:
+    """Each class's scores."""
     columns = list(next(iter(of.values())))
     lines = [
-        tag(
-            "tr",
-            tag("th", clipped(label), scope="row"),
-            *(_bar(column, values[column]) for column in columns),
-        )
+        (label, [_cell(column, values[column]) for column in columns])
         for label, values in list(of.items())[:MOST]
     ]
-    heads = (heading, *columns)
-    more = len(of) - MOST
-    note = tag("p", f"{more:,} more are left out.") if more > 0 else Html("")
-    rest = lines[SHOWN:]
-    folded = (
-        tag("details", tag("summary", f"{len(rest):,} more"), _table(heads, rest)) if rest else ""
-    )
-    return join([_table(heads, lines[:SHOWN]), folded, note])
+    return Classes(columns, lines[:SHOWN], lines[SHOWN:], max(len(of) - MOST, 0))
 
 
-def _bar(column: str, value: float) -> Html:
-    """A cell; one of a share is filled to it."""
-    is_share = column in ("precision", "recall", "f1")
-    style = f"--share:{value:.4f}" if is_share else None
-    said = f"{value:.3f}" if is_share or column == "threshold" else figure(value)
-    return tag("td", said, class_="n share" if is_share else "n", style=style)
+def _cell(column: str, value: float) -> Cell:
+    if column in ("precision", "recall", "f1"):
+        return Cell(f"{value:.3f}", value)
+    return Cell(f"{value:.3f}" if column == "threshold" else figure(value))
 
 
-def confusion_matrix(of: Confusions) -> Html:
-    """Every gold class as a line, shaded by where its items went."""
+def confusion_matrix(of: Confusions) -> Matrix:
+    """All confusions, of few classes."""
     shares = of.counts / np.maximum(of.counts.sum(axis=1, keepdims=True), 1)
-    many = len(of.labels) > 8 or max(map(len, of.labels)) > 16
-    heads = [tag("th", tag("span", clipped(label, 30)), scope="col") for label in of.labels]
-    lines = []
-    for i, label in enumerate(of.labels):
-        cells = [
-            tag(
-                "td",
-                f"{count:,}" if count else "·",
-                class_="hit" if i == j else "miss",
-                style=f"--share:{100 * shares[i, j]:.0f}%",
-                title=f"{clipped(label)} taken for {clipped(of.labels[j])}: {count:,}",
-            )
-            for j, count in enumerate(of.counts[i].tolist())
-        ]
-        lines.append(tag("tr", tag("th", clipped(label, 30), scope="row"), *cells))
-    corner = tag("td", "gold ↓ predicted →", class_="corner")
-    head = tag("thead", tag("tr", corner, *heads))
-    table = tag("table", head, tag("tbody", *lines), class_="matrix many" if many else "matrix")
-    return tag("div", table, class_="scroll", tabindex=0)
+    is_dense = len(of.labels) > 8 or max(map(len, of.labels)) > 16
+    return Matrix(of.labels, of.counts.tolist(), (100 * shares).tolist(), is_dense)
 
 
-def top_confusions(of: Confusions, n: int = 25) -> Html:
+def top_confusions(of: Confusions) -> list[Confusion]:
     """The most frequent ones, of more classes than a matrix is readable with."""
     off = of.counts * ~np.eye(len(of.labels), dtype=np.bool_)
-    order = np.argsort(-off, axis=None, kind="stable")[:n]
+    order = np.argsort(-off, axis=None, kind="stable")[:CONFUSED]
     totals = of.counts.sum(axis=1)
-    lines = [
-        tag(
-            "tr",
-            tag("th", clipped(of.labels[i]), scope="row"),
-            tag("td", clipped(of.labels[j])),
-            tag("td", f"{off[i, j]:,}", class_="n"),
-            tag("td", f"{off[i, j] / totals[i]:.1%}", class_="n"),
-        )
+    return [
+        Confusion(of.labels[i], of.labels[j], int(off[i, j]), float(off[i, j] / totals[i]))
         for i, j in zip(*np.unravel_index(order, off.shape), strict=True)
         if off[i, j]
     ]
-    return _table(("gold", "taken for", "rows", "of the class"), lines)
-
-
-def items(values: Iterable[tuple[str, Any]]) -> Html:
-    """Names and what they are; nothing where it is unknown."""
-    pairs = (
-        join([tag("dt", name.replace("_", " ")), tag("dd", clipped(said, 2000))])
-        for name, value in values
-        if value is not None and (said := figure(value))
-    )
-    return tag("dl", *pairs)
-
-
-def _table(heads: Sequence[str], lines: Sequence[Html]) -> Html:
-    cells = (tag("th", head.replace("_", " "), scope="col") for head in heads)
-    body = tag("table", tag("thead", tag("tr", *cells)), tag("tbody", *lines))
-    return tag("div", body, class_="scroll", tabindex=0)
