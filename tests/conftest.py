@@ -1,31 +1,31 @@
-"""Tiny BERTs with random weights, in directories that transformers wrote."""
+"""Fixtures of all test modules; what they are made of is in ``support``."""
 
 from __future__ import annotations
 
 import json
 import signal
-import string
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import chromium
-import numpy as np
 import pytest
 import torch
-import transformers
 from hypothesis import settings
-from torch.nn.utils.rnn import pad_sequence
-from transformers.utils import logging
 
-from onelayer.tokens.encodings import Encodings
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Recipe
+from onelayer.tasks.labelled import read_labelled
 from onelayer.tokens.tokenizer import Tokenizer
+from support import chromium
+from support.from_tokens import RECORD, FromTokens, MakePredictor
+from support.task_cases import LONG, Case
+from support.tiny_bert import MakeBert, write_bert
 
 if TYPE_CHECKING:
-    from page_site import Site
+    from support.page_site import Site
 
 # As the engine does before it imports OpenVINO: nothing here may phone home.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -33,19 +33,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Models this small are slowed down by threads, and cores may be shared.
 torch.set_num_threads(1)
-logging.disable_progress_bar()
 settings.register_profile("onelayer", deadline=None)
 settings.load_profile("onelayer")
-
-LETTERS = string.ascii_lowercase + string.digits
-VOCABULARY = [
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    *(*LETTERS, *string.punctuation, *"我们在北京的很好大学"),
-    *(f"##{letter}" for letter in LETTERS),
-    *("the", "cat", "##s", "good", "bad"),
-]
-
-MakeBert = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
@@ -58,39 +47,15 @@ def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeBert:
-    """``make_bert(architecture, labels=..., **config)``: the directory of a random model.
-
-    Any ASCII text has pieces in its vocabulary; dropout is off unless the config says otherwise.
-    """
+    """Writes each random model once, whoever asks for it."""
     numbers = count()
 
     @cache
     def make(
         architecture: str = "BertModel", *, labels: tuple[str, ...] = (), **changes: object
     ) -> Path:
-        values: dict[str, object] = {
-            "vocab_size": len(VOCABULARY),
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "max_position_embeddings": 64,
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-        }
-        if labels:
-            values["id2label"] = dict(enumerate(labels))
-            values["label2id"] = {label: i for i, label in enumerate(labels)}
-        config = transformers.BertConfig(**values | changes)
-        torch.manual_seed(0)
-        model = getattr(transformers, architecture)(config).eval()
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                is_scale = "LayerNorm.weight" in name
-                parameter.normal_(1.0 if is_scale else 0.0, 0.2 if parameter.dim() > 1 else 0.1)
         folder = tmp_path_factory.mktemp(f"{architecture}-{next(numbers)}")
-        model.save_pretrained(folder)
-        (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+        write_bert(folder, architecture, labels, **changes)
         return folder
 
     return make
@@ -120,7 +85,7 @@ def tab() -> Iterator[chromium.Page]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Site]:
-    from page_site import Site, served
+    from support.page_site import Site, served
 
     with served((site := Site()).app) as site.url:
         yield site
@@ -129,7 +94,7 @@ def running() -> Iterator[Site]:
 @pytest.fixture
 def site(running: Site, tab: chromium.Page) -> Site:
     """A server of canned answers, opened on a wide screen by somebody who reads English."""
-    from page_site import visit
+    from support.page_site import visit
 
     running.refusal, running.key = None, ""
     running.bodies.clear()
@@ -154,18 +119,18 @@ def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "model"
 
 
-def padded(
-    encodings: Encodings, examples: np.ndarray
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Some examples as transformers takes them, and their targets."""
-    starts, ends = encodings.cu_seqlens[examples], encodings.cu_seqlens[examples + 1]
-    ids = [
-        torch.from_numpy(encodings.ids[start:end].astype(np.int64))
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    assert encodings.targets is not None
-    inputs = {
-        "input_ids": pad_sequence(ids, batch_first=True),
-        "attention_mask": pad_sequence([torch.ones_like(x) for x in ids], batch_first=True),
-    }
-    return inputs, torch.from_numpy(encodings.targets[examples])
+@pytest.fixture(scope="session")
+def make_predictor(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> MakePredictor:
+    """A task fitted to a case's rows, with a model that says something of any, and the rows."""
+
+    def make(case: Case) -> tuple[Predictor, list[Any]]:
+        file = case.write(tmp_path_factory.mktemp("rows"))
+        recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
+        kind, layout, rows = read_labelled(file, recipe, lambda _: None)
+        task = kind.fit(rows, tokenizer, recipe, 64)
+        scores = [{"step": step, "scores": {task.metric: 0.1 * step}} for step in (2, 4)]
+        record = RECORD | {"history": RECORD["history"] | {"evaluations": scores}}
+        engine = FromTokens(len(task.outputs))
+        return Predictor(task, tokenizer, engine, layout, info=record), rows
+
+    return make

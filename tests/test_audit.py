@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from conftest import MakeBert
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import CASES, LONG, Case
 
 import onelayer
 from onelayer import UsageError
@@ -32,6 +30,8 @@ from onelayer.tasks import TASKS
 from onelayer.tasks.labelled import open_labelled, usable_rows
 from onelayer.tasks.rows import Rows
 from onelayer.training.progress import Silent
+from support.task_cases import CASES, LONG, Case
+from support.tiny_bert import MakeBert
 
 
 def rows_of(file: Path, **choices: Any) -> Rows:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import MakeBert
 
 from onelayer.cli import main as cli
+from support.tiny_bert import MakeBert
 
 Main = Callable[..., int]
 

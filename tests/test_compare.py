@@ -15,7 +15,6 @@ import pytest
 import scipy.stats
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
-from test_tasks import CASES, LONG
 
 from onelayer import Recipe, UsageError
 from onelayer.evaluation import compare as comparing
@@ -39,6 +38,7 @@ from onelayer.tasks.protocol import Layout, Logits
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from support.task_cases import CASES, LONG
 
 Array = NDArray[Any]
 

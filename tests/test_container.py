@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from server_process import Server
 
 from onelayer.cli.main import main
 from onelayer.serving.limits import Limits
+from support.server_process import Server
 
 ROOT = Path(__file__).parent.parent
 

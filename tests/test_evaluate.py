@@ -9,44 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import cycle, islice
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_tasks import CASES, LONG, Case
 
 from onelayer.metrics import intervals
 from onelayer.prediction import predictor as predictors
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
-from onelayer.tasks.protocol import Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from support.from_tokens import FromTokens
+from support.task_cases import CASES, LONG, Case
 
 BYTES_A_ROW = {"answer": 500}
 """More than is kept, since chunks differ: an answer's candidates alone would be some thousands."""
-
-
-@dataclass
-class FromTokens:
-    """An engine whose logits follow from the tokens of a sequence, whatever its company."""
-
-    n_outputs: int
-    watch: Callable[[], None] = lambda: None
-
-    def logits(self, encodings: Encodings) -> Logits:
-        self.watch()
-        found = [np.empty((0, self.n_outputs), dtype=np.float32)]
-        ids = encodings.ids.astype(np.int32)
-        for i in range(len(encodings.cu_seqlens) - 1):
-            sequence = ids[encodings.cu_seqlens[i] : encodings.cu_seqlens[i + 1]]
-            n_reads = int(encodings.cu_reads[i + 1] - encodings.cu_reads[i])
-            rng = np.random.default_rng(crc32(sequence.tobytes()))
-            found.append(rng.normal(size=(n_reads, self.n_outputs)).astype(np.float32))
-        return np.concatenate(found)
 
 
 @dataclass

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeBert
 from safetensors.numpy import load_file
 
 import onelayer
@@ -30,6 +29,7 @@ from onelayer.prediction.load import load
 from onelayer.prediction.output import to_json
 from onelayer.recipe import Columns
 from onelayer.tokens.encodings import Encodings
+from support.tiny_bert import MakeBert
 
 LONG = "the good cat and the bad cats of the town " * 12
 ROWS: dict[str, tuple[str, tuple[str, ...], list[dict[str, Any]]]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import padded
 from safetensors.torch import load_file
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
@@ -33,8 +31,8 @@ from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import run as running
 from onelayer.training.optimizer import freeze
 from onelayer.training.progress import Silent
-
-MakeBert = Callable[..., Path]
+from support.encodings import padded
+from support.tiny_bert import MakeBert
 
 HERE = Place("rows.jsonl")
 LABELS = ("bad", "good", "so-so")

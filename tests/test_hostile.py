@@ -18,9 +18,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile import CASES
-from hostile.case import CONFIG, RECORD, Case, safetensors, weights, write_model
-from hostile.tokenizing import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +28,9 @@ from onelayer.checkpoint.record import read_record
 from onelayer.cli.main import main
 from onelayer.data.formats import read
 from onelayer.tokens.tokenizer import Tokenizer
+from support.hostile import CASES
+from support.hostile.case import CONFIG, RECORD, Case, safetensors, weights, write_model
+from support.hostile.tokenizing import TOKENIZER
 
 TESTS = Path(__file__).parent
 
@@ -39,7 +39,11 @@ TESTS = Path(__file__).parent
 def outcomes() -> dict[str, dict[str, Any]]:
     """What came of every case, run in forks of one process of its own."""
     run = subprocess.run(
-        [sys.executable, "-m", "hostile"], cwd=TESTS, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "support.hostile"],
+        cwd=TESTS,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {found["case"]: found for found in map(json.loads, run.stdout.splitlines())}
 

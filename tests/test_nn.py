@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -34,13 +33,10 @@ from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints
 from onelayer.tokens.packing import micro_batches
+from support.encodings import LENGTHS, N_OPTIONS, random_encodings
+from support.tiny_bert import MakeBert
 
-MakeBert = Callable[..., Path]
-
-LENGTHS = [7, 4, 9, 4, 7, 12, 4, 5, 9]
-"""Ragged, unordered, and most of them more than once."""
 LABELS = ("no", "perhaps", "yes")
-N_OPTIONS = 3
 QA = AnswerTask(max_length=64, stride=8, max_answer_tokens=30)
 TASKS: dict[str, Task] = {
     "label": Classify(labels=LABELS, max_length=64),
@@ -62,48 +58,6 @@ CONFIGS: dict[str, dict[str, object]] = {
 
 def close(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0.0)
-
-
-def random_encodings(head: str, lengths: Sequence[int], seed: int = 0) -> Encodings:
-    """Sequences of random tokens that are read, and have targets, as the head's task has them."""
-    rng = np.random.default_rng(seed)
-    builder = EncodingsBuilder()
-    for i, length in enumerate(lengths):
-        if head != "option" or i % N_OPTIONS == 0:
-            builder.start_row()
-        first = int(rng.integers(1, length))
-        reads = {
-            "tags": sorted(rng.choice(length, size=length // 2, replace=False).tolist()),
-            "span": [0, *range(first, length)],
-            "three-way": list(range(first, length)),
-        }.get(head, [0])
-        builder.add(rng.integers(5, 90, size=length).tolist(), first, reads)
-    encodings = builder.build(examples_are_rows=head == "option")
-    return replace(encodings, targets=random_targets(head, encodings, rng))
-
-
-def random_targets(
-    head: str, encodings: Encodings, rng: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    n = len(encodings.reads)
-    if head == "labels":
-        return rng.random((n, 3)) < 0.5
-    if head == "value":
-        return rng.normal(size=n).astype(np.float32)
-    if head == "three-way":  # two annotators, who may differ
-        votes = np.eye(3, dtype=np.float32)[rng.integers(3, size=(2, n))]
-        return np.asarray(votes.mean(axis=0), dtype=np.float32)
-    if head in ("span", "option"):
-        bounds = encodings.cu_reads[encodings.cu_examples]
-        columns = 2 if head == "span" else 1
-        targets = np.zeros((n, columns), dtype=np.float32)
-        for column in range(columns):
-            targets[rng.integers(bounds[:-1], bounds[1:]), column] = 1.0
-        return targets if head == "span" else targets[:, 0]
-    targets = rng.integers(3, size=n)
-    if head == "tags":
-        targets[::4] = IGNORED
-    return targets
 
 
 @dataclass

@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from rude_clients import GOOD, MODEL, PATH
-from server_process import Server
+
+from support.rude_clients import GOOD, MODEL, PATH
+from support.server_process import Server
 
 ROOT = Path(__file__).parent.parent
 BARRED = ("torch", "transformers", "safetensors.torch", "onnx", "matplotlib")

@@ -15,7 +15,6 @@ import onnxruntime
 import pytest
 import torch
 import transformers
-from conftest import MakeBert
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -36,6 +35,7 @@ from onelayer.exporting.weights_file import ALIGNMENT, write_weights
 from onelayer.prediction.from_run import predictor_of
 from onelayer.prediction.predictor import Predictor
 from onelayer.tokens.encodings import Encodings
+from support.tiny_bert import MakeBert
 
 LABELS = {
     "BertForSequenceClassification": ("no", "yes", "可能"),

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import MakeBert
 
 from onelayer.base.errors import CheckpointError
 from onelayer.base.model_files import read_json
@@ -25,6 +24,7 @@ from onelayer.exporting.products import Calibrated, in_float
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.load import load
 from onelayer.tokens.encodings import Encodings
+from support.tiny_bert import MakeBert
 
 pytest.importorskip("openvino")
 

@@ -9,14 +9,25 @@ import shutil
 import subprocess
 from importlib.resources import files
 
-import chromium
 import pytest
-from page_site import CASES, HOSTILE, TEXT, Site, asked, choose, problem, send, settled, visit
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
 from onelayer.serving.page import PAGES, STATIC, routes
+from support import chromium
+from support.page_site import (
+    CASES,
+    HOSTILE,
+    TEXT,
+    Site,
+    asked,
+    choose,
+    problem,
+    send,
+    settled,
+    visit,
+)
 
 LETTER = {"text": "Ein Brief."}
 

@@ -11,13 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import chromium
 import pytest
-from conftest import MakeBert
-from page_site import CASES, HOSTILE, TEXT, Site, asked, choose, problem, send, served, visit
 
 from onelayer.prediction.load import load
 from onelayer.serving.http.app import make_app
+from support import chromium
+from support.page_site import (
+    CASES,
+    HOSTILE,
+    TEXT,
+    Site,
+    asked,
+    choose,
+    problem,
+    send,
+    served,
+    visit,
+)
+from support.tiny_bert import MakeBert
 
 # How it looks
 

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import MakeBert
 
 import onelayer
 from onelayer import DataError, Predictor, UsageError
+from support.tiny_bert import MakeBert
 
 CHOICES = "scene,asked,A,B,answer\n" + "".join(
     f"the cat {i} is here,what is it?,good,bad,{'AB'[i % 2]}\n" for i in range(12)

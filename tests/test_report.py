@@ -3,70 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
-from test_evaluate import FromTokens
-from test_tasks import CASES, LONG, Case, texts
 
 import onelayer
 from onelayer.base.errors import Place
 from onelayer.cli import main as cli
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.excerpts import ROOM, excerpt
-from onelayer.evaluation.report.facts import Confusions, Facts, Learning, Mark
+from onelayer.evaluation.report.facts import Learning, Mark
 from onelayer.evaluation.report.gather import WORST, facts_of
 from onelayer.evaluation.report.judge import judge
 from onelayer.evaluation.report.markup import templates
 from onelayer.evaluation.report.pictures import POINTS, thin
 from onelayer.evaluation.report.write_report import report_file
-from onelayer.prediction.predictor import Predictor
-from onelayer.recipe import Columns, Recipe
-from onelayer.tasks.labelled import read_labelled
-from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.recipe import Columns
 from onelayer.training import finetune as finetuning
-
-MakePredictor = Callable[[Case], tuple[Predictor, list[Any]]]
-RECORD = {
-    "onelayer": "1.2.3",
-    "recipe": {"epochs": 2.0, "lr": 1e-4},
-    "choices": ["a remark <b>"],
-    "data": {"train": "a.csv", "train_sha256": "ab12"},
-    "history": {
-        "losses": [2.0, None, 1.0, 0.5],
-        "lrs": [1e-4, 5e-5, 2e-5, 0.0],
-        "tokens": [40, 50, 60, 70],
-        "best_step": 4,
-    },
-}
-
-
-@pytest.fixture(scope="module")
-def make_predictor(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> MakePredictor:
-    """A task fitted to a case's rows, with a model that says something of any, and the rows."""
-
-    def make(case: Case) -> tuple[Predictor, list[Any]]:
-        file = case.write(tmp_path_factory.mktemp("rows"))
-        recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
-        kind, layout, rows = read_labelled(file, recipe, lambda _: None)
-        task = kind.fit(rows, tokenizer, recipe, 64)
-        scores = [{"step": step, "scores": {task.metric: 0.1 * step}} for step in (2, 4)]
-        record = RECORD | {"history": RECORD["history"] | {"evaluations": scores}}
-        engine = FromTokens(len(task.outputs))
-        return Predictor(task, tokenizer, engine, layout, info=record), rows
-
-    return make
+from support.from_tokens import MakePredictor
+from support.report_facts import HOSTILE, many_classes
+from support.task_cases import CASES, Case, texts
 
 
 class Parsed(HTMLParser):
@@ -151,15 +116,6 @@ def test_lengths_are_those_before_the_limit(
     assert len(lengths.counts) == 103
     assert lengths.limit == 32
     assert (lengths.cut_tokens, lengths.cut_rows) == cut
-
-
-HOSTILE = [
-    "<script>alert(1)</script><img src=http://example.com/x onerror=alert(1)>",
-    "turned \u202e around \u2066 and \u0000 nul \x1b[31m",
-    "&lt;b&gt; $\\frac{1}{2}$ ' \" `",
-    "👩‍👩‍👧 " + "x" * 2_000,
-    "good 北京\r\n\u2028 next",
-]
 
 
 def test_no_text_or_label_becomes_markup(make_predictor: MakePredictor) -> None:
@@ -262,16 +218,6 @@ def test_a_thinned_curve_has_the_mean_of_the_whole(n: int, seed: int) -> None:
     weights = np.diff([0, *(np.arange(1, len(steps)) * n // len(steps)), n])
     np.testing.assert_allclose(weights @ thinned / n, values.mean(), atol=1e-9)
     np.testing.assert_allclose(weights @ steps / n, (n + 1) / 2)
-
-
-def many_classes(facts: Facts, n: int) -> Facts:
-    """As if there had been so many classes, of which 3 was taken for 7 most often."""
-    labels = tuple(f"class {i}" for i in range(n))
-    counts = np.eye(n, dtype=np.int64) * 5
-    counts[3, 7], counts[1, 2] = 9, 1
-    table = {name: {"precision": 1.0, "recall": 0.5, "f1": 0.7, "support": 5} for name in labels}
-    of = replace(facts.evaluation, confusions=Confusions(labels, counts), by_label=table)
-    return replace(facts, evaluation=of)
 
 
 def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: MakePredictor) -> None:

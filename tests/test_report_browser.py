@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import chromium
 import pytest
-from test_report import HOSTILE, MakePredictor, make_predictor, many_classes
-from test_tasks import CASES, Case
 
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.gather import facts_of
-
-__all__ = ["make_predictor"]
+from support import chromium
+from support.from_tokens import MakePredictor
+from support.report_facts import HOSTILE, many_classes
+from support.task_cases import CASES, Case
 
 PROGRAM = chromium.find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on the PATH to open it with")

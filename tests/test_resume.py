@@ -16,7 +16,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_tasks import CASES, LONG, Case
 
 import onelayer
 from onelayer.base.errors import UsageError
@@ -25,8 +24,8 @@ from onelayer.training import loop, resume
 from onelayer.training.progress import Silent
 from onelayer.training.resume import States
 from onelayer.training.state import Progress
-
-MakeBert = Callable[..., Path]
+from support.task_cases import CASES, LONG, Case
+from support.tiny_bert import MakeBert
 
 ONE_A_TASK = [case for case in CASES if case.name in {c.task for c in CASES} | {"tag IOB2"}]
 CLASSIFY = CASES[0]

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import MakeBert
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
@@ -22,6 +21,7 @@ from onelayer.serving.access_log import AccessLog
 from onelayer.serving.api.operations import LARGE_REQUEST_BYTES
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
+from support.tiny_bert import MakeBert
 
 JSON = {"content-type": "application/json"}
 LONG = "the good cats are here and the bad cats are there " * 4

@@ -13,11 +13,9 @@ import numpy as np
 import pytest
 import schemathesis
 import tritonclient.http as triton
-from conftest import MakeBert
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from hypothesis import HealthCheck, given, settings
-from listening import listening
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks as openapi_checks
@@ -27,6 +25,8 @@ from tritonclient.utils import InferenceServerException
 from onelayer import Predictor, load
 from onelayer.prediction.output import to_json
 from onelayer.serving.http.app import App, make_app
+from support.listening import listening
+from support.tiny_bert import MakeBert
 
 TEXTS = ["the good cats", "a bäd cat 我们"]
 PASSAGE = {"question": "who is here?", "context": "the good cats"}

@@ -9,8 +9,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from conftest import MakeBert
-from listening import listening
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
@@ -18,6 +16,8 @@ from onelayer.serving.http.admission import Rejection
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.batcher import MIN_QUEUE_TOKENS
+from support.listening import listening
+from support.tiny_bert import MakeBert
 
 PATH = b"/v1/models/m/classify"
 LIMITS = Limits(max_body=1000, max_waiting=200, header_timeout=0.2)

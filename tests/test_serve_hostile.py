@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from rude_clients import CASES, GOOD, HOST, MAX_BODY, MODEL, PATH, Case, inputs, meet, sized
-from server_process import Server, until
+
+from support.rude_clients import CASES, GOOD, HOST, MAX_BODY, MODEL, PATH, Case, inputs, meet, sized
+from support.server_process import Server, until
 
 MEGABYTES = 10
 LIMITS = {

@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rude_clients import GOOD, HOST, MODEL, PATH, sized
-from server_process import Server, until
 
 from onelayer.base.errors import UsageError
 from onelayer.serving.server import listen
+from support.rude_clients import GOOD, HOST, MODEL, PATH, sized
+from support.server_process import Server, until
 
 CALLERS = 3
 LARGE = {"inputs": ["the cat " * 25] * 1000}

@@ -25,8 +25,8 @@ from onelayer.training.loop import Progress
 from onelayer.training.prior import ClassPrior, class_prior
 from onelayer.training.progress import Silent
 from onelayer.training.several import Several, hidden
+from support.tiny_bert import MakeBert
 
-MakeBert = Callable[..., Path]
 Lines = list[dict[str, Any]]
 
 TASK = Classify(labels=("a", "b"), max_length=64)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_nn import LENGTHS, random_encodings
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,8 +28,9 @@ from onelayer.training.loop import train
 from onelayer.training.optimizer import adamw, layer_scales
 from onelayer.training.progress import Silent
 from onelayer.training.state import History
+from support.encodings import LENGTHS, random_encodings
+from support.tiny_bert import MakeBert
 
-MakeBert = Callable[..., Path]
 TASK = Classify(labels=("a", "b"), max_length=64)
 N_OUTPUTS = {"value": 1, "span": 2, "option": 1}
 

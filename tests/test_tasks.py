@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,153 +29,9 @@ from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.regress.regress import Value
 from onelayer.tasks.tag.tag import Tagged
 from onelayer.tokens.words import split_words
-
-MakeBert = Callable[..., Path]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A labelled file of some rows, what is asked of the model made from it, and what answers."""
-
-    name: str
-    rows: list[dict[str, Any]] | str
-    inputs: list[Any]
-    prediction: type
-    architecture: str
-    choices: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def task(self) -> str:
-        return self.name.split()[0]
-
-    def write(self, folder: Path) -> Path:
-        is_conll = isinstance(self.rows, str)
-        path = folder / ("rows.conll" if is_conll else "rows.jsonl")
-        lines = self.rows if is_conll else "\n".join(json.dumps(row) for row in self.rows)
-        path.write_text(f"{lines}\n", encoding="utf-8")
-        return path
-
-
-TEXTS = ["a good cat", "a bad cat", "the cats", "我们 good", "bad 🙂 bad!", "x", "it isn't, is it?"]
-PASSAGE = "we saw the good cat in 北京, and 🙂 the bad cats at the zoo of the town. " * 4
-
-
-def texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
-    """24 rows, the labels in turn."""
-    return [
-        {"text": f"{TEXTS[i % 4]} {i}", **more, "label": labels[i % len(labels)]} for i in range(24)
-    ]
-
-
-def long_texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
-    """Every other text goes beyond the limit of ``SHORT``."""
-    rows = texts(labels, **more)
-    return [row | {"text": f"{row['text']} " * (1 + i % 2 * 9)} for i, row in enumerate(rows)]
-
-
-def conll(*tagged: str) -> str:
-    sentences = ["\n".join(pair.replace("/", " ") for pair in one.split()) for one in tagged]
-    return "\n\n".join(sentences * 8)
-
-
-def questions(*, unanswered: bool) -> list[dict[str, Any]]:
-    """24 questions about as many passages; ``unanswered``: the answers to half are not there."""
-    rows = []
-    for i in range(24):
-        passage, at = f"{PASSAGE}{i}", PASSAGE.index("北京")
-        answers = [
-            {"text": "北京", "answer_start": at},
-            {"text": "in 北京", "answer_start": at - 3},
-        ]
-        has_none = unanswered and i % 2
-        row = {"id": f"q{i}", "question": f"where {i}?", "context": passage}
-        rows.append(row | {"answers": [] if has_none else answers[: 1 + i % 3]})
-    return rows
-
-
-ASKED = [("where?", PASSAGE), ("who is it?", "the good cat"), {"question": "x", "context": "🙂"}]
-TO_CHOOSE = [
-    {"context": f"the cat {i}", "question": "is", "options": ["good", "bad", "x 🙂"][: 2 + i % 2]}
-    | {"answer": i % 2}
-    for i in range(24)
-]
-SHORT = {"max_length": 32, "stride": 4}
-SEQUENCE, TOKENS = "BertForSequenceClassification", "BertForTokenClassification"
-
-CASES = [
-    Case("classify", texts(["bad", "good", "7"]), TEXTS, Label, SEQUENCE),
-    Case(
-        "classify pairs",
-        texts([False, True], pair="the cat 北"),
-        [(text, "a cat") for text in TEXTS],
-        Label,
-        SEQUENCE,
-    ),
-    Case("classify multi-label", texts([["a", "b"], [], ["b"]]), TEXTS, Labels, SEQUENCE),
-    Case("regress", texts([1500.5, 2500, 4000.25]), TEXTS, Value, SEQUENCE),
-    Case("classify long", long_texts(["bad", "good"]), [*TEXTS, PASSAGE], Label, SEQUENCE, SHORT),
-    Case(
-        "regress long pairs",
-        long_texts([1500.5, 2500, 4000.25], pair="the cat 北 " * 9),
-        [*((text, "a cat") for text in TEXTS), ("x", PASSAGE), (PASSAGE, PASSAGE)],
-        Value,
-        SEQUENCE,
-        SHORT,
-    ),
-    Case("tag IOB2", conll("a/O cat/B-X s/I-X", "b/B-Y c/B-X", "d/O"), TEXTS, Tagged, TOKENS),
-    Case(
-        "tag BIOES",
-        conll("a/O cat/B-X s/E-X", "b/S-Y c/S-X", "a/B-Y b/I-Y c/E-Y", "a/B-X b/I-X c/E-X"),
-        TEXTS,
-        Tagged,
-        TOKENS,
-    ),
-    Case("tag plain", conll("a/DET cat/NOUN", "go/VERB ,/PUNCT", "我/PRON"), TEXTS, Tagged, TOKENS),
-    Case(
-        "tag spans",
-        [
-            {"text": "我们在北京, ok", "entities": [{"start": 3, "end": 5, "label": "City"}]},
-            {"text": "🙂 the cats", "entities": [[6, 10, "Pet"]]},
-            {"text": "none", "entities": []},
-        ]
-        * 8,
-        TEXTS,
-        Tagged,
-        TOKENS,
-    ),
-    Case("answer", questions(unanswered=False), ASKED, Answer, "BertForQuestionAnswering"),
-    Case(
-        "answer or none",
-        questions(unanswered=True),
-        ASKED,
-        Answer,
-        "BertForQuestionAnswering",
-    ),
-    Case(
-        "answer three-way",
-        questions(unanswered=False),
-        ASKED,
-        Answer,
-        TOKENS,
-        {"span_head": "three-way"},
-    ),
-    Case(
-        "answer three-way or none",
-        questions(unanswered=True),
-        ASKED,
-        Answer,
-        TOKENS,
-        {"span_head": "three-way"},
-    ),
-    Case(
-        "choose",
-        TO_CHOOSE,
-        [("the cat", "is", ["good", "b"]), ("a", "x", ["1", "2", "3", "🙂"])],
-        Choice,
-        "BertForMultipleChoice",
-    ),
-]
-LONG = {"answer": {"max_length": 40, "stride": 8}, "tag": {"max_length": 32, "stride": 8}}
+from support.predictions import assert_same_predictions, numbers
+from support.task_cases import CASES, LONG, PASSAGE, SEQUENCE, TOKENS, Case
+from support.tiny_bert import MakeBert
 
 
 @dataclass
@@ -283,41 +139,8 @@ def test_company_in_a_batch_changes_no_answer(run: Run) -> None:
     """Without padding there is nothing that others in the batch could change."""
     predict, inputs = run.predictor.predict, run.case.inputs
     together = predict(inputs)
-    assert_same(together, [predict([one])[0] for one in inputs])
-    assert_same(together, predict(inputs[::-1])[::-1])
-
-
-def assert_same(predictions: Sequence[Any], others: Sequence[Any]) -> None:
-    """Equal, and numbers to the rounding of fp32."""
-    assert [words(p) for p in predictions] == [words(p) for p in others]
-    assert list(numbers(predictions)) == pytest.approx(list(numbers(others)), rel=1e-4, abs=1e-5)
-
-
-def words(value: Any) -> Any:
-    """All that is no number in a prediction."""
-    if isinstance(value, Answer):  # candidates of all but equal scores may change places
-        return value.text, value.start, value.end
-    if isinstance(value, float):
-        return None
-    if isinstance(value, dict):
-        return {key: words(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [words(item) for item in value]
-    return words(asdict(value)) if is_dataclass(value) else value
-
-
-def numbers(value: Any) -> Iterator[float]:
-    if isinstance(value, float):
-        yield value
-    elif isinstance(value, Answer):
-        yield from (value.score, value.no_answer_score, value.margin)
-    elif isinstance(value, dict):
-        yield from numbers(list(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from numbers(item)
-    elif is_dataclass(value):
-        yield from numbers(asdict(value))
+    assert_same_predictions(together, [predict([one])[0] for one in inputs])
+    assert_same_predictions(together, predict(inputs[::-1])[::-1])
 
 
 def test_transformers_opens_the_run_and_gives_the_same_logits(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import padded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,8 +35,8 @@ from onelayer.training.progress import Silent
 from onelayer.training.sampler import Sampler
 from onelayer.training.split import Facts, carve
 from onelayer.training.state import History
-
-MakeBert = Callable[..., Path]
+from support.encodings import padded
+from support.tiny_bert import MakeBert
 
 HERE = Place("rows.jsonl")
 LABELS = ("bad", "good", "so-so")

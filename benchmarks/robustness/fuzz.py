@@ -4,9 +4,9 @@
     python -m benchmarks.robustness.fuzz READER [READER ...] [--minutes 10] [--keep FOLDER]
 
 Each reader is given files that atheris, a fuzzer on libFuzzer, grows from good ones and from the
-small files of tests/hostile. Anything but a result or a OneLayerError ends it, as do 30 seconds or
-2 GB for one file. It prints executions and minutes for each reader, and fails where one ended
-early. What it found interesting stays in FOLDER for the next time, and so does what ended it.
+small files of tests/support/hostile. Anything but a result or a OneLayerError ends it, as do 30
+seconds or 2 GB for one file. It prints executions and minutes for each reader, and fails where one
+ended early. What it found interesting stays in FOLDER for the next time, and so does what ended it.
 """
 
 from __future__ import annotations
@@ -71,10 +71,9 @@ def main() -> None:
 
 def seed(reader: str, folder: Path) -> None:
     """Puts good files and the small hostile ones where the fuzzer begins."""
-    from hostile.case import write_model
-    from hostile.tokenizing import TOKENIZER
-
-    from benchmarks.robustness.hostile import CASES
+    from support.hostile import CASES
+    from support.hostile.case import write_model
+    from support.hostile.tokenizing import TOKENIZER
 
     folder.mkdir(parents=True, exist_ok=True)
     found = [path for path in examples(reader) if path.stat().st_size <= LARGEST]
@@ -116,7 +115,7 @@ def fuzz(reader: str, minutes: float, folder: Path) -> None:
         read = reader_of(reader)
         from onelayer.base.errors import OneLayerError
     home = Path(tempfile.mkdtemp(dir=SHARED_MEMORY))
-    from hostile.case import write_model
+    from support.hostile.case import write_model
 
     write_model(home / "model")
     place = home / FILES[reader]

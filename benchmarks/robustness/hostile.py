@@ -1,4 +1,4 @@
-"""What it takes to refuse each hostile file of tests/hostile: a processor's seconds, and memory.
+"""CPU seconds and memory that each hostile file of tests/support/hostile takes until it is refused.
 
     python -m benchmarks.robustness.hostile [BEGINNING-OF-A-NAME ...]
 
@@ -24,7 +24,7 @@ MEGABYTES = 200.0
 
 
 def main() -> None:
-    command = [sys.executable, "-m", "hostile", "--all", *sys.argv[1:]]
+    command = [sys.executable, "-m", "support.hostile", "--all", *sys.argv[1:]]
     kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
     failed = 0
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -13,7 +13,7 @@ and exported in int8: its answers are no good, its time is that of any.
 - overload: three times as many requests as it can take, at random moments. Latencies count from
   the moment a request was due, so a client that falls behind hides nothing.
 - memory: 100,000 requests, and the process's own memory (RssAnon) on the way.
-- hostile: each of the clients of tests/rude_clients.py, many times.
+- hostile: each of the clients of tests/support/rude_clients.py, many times.
 - restart: SIGTERM under load, and a new server on the same port.
 """
 
@@ -43,8 +43,8 @@ from onelayer.data.formats import read
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests"))
 
-from rude_clients import GROUPS, MAX_BODY, MODEL, PATH, Case, meet  # noqa: E402
-from server_process import Server  # noqa: E402
+from support.rude_clients import GROUPS, MAX_BODY, MODEL, PATH, Case, meet  # noqa: E402
+from support.server_process import Server  # noqa: E402
 
 EXAMPLES = ROOT / "examples" / "en" / "classify" / "train.csv"
 CORES = os.cpu_count() or 1

@@ -14,7 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from hostile.case import CONFIG, NORM, Case, model, safetensors, weights, with_header, write_json
+from support.hostile.case import (
+    CONFIG,
+    NORM,
+    Case,
+    model,
+    safetensors,
+    weights,
+    with_header,
+    write_json,
+)
 
 DEEP = 100_000
 WORD = "bert.embeddings.word_embeddings.weight"

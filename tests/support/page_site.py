@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import chromium
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from onelayer.serving.page import routes
+from support import chromium
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TEXT = "👩‍👧 𝒜nna flew from 北京 to Oslo 🎉, then home."

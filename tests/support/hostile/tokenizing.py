@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostile.case import RECORD, RECORD_OF_MODEL, WORDS, Case, edit_json, model, write_json
+from support.hostile.case import RECORD, RECORD_OF_MODEL, WORDS, Case, edit_json, model, write_json
 
 TOKENIZER: dict[str, Any] = {
     "version": "1.0",

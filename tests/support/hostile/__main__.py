@@ -1,6 +1,6 @@
 """Runs ``onelayer`` on every case as a user would and prints what came of it, a JSON line a run.
 
-    python -m hostile [--all] [BEGINNING-OF-A-NAME ...]
+    PYTHONPATH=tests python -m support.hostile [--all] [BEGINNING-OF-A-NAME ...]
 
 A case has several commands, of which the first is run, with ``--all`` each. A run is a fork of this
 process, which has imported all that onelayer needs, so that what is measured is the refusal. The
@@ -25,8 +25,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
-from hostile import CASES
-from hostile.case import GOOD_ROWS, Case, write_model
+from support.hostile import CASES
+from support.hostile.case import GOOD_ROWS, Case, write_model
 
 SECONDS = 4
 """The system takes whole seconds; ``benchmarks.robustness.hostile`` asks for 1."""

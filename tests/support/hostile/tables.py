@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hostile.case import FILE, GOOD_ROWS, TO_LEARN, TO_PREDICT, Case, data
+from support.hostile.case import FILE, GOOD_ROWS, TO_LEARN, TO_PREDICT, Case, data
 
 MB = 1 << 20
 DEEP = 100_000

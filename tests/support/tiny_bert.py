@@ -1,0 +1,53 @@
+"""Tiny BERTs with random weights, in directories that transformers wrote."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from transformers.utils import logging
+
+logging.disable_progress_bar()
+
+LETTERS = string.ascii_lowercase + string.digits
+VOCABULARY = [
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    *(*LETTERS, *string.punctuation, *"我们在北京的很好大学"),
+    *(f"##{letter}" for letter in LETTERS),
+    *("the", "cat", "##s", "good", "bad"),
+]
+
+MakeBert = Callable[..., Path]
+"""``make_bert(architecture, labels=..., **config)`` gives the directory of a model."""
+
+
+def write_bert(folder: Path, architecture: str, labels: tuple[str, ...], **changes: object) -> None:
+    """Writes a random model and its vocabulary, which has pieces for any ASCII text.
+
+    Dropout is off unless ``changes``, values of the config, say otherwise.
+    """
+    values: dict[str, object] = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    if labels:
+        values["id2label"] = dict(enumerate(labels))
+        values["label2id"] = {label: i for i, label in enumerate(labels)}
+    config = transformers.BertConfig(**values | changes)
+    torch.manual_seed(0)
+    model = getattr(transformers, architecture)(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            is_scale = "LayerNorm.weight" in name
+            parameter.normal_(1.0 if is_scale else 0.0, 0.2 if parameter.dim() > 1 else 0.1)
+    model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
