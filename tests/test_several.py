@@ -1,10 +1,9 @@
-"""Runs of several seeds, the search for what helps, and runs that are begun anew."""
+"""Runs of several seeds, and runs that are restarted."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,15 @@ from torch.nn import functional as F
 
 import onelayer
 from onelayer.base.errors import Place, UsageError
-from onelayer.recipe import Recipe
-from onelayer.tasks import Classify, task_to_json
+from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import loop, resume, several
+from onelayer.training import loop, resume
 from onelayer.training.dataset import Data, Source, read_data
 from onelayer.training.loop import Progress
 from onelayer.training.prior import ClassPrior, class_prior
 from onelayer.training.progress import Silent
-from onelayer.training.several import Several, hidden
+from onelayer.training.several import hidden
 from support.tiny_bert import MakeBert
 
 Lines = list[dict[str, Any]]
@@ -152,8 +150,8 @@ def test_seeds_that_were_stopped_go_on(finetuned: Callable[..., onelayer.Predict
 def test_what_was_never_begun_leaves_nothing(
     finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="--reinit-layers 9"):
-        finetuned("run", seeds=2, reinit_layers=9)
+    with pytest.raises(UsageError, match="--freeze 9"):
+        finetuned("run", seeds=2, freeze="9")
     assert not (tmp_path / "run").exists()
     assert not hidden(tmp_path / "run").exists()
 
@@ -190,98 +188,16 @@ def test_runs_without_a_place_take_the_next_free_name_or_their_own(
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["set-1", "set-2"]
 
 
-# The careful recipe ----------------------------------------------------------------------------
-
-Scored = Callable[[Recipe], float]
-
-
-def searched(
-    target: Path, score: Scored, recipe: Recipe
-) -> tuple[several.Outcomes, Lines, list[str]]:
-    """With runs that only have scores."""
-    begun = []
-
-    def train(recipe: Recipe, folder: Path) -> Any:
-        begun.append(folder.parent.name)
-        folder.mkdir(parents=True)
-        settled = asdict(recipe) | {"epochs": 3, "lr": 1e-4, "precision": "fp32"}
-        values = {"task": task_to_json(TASK), "recipe": settled}
-        values["dev"] = {"scores": {"accuracy": score(recipe)}}
-        (folder / "onelayer.json").write_text(json.dumps(values))
-        (folder / "timing.json").write_text("{}")
-
-    outcomes, tried = Several(train, target, lambda _: None, lambda _: None).search(recipe)
-    return outcomes, tried, begun
-
-
-def test_careful_keeps_what_beats_the_seeds_spread(tmp_path: Path) -> None:
-    """Base: 0.69, 0.70, 0.71, a deviation of 0.01."""
-
-    def score(recipe: Recipe) -> float:
-        gain = 0.02 * (recipe.layer_decay == 0.9) + 0.009 * (recipe.ema == 0.98)
-        gain += 0.03 * (recipe.r_drop == 1.0) - 0.1 * (recipe.label_smoothing == 0.1)
-        return 0.68 + 0.01 * recipe.seed + gain
-
-    outcomes, tried, begun = searched(tmp_path / "run", score, Recipe(seeds=3))
-    assert {one["option"]: one["kept"] for one in tried} == {
-        "ema": False,
-        "layer_decay": True,
-        "reinit_layers": False,
-        "label_smoothing": False,
-        "r_drop": True,
-    }
-    assert outcomes.mean == pytest.approx(0.75)
-    assert outcomes.best.seed == 3
-    assert outcomes.best.settled["r_drop"] == 1.0
-    assert outcomes.best.settled["layer_decay"] == 0.9
-    assert outcomes.best.settled["ema"] == 0.0
-    assert len(begun) == 6 * 3
-    assert begun[-1] == "layer_decay-r_drop-3"
-
-
-def test_careful_does_not_train_again_what_is_there(tmp_path: Path) -> None:
-    first, tried, _ = searched(tmp_path / "run", lambda recipe: 0.1 * recipe.seed, Recipe(seeds=3))
-    again, *rest = searched(tmp_path / "run", lambda _: 0.0, Recipe(seeds=3))
-    assert (again, rest) == (first, [tried, []])
-
-
-def test_careful_leaves_the_users_own_choices(tmp_path: Path) -> None:
-    seen: set[float] = set()
-
-    def score(recipe: Recipe) -> float:
-        seen.add(recipe.r_drop)
-        return 0.5
-
-    _, tried, _ = searched(tmp_path / "run", score, Recipe(seeds=3, r_drop=4.0))
-    assert seen == {4.0}
-    assert "r_drop" not in {one["option"] for one in tried}
-
-
-def test_a_careful_run_says_what_it_tried(
-    finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(several, "TRIED", ({"ema": 0.9},))
-    reporter = Stops()
-    run = finetuned("run", recipe="careful", epochs=1, reporter=reporter)
-    found = record(run)
-    (tried,) = found["careful"]
-    assert reporter.runs == 6
-    assert set(tried) == {"option", "value", "kept", "scores", "mean", "deviation"}
-    assert found["recipe"]["ema"] == (0.9 if tried["kept"] else 0.0)
-    assert any(remark.startswith("--ema 0.9: accuracy 0.") for remark in found["choices"])
-
-
 # Stuck at the class prior ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("class_weights", [None, torch.tensor([0.5, 3.0])])
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_priors_loss_is_that_of_the_best_constant(
-    tokenizer: Tokenizer, class_weights: torch.Tensor | None, smoothing: float
+    tokenizer: Tokenizer, class_weights: torch.Tensor | None
 ) -> None:
     rows = [TextRow("x", None, label, Place("rows.jsonl")) for label in "aaab"]
     encodings = TASK.encode(rows, tokenizer, labelled=True)
-    prior = class_prior("label", encodings, class_weights, smoothing)
+    prior = class_prior("label", encodings, class_weights)
     assert prior is not None
     constant = torch.zeros(1, 2, requires_grad=True)
     gold = torch.tensor([0, 0, 0, 1])
@@ -289,9 +205,7 @@ def test_the_priors_loss_is_that_of_the_best_constant(
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        found = F.cross_entropy(
-            constant.expand(4, 2), gold, class_weights, label_smoothing=smoothing
-        )
+        found = F.cross_entropy(constant.expand(4, 2), gold, class_weights)
         found.backward()
         return found
 
@@ -365,10 +279,8 @@ def test_two_restarts_are_enough(
 def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
     at: int, finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stuck after five steps: stopped in the first attempt, or in the second after its first look
-    at the average."""
-    choices: dict[str, Any] = {"seed": 3, "ema": 0.9, "r_drop": 0.5}
-    losses = record(finetuned("unstuck", **choices))["history"]["losses"]
+    """Stuck after five steps: stopped in the first attempt, or in the second one."""
+    losses = record(finetuned("unstuck", seed=3))["history"]["losses"]
 
     def is_all(_: ClassPrior, found: Sequence[float]) -> bool:
         return round(found[-1], 6) == losses[4]
@@ -377,12 +289,12 @@ def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
     monkeypatch.setattr(ClassPrior, "is_all", is_all)
     monkeypatch.setattr(resume, "INTERVAL", 0.0)
     monkeypatch.setattr(resume, "SHARE", 0)
-    whole = finetuned("whole", **choices)
+    whole = finetuned("whole", seed=3)
     assert record(whole)["history"]["restarts"] == 1
     with pytest.raises(InterruptedError):
-        finetuned("run", **choices, reporter=Stops(at))
+        finetuned("run", seed=3, reporter=Stops(at))
     reporter = Stops()
-    resumed = finetuned("run", **choices, reporter=reporter)
+    resumed = finetuned("run", seed=3, reporter=reporter)
     assert reporter.steps == 5 + 10 - (at - 1)
     assert weights(resumed) == weights(whole)
     assert record(resumed) == record(whole)

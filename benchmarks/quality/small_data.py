@@ -1,15 +1,13 @@
 """Small sets, where scores of like runs lie far apart: how far, by recipe? Five seeds of each.
 
-    python -m benchmarks.quality.small_data DATA   # plain and default on every set
-    python -m benchmarks.quality.small_data DATA --only rte --recipes plain,careful
-    python -m benchmarks.quality.small_data --table                  # what has been measured so far
+    python -m benchmarks.quality.small_data DATA               # plain and default on every set
+    python -m benchmarks.quality.small_data DATA --only rte --recipes plain
+    python -m benchmarks.quality.small_data --table            # what has been measured
 
 ``plain`` is what people run, the defaults of transformers' ``run_glue.py``: three epochs of
 batches of 32, AdamW with bias correction, a learning rate that falls from the first step, no weight
 decay; the last epoch's model is kept. The peak rate is what onelayer takes for the model, for all
-recipes alike. ``default`` is what ``onelayer train`` does, ``ema`` adds a moving average.
-``careful`` is what ``--recipe careful`` finds in one search with three seeds, trained with all
-five; a search takes eighteen runs, so it has to be asked for.
+recipes alike. ``default`` is what ``onelayer train`` does.
 
 A tenth of a set's training rows, always the same ones, is given as ``--dev``; the seed decides the
 new layer, the order of the rows and dropout. The model that a run leaves is scored by scikit-learn
@@ -43,18 +41,14 @@ from onelayer.recipe import Columns
 from onelayer.training import loop
 from onelayer.training.state import History
 
-SEARCH_SEEDS = 3
-
 Record = dict[str, Any]
 Row = dict[str, str]
 
 RECIPES: dict[str, Record] = {
     "plain": {"epochs": 3, "warmup": 0.0, "weight_decay": 0.0},
     "default": {},
-    "ema": {"ema": 0.98},
-    "careful": {},
 }
-"""By name, what each asks for; what `careful` adds is found for each set."""
+"""By name, what each asks for."""
 
 
 def rte_row(cells: list[str]) -> Row:
@@ -134,13 +128,8 @@ def main() -> None:
 
 def measure(data: Path, small_set: SmallSet, recipe: str, seeds: Iterable[int], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    flags = RECIPES[recipe]
-    if recipe == "careful":
-        asked = {"recipe": "careful", "seeds": SEARCH_SEEDS}
-        search = once(data, small_set, "search", asked, 1, out)
-        flags = {one["option"]: one["value"] for one in search["careful"] if one["kept"]}
     for seed in seeds:
-        record = once(data, small_set, recipe, flags, seed, out)
+        record = once(data, small_set, recipe, RECIPES[recipe], seed, out)
         print(small_set.name, recipe, f"seed {seed}", record["scores"], flush=True)
 
 
@@ -177,7 +166,6 @@ def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
             },
             "history": predictor.info["history"],
             "used": predictor.info["recipe"],
-            "careful": predictor.info.get("careful"),
         }
 
 
@@ -243,11 +231,10 @@ def print_table(chosen: Iterable[SmallSet], measured: list[Record]) -> None:
             for metric in small_set.metrics if found else ():
                 values = [record["scores"][metric] for record in found]
                 deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-                flags = "".join(f", {k} {v:g}" for k, v in found[0]["flags"].items())
                 cells = [
                     small_set.name,
                     f"{small_set.rows:,}",
-                    recipe + (flags if recipe == "careful" else ""),
+                    recipe,
                     f"{len(found[0]['history']['losses']):,}",
                     str(len(values)),
                     metric,

@@ -9,9 +9,18 @@ from typing import Any, Literal
 from onelayer.base.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
-RecipeName = Literal["default", "careful"]
 TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
 EngineName = Literal["native", "onnxruntime", "openvino", "torch"]
+
+REMOVED: dict[str, Any] = {
+    "recipe": "default",
+    "ema": 0.0,
+    "layer_decay": 1.0,
+    "reinit_layers": 0,
+    "label_smoothing": 0.0,
+    "r_drop": 0.0,
+}
+"""Options that older records still hold, with the values at which they changed nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +80,6 @@ class Recipe(Columns):
         Order of the rows, the new layer and dropout follow from it.
     seeds
         Train with so many seeds, one after another, and keep the model that is best on dev.
-    recipe
-        `careful` tries `--ema` and the four options after it on dev, three seeds or more each,
-        and keeps what beats the seeds' spread.
     max_length
         Tokens in one sequence; by default the model's limit, 384 for answer.
     stride
@@ -102,16 +108,6 @@ class Recipe(Columns):
         Answers as one distribution each over starts and ends, or `three-way` per token.
     token_budget
         Tokens worked through at once; bounds the memory, changes no result.
-    ema
-        Score and save a moving average of the weights, with this decay by step, such as 0.98.
-    layer_decay
-        Each layer's learning rate is this share of that of the layer above it.
-    reinit_layers
-        So many top layers, and the pooler, are drawn anew instead of pretrained.
-    label_smoothing
-        Share of a target that goes to all choices evenly.
-    r_drop
-        Weight of the divergence between two passes with different dropout.
     precision
         Of the matrix products in training; by default the quicker one on this machine. Weights,
         scores and predictions are in fp32.
@@ -124,7 +120,6 @@ class Recipe(Columns):
     batch_size: int = 32
     seed: int = 1
     seeds: int = 1
-    recipe: RecipeName = "default"
     max_length: int | None = None
     stride: int = 128
     long: Literal["windows", "truncate"] = "windows"
@@ -138,11 +133,6 @@ class Recipe(Columns):
     multi_label: bool | None = None
     span_head: Literal["span", "three-way"] = "span"
     token_budget: int = 8192
-    ema: float = 0.0
-    layer_decay: float = 1.0
-    reinit_layers: int = 0
-    label_smoothing: float = 0.0
-    r_drop: float = 0.0
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
@@ -164,13 +154,6 @@ class Recipe(Columns):
             raise UsageError(f"--max-length {self.max_length} leaves no room for text", hint="≥ 8")
         if self.stride < 0 or self.token_budget < 1 or self.weight_decay < 0:
             raise UsageError("--stride, --token-budget and --weight-decay can't be negative")
-        if not 0 < self.layer_decay <= 1:
-            raise UsageError(f"--layer-decay is above 0 and at most 1, not {self.layer_decay}")
-        for name in ("ema", "label_smoothing"):
-            if not 0 <= (value := getattr(self, name)) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} is 0 to below 1, not {value}")
-        if self.r_drop < 0 or self.reinit_layers < 0:
-            raise UsageError("--r-drop and --reinit-layers can't be negative")
         if self.freeze not in ("none", "embeddings", "encoder") and not self.freeze.isdecimal():
             raise UsageError(
                 f"--freeze {self.freeze}: expected none, embeddings, encoder or a number of layers"
@@ -181,8 +164,14 @@ class Recipe(Columns):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+        """The recipe of a record. Raises UsageError for options that this version doesn't have,
+        unless they are `REMOVED` ones that changed nothing."""
+        used = {k: v for k, v in values.items() if k not in REMOVED or v != REMOVED[k]}
+        unknown = sorted(set(used) - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise UsageError(f"unknown in a recipe: {', '.join(unknown)}")
-        return cls(**values)
+            given = ", ".join(f"{name} = {used[name]}" for name in unknown)
+            raise UsageError(
+                f"the recipe has options that this version doesn't have: {given}",
+                hint="train the model again without them",
+            )
+        return cls(**used)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from onelayer.base.errors import UsageError
 from onelayer.checkpoint.read import Checkpoint, extend_positions
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
@@ -37,14 +36,12 @@ def build(
     *,
     seed: int = 0,
     prior: Sequence[float] | None = None,
-    reinit_layers: int = 0,
 ) -> Built:
     """The encoder with its pretrained weights and the task's layer.
 
     The layer of the checkpoint is kept where it was made for the same labels, whatever their
     order; otherwise it is drawn from the config's initializer by ``seed``, and its biases begin
-    with ``prior``, or as the head has it. The encoder's top ``reinit_layers`` and then the pooler
-    are drawn anew, too (Zhang et al., 2021, section 5).
+    with ``prior``, or as the head has it.
     """
     head = HEADS[task.head]
     model = Model(
@@ -74,23 +71,7 @@ def build(
     else:
         state |= kept
     model.load_state_dict(state)
-    if reinit_layers:
-        _reinitialise(model, reinit_layers, std, generator)
     return Built(model, kept is not None, kept_pooler)
-
-
-def _reinitialise(model: Model, n_layers: int, std: float, generator: torch.Generator) -> None:
-    """Draws the top layers and the pooler anew, as BERT's pretraining began."""
-    layers = list(model.encoder.layers)
-    if n_layers > len(layers):
-        raise UsageError(f"--reinit-layers {n_layers}: the model has {len(layers)} layers")
-    drawn = [*layers[-n_layers:], *([model.pooler] if model.pooler is not None else [])]
-    for name, parameter in (named for module in drawn for named in module.named_parameters()):
-        values = parameter.detach()
-        if values.dim() > 1:
-            values.normal_(0.0, std, generator=generator)
-        else:
-            values.fill_(0.0 if name.endswith("bias") else 1.0)  # a norm's scale
 
 
 def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | None:

@@ -56,8 +56,8 @@ def train(
     )
     info = dict(predictor.info or {})
     if json:
-        several = {name: info[name] for name in ("seeds", "careful") if name in info}
-        print_json({"run": str(predictor.path), "dev": info["dev"], **several})
+        seeds = {"seeds": info["seeds"]} if "seeds" in info else {}
+        print_json({"run": str(predictor.path), "dev": info["dev"], **seeds})
         return
     print(f"saved {predictor.path}")
     print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")

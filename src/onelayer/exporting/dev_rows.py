@@ -12,7 +12,7 @@ from onelayer.base import digest
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
-from onelayer.recipe import Columns, Recipe
+from onelayer.recipe import REMOVED, Columns, Recipe
 from onelayer.tasks import TASKS
 from onelayer.tasks.labelled import open_labelled, usable_rows
 from onelayer.tasks.rows import Rows
@@ -122,7 +122,7 @@ class _Found:
         info = self.predictor.info
         if info is None:
             return labelled_rows(self.predictor, path, Columns(), self.say)
-        recipe = Recipe.from_json(info["recipe"])
+        recipe = Recipe.from_json({**info["recipe"], **REMOVED})  # none of them concerns rows
         kind, layout = TASKS[self.predictor.task.name], self.predictor.layout
         kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)

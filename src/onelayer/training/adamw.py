@@ -9,19 +9,16 @@ row makes up for the steps that it missed, one by one, in registers. The numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from onelayer.nn.kernels import LANES, Moments, kernels
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-ALL_ALIKE: Mapping[Tensor, float] = {}
-"""Every parameter has the whole learning rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,6 @@ class State:
     means: Tensor
     squares: Tensor
     decays: bool
-    scale: float
-    """Its share of the learning rate."""
 
     @property
     def moments(self) -> Moments:
@@ -60,17 +55,16 @@ class LazyAdamW:
         *,
         lr: float,
         weight_decay: float,
-        scales: Mapping[Tensor, float] = ALL_ALIKE,
     ) -> None:
         self.lr = lr
         self._weight_decay = weight_decay
         self._n_steps = 0
         self._steps = np.zeros((1024, 3), dtype=np.float32)
-        """``Step`` in ``adamw.c`` as the words have it, for every step so far."""
+        """``Step`` in ``adamw.c``, for every step so far."""
 
         def state(parameter: Tensor, *, decays: bool) -> State:
             means, squares = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
-            return State(parameter, means, squares, decays, scales.get(parameter, 1.0))
+            return State(parameter, means, squares, decays)
 
         self._dense = [state(p, decays=True) for p in decayed if p is not words]
         self._dense += [state(p, decays=False) for p in others]
@@ -116,10 +110,9 @@ class LazyAdamW:
         norm = float(torch.linalg.vector_norm(torch.stack(norms)))
         scale = min(1.0, max_norm / (norm + 1e-6))
         step = self._next_step()
-        steps = {state.scale: self._constants(state.scale) for state in learned}
         for state, grad in zip(learned, grads, strict=True):
-            contiguous, own = grad.contiguous(), steps[state.scale].ctypes.data
-            library.adamw(state.moments, own, contiguous.data_ptr(), grad.numel(), scale)
+            contiguous = grad.contiguous()
+            library.adamw(state.moments, step, contiguous.data_ptr(), grad.numel(), scale)
             state.parameter.grad = None
         if self._words is not None:
             library.adamw_rows(
@@ -129,22 +122,15 @@ class LazyAdamW:
             self._words.parameter.grad = None
 
     def _next_step(self) -> int:
-        """Where the words' constants of the step to be made lie."""
+        """Where the constants of the step to be made lie."""
         if self._n_steps == len(self._steps):
             more = np.zeros((max(1024, self._n_steps), 3), dtype=np.float32)
             self._steps = np.concatenate([self._steps, more])
         self._n_steps += 1
-        self._steps[self._n_steps - 1] = self._constants(
-            1.0 if self._words is None else self._words.scale
-        )
-        return self._steps.ctypes.data + (self._n_steps - 1) * self._steps.itemsize * 3
-
-    def _constants(self, scale: float) -> NDArray[np.float32]:
-        """``Step`` of the step under way, for parameters with this share of the learning rate."""
-        lr = self.lr * scale
-        step_size = lr / (1 - BETA1**self._n_steps)
+        step_size = self.lr / (1 - BETA1**self._n_steps)
         root = math.sqrt(1 - BETA2**self._n_steps)
-        return np.asarray([1 - lr * self._weight_decay, step_size, root], dtype=np.float32)
+        self._steps[self._n_steps - 1] = [1 - self.lr * self._weight_decay, step_size, root]
+        return self._steps.ctypes.data + (self._n_steps - 1) * self._steps.itemsize * 3
 
     def _word_gradient(self) -> tuple[Tensor, Tensor]:
         """The words of the batch, and the sums (words, D) of their tokens' gradients."""

@@ -18,10 +18,9 @@ from onelayer.checkpoint.build import Built, build, with_positions
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.evaluation.report.write_report import NAME, write_report
-from onelayer.nn.heads import HEADS
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
-from onelayer.recipe import Recipe, RecipeName
+from onelayer.recipe import Recipe
 from onelayer.tasks import Classify, Regress, Task
 from onelayer.tasks.labelled import open_labelled, read_labelled
 from onelayer.tasks.pooling import in_words
@@ -54,7 +53,7 @@ def finetune(
     *,
     dev: str | Path | None = None,
     out: str | Path | None = None,
-    recipe: Recipe | RecipeName | None = None,
+    recipe: Recipe | None = None,
     resume: bool | None = None,
     reporter: Reporter | None = None,
     **choices: Any,
@@ -73,13 +72,11 @@ def finetune(
         Whether to go on with an unfinished run of the same data, recipe and model: True insists,
         False begins anew; by default where there is one.
     recipe, choices
-        A `Recipe`, or its fields as keyword arguments; `careful` for what `--recipe` does.
+        A `Recipe`, or its fields as keyword arguments.
 
     Raises DataError, UsageError and CheckpointError, before anything is written.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = Recipe(recipe=recipe or "default")
-    recipe = replace(recipe, **choices)
+    recipe = replace(recipe or Recipe(), **choices)
     said = Said(reporter or Silent())
     if out is not None and not is_unfinished(Path(out)):
         if resume and is_run(out):
@@ -108,7 +105,7 @@ def finetune(
         _say_pooling(predictor, data.dev, said)
         return predictor
 
-    if recipe.seeds == 1 and recipe.recipe == "default":
+    if recipe.seeds == 1:
         return one(recipe, out, resume, show)
     identity = _identity(data.key, dev, recipe, folder)
     target = open_several(train_file, out, identity, resume)
@@ -160,8 +157,6 @@ def _run(
 ) -> Run:
     """All that is left to decide before the first step."""
     task, checkpoint = data.task, _checkpoint(recipe)
-    if recipe.label_smoothing and HEADS[task.head].uniform is None:
-        raise UsageError("--label-smoothing is for a choice of one: here there is none")
     recipe = Recipe.from_json(saved.recipe) if saved else _settle(recipe, data, checkpoint, said)
     said.say(task.summary)
     # With labels, too: one that only dev has is refused now, not after the first epoch.
@@ -196,8 +191,7 @@ def _run(
 def _built(
     checkpoint: Checkpoint, task: Task, recipe: Recipe, seed: int, prior: list[float] | None
 ) -> Built:
-    top = recipe.reinit_layers
-    built = build(checkpoint, task, seed=seed, prior=prior, reinit_layers=top)
+    built = build(checkpoint, task, seed=seed, prior=prior)
     freeze(built.model, recipe.freeze)
     return built
 

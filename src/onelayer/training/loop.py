@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
-from onelayer.nn.heads import HEADS, Head
+from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
-from onelayer.nn.packed import Packed, pack
+from onelayer.nn.packed import pack
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.packing import micro_batches
-from onelayer.training.ema import WeightAverage
 from onelayer.training.optimizer import Optimizer, adamw, lr_factor
 from onelayer.training.sampler import Sampler
 from onelayer.training.signals import BrokenOff, HeldSignals
@@ -73,11 +71,8 @@ def train(
     sampler = Sampler(encodings.n_examples, recipe.batch_size, recipe.seed)
     total = max(1, round(recipe.epochs * sampler.per_epoch))
     torch.manual_seed(recipe.seed)
-    optimizer = adamw(
-        model, lr=peak, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
-    )
-    average = WeightAverage(model, recipe.ema) if recipe.ema else None
-    state = TrainState(model, optimizer, History(attempt=attempt), average)
+    optimizer = adamw(model, lr=peak, weight_decay=recipe.weight_decay)
+    state = TrainState(model, optimizer, History(attempt=attempt))
     begin(state)
     history = state.history
     reporter.start(total)
@@ -91,22 +86,16 @@ def train(
         loss = train_step(network, head_name, encodings, examples, optimizer, recipe, class_weights)
         tokens = int(encodings.example_lengths(examples).sum())
         history.add_step(loss, optimizer.lr, tokens, time.perf_counter() - started)
-        if average is not None and average.due(history.step):
-            optimizer.settle()
-            average.look(history.step)
         reporter.step(history.progress)
 
     def score(signals: HeldSignals) -> None:
         optimizer.settle()
-        if average is not None:
-            average.look(history.step)
-        with average.in_place() if average is not None else nullcontext():
-            with signals.breakable():
-                scores = evaluate()
-            is_best = history.add_scores(scores, metric)
-            reporter.evaluated(history.step / sampler.per_epoch, scores, metric, is_best)
-            if is_best:
-                keep(scores, history)
+        with signals.breakable():
+            scores = evaluate()
+        is_best = history.add_scores(scores, metric)
+        reporter.evaluated(history.step / sampler.per_epoch, scores, metric, is_best)
+        if is_best:
+            keep(scores, history)
         # An epoch's losses, but never those that the run began with.
         recent = history.losses[-min(sampler.per_epoch, -(-history.step // 2)) :]
         history.stuck = history.step >= max(A_CHANCE, total / 2) and stuck(recent)
@@ -154,10 +143,8 @@ def train_step(
     head = HEADS[head_name]
     device = next(model.parameters()).device
     lengths = encodings.example_lengths(examples)
-    passes = 2 if recipe.r_drop else 1
     parts = [
-        pack(encodings, np.tile(examples[part], passes))
-        for part in micro_batches(passes * lengths, recipe.token_budget)
+        pack(encodings, examples[part]) for part in micro_batches(lengths, recipe.token_budget)
     ]
     weight = sum(head.weight(part, class_weights) for part in parts)
     if weight == 0:
@@ -166,21 +153,8 @@ def train_step(
     for part in parts:
         optimizer.catch_up(part.ids_T)
         batch = part.to(device)
-        loss = _objective(head, model(batch), batch, class_weights, recipe) / weight
+        loss = head.loss(model(batch), batch, class_weights) / weight
         loss.backward()
         losses.append(loss.detach())
     optimizer.step(recipe.max_grad_norm)
     return float(sum(losses))  # a GPU is waited for here, and nowhere before
-
-
-def _objective(
-    head: Head, logits: Tensor, batch: Packed, class_weights: Tensor | None, recipe: Recipe
-) -> Tensor:
-    """The loss and what the recipe adds to it, summed over the batch."""
-    loss = head.loss(logits, batch, class_weights)
-    if recipe.label_smoothing:
-        assert head.uniform is not None, "finetune refuses heads that make no choice"
-        loss = torch.lerp(loss, head.uniform(logits, batch, class_weights), recipe.label_smoothing)
-    if recipe.r_drop:
-        loss = loss + recipe.r_drop * head.divergence(logits, batch, class_weights)
-    return loss

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from onelayer.base.errors import UsageError
 from onelayer.nn.compiled import fits
 from onelayer.nn.model import Model
-from onelayer.training.adamw import ALL_ALIKE, BETA1, BETA2, EPS, LazyAdamW
+from onelayer.training.adamw import BETA1, BETA2, EPS, LazyAdamW
 
 
 def freeze(model: Model, what: str) -> None:
@@ -63,13 +62,11 @@ class TorchAdamW:
         *,
         lr: float,
         weight_decay: float,
-        scales: Mapping[Tensor, float] = ALL_ALIKE,
     ) -> None:
         self.lr = lr
         groups = [
-            {"params": list(alike), "weight_decay": decay, "scale": scale}
-            for parameters, decay in ((decayed, weight_decay), (others, 0.0))
-            for scale, alike in groupby(parameters, lambda p: scales.get(p, 1.0))
+            {"params": list(decayed), "weight_decay": weight_decay},
+            {"params": list(others), "weight_decay": 0.0},
         ]
         self._adamw = torch.optim.AdamW(groups, betas=(BETA1, BETA2), eps=EPS, fused=True)
 
@@ -94,37 +91,23 @@ class TorchAdamW:
     def step(self, max_norm: float) -> None:
         groups = self._adamw.param_groups
         for group in groups:
-            group["lr"] = self.lr * group["scale"]
+            group["lr"] = self.lr
         clip_grad_norm_([p for group in groups for p in group["params"]], max_norm)
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
 
 
-def adamw(model: Model, *, lr: float, weight_decay: float, layer_decay: float = 1.0) -> Optimizer:
-    """AdamW with bias correction (Loshchilov & Hutter, 2019); no decay on biases and LayerNorm.
-    Lower layers may learn more slowly: see `layer_scales`."""
+def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:
+    """AdamW with bias correction (Loshchilov & Hutter, 2019); no decay on biases and LayerNorm."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in trained if parameter.dim() > 1]
     others = [parameter for parameter in trained if parameter.dim() <= 1]
-    scales = layer_scales(model, layer_decay)
     words = model.encoder.embeddings.word
     if not fits(words.weight):
-        return TorchAdamW(decayed, others, lr=lr, weight_decay=weight_decay, scales=scales)
+        return TorchAdamW(decayed, others, lr=lr, weight_decay=weight_decay)
     words.sparse = words.weight.requires_grad
     table = words.weight if words.sparse else None
-    return LazyAdamW(decayed, others, table, lr=lr, weight_decay=weight_decay, scales=scales)
-
-
-def layer_scales(model: Model, decay: float) -> dict[Tensor, float]:
-    """The share of the learning rate that each parameter gets: 1 for the new layer and the pooler,
-    ``decay`` for the top layer, ``decay**2`` for the next one, down to the embeddings (Howard &
-    Ruder, 2018, section 3.2, whose rates differ by 1 / 2.6)."""
-    lowest_last = [*reversed(list(model.encoder.layers)), model.encoder.embeddings]
-    return {
-        parameter: decay**depth
-        for depth, module in enumerate(lowest_last, start=1)
-        for parameter in module.parameters()
-    }
+    return LazyAdamW(decayed, others, table, lr=lr, weight_decay=weight_decay)
 
 
 def lr_factor(step: int, total: int, warmup: float) -> float:

@@ -41,9 +41,7 @@ class ClassPrior:
         return len(self.predicted) == 1 and float(np.mean(losses)) >= self.loss
 
 
-def class_prior(
-    head: str, encodings: Encodings, class_weights: Tensor | None, smoothing: float
-) -> ClassPrior | None:
+def class_prior(head: str, encodings: Encodings, class_weights: Tensor | None) -> ClassPrior | None:
     """For heads that choose one class, by the targets that are learned from."""
     targets = encodings.targets
     if head not in ("label", "tags") or targets is None:
@@ -54,8 +52,7 @@ def class_prior(
         np.ones(len(counts)) if class_weights is None else _numpy(class_weights)[: len(counts)]
     )
     weighted = counts * weights
-    shares = (1 - smoothing) * weighted + smoothing * len(learned) * weights / len(weights)
-    present = shares[shares > 0]
+    present = weighted[weighted > 0]
     loss = -(present * np.log(present / present.sum())).sum() / weighted.sum()
     return ClassPrior(float(loss))
 

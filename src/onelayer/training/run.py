@@ -129,7 +129,7 @@ class Run:
         encodings = self.data.encodings
         model = self.built.model.to(best_device())
         class_weights = self._class_weights(encodings)
-        prior = class_prior(self.task.head, encodings, class_weights, self.recipe.label_smoothing)
+        prior = class_prior(self.task.head, encodings, class_weights)
         model.train_in(self.recipe.precision or "fp32")
         engine = TorchEngine(model, self.recipe.token_budget)
 

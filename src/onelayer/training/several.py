@@ -1,4 +1,4 @@
-"""Several seeds of a recipe, of which the best is kept, and the search that `careful` is."""
+"""Several seeds of a recipe; the best run is kept."""
 
 from __future__ import annotations
 
@@ -15,24 +15,11 @@ from onelayer.base.disk import as_json, rewrite
 from onelayer.base.errors import Place, UsageError
 from onelayer.base.json_values import finite
 from onelayer.base.model_files import read_json
-from onelayer.nn.heads import HEADS
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks import Task, task_from_json
 from onelayer.training.resume import is_unfinished, stem_of
-
-TRIED: tuple[dict[str, Any], ...] = (
-    {"ema": 0.98},
-    {"layer_decay": 0.9},
-    {"reinit_layers": 1},
-    {"label_smoothing": 0.1},
-    {"r_drop": 1.0},
-)
-"""What `careful` tries, one after another. Mild: a small step up shows on a small dev set no less
-than a bold one, and harms less where chance has chosen it."""
-CAREFUL_SEEDS = 3
-"""At least, for each thing tried: a spread can't be told from fewer."""
 
 Train = Callable[[Recipe, Path], Predictor]
 
@@ -60,11 +47,6 @@ class Outcomes:
         return self.runs[0].task.metric
 
     @property
-    def chooses(self) -> bool:
-        """Whether labels can be smoothed."""
-        return HEADS[self.runs[0].task.head].uniform is not None
-
-    @property
     def mean(self) -> float:
         return statistics.fmean(run.score for run in self.runs)
 
@@ -76,10 +58,6 @@ class Outcomes:
     def best(self) -> Outcome:
         """Of equal scores the first."""
         return max(self.runs, key=lambda run: -math.inf if math.isnan(run.score) else run.score)
-
-    def beats(self, other: Outcomes) -> bool:
-        """Whether it is better by more than what the other's seeds lie apart."""
-        return self.mean - other.mean > other.deviation
 
     def __str__(self) -> str:
         return f"{self.mean:.3g} ± {self.deviation:.2g}"
@@ -105,56 +83,30 @@ class Several:
 
     def run(self, recipe: Recipe) -> Predictor:
         """Trains all, moves the best to the target and removes the others."""
-        more: dict[str, Any] = {}
-        if recipe.recipe == "careful":
-            n = max(CAREFUL_SEEDS, recipe.seeds)
-            outcomes, more["careful"] = self.search(replace(recipe, seeds=n))
-        else:
-            outcomes = self._seeds(recipe, "seed")
+        outcomes = self._seeds(recipe)
         best = outcomes.best
         self._say(
             f"{outcomes.metric} {outcomes} over {len(outcomes.runs)} seeds; kept seed {best.seed}"
         )
-        more["seeds"] = {"metric": outcomes.metric, "kept": best.seed, **outcomes.to_json()}
+        seeds = {"metric": outcomes.metric, "kept": best.seed, **outcomes.to_json()}
         path = best.folder / "onelayer.json"
         record = read_json(path)
-        record |= {**more, "choices": [*record["choices"], *self.said]}
+        record |= {"seeds": seeds, "choices": [*record["choices"], *self.said]}
         rewrite(path, as_json(finite(record)))
         self.show(load(best.folder))
         best.folder.replace(self.target)
         shutil.rmtree(hidden(self.target))
         return load(self.target)
 
-    def search(self, recipe: Recipe) -> tuple[Outcomes, list[dict[str, Any]]]:
-        """Adds to the recipe, one after another, what beats it; what the user chose stays."""
-        outcomes = self._seeds(recipe, "plain")
-        self._say(f"to beat: {outcomes.metric} {outcomes} over {recipe.seeds} seeds")
-        tried = []
-        name = ""
-        for change in TRIED:
-            ((option, value),) = change.items()
-            asked = getattr(recipe, option) != getattr(Recipe(), option)
-            if asked or (option == "label_smoothing" and not outcomes.chooses):
-                continue
-            flag = f"--{option.replace('_', '-')} {value:g}"
-            candidate = replace(recipe, **change)
-            found = self._seeds(candidate, f"{name}{option}")
-            better = found.beats(outcomes)
-            self._say(f"{flag}: {outcomes.metric} {found}, {'kept' if better else 'left out'}")
-            tried.append({"option": option, "value": value, "kept": better, **found.to_json()})
-            if better:
-                recipe, outcomes, name = candidate, found, f"{name}{option}-"
-        return outcomes, tried
-
-    def _seeds(self, recipe: Recipe, name: str) -> Outcomes:
+    def _seeds(self, recipe: Recipe) -> Outcomes:
         runs: list[Outcome] = []
         for seed in range(recipe.seed, recipe.seed + recipe.seeds):
             # The target's own name, by which a run calls itself in its model card.
-            folder = hidden(self.target) / f"{name}-{seed}" / self.target.name
+            folder = hidden(self.target) / f"seed-{seed}" / self.target.name
             if not is_finished(folder):
                 if not is_unfinished(folder):
                     shutil.rmtree(folder, ignore_errors=True)  # stopped before its first state
-                self.train(replace(recipe, seed=seed, seeds=1, recipe="default"), folder)
+                self.train(replace(recipe, seed=seed, seeds=1), folder)
             runs.append(_outcome(folder, seed))
             # What was measured or derived for the first run holds for all.
             settled = {name: runs[0].settled[name] for name in ("epochs", "lr", "precision")}

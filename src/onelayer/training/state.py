@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from onelayer.nn.model import Model
-from onelayer.training.ema import WeightAverage
 from onelayer.training.optimizer import Optimizer
 
 
@@ -106,16 +105,12 @@ class TrainState:
     model: Model
     optimizer: Optimizer
     history: History
-    average: WeightAverage | None = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Weights and their average, the optimizer's moments, and the generators that dropout
-        draws from."""
+        """Weights, the optimizer's moments, and the generators that dropout draws from."""
         self.optimizer.settle()
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
-        if self.average is not None:
-            found |= {f"average.{name}": mean for name, mean in self.average.state().items()}
         found["generator.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available():
             found["generator.cuda"] = torch.cuda.get_rng_state()
@@ -130,8 +125,6 @@ class TrainState:
 
         self.model.load_state_dict(under("model."))
         self.optimizer.restore(under("optimizer."))
-        if self.average is not None:
-            self.average.load(under("average."))
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["generator.cuda"])
