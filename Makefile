@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  := 2.13.0
 
-.PHONY: demo test lint types contracts unit format clean
+.PHONY: demo test lint types contracts unit format docs wheel clean
 
 test: lint types contracts unit
 
@@ -19,7 +19,7 @@ contracts: $(VENV)/dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(PYTEST_FLAGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
@@ -57,5 +57,16 @@ $(VENV)/dev: $(VENV)/base
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+# The documentation as a site in build/site. A dead link or anchor is an error.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+$(VENV)/docs: $(VENV)/base
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
+
+wheel: $(VENV)/dev
+	$(BIN)/python -m hatchling build -t wheel
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build dist
