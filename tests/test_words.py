@@ -1,0 +1,191 @@
+"""The repository's own rules of language and structure, which no other tool checks.
+
+What broke a rule before it was written down is allowed by ``allowances.json``, so many times a file
+and no more. ``python tests/test_words.py --update`` lowers the allowances to what is left, or moves
+them with a file that was renamed; it refuses to raise their sum.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+ALLOWANCES = Path(__file__).with_name("allowances.json")
+
+FOLDERS = ("src", "csrc", "tests", "benchmarks", "docs", "examples", ".github")
+SUFFIXES = {
+    *(".py", ".c", ".h", ".js", ".css", ".html", ".j2", ".jinja"),
+    *(".md", ".toml", ".yml", ".yaml", ".sh", ".cff"),
+}
+CODE = {".py", ".c", ".h", ".js", ".css", ".html", ".j2", ".jinja"}
+MAX_LINES = 400
+
+BANNED_TURNS = (
+    *("of which", "anew", "begun", "so many", "gone through", "beside it", "goes on", "as may be"),
+    *("nothing but", r"none (?:\w+ ){0,3}but", "mend(?:s|ed|ing)?"),
+)
+"""Turns that a reader in a hurry has to read twice. Also in names: ``so_many`` is ``so many``."""
+BREAK = r"[\s_#/*>]+"
+"""What may stand between two words: also the line's end, and the sign of a comment after it."""
+BANNED = re.compile(
+    rf"(?<![A-Za-z])(?:{'|'.join(BANNED_TURNS).replace(' ', BREAK)})(?![A-Za-z])", re.IGNORECASE
+)
+OWN_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt|media)/\w")
+"""A path of somebody's machine, which is of no use on another."""
+
+
+def main() -> None:
+    """Writes the allowances that are needed now, unless they are more than there were."""
+    if sys.argv[1:] != ["--update"]:
+        sys.exit("usage: python tests/test_words.py --update")
+    found = {
+        "banned turns": banned_turns(),
+        "homes of a public name": doubled_names(),
+        "files of one name": doubled_files(),
+    }
+    for rule, counts in found.items():
+        if sum(counts.values()) > sum(allowed(rule).values()):
+            sys.exit(f"more {rule} than before: {sorted(counts - allowed(rule))}")
+    left = {rule: dict(sorted(counts.items())) for rule, counts in found.items() if counts}
+    if left:
+        ALLOWANCES.write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
+    else:
+        ALLOWANCES.unlink(missing_ok=True)
+
+
+def allowed(rule: str) -> Counter[str]:
+    """How often each file or name may still break a rule."""
+    if not ALLOWANCES.exists():
+        return Counter()
+    return Counter(json.loads(ALLOWANCES.read_text(encoding="utf-8")).get(rule, {}))
+
+
+def test_no_turn_of_phrase_that_has_to_be_read_twice() -> None:
+    over = banned_turns() - allowed("banned turns")
+    said = [f"{name}:{line}: {turn!r}" for name in over for line, turn in turns_in(ROOT / name)]
+    assert not over, "say it plainly, or lower the allowance with --update:\n" + "\n".join(said)
+
+
+def banned_turns() -> Counter[str]:
+    """Banned turns by file."""
+    counts = {name_of(path): sum(1 for _ in turns_in(path)) for path in texts()}
+    return +Counter(counts)
+
+
+def turns_in(path: Path) -> Iterator[tuple[int, str]]:
+    """The banned turns of a file, and their lines."""
+    text = path.read_text(encoding="utf-8")
+    for found in BANNED.finditer(text):
+        yield text.count("\n", 0, found.start()) + 1, found[0]
+
+
+@pytest.mark.parametrize("text", ["none of them, but", "recommend", "amended", "goes only"])
+def test_plain_words_are_no_banned_turn(text: str) -> None:
+    assert not BANNED.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Mended", "so_many_rows", "is one of\n    # which", "none of these but", "begun."]
+)
+def test_a_banned_turn_is_found_in_names_and_over_lines(text: str) -> None:
+    assert BANNED.search(text)
+
+
+def test_no_path_of_one_machine() -> None:
+    found = [
+        f"{name_of(path)}: {line.strip()}"
+        for path in texts()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if OWN_PATH.search(line)
+    ]
+    assert not found
+
+
+def test_no_two_source_files_share_a_name() -> None:
+    assert not doubled_files() - allowed("files of one name")
+
+
+def doubled_files() -> Counter[str]:
+    """Files of a name by that name, where there are several."""
+    names = Counter(path.name for path in source_files() if path.name != "__init__.py")
+    return Counter({name: count for name, count in names.items() if count > 1})
+
+
+def test_a_public_name_has_one_home() -> None:
+    more = doubled_names() - allowed("homes of a public name")
+    assert not more, {name: homes()[name] for name in more}
+
+
+def doubled_names() -> Counter[str]:
+    """Homes of a public function or class by its name, where it has several."""
+    return Counter({name: len(files) for name, files in homes().items() if len(files) > 1})
+
+
+def homes() -> dict[str, list[str]]:
+    """The files that define each public function or class at their top."""
+    found = defaultdict(list)
+    for path in SOURCE.rglob("*.py"):
+        name = path.relative_to(SOURCE / "onelayer").as_posix()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                continue
+            if not node.name.startswith("_") and not is_exempt(name, node.name):
+                found[node.name].append(name)
+    return found
+
+
+def is_exempt(file: str, name: str) -> bool:
+    """Whether a name has a second home for a reason."""
+    return (
+        # A command is the public function of the same name, with a terminal around it.
+        file == "cli/commands.py"
+        # PyTorch's version of each compiled operation, called the same so that they can be swapped.
+        or file == "nn/reference.py"
+        # The routes of each HTTP dialect, in a module of its own.
+        or (file.startswith("serving/api/") and name == "operations")
+    )
+
+
+def test_source_files_are_under_400_lines() -> None:
+    lengths = {
+        name_of(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in [*source_files(), *(ROOT / "csrc").rglob("*")]
+        if path.suffix in CODE
+    }
+    assert not {name: length for name, length in lengths.items() if length >= MAX_LINES}
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several need is in ``support``, so that each can be read, run and changed alone."""
+    imported = re.compile(r"^\s*(?:from|import) (?:tests\.)?(?:test_\w+|conftest)\b", re.MULTILINE)
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not imported.search(path.read_text(encoding="utf-8")), path
+
+
+def source_files() -> list[Path]:
+    return [path for path in SOURCE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+
+
+def texts() -> list[Path]:
+    """All that people write in the repository, but this file, which has to name what it bans."""
+    found = [path for path in ROOT.iterdir() if path.suffix in SUFFIXES or path.name == "Makefile"]
+    for folder in FOLDERS:
+        found += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]
+    return [path for path in found if path.is_file() and path != Path(__file__)]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+if __name__ == "__main__":
+    main()
