@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from onelayer.base.disk import publish
 from onelayer.base.errors import CheckpointError, UsageError
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.read import extend_positions, read
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
@@ -117,9 +117,9 @@ def test_reads_what_transformers_saved(architecture: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_names_map_there_and_back(architecture: str) -> None:
     model = their_model(architecture)
-    config = BertConfig.from_json(model.config.to_dict(), "config.json")
+    config = EncoderConfig.from_json(model.config.to_dict(), "config.json")
     encoder, head, left_out = to_ours(model.state_dict(), config, architecture, "model")
-    theirs = to_theirs(encoder | head, architecture)
+    theirs = to_theirs(encoder | head, config.family, architecture)
     assert left_out == []
     assert theirs.keys() == model.state_dict().keys()
     assert all(torch.equal(theirs[name], tensor) for name, tensor in model.state_dict().items())

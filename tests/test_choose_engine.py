@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onelayer.checkpoint.bundle import Bundle
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines import choose as choose_engine
 from onelayer.engines.choose import (
     LEAST_TOKENS,
@@ -26,7 +26,8 @@ from onelayer.tasks.protocol import Layout, Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
-CONFIG = BertConfig(
+CONFIG = EncoderConfig(
+    model_type="bert",
     vocab_size=50,
     hidden_size=8,
     num_hidden_layers=1,
@@ -101,7 +102,9 @@ def test_engines_take_turns_and_warm_up_first() -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, LARGE])
 @pytest.mark.parametrize("all_reads", [False, True])
-def test_the_sample_is_ragged_and_inside_of_the_model(config: BertConfig, all_reads: bool) -> None:
+def test_the_sample_is_ragged_and_inside_of_the_model(
+    config: EncoderConfig, all_reads: bool
+) -> None:
     it = sample(config, all_reads=all_reads)
     assert 1 <= it.lengths.min() < it.lengths.max() <= config.max_position_embeddings
     assert 0 <= it.ids.min() <= it.ids.max() < config.vocab_size

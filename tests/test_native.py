@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, UsageError
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native import library
 from onelayer.engines.native import native_engine as engine
 from onelayer.engines.native.native_engine import NativeEngine, why_not
@@ -34,7 +34,8 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 Array = NDArray[Any]
 
-SHAPE = BertConfig(
+SHAPE = EncoderConfig(
+    model_type="bert",
     vocab_size=50,
     hidden_size=96,
     num_hidden_layers=2,
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def random_model(shape: BertConfig = SHAPE, head: str = "label", n_outputs: int = 3) -> Model:
+def random_model(shape: EncoderConfig = SHAPE, head: str = "label", n_outputs: int = 3) -> Model:
     torch.manual_seed(0)
     model = Model(shape, HEADS[head], n_outputs=n_outputs, head_dropout=0.0)
     with torch.no_grad():
@@ -64,7 +65,7 @@ def state(model: Model) -> dict[str, Array]:
     return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
 
-def native(model: Model, shape: BertConfig = SHAPE, threads: int = 1) -> NativeEngine:
+def native(model: Model, shape: EncoderConfig = SHAPE, threads: int = 1) -> NativeEngine:
     return NativeEngine(quantized(state(model)), shape, threads=threads)
 
 
@@ -130,7 +131,9 @@ def normed(x: Array, tensors: dict[str, Array], name: str, eps: float) -> Array:
     return np.asarray(unit * tensors[f"{name}.weight"] + tensors[f"{name}.bias"])
 
 
-def reference(tensors: dict[str, Array], shape: BertConfig, ids: Array, segments: Array) -> Array:
+def reference(
+    tensors: dict[str, Array], shape: EncoderConfig, ids: Array, segments: Array
+) -> Array:
     """(n, D) the vectors of one text."""
 
     def times(x: Array, name: str) -> Array:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from onelayer.base.errors import Place
 from onelayer.checkpoint.build import build
+from onelayer.checkpoint.families.bert import BERT
 from onelayer.checkpoint.read import read
 from onelayer.checkpoint.source import resolve
 from onelayer.checkpoint.weights import to_theirs
@@ -136,7 +137,7 @@ def gradients(model: Model, architecture: str) -> dict[str, Tensor]:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         grads[name.removeprefix("encoder.")] = parameter.grad
-    return to_theirs(grads, architecture)
+    return to_theirs(grads, BERT, architecture)
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -152,7 +153,7 @@ def pair(request: pytest.FixtureRequest, make_bert: MakeBert) -> Pair:
 
 
 def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
-    architecture = HEADS[head].architecture
+    architecture = BERT.class_for(HEADS[head].form)
     folder = make_bert(architecture, **CONFIGS.get(head, {}), **changes)
     built = build(read(folder), TASKS[head])
     assert built.kept_head
@@ -211,7 +212,7 @@ def test_gradient_of_every_parameter_is_transformers(pair: Pair) -> None:
     pair.our_loss(encodings)[1].backward()
     pair.their_loss(encodings)[1].backward()
 
-    ours = gradients(pair.ours, HEADS[pair.head].architecture)
+    ours = gradients(pair.ours, BERT.class_for(HEADS[pair.head].form))
     theirs = {name: parameter.grad for name, parameter in pair.theirs.named_parameters()}
     assert ours.keys() == theirs.keys()
     for name, grad in theirs.items():
@@ -282,7 +283,7 @@ def test_packed_equals_one_at_a_time(pair: Pair, lengths: list[int], random: Ran
 @pytest.mark.usefixtures("way")
 def test_micro_batches_have_the_gradient_of_the_whole(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
-    architecture = HEADS[pair.head].architecture
+    architecture = BERT.class_for(HEADS[pair.head].form)
     pair.ours.zero_grad()
     pair.our_loss(encodings)[1].backward()
     whole = {name: grad.clone() for name, grad in gradients(pair.ours, architecture).items()}

@@ -22,13 +22,13 @@ from safetensors.numpy import load_file
 
 from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.bundle_weights import check_slices, read_slices
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.rectangles import FULL, TOKENS, rectangles
 from onelayer.exporting.calibrate import ranges
-from onelayer.exporting.graph import Bert
+from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import Calibrated, Product, Watched, by_token, in_float
 from onelayer.exporting.weights_file import ALIGNMENT, write_weights
@@ -65,10 +65,10 @@ def encoded(predictor: Predictor, architecture: str) -> Encodings:
     return predictor.task.encode(rows, predictor.tokenizer, labelled=False)
 
 
-def config_of(predictor: Predictor) -> BertConfig:
+def config_of(predictor: Predictor) -> EncoderConfig:
     assert predictor.path is not None
     place = predictor.path / "config.json"
-    return BertConfig.from_json(json.loads(place.read_text()), place)
+    return EncoderConfig.from_json(json.loads(place.read_text()), place)
 
 
 def write_graph(
@@ -82,7 +82,7 @@ def write_graph(
     state = state if product is in_float or isinstance(product, Watched) else quantized(state)
     places = write_weights(folder / "model.safetensors", state)
     nodes = Nodes(state, places, "model.safetensors")
-    model = Bert(nodes, config_of(predictor), product).model(architecture)
+    model = EncoderGraph(nodes, config_of(predictor), product).model(architecture)
     more(model)
     onnx.save(model, folder / "model.onnx")
     onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)

@@ -13,12 +13,12 @@ import pytest
 
 from onelayer.base.errors import CheckpointError
 from onelayer.base.model_files import read_json
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.calibrate import ranges
-from onelayer.exporting.graph import Bert
+from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import Calibrated, in_float
 from onelayer.exporting.weights_file import write_weights
@@ -55,7 +55,7 @@ def graph_of(
     rows = [predictor._row(item, i) for i, item in enumerate(inputs)]
     encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
     data = read_json(run / "config.json")
-    config, architecture = BertConfig.from_json(data, run), data["architectures"][0]
+    config, architecture = EncoderConfig.from_json(data, run), data["architectures"][0]
     state = {k: v.numpy() for k, v in predictor.engine.model.state_dict().items()}
     tensors, product = state, in_float
     if int8:
@@ -63,7 +63,7 @@ def graph_of(
         product = Calibrated(ranges(state, config, architecture, encodings))
     places = write_weights(folder / "model.safetensors", tensors)
     nodes = Nodes(tensors, places, "model.safetensors")
-    onnx.save(Bert(nodes, config, product).model(architecture), folder / "model.onnx")
+    onnx.save(EncoderGraph(nodes, config, product).model(architecture), folder / "model.onnx")
     return folder / "model.onnx", encodings
 
 

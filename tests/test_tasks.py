@@ -19,6 +19,7 @@ from transformers import AutoTokenizer
 import onelayer
 from onelayer import Predictor, Recipe
 from onelayer.base.errors import CheckpointError
+from onelayer.checkpoint.families.bert import BERT
 from onelayer.checkpoint.source import resolve
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import task_from_json, task_to_json
@@ -146,7 +147,7 @@ def test_company_in_a_batch_changes_no_answer(run: Run) -> None:
 def test_transformers_opens_the_run_and_gives_the_same_logits(run: Run) -> None:
     """Their tokenizer, their model, their labels, from our directory."""
     architecture = run.case.architecture
-    assert HEADS[run.predictor.task.head].architecture == architecture
+    assert BERT.class_for(HEADS[run.predictor.task.head].form) == architecture
     config = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))
     assert config["architectures"] == [architecture]
     model = getattr(transformers, architecture).from_pretrained(run.folder).eval()

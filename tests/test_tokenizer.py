@@ -200,7 +200,7 @@ def backend(folder: Path, model: Any) -> None:
         (lambda f: (f / "vocab.txt").write_text("the\ncat\n"), "without [CLS], the cls_token"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "tokenizer.json: holds no model"),
         (lambda f: (f / "tokenizer.json").write_text("{"), "tokenizer.json:1:2: isn't JSON"),
-        (lambda f: backend(f, BPE()), "a BPE tokenizer, and BERT's is WordPiece"),
+        (lambda f: backend(f, BPE()), "a BPE tokenizer, and this model's is WordPiece"),
         (
             lambda f: backend(f, WordPiece({token: i for i, token in enumerate(SPECIALS)})),
             "takes '[SEP]' in a user's text for the real one",

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.support.machine import machine
 from benchmarks.training.arithmetic import Shape, needed_operations
 from onelayer.base.machine import compiled, compiler
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
@@ -121,7 +121,8 @@ def random_texts(tokens: int, scale: float, least: int, most: int, every: bool) 
 
 def random_engine(layers: int, width: int, heads: int, *, pooled: bool) -> NativeEngine:
     random = np.random.default_rng(0)
-    config = BertConfig(
+    config = EncoderConfig(
+        model_type="bert",
         vocab_size=WORDS,
         hidden_size=width,
         num_hidden_layers=layers,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.nn.encoder import Encoder
@@ -138,7 +138,8 @@ def onelayer(*arguments: object) -> subprocess.CompletedProcess[str]:
 def small_bert(folder: Path, vocabulary: Path) -> None:
     """One layer, 64 wide, with random weights."""
     tokenizer = Tokenizer.read(vocabulary)
-    config = BertConfig(
+    config = EncoderConfig(
+        model_type="bert",
         vocab_size=tokenizer.vocab_size,
         hidden_size=64,
         num_hidden_layers=1,

@@ -148,7 +148,7 @@ def reader_of(name: str) -> Callable[[Path], object]:
     """Files are read to their end and seen as rows; a model's files as a model is loaded."""
     from onelayer.base.model_files import read_json
     from onelayer.checkpoint import read as checkpoints
-    from onelayer.checkpoint.config import BertConfig
+    from onelayer.checkpoint.config import EncoderConfig
     from onelayer.checkpoint.record import read_record
     from onelayer.checkpoint.weight_files import read_weights
     from onelayer.checkpoint.weights import to_ours
@@ -164,7 +164,7 @@ def reader_of(name: str) -> Callable[[Path], object]:
         read_rows(TASKS[seen.task], found, seen.layout)
 
     def weights(path: Path) -> None:
-        config = BertConfig.from_json(read_json(path.parent / "config.json"), "config.json")
+        config = EncoderConfig.from_json(read_json(path.parent / "config.json"), "config.json")
         to_ours(read_weights(path.parent), config, "BertForSequenceClassification", path.parent)
 
     model = {

@@ -77,7 +77,7 @@ def build(
 def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | None:
     """The checkpoint's layer with its outputs in the task's order, if it is for this task."""
     head = HEADS[task.head]
-    if not checkpoint.head or checkpoint.architecture != head.architecture:
+    if not checkpoint.head or checkpoint.form != head.form:
         return None
     weight, bias = checkpoint.head["head.weight"], checkpoint.head["head.bias"]
     if len(bias) != len(task.outputs):

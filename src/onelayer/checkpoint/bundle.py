@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from onelayer.base import digest
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.model_files import find, read_json, refuse_code
+from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint.bundle_weights import check_slices, read_slices
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.record import read_record
 from onelayer.tasks import Task
 from onelayer.tasks.protocol import Layout
 from onelayer.tokens.tokenizer import Tokenizer
 
-RECORD, CONFIG = "onelayer.json", "config.json"
+RECORD = "onelayer.json"
 FOLDER, GRAPH, WEIGHTS = "onnx", "model.onnx", "model.safetensors"
 PRECISIONS = ("fp32", "int8")
 
@@ -34,7 +34,7 @@ class Bundle:
     """A model directory that any engine but torch's can run."""
 
     folder: Path
-    config: BertConfig
+    config: EncoderConfig
     task: Task
     layout: Layout
     tokenizer: Tokenizer
@@ -69,10 +69,8 @@ def is_bundle(folder: Path) -> bool:
 
 def read_bundle(folder: Path) -> Bundle:
     """Raises CheckpointError for what is missing, damaged or not as export wrote it."""
-    config_file, record_file = (_file(folder, name) for name in (CONFIG, RECORD))
-    data = read_json(config_file)
-    refuse_code(data, config_file)
-    config = BertConfig.from_json(data, config_file)
+    config, _ = read_config(folder)
+    record_file = _file(folder, RECORD)
     info = read_json(record_file)
     task, layout = read_record(info, folder, config.max_position_embeddings)
     export = info.get("export")
@@ -90,12 +88,7 @@ def read_bundle(folder: Path) -> Bundle:
     slices = read_slices(weights)
     check_slices(weights, slices, config, len(task.outputs), export["precision"])
     check_graph(graph, WEIGHTS, slices)
-    tokenizer = Tokenizer.read(folder)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise CheckpointError(
-            f"a vocabulary of {tokenizer.vocab_size} tokens for {config.vocab_size} embeddings",
-            place=Place(folder),
-        )
+    tokenizer = read_tokenizer(folder, config)
     return Bundle(
         folder=folder,
         config=config,

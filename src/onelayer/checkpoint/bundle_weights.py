@@ -14,7 +14,7 @@ from typing import NamedTuple
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.json_values import fits
 from onelayer.base.model_files import parse_json
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 
 LARGEST_HEADER = 1 << 20
 """Bytes; BERT-Large's has some 50,000."""
@@ -65,7 +65,7 @@ def read_slices(path: Path) -> dict[str, Slice]:
 
 
 def check_slices(
-    path: Path, slices: Mapping[str, Slice], config: BertConfig, n_outputs: int, precision: str
+    path: Path, slices: Mapping[str, Slice], config: EncoderConfig, n_outputs: int, precision: str
 ) -> None:
     """Raises CheckpointError unless the tensors are just those of such a model."""
     wanted = dict(_tensors(config, n_outputs, precision))
@@ -78,7 +78,7 @@ def check_slices(
 
 
 def _tensors(
-    config: BertConfig, n_outputs: int, precision: str
+    config: EncoderConfig, n_outputs: int, precision: str
 ) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
     """By name, the kind and the shape of every tensor, the pooler's among them."""
     width, inner = config.hidden_size, config.intermediate_size
@@ -92,7 +92,8 @@ def _tensors(
     if is_int8:
         yield floats(f"{words}.scale", config.vocab_size)
     yield floats("encoder.embeddings.position.weight", config.max_position_embeddings, width)
-    yield floats("encoder.embeddings.segment.weight", config.type_vocab_size, width)
+    if config.type_vocab_size:
+        yield floats("encoder.embeddings.segment.weight", config.type_vocab_size, width)
     norms = ["encoder.embeddings.norm"]
     matrices: dict[str, tuple[int, int]] = {}
     for i in range(config.num_hidden_layers):

@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from onelayer.checkpoint.families import family_with_class
+from onelayer.checkpoint.family import Family
+
 _PIPELINE_TAGS = {
     "classify": "text-classification",
     "regress": "text-classification",
@@ -28,10 +31,10 @@ EXAMPLES = {
     "answer": '[{"question": "...?", "context": "a passage"}]',
     "choose": '[{"context": "...", "question": "...?", "options": ["one", "another"]}]',
 }
-# The classes of transformers for which it has a pipeline.
+# Transformers' pipelines, by the form of the class.
 _PIPELINES = {
-    "BertForSequenceClassification": "text-classification",
-    "BertForTokenClassification": "token-classification",
+    "SequenceClassification": "text-classification",
+    "TokenClassification": "token-classification",
 }
 _NAMED = 50
 
@@ -81,8 +84,9 @@ def model_card(facts: CardFacts, closing: str | None = None) -> str:
 def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
     """The YAML head. A JSON string is a YAML string too, which is how names get in safely."""
     tag = _PIPELINE_TAGS[facts.task]
+    tags = (_family(facts).model_type, "onelayer", *facts.tags)
     lines = ["---", "library_name: transformers", f"pipeline_tag: {tag}"]
-    lines += ["tags:", *(f"- {tag}" for tag in ("bert", "onelayer", *facts.tags))]
+    lines += ["tags:", *(f"- {tag}" for tag in tags)]
     if facts.hub_name:
         lines.append(f"base_model: {_quoted(facts.hub_name)}")
     if scores:
@@ -103,14 +107,19 @@ def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
     return "\n".join([*lines, "---"])
 
 
+def _family(facts: CardFacts) -> Family:
+    return family_with_class(facts.architecture)
+
+
 def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
 def _summary(facts: CardFacts) -> str:
     counts = ", ".join(f"{count:,} {split} rows" for split, count in facts.rows.items())
+    base = facts.hub_name or facts.base_model
     return (
-        f"This BERT {_AIMS[facts.task]}. It is `{facts.hub_name or facts.base_model}` with one new "
+        f"This {_family(facts).title} {_AIMS[facts.task]}. It is `{base}` with one new "
         f"fully connected layer, fine-tuned on `{facts.data}`{f' ({counts})' if counts else ''} by "
         "onelayer. Every choice of the run is kept in `onelayer.json`."
     )
@@ -132,7 +141,8 @@ def _score_table(facts: CardFacts, scores: Mapping[str, float]) -> str:
 
 
 def _usage(facts: CardFacts) -> str:
-    if tag := _PIPELINES.get(facts.architecture):
+    form = _family(facts).classes[facts.architecture].form or ""
+    if tag := _PIPELINES.get(form):
         theirs = (
             "from transformers import pipeline\n\n"
             f'pipe = pipeline("{tag}", model="path/to/{facts.name}")\n'

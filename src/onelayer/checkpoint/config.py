@@ -1,4 +1,4 @@
-"""What ``config.json`` says of a BERT: its sizes and its rates, checked."""
+"""What ``config.json`` says of an encoder: its family, its sizes and its rates, checked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.model_files import find, read_json, refuse_code
+from onelayer.checkpoint.families import FAMILIES, UNNAMED
+from onelayer.checkpoint.family import Family
+from onelayer.tokens.tokenizer import Tokenizer
+
+CONFIG = "config.json"
 
 _ACTIVATIONS = {
     "gelu": "gelu",
@@ -18,9 +24,11 @@ _ACTIVATIONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BertConfig:
-    """The shape of a BERT, field by field as transformers' ``BertConfig`` names them."""
+class EncoderConfig:
+    """The shape of an encoder of any family; fields are called as in transformers' BERT."""
 
+    model_type: str
+    """The family: a key of ``FAMILIES``."""
     vocab_size: int
     hidden_size: int
     num_hidden_layers: int
@@ -34,31 +42,43 @@ class BertConfig:
     """None: as ``hidden_dropout_prob``; see ``head_dropout``."""
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
+    """Segments that are told apart; 0 in a family without segment vectors."""
     initializer_range: float = 0.02
     """Standard deviation of the normal distribution that new weights are drawn from."""
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
 
     @property
+    def family(self) -> Family:
+        return FAMILIES[self.model_type]
+
+    @property
     def head_dropout(self) -> float:
-        """The rate before the output layer."""
+        """The dropout rate before the output layer."""
         given = self.classifier_dropout
         return self.hidden_dropout_prob if given is None else given
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], place: str | Path) -> BertConfig:
-        """Reads what ``config.json`` at ``place`` holds.
+    def from_json(cls, data: Mapping[str, Any], place: str | Path) -> EncoderConfig:
+        """Reads ``data``, the content of the ``config.json`` at ``place``.
 
-        Fields that a BERT has no use for are passed over; those that would make it another model
-        are refused. Raises CheckpointError, which names file and field.
+        Keys without a meaning for the family are ignored; values that make it another model are
+        refused. Raises CheckpointError, which names file and key.
         """
-        _refuse_other_models(data, place)
-        values: dict[str, Any] = {}
+        family = _family(data, place)
+        for key, (wanted, reason) in family.only.items():
+            if data.get(key, wanted) != wanted:
+                raise _wrong(place, f"{key} is {data[key]!r:.80}, and {reason}")
+        values: dict[str, Any] = {"model_type": family.model_type, **family.fixed}
         for field in fields(cls):
-            value = data.get(field.name)
-            if value is None and field.default is not MISSING:
-                value = field.default
-            values[field.name] = _checked(field.name, value, place)
+            if field.name not in values:
+                key = family.keys.get(field.name, field.name)
+                value = data.get(key)
+                if value is None and field.default is MISSING:
+                    hint = f"is this the config.json of a {family.title}?"
+                    raise _wrong(place, f"{key} is missing", hint)
+                value = field.default if value is None else value
+                values[field.name] = _checked(field.name, key, value, place)
         config = cls(**values)
         if config.hidden_size % config.num_attention_heads:
             raise _wrong(
@@ -71,42 +91,74 @@ class BertConfig:
         return config
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as ``config.json`` has them, ``model_type`` included."""
-        return {"model_type": "bert", **asdict(self)}
+        """The fields under the family's keys, ``model_type`` first."""
+        family = self.family
+        return {
+            family.keys.get(name, name): value
+            for name, value in asdict(self).items()
+            if name not in family.fixed
+        }
 
 
-def _refuse_other_models(data: Mapping[str, Any], place: str | Path) -> None:
-    if (model_type := data.get("model_type", "bert")) != "bert":
-        raise _wrong(place, f"model_type is {model_type!r}, and onelayer fine-tunes BERT")
-    if (positions := data.get("position_embedding_type", "absolute")) != "absolute":
-        raise _wrong(place, f"position_embedding_type is {positions!r}; only 'absolute' is read")
-    for flag in ("is_decoder", "add_cross_attention"):
-        if data.get(flag, False) is not False:
-            raise _wrong(place, f"{flag} is {data[flag]!r}, and onelayer reads encoders only")
+def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
+    """The configuration in a model directory, and all that its ``config.json`` holds.
+
+    Raises CheckpointError for a directory without one, and for one that can't be used.
+    """
+    place = find(folder, CONFIG)
+    if place is None:
+        raise CheckpointError(
+            f"holds no {CONFIG}", place=Place(folder), hint="a model directory has one"
+        )
+    data = read_json(place)
+    refuse_code(data, place)
+    return EncoderConfig.from_json(data, place), data
 
 
-def _checked(name: str, value: Any, place: str | Path) -> Any:
-    """``value`` where the field can be so; a whole number, a rate below 1, or a name."""
+def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
+    """The tokenizer of a model directory, of the kind that its family has.
+
+    Raises CheckpointError for another kind, and for more tokens than there are embeddings.
+    """
+    tokenizer = Tokenizer.read(folder, config.family.tokenizer)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise CheckpointError(
+            f"a vocabulary that doesn't match the weights: {tokenizer.vocab_size} tokens, "
+            f"{config.vocab_size} embeddings",
+            place=Place(folder),
+            hint="take the tokenizer files of this very model",
+        )
+    return tokenizer
+
+
+def _family(data: Mapping[str, Any], place: str | Path) -> Family:
+    model_type = data.get("model_type", UNNAMED)
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise _wrong(place, f"model_type is {model_type!r:.80}, and onelayer fine-tunes {known}")
+    return FAMILIES[model_type]
+
+
+def _checked(name: str, key: str, value: Any, place: str | Path) -> Any:
+    """``value`` as the field ``name`` holds it: a whole number, a rate, or an activation."""
     if value is None and name == "classifier_dropout":
         return None
-    if value is None:
-        raise _wrong(place, f"{name} is missing", hint="is this a BERT's config.json?")
     if name == "hidden_act":
         if not isinstance(value, str) or value not in _ACTIVATIONS:
-            raise _wrong(place, f"hidden_act is {value!r}; known are {', '.join(_ACTIVATIONS)}")
+            raise _wrong(place, f"{key} is {value!r:.80}; known are {', '.join(_ACTIVATIONS)}")
         return _ACTIVATIONS[value]
     number = not isinstance(value, bool) and isinstance(value, int | float)
     if "dropout" in name:
         if not number or not 0 <= value < 1:
-            raise _wrong(place, f"{name} is {value!r}, and must be at least 0 and below 1")
+            raise _wrong(place, f"{key} is {value!r:.80}, and must be at least 0 and below 1")
         return float(value)
     if name in ("initializer_range", "layer_norm_eps"):
         if not number or not 0 < value < 1:
-            raise _wrong(place, f"{name} is {value!r}, and must be between 0 and 1")
+            raise _wrong(place, f"{key} is {value!r:.80}, and must be between 0 and 1")
         return float(value)
     least = 0 if name == "pad_token_id" else 1
     if not number or isinstance(value, float) or value < least:
-        raise _wrong(place, f"{name} is {value!r}, and must be a whole number from {least}")
+        raise _wrong(place, f"{key} is {value!r:.80}, and must be a whole number from {least}")
     return value
 
 

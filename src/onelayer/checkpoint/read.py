@@ -13,10 +13,11 @@ from torch import Tensor
 
 from onelayer.base import digest
 from onelayer.base.errors import CheckpointError, Place, UsageError
-from onelayer.base.model_files import find, read_json, refuse_code
-from onelayer.checkpoint.config import BertConfig
+from onelayer.base.model_files import find, read_json
+from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config, read_tokenizer
+from onelayer.checkpoint.family import ModelClass
 from onelayer.checkpoint.weight_files import read_weights
-from onelayer.checkpoint.weights import ARCHITECTURES, to_ours
+from onelayer.checkpoint.weights import to_ours
 from onelayer.tokens.tokenizer import Tokenizer
 
 
@@ -25,9 +26,9 @@ class Checkpoint:
     """What a model directory holds, under our names."""
 
     folder: Path
-    config: BertConfig
+    config: EncoderConfig
     architecture: str
-    """The class of transformers that it was saved from; ``BertModel`` where it doesn't say."""
+    """The class of transformers that it was saved from; the encoder's own where it doesn't say."""
     labels: list[str] | None
     """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
     problem_type: str | None
@@ -41,39 +42,32 @@ class Checkpoint:
     """Names in the file of tensors with no place in ours: pretraining's heads."""
     tokenizer: Tokenizer
 
+    @property
+    def form(self) -> str | None:
+        """What the output layer is for: see `ModelClass.form`; None where there is none."""
+        return self.config.family.class_named(self.architecture).form
+
 
 def read(folder: Path) -> Checkpoint:
     """Reads the model directory ``folder``: transformers' or ours.
 
-    Raises CheckpointError for what is missing, damaged, at odds with the rest, or not a BERT.
+    Raises CheckpointError for what is missing, damaged, at odds with the rest, or of no
+    known family.
     """
-    place = find(folder, "config.json")
-    if place is None:
-        raise CheckpointError(
-            "holds no config.json", place=Place(folder), hint="a model directory has one"
-        )
-    data = read_json(place)
-    refuse_code(data, place)
-    config = BertConfig.from_json(data, place)
-    tokenizer = Tokenizer.read(folder)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise CheckpointError(
-            f"a vocabulary that doesn't match the weights: {tokenizer.vocab_size} tokens, "
-            f"{config.vocab_size} embeddings",
-            place=Place(folder),
-            hint="take the tokenizer files of this very model",
-        )
-    architecture = _architecture(data)
+    config, data = read_config(folder)
+    tokenizer = read_tokenizer(folder, config)
+    architecture = _architecture(data, config)
     record = find(folder, "onelayer.json")
     onelayer = read_json(record) if record else None
     _verify(find(folder, "model.safetensors"), onelayer)
     encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
+    named = onelayer is not None
     problem_type = data.get("problem_type")
     return Checkpoint(
         folder=folder,
         config=config,
         architecture=architecture,
-        labels=_labels(data, architecture, head, named=onelayer is not None, place=place),
+        labels=_labels(data, config.family.class_named(architecture), head, named, folder / CONFIG),
         problem_type=problem_type if isinstance(problem_type, str) else None,
         onelayer=onelayer,
         encoder=encoder,
@@ -112,29 +106,27 @@ def _verify(weights: Path | None, onelayer: Mapping[str, Any] | None) -> None:
         )
 
 
-def _architecture(data: Mapping[str, Any]) -> str:
+def _architecture(data: Mapping[str, Any], config: EncoderConfig) -> str:
     match data.get("architectures"):
         case [str(name), *_]:
             return name
         case _:
-            return "BertModel"
+            return config.family.encoder_class
 
 
 def _labels(
     data: Mapping[str, Any],
-    architecture: str,
+    known: ModelClass,
     head: Mapping[str, Tensor],
-    *,
     named: bool,
     place: Path,
 ) -> list[str] | None:
     """The names in ``id2label``, for heads whose outputs have names.
 
-    ``named`` tells that the names were a user's even if they read LABEL_0: they were ours to write.
+    ``named`` tells that a user gave the names, even if they read LABEL_0: we wrote the file.
     """
     table = data.get("id2label")
-    known = ARCHITECTURES.get(architecture)
-    if not head or (known and known.rows) or table is None:
+    if not head or known.rows or table is None:
         return None
     if not isinstance(table, dict) or not all(isinstance(x, str | int) for x in table.values()):
         raise CheckpointError("id2label is no table of names", place=Place(place))

@@ -12,15 +12,15 @@ from torch import Tensor
 
 from onelayer.base import digest
 from onelayer.base.disk import write_json, write_text
-from onelayer.checkpoint.config import BertConfig
-from onelayer.checkpoint.weights import ARCHITECTURES, to_theirs
+from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.weights import to_theirs
 from onelayer.tokens.tokenizer import Tokenizer
 
 
 def write_checkpoint(
     folder: Path,
     *,
-    config: BertConfig,
+    config: EncoderConfig,
     state: Mapping[str, Tensor],
     architecture: str,
     labels: Sequence[str] | None,
@@ -34,7 +34,7 @@ def write_checkpoint(
     ``state`` has our names, head included. ``labels`` None: the outputs are only numbered.
     """
     data = {"architectures": [architecture], **config.to_json(), "dtype": "float32"}
-    if not ARCHITECTURES[architecture].rows and "head.bias" in state:
+    if not config.family.classes[architecture].rows and "head.bias" in state:
         # transformers counts the outputs by their names, so they need some
         names = labels or [f"LABEL_{i}" for i in range(len(state["head.bias"]))]
         data["id2label"] = {str(i): name for i, name in enumerate(names)}
@@ -43,7 +43,7 @@ def write_checkpoint(
     write_json(folder / "config.json", data)
     tensors = {
         name: tensor.detach().float().cpu().contiguous()
-        for name, tensor in to_theirs(state, architecture).items()
+        for name, tensor in to_theirs(state, config.family, architecture).items()
     }
     weights = folder / "model.safetensors"
     save_file(tensors, weights, metadata={"format": "pt"})

@@ -1,6 +1,6 @@
-"""BERT's tensors: found in the files people have, and renamed both ways.
+"""The encoder's tensors, renamed from a family's names to ours and back.
 
-Letters of shapes: V words, P positions, S segments, D hidden size, F feed-forward width.
+Letters of shapes: V vocabulary, P positions, S segments, D hidden size, F feed-forward width.
 """
 
 from __future__ import annotations
@@ -8,92 +8,30 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.checkpoint.config import BertConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """One of our modules, and the modules of transformers that are stacked by rows into it."""
-
-    ours: str
-    theirs: tuple[str, ...]
-    weight: str
-    """The shape of each of theirs, in letters."""
-    bias: str = ""
-
-
-MODULES = (
-    Module("embeddings.word", ("embeddings.word_embeddings",), "VD"),
-    Module("embeddings.position", ("embeddings.position_embeddings",), "PD"),
-    Module("embeddings.segment", ("embeddings.token_type_embeddings",), "SD"),
-    Module("embeddings.norm", ("embeddings.LayerNorm",), "D", "D"),
-    Module(
-        "layers.{i}.attention.qkv",
-        (
-            "encoder.layer.{i}.attention.self.query",
-            "encoder.layer.{i}.attention.self.key",
-            "encoder.layer.{i}.attention.self.value",
-        ),
-        "DD",
-        "D",
-    ),
-    Module("layers.{i}.attention.output", ("encoder.layer.{i}.attention.output.dense",), "DD", "D"),
-    Module(
-        "layers.{i}.attention.norm", ("encoder.layer.{i}.attention.output.LayerNorm",), "D", "D"
-    ),
-    Module("layers.{i}.feed_forward.up", ("encoder.layer.{i}.intermediate.dense",), "FD", "F"),
-    Module("layers.{i}.feed_forward.down", ("encoder.layer.{i}.output.dense",), "DF", "D"),
-    Module("layers.{i}.feed_forward.norm", ("encoder.layer.{i}.output.LayerNorm",), "D", "D"),
-    Module("pooler", ("pooler.dense",), "DD", "D"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """What stands on the encoder in one of transformers' classes."""
-
-    head: str | None = None
-    """The name of the output layer there."""
-    pooled: bool = True
-    rows: int | None = None
-    """How many outputs, where the class fixes that."""
-    prefix: str = "bert."
-
-
-ARCHITECTURES = {
-    "BertModel": Architecture(prefix=""),
-    "BertForPreTraining": Architecture(),
-    "BertForMaskedLM": Architecture(pooled=False),
-    "BertForSequenceClassification": Architecture("classifier"),
-    "BertForTokenClassification": Architecture("classifier", pooled=False),
-    "BertForQuestionAnswering": Architecture("qa_outputs", pooled=False, rows=2),
-    "BertForMultipleChoice": Architecture("classifier", rows=1),
-}
-
-# Names of other days: TensorFlow's for LayerNorm, and a buffer that was saved for a while.
-_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-_BUFFER = "embeddings.position_ids"
+from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.family import Family
 
 
 def to_ours(
     state: Mapping[str, Tensor],
-    config: BertConfig,
+    config: EncoderConfig,
     architecture: str,
     place: str | Path,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
     """Tensors by transformers' names as (encoder and pooler, head, names left out).
 
     All are fp32 and have the shapes of ``config``. The pooler is absent where ``state`` has none.
-    Raises CheckpointError, naming ``place`` and tensor.
+    Raises CheckpointError, which names ``place`` and tensor.
     """
-    named = {_modern(name): name for name in state if _modern(name) != _BUFFER}
+    family = config.family
+    named = {_modern(name, family): name for name in state}
+    named = {name: found for name, found in named.items() if name not in family.buffers}
 
     def take(name: str, shape: tuple[int, ...]) -> Tensor:
         found = named.pop(name, None)
@@ -102,14 +40,14 @@ def to_ours(
         return _checked(state[found], found, shape, place)
 
     letters = _letters(config)
-    pooled = any(name.startswith("pooler.") for name in named)
+    pooled = any(f"{name}.weight" in named for name in _theirs(family, "pooler"))
     encoder = {
         ours: _stack([take(name, tuple(letters[letter] for letter in shape)) for name in theirs])
-        for ours, theirs, shape in _parameters(config.num_hidden_layers)
+        for ours, theirs, shape in _parameters(family, config.num_hidden_layers)
         if pooled or not ours.startswith("pooler.")
     }
     head: dict[str, Tensor] = {}
-    known = ARCHITECTURES.get(architecture, Architecture())
+    known = family.class_named(architecture)
     if known.head:
         weight = f"{known.head}.weight"
         rows = known.rows or _rows(state[named[weight]] if weight in named else None)
@@ -119,11 +57,12 @@ def to_ours(
     return encoder, head, sorted(named.values())
 
 
-def to_theirs(state: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:
+def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) -> dict[str, Tensor]:
     """Our tensors under the names of transformers' ``architecture``, its pooler if it has one."""
-    known = ARCHITECTURES[architecture]
+    known = family.classes[architecture]
+    prefix = "" if known.bare else family.prefix
     layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
-    names = {ours: theirs for ours, theirs, _ in _parameters(layers)}
+    names = {ours: theirs for ours, theirs, _ in _parameters(family, layers)}
     out: dict[str, Tensor] = {}
     for ours, tensor in state.items():
         if ours.startswith("head."):
@@ -131,22 +70,27 @@ def to_theirs(state: Mapping[str, Tensor], architecture: str) -> dict[str, Tenso
         elif known.pooled or not ours.startswith("pooler."):
             theirs = names[ours]
             parts = tensor.chunk(len(theirs))
-            out |= {known.prefix + name: part for name, part in zip(theirs, parts, strict=True)}
+            out |= {prefix + name: part for name, part in zip(theirs, parts, strict=True)}
     return out
 
 
-def _modern(name: str) -> str:
-    """A tensor's name as transformers has it today, without ``bert.``."""
-    name = name.removeprefix("bert.")
-    for old, new in _OLD_NAMES.items():
+def _modern(name: str, family: Family) -> str:
+    """A tensor's name as transformers has it today, without the family's prefix."""
+    name = name.removeprefix(family.prefix)
+    for old, new in family.old_endings.items():
         if name.endswith(old):
             return name.removesuffix(old) + new
     return name
 
 
-def _parameters(layers: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
+def _theirs(family: Family, ours: str) -> tuple[str, ...]:
+    """Their modules for one of ours; none where the family has no such module."""
+    return next((module.theirs for module in family.modules if module.ours == ours), ())
+
+
+def _parameters(family: Family, layers: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """(our name, their names, shape in letters) of every weight and bias but the head's."""
-    for module in MODULES:
+    for module in family.modules:
         for i in range(layers if "{i}" in module.ours else 1):
             for kind, shape in (("weight", module.weight), ("bias", module.bias)):
                 if shape:
@@ -154,7 +98,7 @@ def _parameters(layers: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
                     yield f"{module.ours.format(i=i)}.{kind}", theirs, shape
 
 
-def _letters(config: BertConfig) -> dict[str, int]:
+def _letters(config: EncoderConfig) -> dict[str, int]:
     return {
         "V": config.vocab_size,
         "P": config.max_position_embeddings,
@@ -202,11 +146,18 @@ def _stack(parts: list[Tensor]) -> Tensor:
 
 
 def _refuse_uncounted_layers(
-    named: Mapping[str, str], config: BertConfig, place: str | Path
+    named: Mapping[str, str], config: EncoderConfig, place: str | Path
 ) -> None:
-    """Layers beyond ``num_hidden_layers`` are no leftover: half a model would load in silence."""
-    found = [re.match(r"encoder\.layer\.(\d{1,9})\.", name) for name in named]
-    numbers = [int(match[1]) for match in found if match]
+    """More layers than ``num_hidden_layers`` are an error: else half a model would load without a
+    word."""
+    starts = {
+        re.escape(theirs.partition("{i}")[0])
+        for module in config.family.modules
+        for theirs in module.theirs
+        if "{i}" in theirs
+    }
+    numbered = re.compile(rf"(?:{'|'.join(starts)})(\d{{1,9}})\.")
+    numbers = [int(match[1]) for name in named if (match := numbered.match(name))]
     if numbers and max(numbers) >= config.num_hidden_layers:
         raise CheckpointError(
             f"{max(numbers) + 1} layers of weights, and config.json counts "

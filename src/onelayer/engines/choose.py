@@ -13,7 +13,7 @@ import numpy as np
 from onelayer import __version__
 from onelayer.base.machine import remembered
 from onelayer.checkpoint.bundle import Bundle
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.engine import Engine
 from onelayer.tokens.encodings import Encodings, cumulate
 
@@ -84,7 +84,7 @@ def clearly_quickest(costs: Mapping[str, Cost]) -> str:
     return min(better, key=better.__getitem__, default=name)
 
 
-def sample(config: BertConfig, *, all_reads: bool) -> Encodings:
+def sample(config: EncoderConfig, *, all_reads: bool) -> Encodings:
     """Random tokens in sequences of very different lengths, as texts are. One vector of each is
     read, or all of them."""
     weights = 12 * config.num_hidden_layers * config.hidden_size**2

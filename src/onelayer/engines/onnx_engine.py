@@ -51,6 +51,7 @@ class OnnxEngine:
         self._graph = Graph(
             run=run,
             names=tuple(output.name for output in outputs),
+            inputs=tuple(given.name for given in session.get_inputs()),
             rank=len(session.get_inputs()[0].shape),
             width=width if isinstance(width, int) else 1,
         )

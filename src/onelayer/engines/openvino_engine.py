@@ -40,8 +40,9 @@ class OpenVinoEngine:
         try:
             core = quiet_openvino().Core()
             source = core.read_model(graph)
-            # Compiling adds names of its own to an output's.
+            # Compiling adds names of its own to those of the inputs and outputs.
             names = tuple(output.any_name for output in source.outputs)
+            inputs = tuple(given.any_name for given in source.inputs)
             model = core.compile_model(source, "CPU", settings)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
@@ -56,6 +57,7 @@ class OpenVinoEngine:
         self._graph = Graph(
             run=run,
             names=names,
+            inputs=inputs,
             rank=len(model.inputs[0].partial_shape),
             width=width.get_length() if width.is_static else 1,
         )

@@ -31,6 +31,8 @@ class Graph:
 
     run: Callable[[Feeds], Outputs]
     names: tuple[str, ...]
+    inputs: tuple[str, ...]
+    """Names of the inputs: a family without segments has no ``token_type_ids``."""
     rank: int
     """Of the inputs: 2, or 3 where options of a choice are told apart."""
     width: int
@@ -62,7 +64,8 @@ class Graph:
             yield dict(zip(self.names, self._of(encodings, sequences), strict=True))
 
     def _of(self, encodings: Encodings, sequences: Ints) -> Outputs:
-        given = rectangle(encodings, sequences)
+        every = rectangle(encodings, sequences)
+        given = {name: every[name] for name in self.inputs}
         if self.rank == 3:
             given = {name: array[:, None] for name, array in given.items()}
         return self.run(given)

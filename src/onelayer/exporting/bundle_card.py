@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onelayer.checkpoint.card import EXAMPLES, CardFacts, model_card
+from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.source import hub_name
 from onelayer.prediction.predictor import Predictor
 
@@ -15,12 +16,6 @@ TITLES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "native": "onelayer's own engine",
-}
-_ORT = {
-    "BertForSequenceClassification": "ORTModelForSequenceClassification",
-    "BertForTokenClassification": "ORTModelForTokenClassification",
-    "BertForQuestionAnswering": "ORTModelForQuestionAnswering",
-    "BertForMultipleChoice": "ORTModelForMultipleChoice",
 }
 
 
@@ -114,7 +109,8 @@ def _share(one: Mapping[str, Any]) -> str:
 
 
 def _usage(name: str, task: str, architecture: str) -> str:
-    """With us and with others; neither needs torch to run the graph."""
+    """How to open it with onelayer and with other tools; none of them needs torch."""
+    form = family_with_class(architecture).classes[architecture].form
     return f"""## Use
 
 With onelayer, which needs no torch for it (`pip install 'onelayer[serve]'`):
@@ -134,5 +130,5 @@ model.predict({EXAMPLES[task]})
 `onnx/model.onnx` takes `input_ids`, `attention_mask` and `token_type_ids`, padded as usual, and
 gives what transformers' `{architecture}` gives: plain logits, without what onelayer decodes from
 them. ONNX Runtime, OpenVINO (in fp32: `INFERENCE_PRECISION_HINT=f32`) and text-embeddings-inference
-open it as it is; so does optimum (`{_ORT[architecture]}`). `onnx/model.safetensors` has the weights
+open it as it is; so does optimum (`ORTModelFor{form}`). `onnx/model.safetensors` has the weights
 and belongs beside it."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from onelayer.checkpoint.bundle import GRAPH, WEIGHTS
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.onnx_engine import OnnxEngine
-from onelayer.exporting.graph import Bert
+from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import FLOAT, Watched
 from onelayer.exporting.weights_file import write_weights
@@ -40,7 +40,10 @@ def sample(task: Task, tokenizer: Tokenizer, rows: Rows) -> Encodings:
 
 
 def ranges(
-    state: Mapping[str, NDArray[Any]], config: BertConfig, architecture: str, encodings: Encodings
+    state: Mapping[str, NDArray[Any]],
+    config: EncoderConfig,
+    architecture: str,
+    encodings: Encodings,
 ) -> dict[str, tuple[float, float]]:
     """The lowest and the highest number that each linear layer of the encoder reads, 0 among them.
 
@@ -51,7 +54,7 @@ def ranges(
     with TemporaryDirectory() as folder:
         graph, weights = Path(folder, GRAPH), Path(folder, WEIGHTS)
         nodes = Nodes(state, write_weights(weights, state), WEIGHTS)
-        model = Bert(nodes, config, watched).model(architecture)
+        model = EncoderGraph(nodes, config, watched).model(architecture)
         for names in watched.extremes.values():
             infos = (helper.make_tensor_value_info(name, FLOAT, ["tokens"]) for name in names)
             model.graph.output.extend(infos)

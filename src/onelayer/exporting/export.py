@@ -16,9 +16,7 @@ from onelayer.base import digest
 from onelayer.base.disk import as_json, publish
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import finite
-from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint.bundle import (
-    CONFIG,
     FOLDER,
     GRAPH,
     RECORD,
@@ -26,7 +24,7 @@ from onelayer.checkpoint.bundle import (
     is_bundle,
     read_bundle,
 )
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import FORMAT
 from onelayer.checkpoint.source import resolve
 from onelayer.engines.available import engines
@@ -37,7 +35,7 @@ from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.bundle_card import bundle_card, signed
 from onelayer.exporting.calibrate import ranges, sample
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
-from onelayer.exporting.graph import Bert
+from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.parity import Kept, Parity, parity
 from onelayer.exporting.products import Calibrated, Product, by_token, in_float
@@ -138,7 +136,7 @@ class _Job:
         for name, product in self._products(state, config, architecture).items():
             path = graphs / f"{name}.onnx"
             nodes = Nodes(tensors, places, WEIGHTS)
-            onnx.save(Bert(nodes, config, product).model(architecture), path)
+            onnx.save(EncoderGraph(nodes, config, product).model(architecture), path)
             engine = OnnxEngine(path)
             candidates.append(_Candidate(name, path, engine, self._compared(name, torch, engine)))
         chosen, why = self._choice(candidates)
@@ -153,17 +151,14 @@ class _Job:
         self._write_record(folder)
         self._write_card(folder, architecture)
 
-    def _copy_config(self, folder: Path) -> tuple[BertConfig, str]:
-        source = find(self.folder, CONFIG)
-        assert source is not None, "the run was opened"
-        shutil.copyfile(source, folder / CONFIG)
-        data = read_json(source)
-        config = BertConfig.from_json(data, source)
+    def _copy_config(self, folder: Path) -> tuple[EncoderConfig, str]:
+        config, data = read_config(self.folder)
+        shutil.copyfile(self.folder / CONFIG, folder / CONFIG)
         self.run.tokenizer.write(folder, max_length=config.max_position_embeddings)
         return config, data["architectures"][0]
 
     def _products(
-        self, state: dict[str, NDArray[Any]], config: BertConfig, architecture: str
+        self, state: dict[str, NDArray[Any]], config: EncoderConfig, architecture: str
     ) -> dict[str, Product]:
         """The graphs to choose from, by what is said of them."""
         if self.precision == "fp32":

@@ -1,4 +1,4 @@
-"""BERT as an ONNX graph over packed tokens.
+"""An encoder as an ONNX graph over packed tokens.
 
 The inputs are rectangles with a mask, as every tool feeds them. The first nodes pick the real
 tokens out, so that nothing a layer does with single tokens ever sees padding. Attention alone puts
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.exporting.nodes import Nodes, Outputs
 from onelayer.exporting.products import FLOAT, Product, in_float
 
@@ -32,7 +32,8 @@ class Packing:
     """The outputs that lead from the rectangle to the packed tokens and back."""
 
     ids_T: str
-    segment_ids_T: str
+    segment_ids_T: str | None
+    """None in a family without segment vectors."""
     position_ids_T: str
     places_T: str
     """Where each token stands among the rectangle's B * L places."""
@@ -45,20 +46,22 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
-class Bert:
+class EncoderGraph:
     """Writes the graph of a model whose weights are ``nodes.weights``, by our names."""
 
     nodes: Nodes
-    config: BertConfig
+    config: EncoderConfig
     product: Product
 
     def model(self, architecture: str) -> onnx.ModelProto:
         """Inputs and outputs are named and shaped as those of transformers' class."""
         nodes = self.nodes
         shape: tuple[str, ...] = ("batch", "length")
-        if architecture == "BertForMultipleChoice":
+        form = self.config.family.classes[architecture].form
+        if form == "MultipleChoice":
             shape = ("batch", "options", "length")
-        ids, mask, segments = (self._rows(name, shape) for name in INPUTS)
+        inputs = INPUTS if self.config.type_vocab_size else INPUTS[:2]
+        ids, mask, *segments = (self._rows(name, shape) for name in inputs)
         batch = self._pack(ids, mask, segments)
         x_TD = self._embeddings(batch)
         pooled = "pooler.weight" in nodes.weights
@@ -68,8 +71,8 @@ class Bert:
         if pooled:
             x_TD = nodes("Tanh", in_float(nodes, x_TD, "pooler"))
         logits = in_float(nodes, x_TD, "head")
-        outputs = self._outputs(architecture, logits, batch, shape)
-        return nodes.model(architecture, dict.fromkeys(INPUTS, shape), outputs)
+        outputs = self._outputs(form, logits, batch, shape)
+        return nodes.model(architecture, dict.fromkeys(inputs, shape), outputs)
 
     def _rows(self, name: str, shape: tuple[str, ...]) -> str:
         """(B, L); of options (B, options, L) the same, each a row of its own."""
@@ -80,18 +83,18 @@ class Bert:
         return self.nodes("Reshape", name, self.nodes("Concat", every, length, axis=0))
 
     def _outputs(
-        self, architecture: str, logits: str, batch: Packing, shape: tuple[str, ...]
+        self, form: str | None, logits: str, batch: Packing, shape: tuple[str, ...]
     ) -> Mapping[str, Outputs]:
         nodes = self.nodes
         n_outputs = len(nodes.weights["head.bias"])
-        if architecture == "BertForMultipleChoice":
+        if form == "MultipleChoice":
             options = nodes("Shape", INPUTS[0], start=1, end=2)
             by_row = nodes("Concat", nodes.constant([-1]), options, axis=0)
             return {"logits": (nodes("Reshape", logits, by_row), shape[:2])}
-        if architecture == "BertForSequenceClassification":
+        if form == "SequenceClassification":
             return {"logits": (logits, ("batch", n_outputs))}
         logits_BLC = nodes("Gather", logits, batch.tokens_BL)
-        if architecture == "BertForTokenClassification":
+        if form == "TokenClassification":
             return {"logits": (logits_BLC, (*shape, n_outputs))}
         names = "start_logits", "end_logits"
         parts = nodes.several("Split", 2, logits_BLC, axis=2, num_outputs=2)
@@ -101,14 +104,14 @@ class Bert:
             for name, part in zip(names, parts, strict=True)
         }
 
-    def _pack(self, ids: str, mask: str, segments: str) -> Packing:
+    def _pack(self, ids: str, mask: str, segments: list[str]) -> Packing:
         """The real tokens of the rectangle, row by row."""
         nodes = self.nodes
         every, zero, one = nodes.constant([-1]), nodes.constant(0), nodes.constant(1)
         mask_N = nodes("Reshape", mask, every)
         places_T = nodes("Reshape", nodes("NonZero", mask_N), every)
-        ids_T, segment_ids_T = (
-            nodes("Gather", nodes("Reshape", name, every), places_T) for name in (ids, segments)
+        ids_T, *segment_ids_T = (
+            nodes("Gather", nodes("Reshape", name, every), places_T) for name in (ids, *segments)
         )
         before_N = nodes("Max", nodes("Sub", nodes("CumSum", mask_N, zero), one), zero)
         lengths_B = nodes("ReduceSum", mask, nodes.constant([1]), keepdims=0)
@@ -117,7 +120,7 @@ class Bert:
         absent_BL = nodes("Cast", nodes("Sub", one, mask), to=FLOAT)
         return Packing(
             ids_T=ids_T,
-            segment_ids_T=segment_ids_T,
+            segment_ids_T=segment_ids_T[0] if segment_ids_T else None,
             position_ids_T=nodes("Mod", places_T, nodes("Shape", mask, start=1, end=2)),
             places_T=places_T,
             tokens_BL=nodes("Reshape", before_N, nodes("Shape", mask)),
@@ -130,7 +133,7 @@ class Bert:
         )
 
     def _embeddings(self, batch: Packing) -> str:
-        """Word, position and segment vectors, added and normed."""
+        """Word, position and segment vectors, added and normed: (T, D)."""
         nodes, name = self.nodes, "encoder.embeddings"
 
         def rows(kind: str, indices: str) -> str:
@@ -140,8 +143,10 @@ class Bert:
         if f"{name}.word.scale" in nodes.weights:
             scale_T1 = nodes("Unsqueeze", rows("word.scale", batch.ids_T), nodes.constant([1]))
             words_TD = nodes("Mul", nodes("Cast", words_TD, to=FLOAT), scale_T1)
-        positions_TD = rows("position.weight", batch.position_ids_T)
-        places_TD = nodes("Add", positions_TD, rows("segment.weight", batch.segment_ids_T))
+        places_TD = rows("position.weight", batch.position_ids_T)
+        if batch.segment_ids_T is not None:
+            segments_TD = rows("segment.weight", batch.segment_ids_T)
+            places_TD = nodes("Add", places_TD, segments_TD)
         return self._norm(nodes("Add", places_TD, words_TD), f"{name}.norm")
 
     def _layer(self, x_TD: str, batch: Packing, name: str, *, first: bool) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from onelayer.base.errors import DataError
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.data.formats import read
@@ -46,7 +46,8 @@ def inspect_file(
     kind = TASKS[seen.task]
     found = read_rows(kind, table, seen.layout)
     rows = list(found)
-    tokenizer = Tokenizer.read(resolve(model))
+    folder = resolve(model)
+    tokenizer = read_tokenizer(folder, read_config(folder)[0])
     beside = [_like(other, kind, seen.layout, asked) for other in others]
     repeats = find_repeats([found, *beside])
     bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
@@ -133,7 +134,7 @@ def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _shape(config: BertConfig) -> str:
+def _shape(config: EncoderConfig) -> str:
     return (
         f"{config.num_hidden_layers} layers, width {config.hidden_size}, "
         f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens"

@@ -1,4 +1,5 @@
-"""BERT's encoder (Devlin et al., 2019) over packed tokens.
+"""The encoder (Devlin et al., 2019) over packed tokens, composed of the bricks that a family's
+`EncoderConfig` asks for.
 
 Legend of the shape suffixes: T packed tokens, S sequences, R vectors that the layer reads,
 D model width, F feed-forward width, C outputs of the new layer.
@@ -19,7 +20,7 @@ from onelayer.nn.packed import Packed
 
 
 class EncoderShape(Protocol):
-    """What the encoder needs to know of a configuration, by BERT's own names."""
+    """The part of an `EncoderConfig` that decides which bricks there are, and how large."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -57,18 +58,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Word, position and segment vectors, added, normed and dropped out."""
+    """Word, position and segment vectors, added, normed and dropped out: (T, D)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.word = nn.Embedding(shape.vocab_size, shape.hidden_size)
         self.position = nn.Embedding(shape.max_position_embeddings, shape.hidden_size)
-        self.segment = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
+        segments = shape.type_vocab_size  # 0 in a family that doesn't tell segments apart
+        self.segment = nn.Embedding(segments, shape.hidden_size) if segments else None
         self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
         self.dropout = shape.hidden_dropout_prob
 
     def forward(self, batch: Packed) -> Tensor:
-        place_TD = self.position(batch.position_ids_T) + self.segment(batch.segment_ids_T)
+        place_TD = self.position(batch.position_ids_T)
+        if self.segment is not None:
+            place_TD = place_TD + self.segment(batch.segment_ids_T)
         x_TD = add_norm(place_TD, self.word(batch.ids_T), self.norm, 0.0)
         return dropout(x_TD, self.dropout, self.training)
 

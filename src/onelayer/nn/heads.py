@@ -28,8 +28,8 @@ Sum = Callable[[Tensor, Packed, Tensor | None], Tensor]
 class Head:
     """How a layer is fed and judged."""
 
-    architecture: str
-    """The class of transformers that holds the same layer, written into ``config.json``."""
+    form: str
+    """How the classes of transformers that have this layer are called after ``For``."""
     pooled: bool
     """Whether the layer reads ``[CLS]`` through BERT's pooler."""
     dropped: bool
@@ -91,8 +91,8 @@ def _examples(batch: Packed, _: Tensor | None) -> float:
     return float(len(batch.groups))
 
 
-_SEQUENCE = "BertForSequenceClassification"
-_TOKENS = "BertForTokenClassification"
+_SEQUENCE = "SequenceClassification"
+_TOKENS = "TokenClassification"
 
 HEADS: dict[str, Head] = {
     "label": Head(
@@ -118,7 +118,7 @@ HEADS: dict[str, Head] = {
         weight=_label_weight,
     ),
     "span": Head(
-        "BertForQuestionAnswering",
+        "QuestionAnswering",
         False,
         False,
         loss=_span_loss,
@@ -135,7 +135,7 @@ HEADS: dict[str, Head] = {
         prior=(0.0, -5.0, -5.0),
     ),
     "option": Head(
-        "BertForMultipleChoice",
+        "MultipleChoice",
         True,
         True,
         loss=_option_loss,

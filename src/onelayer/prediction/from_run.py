@@ -57,20 +57,20 @@ def task_of(checkpoint: Checkpoint) -> Task:
     n_outputs = len(checkpoint.head.get("head.bias", ()))
     labels = tuple(checkpoint.labels or (f"LABEL_{i}" for i in range(n_outputs)))
     made: dict[str, Any] = {
-        "BertForQuestionAnswering": lambda: AnswerTask(
+        "QuestionAnswering": lambda: AnswerTask(
             max_length=min(384, limit), stride=min(128, limit // 4), max_answer_tokens=30
         ),
-        "BertForMultipleChoice": lambda: Choose(max_length=limit),
-        "BertForTokenClassification": lambda: _tag(labels, limit),
-        "BertForSequenceClassification": lambda: _classify(checkpoint, labels, limit),
+        "MultipleChoice": lambda: Choose(max_length=limit),
+        "TokenClassification": lambda: _tag(labels, limit),
+        "SequenceClassification": lambda: _classify(checkpoint, labels, limit),
     }
-    if not checkpoint.head or checkpoint.architecture not in made:
+    if not checkpoint.head or checkpoint.form not in made:
         raise CheckpointError(
             f"{checkpoint.architecture} has no output layer to predict with",
             place=Place(checkpoint.folder),
             hint="fine-tune it first: onelayer train FILE --model " + str(checkpoint.folder),
         )
-    task: Task = made[checkpoint.architecture]()
+    task: Task = made[checkpoint.form]()
     return task
 
 

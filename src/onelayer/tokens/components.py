@@ -29,15 +29,17 @@ square of its length."""
 LONGEST_PREFIX = 100
 
 
-def check_components(data: Mapping[str, Any]) -> None:
-    """Raises CheckpointError for anything but a WordPiece of BERT's kind. Others may hold patterns
-    that never come to an end, or make pages of a letter."""
+def check_components(data: Mapping[str, Any], wanted: str = "WordPiece") -> None:
+    """Raises CheckpointError for a model other than ``wanted`` and for parts that aren't known.
+
+    Unknown parts may hold patterns that never end, or make pages of a letter.
+    """
     model = data.get("model")
-    kind = model.get("type", "WordPiece") if isinstance(model, dict) else None
-    if kind != "WordPiece" or not isinstance(model, dict):
+    kind = model.get("type", wanted) if isinstance(model, dict) else None
+    if kind != wanted or not isinstance(model, dict):
         raise CheckpointError(
-            f"a {kind} tokenizer, and BERT's is WordPiece" if kind else "holds no model",
-            hint="onelayer fine-tunes BERT models",
+            f"a {kind!s:.80} tokenizer, and this model's is {wanted}" if kind else "holds no model",
+            hint="take the tokenizer files of this very model",
         )
     longest, prefix = model.get("max_input_chars_per_word"), model.get("continuing_subword_prefix")
     if type(longest) is not int or not 0 < longest <= LONGEST_WORD:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,23 @@ _REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
 
 _FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
 
-# The classes of transformers that cut text as vocab.txt and the three flags of BERT say.
-_BERT_CLASSES = (None, "BertTokenizer", "BertTokenizerFast")
-
 MOST_TOKENS = 1_000_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerKind:
+    """A kind of tokenizer that an encoder family comes with."""
+
+    model: str
+    """The type of the model in ``tokenizer.json``."""
+    classes: tuple[str, ...]
+    """Transformers' classes that cut text as ``vocab.txt`` and the flags of
+    ``tokenizer_config.json`` say. We write the first one."""
+
+
+WORDPIECE = TokenizerKind("WordPiece", ("BertTokenizer", "BertTokenizerFast"))
 
 
 class Tokenizer:
@@ -50,8 +62,14 @@ class Tokenizer:
     business. What a user wrote stays text: ``[SEP]`` in it is three ordinary pieces.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, specials: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        specials: Mapping[str, str],
+        kind: TokenizerKind = WORDPIECE,
+    ) -> None:
         """``specials`` gives the text of each role: ``cls_token``, ``sep_token``, ..."""
+        self._kind = kind
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # that is: encode them as any other text
@@ -65,15 +83,15 @@ class Tokenizer:
         self._refuse_leaking_specials()
 
     @classmethod
-    def read(cls, folder: str | Path) -> Tokenizer:
+    def read(cls, folder: str | Path, kind: TokenizerKind = WORDPIECE) -> Tokenizer:
         """The tokenizer of a model directory: its ``tokenizer.json``, or else its ``vocab.txt``.
 
-        Raises CheckpointError for files that are missing or damaged, and for a tokenizer that is
-        no WordPiece.
+        Raises CheckpointError for files that are missing or damaged, and for a tokenizer of
+        another kind.
         """
         folder = Path(folder)
         settings = _settings(folder)
-        build: Callable[[Path, Mapping[str, Any]], tokenizers.Tokenizer]
+        build: Callable[[Path, Mapping[str, Any], TokenizerKind], tokenizers.Tokenizer]
         if path := find(folder, "tokenizer.json"):
             build = _from_tokenizer_json
         elif path := find(folder, "vocab.txt"):
@@ -82,10 +100,11 @@ class Tokenizer:
             raise CheckpointError(
                 "holds no tokenizer",
                 place=Place(folder),
-                hint="a BERT comes with tokenizer.json or vocab.txt",
+                hint="a model comes with tokenizer.json or vocab.txt",
             )
         try:
-            return cls(build(path, settings), {role: settings[role] for role in _SPECIALS})
+            specials = {role: settings[role] for role in _SPECIALS}
+            return cls(build(path, settings, kind), specials, kind)
         except CheckpointError as error:
             place = error.place or Place(path)
             raise CheckpointError(error.message, place=place, hint=error.hint) from error
@@ -166,7 +185,7 @@ class Tokenizer:
         ):
             return {"tokenizer_class": "PreTrainedTokenizerFast"}
         return {
-            "tokenizer_class": "BertTokenizer",
+            "tokenizer_class": self._kind.classes[0],
             "do_lower_case": normalizer.lowercase,
             "strip_accents": normalizer.strip_accents,
             "tokenize_chinese_chars": normalizer.handle_chinese_chars,
@@ -233,9 +252,11 @@ def _check_settings(settings: dict[str, Any], path: Path) -> None:
             del settings[flag]
 
 
-def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+def _from_tokenizer_json(
+    path: Path, settings: Mapping[str, Any], kind: TokenizerKind
+) -> tokenizers.Tokenizer:
     data = read_json(path)
-    check_components(data)
+    check_components(data, kind.model)
     for token in data.get("added_tokens") or []:
         # Markers that somebody added to be written in texts ("[E1]") are to be found there;
         # only BERT's own five must not be.
@@ -244,12 +265,11 @@ def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
     except Exception as error:  # the Rust side raises bare Exceptions
         raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
-    if not isinstance(backend.model, WordPiece):  # of old files, which don't say their model's type
-        raise CheckpointError(
-            f"a {type(backend.model).__name__} tokenizer, and BERT's is WordPiece"
-        )
+    found = type(backend.model).__name__  # old files don't say their model's type
+    if found != kind.model:
+        raise CheckpointError(f"a {found} tokenizer, and this model's is {kind.model}")
     normalizer = backend.normalizer
-    if isinstance(normalizer, BertNormalizer) and settings.get("tokenizer_class") in _BERT_CLASSES:
+    if isinstance(normalizer, BertNormalizer) and _goes_by_flags(settings, kind):
         # Where the two files differ transformers goes by the flags of tokenizer_config.json.
         normalizer.lowercase = settings.get("do_lower_case", normalizer.lowercase)
         normalizer.strip_accents = settings.get("strip_accents", normalizer.strip_accents)
@@ -259,11 +279,17 @@ def _from_tokenizer_json(path: Path, settings: Mapping[str, Any]) -> tokenizers.
     return backend
 
 
-def _from_vocabulary(path: Path, settings: Mapping[str, Any]) -> tokenizers.Tokenizer:
+def _goes_by_flags(settings: Mapping[str, Any], kind: TokenizerKind) -> bool:
+    return settings.get("tokenizer_class") in (None, *kind.classes)
+
+
+def _from_vocabulary(
+    path: Path, settings: Mapping[str, Any], kind: TokenizerKind
+) -> tokenizers.Tokenizer:
     """The tokenizer that BERT's release and transformers make of a ``vocab.txt``."""
-    if (name := settings.get("tokenizer_class")) not in _BERT_CLASSES:
+    if not _goes_by_flags(settings, kind):
         raise CheckpointError(
-            f"vocab.txt alone doesn't say how {name} cuts text",
+            f"vocab.txt alone doesn't say how {settings['tokenizer_class']} cuts text",
             hint="save the tokenizer as tokenizer.json",
         )
     vocabulary = _read_vocabulary(path)

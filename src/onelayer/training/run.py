@@ -217,7 +217,7 @@ class Run:
                 folder,
                 config=self.checkpoint.config,
                 state=state_of(model),
-                architecture=HEADS[task.head].architecture,
+                architecture=self.checkpoint.config.family.class_for(HEADS[task.head].form),
                 labels=labels,
                 problem_type=PROBLEM_TYPES.get(task.head),
                 tokenizer=self.checkpoint.tokenizer,
@@ -276,7 +276,7 @@ class Run:
         return CardFacts(
             name=self.target.name,
             task=self.task.name,
-            architecture=HEADS[self.task.head].architecture,
+            architecture=self.checkpoint.config.family.class_for(HEADS[self.task.head].form),
             base_model=self.recipe.model,
             hub_name=hub_name(self.recipe.model),
             data=self.files.train.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import UsageError
 from onelayer.base.machine import cores
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.library import library
 from onelayer.engines.native.packed_weights import check
 from onelayer.tasks.protocol import Logits
@@ -72,7 +73,7 @@ class _Batch(ctypes.Structure):
     )
 
 
-def why_not(shape: BertConfig) -> str | None:
+def why_not(shape: EncoderConfig) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
@@ -85,7 +86,7 @@ class NativeEngine:
     name = "native"
 
     def __init__(
-        self, tensors: Mapping[str, Array], shape: BertConfig, threads: int | None = None
+        self, tensors: Mapping[str, Array], shape: EncoderConfig, threads: int | None = None
     ) -> None:
         """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
         this process has processors. Raises UsageError where the engine can't be had, and
@@ -98,14 +99,17 @@ class NativeEngine:
         self._threads = threads or cores()
         self._kept: list[Any] = []  # what the C structures point to
         self._model = self._laid_out(tensors, shape)
+        self._segments = shape.type_vocab_size > 0
         self._limits = {
             "token": shape.vocab_size,
-            "segment": shape.type_vocab_size,
+            "segment": max(shape.type_vocab_size, 1),
             "position": shape.max_position_embeddings,
         }
 
     def logits(self, encodings: Encodings) -> Logits:
-        """(R, C), fp32. A row's are the same bits whatever rows are beside it."""
+        """(R, C), fp32. A row's bits don't depend on the other rows of the batch."""
+        if not self._segments:
+            encodings = replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
         self._check(encodings)
         order = np.argsort(-encodings.lengths, kind="stable")
         arrays: list[Array] = [
@@ -141,7 +145,7 @@ class NativeEngine:
         if not inside.all() or (len(inside) and encodings.reads.min() < 0):
             raise UsageError("a vector is read that its sequence doesn't have")
 
-    def _laid_out(self, tensors: Mapping[str, Array], shape: BertConfig) -> _Model:
+    def _laid_out(self, tensors: Mapping[str, Array], shape: EncoderConfig) -> _Model:
         layers = (_Layer * shape.num_hidden_layers)(
             *(self._layer(tensors, f"encoder.layers.{i}") for i in range(shape.num_hidden_layers))
         )
@@ -150,11 +154,14 @@ class NativeEngine:
         pooled = "pooler.weight" in tensors
         head = _padded(tensors["head.weight"].T, LANES)
         words = "encoder.embeddings.word"
+        # The C code always adds a segment's vector: for a family without them, zeros.
+        nothing = np.zeros((1, width), dtype=np.float32)
+        segments = tensors.get("encoder.embeddings.segment.weight", nothing)
         return _Model(
             words=self._pointer(tensors[f"{words}.weight"]),
             word_scales=self._pointer(tensors[f"{words}.scale"]),
             positions=self._pointer(tensors["encoder.embeddings.position.weight"]),
-            segments=self._pointer(tensors["encoder.embeddings.segment.weight"]),
+            segments=self._pointer(segments),
             norm=self._norm(tensors, "encoder.embeddings.norm"),
             layers=ctypes.addressof(layers),
             pooler=self._pointer(tensors["pooler.weight"].T) if pooled else None,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError
-from onelayer.checkpoint.config import BertConfig
+from onelayer.checkpoint.config import EncoderConfig
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ _MATRIX = re.compile(
 )
 
 
-def check(tensors: Mapping[str, Array], shape: BertConfig) -> None:
+def check(tensors: Mapping[str, Array], shape: EncoderConfig) -> None:
     """Raises CheckpointError for tensors that are not what `quantized` makes of such a model: the C
     code reads as much of each as the configuration says."""
     for name, (sizes, kind) in _expected(tensors, shape).items():
@@ -46,18 +46,19 @@ def check(tensors: Mapping[str, Array], shape: BertConfig) -> None:
 
 
 def _expected(
-    tensors: Mapping[str, Array], shape: BertConfig
+    tensors: Mapping[str, Array], shape: EncoderConfig
 ) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """By name, the shape and type of every tensor."""
     d, f = shape.hidden_size, shape.intermediate_size
     outputs = len(tensors.get("head.bias", ()))
     sizes: dict[str, tuple[int, ...]] = {
         f"{EMBEDDINGS}.position.weight": (shape.max_position_embeddings, d),
-        f"{EMBEDDINGS}.segment.weight": (shape.type_vocab_size, d),
         f"{WORDS}.scale": (shape.vocab_size,),
         "head.weight": (outputs, d),
         "head.bias": (outputs,),
     }
+    if shape.type_vocab_size:
+        sizes[f"{EMBEDDINGS}.segment.weight"] = (shape.type_vocab_size, d)
     int8: dict[str, tuple[int, ...]] = {f"{WORDS}.weight": (shape.vocab_size, d)}
     norms = [f"{EMBEDDINGS}.norm"]
     if "pooler.weight" in tensors:
