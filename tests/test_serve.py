@@ -161,7 +161,7 @@ def in_process(app: App) -> httpx.AsyncClient:
 
 
 def figures(app: App) -> dict[str, float]:
-    lines = app.service.metrics.page().decode().splitlines()
+    lines = app.service.metrics.exposition().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name: float(value) for name, value in pairs}
 
@@ -476,14 +476,14 @@ def test_readiness(models: dict[str, Predictor]) -> None:
     app = make_app(models)
     with TestClient(app) as client:
         for phase, status in (("ready", 200), ("draining", 503), ("loading", 503)):
-            app.service.phase = phase  # type: ignore[assignment]
+            app.admission.phase = phase  # type: ignore[assignment]
             for path in ("/health/ready", "/v2/health/ready"):
                 assert client.get(path).status_code == status
             assert client.get("/health/live").status_code == 200
         is_problem(client.get("/health/ready"))
         loading = post(client, "classify", inputs="a")
         assert (loading.status_code, loading.headers["retry-after"]) == (503, "1")
-        app.service.phase = "draining"
+        app.admission.phase = "draining"
         assert post(client, "classify", inputs="a").headers["connection"] == "close"
 
 

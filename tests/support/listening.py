@@ -10,16 +10,15 @@ from contextlib import contextmanager
 import uvicorn
 
 from onelayer.serving.http.app import App
-from onelayer.serving.http.connection import connections_within
+from onelayer.serving.http.connection import connection_class
 
 
 @contextmanager
 def listening(app: App) -> Iterator[str]:
     """The app behind a port of this machine, as ``onelayer serve`` has it: host and port."""
-    limits = app.service.limits
     config = uvicorn.Config(
         app,
-        http=connections_within(limits, app.admission),
+        http=connection_class(app.service),
         ws="none",
         lifespan="on",
         log_config=None,

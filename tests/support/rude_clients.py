@@ -129,6 +129,12 @@ def chunk(data: bytes) -> bytes:
 
 
 CHUNKED = head("transfer-encoding: chunked")
+TO_HTTP2 = (
+    "connection: upgrade, http2-settings",
+    "upgrade: h2c",
+    "http2-settings: AAMAAABkAAQAAP__",
+)
+HEALTH = f"GET /health HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 LARGE = b'{"inputs": "' + b"a " * MAX_BODY + b'"}'
 
 
@@ -284,13 +290,28 @@ FRAMING = [
     case("a length in words", head("content-length: 1e2") + GOOD, 400, CLOSED),
     case("a length with a plus", head("content-length: +5") + GOOD, 400, CLOSED),
     case("a space before the colon", head(f"content-length : {len(GOOD)}") + GOOD, 400, CLOSED),
-    case("chunked, almost", head("transfer-encoding: xchunked") + b"0\r\n\r\n", 400, CLOSED),
+    case("chunked, almost", head("transfer-encoding: xchunked") + b"0\r\n\r\n", 501, CLOSED),
     case(
         "chunked, and then not",
         head("transfer-encoding: chunked, identity") + b"0\r\n\r\n",
         400,
         CLOSED,
     ),
+    case("compressed, not chunked", head("transfer-encoding: gzip") + GOOD, 501, CLOSED),
+    case(
+        "compressed, then chunked",
+        head("transfer-encoding: gzip, chunked") + chunk(GOOD) + b"0\r\n\r\n",
+        501,
+        CLOSED,
+    ),
+    case(
+        "compressed and chunked in two headers",
+        head("transfer-encoding: gzip", "transfer-encoding: chunked") + b"0\r\n\r\n",
+        501,
+        CLOSED,
+    ),
+    case("identity", head("transfer-encoding: identity") + GOOD, 501, CLOSED),
+    case("Chunked", head("transfer-encoding: Chunked ") + chunk(GOOD) + b"0\r\n\r\n", 200),
     case("a chunk size that is none", CHUNKED + b"zz\r\n", 400, CLOSED),
     case("a chunk longer than it says", CHUNKED + b"1\r\nabc\r\n0\r\n\r\n", 400, CLOSED),
     case("a line continued", head("x: y", " z") + b"", 400, CLOSED),
@@ -333,16 +354,56 @@ OTHER_PROTOCOLS = [
         ),
         200,
     ),
+    case("HTTP/2 by upgrade", head(*TO_HTTP2, request="GET /v1/models HTTP/1.1"), 200),
+    case("HTTP/2 by upgrade, with a body", sized(GOOD, *TO_HTTP2) + sized(GOOD), 200, 200),
     case(
-        "HTTP/2 by upgrade",
-        head(
-            "connection: upgrade, http2-settings",
-            "upgrade: h2c",
-            "http2-settings: AAMAAABkAAQAAP__",
-            request="GET /v1/models HTTP/1.1",
-        ),
+        "HTTP/2 by upgrade, the body later",
+        lambda: [sized(GOOD, *TO_HTTP2)[: -len(GOOD)], GOOD[:5], GOOD[5:] + sized(b"[]")],
         200,
+        422,
+        slowly=True,
     ),
+    case(
+        "HTTP/2 by upgrade, with a body in chunks",
+        head("transfer-encoding: chunked", *TO_HTTP2) + chunk(GOOD) + b"0\r\n\r\n" + sized(b"[]"),
+        200,
+        422,
+    ),
+    case(
+        "HTTP/2 by upgrade, with a request as its body",
+        lambda: [sized(HEALTH, *TO_HTTP2)[: -len(HEALTH)], HEALTH + sized(GOOD)],
+        400,
+        200,
+        slowly=True,
+    ),
+    case("HTTP/2 by upgrade, many times", sized(GOOD, *TO_HTTP2) * 17, *[200] * 17),
+    case(
+        "HTTP/2 by upgrade, too many times", sized(GOOD, *TO_HTTP2) * 99, *[200] * 17, 429, CLOSED
+    ),
+]
+
+
+def asks_host(*hosts: str, version: str = "1.1") -> bytes:
+    lines = [f"GET /v1/models HTTP/{version}", *(f"host: {host}" for host in hosts), "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+HOSTS = [
+    case("no Host", asks_host() + asks_host("localhost"), 400, 200),
+    case("no Host, and a body", sized(GOOD).replace(b"host:", b"x:"), 400),
+    case("no Host in HTTP/1.0", asks_host(version="1.0"), 200, CLOSED),
+    case("an empty Host", asks_host(""), 400),
+    case("two Hosts", asks_host("localhost", "localhost"), 400),
+    case("a Host with a user", asks_host("me@localhost"), 400),
+    case("a Host with a path", asks_host("localhost/"), 400),
+    case("a Host with a word for a port", asks_host("localhost:http"), 400),
+    case("localhost", asks_host("LocalHost:80"), 200),
+    case("the loopback of IPv6", asks_host("[::1]:8080"), 200),
+    case("another site's Host", asks_host("evil.example") + asks_host("localhost"), 421, 200),
+    case("another site's Host and port", asks_host("evil.example:8080"), 421),
+    case("another site's Host, and a body", sized(GOOD).replace(b"127.0.0.1", b"a.example"), 421),
+    case("another site that begins alike", asks_host("localhost.evil.example"), 421),
+    case("an address elsewhere", asks_host("192.0.2.7:8080"), 421),
 ]
 
 PATHS = [
@@ -406,6 +467,7 @@ GROUPS = {
     "JSON": JSON,
     "framing": FRAMING,
     "other protocols": OTHER_PROTOCOLS,
+    "hosts": HOSTS,
     "paths": PATHS,
     "rude": RUDE,
 }

@@ -338,6 +338,7 @@ def inspect(
 def serve(
     *models: str,
     host: str = "127.0.0.1",
+    allowed_host: tuple[str, ...] = (),
     port: int = 8080,
     engine: EngineName | None = None,
     api_key_file: Path | None = None,
@@ -352,6 +353,8 @@ def serve(
         Model directories; `NAME=DIR` names one, else it is called as its directory is.
     host
         The address to listen at; 0.0.0.0 is every one of this machine.
+    allowed_host
+        Another name that Host headers may have; repeat it or use commas; * is any.
     port
         0 takes a free one.
     engine
@@ -360,9 +363,9 @@ def serve(
         A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
         and none is asked for without it.
     access_log
-        A JSON line a request on stderr.
+        Write a JSON line per request to stderr.
     """
-    from onelayer.serving.http.api_keys import read_api_keys
+    from onelayer.serving.http.admission import read_api_keys
     from onelayer.serving.server import models_by_name
     from onelayer.serving.server import serve as run_server
 
@@ -374,4 +377,5 @@ def serve(
         engine=engine,
         keys=read_api_keys(api_key_file),
         access_log=access_log,
+        allowed_hosts=allowed_host,
     )

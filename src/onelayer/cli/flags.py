@@ -35,7 +35,8 @@ class Flag:
     heading: str
     positional: bool = False
     several: bool = False
-    """Whether it takes any number of values, as a function's ``*others`` do."""
+    """Whether it takes any number of values: a function's ``*others``, or a flag of a tuple, which
+    may be given again or with commas."""
 
     def __str__(self) -> str:
         if self.positional:
@@ -47,11 +48,12 @@ class Flag:
         """With what it takes; with its choices and its default."""
         takes = "TEXT" if self.type is str else self.type.__name__.upper()
         if self.type is bool:
-            takes = f"or --no-{str(self)[2:]}" if self.default is None else ""
+            takes = "" if self.default is False else f"or --no-{str(self)[2:]}"
         name = str(self) if self.positional else f"{self} {'CHOICE' if self.choices else takes}"
         choices = f" [{', '.join(self.choices)}]" if self.choices else ""
-        unsaid = self.positional or self.default is None or self.default is False
-        return name, self.help + choices + ("" if unsaid else f" [default: {self.default}]")
+        unsaid = self.positional or self.several or self.default is None or self.default is False
+        default = "on" if self.default is True else self.default
+        return name, self.help + choices + ("" if unsaid else f" [default: {default}]")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,6 +93,8 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
         more: dict[str, Any] = {"default": argparse.SUPPRESS}
         if flag.type is bool:
             more |= {"action": argparse.BooleanOptionalAction}
+        elif flag.several and not flag.positional:
+            more |= {"action": "extend", "type": _split_at_commas, "metavar": str(flag)}
         else:
             more |= {"type": flag.type, "choices": flag.choices, "metavar": str(flag)}
         if flag.positional and (flag.several or flag.default is not MISSING):
@@ -133,13 +137,18 @@ def flags_of(function: Callable[..., None]) -> list[Flag]:
             for heading, own in map(described, reversed(hints[name].__mro__[:-1])):
                 flags += [Flag(n, *_type(its[n]), default[n], own[n], heading) for n in own]
             continue
-        several = parameter.kind is parameter.VAR_POSITIONAL
-        positional = several or parameter.kind is parameter.POSITIONAL_ONLY
+        variadic = parameter.kind is parameter.VAR_POSITIONAL
+        several = variadic or get_origin(hints[name]) is tuple
+        positional = variadic or parameter.kind is parameter.POSITIONAL_ONLY
         initial = MISSING if parameter.default is parameter.empty else parameter.default
         heading = "Arguments" if positional else "Flags"
         of_type = _type(hints[name])
         flags.append(Flag(name, *of_type, initial, texts[name], heading, positional, several))
     return flags
+
+
+def _split_at_commas(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _type(hint: Any) -> tuple[Any, tuple[str, ...] | None]:

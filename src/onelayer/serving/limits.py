@@ -1,4 +1,4 @@
-"""What a request may cost, and what all of them together may."""
+"""What a request may cost, and what all requests together may cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onelayer.base.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a request may cost, and what all of them together may.
+    """What a request may cost, and what all requests together may cost.
 
     Parameters
     ----------
@@ -18,12 +18,12 @@ class Limits:
     max_texts
         Inputs of a request.
     max_tokens
-        Tokens of an input, all its windows or options together.
+        Tokens of an input, its windows or options together.
     max_requests
-        Requests at a time.
+        Requests at a time; four times as many connections.
     max_waiting
-        Tokens that wait for the models or are in them, of a request no more than half a batch
-        counted. When more comes in than can be done, far fewer wait.
+        Tokens that wait for the models or are in them; a request counts as half a batch at most.
+        Far fewer wait in an overload.
     token_budget
         Tokens of a batch.
     header_timeout
@@ -31,9 +31,9 @@ class Limits:
     body_timeout
         Seconds for its body.
     idle_timeout
-        Seconds that a connection without a request is kept.
+        Seconds to keep a connection without a request.
     drain_timeout
-        Seconds that accepted requests get to finish when the server is told to stop.
+        Seconds for accepted requests to finish after SIGTERM.
     notice
         Seconds between failing readiness and no longer listening.
     """
@@ -51,7 +51,7 @@ class Limits:
     notice: float = 2.0
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a limit that nothing could keep to."""
+        """Raises UsageError for a limit that no request could keep."""
         for field in fields(self):
             value, least = getattr(self, field.name), 1 if isinstance(field.default, int) else 0
             if not value >= least:

@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered, for the log and the metrics."""
+"""What is known of a request while it is answered, for the access log and the metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-_SANE_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_SAFE_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 
-# The system is asked for randomness once: its answer would let other threads go first.
+# The system is asked for randomness once: waiting for its answer would let other threads run.
 _new_ids = map(f"{secrets.token_hex(6)}{{:08x}}".format, itertools.count())
 
 
@@ -27,7 +27,7 @@ class RequestContext:
     texts: int = 0
     tokens: int = 0
     queue_ms: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def of(cls, request: Request) -> RequestContext:
@@ -35,6 +35,6 @@ class RequestContext:
         return context
 
 
-def request_id(given: str) -> str:
-    """The caller's own, if it can stand in a log, else a new one."""
-    return given if _SANE_ID.fullmatch(given) else next(_new_ids)
+def request_id(given: bytes) -> str:
+    """The caller's own if it can stand in a log, else a new one."""
+    return given.decode("ascii") if _SAFE_ID.fullmatch(given) else next(_new_ids)

@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from onelayer.base.errors import OneLayerError
 
-LONGEST = 500
-"""Characters of a detail: it may quote what was sent."""
+MAX_DETAIL = 500
+"""Characters of a detail, which may quote what was sent."""
 
 
 class RequestError(Exception):
-    """What is wrong with a request, as its caller is told."""
+    """What is wrong with a request, as its caller sees it."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class RequestError(Exception):
 
 
 def to_problem(error: Exception) -> RequestError:
-    """The one table from error to status. What isn't the caller's fault says nothing of why."""
+    """The one table from error to status. An error of the server's own gives no reason."""
     match error:
         case RequestError():
             return error
@@ -45,17 +45,8 @@ _DETAILS = {
 }
 
 
-def too_many_in_flight() -> RequestError:
-    return RequestError(429, "too many requests at a time", {"retry-after": "1"})
-
-
-def queue_full(seconds: int) -> RequestError:
-    headers = {"retry-after": str(seconds)}
-    return RequestError(429, "too much is waiting for the model", headers)
-
-
-def response(problem: RequestError, request_id: str, path: str) -> Response:
-    """As JSON, to a request for this path."""
+def problem_response(problem: RequestError, request_id: str, path: str) -> Response:
+    """The answer to a request for this path."""
     return Response(
         _body(problem, request_id, path),
         problem.status,
@@ -64,8 +55,9 @@ def response(problem: RequestError, request_id: str, path: str) -> Response:
     )
 
 
-def written(problem: RequestError, request_id: str | None = None, path: str = "") -> bytes:
-    """The same as it goes over the wire, from below the application, where no path may be known."""
+def problem_bytes(problem: RequestError, request_id: str | None = None, path: str = "") -> bytes:
+    """The same answer as bytes, for a request that never reaches the application. Its path may be
+    unknown."""
     body = _body(problem, request_id, path)
     own = {"content-type": _MEDIA_TYPE, "content-length": str(len(body))}
     if request_id is not None:
@@ -84,10 +76,10 @@ def _body(problem: RequestError, request_id: str | None, path: str) -> bytes:
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": detail if len(detail) <= LONGEST else detail[:LONGEST] + " …",
+        "detail": detail if len(detail) <= MAX_DETAIL else detail[:MAX_DETAIL] + " …",
     }
     if request_id is not None:
         body["request_id"] = request_id
     if not path.startswith("/v1/"):
-        body["error"] = body["detail"]  # clients of other protocols look for it
+        body["error"] = body["detail"]  # where clients of other protocols look
     return json.dumps(body).encode()

@@ -1,4 +1,4 @@
-"""From the command to the last answer: listens, loads, serves, and stops without losing anybody."""
+"""From the command to the last answer: listens, loads, serves, stops without losing a request."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from onelayer.base.machine import few_heaps, give_memory_back
 from onelayer.prediction.load import load
 from onelayer.recipe import EngineName
 from onelayer.serving.access_log import AccessLog
-from onelayer.serving.http.api_keys import ApiKeys
+from onelayer.serving.http.admission import AllowedHosts
 from onelayer.serving.http.app import App
-from onelayer.serving.http.connection import PARTING, connections_within
+from onelayer.serving.http.connection import SHUTDOWN_GRACE_SECONDS, connection_class
 from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.batcher import lower_thread_priority
 from onelayer.serving.service import Service
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread of Python's lets the engine's wait; by default it is 5 milliseconds."""
-TIDY_SECONDS = 1.0
+"""How long one Python thread makes another wait; Python's own default is 5 milliseconds."""
+FREE_MEMORY_EVERY = 1.0
+"""Seconds between giving unused memory back to the system."""
 
 
 def serve(
@@ -41,26 +42,50 @@ def serve(
     engine: EngineName | None = None,
     keys: Sequence[str] = (),
     access_log: bool = True,
-    say: Callable[[str], None] = print,
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
-    """Serves models, by name their directories, until SIGTERM or SIGINT; returns when all accepted
-    requests are answered.
+    """Serves models until SIGTERM or SIGINT; returns when all accepted requests are answered.
 
-    It listens before it loads: a port in use is told at once, and /health/live answers while a
-    large model is read. Raises OneLayerError for a port that can't be had and CheckpointError for
-    a model that can't be loaded.
+    It listens before it loads, so a port in use is reported at once and /health/live answers while
+    a large model is read.
+
+    Parameters
+    ----------
+    models
+        Directories by name.
+    host, port
+        Where to listen; port 0 takes a free one.
+    limits
+        What requests may cost.
+    engine
+        Runs exported models; by default the fastest on this machine.
+    keys
+        API keys; without any the server is open.
+    access_log
+        Whether each request leaves a JSON line on stderr.
+    allowed_hosts
+        Names that callers may use for the server besides its own; ``*`` is any.
+
+    Raises
+    ------
+    OneLayerError
+        The port is not free.
+    CheckpointError
+        A model can't be loaded.
+    UsageError
+        There is no such port, or an allowed host is no host.
     """
     listener = listen(host, port)
+    hosts = AllowedHosts.of_server(host, listener.getsockname()[0], allowed_hosts)
     sys.setswitchinterval(SWITCH_SECONDS)
     few_heaps()
-    # Requests are small: to wake the tokenizer's threads for one takes longer than to cut it.
+    # Requests are small: waking the tokenizer's threads takes longer than encoding one.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     log = AccessLog() if access_log else None
-    service = Service({}, limits, log)
-    app = App(service, ApiKeys(keys))
+    app = App(Service({}, limits, log, keys, hosts))
     config = uvicorn.Config(
         app,
-        http=connections_within(limits, app.admission),
+        http=connection_class(app.service),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -72,14 +97,14 @@ def serve(
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        load_all = partial(_load, service, models, engine)
-        runner.run(_serve(_Uvicorn(config), service, listener, load_all, say))
+        load_all = partial(_load, app.service, models, engine)
+        runner.run(_serve(_Uvicorn(config), app, listener, load_all))
     if log is not None:
         log.flush()
 
 
 class _Uvicorn(uvicorn.Server):
-    """Signals are not its business but ours: readiness fails first."""
+    """Leaves signals to ``_serve``, where readiness fails first."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,52 +113,51 @@ class _Uvicorn(uvicorn.Server):
 
 async def _serve(
     server: _Uvicorn,
-    service: Service,
+    app: App,
     listener: socket.socket,
     load_all: Callable[[], None],
-    say: Callable[[str], None],
 ) -> None:
     loop = asyncio.get_running_loop()
-    asked_to_stop = asyncio.Event()
+    stop_wanted = asyncio.Event()
 
     def stop(number: int) -> None:
-        if asked_to_stop.is_set():  # a second time: whoever asks doesn't want to wait
+        if stop_wanted.is_set():  # a second signal: don't wait
             os._exit(128 + number)
-        asked_to_stop.set()
+        stop_wanted.set()
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     for number in handlers:
         loop.add_signal_handler(number, stop, number)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(asked_to_stop.wait())
+    stopping = asyncio.create_task(stop_wanted.wait())
     loading = asyncio.create_task(asyncio.to_thread(load_all))
     try:
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
-            gc.freeze()  # what is loaded stays: looking through it again and again costs a third
-            service.phase = "ready"
-            say(_line(listener, service))
-            tidying = asyncio.create_task(_tidy())
+            gc.freeze()  # collecting what is loaded again and again would cost a third of the speed
+            app.open()
+            print(_summary(listener, app.service))
+            freeing = asyncio.create_task(_free_memory())
             await stopping
-            tidying.cancel()
-            service.phase = "draining"
-            await asyncio.sleep(service.limits.notice)
-            listener.listen(0)  # no more come into the line, so that nobody is in it when it ends
-            await asyncio.sleep(PARTING)
+            freeing.cancel()
+            app.admission.phase = "draining"
+            await asyncio.sleep(app.service.limits.notice)
+            listener.listen(0)  # no new callers: the system's queue is empty when it is closed
+            await asyncio.sleep(SHUTDOWN_GRACE_SECONDS)
     finally:
         server.should_exit = True
         await serving
-        service.batcher.close()
+        app.service.batcher.close()
         for number, handler in handlers.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, handler)  # the loop would leave one that does nothing
+            signal.signal(number, handler)  # the loop leaves a handler that does nothing
 
 
-async def _tidy() -> None:
-    """A crowd of large requests would leave its memory behind for good."""
+async def _free_memory() -> None:
+    """Without it a crowd of large requests leaves its memory behind for good."""
     while True:
-        await asyncio.sleep(TIDY_SECONDS)
+        await asyncio.sleep(FREE_MEMORY_EVERY)
         await asyncio.to_thread(give_memory_back)
 
 
@@ -146,7 +170,8 @@ def _load(service: Service, models: Mapping[str, str], engine: EngineName | None
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises OneLayerError where the address can't be had, UsageError for no port at all."""
+    """A bound socket. Raises OneLayerError if the address isn't free, UsageError for no port."""
+    host = host.removeprefix("[").removesuffix("]")  # as URLs write IPv6 addresses
     if not 0 <= port < 1 << 16:
         raise UsageError(f"there is no port {port}", hint="--port 0 to 65535")
     try:
@@ -159,15 +184,19 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         hint = "another --port" if "in use" in reason else None
-        raise OneLayerError(reason, place=Place(f"{host}:{port}"), hint=hint) from None
+        raise OneLayerError(reason, place=Place(_authority(host, port)), hint=hint) from None
     return listener
 
 
-def _line(listener: socket.socket, service: Service) -> str:
-    host, port = listener.getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _summary(listener: socket.socket, service: Service) -> str:
+    address = f"http://{_authority(*listener.getsockname()[:2])}"
     models = (f"{name} ({p.task.name}, {p.engine.name})" for name, p in service.models.items())
     return f"{address} serves {', '.join(models)}"
+
+
+def _authority(host: str, port: int) -> str:
+    """As a URL has it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def models_by_name(models: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus. Labels are routes and models, never what was sent."""
+"""What the server counts, for Prometheus. Labels are routes and models, never a caller's words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+SHARE_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
 class ServerMetrics:
-    """One registry a server, so that two in one process don't share their counts."""
+    """One registry per server: two servers in one process don't share their counts."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -28,7 +28,7 @@ class ServerMetrics:
             return Gauge(f"onelayer_{name}", what, registry=registry)
 
         def histogram(
-            name: str, what: str, *labels: str, buckets: tuple[float, ...] = SECONDS
+            name: str, what: str, *labels: str, buckets: tuple[float, ...] = SECONDS_BUCKETS
         ) -> Histogram:
             return Histogram(f"onelayer_{name}", what, labels, buckets=buckets, registry=registry)
 
@@ -44,21 +44,24 @@ class ServerMetrics:
         self.queue = histogram("queue_seconds", "From a request to its first batch.", "model")
         self.batch_seconds = histogram("batch_seconds", "What a batch took.", "model")
         self.batch_fill = histogram(
-            "batch_fill", "Tokens of a batch as a share of the budget.", "model", buckets=SHARES
+            "batch_fill",
+            "Tokens of a batch as a share of the budget.",
+            "model",
+            buckets=SHARE_BUCKETS,
         )
 
-    def answered(self, route: str, model: str, status: int, seconds: float) -> None:
+    def count_answer(self, route: str, model: str, status: int, seconds: float) -> None:
         requests, latency = self._of_route(route, model, status)
         requests.inc()
         latency.observe(seconds)
 
-    def predicted(self, model: str, texts: int, tokens: int, waited: float) -> None:
+    def count_predictions(self, model: str, texts: int, tokens: int, waited: float) -> None:
         n_texts, n_tokens, queue = self._of_model(model)
         n_texts.inc(texts)
         n_tokens.inc(tokens)
         queue.observe(waited)
 
-    # To find a measure by its labels takes longer than to count, and they are few.
+    # Looking a metric up by its labels takes longer than counting; the combinations are few.
 
     def _children_of_route(self, route: str, model: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, model, status), self.latency.labels(route, model)
@@ -66,5 +69,5 @@ class ServerMetrics:
     def _children_of_model(self, model: str) -> tuple[Counter, Counter, Histogram]:
         return self.texts.labels(model), self.tokens.labels(model), self.queue.labels(model)
 
-    def page(self) -> bytes:
+    def exposition(self) -> bytes:
         return generate_latest(self.registry)

@@ -1,12 +1,12 @@
-"""The models that are served, and the one way to ask them, whatever the dialect of the route."""
+"""The models that are served, and the one way to ask them, whatever the protocol of a route."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from starlette.types import Receive
 
 from onelayer.prediction.predictor import INPUTS, Predictor
 from onelayer.serving.access_log import AccessLog
+from onelayer.serving.http.admission import Admission, AllowedHosts
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
@@ -23,12 +24,10 @@ from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import Classify
 
-Phase = Literal["loading", "ready", "draining"]
-
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """What a request wants to know of a model; ``inputs`` are values by role."""
+    """What a request asks of a model, in any protocol. ``inputs`` are values by role."""
 
     inputs: Sequence[Mapping[str, Any]]
     long: LongTextPolicy = "window"
@@ -42,58 +41,59 @@ class PredictionResult:
     job: Job
 
 
-@dataclass(slots=True)
 class Service:
-    """``models`` is filled when they are loaded; until then, and when it drains, it isn't ready."""
+    """The models, what they may cost, and what is counted and logged.
 
-    models: dict[str, Predictor]
-    limits: Limits
-    access_log: AccessLog | None = None
-    metrics: ServerMetrics = field(default_factory=ServerMetrics)
-    phase: Phase = "loading"
-    batcher: Batcher = field(init=False)
-    in_flight: int = 0
-    """Requests that the application is at."""
+    Parameters
+    ----------
+    models
+        By name; they may be added until ``App.open``.
+    limits
+        What requests may cost.
+    access_log
+        None for no log.
+    keys
+        API keys; without any the server is open.
+    hosts
+        Names that callers may use for the server; by default any.
+    """
 
-    def __post_init__(self) -> None:
-        self.batcher = Batcher(self.limits, self.metrics)
+    def __init__(
+        self,
+        models: dict[str, Predictor],
+        limits: Limits,
+        access_log: AccessLog | None = None,
+        keys: Sequence[str] = (),
+        hosts: AllowedHosts | None = None,
+    ) -> None:
+        self.models = models
+        self.limits = limits
+        self.access_log = access_log
+        self.metrics = ServerMetrics()
+        self.batcher = Batcher(limits, self.metrics)
+        self.admission = Admission(limits, self.batcher.backlog, self.metrics, keys, hosts)
 
     def model(self, name: str) -> Predictor:
         """Raises RequestError for a name that isn't served."""
-        if self.phase == "loading":
-            raise _loading()
+        if problem := self.admission.refuse_while_loading():
+            raise problem
         if name not in self.models:
             raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
         return self.models[name]
 
     def first(self, *tasks: str) -> str:
-        """The name of the first model that is for one of these tasks. Raises RequestError."""
+        """The name of the first model for one of these tasks. Raises RequestError."""
         for name, predictor in self.models.items():
             if predictor.task.name in tasks:
                 return name
-        if self.phase == "loading":
-            raise _loading()
+        if problem := self.admission.refuse_while_loading():
+            raise problem
         raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
 
-    def came(self) -> None:
-        """The application has begun with a request."""
-        self.in_flight += 1
-        self.metrics.in_flight.set(self.in_flight)
-
-    def went(self) -> None:
-        """It is done with it."""
-        self.in_flight -= 1
-        self.metrics.in_flight.set(self.in_flight)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether there are as many requests as it takes at a time."""
-        return self.in_flight >= self.limits.max_requests
-
-    def tell(self, context: RequestContext, status: int) -> None:
-        """Counts a request that is answered, and writes its line."""
-        seconds = time.perf_counter() - context.began
-        self.metrics.answered(context.route, context.model, status, seconds)
+    def record(self, context: RequestContext, status: int) -> None:
+        """Counts an answered request and writes its line."""
+        seconds = time.perf_counter() - context.started
+        self.metrics.count_answer(context.route, context.model, status, seconds)
         if self.access_log is not None:
             self.access_log.write(
                 {
@@ -118,9 +118,7 @@ class Service:
         context.model, context.texts = name, len(query.inputs)
         if len(query.inputs) > self.limits.max_texts:
             limit = self.limits.max_texts
-            raise RequestError(
-                422, f"{len(query.inputs):,} inputs, and {limit:,} at a time are read"
-            )
+            raise RequestError(422, f"{len(query.inputs):,} inputs; a request may have {limit:,}")
         rows = [predictor.row_by_role(values, i) for i, values in enumerate(query.inputs, start=1)]
         texts = (text for row in rows for text in predictor.task.texts(row))
         job = Job(
@@ -132,22 +130,21 @@ class Service:
             answer=asyncio.get_running_loop().create_future(),
             arrived=time.perf_counter(),
         )
-        watching = asyncio.create_task(_tell_when_left(request.receive, job))
+        job.tokens = self.batcher.backlog.estimate_tokens(name, job.characters)
+        if problem := self.admission.refuse_queue(job.tokens, job.arrived):
+            raise problem
+        watching = asyncio.create_task(_cancel_when_caller_leaves(request.receive, job))
         try:
             predictions = await self.batcher.predict(job)
         finally:
             watching.cancel()
         waited = (job.started or job.arrived) - job.arrived
         context.tokens, context.queue_ms = job.tokens, 1000 * waited
-        self.metrics.predicted(name, len(rows), job.tokens, waited)
+        self.metrics.count_predictions(name, len(rows), job.tokens, waited)
         return PredictionResult(predictions, job)
 
 
-def _loading() -> RequestError:
-    return RequestError(503, "the models are being loaded", {"retry-after": "1"})
-
-
-async def _tell_when_left(receive: Receive, job: Job) -> None:
+async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     if not job.answer.done():

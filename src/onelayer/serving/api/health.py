@@ -1,4 +1,4 @@
-"""What machines ask of a server: whether it is well, what it has done, and what can be asked."""
+"""Health checks and metrics: what load balancers and Prometheus ask."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from onelayer.serving.api.operations import Operation, json_response
 from onelayer.serving.api.schemas import Strict
-from onelayer.serving.request_errors import RequestError
 from onelayer.serving.server_metrics import MEDIA_TYPE
 from onelayer.serving.service import Service
 
@@ -21,12 +20,12 @@ def operations(service: Service) -> list[Operation]:
         return json_response({"status": "ok"})
 
     async def ready(request: Request) -> Response:
-        if service.phase != "ready":
-            raise RequestError(503, f"{service.phase}", {"retry-after": "1"})
+        if problem := service.admission.refuse_unless_ready():
+            raise problem
         return json_response({"status": "ok"})
 
     async def metrics(request: Request) -> Response:
-        return Response(service.metrics.page(), media_type=MEDIA_TYPE)
+        return Response(service.metrics.exposition(), media_type=MEDIA_TYPE)
 
     health = [
         *(

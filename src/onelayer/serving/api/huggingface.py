@@ -112,7 +112,7 @@ HUB: dict[str, tuple[type[Strict], Any]] = {
 def operations(service: Service) -> list[Operation]:
     async def predict(request: Request) -> Response:
         name = service.first("classify")
-        body = await read_body(request, service.limits)
+        body = await read_body(request, service.admission)
         ask = await in_thread_if_large(len(body), lambda: schema.parse(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
@@ -129,7 +129,7 @@ def operations(service: Service) -> list[Operation]:
     async def like_the_hub(request: Request) -> Response:
         name = service.first(*HUB)
         task = service.model(name).task.name
-        body = await read_body(request, service.limits)
+        body = await read_body(request, service.admission)
         ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(HUB[task][0], body))
         several = isinstance(ask.inputs, list)
         inputs = ask.inputs if several else [ask.inputs]

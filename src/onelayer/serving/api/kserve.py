@@ -127,7 +127,7 @@ def operations(service: Service) -> list[Operation]:
     async def infer(request: Request) -> Response:
         name = request.path_params["name"]
         task = service.model(name).task
-        body = await read_body(request, service.limits, binary=True)
+        body = await read_body(request, service.admission, binary=True)
         length = _header_length(request, body)
         ask = await in_thread_if_large(length, lambda: schema.parse(InferAsk, body[:length]))
         query = PredictionRequest(

@@ -36,7 +36,9 @@ AS_WRITTEN: dict[str, dict[str, Any]] = {
 }
 
 
-def describe(service: Service, operations: Sequence[Operation], *, keys: bool) -> dict[str, Any]:
+def describe_api(
+    service: Service, operations: Sequence[Operation], *, keys: bool
+) -> dict[str, Any]:
     """``keys``: whether callers need one."""
     there = [one for one in operations if models_of(service, one)]
     adapters = [(one, _adapters(one)) for one in there]
@@ -127,7 +129,7 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _statuses(operation: Operation, keys: bool) -> Iterable[int]:
-    found = {*operation.statuses, 400, 408, 431}
+    found = {*operation.statuses, 400, 408, 421, 431}
     if "{name}" in operation.path:
         found |= {404, 503}
     if operation.takes is not None:

@@ -112,7 +112,7 @@ def _predict(service: Service, verb: str) -> Endpoint:
         task = service.model(name).task.name
         if verb != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
-        body = await read_body(request, service.limits)
+        body = await read_body(request, service.admission)
         ask = await in_thread_if_large(len(body), lambda: schema.parse(schema.ASK[task], body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
         query = PredictionRequest([schema.by_role(one) for one in inputs], long=ask.long)

@@ -1,93 +1,329 @@
-"""The door of a server. Where more comes in than can be done, most of its time would go into saying
-so: a request that there is no room for is refused before the application hears of it."""
+"""Admission: the only place that decides who is refused.
+
+Every rule is one method that returns the error a caller gets, or None. ``App`` applies the rules to
+every request, so they hold under any ASGI server; ``Service`` and ``read_body`` apply those that
+need the model or the body. ``Connection`` applies the same rules before a request becomes a task:
+an overloaded server would else spend most of its time on saying no.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import ipaddress
+import math
+import os
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from urllib.parse import quote
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
 
-from starlette.datastructures import Headers
-
-from onelayer.serving.api.openapi import models_of
-from onelayer.serving.api.operations import Operation
-from onelayer.serving.http.api_keys import ApiKeys
+from onelayer.base.errors import Place, UsageError
+from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext, request_id
-from onelayer.serving.request_errors import queue_full, too_many_in_flight, written
-from onelayer.serving.service import Service
+from onelayer.serving.request_errors import RequestError, problem_bytes
+from onelayer.serving.scheduler.throughput import Backlog
+from onelayer.serving.server_metrics import ServerMetrics
+
+Phase = Literal["loading", "ready", "draining"]
+HeaderList = Sequence[tuple[bytes, bytes]]
+"""As ASGI and uvicorn have them: names in lower case."""
+
+MAX_HEADER_BYTES = 1 << 15
+CONNECTIONS_PER_REQUEST = 4
+"""Connections that may be open for each request that may be in flight: more callers may keep one
+without a request."""
+MAX_PIPELINED = 16
+"""Requests of one connection that may wait for the one before them: each takes a hundred times the
+memory of its bytes."""
+OVERLOAD_SECONDS = 1.0
+"""Seconds without a refusal after which a burst may queue again."""
+MIN_QUEUE_TOKENS = 64
+"""Tokens that may be ahead of any request: an engine isn't much faster with fewer in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A request that isn't taken, and its answer as it goes over the wire."""
+    """A request that is refused before it becomes a task, and its answer as bytes."""
 
     context: RequestContext
+    status: int
     answer: bytes
 
 
 class Admission:
-    """Knows the requests that cost something, those for predictions, and whether there is room for
-    one more. All others, and those that look unusual, are left to the application."""
+    """Knows the limits and how much of them is used.
+
+    Parameters
+    ----------
+    limits
+        What all requests together may cost.
+    backlog
+        The work before the models.
+    metrics
+        Shows the requests in flight.
+    keys
+        API keys that open the server; without any it is open.
+    hosts
+        Names that callers may use for the server.
+    """
 
     def __init__(
-        self, service: Service, operations: Callable[[], Sequence[Operation]], keys: ApiKeys
+        self,
+        limits: Limits,
+        backlog: Backlog,
+        metrics: ServerMetrics,
+        keys: Sequence[str] = (),
+        hosts: AllowedHosts | None = None,
     ) -> None:
-        self._service = service
-        self._operations = operations
-        self._keys = keys
-        self._coming = 0  # tokens of requests that were let in and are not in the line yet
-        self._costly: dict[bytes, tuple[str, str]] = {}  # by target, the route and the model
+        self.phase: Phase = "loading"
+        self.public_paths: AbstractSet[str] = frozenset()
+        """Read without a key and however busy the server is: health, the page, the API's
+        description."""
+        self.prediction_targets: Mapping[bytes, tuple[str, str]] = {}
+        """Request targets that cost a model's time, with their route and model."""
+        self.needs_key = bool(keys)
+        self._keys = [key.encode() for key in keys]
+        self._hosts = hosts or AllowedHosts(["*"])
+        self.limits = limits
+        self._backlog = backlog
+        self._metrics = metrics
+        self._in_flight = 0
+        self._arriving_tokens = 0
+        self._last_queue_refusal = -OVERLOAD_SECONDS
 
-    def refuses(
-        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+    # Rules -----------------------------------------------------------------------------------
+
+    def refuse_host(
+        self, headers: HeaderList, named: Mapping[bytes, bytes], http_version: str
+    ) -> RequestError | None:
+        """RFC 9112 wants one Host in HTTP/1.1. A web page whose name an attacker points at this
+        machine (DNS rebinding) sends that name, which isn't one of ours."""
+        host = named.get(b"host")
+        if host is None:
+            missing = http_version == "1.1"
+            return RequestError(400, "an HTTP/1.1 request needs a Host header") if missing else None
+        if len(named) < len(headers) and sum(name == b"host" for name, _ in headers) > 1:
+            return RequestError(400, "the request has more than one Host header")
+        return self._hosts.refuse(host)
+
+    def refuse_key(self, named: Mapping[bytes, bytes]) -> RequestError | None:
+        """Compares with every key, and in a time that doesn't depend on how much of one fits."""
+        if not self._keys:
+            return None
+        scheme, _, token = named.get(b"authorization", b"").partition(b" ")
+        sent = token if scheme.lower() == b"bearer" else named.get(b"x-api-key", b"")
+        sent = sent.strip()
+        found = [hmac.compare_digest(sent, key) for key in self._keys]
+        if any(found):
+            return None
+        return RequestError(401, "an API key is needed", {"www-authenticate": "Bearer"})
+
+    def refuse_count(self) -> RequestError | None:
+        """Requests in flight."""
+        if self._in_flight < self.limits.max_requests:
+            return None
+        return RequestError(429, "too many requests at a time", {"retry-after": "1"})
+
+    def refuse_queue(self, tokens: int, now: float, arriving: int = 0) -> RequestError | None:
+        """Tokens that wait for the models, and those of requests that are ``arriving``.
+
+        A burst may wait. When more comes in than the models can do, a long queue would only make
+        everybody late. So after a refusal a request may queue only if its own work is about as much
+        as what is ahead of it: its answer then takes about twice its own time at most.
+        """
+        overloaded = now - self._last_queue_refusal < OVERLOAD_SECONDS
+        room = max(tokens, MIN_QUEUE_TOKENS) if overloaded else self.limits.max_waiting - tokens
+        if self._backlog.tokens + arriving <= max(room, 0):
+            return None
+        self._last_queue_refusal = now
+        seconds = max(1, math.ceil(self._backlog.seconds))
+        headers = {"retry-after": str(seconds)}
+        return RequestError(429, "too much is waiting for the model", headers)
+
+    def refuse_body(self, size: int) -> RequestError | None:
+        """Bytes that a body has, or says that it has."""
+        if size <= self.limits.max_body:
+            return None
+        detail = f"the body has more than {self.limits.max_body:,} bytes"
+        return RequestError(413, detail, {"connection": "close"})
+
+    def refuse_while_loading(self) -> RequestError | None:
+        if self.phase != "loading":
+            return None
+        return RequestError(503, "the models are being loaded", {"retry-after": "1"})
+
+    def refuse_unless_ready(self) -> RequestError | None:
+        """For readiness: a draining server still answers requests but wants no new callers."""
+        if self.phase == "ready":
+            return None
+        return RequestError(503, self.phase, {"retry-after": "1"})
+
+    def refuse_head(self, target: bytes, headers: HeaderList) -> RequestError | None:
+        """The size of a request's head, and how its body comes."""
+        size, encodings = len(target), []
+        for name, value in headers:
+            size += len(name) + len(value)
+            if name == b"transfer-encoding":
+                encodings.append(value.strip().lower())
+        if size > MAX_HEADER_BYTES:
+            return self.refuse_head_size()
+        if encodings and encodings != [b"chunked"]:
+            return RequestError(501, "the only Transfer-Encoding here is chunked")
+        return None
+
+    def refuse_head_size(self) -> RequestError:
+        return RequestError(431, "the headers are too large")
+
+    def refuse_pipelined(self, waiting: int) -> RequestError | None:
+        if waiting < MAX_PIPELINED:
+            return None
+        return RequestError(429, "too many requests at a time on one connection")
+
+    def too_many_connections(self, count: int) -> bool:
+        return count > CONNECTIONS_PER_REQUEST * self.limits.max_requests
+
+    # Where they apply ------------------------------------------------------------------------
+
+    def refuse_request(
+        self, method: str, path: str, headers: HeaderList, http_version: str
+    ) -> RequestError | None:
+        """Rules for every request, by its head alone."""
+        named = dict(headers)
+        if problem := self.refuse_host(headers, named, http_version):
+            return problem
+        if method in ("GET", "HEAD") and path in self.public_paths:
+            return None
+        return self.refuse_key(named) or self.refuse_count()
+
+    def reject_before_task(
+        self, method: bytes, target: bytes, headers: HeaderList
     ) -> Rejection | None:
-        """What there is no room for; None for all that may go in."""
-        service = self._service
-        if method != b"POST" or service.phase != "ready":
+        """Rules for a request that costs a model's time, before anything is done for it. All other
+        requests, and those that another rule refuses or that look unusual, go to the application.
+        """
+        if method != b"POST" or target not in self.prediction_targets or self.phase != "ready":
             return None
-        self._costly = self._costly or self._look_up()
-        if target not in self._costly:
+        named = dict(headers)
+        length = named.get(b"content-length", b"")
+        if (
+            not length.isdigit()
+            or b"expect" in named
+            or self.refuse_body(int(length))
+            or self.refuse_host(headers, named, "1.1")
+            or self.refuse_key(named)
+        ):
             return None
-        route, model = self._costly[target]
-        given = dict(headers)
-        length = given.get(b"content-length", b"")
-        if not length.isdigit() or int(length) > service.limits.max_body:
-            return None
-        if not self._keys.fit(Headers(raw=headers)):
-            return None
+        route, model = self.prediction_targets[target]
         now = time.perf_counter()
-        tokens = service.batcher.tokens(model, int(length))  # it has no more characters than bytes
-        if service.crowded:
-            problem = too_many_in_flight()
-        elif wait := service.batcher.full_for(tokens, now, self._coming):
-            problem = queue_full(wait)
-        else:
-            self._let_in(tokens)
+        # A body has at least as many bytes as characters.
+        tokens = self._backlog.estimate_tokens(model, int(length))
+        problem = self.refuse_count() or self.refuse_queue(tokens, now, self._arriving_tokens)
+        if problem is None:
+            self._reserve(tokens)
             return None
-        identity = request_id(given.get(b"x-request-id", b"").decode("latin-1"))
-        context = RequestContext(identity, "POST", route, model, began=now)
-        return Rejection(context, written(problem, identity, route))
+        identity = request_id(named.get(b"x-request-id", b""))
+        context = RequestContext(identity, "POST", route, model, started=now)
+        return Rejection(context, problem.status, problem_bytes(problem, identity, route))
 
-    def refused(self, refusal: Rejection) -> None:
-        """Counts one that went out."""
-        self._service.tell(refusal.context, 429)
+    def enter(self) -> None:
+        """The application starts with a request."""
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
 
-    def _let_in(self, tokens: int) -> None:
-        """Keeps a place in the line: else all that is read in one round of the loop would find the
-        same one free. It is given up right before the request's task begins, which joins the line
+    def leave(self) -> None:
+        self._in_flight -= 1
+        self._metrics.in_flight.set(self._in_flight)
+
+    def _reserve(self, tokens: int) -> None:
+        """Keeps a place in the queue until the request's task starts: else all requests that are
+        read in one round of the event loop would find the same place free. The task joins the queue
         before anything else is read."""
-        self._coming += tokens
-        asyncio.get_running_loop().call_soon(self._has_come, tokens)
+        self._arriving_tokens += tokens
+        asyncio.get_running_loop().call_soon(self._release, tokens)
 
-    def _has_come(self, tokens: int) -> None:
-        self._coming -= tokens
+    def _release(self, tokens: int) -> None:
+        self._arriving_tokens -= tokens
 
-    def _look_up(self) -> dict[bytes, tuple[str, str]]:
-        return {
-            quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
-            for operation in self._operations()
-            if operation.takes is not None
-            for name in reversed(models_of(self._service, operation))  # without a name: the first
-        }
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.~%-]+?)\.?(?::\d*)?", re.ASCII)
+
+LOOPBACK_NAME = "localhost"
+
+
+class AllowedHosts:
+    """What callers may write in Host, with any port.
+
+    Parameters
+    ----------
+    names
+        Names and addresses; ``*`` allows all.
+    any_address
+        Whether every IP address is allowed, too. Safe against DNS rebinding, which needs a name.
+    """
+
+    def __init__(self, names: Sequence[str], *, any_address: bool = False) -> None:
+        self._all = "*" in names
+        self._any_address = any_address
+        self._names = {_host_name(name) for name in names if name != "*"} | {LOOPBACK_NAME}
+        self._judge = lru_cache(maxsize=256)(self._judged)  # most callers send the same few
+
+    @classmethod
+    def of_server(cls, host: str, address: str, more: Sequence[str]) -> AllowedHosts:
+        """Of a server at ``--host``, bound to ``address``, with every ``--allowed-host``: loopback
+        names, ``host`` and ``more``; every address where it listens at all of them."""
+        everywhere = ipaddress.ip_address(address.partition("%")[0]).is_unspecified
+        own = [] if everywhere else [host, address.partition("%")[0]]
+        return cls([*own, *more], any_address=everywhere)
+
+    def refuse(self, host: bytes) -> RequestError | None:
+        """A value of the header."""
+        problem = self._judge(host)
+        return None if problem is None else RequestError(*problem)
+
+    def _judged(self, host: bytes) -> tuple[int, str] | None:
+        text = host.decode("latin-1").strip().lower()
+        match = _HOST.fullmatch(text)
+        if match is None:
+            return 400, "the Host header has no host"
+        name = match[1]
+        if self._all or name in self._names or self._allows_address(name):
+            return None
+        return 421, f"{name:.200} is not a name of this server; --allowed-host {name:.200} adds it"
+
+    def _allows_address(self, name: str) -> bool:
+        try:
+            address = ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return address.is_loopback or self._any_address or str(address) in self._names
+
+
+def _host_name(given: str) -> str:
+    """As ``AllowedHosts`` compares it. Raises UsageError for what can't be a host."""
+    name = given.strip().lower()
+    try:
+        return str(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        pass
+    match = _HOST.fullmatch(name)
+    if match is None:
+        hint = "a name or address without scheme and path, or *"
+        raise UsageError(f"--allowed-host {given!r} is not a host", hint=hint)
+    return match[1]
+
+
+def read_api_keys(path: Path | None) -> list[str]:
+    """API keys, one a line of a file, or the one in ONELAYER_API_KEY. Raises UsageError."""
+    if path is None:
+        key = os.environ.get("ONELAYER_API_KEY", "").strip()
+        return [key] if key else []
+    with path.open(encoding="utf-8") as file:
+        keys = [line.strip() for line in file if line.strip()]
+    if not keys:
+        raise UsageError("no API key in it", place=Place(path))
+    return keys

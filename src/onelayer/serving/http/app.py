@@ -1,4 +1,4 @@
-"""The ASGI application: routes, and around each request its id, its key, its count and its line."""
+"""The ASGI application: routes, and around each request its id, admission, count and log line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,42 +19,53 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.serving import page
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.api import health, huggingface, kserve, v1
-from onelayer.serving.api.openapi import describe
+from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
-from onelayer.serving.http.admission import Admission
-from onelayer.serving.http.api_keys import ApiKeys
+from onelayer.serving.http.admission import AllowedHosts
 from onelayer.serving.http.body import CallerLeftError
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext, request_id
-from onelayer.serving.request_errors import RequestError, response, to_problem, too_many_in_flight
+from onelayer.serving.request_errors import RequestError, problem_response, to_problem
 from onelayer.serving.service import Service
+
+CALLER_LEFT = 499
+"""The status in log and metrics if the caller hung up, as nginx has it."""
 
 
 class App:
-    """An ASGI application. Its ``service`` has the models and the phase; its ``admission`` is for
-    connections that can refuse a request before it comes in."""
+    """An ASGI application. Until ``open`` it answers health checks, and 503 to predictions."""
 
-    def __init__(self, service: Service, keys: ApiKeys) -> None:
+    def __init__(self, service: Service) -> None:
         self.service = service
-        self._keys = keys
+        self.admission = service.admission
         operations = self._operations()
-        self.admission = Admission(service, self._operations, keys)
         self._routes = [operation.route() for operation in operations] + page.routes()
-        # The page, which says nothing of the models, and what load balancers ask.
-        free = [operation.path for operation in operations if operation.open]
-        self._open = {*free, *(route.path for route in page.routes())}
+        public = [operation.path for operation in operations if operation.open]
+        self.admission.public_paths = {*public, *(route.path for route in page.routes())}
         self._router = Router(self._routes)
-        self._described: dict[tuple[str, ...], bytes | memoryview] = {}
+        self._openapi: dict[tuple[str, ...], bytes | memoryview] = {}
+
+    def open(self) -> None:
+        """All models are loaded: predictions may come."""
+        self.admission.prediction_targets = {
+            quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
+            for operation in self._operations()
+            if operation.takes is not None
+            # A route without a name is for the first model, so that one is set last.
+            for name in reversed(models_of(self.service, operation))
+        }
+        self.admission.phase = "ready"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         if scope["type"] != "http":
             return
-        headers = Headers(scope=scope)
-        context = RequestContext(request_id(headers.get("x-request-id", "")), scope["method"])
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        given_id = next((value for name, value in headers if name == b"x-request-id"), b"")
+        context = RequestContext(request_id(given_id), method)
         scope["onelayer.context"], scope["app"] = context, self
-        status = 499  # as nginx writes that nobody was there any more
+        status = CALLER_LEFT
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -61,27 +73,30 @@ class App:
                 status = message["status"]
                 more = MutableHeaders(scope=message)
                 more["x-request-id"] = context.id
-                if self.service.phase == "draining":
+                if self.admission.phase == "draining":
                     more["connection"] = "close"  # the next request goes to another server
             await send(message)
 
-        crowded = self.service.crowded
-        self.service.came()
+        refusal = self.admission.refuse_request(
+            method, path, headers, scope.get("http_version", "")
+        )
+        self.admission.enter()
         try:
-            self._check(scope, headers, crowded)
+            if refusal is not None:
+                raise refusal
             await self._router(scope, receive, send_on)
         except (CallerLeftError, asyncio.CancelledError):
             self.service.metrics.left.inc()
         except Exception as error:
-            problem = self._problem(error, scope)
-            await response(problem, context.id, scope["path"])(scope, receive, send_on)
+            problem = self._to_problem(error, scope)
+            await problem_response(problem, context.id, path)(scope, receive, send_on)
         finally:
-            self.service.went()
+            self.admission.leave()
             context.route = getattr(scope.get("route"), "path", "none")
-            self.service.tell(context, status)
+            self.service.record(context, status)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        """As servers tell an application that they begin and end."""
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        """The start and the end of the server, as ASGI servers announce them."""
         while True:
             event = (await receive())["type"]  # lifespan.startup or lifespan.shutdown
             if event == "lifespan.shutdown":
@@ -91,16 +106,16 @@ class App:
                 return
 
     def _operations(self) -> list[Operation]:
-        """The table of all that is answered, with what is known of the models by now."""
+        """The table of all routes, for the models that are loaded so far."""
         service = self.service
 
         async def openapi(request: Request) -> Response:
             names = tuple(service.models)
-            if names not in self._described:
-                keys, operations = bool(self._keys), self._operations()
-                document = await asyncio.to_thread(describe, service, operations, keys=keys)
-                self._described = {names: json_response(document).body}
-            return Response(self._described[names], media_type="application/json")
+            if names not in self._openapi:
+                keys, operations = self.admission.needs_key, self._operations()
+                document = await asyncio.to_thread(describe_api, service, operations, keys=keys)
+                self._openapi = {names: json_response(document).body}
+            return Response(self._openapi[names], media_type="application/json")
 
         return [
             *v1.operations(service),
@@ -117,15 +132,7 @@ class App:
             ),
         ]
 
-    def _check(self, scope: Scope, headers: Headers, crowded: bool) -> None:
-        if scope["method"] in ("GET", "HEAD") and scope["path"] in self._open:
-            return
-        if not self._keys.fit(headers):
-            raise RequestError(401, "an API key is needed", {"www-authenticate": "Bearer"})
-        if crowded:
-            raise too_many_in_flight()
-
-    def _problem(self, error: Exception, scope: Scope) -> RequestError:
+    def _to_problem(self, error: Exception, scope: Scope) -> RequestError:
         problem = to_problem(error)
         if problem.status == 500:
             traceback.print_exception(error)
@@ -139,8 +146,16 @@ def make_app(
     limits: Limits | None = None,
     *,
     keys: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = ("*",),
     access_log: bool = False,
 ) -> App:
-    """A server of models that are loaded, by name. Any ASGI server can run it."""
+    """An application of loaded models, by name, for any ASGI server.
+
+    ``allowed_hosts`` are the names that callers may use for the server besides ``localhost``;
+    ``*`` is any. Name them where browsers of the machine could be lured to it.
+    """
     log = AccessLog() if access_log else None
-    return App(Service(dict(models), limits or Limits(), log, phase="ready"), ApiKeys(keys))
+    hosts = AllowedHosts(allowed_hosts)
+    app = App(Service(dict(models), limits or Limits(), log, keys, hosts))
+    app.open()
+    return app

@@ -1,263 +1,299 @@
-"""Connections as uvicorn keeps them, with the limits that it leaves to a proxy: time and size of
-the headers, bodies that nobody reads, callers who read nothing, and how many there may be."""
+"""A caller's connection: uvicorn's, with the limits that uvicorn leaves to a proxy in front of it.
+
+They are: seconds and bytes for the headers, requests that are refused before they become a task,
+bodies that nobody reads, callers who read no answer, and the number of connections. What this file
+uses of uvicorn's inside is listed in tests/test_uvicorn_contract.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
-from uvicorn._types import ASGI3Application
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from onelayer.serving.http.admission import Admission, Rejection
-from onelayer.serving.limits import Limits
-from onelayer.serving.request_errors import RequestError, written
+from onelayer.serving.http.admission import MAX_HEADER_BYTES, Rejection
+from onelayer.serving.request_errors import RequestError, problem_bytes
+from onelayer.serving.service import Service
 
-MOST_HEADER_BYTES = 1 << 15
-CONNECTIONS_A_REQUEST = 4
-"""Connections that may be open for each request that may be under way."""
-MOST_PIPELINED = 16
-"""Requests of a connection that may wait for the one before them: each takes a hundred times the
-memory of its bytes."""
-PARTING = 0.1
-"""Seconds in which a server that stops still reads what was sent before anyone could know."""
-LINGER = 2.0
-"""Seconds for a caller to notice that no more of his body is wanted."""
+SHUTDOWN_GRACE_SECONDS = 0.1
+"""A server that stops still reads what was sent before any caller could know."""
+CLOSE_DELAY_SECONDS = 2.0
+"""For a caller to notice that the rest of his body isn't wanted."""
 
 
-def connections_within(limits: Limits, door: Admission) -> type[HttpToolsProtocol]:
-    """The class of connections that keep to these limits and come through this door."""
-    return type("LimitedConnection", (Connection,), {"limits": limits, "door": door})
+def connection_class(service: Service) -> type[HttpToolsProtocol]:
+    """The class of connections to this service, as uvicorn's ``http`` option takes it."""
+    return type("ServiceConnection", (Connection,), {"service": service})
 
 
 class Connection(HttpToolsProtocol):
     """One caller's connection."""
 
-    limits: Limits
-    door: Admission
+    service: Service
+
+    # What the transport reports ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._refusal: bytes | None = None
-        self._turned_away: Rejection | None = None
-        self._deaf = False
+        self._rejection: Rejection | None = None  # of the request that is being read
+        self._last_answer: bytes | None = None  # goes out when those before it are out
+        self._ignores_input = False
         self._running: RequestResponseCycle | None = None
-        self._begun = False
+        self._in_headers = False
         self._in_body = False
-        self._progress = 0
-        self._bytes_without = 0
+        self._wants_upgrade = False
+        self._parsed = 0  # heads, parts of bodies and ends of messages
+        self._unparsed_bytes = 0  # since the last of them
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self._asked_at = self.loop.time()
-        if len(self.connections) > CONNECTIONS_A_REQUEST * self.limits.max_requests:
+        self._last_request_at = self.loop.time()
+        if self.service.admission.too_many_connections(len(self.connections)):
             self._make_room()
         if not transport.is_closing():
-            self._await_headers()
+            self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
         self._end_in(None)
-        self._hang_up()
+        self._abandon_running()
         self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._ignores_input:
             return
-        before = self._progress
-        super().data_received(data)
-        if self._deaf or self.transport.is_closing():
+        before = self._parsed
+        self._parse(data)
+        if self._ignores_input or self.transport.is_closing():
             return
-        if self._progress == before:
-            self._bytes_without += len(data)
-            if self._bytes_without > MOST_HEADER_BYTES:
-                self._refuse(431, "the headers are too large")
+        if self._parsed == before:
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > MAX_HEADER_BYTES:
+                self._refuse(self.service.admission.refuse_head_size())
                 return
-        if self._turned_away is not None:
-            self._await_headers()  # and what follows them
-        elif not self._in_body and (self._begun or self._progress == before):
-            self._await_headers()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._begun = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # else a trailer, which nobody reads
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._stop_header_timer()
-        self._begun, self._in_body = False, True
-        self._asked_at = self.loop.time()
-        self._progressed()
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MOST_HEADER_BYTES:
-            self._refuse(431, "the headers are too large")
-        elif len(self.pipeline) == MOST_PIPELINED:
-            self._refuse(429, "too many requests at a time on one connection")
-        elif not self._deaf:
-            self._turned_away = self._at_the_door()
-            if self._turned_away is None:
-                super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        self._progressed()
-        if not self._deaf and self._turned_away is None:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._in_body = False
-        self._progressed()
-        if self._deaf:
-            return
-        if self._turned_away is None:
-            super().on_message_complete()
-        else:
-            self._turn_away(self._turned_away)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def on_response_complete(self) -> None:
-        answered = self._running
-        super().on_response_complete()
-        if self.transport.is_closing():
-            # What is written goes out first, to a caller who reads it.
-            self._end_in(self.limits.body_timeout)
-        elif self._running is not answered:
-            return  # it was one of several, and the next has begun
-        elif self._refusal is not None:
-            self._send_refusal()
-        elif answered is not None and answered.more_body:
-            self._close_after_noticing()
+        # Headers are awaited, or the rest of a request that is read to be refused.
+        between = not self._in_body and (self._in_headers or self._parsed == before)
+        if between or self._rejection is not None:
+            self._start_header_timer()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._end_in(self.limits.body_timeout)
+        self._end_in(self.service.limits.body_timeout)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if not self.transport.is_closing():
             self._end_in(None)
 
+    # What the parser finds ------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        try:
+            while rest and not self._ignores_input:
+                try:
+                    self.parser.feed_data(rest)
+                    return
+                except HttpParserUpgrade as paused:
+                    rest = memoryview(rest)[paused.args[0] :]
+                    if self._wants_upgrade:
+                        self._continue_without_upgrade()
+        except HttpParserError:
+            self._refuse(RequestError(400, "not a valid HTTP/1.1 request"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_body:  # else a trailer, which nobody reads
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(RequestError(400, "this server is no proxy"))
+            else:
+                self._wants_upgrade = True
+            return
+        self._stop_header_timer()
+        self._in_headers, self._in_body = False, True
+        self._last_request_at = self.loop.time()
+        self._progress()
+        admission = self.service.admission
+        problem = admission.refuse_head(self.url, self.headers)
+        problem = problem or admission.refuse_pipelined(len(self.pipeline))
+        if problem is not None:
+            self._refuse(problem)
+        elif not self._ignores_input:
+            self._rejection = self._reject()
+            if self._rejection is None:
+                super().on_headers_complete()
+                if not self.pipeline or self.pipeline[0][0] is not self.cycle:
+                    self._running = self.cycle  # uvicorn started it; else it waits its turn
+
+    def on_body(self, body: bytes) -> None:
+        self._progress()
+        if not self._ignores_input and self._rejection is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._wants_upgrade:
+            return
+        self._in_body = False
+        self._progress()
+        if self._ignores_input:
+            return
+        if self._rejection is None:
+            super().on_message_complete()
+        else:
+            self._answer_rejection(self._rejection)
+
+    def _continue_without_upgrade(self) -> None:
+        """A server may ignore Upgrade (RFC 9110 7.8), but the parser stops there and would read the
+        body as a second request. So it gets the head again, without the Upgrade header."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        kept = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._wants_upgrade = False
+        self.parser.feed_data(
+            b"\r\n".join([b"%s %s HTTP/%s" % (method, self.url, version), *kept, b"", b""])
+        )
+
+    def _progress(self) -> None:
+        self._parsed += 1
+        self._unparsed_bytes = 0
+
+    # Refusing before there is a task ---------------------------------------------------------
+
+    def _reject(self) -> Rejection | None:
+        """Of several requests at a time, each is answered in its turn: those before it first."""
+        parser = self.parser
+        usual = parser.should_keep_alive() and parser.get_http_version() == "1.1"
+        if self._answering() or not usual:
+            return None
+        return self.service.admission.reject_before_task(
+            parser.get_method(), self.url, self.headers
+        )
+
+    def _answer_rejection(self, rejection: Rejection) -> None:
+        """When the whole request is read: the next one starts right behind it."""
+        self._stop_header_timer()
+        self._rejection = None
+        self.service.record(rejection.context, rejection.status)
+        self.transport.write(rejection.answer)
+        super().on_response_complete()
+
+    def _refuse(self, problem: RequestError) -> None:
+        """Answers and closes, after the answers to the requests before this one. The application
+        never sees the end of such a request."""
+        if self._ignores_input:
+            return
+        self._ignores_input = True
+        self._rejection = None
+        closing = RequestError(problem.status, problem.detail, {"connection": "close"})
+        self._last_answer = problem_bytes(closing)
+        in_body = self.cycle is not None and self.cycle.more_body
+        if in_body and self.cycle is self._running:
+            self._abandon_running()
+            self._send_last_answer()
+        elif in_body and self.pipeline:
+            self.pipeline.popleft()
+        elif not self._answering():
+            self._send_last_answer()
+
+    def _send_last_answer(self) -> None:
+        if self._last_answer is not None and not self.transport.is_closing():
+            self.transport.write(self._last_answer)
+            self._close_after_delay()
+
+    # Answers and the end ---------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        answered = self._running
+        if self.pipeline and not self.transport.is_closing():
+            self._running = self.pipeline[-1][0]  # uvicorn starts it now
+        super().on_response_complete()
+        if self.transport.is_closing():
+            # What is written goes out first, to a caller who reads it.
+            self._end_in(self.service.limits.body_timeout)
+        elif self._running is not answered:
+            return
+        elif self._last_answer is not None:
+            self._send_last_answer()
+        elif answered is not None and answered.more_body:
+            self._close_after_delay()
+
     def shutdown(self) -> None:
-        self.loop.call_later(PARTING, self._part)
+        self.loop.call_later(SHUTDOWN_GRACE_SECONDS, self._shut_down)
+
+    def _shut_down(self) -> None:
+        if self._rejection is not None:
+            self._refuse(RequestError(503, "the server stops"))
+        elif not self._in_headers:  # else a request comes, whose answer says that it is the last
+            super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
+        if self._ignores_input or self._in_headers or not self._is_idle():
+            return  # another timer runs for what happens now
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "no HTTP request that can be read")
+    def _answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
 
-    def _progressed(self) -> None:
-        self._progress += 1
-        self._bytes_without = 0
+    def _is_idle(self) -> bool:
+        return not (self._in_body or self._answering() or self.pipeline)
 
-    def _await_headers(self) -> None:
+    def _make_room(self) -> None:
+        """Closes the connection that has asked for nothing for longest, so that no crowd of silent
+        callers shuts out those who ask. If all others are being answered, it closes this one."""
+        others = [other for other in self.connections if isinstance(other, Connection)]
+        idle = [other for other in others if other is not self and other._is_idle()]
+        longest = min(idle, key=lambda other: other._last_request_at, default=self)
+        self.connections.discard(longest)  # connection_lost comes later
+        longest.transport.abort()
+
+    def _abandon_running(self) -> None:
+        """Tells the application that nobody waits for the answer that it is working on."""
+        if self._running is not None and self._answering():
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _close_after_delay(self) -> None:
+        """Closing at once, with bytes unread, would take the answer back before it is read."""
+        self._ignores_input = True
+        self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._end_in(CLOSE_DELAY_SECONDS)
+
+    # Timers ----------------------------------------------------------------------------------
+
+    def _start_header_timer(self) -> None:
         if self._header_timer is None:
-            seconds = self.limits.header_timeout
-            self._header_timer = self.loop.call_later(seconds, self._headers_too_slow)
+            seconds = self.service.limits.header_timeout
+            self._header_timer = self.loop.call_later(seconds, self._end_slow_headers)
 
     def _stop_header_timer(self) -> None:
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _headers_too_slow(self) -> None:
+    def _end_slow_headers(self) -> None:
         self._header_timer = None
-        seconds = self.limits.header_timeout
-        if self._turned_away is not None:
-            self._refuse(408, f"the request took more than {seconds:g} seconds")
-        elif self._begun:
-            self._refuse(408, f"the headers took more than {seconds:g} seconds")
+        seconds = f"{self.service.limits.header_timeout:g} seconds"
+        if self._rejection is not None:
+            self._refuse(RequestError(408, f"the request took more than {seconds}"))
+        elif self._in_headers:
+            self._refuse(RequestError(408, f"the headers took more than {seconds}"))
         elif not self._answering():
             self.transport.close()
 
-    def _make_room(self) -> None:
-        """Whoever has asked for nothing for longest gives way, so that no crowd of silent callers
-        shuts out those who ask. Where all are being answered it is the one who comes."""
-        silent = [other for other in self.connections if isinstance(other, Connection)]
-        silent = [other for other in silent if other is not self and other._asks_nothing()]
-        longest = min(silent, key=lambda other: other._asked_at, default=self)
-        self.connections.discard(longest)  # its end is heard of later
-        longest.transport.abort()
-
-    def _asks_nothing(self) -> bool:
-        return not (self._in_body or self._answering() or self.pipeline)
-
-    def _part(self) -> None:
-        if self._turned_away is not None:
-            self._refuse(503, "the server stops")
-        elif not self._begun:  # else a request comes, whose answer says that it's the last
-            super().shutdown()
-
-    def _at_the_door(self) -> Rejection | None:
-        """What becomes of a request that nothing is unusual about."""
-        parser = self.parser
-        if (
-            self._answering()  # of several, each is answered in its turn
-            or self.expect_100_continue
-            or parser.should_upgrade()
-            or not parser.should_keep_alive()
-            or parser.get_http_version() != "1.1"
-        ):
-            return None
-        return self.door.refuses(parser.get_method(), self.url, self.headers)
-
-    def _turn_away(self, refusal: Rejection) -> None:
-        """When all of the request is read, so that the next one is found behind it."""
-        self._stop_header_timer()
-        self._turned_away = None
-        self.door.refused(refusal)
-        self.transport.write(refusal.answer)
-        super().on_response_complete()
-
-    def _answering(self) -> bool:
-        return self._running is not None and not self._running.response_complete
-
-    def _hang_up(self) -> None:
-        """Tells the application that nobody waits for the answer that it is working on."""
-        if self._running is not None and self._answering():
-            self._running.disconnected = True
-            self._running.message_event.set()
-
-    def _refuse(self, status: int, detail: str) -> None:
-        """An answer from below the application, which never sees the end of such a request. Those
-        before it get theirs first."""
-        if self._deaf:
-            return
-        self._deaf = True
-        self._turned_away = None
-        self._refusal = written(RequestError(status, detail, {"connection": "close"}))
-        broken_off = self.cycle is not None and self.cycle.more_body
-        if broken_off and self.cycle is self._running:
-            self._hang_up()
-            self._send_refusal()
-        elif broken_off and self.pipeline:
-            self.pipeline.popleft()
-        elif not self._answering():
-            self._send_refusal()
-
-    def _send_refusal(self) -> None:
-        if self._refusal is not None and not self.transport.is_closing():
-            self.transport.write(self._refusal)
-            self._close_after_noticing()
-
-    def _close_after_noticing(self) -> None:
-        """Closing at once, with bytes unread, would take the answer back before it is read."""
-        self._deaf = True
-        self._unset_keepalive_if_required()
-        self.flow.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._end_in(LINGER)
-
     def _end_in(self, seconds: float | None) -> None:
-        """The connection ends then, whatever its other end does; with None it doesn't have to."""
+        """Ends the connection then, whatever its other end does; None cancels that."""
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._end_timer = None

@@ -1,21 +1,19 @@
-"""From requests to predictions: two threads, of which one encodes what comes in while the other
-runs what is encoded.
+"""From requests to predictions: two threads, one encodes what comes in while the other runs what is
+encoded.
 
-There is no delay by the clock. While the engine runs a batch the next one gathers, so batches are
-as large as there is work, and a single request on an idle server is a batch by itself: whoever has
-encoded it runs it, since to wake another thread would take longer than many a batch.
+Nothing waits by the clock. While the engine runs a batch the next one gathers, so batches are as
+large as there is work. A single request on an idle server is a batch of its own, and the thread
+that encoded it runs it: waking the other thread would take longer than many a batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -24,10 +22,9 @@ from typing import Any
 from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.limits import Limits
-from onelayer.serving.request_errors import queue_full
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
 from onelayer.serving.scheduler.long_texts import apply_length_policy
-from onelayer.serving.scheduler.throughput import Throughput
+from onelayer.serving.scheduler.throughput import Backlog
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks.protocol import Logits
 from onelayer.tokens.encodings import Encodings, joined
@@ -43,62 +40,53 @@ _EXAMPLE = {
     "options": ["this", "that"],
 }
 
-OVERLOAD_SECONDS = 1.0
-"""Seconds without a refusal after which a burst may wait again."""
-
-MIN_QUEUE_TOKENS = 64
-"""Tokens that may be ahead of anybody: with fewer in a batch an engine isn't much sooner done."""
-
 THREAD_NICENESS = 10
-"""How far the models' threads step back behind the event loop's, as ``nice`` counts."""
+"""How far the models' threads stand behind the event loop's, as ``nice`` counts."""
 
 MAX_CHARACTERS_ENCODED_TOGETHER = 2000
-"""Characters up to which requests are encoded together: the tokenizer and NumPy like it better."""
+"""Characters of a request up to which it is encoded with others. One call of the tokenizer for many
+short texts is faster than many calls; long texts gain nothing."""
 
 
 class Batcher:
     """Runs jobs of several models, one batch at a time. ``predict`` belongs to the event loop."""
 
     def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
+        self.backlog = Backlog(limits, metrics)
         self._limits = limits
         self._metrics = metrics
-        # None: there will be no more; _BATCH_READY: there is a batch to be run.
+        # None: no more jobs will come. _BATCH_READY: a batch can be run.
         self._arrivals: queue.SimpleQueue[Job | object | None] = queue.SimpleQueue()
-        self._waiting = JobQueue()
+        self._encoded_jobs = JobQueue()
         self._encoding, self._running = threading.Lock(), threading.Lock()
-        self._throughputs: defaultdict[str, Throughput] = defaultdict(Throughput)
-        self._tokens, self._seconds = 0, 0.0  # of all that isn't answered yet
-        self._refused = -OVERLOAD_SECONDS
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
 
     async def predict(self, job: Job) -> list[Any]:
-        """One prediction for each row. Raises RequestError where there is too much to do, or a
-        text is too long."""
-        tokens = job.tokens = self.tokens(job.model, job.characters)
-        if wait := self.full_for(tokens, job.arrived):
-            raise queue_full(wait)
-        seconds = self._throughputs[job.model].seconds(tokens)
+        """One prediction for each row. Raises RequestError for a text that is too long."""
+        tokens = job.tokens
+        seconds = self.backlog.throughput(job.model).estimate_seconds(tokens)
         self._start()
-        self._count(tokens, seconds)
+        self.backlog.add(tokens, seconds)
         self._arrivals.put(job)
         try:
             return await job.answer
         finally:
-            job.left = True  # also where the wait was broken off
-            self._count(-tokens, -seconds)
+            job.left = True  # also if the wait was broken off
+            self.backlog.add(-tokens, -seconds)
 
     def warm_up(self, model: str, predictor: Predictor) -> None:
-        """Runs a few rows, so that the first callers don't wait for what is made at first need, and
-        its pace is known from the beginning."""
+        """Runs a few rows, so that the first callers don't wait for what is made on first use, and
+        the model's throughput is known from the start."""
         row = predictor.task.row(_EXAMPLE, Place("example"), False)
         characters = sum(map(len, predictor.task.texts(row)))
+        throughput = self.backlog.throughput(model)
         for rows in ([row], [row] * 8, [row] * 8):
             started = time.perf_counter()
             encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
             predictor.task.decode(rows, encodings, predictor.engine.logits(encodings))
-            self._throughputs[model].ran(len(encodings.ids), time.perf_counter() - started)
-            self._throughputs[model].read(len(encodings.ids), characters * len(rows))
+            throughput.record_batch(len(encodings.ids), time.perf_counter() - started)
+            throughput.record_encoding(len(encodings.ids), characters * len(rows))
 
     def close(self) -> None:
         """Returns when the threads have done what waits. A process that ended while one of them is
@@ -106,31 +94,6 @@ class Batcher:
         self._arrivals.put(None)
         for thread in self._threads:
             thread.join()
-
-    def tokens(self, model: str, characters: int) -> int:
-        """What a request of so many characters adds to the line, by a guess. A large one is worked
-        through in parts, of which others wait for one: half a batch at most."""
-        return min(self._throughputs[model].tokens(characters), self._limits.token_budget // 2)
-
-    def full_for(self, tokens: int, now: float, coming: int = 0) -> int:
-        """0 where so many tokens may join the line behind those that are already coming, else the
-        seconds after which they may come again.
-
-        A burst may wait. Where more comes in than can be done, a long line would only make
-        everybody late: then nobody joins whose own work isn't about as much as what is ahead, so
-        that an answer takes about twice its time at most.
-        """
-        strained = now - self._refused < OVERLOAD_SECONDS
-        room = max(tokens, MIN_QUEUE_TOKENS) if strained else self._limits.max_waiting - tokens
-        if self._tokens + coming <= max(room, 0):
-            return 0
-        self._refused = now
-        return max(1, math.ceil(self._seconds))
-
-    def _count(self, tokens: int, seconds: float) -> None:
-        self._tokens += tokens
-        self._seconds = self._seconds + seconds if self._tokens else 0.0  # no rounding adds up
-        self._metrics.waiting_tokens.set(self._tokens)
 
     def _start(self) -> None:
         if self._loop is None:
@@ -140,47 +103,47 @@ class Batcher:
                 thread.start()
                 self._threads.append(thread)
 
-    # What follows runs in threads of its own, and hands its results to the event loop.
+    # What follows runs in the two threads and hands its results to the event loop.
 
     def _work(self) -> None:
         lower_thread_priority()
-        while self._encode():
-            # Whoever holds the lock looks again after giving it back, so that nobody is forgotten.
-            while self._waiting and self._running.acquire(blocking=False):
+        while self._encode_arrivals():
+            # A thread that releases the lock looks again, so that no job is forgotten.
+            while self._encoded_jobs and self._running.acquire(blocking=False):
                 try:
-                    ran = self._run()
+                    result = self._run()
                 finally:
                     self._running.release()
-                if self._waiting:  # the other thread may run it while this one decodes
+                if self._encoded_jobs:  # the other thread may run it while this one decodes
                     self._arrivals.put(_BATCH_READY)
-                if ran is not None:
-                    self._deliver(ran.answers())
+                if result is not None:
+                    self._deliver(result.answers())
 
-    def _encode(self) -> bool:
-        """Encodes what came in; False when there will be no more."""
+    def _encode_arrivals(self) -> bool:
+        """Encodes what came in; False when no more will come."""
         with self._encoding:
-            jobs = self._arrived()
+            jobs = self._take_arrivals()
             if jobs is None:
                 return False
             ready: list[Job] = []
             jobs.sort(key=_encoding_group)
             for _, group in groupby(jobs, _encoding_group):
-                ready += self._encoded([job for job in group if not job.left])
+                ready += self._encode_jobs([job for job in group if not job.left])
             ready.sort(key=lambda job: job.arrived)
-            self._waiting.add(ready)
+            self._encoded_jobs.add(ready)
         return True
 
-    def _arrived(self) -> list[Job] | None:
-        """All that came in, when there is something to do; None when there will be no more."""
+    def _take_arrivals(self) -> list[Job] | None:
+        """Waits for jobs and returns all that came in; None when no more will come."""
         items = [self._arrivals.get()]
         while not self._arrivals.empty():
             items.append(self._arrivals.get())
         if None in items:
-            self._arrivals.put(None)  # seen again when the rest is done, and by the other thread
+            self._arrivals.put(None)  # for the next round, and for the other thread
         return None if items == [None] else [item for item in items if isinstance(item, Job)]
 
-    def _encoded(self, jobs: Sequence[Job]) -> list[Job]:
-        """Those of the jobs, all of one model, that can be run."""
+    def _encode_jobs(self, jobs: Sequence[Job]) -> list[Job]:
+        """Encodes jobs of one model; returns those that can be run."""
         if not jobs:
             return []
         rows = [row for job in jobs for row in job.rows]
@@ -189,59 +152,59 @@ class Batcher:
         except Exception as error:
             self._deliver((job, error) for job in jobs)
             return []
-        if len(jobs) > 1 and encodings.cut.tokens:  # what was cut isn't told for each of them
-            return [one for job in jobs for one in self._encoded([job])]
+        if len(jobs) > 1 and encodings.cut.tokens:  # how much is cut of which job isn't known
+            return [one for job in jobs for one in self._encode_jobs([job])]
         ready, start = [], 0
         for job in jobs:
             own = encodings if len(jobs) == 1 else encodings.part(start, start + len(job.rows))
             start += len(job.rows)
             try:
-                job.encoded(*apply_length_policy(job, own, self._limits))
+                job.set_encodings(*apply_length_policy(job, own, self._limits))
             except Exception as error:
                 self._deliver([(job, error)])
             else:
                 ready.append(job)
         characters = sum(job.characters for job in jobs)
-        self._throughputs[jobs[0].model].read(len(encodings.ids), characters)
+        self.backlog.throughput(jobs[0].model).record_encoding(len(encodings.ids), characters)
         return ready
 
     def _run(self) -> BatchResult | None:
-        """The next batch, run; None where those who waited have left."""
+        """Runs the next batch; None if all who waited have left."""
         budget = self._limits.token_budget
-        if (batch := self._waiting.take(budget)) is None:
+        if (batch := self._encoded_jobs.take(budget)) is None:
             return None
         started = time.perf_counter()
         try:
-            ran = run(batch, started)
+            result = run_batch(batch, started)
         except Exception as error:
-            ran = BatchResult(batch, error=error)
+            result = BatchResult(batch, error=error)
         seconds = time.perf_counter() - started
-        self._throughputs[batch.model].ran(batch.tokens, seconds)
+        self.backlog.throughput(batch.model).record_batch(batch.tokens, seconds)
         self._metrics.batch_fill.labels(batch.model).observe(batch.tokens / budget)
         self._metrics.batch_seconds.labels(batch.model).observe(seconds)
-        return ran
+        return result
 
     def _deliver(self, answers: Iterable[Answer]) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(_answer, list(answers))
+        self._loop.call_soon_threadsafe(_set_answers, list(answers))
 
 
 def lower_thread_priority() -> None:
-    """Lets the event loop go first where cores are few: answering is quick, and so is refusing, if
-    the models' threads don't stand before it. Threads that this one begins are as it is."""
+    """Lets the event loop go first where cores are few: answering and refusing are quick if the
+    models' threads don't stand before them. Threads that this one starts inherit its priority."""
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), THREAD_NICENESS)
 
 
 def _encoding_group(job: Job) -> tuple[str, int]:
-    """Jobs of which this is equal are encoded together: short ones of one model. The long ones, and
-    those of whom it must be told what is cut, by themselves."""
+    """Jobs with an equal group are encoded together: short ones of one model. A long one, or one
+    whose caller wants to know what is cut, is a group of its own."""
     alone = job.characters > MAX_CHARACTERS_ENCODED_TOGETHER or job.long != "window"
     return job.model, id(job) if alone else 0
 
 
-def _answer(answers: Sequence[Answer]) -> None:
+def _set_answers(answers: Sequence[Answer]) -> None:
     for job, found in answers:
         if job.answer.done():
             continue
@@ -253,7 +216,7 @@ def _answer(answers: Sequence[Answer]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """A batch that has gone through the model."""
+    """A batch after the model ran, or failed."""
 
     batch: Batch
     encodings: Encodings | None = None
@@ -261,15 +224,15 @@ class BatchResult:
     error: Exception | None = None
 
     def answers(self) -> list[Answer]:
-        """The predictions of those jobs of whom this batch has the last rows."""
+        """The predictions of the jobs whose last rows are in this batch."""
         if self.error is not None:
             return [(one.job, self.error) for one in self.batch.slices]
-        done = (one.job for one in self.batch.slices if one.stop == len(one.job.rows))
-        return self._together() or [(job, decoded(job)) for job in done]
+        finished = (one.job for one in self.batch.slices if one.stop == len(one.job.rows))
+        return self._decode_together() or [(job, decode_job(job)) for job in finished]
 
-    def _together(self) -> list[Answer]:
-        """Those of all jobs, which for many small ones is several times as fast as one by one. None
-        where they want different things, have rows in other batches, or one of them fails."""
+    def _decode_together(self) -> list[Answer]:
+        """Decodes all jobs in one call, for many small ones several times as fast as one by one.
+        Empty if they ask for different things, have rows in other batches, or one of them fails."""
         jobs = [one.job for one in self.batch.slices]
         task = jobs[0].task
         if any(one.part or one.job.task is not task for one in self.batch.slices):
@@ -284,7 +247,7 @@ class BatchResult:
         return [(job, list(islice(predictions, len(job.rows)))) for job in jobs]
 
 
-def run(batch: Batch, started: float) -> BatchResult:
+def run_batch(batch: Batch, started: float) -> BatchResult:
     """Gives each job the logits of its rows."""
     parts = []
     for one in batch.slices:
@@ -302,7 +265,7 @@ def run(batch: Batch, started: float) -> BatchResult:
     return BatchResult(batch, encodings, logits)
 
 
-def decoded(job: Job) -> list[Any] | Exception:
+def decode_job(job: Job) -> list[Any] | Exception:
     assert job.encodings is not None
     try:
         return job.task.decode(job.rows, job.encodings, job.all_logits())

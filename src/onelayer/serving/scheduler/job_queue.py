@@ -1,4 +1,4 @@
-"""Requests that wait for a model, in tokens: who is next, and with how much of what they want."""
+"""Requests that wait for a model: whose rows are in the next batch, counted in tokens."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from onelayer.tokens.encodings import Encodings, Ints
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The rows of one request. Encoding gives it ``encodings``, batches give it ``logits``."""
+    """The rows of one request. Encoding sets ``encodings``; each batch adds to ``logits``."""
 
     model: str
     predictor: Predictor
-    """As the request asks for it, with coverage and abstain."""
+    """With the request's coverage and abstain."""
     rows: Sequence[Any]
     long: str
     characters: int
     answer: asyncio.Future[list[Any]]
     arrived: float
     tokens: int = 0
-    """Guessed until the rows are encoded."""
+    """An estimate until the rows are encoded."""
     encodings: Encodings | None = None
     unread: int = 0
     """Tokens that a length limit left out."""
@@ -41,7 +41,7 @@ class Job:
     started: float | None = None
     """When its first rows went into a batch."""
     left: bool = False
-    """Whether the caller has hung up: nothing more is done for him."""
+    """Whether the caller has hung up: nothing more is done for this job."""
 
     @property
     def task(self) -> Task:
@@ -51,14 +51,14 @@ class Job:
         """(R, C), when all rows have been run."""
         return self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
 
-    def encoded(self, encodings: Encodings, unread: int) -> None:
+    def set_encodings(self, encodings: Encodings, unread: int) -> None:
         self.encodings = encodings
         self.unread = unread
         self.cu_tokens = encodings.cu_seqlens[encodings.cu_rows]
         self.tokens = int(self.cu_tokens[-1])
 
     def rows_within(self, start: int, tokens: int) -> int:
-        """The end of the rows from ``start`` on that have so many tokens at most."""
+        """The end of the rows from ``start`` on that have at most ``tokens`` tokens together."""
         assert self.cu_tokens is not None
         limit = int(self.cu_tokens[start]) + tokens
         return int(np.searchsorted(self.cu_tokens, limit, side="right")) - 1
@@ -84,7 +84,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one model does next."""
+    """What a model runs next."""
 
     model: str
     predictor: Predictor
@@ -108,16 +108,16 @@ class JobQueue:
                 self._jobs.setdefault(job.model, deque()).append(job)
 
     def take(self, budget: int) -> Batch | None:
-        """The next batch; None where nobody waits."""
+        """The next batch; None if no job waits."""
         with self._lock:
             for model in list(self._jobs):
-                # Models take turns: this one goes to the end of the line.
+                # Models take turns: this one goes to the end of the queue.
                 jobs = self._jobs.pop(model)
                 jobs = deque(job for job in jobs if not job.left)
                 if not jobs:
                     continue
                 batch = batch_of(jobs, budget)
-                # Who waits still comes before who has got a part.
+                # Jobs that got nothing yet come before those that got a part.
                 unfinished = [job for job in jobs if job.next_row < len(job.rows)]
                 if unfinished:
                     served = {id(one.job) for one in batch.slices}
@@ -128,9 +128,9 @@ class JobQueue:
 
 
 def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
-    """First come, first served, but nobody gets more than an even share of the budget before all
-    have had theirs: a thousand texts don't keep a single one waiting. A row that exceeds the budget
-    makes a batch of its own."""
+    """First come, first served, but a job gets more than an even share of the budget only after all
+    jobs have had theirs: a thousand texts don't keep a single one waiting. A row that exceeds the
+    budget makes a batch of its own."""
     stops = [job.next_row for job in jobs]
     left = budget
     for share in (budget // len(jobs), budget):
@@ -140,7 +140,7 @@ def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
                 continue
             stop = job.rows_within(start, min(share, left))
             if stop == start and start == job.next_row:
-                stop += 1  # a row at least, even if it has more than a share
+                stop += 1  # at least one row, even if it has more than a share
             tokens = job.tokens_of(start, stop)
             if tokens <= left or left == budget:
                 stops[i] = stop

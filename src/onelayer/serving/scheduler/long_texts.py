@@ -1,4 +1,4 @@
-"""What happens to texts that are longer than the model reads at once."""
+"""Texts that are longer than the model reads at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from onelayer.tasks import Choose
 from onelayer.tokens.encodings import Encodings, first_sequences
 
 LongTextPolicy = Literal["window", "truncate", "refuse"]
-"""Read it as the model was made to, in windows mostly; read the first window alone; don't."""
+"""Read all of it, mostly in windows; read the first window only; refuse the request."""
 
 
 def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
-    """What is to be read of a job, and how many tokens that leaves unread. Raises RequestError for
-    a text that is longer than the server or the caller wants."""
+    """The encodings that the model reads of a job, and how many tokens stay unread. Raises
+    RequestError for a text that is longer than the server or the caller allows."""
     unread = encodings.cut.tokens
-    # Options are sequences and no windows: what doesn't fit them is always cut off.
+    # Options are sequences, not windows: what doesn't fit them is always cut off.
     windowed = not isinstance(job.task, Choose) and len(encodings.cu_seqlens) - 1 > len(encodings)
     if job.long == "refuse" and (unread or windowed):
         raise _too_long(job, encodings)
@@ -40,7 +40,7 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
 
 
 def _too_long(job: Job, encodings: Encodings) -> RequestError:
-    """Names the first one. Only what fills a sequence can be too long, so few are looked at."""
+    """Names the first one. Only a text that fills a sequence can be too long: few are encoded."""
     limit = job.task.max_length
     for row in np.flatnonzero(np.diff(encodings.cu_seqlens[encodings.cu_rows]) >= limit).tolist():
         alone = job.task.encode([job.rows[row]], job.predictor.tokenizer, labelled=False)

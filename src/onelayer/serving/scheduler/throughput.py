@@ -1,32 +1,63 @@
-"""How fast a model reads, learned from what it has just done."""
+"""How fast each model is, learned from what it has just done, and how much work lies before it."""
 
 from __future__ import annotations
 
-MEMORY = 0.9
-"""How much of what was learned before each batch still counts after it."""
+from collections import defaultdict
+
+from onelayer.serving.limits import Limits
+from onelayer.serving.server_metrics import ServerMetrics
+
+DECAY = 0.9
+"""How much of what was learned before a batch still counts after it."""
 
 
 class Throughput:
-    """Moving averages. Guesses stand in until there is something to go by."""
+    """Moving averages of one model. Guesses stand in until it has done something."""
 
     def __init__(self) -> None:
-        self._tokens_read, self._characters = 1.0, 3.0
+        self._tokens_encoded, self._characters = 1.0, 3.0
         self._tokens_run, self._seconds = 1.0, 1e-4
 
-    def read(self, tokens: int, characters: int) -> None:
-        """So many characters were cut into so many tokens, special ones and windows included."""
-        self._tokens_read = MEMORY * self._tokens_read + tokens
-        self._characters = MEMORY * self._characters + characters
+    def record_encoding(self, tokens: int, characters: int) -> None:
+        """The tokenizer made ``tokens``, special ones and windows included, of ``characters``."""
+        self._tokens_encoded = DECAY * self._tokens_encoded + tokens
+        self._characters = DECAY * self._characters + characters
 
-    def ran(self, tokens: int, seconds: float) -> None:
-        """A batch took so long."""
-        self._tokens_run = MEMORY * self._tokens_run + tokens
-        self._seconds = MEMORY * self._seconds + seconds
+    def record_batch(self, tokens: int, seconds: float) -> None:
+        """The engine took ``seconds`` for a batch of ``tokens``."""
+        self._tokens_run = DECAY * self._tokens_run + tokens
+        self._seconds = DECAY * self._seconds + seconds
 
-    def tokens(self, characters: int) -> int:
-        """The tokens of a text, before it is encoded."""
-        return 2 + int(characters * self._tokens_read / self._characters)
+    def estimate_tokens(self, characters: int) -> int:
+        """Tokens of a text of this length, before it is encoded."""
+        return 2 + int(characters * self._tokens_encoded / self._characters)
 
-    def seconds(self, tokens: int) -> float:
-        """How long the engine will be at so many tokens."""
+    def estimate_seconds(self, tokens: int) -> float:
+        """How long the engine takes for them."""
         return tokens * self._seconds / self._tokens_run
+
+
+class Backlog:
+    """The work that is accepted and not answered yet, of all models together. The event loop adds
+    and removes; the scheduler's threads record throughput."""
+
+    def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
+        self.tokens, self.seconds = 0, 0.0
+        self._throughput: defaultdict[str, Throughput] = defaultdict(Throughput)
+        self._max_counted = limits.token_budget // 2
+        self._metrics = metrics
+
+    def throughput(self, model: str) -> Throughput:
+        return self._throughput[model]
+
+    def estimate_tokens(self, model: str, characters: int) -> int:
+        """What a request of this length adds. A large one runs in parts, and others wait for one
+        part only, so it counts as half a batch at most."""
+        return min(self._throughput[model].estimate_tokens(characters), self._max_counted)
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Negative amounts remove what was added before."""
+        self.tokens += tokens
+        # Starting from zero when nothing is left keeps rounding errors from adding up.
+        self.seconds = self.seconds + seconds if self.tokens else 0.0
+        self._metrics.waiting_tokens.set(self.tokens)

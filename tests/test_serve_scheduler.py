@@ -1,4 +1,4 @@
-"""Who is next, with how much, and who doesn't get in: batches by tokens, in order of arrival."""
+"""The scheduler: batches by tokens in order of arrival, and what a full queue refuses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from onelayer.base.errors import UsageError
 from onelayer.prediction.predictor import Predictor
+from onelayer.serving.http.admission import OVERLOAD_SECONDS, Admission
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.scheduler.batcher import OVERLOAD_SECONDS, THREAD_NICENESS, Batcher
+from onelayer.serving.scheduler.batcher import THREAD_NICENESS, Batcher
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue, batch_of
 from onelayer.serving.scheduler.throughput import Throughput
 from onelayer.serving.server_metrics import ServerMetrics
@@ -29,7 +30,7 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Slow:
-    """An engine that runs when it is let, and keeps what it was given."""
+    """An engine that runs when it may, and keeps how many rows it was given."""
 
     name = "slow"
 
@@ -64,11 +65,11 @@ def job(predictor: Predictor, *texts: str, model: str = "m") -> Job:
 
 
 def encoded(predictor: Predictor, lengths: Sequence[int], model: str = "m") -> Job:
-    """A job of rows with so many tokens each."""
+    """A job of rows with these numbers of tokens."""
     made = job(predictor, *["x"] * len(lengths), model=model)
     cu, each = cumulate(lengths), np.arange(len(lengths) + 1)
     ids = np.zeros(int(cu[-1]), np.int32)
-    made.encoded(Encodings(ids, ids, cu, 0 * each[1:], each, each, each), 0)
+    made.set_encodings(Encodings(ids, ids, cu, 0 * each[1:], each, each, each), 0)
     return made
 
 
@@ -77,19 +78,19 @@ def parts(batch: Batch | None, *jobs: Job) -> dict[int, tuple[int, int]]:
     return {jobs.index(one.job): (one.start, one.stop) for one in batch.slices}
 
 
-def test_what_fits_goes_together_in_the_order_of_arrival(predictor: Predictor) -> None:
+def test_batch_takes_what_fits_in_order_of_arrival(predictor: Predictor) -> None:
     jobs = [encoded(predictor, [30]) for _ in range(4)]
 
     assert parts(batch_of(jobs, 100), *jobs) == {0: (0, 1), 1: (0, 1), 2: (0, 1)}
 
 
-def test_a_large_job_leaves_room_for_a_small_one(predictor: Predictor) -> None:
+def test_large_job_leaves_room_for_a_small_one(predictor: Predictor) -> None:
     large, small = encoded(predictor, [10] * 1000), encoded(predictor, [10])
 
     assert parts(batch_of([large, small], 100), large, small) == {0: (0, 9), 1: (0, 1)}
 
 
-def test_a_row_beyond_the_budget_makes_a_batch_of_its_own(predictor: Predictor) -> None:
+def test_row_beyond_the_budget_is_a_batch_of_its_own(predictor: Predictor) -> None:
     small, huge = encoded(predictor, [10, 10]), encoded(predictor, [500])
     waiting = JobQueue()
     waiting.add([small, huge])
@@ -108,7 +109,7 @@ def test_models_take_turns(predictor: Predictor) -> None:
     assert [batch.model for batch in taken if batch] == ["a", "b", "a", "b", "a"]
 
 
-def test_who_has_left_is_not_taken(predictor: Predictor) -> None:
+def test_job_of_a_caller_who_left_is_not_taken(predictor: Predictor) -> None:
     left, there = encoded(predictor, [10]), encoded(predictor, [10])
     waiting = JobQueue()
     waiting.add([left, there])
@@ -140,33 +141,41 @@ def test_every_row_is_taken_once_and_in_order(
     assert taken == [list(range(len(lengths))) for lengths in jobs]
 
 
-def test_a_pace_follows_what_was_done() -> None:
-    pace = Throughput()
+def test_throughput_follows_recent_batches() -> None:
+    throughput = Throughput()
     for _ in range(50):
-        pace.ran(100, 0.2)
-        pace.read(tokens=50, characters=200)
+        throughput.record_batch(100, 0.2)
+        throughput.record_encoding(tokens=50, characters=200)
 
-    assert pace.seconds(1000) == pytest.approx(2.0, rel=0.01)
-    assert pace.tokens(400) == pytest.approx(102, abs=1)
+    assert throughput.estimate_seconds(1000) == pytest.approx(2.0, rel=0.01)
+    assert throughput.estimate_tokens(400) == pytest.approx(102, abs=1)
 
 
-class Line:
-    """A batcher in an event loop, and requests to it by number."""
+class Server:
+    """A batcher in an event loop, and requests to it."""
 
     def __init__(self, predictor: Predictor, **limits: Any) -> None:
         assert isinstance(predictor.engine, Slow)
         self.engine = predictor.engine
         self.predictor = predictor
-        self.batcher = Batcher(Limits(**limits), ServerMetrics())
+        metrics = ServerMetrics()
+        self.batcher = Batcher(Limits(**limits), metrics)
+        self.admission = Admission(Limits(**limits), self.batcher.backlog, metrics)
         self.clock = 0.0
 
     def ask(self, *texts: str) -> asyncio.Task[list[Any]]:
         made = job(self.predictor, *texts)
         made.answer, made.arrived = asyncio.get_running_loop().create_future(), self.clock
-        return asyncio.create_task(self.batcher.predict(made))
+        return asyncio.create_task(self._predict(made))
+
+    async def _predict(self, made: Job) -> list[Any]:
+        made.tokens = self.batcher.backlog.estimate_tokens(made.model, made.characters)
+        if problem := self.admission.refuse_queue(made.tokens, made.arrived):
+            raise problem
+        return await self.batcher.predict(made)
 
     async def in_engine(self) -> None:
-        """Returns when a batch is being run."""
+        """Returns when a batch is in the engine."""
         assert await asyncio.to_thread(self.engine.entered.acquire, timeout=20)
 
     def run(self, story: Coroutine[Any, Any, None]) -> None:
@@ -175,7 +184,7 @@ class Line:
                 await story
             finally:
                 self.engine.let.set()
-                while self.batcher._tokens:
+                while self.batcher.backlog.tokens:
                     await asyncio.sleep(0.001)
 
         asyncio.run(to_the_end())
@@ -183,28 +192,28 @@ class Line:
 
 
 def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
-    line = Line(predictor)
+    server = Server(predictor)
 
     async def story() -> None:
-        first = line.ask("a")
-        await line.in_engine()
-        others = [line.ask(text) for text in "bcd"]
-        two = line.ask("e", "f")
+        first = server.ask("a")
+        await server.in_engine()
+        others = [server.ask(text) for text in "bcd"]
+        two = server.ask("e", "f")
         await asyncio.sleep(0)
-        while line.batcher._arrivals.qsize():
+        while server.batcher._arrivals.qsize():
             await asyncio.sleep(0.001)
-        line.engine.let.set()
+        server.engine.let.set()
         answers = await asyncio.gather(first, *others, two)
-        ids = [line.predictor.tokenizer.pieces([text]).ids[0] for text in "abcdef"]
+        ids = [server.predictor.tokenizer.pieces([text]).ids[0] for text in "abcdef"]
         assert [one.value for answer in answers for one in answer] == ids
 
-    line.run(story())
-    assert sum(line.engine.seen) == 6
-    assert len(line.engine.seen) < 5  # all alone would be five
+    server.run(story())
+    assert sum(server.engine.seen) == 6
+    assert len(server.engine.seen) < 5  # all alone would be five
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choosy(Regress):
+class FailsOn(Regress):
     """Decodes no rows among which is this text."""
 
     but: str
@@ -215,57 +224,57 @@ class Choosy(Regress):
         return Regress.decode(self, rows, encodings, logits)
 
 
-def test_one_that_fails_does_not_fail_the_others_of_its_batch(predictor: Predictor) -> None:
-    line = Line(replace(predictor, task=Choosy(max_length=64, but="b")))
+def test_failing_job_does_not_fail_the_others_of_its_batch(predictor: Predictor) -> None:
+    server = Server(replace(predictor, task=FailsOn(max_length=64, but="b")))
 
     async def story() -> None:
-        first = line.ask("a")
-        await line.in_engine()
-        others = [line.ask(text) for text in "abc"]
-        line.engine.let.set()
+        first = server.ask("a")
+        await server.in_engine()
+        others = [server.ask(text) for text in "abc"]
+        server.engine.let.set()
         found = await asyncio.gather(first, *others, return_exceptions=True)
         assert [isinstance(one, ValueError) for one in found] == [False, False, True, False]
 
-    line.run(story())
+    server.run(story())
 
 
-def test_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
-    line = Line(predictor)
+def test_caller_who_leaves_while_waiting_costs_nothing(predictor: Predictor) -> None:
+    server = Server(predictor)
 
     async def story() -> None:
-        first = line.ask("a")
-        await line.in_engine()
-        leaving = line.ask("b", "c")
+        first = server.ask("a")
+        await server.in_engine()
+        leaving = server.ask("b", "c")
         await asyncio.sleep(0)
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        line.engine.let.set()
+        server.engine.let.set()
         await first
-        await line.ask("d")
+        await server.ask("d")
 
-    line.run(story())
-    assert line.engine.seen == [1, 1]
+    server.run(story())
+    assert server.engine.seen == [1, 1]
 
 
-def test_who_has_left_is_not_encoded(predictor: Predictor) -> None:
+def test_job_of_a_caller_who_left_is_not_encoded(predictor: Predictor) -> None:
     batcher = Batcher(Limits(), ServerMetrics())
     left, there = job(predictor, "a"), job(predictor, "b")
     left.left = True
     for item in (left, there, None):
         batcher._arrivals.put(item)
 
-    batcher._encode()
+    batcher._encode_arrivals()
 
     assert left.encodings is None
     assert there.encodings is not None
 
 
-def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
-    line = Line(predictor, max_waiting=1000)
+def test_burst_waits_and_overload_is_refused(predictor: Predictor) -> None:
+    server = Server(predictor, max_waiting=1000)
     text = "the " * 100  # guessed to have 135 tokens; then it is learned that 64 are read
 
     async def refused(*texts: str) -> bool:
-        task = line.ask(*texts)
+        task = server.ask(*texts)
         await asyncio.sleep(0)
         if task.done():
             error = task.exception()
@@ -279,41 +288,41 @@ def test_a_burst_waits_and_an_overload_does_not(predictor: Predictor) -> None:
         while not await refused(text):
             let_in += 1
         assert 6 <= let_in <= 15
-        line.engine.let.set()
-        while line.batcher._tokens:
+        server.engine.let.set()
+        while server.batcher.backlog.tokens:
             await asyncio.sleep(0.001)
-        line.engine.let.clear()
-        line.clock += OVERLOAD_SECONDS / 2
+        server.engine.let.clear()
+        server.clock += OVERLOAD_SECONDS / 2
         assert not await refused(text)  # nothing is ahead
         assert not await refused(text)  # no more than its own work
         assert await refused(text)
         assert await refused("the ")
-        line.clock += OVERLOAD_SECONDS * 2
+        server.clock += OVERLOAD_SECONDS * 2
         assert not await refused(text)
 
-    line.run(story())
+    server.run(story())
 
 
 @pytest.mark.parametrize(("name", "value"), [("token_budget", 0), ("body_timeout", -1.0)])
-def test_limits_that_nothing_could_keep_to(name: str, value: float) -> None:
+def test_impossible_limits_are_refused(name: str, value: float) -> None:
     flag = name.replace("_", "-")
     with pytest.raises(UsageError, match=f"--{flag} can't be {value:g}"):
         Limits(**{name: value})  # type: ignore[arg-type]
     assert Limits(notice=0).notice == 0  # a time may be none, also as a whole number
 
 
-def test_the_models_threads_step_back_behind_the_event_loop(predictor: Predictor) -> None:
-    line = Line(predictor)
-    line.engine.let.set()
+def test_model_threads_have_lower_priority_than_the_event_loop(predictor: Predictor) -> None:
+    server = Server(predictor)
+    server.engine.let.set()
     mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     async def story() -> None:
-        await line.ask("a")
+        await server.ask("a")
         theirs = [
             os.getpriority(os.PRIO_PROCESS, thread.native_id or 0)
-            for thread in line.batcher._threads
+            for thread in server.batcher._threads
         ]
         assert theirs == [min(THREAD_NICENESS, 19)] * 2
 
-    line.run(story())
+    server.run(story())
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == mine
