@@ -29,7 +29,9 @@ def test_the_command_line_does_not_wait_for_torch() -> None:
 
 
 def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
-    modules = "onelayer.tasks.layout, onelayer.prediction.output, onelayer.prediction.predictor"
+    modules = (
+        "onelayer.tasks.infer_columns, onelayer.prediction.output, onelayer.prediction.predictor"
+    )
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import onelayer
 from onelayer import UsageError
 from onelayer.base.errors import Place
+from onelayer.data.rows import Rows
 from onelayer.data.sketch import SIZE, Sketch
 from onelayer.inspection import cross_validation as outside
 from onelayer.inspection import label_errors as audit
@@ -28,7 +29,6 @@ from onelayer.metrics import confident_errors, outliers
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import TASKS
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.tasks.rows import Rows
 from onelayer.training.progress import Silent
 from support.task_cases import CASES, LONG, Case
 from support.tiny_bert import MakeBert

@@ -13,8 +13,8 @@ import pytest
 from onelayer.base.errors import DataError
 from onelayer.recipe import Recipe
 from onelayer.tasks.classify.classify import Classify
+from onelayer.tasks.label_names import ids_of
 from onelayer.tasks.labelled import read_labelled
-from onelayer.tasks.protocol import ids_of
 from onelayer.tasks.regress.regress import Regress
 from onelayer.tokens.tokenizer import Tokenizer
 

@@ -31,7 +31,7 @@ from onelayer.tasks.calibration import (
 )
 from onelayer.tasks.choose.choose import ChooseRow
 from onelayer.tasks.labels import Label, Labels
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 

@@ -11,6 +11,7 @@ import pytest
 
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.data.layout import Layout
 from onelayer.engines import choose as choose_engine
 from onelayer.engines.choose import (
     LEAST_TOKENS,
@@ -22,7 +23,7 @@ from onelayer.engines.choose import (
     timed,
 )
 from onelayer.tasks import Classify
-from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 

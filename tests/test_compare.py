@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from onelayer import Recipe, UsageError
+from onelayer.data.layout import Layout
 from onelayer.evaluation import compare as comparing
 from onelayer.evaluation.compare import compare
 from onelayer.metrics import (
@@ -34,7 +35,7 @@ from onelayer.prediction import predictor as predictors
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
-from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onelayer.base.errors import DataError, OneLayerError, UsageError
+from onelayer.data.layout import Layout
 from onelayer.prediction import formats as forms
 from onelayer.prediction import job, predictor
 from onelayer.prediction import streams as files
@@ -28,7 +29,7 @@ from onelayer.prediction.job import predict_to, write_to
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks import Classify, Regress
-from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 

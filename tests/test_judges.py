@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onelayer.data.layout import Layout
 from onelayer.inspection import label_errors as audit
 from onelayer.inspection.label_errors import wrong_labels
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
-from onelayer.tasks.protocol import Layout, Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer

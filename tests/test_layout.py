@@ -1,5 +1,5 @@
-"""Given a file as people have it, ``see`` says what is to be learned from which columns, or which
-flag would say so."""
+"""Given a file as people have it, ``infer_columns`` says what is to be learned from which columns,
+or which flag would say so."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 
 from onelayer.base.errors import UsageError
 from onelayer.data.formats import read
+from onelayer.data.rows import read_rows
 from onelayer.tasks import TASKS
-from onelayer.tasks.layout import Seen, see
-from onelayer.tasks.rows import read_rows
+from onelayer.tasks.infer_columns import Inferred, infer_columns
 
 TEXTS = [
     "The parcel came two days late, but whole.",
@@ -80,8 +80,8 @@ def write(path: Path, rows: Sequence[Row], *, header: bool = True) -> Path:
     return path
 
 
-def look(path: Path, asked: dict[str, str], task: str | None = None, **more: Any) -> Seen:
-    return see(read(path, named=tuple(asked.values())), task=task, asked=asked, **more)
+def look(path: Path, asked: dict[str, str], task: str | None = None, **more: Any) -> Inferred:
+    return infer_columns(read(path, named=tuple(asked.values())), task=task, asked=asked, **more)
 
 
 CLASSIFY = [
@@ -418,14 +418,14 @@ CHOOSE = [
 )
 def test_what_a_file_is_for(file: File, tmp_path: Path) -> None:
     table = read(file.write(tmp_path), named=tuple(file.asked.values()))
-    seen = see(table, task=file.given, asked=file.asked)
+    seen = infer_columns(table, task=file.given, asked=file.asked)
     expected = dict((part.split("=") * 2)[:2] for part in _words(file.columns))
     columns = {
         role: column if isinstance(column, str) else "+".join(column)
         for role, column in seen.layout.columns.items()
     }
-    assert (seen.task, columns, seen.layout.separator) == (file.task, expected, file.separator)
-    found = read_rows(TASKS[seen.task], table, seen.layout)
+    assert (seen.kind.name, columns, seen.layout.separator) == (file.task, expected, file.separator)
+    found = read_rows(seen.kind, table, seen.layout)
     assert (len(found), found.n_bad) == (len(file.rows) - file.n_bad, file.n_bad)
 
 
@@ -552,7 +552,7 @@ def test_entities_beside_a_label_are_not_chosen_between(tmp_path: Path) -> None:
         look(path, {})
     assert look(path, {}, "tag").layout.columns["label"] == "entities"
     assert look(path, {}, "classify").layout.columns["label"] == "label"
-    assert look(path, {"label": "label"}).task == "classify"
+    assert look(path, {"label": "label"}).kind.name == "classify"
 
 
 def test_every_choice_is_said(tmp_path: Path) -> None:
@@ -613,7 +613,7 @@ def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
     """The right options of a csv, as they are learned from."""
     path.write_text(rows, encoding="utf-8")
     table = read(path, named=tuple(asked.values()))
-    seen = see(table, task="choose", asked=asked)
+    seen = infer_columns(table, task="choose", asked=asked)
     return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout)]
 
 
@@ -645,7 +645,7 @@ def test_a_context_of_unknown_name_is_not_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(rows, encoding="utf-8")
 
-    seen = see(read(path), task=None, asked={})
+    seen = infer_columns(read(path), task=None, asked={})
 
     assert seen.layout.columns["context"] == "情况"
     assert seen.layout.columns["question"] == "问题"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.data.layout import Layout
 from onelayer.engines.native import library
 from onelayer.engines.native import native_engine as engine
 from onelayer.engines.native.native_engine import NativeEngine, why_not
@@ -28,7 +29,6 @@ from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
 from onelayer.prediction.predictor import Predictor
 from onelayer.tasks import Classify
-from onelayer.tasks.protocol import Layout
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 from onelayer.tokens.tokenizer import Tokenizer
 

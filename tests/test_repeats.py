@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
 from onelayer.data.formats import read
+from onelayer.data.layout import Layout
+from onelayer.data.rows import Rows, read_rows
 from onelayer.inspection.inspect import inspect_file
 from onelayer.inspection.repeats import find_repeats, normal
 from onelayer.recipe import Columns
 from onelayer.tasks import TASKS
-from onelayer.tasks.protocol import Layout
-from onelayer.tasks.rows import Rows, read_rows
 
 LAYOUTS = {
     "classify": Layout({"text": "text", "label": "label"}),

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.base.errors import UsageError
+from onelayer.data.layout import Layout
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.http.admission import OVERLOAD_SECONDS, Admission
 from onelayer.serving.limits import Limits
@@ -24,7 +25,6 @@ from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue, batch_of
 from onelayer.serving.scheduler.throughput import Throughput
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import Regress
-from onelayer.tasks.protocol import Layout
 from onelayer.tokens.encodings import Encodings, cumulate
 from onelayer.tokens.tokenizer import Tokenizer
 

@@ -20,7 +20,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.answer.answer import AnswerRow
 from onelayer.tasks.labelled import read_labelled
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer

@@ -153,15 +153,14 @@ def reader_of(name: str) -> Callable[[Path], object]:
     from onelayer.checkpoint.weight_files import read_weights
     from onelayer.checkpoint.weights import to_ours
     from onelayer.data.formats import read
-    from onelayer.tasks import TASKS
-    from onelayer.tasks.layout import see
-    from onelayer.tasks.rows import read_rows
+    from onelayer.data.rows import read_rows
+    from onelayer.tasks.infer_columns import infer_columns
     from onelayer.tokens.tokenizer import Tokenizer
 
     def table(path: Path) -> None:
         found = read(path)
-        seen = see(found, task=None, asked={})
-        read_rows(TASKS[seen.task], found, seen.layout)
+        seen = infer_columns(found, task=None, asked={})
+        read_rows(seen.kind, found, seen.layout)
 
     def weights(path: Path) -> None:
         config = EncoderConfig.from_json(read_json(path.parent / "config.json"), "config.json")

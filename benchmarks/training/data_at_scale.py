@@ -34,10 +34,10 @@ import tokenizers
 
 from onelayer.checkpoint.source import resolve
 from onelayer.data.formats import read
+from onelayer.data.layout import Layout
+from onelayer.data.rows import read_rows
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
-from onelayer.tasks.protocol import Layout
-from onelayer.tasks.rows import read_rows
 from onelayer.tokens.store import EncodingsWriter
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.dataset import CHUNK, ahead

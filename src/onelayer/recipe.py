@@ -9,7 +9,6 @@ from typing import Any, Literal
 from onelayer.base.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
-TaskName = Literal["classify", "regress", "tag", "answer", "choose"]
 EngineName = Literal["native", "onnxruntime", "openvino", "torch"]
 
 REMOVED: dict[str, Any] = {
@@ -67,7 +66,7 @@ class Recipe(Columns):
     Parameters
     ----------
     task
-        What to learn; by default seen from the file.
+        What to learn: classify, regress, tag, answer or choose; by default seen from the file.
     model
         A directory, a name on the Hugging Face Hub, or `starter`.
     epochs
@@ -113,7 +112,7 @@ class Recipe(Columns):
         scores and predictions are in fp32.
     """
 
-    task: TaskName | None = None
+    task: str | None = None
     model: str = "starter"
     epochs: float | None = None
     lr: float | None = None

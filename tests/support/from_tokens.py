@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 
 from onelayer.prediction.predictor import Predictor
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from support.task_cases import Case
 

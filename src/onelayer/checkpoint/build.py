@@ -12,13 +12,8 @@ from torch import Tensor
 from onelayer.checkpoint.read import Checkpoint, extend_positions
 from onelayer.nn.heads import HEADS
 from onelayer.nn.model import Model
-from onelayer.tasks import Regress, Task
-
-PROBLEM_TYPES = {
-    "label": "single_label_classification",
-    "labels": "multi_label_classification",
-    "value": "regression",
-}
+from onelayer.tasks import AnyTask
+from onelayer.tasks.protocol import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +27,7 @@ class Built:
 
 def build(
     checkpoint: Checkpoint,
-    task: Task,
+    task: AnyTask,
     *,
     seed: int = 0,
     prior: Sequence[float] | None = None,
@@ -74,7 +69,7 @@ def build(
     return Built(model, kept is not None, kept_pooler)
 
 
-def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | None:
+def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] | None:
     """The checkpoint's layer with its outputs in the task's order, if it is for this task."""
     head = HEADS[task.head]
     if not checkpoint.head or checkpoint.form != head.form:
@@ -82,15 +77,13 @@ def _matching_head(checkpoint: Checkpoint, task: Task) -> dict[str, Tensor] | No
     weight, bias = checkpoint.head["head.weight"], checkpoint.head["head.bias"]
     if len(bias) != len(task.outputs):
         return None
-    problem = PROBLEM_TYPES.get(task.head)
-    if problem and (checkpoint.problem_type or PROBLEM_TYPES["label"]) != problem:
+    problem = checkpoint.problem_type or HEADS["label"].problem_type
+    if head.problem_type and problem != head.problem_type:
         return None
-    if task.head in ("span", "option"):
-        return {"head.weight": weight, "head.bias": bias}
-    if isinstance(task, Regress):
+    if not head.named:
         # In files the layer gives numbers in the labels' unit.
-        unit_bias = (bias - task.mean) / task.deviation
-        return {"head.weight": weight / task.deviation, "head.bias": unit_bias}
+        mean, deviation = task.unit
+        return {"head.weight": weight / deviation, "head.bias": (bias - mean) / deviation}
     order = _order(checkpoint.labels, task.outputs)
     return None if order is None else {"head.weight": weight[order], "head.bias": bias[order]}
 
@@ -103,24 +96,30 @@ def _order(theirs: Sequence[str] | None, ours: Sequence[str]) -> list[int] | Non
 
 
 @contextmanager
-def as_saved(model: Model, task: Task) -> Iterator[Task]:
+def as_saved(model: Model, task: AnyTask) -> Iterator[AnyTask]:
     """For as long as it lasts the model is as files have it; gives the task that decodes it so.
 
     A regression learns numbers of mean 0 and deviation 1. In files the unit of the labels is
     folded into its layer, so that every reader gets numbers in that unit.
     """
-    if not isinstance(task, Regress):
+    if task.unit == Unit():
         yield task
         return
     weight, bias = model.head.weight.detach(), model.head.bias.detach()
     learned = weight.clone(), bias.clone()
-    weight.mul_(task.deviation)
-    bias.mul_(task.deviation).add_(task.mean)
+    mean, deviation = task.unit
+    weight.mul_(deviation)
+    bias.mul_(deviation).add_(mean)
     try:
-        yield replace(task, mean=0.0, deviation=1.0)
+        yield task.without_unit()
     finally:
         weight.copy_(learned[0])
         bias.copy_(learned[1])
+
+
+def named_outputs(task: AnyTask) -> list[str] | None:
+    """The names of the outputs, as config.json and the model card have them, or None."""
+    return list(task.outputs) if HEADS[task.head].named else None
 
 
 def state_of(model: Model) -> dict[str, Tensor]:

@@ -20,8 +20,8 @@ from onelayer.checkpoint.bundle_weights import check_slices, read_slices
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.record import read_record
-from onelayer.tasks import Task
-from onelayer.tasks.protocol import Layout
+from onelayer.data.layout import Layout
+from onelayer.tasks import AnyTask
 from onelayer.tokens.tokenizer import Tokenizer
 
 RECORD = "onelayer.json"
@@ -35,7 +35,7 @@ class Bundle:
 
     folder: Path
     config: EncoderConfig
-    task: Task
+    task: AnyTask
     layout: Layout
     tokenizer: Tokenizer
     info: Mapping[str, Any]

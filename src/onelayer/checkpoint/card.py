@@ -9,28 +9,8 @@ from dataclasses import dataclass, field
 
 from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.family import Family
+from onelayer.tasks import AnyTask
 
-_PIPELINE_TAGS = {
-    "classify": "text-classification",
-    "regress": "text-classification",
-    "tag": "token-classification",
-    "answer": "question-answering",
-    "choose": "multiple-choice",
-}
-_AIMS = {
-    "classify": "sorts texts into classes",
-    "regress": "gives a text a number",
-    "tag": "gives every word of a text a tag",
-    "answer": "finds the answer to a question in a passage",
-    "choose": "chooses among options",
-}
-EXAMPLES = {
-    "classify": '["a text to sort"]',
-    "regress": '["a text to measure"]',
-    "tag": '["a text to tag"]',
-    "answer": '[{"question": "...?", "context": "a passage"}]',
-    "choose": '[{"context": "...", "question": "...?", "options": ["one", "another"]}]',
-}
 # Transformers' pipelines, by the form of the class.
 _PIPELINES = {
     "SequenceClassification": "text-classification",
@@ -45,7 +25,7 @@ class CardFacts:
 
     name: str
     """The run's."""
-    task: str
+    task: AnyTask
     architecture: str
     base_model: str
     """As the user named it."""
@@ -83,7 +63,7 @@ def model_card(facts: CardFacts, closing: str | None = None) -> str:
 
 def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
     """The YAML head. A JSON string is a YAML string too, which is how names get in safely."""
-    tag = _PIPELINE_TAGS[facts.task]
+    tag = facts.task.pipeline_tag
     tags = (_family(facts).model_type, "onelayer", *facts.tags)
     lines = ["---", "library_name: transformers", f"pipeline_tag: {tag}"]
     lines += ["tags:", *(f"- {tag}" for tag in tags)]
@@ -119,7 +99,7 @@ def _summary(facts: CardFacts) -> str:
     counts = ", ".join(f"{count:,} {split} rows" for split, count in facts.rows.items())
     base = facts.hub_name or facts.base_model
     return (
-        f"This {_family(facts).title} {_AIMS[facts.task]}. It is `{base}` with one new "
+        f"This {_family(facts).title} {facts.task.aim}. It is `{base}` with one new "
         f"fully connected layer, fine-tuned on `{facts.data}`{f' ({counts})' if counts else ''} by "
         "onelayer. Every choice of the run is kept in `onelayer.json`."
     )
@@ -157,7 +137,7 @@ def _usage(facts: CardFacts) -> str:
     ours = (
         "import onelayer\n\n"
         f'model = onelayer.load("path/to/{facts.name}")\n'
-        f"model.predict({EXAMPLES[facts.task]})"
+        f"model.predict({facts.task.example})"
     )
     return (
         f"With onelayer:\n\n```python\n{ours}\n```\n\n"

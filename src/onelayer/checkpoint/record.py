@@ -8,8 +8,8 @@ from typing import Any
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.json_values import fits
-from onelayer.tasks import Task, task_from_json
-from onelayer.tasks.protocol import Layout
+from onelayer.data.layout import Layout
+from onelayer.tasks import AnyTask, task_from_json
 
 FORMAT = 1
 """The newest layout of the file that is known here."""
@@ -17,7 +17,7 @@ SHORTEST = 4
 """Tokens of a sequence: three markers, and something to read."""
 
 
-def read_record(info: Mapping[str, Any], folder: Path, positions: int) -> tuple[Task, Layout]:
+def read_record(info: Mapping[str, Any], folder: Path, positions: int) -> tuple[AnyTask, Layout]:
     """What ``onelayer.json`` in ``folder`` says of a model with so many positions.
 
     Raises CheckpointError, which names the field, for what no version wrote.
@@ -41,10 +41,10 @@ def read_record(info: Mapping[str, Any], folder: Path, positions: int) -> tuple[
         raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
 
-def _check_ranges(task: Task, positions: int) -> None:
-    """Windows must move on and end where the positions do; a label has one threshold; and what
-    numbers are divided by is above zero."""
-    length: int = getattr(task, "max_length", positions)
+def _check_ranges(task: AnyTask, positions: int) -> None:
+    """Windows must move on and end where the positions do, and a label is named once; what else
+    there is to check, the task knows."""
+    length = task.max_length
     stride: int = getattr(task, "stride", 0)
     if not SHORTEST <= length <= positions:
         raise CheckpointError(f"max_length is {length}, and the model has {positions} positions")
@@ -52,14 +52,7 @@ def _check_ranges(task: Task, positions: int) -> None:
         raise CheckpointError(f"stride is {stride}, and must be below max_length {length}")
     if len(set(task.outputs)) < len(task.outputs):
         raise CheckpointError("names a label twice")
-    for of, name in ((getattr(task, "calibration", None), "temperature"), (task, "deviation")):
-        if not getattr(of, name, 1.0) > 0:
-            raise CheckpointError(f"{name} is {getattr(of, name)}, and must be above 0")
-    thresholds = getattr(task, "threshold", None)
-    if isinstance(thresholds, tuple) and len(thresholds) != len(task.outputs):
-        raise CheckpointError(
-            f"threshold has {len(thresholds)} numbers for {len(task.outputs)} labels"
-        )
+    task.check_values()
 
 
 def _layout(values: Mapping[str, Any]) -> Layout:

@@ -19,7 +19,7 @@ from onelayer.cli.terminal import (
     reporter,
     say,
 )
-from onelayer.recipe import Columns, EngineName, Recipe, TaskName
+from onelayer.recipe import Columns, EngineName, Recipe
 from onelayer.serving.limits import Limits
 
 
@@ -285,7 +285,7 @@ def inspect(
     with_: str | None = None,
     folds: int = 5,
     rows: int = 20,
-    task: TaskName | None = None,
+    task: str | None = None,
     model: str = "starter",
     json: bool = False,
     columns: Columns,
@@ -306,7 +306,7 @@ def inspect(
     rows
         How many rows of a kind to print; `--json` has all.
     task
-        What the file is for; by default seen from it.
+        What the file is for: classify, regress, tag, answer or choose; by default seen from it.
     model
         Whose vocabulary counts the tokens.
     json

@@ -36,7 +36,7 @@ def quickest(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) ->
 
     def measure() -> float:
         made.update({name: make(bundle) for name, make in makes.items()})
-        costs = timed(made, sample(bundle.config, all_reads=bundle.task.name in ("tag", "answer")))
+        costs = timed(made, sample(bundle.config, all_reads=bundle.task.reads_all_tokens))
         return float(names.index(clearly_quickest(costs)))
 
     chosen = names[0]

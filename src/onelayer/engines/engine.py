@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 # It would write an id of this machine to the cache as it is imported, and send what it sees.

@@ -11,7 +11,7 @@ import numpy as np
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 

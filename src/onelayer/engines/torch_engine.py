@@ -8,7 +8,7 @@ import torch
 from onelayer.base.machine import give_memory_back
 from onelayer.nn.model import Model
 from onelayer.nn.packed import pack
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, counts, ragged
 from onelayer.tokens.packing import micro_batches
 

@@ -10,16 +10,15 @@ from typing import Any
 
 from onelayer.base.errors import UsageError
 from onelayer.base.json_values import finite
+from onelayer.base.wording import clipped, in_words, listed, where
+from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, differences
 from onelayer.prediction.load import load
 from onelayer.prediction.output import headline
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
-from onelayer.tasks import Classify, Tag, Task
-from onelayer.tasks.gold import clipped, gold_label, in_words, where
-from onelayer.tasks.protocol import listed
-from onelayer.tasks.rows import Rows
+from onelayer.tasks import AnyTask, Tag
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.tag.tag import Tagged, TagRow
 
@@ -109,10 +108,10 @@ def _by_turns(
             yield of_b
 
 
-def _in_words(task: Task, row: Any, a: Any, b: Any) -> tuple[str, str, str]:
+def _in_words(task: AnyTask, row: Any, a: Any, b: Any) -> tuple[str, str, str]:
     """What the gold label, A and B say of a row; of a tagged text, what they don't agree on."""
     if not isinstance(task, Tag):
-        return gold_label(row), in_words([str(headline(a))]), in_words([str(headline(b))])
+        return task.gold_text(row), in_words([str(headline(a))]), in_words([str(headline(b))])
     said = [_spans(task, one) for one in (row, a, b)]
     agreed = set.intersection(*said)
     gold, of_a, of_b = (
@@ -152,12 +151,12 @@ def _ranked(changes: list[Change], mistakes: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def _verdict(task: Task, found: dict[str, Difference], *, anything: bool) -> str:
+def _verdict(task: AnyTask, found: dict[str, Difference], *, anything: bool) -> str:
     """Which model is better by the task's own metric, by how much, and how sure that is."""
     if not anything:
         return "no difference: both say the same of every row"
     it = found[task.metric]
-    scale = 1 if task.name == "answer" or task.metric in NOT_SHARES else 100
+    scale = 1 if task.metric in NOT_SHARES else round(1 / task.point)
     unit = "" if task.metric in NOT_SHARES else " points"
     form = ".3f" if task.metric in NOT_SHARES else ".1f"
     by, low, high = (f"{scale * x:+{form}}" for x in (it.difference, *it.interval))
@@ -173,7 +172,7 @@ def _refuse_unlike(a: Predictor, b: Predictor) -> None:
         )
     if ("pair" in a.layout.columns) != ("pair" in b.layout.columns):
         raise UsageError("one model was trained on pairs, the other on single texts")
-    if isinstance(a.task, (Classify, Tag)) and (_labels(a.task) != _labels(b.task)):
+    if a.task.label_names and (_labels(a.task) != _labels(b.task)):
         one, other = set(a.task.outputs), set(b.task.outputs)
         only = [
             f"only {name} has {listed(sorted(x))}"
@@ -186,7 +185,7 @@ def _refuse_unlike(a: Predictor, b: Predictor) -> None:
         )
 
 
-def _labels(task: Task) -> tuple[frozenset[str], Any]:
+def _labels(task: AnyTask) -> tuple[frozenset[str], Any]:
     """The labels, and how they are meant: several a row, or in which tagging scheme."""
     meant = getattr(task, "multi_label", None), getattr(task, "scheme", None)
     return frozenset(task.outputs), meant

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.json_values import finite
+from onelayer.data.rows import Rows
 from onelayer.metrics import Classification, Entities, MultiLabel, Scorer, intervals
 from onelayer.metrics.counts import Rows as Chosen
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import TASKS, Classify, Task
+from onelayer.tasks import AnyTask
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.tasks.rows import Rows
 
 
 def evaluate(
@@ -77,7 +77,7 @@ class _Table:
         }
 
 
-def _table(scorer: Scorer, task: Task) -> _Table | None:
+def _table(scorer: Scorer, task: AnyTask) -> _Table | None:
     """For metrics that count by label or type of entity."""
     if isinstance(scorer, Entities):
         return _Table(len(scorer), scorer.by_type)
@@ -98,11 +98,11 @@ def labelled_rows(
     columns. Raises DataError for rows that can't be used, unless they are to be left out."""
     task = predictor.task
     # Several labels in one field are read as such only where the model gives several.
-    multi_label = task.multi_label if isinstance(task, Classify) else None
-    recipe = Recipe.from_json({**asdict(columns), "task": task.name, "multi_label": multi_label})
+    own = {"task": task.name, "multi_label": task.several_labels}
+    recipe = Recipe.from_json({**asdict(columns), **own})
     # What transformers saved was trained on a file of which nothing is known.
     layout = predictor.layout if predictor.info and not columns.asked else None
-    kind, layout, table = open_labelled(file, recipe, say, kind=TASKS[task.name], layout=layout)
+    kind, layout, table = open_labelled(file, recipe, say, kind=type(task), layout=layout)
     return usable_rows(kind, table, layout, recipe, say)
 
 

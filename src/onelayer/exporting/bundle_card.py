@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onelayer.checkpoint.card import EXAMPLES, CardFacts, model_card
+from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.source import hub_name
 from onelayer.prediction.predictor import Predictor
@@ -30,7 +30,7 @@ def bundle_card(
     intervals = {key: pair for key, pair in dev.get("intervals", {}).items() if None not in pair}
     facts = CardFacts(
         name=name,
-        task=run.task.name,
+        task=run.task,
         architecture=architecture,
         base_model=base,
         hub_name=hub_name(base) if recipe else None,
@@ -41,7 +41,9 @@ def bundle_card(
         intervals=intervals,
         tags=("onnx", *(["int8"] if export["precision"] == "int8" else [])),
     )
-    return model_card(facts, f"{_exported(export)}\n\n{_usage(name, run.task.name, architecture)}")
+    return model_card(
+        facts, f"{_exported(export)}\n\n{_usage(name, run.task.example, architecture)}"
+    )
 
 
 def _exported(export: Mapping[str, Any]) -> str:
@@ -108,7 +110,7 @@ def _share(one: Mapping[str, Any]) -> str:
     return f"{one['changed']:,} of {one['rows']:,} ({one['changed'] / one['rows']:.1%})"
 
 
-def _usage(name: str, task: str, architecture: str) -> str:
+def _usage(name: str, example: str, architecture: str) -> str:
     """How to open it with onelayer and with other tools; none of them needs torch."""
     form = family_with_class(architecture).classes[architecture].form
     return f"""## Use
@@ -124,7 +126,7 @@ onelayer serve path/to/{name}
 import onelayer
 
 model = onelayer.load("path/to/{name}")
-model.predict({EXAMPLES[task]})
+model.predict({example})
 ```
 
 `onnx/model.onnx` takes `input_ids`, `attention_mask` and `token_type_ids`, padded as usual, and

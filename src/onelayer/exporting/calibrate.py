@@ -14,13 +14,13 @@ from onnx import helper
 
 from onelayer.checkpoint.bundle import GRAPH, WEIGHTS
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.data.rows import Rows
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import FLOAT, Watched
 from onelayer.exporting.weights_file import write_weights
-from onelayer.tasks import Task
-from onelayer.tasks.rows import Rows
+from onelayer.tasks import AnyTask
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ TOKENS = 16_384
 """At most."""
 
 
-def sample(task: Task, tokenizer: Tokenizer, rows: Rows) -> Encodings:
+def sample(task: AnyTask, tokenizer: Tokenizer, rows: Rows) -> Encodings:
     """Some of the rows, spread evenly over the file, as the model reads them."""
     step = max(1, len(rows) // ROWS)
     chosen = list(islice(rows, 0, step * ROWS, step))

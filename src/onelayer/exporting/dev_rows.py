@@ -10,12 +10,11 @@ from typing import Any
 
 from onelayer.base import digest
 from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import REMOVED, Columns, Recipe
-from onelayer.tasks import TASKS
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.tasks.rows import Rows
 from onelayer.training.run import TIMING
 from onelayer.training.split import Facts, carve
 
@@ -63,7 +62,7 @@ def rows_of_run(
 
 def _carved(found: _Found, path: Path, info: Mapping[str, Any]) -> RowsOfRun:
     """Parts the training file as training did."""
-    facts = Facts(TASKS[found.predictor.task.name])
+    facts = Facts(type(found.predictor.task))
     rows = found.rows(path, facts.see)
     dev = carve(facts, rows.legal, seed=_seed_of_split(info))
     if int(dev.sum()) != info["data"]["dev_rows"]:
@@ -123,7 +122,7 @@ class _Found:
         if info is None:
             return labelled_rows(self.predictor, path, Columns(), self.say)
         recipe = Recipe.from_json({**info["recipe"], **REMOVED})  # none of them concerns rows
-        kind, layout = TASKS[self.predictor.task.name], self.predictor.layout
+        kind, layout = type(self.predictor.task), self.predictor.layout
         kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)
 

@@ -16,6 +16,7 @@ from onelayer.base import digest
 from onelayer.base.disk import as_json, publish
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import finite
+from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.bundle import (
     FOLDER,
     GRAPH,
@@ -262,8 +263,7 @@ class _Job:
 
     def _write_card(self, folder: Path, architecture: str) -> None:
         task = self.run.task
-        named = task.head in ("label", "labels", "tags", "three-way")
-        labels = task.outputs if named else None
+        labels = named_outputs(task)
         card = bundle_card(self.run, self.target.name, architecture, labels, finite(self.found))
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice
 from onelayer.metrics import differences
 from onelayer.prediction.output import headline
 from onelayer.prediction.predictor import CHUNK
-from onelayer.tasks import AnswerTask, Regress, Task
-from onelayer.tasks.protocol import Chunk, Logits
-from onelayer.tasks.rows import Rows
+from onelayer.tasks import AnyTask
+from onelayer.tasks.logits import Logits
+from onelayer.tasks.protocol import Chunk
 from onelayer.tasks.tag.tag import Tagged
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
@@ -79,7 +80,7 @@ class Kept:
         return logits
 
 
-def parity(task: Task, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
+def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
     """Compares two engines on labelled rows, which are gone through as a stream, chunk by chunk."""
     seen = _Seen()
     for engine in (run, bundle):
@@ -90,12 +91,12 @@ def parity(task: Task, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows
         engine=bundle.name,
         rows=seen.rows,
         logits=seen.logits,
-        changed=None if isinstance(task, Regress) else seen.changed,
+        changed=None if task.predicts_number else seen.changed,
         metric=task.metric,
         before=found.a,
         after=found.b,
         interval=found.interval,
-        point=1.0 if isinstance(task, AnswerTask) else 0.01,
+        point=task.point,
         tuned=_tuned(task, bundle, tokenizer, rows),
     )
 
@@ -108,7 +109,7 @@ class _Seen:
 
 
 def _by_turns(
-    task: Task, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows, seen: _Seen
+    task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows, seen: _Seen
 ) -> Iterator[Any]:
     """The run's and the bundle's prediction of each row."""
     for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
@@ -124,14 +125,14 @@ def _by_turns(
             yield other
 
 
-def _chunks(task: Task, engine: Kept, tokenizer: Tokenizer, rows: Rows) -> Iterator[Chunk]:
+def _chunks(task: AnyTask, engine: Kept, tokenizer: Tokenizer, rows: Rows) -> Iterator[Chunk[Any]]:
     stream = iter(rows)
     while chunk := list(islice(stream, CHUNK)):
         encodings = task.encode(chunk, tokenizer, labelled=False)
         yield chunk, encodings, engine.logits(encodings)
 
 
-def _tuned(task: Task, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> float | None:
+def _tuned(task: AnyTask, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> float | None:
     bundle.rewind()
     tuned, scorer = task.tune(rows, _chunks(task, bundle, tokenizer, rows))
     return None if tuned == task else scorer()[task.metric]

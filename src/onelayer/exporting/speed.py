@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.machine import cores
+from onelayer.data.rows import Rows
 from onelayer.prediction.predictor import Predictor
-from onelayer.tasks.rows import Rows
 
 ROWS, TOKENS, ALONE = 512, 8192, 32
 """Rows and tokens that are timed together at most, and rows that are timed one by one."""

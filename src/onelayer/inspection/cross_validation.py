@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.rows import Rows
 from onelayer.inspection.repeats import normal
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks.rows import Rows
 from onelayer.tokens.encodings import Ints
 from onelayer.training.finetune import finetune
 from onelayer.training.loop import Reporter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenize
 from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.data.formats import read
+from onelayer.data.layout import Layout
+from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.available import engines
 from onelayer.inspection.repeats import Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import TASKS, Task
-from onelayer.tasks.layout import see
-from onelayer.tasks.protocol import Layout
-from onelayer.tasks.rows import Rows, read_rows
+from onelayer.tasks import AnyTask, task_called
+from onelayer.tasks.infer_columns import infer_columns
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -41,38 +42,40 @@ def inspect_file(
     """Format, task, columns, labels, lengths and problems of a labelled file, before training; and
     which of its texts are labelled differently elsewhere, or stand in one of the others too."""
     asked = columns.asked
+    if task is not None:
+        task_called(task)  # a wrong name is told before the file is read
     table = read(path, named=tuple(asked.values()))
-    seen = see(table, task=task, asked=asked)
-    kind = TASKS[seen.task]
-    found = read_rows(kind, table, seen.layout)
+    inferred = infer_columns(table, task=task, asked=asked)
+    kind, layout = inferred.kind, inferred.layout
+    found = read_rows(kind, table, layout)
     rows = list(found)
     folder = resolve(model)
     tokenizer = read_tokenizer(folder, read_config(folder)[0])
-    beside = [_like(other, kind, seen.layout, asked) for other in others]
+    beside = [_like(other, kind, layout, asked) for other in others]
     repeats = find_repeats([found, *beside])
     bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
     return {
         "file": str(path),
         "format": table.format,
         "columns": list(table.columns),
-        "task": seen.task,
-        "read as": dict(seen.layout.columns),
+        "task": kind.name,
+        "read as": dict(layout.columns),
         "rows": len(rows) + found.n_bad,
-        "labels": dict(_labels(rows).most_common()),
+        "labels": dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
         "tokens": _lengths(kind, rows, tokenizer),
         "problems": bad + _problems(kind, rows, tokenizer) + _repeated(repeats),
-        "remarks": list(seen.remarks),
+        "remarks": list(inferred.remarks),
         "conflicting labels": repeats.conflicts,
         "rows in several files": repeats.across if others else {},
         "in several files": repeats.shared,
     }
 
 
-def _like(path: str | Path, kind: type[Task], layout: Layout, asked: Mapping[str, str]) -> Rows:
+def _like(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
     """Another file's rows, read in the same way where it has the same columns."""
     table = read(path, named=tuple(asked.values()))
     if not layout.fits(table.columns):
-        layout = see(table, task=kind.name, asked=asked).layout
+        layout = infer_columns(table, task=kind.name, asked=asked).layout
     return read_rows(kind, table, layout)
 
 
@@ -149,26 +152,7 @@ def _without_tables(task: Mapping[str, Any]) -> dict[str, Any]:
     return {**task, "calibration": {name: known[name] for name in ("rows", "temperature")}}
 
 
-def _labels(rows: Sequence[Any]) -> Counter[str]:
-    """How often each label occurs: classes, tags, entity types, or whether there is an answer."""
-    counts: Counter[str] = Counter()
-    for row in rows:
-        if getattr(row, "tags", None) is not None:
-            counts.update(row.tags)
-        elif getattr(row, "spans", None) is not None:
-            counts.update(span.label for span in row.spans)
-        elif getattr(row, "answers", None) is not None:
-            counts["answer" if row.answers else "no answer"] += 1
-        elif isinstance(getattr(row, "label", None), tuple):
-            counts.update(row.label)
-        elif isinstance(getattr(row, "label", None), str):
-            counts[row.label] += 1
-        elif hasattr(row, "options"):
-            counts[f"option {row.answer}"] += 1
-    return counts
-
-
-def _lengths(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> dict[str, int]:
+def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> dict[str, int]:
     """Tokens of a row's texts, special tokens not counted, in a sample of the rows."""
     step = max(1, len(rows) // SAMPLE)
     lengths = [
@@ -188,7 +172,7 @@ def _bad(found: Rows) -> list[str]:
     )
 
 
-def _problems(kind: type[Task], rows: Sequence[Any], tokenizer: Tokenizer) -> list[str]:
+def _problems(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> list[str]:
     if not rows:
         return []
     problems = []

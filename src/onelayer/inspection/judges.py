@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from onelayer.base.errors import UsageError
+from onelayer.base.wording import clipped, in_words
 from onelayer.metrics import Bools, Doubts, Floats, Ints, confident_errors, outliers
 from onelayer.prediction.predictor import Predictor
-from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
+from onelayer.tasks import AnswerTask, AnyTask, Choose, Classify, Regress, Tag
 from onelayer.tasks.answer.answer import Answer, AnswerRow
 from onelayer.tasks.choose.choose import Choice, ChooseRow
-from onelayer.tasks.gold import clipped, in_words
-from onelayer.tasks.protocol import softmax
+from onelayer.tasks.logits import softmax
 from onelayer.tasks.tag.schemes import OUTSIDE, parse
 from onelayer.tasks.tag.tag import TagRow
 from onelayer.tasks.texts import TextRow
@@ -50,7 +50,7 @@ class Judge(Protocol):
     def suspects(self) -> list[Suspect]: ...
 
 
-def judge_of(task: Task) -> Judge:
+def judge_of(task: AnyTask) -> Judge:
     """The judge for labels of a task. Whose labels count is the given one, not the model's."""
     match task:
         case Classify(multi_label=True):

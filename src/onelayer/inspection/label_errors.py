@@ -8,6 +8,9 @@ from typing import Any
 
 from onelayer.base.errors import UsageError
 from onelayer.base.json_values import finite
+from onelayer.base.wording import clipped, in_words, where
+from onelayer.data.row_kind import RowKind
+from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.inspection.cross_validation import Judged, by_itself, cross_validated
@@ -15,9 +18,7 @@ from onelayer.inspection.judges import Suspect, judge_of
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import Classify, Task
-from onelayer.tasks.gold import clipped, gold_label, in_words, where
-from onelayer.tasks.rows import Rows
+from onelayer.tasks import AnyTask
 from onelayer.training.loop import Reporter
 
 LEARNED = 0.05
@@ -46,7 +47,7 @@ def wrong_labels(
     info = predictor.info or {}
     how, share = _seen(info, rows)
     if share <= LEARNED:
-        task: Task = predictor.task
+        task = predictor.task
         judged = by_itself(predictor, rows)
         how = f"by the run itself: {how}"
     else:
@@ -83,32 +84,32 @@ def _seen(info: Mapping[str, Any], rows: Rows) -> tuple[str, float]:
 
 def _by_recipe(
     predictor: Predictor, rows: Rows, recipe: Recipe, folds: int, reporter: Reporter
-) -> tuple[Task, Iterator[Judged]]:
-    task = rows.kind.fit(rows, predictor.tokenizer, recipe, POSITIONS)
-    multi_label = task.multi_label if isinstance(task, Classify) else None
-    return task, cross_validated(rows, recipe, folds, reporter, multi_label=multi_label)
+) -> tuple[AnyTask, Iterator[Judged]]:
+    task = type(predictor.task).fit(rows, predictor.tokenizer, recipe, POSITIONS)
+    judged = cross_validated(rows, recipe, folds, reporter, multi_label=task.several_labels)
+    return task, judged
 
 
 def _listed(suspects: list[Suspect], rows: Rows) -> list[dict[str, Any]]:
     """The suspects with place, text and labels, for which the file is read once more."""
     by_number = {suspect.number: suspect for suspect in suspects}
     found = {
-        number: _entry(by_number[number], row, " | ".join(rows.kind.texts(row)))
+        number: _entry(by_number[number], row, rows.kind)
         for number, row in enumerate(rows)
         if number in by_number
     }
     return [found[suspect.number] for suspect in suspects]
 
 
-def _entry(suspect: Suspect, row: Any, text: str) -> dict[str, Any]:
-    given, likely = gold_label(row), suspect.likely
+def _entry(suspect: Suspect, row: Any, kind: type[RowKind[Any]]) -> dict[str, Any]:
+    given, likely = kind.gold_text(row), suspect.likely
     if suspect.spans:
         parts = [(row.text[a:b], one, other) for a, b, one, other in suspect.spans]
         given = in_words(f"{words} [{one}]" for words, one, _ in parts)
         likely = in_words(f"{words} [{other}]" for words, _, other in parts)
     return {
         **where(row.place),
-        "text": clipped(text),
+        "text": clipped(" | ".join(kind.texts(row))),
         "given": clipped(given),
         "likely": clipped(likely),
         "probability": suspect.probability,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.tasks.gold import clipped, gold_label, gold_of, where
-from onelayer.tasks.rows import Rows
+from onelayer.base.wording import clipped, where
+from onelayer.data.rows import Rows
 from onelayer.tokens.encodings import Ints
 
 LISTED = 1000
@@ -48,7 +48,7 @@ def find_repeats(files: Sequence[Rows]) -> Repeats:
     facts = _Facts()
     for number, rows in enumerate(files):
         for row in rows:
-            facts.see(number, rows.kind.texts(row), gold_of(row))
+            facts.see(number, rows.kind.texts(row), rows.kind.gold_key(row))
     groups = facts.groups()
     first = groups.file == 0
     again = first & groups.repeats
@@ -145,7 +145,7 @@ def _listed(
             continue
         entry = found.setdefault(group, {"text": clipped(" | ".join(kind.texts(row))), "rows": []})
         place = {"file": Path(path).name, **where(row.place)}
-        entry["rows"].append({**place, "label": clipped(gold_label(row))})
+        entry["rows"].append({**place, "label": clipped(kind.gold_text(row))})
     return list(found.values())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +38,12 @@ class Head:
     loss: Sum
     weight: Callable[[Packed, Tensor | None], float]
     """(batch, class weights) -> what a sum is divided by."""
+    problem_type: str | None = None
+    """transformers' name for the loss, where its class has several losses."""
+    classes: Literal["one", "several"] | None = None
+    """How many classes a vector that is read may be of; None where it isn't about classes."""
+    named: bool = False
+    """Whether the outputs have names that ``config.json`` and the model card tell."""
     prior: tuple[float, ...] | None = None
     """The biases that a new layer begins with; by default zeros, as in BERT."""
 
@@ -101,6 +108,9 @@ HEADS: dict[str, Head] = {
         True,
         loss=_label_loss,
         weight=_label_weight,
+        problem_type="single_label_classification",
+        classes="one",
+        named=True,
     ),
     "labels": Head(
         _SEQUENCE,
@@ -108,14 +118,21 @@ HEADS: dict[str, Head] = {
         True,
         loss=_multi_label_loss,
         weight=_elements,
+        problem_type="multi_label_classification",
+        classes="several",
+        named=True,
     ),
-    "value": Head(_SEQUENCE, True, True, loss=_value_loss, weight=_elements),
+    "value": Head(
+        _SEQUENCE, True, True, loss=_value_loss, weight=_elements, problem_type="regression"
+    ),
     "tags": Head(
         _TOKENS,
         False,
         True,
         loss=_label_loss,
         weight=_label_weight,
+        classes="one",
+        named=True,
     ),
     "span": Head(
         "QuestionAnswering",
@@ -132,6 +149,7 @@ HEADS: dict[str, Head] = {
         True,
         loss=_three_way_loss,
         weight=_examples,
+        named=True,
         prior=(0.0, -5.0, -5.0),
     ),
     "option": Head(

@@ -10,31 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.layout import Layout
 from onelayer.engines.engine import Engine
 from onelayer.metrics import Scorer
-from onelayer.tasks import Classify, Task
-from onelayer.tasks.protocol import Chunk, Layout
+from onelayer.tasks import AnyTask
+from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 CHUNK = 1024
 """Rows encoded, run and decoded together, long ones beside long ones."""
 
-INPUTS = {
-    "classify": ("text", "pair"),
-    "regress": ("text", "pair"),
-    "tag": ("text",),
-    "answer": ("question", "context"),
-    "choose": ("context", "question", "options"),
-}
-"""What a row given from Python as a plain tuple holds."""
-
 
 @dataclass(slots=True)
 class Predictor:
     """Encodes, runs and decodes. Training's evaluation, ``eval`` and ``predict`` all use it."""
 
-    task: Task
+    task: AnyTask
     tokenizer: Tokenizer
     engine: Engine
     layout: Layout
@@ -51,9 +43,6 @@ class Predictor:
         ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
         if coverage is None and abstain is None:
             return self
-        if not isinstance(self.task, Classify):
-            it = f"this model is for {self.task.name}"
-            raise UsageError(f"--coverage and --abstain are for classify, and {it}")
         return replace(self, task=self.task.asking(coverage, abstain))
 
     def predict(self, inputs: Iterable[Any]) -> list[Any]:
@@ -73,7 +62,7 @@ class Predictor:
         self.cut += encodings.cut
         return self.task.decode(rows, encodings, self.engine.logits(encodings))
 
-    def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk]:
+    def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk[Any]]:
         """The logits of rows that the task has encoded before, one chunk at a time."""
         for start in range(0, len(rows), CHUNK):
             stop = min(start + CHUNK, len(rows))
@@ -93,7 +82,7 @@ class Predictor:
             chunk.clear()  # gone before the next one is read
 
     def _row(self, item: Any, number: int) -> Any:
-        names = INPUTS[self.task.name]
+        names = self.task.columns.inputs
         if isinstance(item, Mapping):
             by_role = {key: value for key, value in item.items() if key in (*names, "id")}
             values = {**by_role, **self.layout.present_in(item).values(item)}

@@ -13,13 +13,12 @@ from typing import Any
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.data.formats import read
 from onelayer.data.jsonlines import decode_line
+from onelayer.data.layout import Layout
 from onelayer.data.table import Record, Table
 from onelayer.prediction.formats import Predicted
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
-from onelayer.tasks import TASKS
-from onelayer.tasks.layout import see
-from onelayer.tasks.protocol import Layout
+from onelayer.tasks.infer_columns import infer_columns
 
 NESTED = ("squad", "multiple-choice")
 
@@ -53,14 +52,14 @@ def predict_table(
     layout = input_layout(predictor, table, columns.asked)
     named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
     say(f"{Path(table.path).name}: {', '.join(named)}")
-    kind = TASKS[predictor.task.name]
+    task = predictor.task
     bad: list[DataError] = []
     ahead: deque[Record] = deque()
 
     def readable() -> Iterator[tuple[Record, Any]]:
         for record in table:
             try:
-                yield record, kind.row(layout.values(record.values), table.place(record), False)
+                yield record, task.row(layout.values(record.values), table.place(record), False)
             except DataError as error:
                 if not columns.skip_bad:
                     raise
@@ -139,8 +138,8 @@ def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -
     if not asked and Layout(trained).fits(table.columns):
         identity = {"id": "id"} if "id" in table.columns else {}
         return Layout({**trained, **identity})
-    seen = see(table, task=predictor.task.name, asked=asked, labelled=False)
-    columns = {role: name for role, name in seen.layout.columns.items() if role != "label"}
+    found = infer_columns(table, task=predictor.task.name, asked=asked, labelled=False)
+    columns = {role: name for role, name in found.layout.columns.items() if role != "label"}
     if "pair" in trained and "pair" not in columns:
         raise UsageError(
             "the model was trained on pairs and this file has single texts",

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.types import Receive
 
-from onelayer.prediction.predictor import INPUTS, Predictor
+from onelayer.prediction.predictor import Predictor
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.http.admission import Admission, AllowedHosts
 from onelayer.serving.limits import Limits
@@ -22,7 +21,6 @@ from onelayer.serving.scheduler.batcher import Batcher
 from onelayer.serving.scheduler.job_queue import Job
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.server_metrics import ServerMetrics
-from onelayer.tasks import Classify
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +152,16 @@ async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:
 def describe_model(name: str, predictor: Predictor) -> dict[str, Any]:
     """A model, as its callers need to know it."""
     task = predictor.task
-    roles = [
-        role for role in INPUTS[task.name] if role in ("text", "context", "options", "question")
-    ]
+    roles = list(task.columns.default_layout().columns)
     if "pair" in predictor.layout.columns:
         roles.append("pair")
     info = predictor.info or {}
     exported = info.get("export", {})
-    thresholds: list[float] = []
-    if isinstance(task, Classify) and task.multi_label:
-        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
     return {
         "name": name,
         "task": task.name,
-        "labels": list(task.outputs) if task.name in ("classify", "tag") else [],
-        "thresholds": thresholds,
+        "labels": list(task.label_names),
+        "thresholds": list(task.thresholds),
         "range": info.get("dev", {}).get("range", []),
         "inputs": roles,
         "engine": predictor.engine.name,

@@ -16,7 +16,7 @@ import numpy as np
 
 from onelayer.base.errors import UsageError
 from onelayer.metrics import Bools, Floats, Ints
-from onelayer.tasks.protocol import Logits, sigmoid, softmax
+from onelayer.tasks.logits import Logits, sigmoid, softmax
 
 FEWEST_ROWS = 50
 """From fewer dev rows than these nothing is promised."""

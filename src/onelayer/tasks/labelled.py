@@ -8,12 +8,12 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.formats import read
+from onelayer.data.layout import Layout
+from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
-from onelayer.tasks import TASKS, Task
-from onelayer.tasks.layout import see
-from onelayer.tasks.protocol import Layout
-from onelayer.tasks.rows import Look, Rows, read_rows, refuse_bad
+from onelayer.tasks import AnyTask, task_called
+from onelayer.tasks.infer_columns import infer_columns
 
 Say = Callable[[str], None]
 
@@ -23,24 +23,26 @@ def open_labelled(
     recipe: Recipe,
     say: Say,
     *,
-    kind: type[Task] | None = None,
+    kind: type[AnyTask] | None = None,
     layout: Layout | None = None,
-) -> tuple[type[Task], Layout, Table]:
+) -> tuple[type[AnyTask], Layout, Table]:
     """What a labelled file holds, by its first rows. With ``kind`` and ``layout`` given it is read
     as another file was, where it has the same columns."""
     asked = recipe.asked
+    if recipe.task is not None:
+        task_called(recipe.task)  # a wrong name is told before the file is read
     table = read(path, named=tuple(asked.values()))
     if kind is None or layout is None or not layout.fits(table.columns):
         task = recipe.task or (kind.name if kind else None)
-        seen = see(table, task=task, asked=asked, multi_label=recipe.multi_label)
-        for remark in seen.remarks:
+        found = infer_columns(table, task=task, asked=asked, multi_label=recipe.multi_label)
+        for remark in found.remarks:
             say(f"{Path(path).name}: {remark}")
-        kind, layout = TASKS[seen.task], seen.layout
+        kind, layout = found.kind, found.layout
     return kind, layout, table
 
 
 def usable_rows(
-    kind: type[Task],
+    kind: type[AnyTask],
     table: Table,
     layout: Layout,
     recipe: Recipe,
@@ -64,9 +66,9 @@ def read_labelled(
     recipe: Recipe,
     say: Say,
     *,
-    kind: type[Task] | None = None,
+    kind: type[AnyTask] | None = None,
     layout: Layout | None = None,
-) -> tuple[type[Task], Layout, list[Any]]:
+) -> tuple[type[AnyTask], Layout, list[Any]]:
     """All labelled rows of a file that fits into memory; see ``open_labelled``."""
     kind, layout, table = open_labelled(path, recipe, say, kind=kind, layout=layout)
     return kind, layout, list(usable_rows(kind, table, layout, recipe, say))

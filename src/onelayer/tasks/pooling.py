@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 
 from onelayer.metrics import Scorer, clearly_better
 from onelayer.recipe import Recipe
-from onelayer.tasks.protocol import Chunk, Logits
+from onelayer.tasks.logits import Logits
+from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings
 
 Pooling = Literal["mean", "max", "ends", "head"]
@@ -33,14 +34,19 @@ def reading(max_length: int, pooling: Pooling) -> str:
     )
 
 
-def in_words(pooling: Pooling) -> str:
-    """What is predicted of a text of several windows."""
-    return {
+def chosen_by_scores(pooling: Pooling, scores: Mapping[str, float], metric: str) -> str | None:
+    """In words, how texts of several windows are predicted, and by which scores on dev that was
+    chosen; None where there was nothing to choose."""
+    if not scores:
+        return None
+    how = {
         "mean": "long texts by the mean of their windows",
         "max": "long texts by the highest logits of their windows",
         "ends": "long texts by their first and last windows",
         "head": "long texts by their first windows alone",
     }[pooling]
+    said = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
+    return f"{how}; {metric} on dev: {said}"
 
 
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
@@ -60,7 +66,7 @@ def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
             return np.asarray(np.add.reduceat(logits, first) / (1 + last - first)[:, None])
 
 
-def pooled_by(chunks: Iterable[Chunk], ways: Iterable[Pooling]) -> dict[Pooling, Logits]:
+def pooled_by(chunks: Iterable[Chunk[Any]], ways: Iterable[Pooling]) -> dict[Pooling, Logits]:
     """(B, C) logits of all rows, pooled in each of the ways; in the first one alone where no row
     has several windows, as all are the same then."""
     parts: dict[Pooling, list[Logits]] = {how: [] for how in ways}

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import Place
+from onelayer.data.values import text_of
 from onelayer.tasks.pooling import WINDOWS_READ, Pooling
-from onelayer.tasks.protocol import text_of
 from onelayer.tokens.encodings import (
     Cut,
     Encodings,
@@ -42,6 +42,11 @@ def texts_of(values: Mapping[str, Any], place: Place, labelled: bool) -> tuple[s
     if "pair" in values:
         pair = text_of(values, "pair", place, may_be_empty=not labelled)
     return text, pair
+
+
+def texts_in(row: TextRow) -> tuple[str, ...]:
+    """One text, or two."""
+    return (row.text,) if row.pair is None else (row.text, row.pair)
 
 
 def encode_texts(

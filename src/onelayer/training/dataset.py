@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from onelayer.base import digest
 from onelayer.base.errors import DataError, Place
+from onelayer.data.layout import Layout
+from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
-from onelayer.tasks import Task, task_from_json, task_to_json
+from onelayer.tasks import AnyTask, task_from_json, task_to_json
 from onelayer.tasks.labelled import usable_rows
-from onelayer.tasks.protocol import Layout
-from onelayer.tasks.rows import Rows
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.store import EncodingsWriter, open_encodings
@@ -51,7 +51,7 @@ DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "long", "position
 class Source:
     """A labelled file of which the first rows were seen, and how its rows become tokens."""
 
-    kind: type[Task]
+    kind: type[AnyTask]
     layout: Layout
     table: Table
     recipe: Recipe
@@ -83,7 +83,7 @@ class Source:
 class Data:
     """What is learned from, mapped from the disk, and the dev rows carved off it, if any."""
 
-    task: Task
+    task: AnyTask
     encodings: Encodings
     dev: list[Any]
     key: str
@@ -178,7 +178,7 @@ def _split(
 
 def _fit(
     source: Source, rows: Rows, dev: NDArray[np.bool_], progress: _Progress
-) -> tuple[Task, list[Any], list[str]]:
+) -> tuple[AnyTask, list[Any], list[str]]:
     """The task that the training rows decide, the dev rows' values by role, and a sample of the
     training rows' texts."""
     kind = source.kind

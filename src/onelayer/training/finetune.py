@@ -17,14 +17,13 @@ from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.build import Built, build, with_positions
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.source import resolve
+from onelayer.data.layout import Layout
 from onelayer.evaluation.report.write_report import NAME, write_report
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
-from onelayer.tasks import Classify, Regress, Task
+from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import open_labelled, read_labelled
-from onelayer.tasks.pooling import in_words
-from onelayer.tasks.protocol import Layout
 from onelayer.tokens.encodings import Encodings
 from onelayer.training.dataset import Data, Source, read_data
 from onelayer.training.loop import Reporter
@@ -189,7 +188,7 @@ def _run(
 
 
 def _built(
-    checkpoint: Checkpoint, task: Task, recipe: Recipe, seed: int, prior: list[float] | None
+    checkpoint: Checkpoint, task: AnyTask, recipe: Recipe, seed: int, prior: list[float] | None
 ) -> Built:
     built = build(checkpoint, task, seed=seed, prior=prior)
     freeze(built.model, recipe.freeze)
@@ -204,16 +203,17 @@ def _identity(key: str, dev: str | Path | None, recipe: Recipe, model: Path) -> 
     return digest.of_text(json.dumps(parts))
 
 
-def _check_length(recipe: Recipe, kind: type[Task], limit: int) -> None:
+def _check_length(recipe: Recipe, kind: type[AnyTask], limit: int) -> None:
     if recipe.max_length is not None and recipe.max_length > limit:
         raise UsageError(
             f"--max-length {recipe.max_length}: the model has {limit} positions",
             hint=f"--positions {recipe.max_length} extends it",
         )
-    if recipe.long == "truncate" and kind not in (Classify, Regress):
+    if recipe.long == "truncate" and not kind.may_truncate:
+        others = " and ".join(name for name, other in TASKS.items() if other.may_truncate)
         raise UsageError(
             f"--long truncate: {kind.name} has one way to read long texts",
-            hint="leave it out; it is for classify and regress",
+            hint=f"leave it out; it is for {others}",
         )
 
 
@@ -257,10 +257,9 @@ def _say_read(encodings: Encodings, said: Said) -> None:
 def _say_pooling(predictor: Predictor, dev: Sequence[Any], said: Said) -> None:
     """How the dev rows had long texts read, and what that leaves unread of them."""
     task = predictor.task
-    if not isinstance(task, (Classify, Regress)) or not task.pooling_scores:
+    if task.decided_on_dev is None:
         return
-    scores = ", ".join(f"{how} {score:.4g}" for how, score in task.pooling_scores.items())
-    said.reporter.say(f"{in_words(task.pooling)}; {task.metric} on dev: {scores}")
+    said.reporter.say(task.decided_on_dev)
     cut = task.encode(dev, predictor.tokenizer, labelled=False).cut
     if cut.tokens:
         said.reporter.say(f"warning: on dev {cut}")
@@ -276,7 +275,7 @@ def _show(predictor: Predictor, dev: Sequence[Any], files: Files, said: Said) ->
         said.reporter.say(f"warning: no {NAME}: {error}")
 
 
-def _say_built(built: Built, checkpoint: Checkpoint, task: Task, said: Said) -> None:
+def _say_built(built: Built, checkpoint: Checkpoint, task: AnyTask, said: Said) -> None:
     total = sum(p.numel() for p in built.model.parameters())
     new = sum(p.numel() for p in built.model.head.parameters())
     if built.kept_head:

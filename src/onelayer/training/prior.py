@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onelayer.nn.heads import IGNORED
+from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings
 
@@ -29,7 +30,7 @@ class ClassPrior:
     predicted: set[int] = field(default_factory=set)
     """The classes of the last evaluation."""
 
-    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    def watch(self, chunks: Iterable[Chunk[Any]]) -> Iterator[Chunk[Any]]:
         """Passes an evaluation's chunks on and notes which classes their logits are for."""
         self.predicted = set()
         for chunk in chunks:
@@ -44,7 +45,7 @@ class ClassPrior:
 def class_prior(head: str, encodings: Encodings, class_weights: Tensor | None) -> ClassPrior | None:
     """For heads that choose one class, by the targets that are learned from."""
     targets = encodings.targets
-    if head not in ("label", "tags") or targets is None:
+    if HEADS[head].classes != "one" or targets is None:
         return None
     learned = targets[targets != IGNORED].astype(np.int64)
     counts = np.bincount(learned)

@@ -17,19 +17,19 @@ from onelayer.base.disk import as_json, publish, rewrite
 from onelayer.base.errors import OneLayerError, UsageError
 from onelayer.base.json_values import finite
 from onelayer.base.model_files import read_json
-from onelayer.checkpoint.build import PROBLEM_TYPES, Built, as_saved, state_of
+from onelayer.checkpoint.build import Built, as_saved, named_outputs, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import hub_name
+from onelayer.data.layout import Layout
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks import Regress, Task, task_to_json
-from onelayer.tasks.protocol import Layout
+from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tokens.encodings import Encodings
 from onelayer.training.dataset import Data
 from onelayer.training.loop import Reporter, train
@@ -94,7 +94,7 @@ class Run:
     data: Data
     dev_encodings: Encodings
     checkpoint: Checkpoint
-    task: Task
+    task: AnyTask
     built: Built
     rebuild: Callable[[int], Built]
     """A fresh model by its seed, for a run that is begun anew."""
@@ -104,7 +104,7 @@ class Run:
     states: States
     saved: Saved | None
     """The state that the run goes on from."""
-    tuned: Task | None = None
+    tuned: AnyTask | None = None
     """The task with its decoding tuned on dev, as of the last evaluation; what is saved."""
     scorer: Scorer | None = None
 
@@ -206,8 +206,7 @@ class Run:
     def save(self, scores: dict[str, float], history: History) -> None:
         """Publishes the model as it now is, with all that is known of it."""
         task, model = self.tuned or self.task, self.built.model
-        named = task.head in ("label", "labels", "tags", "three-way")
-        labels = list(task.outputs) if named else None
+        labels = named_outputs(task)
         bounds = intervals(self.scorer) if self.scorer is not None else {}
         card = model_card(self._facts(scores, bounds, labels))
         record = self._record(task, scores, bounds, history)
@@ -219,7 +218,7 @@ class Run:
                 state=state_of(model),
                 architecture=self.checkpoint.config.family.class_for(HEADS[task.head].form),
                 labels=labels,
-                problem_type=PROBLEM_TYPES.get(task.head),
+                problem_type=HEADS[task.head].problem_type,
                 tokenizer=self.checkpoint.tokenizer,
                 onelayer=record,
                 card=card,
@@ -230,7 +229,7 @@ class Run:
 
     def _record(
         self,
-        task: Task,
+        task: AnyTask,
         scores: dict[str, float],
         bounds: dict[str, tuple[float, float]],
         history: History,
@@ -254,18 +253,11 @@ class Run:
                 "new": sum(p.numel() for p in self.built.model.head.parameters())
                 * (not self.built.kept_head),
             },
-            "dev": {"scores": scores, "intervals": bounds, **self._dev_range()},
+            "dev": {"scores": scores, "intervals": bounds, **self.task.facts_of_dev(self.data.dev)},
             "history": _history(history),
             "seen": self.data.seen.to_text(),
         }
         return dict(finite(record))
-
-    def _dev_range(self) -> dict[str, list[float]]:
-        """Between which numbers the dev rows' labels lie: then a prediction says more."""
-        if not isinstance(self.task, Regress):
-            return {}
-        numbers = [float(row.label) for row in self.data.dev]
-        return {"range": [min(numbers), max(numbers)]}
 
     def _facts(
         self,
@@ -275,7 +267,7 @@ class Run:
     ) -> CardFacts:
         return CardFacts(
             name=self.target.name,
-            task=self.task.name,
+            task=self.task,
             architecture=self.checkpoint.config.family.class_for(HEADS[self.task.head].form),
             base_model=self.recipe.model,
             hub_name=hub_name(self.recipe.model),
@@ -293,7 +285,7 @@ class Run:
             return None
         targets = encodings.targets
         assert targets is not None
-        if self.task.head not in ("label", "labels", "tags"):
+        if HEADS[self.task.head].classes is None:
             raise UsageError("--class-weights is for tasks with classes: classify and tag")
         if targets.dtype == np.bool_:
             present = targets.sum(axis=0)

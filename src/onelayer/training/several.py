@@ -18,7 +18,7 @@ from onelayer.base.model_files import read_json
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks import Task, task_from_json
+from onelayer.tasks import AnyTask, task_from_json
 from onelayer.training.resume import is_unfinished, stem_of
 
 Train = Callable[[Recipe, Path], Predictor]
@@ -30,7 +30,7 @@ class Outcome:
 
     seed: int
     folder: Path
-    task: Task
+    task: AnyTask
     score: float
     settled: Mapping[str, Any]
     """Its recipe, with what was chosen when it began."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.sketch import Sketch
-from onelayer.tasks.protocol import Task
+from onelayer.tasks import AnyTask
 from onelayer.tokens.encodings import Ints
 
 DEV_SHARE = 0.1
@@ -23,7 +23,7 @@ MOST_DEV = 10_000
 class Facts:
     """By what rows are split: the group and the stratum of each row seen."""
 
-    kind: type[Task]
+    kind: type[AnyTask]
     groups: array[int] = field(default_factory=lambda: array("q"))
     """64 bits for each row's group; empty for a task without groups. That two of five million
     groups share them is a chance of one in a million, and no harm: they stay together."""

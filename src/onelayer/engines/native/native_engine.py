@@ -15,7 +15,7 @@ from onelayer.base.machine import cores
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.library import library
 from onelayer.engines.native.packed_weights import check
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 LANES, PANEL = 16, 64

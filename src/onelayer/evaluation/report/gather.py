@@ -32,7 +32,7 @@ from onelayer.metrics import (
     intervals,
 )
 from onelayer.prediction.predictor import CHUNK, Predictor
-from onelayer.tasks import Classify, Task, task_from_json, task_to_json
+from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
 WORST = 20
 """Mistakes that are shown."""
@@ -87,7 +87,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             limit=int(task_to_json(task)["max_length"]),
             cut_tokens=predictor.cut.tokens - cut.tokens,
             cut_rows=predictor.cut.rows - cut.rows,
-            of_options=task.name == "choose",
+            of_options=not task.reads_windows,
         ),
         mistakes=tuple(found for found in shown if found),
         wrong=seen.wrong,
@@ -105,7 +105,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
 class _Seen:
     """What stays of the rows that went by."""
 
-    task: Task
+    task: AnyTask
     n: int = 0
     wrong: int = 0
     worst: list[tuple[float, int, Any, Any]] = field(default_factory=list)
@@ -163,12 +163,11 @@ def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
 
 
 def _by_label(
-    task: Task, scorer: Scorer, confusions: Confusions | None
+    task: AnyTask, scorer: Scorer, confusions: Confusions | None
 ) -> Mapping[str, Mapping[str, float]]:
-    if isinstance(scorer, MultiLabel) and isinstance(task, Classify):
-        thresholds = np.broadcast_to(task.threshold, len(task.labels)).tolist()
+    if isinstance(scorer, MultiLabel):
         return {
-            task.outputs[i]: {**values, "threshold": thresholds[i]}
+            task.outputs[i]: {**values, "threshold": task.thresholds[i]}
             for i, values in scorer.by_label().items()
         }
     if isinstance(scorer, Classification):

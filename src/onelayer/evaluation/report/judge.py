@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from onelayer.base.errors import Place
 from onelayer.evaluation.report.facts import Mark, Mistake, Passage
-from onelayer.tasks import AnswerTask, Tag, Task
+from onelayer.tasks import AnswerTask, AnyTask, Tag
 from onelayer.tasks.answer.answer import Answer, AnswerRow
 from onelayer.tasks.choose.choose import Choice, ChooseRow
 from onelayer.tasks.labels import Label, Labels
@@ -31,7 +31,7 @@ class Judged:
     """Gold and predicted class, where each item has just one."""
 
 
-def judge(task: Task, row: Any, prediction: Any) -> Judged:
+def judge(task: AnyTask, row: Any, prediction: Any) -> Judged:
     """Of a task that isn't known here nothing is said."""
     match prediction:
         case Label():
@@ -72,7 +72,7 @@ def _tagged(task: Tag, row: TagRow, prediction: Tagged) -> Judged:
     return Judged(n_wrong + surest / 2, beliefs)
 
 
-def mistake(task: Task, n: int, row: Any, prediction: Any) -> Mistake | None:
+def mistake(task: AnyTask, n: int, row: Any, prediction: Any) -> Mistake | None:
     """A wrong prediction for row number ``n`` as a report shows it."""
     match prediction:
         case Label():

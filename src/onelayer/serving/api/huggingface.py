@@ -17,8 +17,8 @@ from onelayer.serving.http.body import read_body
 from onelayer.serving.service import PredictionRequest, PredictionResult, Service
 from onelayer.tasks import Classify
 from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.logits import sigmoid, softmax
 from onelayer.tasks.pooling import pool
-from onelayer.tasks.protocol import sigmoid, softmax
 from onelayer.tasks.tag.tag import Tagged
 
 Scores = dict[str, float]

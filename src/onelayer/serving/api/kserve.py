@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from onelayer import __version__
-from onelayer.prediction.predictor import INPUTS, Predictor
+from onelayer.prediction.predictor import Predictor
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
     BYTES_PER_PREDICTION,
@@ -26,7 +26,7 @@ from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.service import PredictionRequest, Service, describe_model
-from onelayer.tasks import Task
+from onelayer.tasks import AnyTask
 
 HEADER_LENGTH = "inference-header-content-length"
 """Where a body is JSON and then the tensors' bytes: how long the JSON is."""
@@ -207,7 +207,7 @@ def _rows(
     tensors: Sequence[TensorIn], rest: memoryview, predictor: Predictor
 ) -> list[dict[str, Any]]:
     """Values by role, a dict for each row. Raises RequestError for tensors that don't fit."""
-    known = INPUTS[predictor.task.name]
+    known = predictor.task.columns.inputs
     columns: dict[str, list[Any]] = {}
     for tensor in tensors:
         if tensor.name not in known:
@@ -244,7 +244,7 @@ def _shaped(tensor: TensorIn, values: list[str]) -> list[Any]:
     return [values[start : start + more[0]] for start in range(0, len(values), more[0])]
 
 
-def _wanted(ask: InferAsk, task: Task) -> list[tuple[Output, bool]]:
+def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[Output, bool]]:
     """The outputs that were asked for, and whether as bytes. Raises RequestError."""
     by_default = ask.parameters.binary_data_output
     known = {output.name: output for output in outputs_of(task)}

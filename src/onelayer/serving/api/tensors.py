@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer.prediction.output import to_json
 from onelayer.serving.request_errors import RequestError
-from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Task
+from onelayer.tasks import AnswerTask, AnyTask, Choose, Classify, Regress
 
 Array = NDArray[Any]
 
@@ -29,12 +29,12 @@ class Output:
     """Its shape after the first dimension; -1: as many as there are."""
 
 
-def outputs_of(task: Task) -> list[Output]:
+def outputs_of(task: AnyTask) -> list[Output]:
     """Every task's predictions as JSON, and what of them fits a tensor."""
     return [*_typed_outputs(task), Output("prediction", "BYTES", _as_json)]
 
 
-def _typed_outputs(task: Task) -> list[Output]:
+def _typed_outputs(task: AnyTask) -> list[Output]:
     match task:
         case Classify(multi_label=True):
             chosen = Output("labels", "BYTES", lambda p: json.dumps(p.labels, ensure_ascii=False))

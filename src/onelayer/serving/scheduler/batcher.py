@@ -26,7 +26,7 @@ from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
 from onelayer.serving.scheduler.long_texts import apply_length_policy
 from onelayer.serving.scheduler.throughput import Backlog
 from onelayer.serving.server_metrics import ServerMetrics
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from onelayer.prediction.predictor import Predictor
-from onelayer.tasks import Task
-from onelayer.tasks.protocol import Logits
+from onelayer.tasks import AnyTask
+from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, Ints
 
 
@@ -44,7 +44,7 @@ class Job:
     """Whether the caller has hung up: nothing more is done for this job."""
 
     @property
-    def task(self) -> Task:
+    def task(self) -> AnyTask:
         return self.predictor.task
 
     def all_logits(self) -> Logits:

@@ -9,7 +9,6 @@ import numpy as np
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.job_queue import Job
-from onelayer.tasks import Choose
 from onelayer.tokens.encodings import Encodings, first_sequences
 
 LongTextPolicy = Literal["window", "truncate", "refuse"]
@@ -21,7 +20,7 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
     RequestError for a text that is longer than the server or the caller allows."""
     unread = encodings.cut.tokens
     # Options are sequences, not windows: what doesn't fit them is always cut off.
-    windowed = not isinstance(job.task, Choose) and len(encodings.cu_seqlens) - 1 > len(encodings)
+    windowed = job.task.reads_windows and len(encodings.cu_seqlens) - 1 > len(encodings)
     if job.long == "refuse" and (unread or windowed):
         raise _too_long(job, encodings)
     if job.long == "truncate" and windowed:
@@ -44,7 +43,7 @@ def _too_long(job: Job, encodings: Encodings) -> RequestError:
     limit = job.task.max_length
     for row in np.flatnonzero(np.diff(encodings.cu_seqlens[encodings.cu_rows]) >= limit).tolist():
         alone = job.task.encode([job.rows[row]], job.predictor.tokenizer, labelled=False)
-        windowed = not isinstance(job.task, Choose) and len(alone.cu_seqlens) > 2
+        windowed = job.task.reads_windows and len(alone.cu_seqlens) > 2
         if alone.cut.tokens or windowed:
             return RequestError(
                 422,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,14 @@ from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.wording import in_words
+from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
+from onelayer.tasks.answer.answer_columns import AnswerColumns
 from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
 from onelayer.tasks.answer.gold_answers import GoldAnswer, answers_of
-from onelayer.tasks.protocol import Chunk, Logits, decoded, in_role, softmax, text_of
+from onelayer.tasks.logits import Logits, softmax
+from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -69,12 +73,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerTask:
+class AnswerTask(Task[AnswerRow, Answer]):
     """The passage is read in windows beside the question. Each of its tokens gets a score as start
     and as end of the answer, ``[CLS]`` one as "not in this window". A span in two windows is scored
     where most of its surroundings are seen."""
 
-    name: ClassVar[str] = "answer"
+    name = "answer"
+    columns = AnswerColumns()
+    aim = "finds the answer to a question in a passage"
+    example = '[{"question": "...?", "context": "a passage"}]'
+    pipeline_tag = "question-answering"
+    reads_all_tokens = True
+    point = 1.0
+
     max_length: int
     stride: int
     max_answer_tokens: int
@@ -116,13 +127,9 @@ class AnswerTask:
         return AnswerRow(identity, question, passage, answers, place, title)
 
     @classmethod
-    def check(cls, rows: Iterable[AnswerRow]) -> None:
-        return None
-
-    @classmethod
     def fit(
         cls, rows: Iterable[AnswerRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
-    ) -> AnswerTask:
+    ) -> Self:
         lengths = array("q")
         unanswered = False
         path: str | Path = ""
@@ -262,8 +269,8 @@ class AnswerTask:
         return _judged(rows, (answer.text for answer in predictions))
 
     def tune(
-        self, rows: Iterable[AnswerRow], chunks: Iterable[Chunk]
-    ) -> tuple[AnswerTask, metrics.Answers]:
+        self, rows: Iterable[AnswerRow], chunks: Iterable[Chunk[AnswerRow]]
+    ) -> tuple[Self, metrics.Answers]:
         """The threshold of "no answer" that gives the best F1 on these rows."""
         if self.no_answer_threshold is None:
             return self, self.score(rows, decoded(self, chunks))
@@ -288,12 +295,27 @@ class AnswerTask:
         return (row.question, row.passage)
 
     @classmethod
-    def group(cls, row: AnswerRow) -> str | None:
+    def group(cls, row: AnswerRow) -> str:
         return row.passage
 
     @classmethod
-    def stratum(cls, row: AnswerRow) -> str | None:
-        return None
+    def gold_text(cls, row: AnswerRow) -> str:
+        return in_words(dict.fromkeys(answer.text for answer in row.answers or ()))
+
+    @classmethod
+    def gold_key(cls, row: AnswerRow) -> Hashable:
+        return frozenset(answer.text for answer in row.answers or ())
+
+    @classmethod
+    def labels_in(cls, row: AnswerRow) -> tuple[str, ...]:
+        return ("answer" if row.answers else "no answer",)
+
+    @classmethod
+    def of_saved(cls, layer: SavedLayer) -> Self | None:
+        if layer.form != "QuestionAnswering":
+            return None
+        limit = layer.positions
+        return cls(max_length=min(384, limit), stride=min(128, limit // 4), max_answer_tokens=30)
 
 
 def _offsets(encodings: Encodings) -> Ints:

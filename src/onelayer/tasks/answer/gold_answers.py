@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.tasks.protocol import is_number
+from onelayer.data.values import is_number
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.wording import NONE
+from onelayer.data.values import in_role, is_number, label_name, listed_in, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import fit_temperature
+from onelayer.tasks.choose.choose_columns import ChooseColumns
 from onelayer.tasks.labels import log_loss
-from onelayer.tasks.protocol import (
-    Chunk,
-    Logits,
-    decoded,
-    in_role,
-    is_number,
-    label_name,
-    listed_in,
-    per_row,
-    softmax,
-    text_of,
-)
+from onelayer.tasks.logits import Logits, per_row, softmax
+from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.texts import join_texts
 from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
@@ -51,12 +44,18 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choose:
+class Choose(Task[ChooseRow, Choice]):
     """Each option makes a sequence of its own, ``[CLS] context [SEP] question option [SEP]``; one
     number is read at each ``[CLS]`` and the largest of a row wins. Rows may differ in their number
     of options."""
 
-    name: ClassVar[str] = "choose"
+    name = "choose"
+    columns = ChooseColumns()
+    aim = "chooses among options"
+    example = '[{"context": "...", "question": "...?", "options": ["one", "another"]}]'
+    pipeline_tag = "multiple-choice"
+    reads_windows = False
+
     max_length: int
     temperature: float = 1.0
     """Logits are divided by it before they become probabilities; fitted on dev."""
@@ -98,13 +97,9 @@ class Choose:
         return ChooseRow(context, question, names, answer, place)
 
     @classmethod
-    def check(cls, rows: Iterable[ChooseRow]) -> None:
-        return None
-
-    @classmethod
     def fit(
         cls, rows: Iterable[ChooseRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
-    ) -> Choose:
+    ) -> Self:
         return cls(max_length=recipe.max_length or limit)
 
     def encode(self, rows: Sequence[ChooseRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
@@ -153,8 +148,8 @@ class Choose:
         return metrics.Choice(gold, index, groups=first[context], confidence=confidence)
 
     def tune(
-        self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk]
-    ) -> tuple[Choose, metrics.Scorer]:
+        self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk[ChooseRow]]
+    ) -> tuple[Self, metrics.Scorer]:
         """With the temperature that fits these rows."""
         kept = list(chunks)
         each = [part for _, encodings, logits in kept for part in per_row(encodings, logits, _own)]
@@ -170,12 +165,26 @@ class Choose:
         return (row.context, row.question, *row.options)
 
     @classmethod
-    def group(cls, row: ChooseRow) -> str | None:
+    def group(cls, row: ChooseRow) -> str:
         return row.context
 
     @classmethod
-    def stratum(cls, row: ChooseRow) -> str | None:
-        return None
+    def gold_text(cls, row: ChooseRow) -> str:
+        return row.options[row.answer] if row.answer is not None else NONE
+
+    @classmethod
+    def gold_key(cls, row: ChooseRow) -> Hashable:
+        return row.options[row.answer] if row.answer is not None else None
+
+    @classmethod
+    def labels_in(cls, row: ChooseRow) -> tuple[str, ...]:
+        return (f"option {row.answer}",)
+
+    @classmethod
+    def of_saved(cls, layer: SavedLayer) -> Self | None:
+        if layer.form != "MultipleChoice":
+            return None
+        return cls(max_length=layer.positions)
 
 
 def _own(_: int, row_logits: Logits) -> Logits:

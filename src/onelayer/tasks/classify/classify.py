@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import numpy as np
 
 from onelayer import metrics
-from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
+from onelayer.base.wording import in_words, listed
+from onelayer.data.values import in_role, label_name
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import (
     Calibration,
@@ -19,38 +21,38 @@ from onelayer.tasks.calibration import (
     calibrate_labels,
     calibrate_sets,
 )
+from onelayer.tasks.classify.classify_columns import ClassifyColumns
+from onelayer.tasks.label_names import ids_of, in_order
 from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
+from onelayer.tasks.logits import Logits, sigmoid, softmax
 from onelayer.tasks.pooling import (
     POOLINGS,
     Pooling,
     best_pooling,
+    chosen_by_scores,
     first_pooling,
     pool,
     pooled_by,
     reading,
 )
-from onelayer.tasks.protocol import (
-    Chunk,
-    Logits,
-    ids_of,
-    in_order,
-    in_role,
-    label_name,
-    listed,
-    sigmoid,
-    softmax,
-)
-from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.tasks.protocol import Chunk, SavedLayer, Task
+from onelayer.tasks.texts import TextRow, encode_texts, texts_in, texts_of
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classify:
+class Classify(Task[TextRow, Label | Labels]):
     """One label of ``labels``, or with ``multi_label`` those at or above ``threshold``, which is
     one for all or has one for each."""
 
-    name: ClassVar[str] = "classify"
+    name = "classify"
+    columns = ClassifyColumns()
+    aim = "sorts texts into classes"
+    example = '["a text to sort"]'
+    pipeline_tag = "text-classification"
+    may_truncate = True
+
     labels: tuple[str, ...]
     max_length: int
     multi_label: bool = False
@@ -85,6 +87,24 @@ class Classify:
         labels = f"{kind} of {len(self.labels)}: {listed(self.labels)}"
         return f"{labels}; {reading(self.max_length, self.pooling)}"
 
+    @property
+    def decided_on_dev(self) -> str | None:
+        return chosen_by_scores(self.pooling, self.pooling_scores, self.metric)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.labels
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        if not self.multi_label:
+            return ()
+        return tuple(np.broadcast_to(self.threshold, len(self.labels)).tolist())
+
+    @property
+    def several_labels(self) -> bool:
+        return self.multi_label
+
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = texts_of(values, place, labelled)
@@ -105,9 +125,7 @@ class Classify:
         return judge
 
     @classmethod
-    def fit(
-        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
-    ) -> Classify:
+    def fit(cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:
         names: set[str] = set()
         several = False
         path: str | Path = ""
@@ -165,10 +183,7 @@ class Classify:
     ) -> list[Label | Labels]:
         return list(self._predictions(pool(encodings, logits, self.pooling)))
 
-    def asking(self, coverage: float | None, abstain: float | None) -> Classify:
-        """The task with sets that hold what is right with the chance ``coverage``, or with answers
-        of which at most the share ``abstain`` is wrong. Raises UsageError where the dev rows
-        can't promise that."""
+    def asking(self, coverage: float | None, abstain: float | None) -> Self:
         if self.calibration is None:
             raise UsageError(
                 "the model has no calibration that --coverage and --abstain could rely on",
@@ -188,8 +203,7 @@ class Classify:
         logits = row_logits / (self.calibration.temperature if self.calibration else 1.0)
         if not self.multi_label:
             return (self._label(p.tolist()) for p in softmax(logits))
-        thresholds = np.broadcast_to(self.threshold, len(self.labels)).tolist()
-        return (self._labels(p.tolist(), thresholds) for p in sigmoid(logits))
+        return (self._labels(p.tolist(), self.thresholds) for p in sigmoid(logits))
 
     def _label(self, p: list[float]) -> Label:
         probabilities = dict(zip(self.labels, p, strict=True))
@@ -200,7 +214,7 @@ class Classify:
             found = (best,)
         return Label(best if sure else None, probabilities[best], probabilities, found)
 
-    def _labels(self, p: list[float], thresholds: list[float]) -> Labels:
+    def _labels(self, p: list[float], thresholds: Sequence[float]) -> Labels:
         probabilities = dict(zip(self.labels, p, strict=True))
         pairs = zip(probabilities.items(), thresholds, strict=True)
         chosen = tuple(name for (name, q), threshold in pairs if q >= threshold)
@@ -225,8 +239,8 @@ class Classify:
         return judged_labels(ids, found, self.labels, sets=sets, abstains=abstains)
 
     def tune(
-        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
-    ) -> tuple[Classify, metrics.Scorer]:
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk[TextRow]]
+    ) -> tuple[Self, metrics.Scorer]:
         """With the pooling that gives the best score on these rows, and with the temperature, the
         thresholds and the promises that follow from them."""
         ids, counts = self._gold(rows)
@@ -241,7 +255,7 @@ class Classify:
         tuned = self._calibrated(pooled[pooling], ids, counts)
         return replace(tuned, pooling=pooling, pooling_scores=scores), scorer
 
-    def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Classify:
+    def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Self:
         if not self.multi_label:
             return replace(self, calibration=calibrate_labels(row_logits, ids))
         gold = self._mask(ids, counts)
@@ -251,15 +265,45 @@ class Classify:
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
-        return (row.text,) if row.pair is None else (row.text, row.pair)
+        return texts_in(row)
 
     @classmethod
-    def group(cls, row: TextRow) -> str | None:
-        return None
-
-    @classmethod
-    def stratum(cls, row: TextRow) -> str | None:
+    def stratum(cls, row: TextRow) -> str:
         return "\0".join(_names(row))
+
+    @classmethod
+    def gold_text(cls, row: TextRow) -> str:
+        return in_words(row.label) if isinstance(row.label, tuple) else str(row.label)
+
+    @classmethod
+    def gold_key(cls, row: TextRow) -> Hashable:
+        return frozenset(row.label) if isinstance(row.label, tuple) else row.label
+
+    @classmethod
+    def labels_in(cls, row: TextRow) -> tuple[str, ...]:
+        return _names(row)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        if known := fields.get("calibration"):
+            fields = {**fields, "calibration": Calibration.from_json(known)}
+        return cls(**fields)
+
+    def check_values(self) -> None:
+        temperature = self.calibration.temperature if self.calibration else 1.0
+        if not temperature > 0:
+            raise CheckpointError(f"temperature is {temperature}, and must be above 0")
+        if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.labels):
+            n, labels = len(self.threshold), len(self.labels)
+            raise CheckpointError(f"threshold has {n} numbers for {labels} labels")
+
+    @classmethod
+    def of_saved(cls, layer: SavedLayer) -> Self | None:
+        regresses = layer.problem_type == "regression" or len(layer.labels) == 1
+        if layer.form != "SequenceClassification" or regresses:
+            return None
+        multi_label = layer.problem_type == "multi_label_classification"
+        return cls(labels=layer.labels, max_length=layer.positions, multi_label=multi_label)
 
 
 def _names(row: TextRow) -> tuple[str, ...]:

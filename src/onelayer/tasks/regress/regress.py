@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import numpy as np
 
 from onelayer import metrics
-from onelayer.base.errors import DataError, Place
+from onelayer.base.errors import CheckpointError, DataError, Place
+from onelayer.data.values import in_role
 from onelayer.recipe import Recipe
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.pooling import (
     POOLINGS,
     Pooling,
     best_pooling,
+    chosen_by_scores,
     first_pooling,
     pool,
     pooled_by,
     reading,
 )
-from onelayer.tasks.protocol import Chunk, Logits, in_role
-from onelayer.tasks.texts import TextRow, encode_texts, texts_of
+from onelayer.tasks.protocol import Chunk, SavedLayer, Task, Unit
+from onelayer.tasks.regress.regress_columns import RegressColumns
+from onelayer.tasks.texts import TextRow, encode_texts, texts_in, texts_of
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -37,10 +41,17 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Regress:
+class Regress(Task[TextRow, Value]):
     """The layer learns numbers of mean 0 and deviation 1, whatever unit the labels have."""
 
-    name: ClassVar[str] = "regress"
+    name = "regress"
+    columns = RegressColumns()
+    aim = "gives a text a number"
+    example = '["a text to measure"]'
+    pipeline_tag = "text-classification"
+    may_truncate = True
+    predicts_number = True
+
     max_length: int
     mean: float = 0.0
     deviation: float = 1.0
@@ -67,19 +78,17 @@ class Regress:
         spread = f"numbers of mean {self.mean:.4g} and deviation {self.deviation:.4g}"
         return f"{spread}; {reading(self.max_length, self.pooling)}"
 
+    @property
+    def decided_on_dev(self) -> str | None:
+        return chosen_by_scores(self.pooling, self.pooling_scores, self.metric)
+
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = texts_of(values, place, labelled)
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
 
     @classmethod
-    def check(cls, rows: Iterable[TextRow]) -> None:
-        return None
-
-    @classmethod
-    def fit(
-        cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int
-    ) -> Regress:
+    def fit(cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:
         numbers = array("d")
         path: str | Path = ""
         for row in rows:
@@ -122,8 +131,8 @@ class Regress:
         return metrics.Regression(_gold(rows), values)
 
     def tune(
-        self, rows: Iterable[TextRow], chunks: Iterable[Chunk]
-    ) -> tuple[Regress, metrics.Scorer]:
+        self, rows: Iterable[TextRow], chunks: Iterable[Chunk[TextRow]]
+    ) -> tuple[Self, metrics.Scorer]:
         """With the pooling that gives the best score on these rows."""
 
         def score(row_logits: Logits) -> metrics.Scorer:
@@ -135,15 +144,39 @@ class Regress:
 
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
-        return (row.text,) if row.pair is None else (row.text, row.pair)
+        return texts_in(row)
 
     @classmethod
-    def group(cls, row: TextRow) -> str | None:
-        return None
+    def gold_text(cls, row: TextRow) -> str:
+        return f"{row.label:g}"
 
     @classmethod
-    def stratum(cls, row: TextRow) -> str | None:
-        return None
+    def gold_key(cls, row: TextRow) -> Hashable:
+        return row.label
+
+    def check_values(self) -> None:
+        if not self.deviation > 0:
+            raise CheckpointError(f"deviation is {self.deviation}, and must be above 0")
+
+    @classmethod
+    def of_saved(cls, layer: SavedLayer) -> Self | None:
+        regresses = layer.problem_type == "regression" or len(layer.labels) == 1
+        if layer.form != "SequenceClassification" or not regresses:
+            return None
+        return cls(max_length=layer.positions)
+
+    @property
+    def unit(self) -> Unit:
+        return Unit(self.mean, self.deviation)
+
+    def without_unit(self) -> Self:
+        return replace(self, mean=0.0, deviation=1.0)
+
+    @classmethod
+    def facts_of_dev(cls, rows: Sequence[TextRow]) -> dict[str, list[float]]:
+        """Between which numbers the labels lie: then a prediction says more."""
+        numbers = _gold(rows)
+        return {"range": [float(numbers.min()), float(numbers.max())]}
 
 
 def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

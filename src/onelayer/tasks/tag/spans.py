@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from onelayer.base.errors import DataError, Place
-from onelayer.tasks.protocol import in_role
+from onelayer.data.values import in_role
 
 _LABELS = ("label", "type", "entity", "tag")
 _STARTS = ("start", "start_offset", "begin")

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, Self
 
 import numpy as np
 from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.wording import in_words, listed
+from onelayer.data.values import in_role, label_name, text_of
 from onelayer.recipe import Recipe
-from onelayer.tasks.protocol import (
-    Chunk,
-    Logits,
-    decoded,
-    ids_of,
-    in_order,
-    in_role,
-    label_name,
-    listed,
-    per_row,
-    softmax,
-    text_of,
-)
+from onelayer.tasks.label_names import ids_of, in_order
+from onelayer.tasks.logits import Logits, per_row, softmax
+from onelayer.tasks.protocol import SavedLayer, Task
 from onelayer.tasks.tag.schemes import (
     OUTSIDE,
     Scheme,
@@ -37,6 +29,7 @@ from onelayer.tasks.tag.schemes import (
     violations,
 )
 from onelayer.tasks.tag.spans import Gold, spans_of, words_under
+from onelayer.tasks.tag.tag_columns import TagColumns
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
@@ -79,11 +72,17 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tag:
+class Tag(Task[TagRow, Tagged]):
     """The layer reads the first subword of every word. Long texts are read in windows, each word
     where it has most context on both sides; only legal sequences of tags come out."""
 
-    name: ClassVar[str] = "tag"
+    name = "tag"
+    columns = TagColumns()
+    aim = "gives every word of a text a tag"
+    example = '["a text to tag"]'
+    pipeline_tag = "token-classification"
+    reads_all_tokens = True
+
     labels: tuple[str, ...]
     scheme: Scheme
     max_length: int
@@ -107,6 +106,10 @@ class Tag:
     def summary(self) -> str:
         labels = f"{self.scheme} tags, {len(self.labels)}: {listed(self.labels)}"
         return f"{labels}; windows of {self.max_length} tokens"
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.labels
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
@@ -143,7 +146,7 @@ class Tag:
         return judge
 
     @classmethod
-    def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Tag:
+    def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:
         names: set[str] = set()
         marks = Marks()
         tagged = False
@@ -266,20 +269,42 @@ class Tag:
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
 
-    def tune(self, rows: Iterable[TagRow], chunks: Iterable[Chunk]) -> tuple[Tag, metrics.Scorer]:
-        return self, self.score(rows, decoded(self, chunks))
-
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:
         return (row.text,)
 
     @classmethod
-    def group(cls, row: TagRow) -> str | None:
-        return None
+    def gold_text(cls, row: TagRow) -> str:
+        if row.tags is None:
+            return in_words(f"{row.text[s.start : s.end]} [{s.label}]" for s in row.spans or ())
+        tagged = zip(row.words or (), row.tags, strict=True)
+        return in_words(f"{row.text[a:b]}/{tag}" for (a, b), tag in tagged if tag != OUTSIDE)
 
     @classmethod
-    def stratum(cls, row: TagRow) -> str | None:
-        return None
+    def gold_key(cls, row: TagRow) -> Hashable:
+        return row.tags, row.spans
+
+    @classmethod
+    def labels_in(cls, row: TagRow) -> tuple[str, ...]:
+        return tuple(span.label for span in row.spans or ()) if row.tags is None else row.tags
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        scheme, joints = Scheme(fields["scheme"]), Joints(**fields["joints"])
+        return cls(**{**fields, "scheme": scheme, "joints": joints})
+
+    @classmethod
+    def of_saved(cls, layer: SavedLayer) -> Self | None:
+        """The prefixes of the label names tell the scheme; B and I alone are read as IOB2."""
+        if layer.form != "TokenClassification":
+            return None
+        scheme = recognise([[label] for label in layer.labels])
+        return cls(
+            labels=layer.labels,
+            scheme=Scheme.IOB2 if scheme is Scheme.IOB1 else scheme,
+            max_length=layer.positions,
+            stride=min(128, layer.positions // 4),
+        )
 
 
 def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], Ints]:

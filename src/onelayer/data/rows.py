@@ -1,4 +1,4 @@
-"""The rows of a file, read anew each time: what is kept of them is a few bytes each."""
+"""The rows of a file, read again each time: what is kept of them is a few bytes each."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.layout import Layout
+from onelayer.data.row_kind import RowKind
 from onelayer.data.table import Table
-from onelayer.tasks.protocol import Layout, Task
 
 SHOWN = 5
 """Bad rows that are remembered; of the others only how many there are."""
@@ -25,10 +26,10 @@ class Rows:
     """The rows of one file that can be used, and what is wrong with the others.
 
     Each iteration reads the file, so that one larger than the memory is no trouble. Made by
-    ``read_rows``, which goes through it once or twice to find the rows that can't be used.
+    ``read_rows``, which reads it once or twice to find the rows that can't be used.
     """
 
-    kind: type[Task]
+    kind: type[RowKind[Any]]
     table: Table
     layout: Layout
     labelled: bool
@@ -73,7 +74,7 @@ class Rows:
 
 
 def read_rows(
-    kind: type[Task],
+    kind: type[RowKind[Any]],
     table: Table,
     layout: Layout,
     *,

@@ -1,0 +1,196 @@
+"""The columns of a file: what they are called, what they hold, and which of them the user named."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.table import Table
+
+SAMPLE = 1000
+"""Rows that are looked at before anything is decided."""
+SHOWN = 12
+"""Columns that a message lists."""
+
+# Names in lower case, with ``_`` for spaces and hyphens; the best ones first.
+KNOWN: dict[str, tuple[str, ...]] = {
+    "text": (
+        *("text", "sentence", "review", "comment", "tweet", "message", "content", "body"),
+        *("document", "utterance", "post", "文本", "内容", "句子", "评论", "正文"),
+    ),
+    "title": ("headline", "title", "query", "question", "标题", "问题"),
+    "label": ("label", "gold_label", "labels", "target", "标签"),
+    "question": ("question", "query", "question_stem", "sent2", "问题"),
+    "context": (
+        *("context", "passage", "paragraph", "article", "story", "dialogue", "premise", "ctx"),
+        *("sent1", "text", "document", "sentence", "goal", "scenario", "situation"),
+        *("文章", "上下文", "段落", "情景", "场景", "背景", "对话"),
+    ),
+}
+"""Names of columns by what they hold, as far as several tasks read them."""
+ASIDE = {
+    *("id", "ids", "idx", "index", "unnamed:", "date", "time", "timestamp", "year", "split"),
+    *("lang", "language", "source", "url", "user", "author", "count", "confidence"),
+    *("序号", "编号", "日期"),
+}
+"""Words in the names of columns that describe a row and are not to be learned."""
+
+_SEVERAL_WORDS = re.compile(r"\w[^\w\s]*\s\W*\w|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4}")
+_NUMBERED = re.compile(r"column\d+")
+
+
+def normal(name: str) -> str:
+    """A column's name as the tables of known names write it."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def numbers_in(values: Sequence[Any]) -> set[float]:
+    """The distinct numbers among values; none where more than a tenth are something else."""
+    numbers = [number for value in values if (number := _number(value)) is not None]
+    return set(numbers) if len(numbers) >= 0.9 * len(values) else set()
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (bool, list, dict)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+class FileColumns:
+    """The columns of one file; what they hold is seen from its first rows.
+
+    ``asked`` are the columns that the user named, by role, ``multi_label`` is whether the user
+    wants several labels read from one field, and ``labelled`` whether there must be a label.
+    Raises UsageError for a named column that the file doesn't have, DataError for no rows.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        asked: Mapping[str, str],
+        *,
+        multi_label: bool | None = None,
+        labelled: bool = True,
+    ) -> None:
+        self.table = table
+        self.multi_label = multi_label
+        self.labelled = labelled
+        self.asked = {role: _parts(table, role, name) for role, name in asked.items()}
+        for columns in self.asked.values():
+            for name in (columns,) if isinstance(columns, str) else columns:
+                _require(table, name)
+        self.sample: list[Mapping[str, Any]] = [row.values for row in islice(table, SAMPLE)]
+        if not self.sample:
+            raise DataError("no rows", place=Place(table.path), hint="is it the right file?")
+        self.names = table.columns
+        self.by_name = {normal(name): name for name in reversed(table.columns)}
+        self.nameless = all(map(_NUMBERED.fullmatch, table.columns))
+
+    # Names -----------------------------------------------------------------------------------
+
+    def named(self, role: str) -> str | None:
+        """The one column that the user named for a role."""
+        column = self.asked.get(role)
+        return column if isinstance(column, str) else None
+
+    def called(self, *names: str, without: Collection[str | None] = ()) -> list[str]:
+        """The columns of these names, in the order of the names."""
+        found = (self.by_name.get(name) for name in names)
+        return [column for column in found if column and column not in without]
+
+    def first(self, names: Iterable[str], without: Collection[str | None] = ()) -> str | None:
+        """The column with the best of these names."""
+        return next(iter(self.called(*names, without=without)), None)
+
+    def known(self, role: str, without: Collection[str | None] = ()) -> str | None:
+        """The column with the best known name for a role."""
+        return self.first(KNOWN[role], without)
+
+    def words_of(self, column: str) -> set[str]:
+        """The words of a name, or none where one of them sets the column aside."""
+        words = set(normal(column).split("_"))
+        return set() if words & ASIDE else words
+
+    # Contents --------------------------------------------------------------------------------
+
+    def values(self, column: str | None) -> list[Any]:
+        """What is there; None, NaN and the empty text are not."""
+        present = (row.get(column) for row in self.sample) if column else ()
+        return [value for value in present if value not in (None, "") and value == value]
+
+    def hold(self, column: str | None, *types: type) -> bool:
+        """Whether every value that is there is of one of the types, and there is one."""
+        values = self.values(column)
+        return bool(values) and all(isinstance(value, types) for value in values)
+
+    def running_texts(self, without: Collection[str | None] = ()) -> list[str]:
+        """Columns of mostly distinct values of several words, at least a third as long on average
+        as the longest."""
+        mean: dict[str, float] = {}
+        for column in self.names:
+            values = self.values(column)
+            if column in without or not self.hold(column, str):
+                continue
+            several = sum(bool(_SEVERAL_WORDS.search(value)) for value in values)
+            if len(set(values)) > len(values) / 4 and several > len(values) / 2:
+                mean[column] = sum(map(len, values)) / len(values)
+        longest = max(mean.values(), default=0.0)
+        return [column for column, length in mean.items() if length >= longest / 3]
+
+    def the_text(self, running: Sequence[str]) -> str | None:
+        """The only running text, or the only one of them with a name such as ``review_text``.
+        Raises UsageError where two are as likely."""
+        if len(running) < 2:
+            return next(iter(running), None)
+        for word in ("text", "body", "content", "sentence"):
+            named = [column for column in running if word in self.words_of(column)]
+            if len(named) == 1:
+                return named[0]
+        raise self.unsure("text", running)
+
+    # Errors ----------------------------------------------------------------------------------
+
+    def unsure(self, role: str, between: Iterable[str] = ()) -> UsageError:
+        """No column, or several, may play a role; the error says which flag decides."""
+        names = list(between)
+        hint = f"say so with --{role} NAME; {_listed(self.table)}"
+        if role == "text" and names:
+            hint = "say so with --text NAME, and --pair NAME if two belong together"
+        either = f": {' or '.join(names[:6])}" if names else ""
+        return self.error(f"can't tell which column is the {role}{either}", hint)
+
+    def error(self, message: str, hint: str) -> UsageError:
+        return UsageError(message, place=Place(self.table.path), hint=hint)
+
+
+def _parts(table: Table, role: str, name: str) -> str | tuple[str, ...]:
+    """A role's columns as the user wrote them: options may be several, with commas."""
+    if role != "options" or name in table.columns or "," not in name:
+        return name
+    return tuple(part.strip() for part in name.split(","))
+
+
+def _require(table: Table, name: str) -> None:
+    """Raises UsageError, with the nearest name, where the table has no such column."""
+    if name in table.columns:
+        return
+    by_lower = {column.lower(): column for column in table.columns}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.4)
+    meant = f"did you mean {by_lower[near[0]]!r}? " if near else ""
+    raise UsageError(f"no column {name!r}", place=Place(table.path), hint=meant + _listed(table))
+
+
+def _listed(table: Table) -> str:
+    if table.note and table.columns[0] in table.note:
+        return table.note
+    more = ", …" if len(table.columns) > SHOWN else ""
+    return "columns: " + ", ".join(table.columns[:SHOWN]) + more

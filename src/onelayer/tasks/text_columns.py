@@ -1,0 +1,88 @@
+"""The columns of tasks that read a text or a pair of texts: the way in of classify and regress."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from onelayer.data.column_rules import ColumnRules, Found
+from onelayer.data.columns import KNOWN, FileColumns, normal, numbers_in
+
+PAIRS = (
+    *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2")),
+    *(("text1", "text2"), ("text_a", "text_b"), ("#1_string", "#2_string"), ("text", "pair")),
+    *(("sentence_a", "sentence_b"), ("question", "sentence"), ("question", "passage")),
+    *(("question", "context"), ("question", "answer"), ("query", "document")),
+    *(("claim", "evidence"), ("句子1", "句子2"), ("文本1", "文本2"), ("前提", "假设")),
+)
+MEASURES = {"score", "similarity", "similarity_score", "grade", "分数", "得分", "评分", "相似度"}
+CLASSES = {
+    *("class", "category", "sentiment", "emotion", "emotions", "intent", "topic", "polarity"),
+    *("class_index", "stance", "tags", "rating", "stars", "quality", "is_duplicate"),
+    *("类别", "分类", "情感", "意图", "主题"),
+}
+"""With MEASURES, names of what is to be predicted where one column alone has such a name."""
+
+
+class TextColumns(ColumnRules):
+    inputs = ("text", "pair")
+    optional = ("pair",)
+
+    def find(self, file: FileColumns) -> Found:
+        label, text, pair = label_of(file), file.named("text"), file.named("pair")
+        if text:
+            return {"text": text, "pair": pair, "label": label}
+        taken = (label, pair)
+        both = () if pair else _pair(file, without=[label])
+        if both:
+            return {"text": both[0], "pair": both[1], "label": label}
+        named = file.called(*KNOWN["text"], without=taken)
+        text = next((column for column in named if file.hold(column, str)), None)
+        running = file.running_texts(without=taken)
+        if text is None and len(running) == 2 and file.nameless and not pair:
+            return {"text": running[0], "pair": running[1], "label": label}
+        titles = file.called(*KNOWN["title"], without=taken)
+        return {"text": text or file.the_text(running or titles), "pair": pair, "label": label}
+
+
+def label_of(file: FileColumns) -> str | None:
+    """By name; else the one column of values that come again. Raises UsageError for several."""
+    label = file.named("label") or file.known("label")
+    if label or not file.labelled:
+        return label
+    asked = [column for column in file.asked.values() if isinstance(column, str)]
+    texts = [*asked, *file.running_texts(), *_pair(file)]
+    texts += file.called(*KNOWN["text"], *KNOWN["title"])
+    found = _targets(file) or _repeating(file, without=texts)
+    if len(found) > 1:
+        raise file.unsure("label", found)
+    return next(iter(found), None)
+
+
+def _pair(file: FileColumns, without: Collection[str | None] = ()) -> tuple[str, ...]:
+    """The first two columns that have names of two texts which belong together."""
+    both = (tuple(file.called(*names, without=without)) for names in PAIRS)
+    return next((columns for columns in both if len(columns) == 2), ())
+
+
+def _targets(file: FileColumns) -> list[str]:
+    """The columns that may be the label: by their whole names, else by a word of them."""
+    names = CLASSES | MEASURES
+    whole = [column for column in file.names if normal(column) in names]
+    return whole or [column for column in file.names if file.words_of(column) & names]
+
+
+def _repeating(file: FileColumns, without: Collection[str | None]) -> list[str]:
+    """Columns without gaps whose values come again and again, or are decimal numbers."""
+    found, counted = [], []
+    for column in file.names:
+        values = [str(value) for value in file.values(column)]
+        if column in without or len(values) < len(file.sample) or not file.words_of(column):
+            continue
+        distinct, numbers = set(values), numbers_in(values)
+        decimals = any(not number.is_integer() for number in numbers)
+        if decimals or 1 < len(distinct) <= max(2, len(values) // 2):
+            found.append(column)
+            if numbers == set(range(len(numbers))) != set():
+                counted.append(column)
+    # Without names, 0 to n - 1 is how labels are written: CoLA's stand after codes of sources.
+    return counted if file.nameless and len(counted) == 1 else found
