@@ -19,8 +19,8 @@ from onelayer.base.errors import CheckpointError, OneLayerError, UsageError
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.checkpoint.source import resolve
 from onelayer.cli import main as cli
-from onelayer.engines.available import engines
 from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.engines.registry import engines_for
 from onelayer.exporting import export as write
 from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.exporting.export import export
@@ -92,7 +92,9 @@ Exported = Callable[[str, bool], Path]
 def quick() -> Iterator[None]:
     """One round of each measurement, and one engine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "engines", lambda _: {"onnxruntime": lambda b: OnnxEngine(b.graph)})
+        patch.setattr(
+            write, "engines_for", lambda _: {"onnxruntime": lambda b: OnnxEngine(b.graph)}
+        )
         patch.setattr("onelayer.exporting.speed.ROUNDS", 1)
         patch.setattr("onelayer.exporting.speed.ALONE", 1)
         yield
@@ -179,12 +181,12 @@ def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: st
 def test_every_engine_that_can_run_it_is_asked(
     make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "engines", engines)
+    monkeypatch.setattr(write, "engines_for", engines_for)
     dev, out = write_rows(tmp_path, "tag"), tmp_path / "bundle"
 
     record = export(model_for(make_bert, "tag"), dev=dev, out=out, int8=True, max_drop=100)
 
-    assert record["engines"].keys() == engines(read_bundle(out)).keys()
+    assert record["engines"].keys() == engines_for(read_bundle(out)).keys()
     assert record["speed"].keys() == {"torch", *record["engines"]}
 
 

@@ -19,7 +19,7 @@ from onelayer.checkpoint.family import Family
 from onelayer.checkpoint.read import read
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.cli import main as cli
-from onelayer.engines.available import engines
+from onelayer.engines.registry import engines_for
 from support.tiny_bert import MakeBert
 
 SPROUT = '''
@@ -166,14 +166,14 @@ def test_new_family_goes_through_every_command(
     assert "2 layers" in run_command("inspect", "run")
     run_command("report", "run", reviews)
 
-    torch_labels = [json.loads(line)["label"] for line in said.splitlines()]
+    torch_labels = [json.loads(line)["prediction"]["label"] for line in said.splitlines()]
     for form in ([], ["--int8"]):
         run_command("export", "run", "--out", "bundle", "--accept", *form)
-        here = engines(read_bundle(Path("bundle")))
+        here = engines_for(read_bundle(Path("bundle")))
         assert "onnxruntime" in here
         for engine in here:
             answers = run_command("predict", "bundle", reviews, "--engine", engine)
-            labels = [json.loads(line)["label"] for line in answers.splitlines()]
+            labels = [json.loads(line)["prediction"]["label"] for line in answers.splitlines()]
             assert len(labels) == 24
             assert form or labels == torch_labels
 

@@ -47,7 +47,7 @@ from benchmarks.inference.inference_table import print_tables
 from benchmarks.support.machine import machine
 from benchmarks.support.turns import Race, Worker, say
 from onelayer.checkpoint.bundle import read_bundle
-from onelayer.engines.available import engines
+from onelayer.engines.registry import engines_for
 from onelayer.prediction.load import load
 
 Record = dict[str, Any]
@@ -100,7 +100,7 @@ def contestants(
     """By name; the first is ours as users get it, with the engine that was the quickest."""
     absent = missing()
     found: dict[str, Record] = {"onelayer": {"side": "ours", "engine": None}}
-    for engine in list(engines(read_bundle(bundle)))[1:]:
+    for engine in list(engines_for(read_bundle(bundle)))[1:]:
         found[f"onelayer, {engine}"] = {"side": "ours", "engine": engine}
     for peer in PEERS:
         if peer not in absent:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from onelayer.base.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
-EngineName = Literal["native", "onnxruntime", "openvino", "torch"]
+
 
 REMOVED: dict[str, Any] = {
     "recipe": "default",

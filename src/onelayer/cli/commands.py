@@ -19,7 +19,7 @@ from onelayer.cli.terminal import (
     reporter,
     say,
 )
-from onelayer.recipe import Columns, EngineName, Recipe
+from onelayer.recipe import Columns, Recipe
 from onelayer.serving.limits import Limits
 
 
@@ -73,7 +73,7 @@ def evaluate(
     *,
     coverage: float | None = None,
     abstain: float | None = None,
-    engine: EngineName | None = None,
+    engine: str | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -113,7 +113,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
-    engine: EngineName | None = None,
+    engine: str | None = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe as it comes.
@@ -340,7 +340,7 @@ def serve(
     host: str = "127.0.0.1",
     allowed_host: tuple[str, ...] = (),
     port: int = 8080,
-    engine: EngineName | None = None,
+    engine: str | None = None,
     api_key_file: Path | None = None,
     access_log: bool = True,
     limits: Limits,

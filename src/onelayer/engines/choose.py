@@ -15,6 +15,7 @@ from onelayer.base.machine import remembered
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.engine import Engine
+from onelayer.engines.registry import ENGINES
 from onelayer.tokens.encodings import Encodings, cumulate
 
 CLEARLY = 1.1
@@ -107,10 +108,10 @@ def sample(config: EncoderConfig, *, all_reads: bool) -> Encodings:
 
 
 def _versions(names: list[str]) -> list[str]:
-    """Ours, which the native engine comes with, and those of the packages that engines are named
-    by."""
+    """Ours, which the native engine comes with, and those of the engines' packages."""
     found = [__version__]
-    for name in names:
-        with suppress(PackageNotFoundError):
-            found.append(version(name))
+    for package in (ENGINES[name]().package for name in names if name in ENGINES):
+        if package is not None:
+            with suppress(PackageNotFoundError):
+                found.append(version(package))
     return found

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores
+from onelayer.checkpoint.bundle import Bundle
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
-# It would write an id of this machine to the cache as it is imported, and send what it sees.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-import onnxruntime as ort
+
+def quiet_onnxruntime() -> Any:
+    """ONNX Runtime without its telemetry: on import it would write an id of this machine to the
+    cache, and send what it sees."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
 
 
 class OnnxEngine:
     """Runs a graph on rectangles that are nearly full, all cores together on one at a time."""
 
     name = "onnxruntime"
+    title: ClassVar[str] = "ONNX Runtime"
+    package: ClassVar[str | None] = "onnxruntime"
+
+    @classmethod
+    def why_not(cls, bundle: Bundle) -> str | None:
+        """Only that it isn't installed: it runs every bundle."""
+        return None if find_spec("onnxruntime") else "pip install onnxruntime"
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> OnnxEngine:
+        return cls(bundle.graph)
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
         """Raises CheckpointError for a graph that ONNX Runtime doesn't take."""
+        ort = quiet_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3
@@ -38,7 +58,7 @@ class OnnxEngine:
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
-        except Exception as error:  # its own classes, of which none is promised
+        except Exception as error:  # its own classes, none of them documented
             reason = " ".join(str(error).split())
             raise CheckpointError(f"ONNX Runtime: {reason}", place=Place(graph)) from error
 

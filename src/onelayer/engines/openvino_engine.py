@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores
+from onelayer.checkpoint.bundle import Bundle
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
@@ -28,6 +30,21 @@ class OpenVinoEngine:
     """Runs a graph as ``OnnxEngine`` does, all cores together on one rectangle at a time."""
 
     name = "openvino"
+    title: ClassVar[str] = "OpenVINO"
+    package: ClassVar[str | None] = "openvino"
+
+    @classmethod
+    def why_not(cls, bundle: Bundle) -> str | None:
+        """It isn't installed, or the bundle's int8 products are of the kind that it is slow at."""
+        if find_spec("openvino") is None:
+            return "pip install openvino"
+        if bundle.info["export"].get("activations") == "dynamic":
+            return "it has no fast int8 products with a scale for each token"
+        return None
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> OpenVinoEngine:
+        return cls(bundle.graph)
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
         """Raises CheckpointError for a graph that OpenVINO doesn't take."""

@@ -9,14 +9,8 @@ from typing import Any
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.source import hub_name
+from onelayer.engines.registry import title_of
 from onelayer.prediction.predictor import Predictor
-
-TITLES = {
-    "torch": "torch, the run",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "native": "onelayer's own engine",
-}
 
 
 def bundle_card(
@@ -76,7 +70,7 @@ def cells(export: Mapping[str, Any]) -> list[list[str]]:
     sizes = [export["bytes"]["run"], *([export["bytes"]["bundle"]] * len(engines))]
     scores = [engines[0]["before"], *(one["after"] for one in engines)]
     return [
-        ["", *(TITLES[name] for name in names)],
+        ["", *(title_of(name) for name in names)],
         [engines[0]["metric"], *(_figure(score, ".4f") for score in scores)],
         ["points, 95 % interval", "", *map(_points, engines)],
         ["answers that changed", "", *map(_share, engines)],

@@ -28,10 +28,10 @@ from onelayer.checkpoint.bundle import (
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import FORMAT
 from onelayer.checkpoint.source import resolve
-from onelayer.engines.available import engines
 from onelayer.engines.engine import Engine
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
+from onelayer.engines.registry import engines_for
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.bundle_card import bundle_card, signed
 from onelayer.exporting.calibrate import ranges, sample
@@ -225,7 +225,7 @@ class _Job:
         """Every other engine that would run this bundle here, and how quick all of them are."""
         bundle = read_bundle(folder)
         predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
-        for name, make in engines(bundle).items():
+        for name, make in engines_for(bundle).items():
             if name not in predictors:
                 predictors[name] = replace(self.run, engine=make(bundle))
                 found = self._compared(name, torch, predictors[name].engine)

@@ -18,12 +18,12 @@ import numpy as np
 
 from onelayer.base.machine import cores
 from onelayer.data.rows import Rows
+from onelayer.engines.registry import ENGINES, RUN_ENGINE
 from onelayer.prediction.predictor import Predictor
 
 ROWS, TOKENS, ALONE = 512, 8192, 32
 """Rows and tokens that are timed together at most, and rows that are timed one by one."""
 ROUNDS = 3
-PACKAGES = ("onelayer", "numpy", "tokenizers", "onnxruntime", "openvino", "torch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ def machine() -> str:
 def versions() -> dict[str, str]:
     """Of what took part, as far as it is installed."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    packages = [package for entry in ENGINES.values() if (package := entry().package)]
+    for name in ("onelayer", "numpy", "tokenizers", *packages, RUN_ENGINE):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

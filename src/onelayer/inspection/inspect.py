@@ -19,7 +19,7 @@ from onelayer.checkpoint.source import resolve
 from onelayer.data.formats import read
 from onelayer.data.layout import Layout
 from onelayer.data.rows import Rows, read_rows
-from onelayer.engines.available import engines
+from onelayer.engines.registry import engines_for
 from onelayer.inspection.repeats import Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask, task_called
@@ -132,7 +132,7 @@ def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         "data": info.get("data"),
         "dev": info.get("dev"),
         "export": info["export"],
-        "engines": list(engines(bundle)),
+        "engines": list(engines_for(bundle)),
         "made by": f"onelayer {info.get('onelayer')}",
     }
 

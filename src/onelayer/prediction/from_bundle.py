@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.bundle import Bundle
-from onelayer.engines.available import engines
 from onelayer.engines.choose import quickest
+from onelayer.engines.registry import engine_named, engines_for
 from onelayer.prediction.predictor import Predictor
 
 
 def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
     """With the engine of that name, by default the quickest here. Raises UsageError where it can't
     be had."""
-    here = engines(bundle)
-    if engine is not None and engine not in here:
-        raise UsageError(
-            f"no engine {engine!r} for this bundle here", hint=f"there are {', '.join(here)}"
-        )
-    if not here:
+    if engine is not None:
+        opened = engine_named(engine, bundle)(bundle)
+    elif here := engines_for(bundle):
+        opened = quickest(bundle, here)
+    else:
         raise UsageError("no engine for a bundle is installed", hint="pip install onnxruntime")
     return Predictor(
         task=bundle.task,
         tokenizer=bundle.tokenizer,
-        engine=here[engine](bundle) if engine is not None else quickest(bundle, here),
+        engine=opened,
         layout=bundle.layout,
         path=bundle.folder,
         info=bundle.info,

@@ -17,8 +17,8 @@ import uvicorn
 
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.machine import few_heaps, give_memory_back
+from onelayer.engines.registry import check_engine
 from onelayer.prediction.load import load
-from onelayer.recipe import EngineName
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.http.admission import AllowedHosts
 from onelayer.serving.http.app import App
@@ -39,7 +39,7 @@ def serve(
     host: str,
     port: int,
     limits: Limits,
-    engine: EngineName | None = None,
+    engine: str | None = None,
     keys: Sequence[str] = (),
     access_log: bool = True,
     allowed_hosts: Sequence[str] = (),
@@ -75,6 +75,7 @@ def serve(
     UsageError
         There is no such port, or an allowed host is no host.
     """
+    check_engine(engine)
     listener = listen(host, port)
     hosts = AllowedHosts.of_server(host, listener.getsockname()[0], allowed_hosts)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -161,7 +162,7 @@ async def _free_memory() -> None:
         await asyncio.to_thread(give_memory_back)
 
 
-def _load(service: Service, models: Mapping[str, str], engine: EngineName | None) -> None:
+def _load(service: Service, models: Mapping[str, str], engine: str | None) -> None:
     lower_thread_priority()
     for name, path in models.items():
         predictor = load(path, engine)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import UsageError
 from onelayer.base.machine import cores
+from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.library import library
 from onelayer.engines.native.packed_weights import check
@@ -84,6 +85,20 @@ class NativeEngine:
     """Runs an int8 bundle's tensors, of which it makes copies in its own order."""
 
     name = "native"
+    title: ClassVar[str] = "onelayer's own engine"
+    package: ClassVar[str | None] = None
+
+    @classmethod
+    def why_not(cls, bundle: Bundle) -> str | None:
+        """Why it can't run this bundle here: it computes in int8, and needs a processor and a
+        compiler that can."""
+        if bundle.precision != "int8":
+            return "it runs int8 bundles only (onelayer export RUN --int8)"
+        return why_not(bundle.config)
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> NativeEngine:
+        return cls(bundle.tensors(), bundle.config)
 
     def __init__(
         self, tensors: Mapping[str, Array], shape: EncoderConfig, threads: int | None = None
