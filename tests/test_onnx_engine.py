@@ -413,8 +413,10 @@ def test_weights_of_another_shape_are_refused(make_bert: MakeBert, tmp_path: Pat
         ("fp32", state_of(predictor)),
         ("int8", quantized(state_of(predictor))),
     ):
-        write_weights(path, state)
-        check_slices(path, read_slices(path), config, 3, precision)
+        places = write_weights(path, state)
+        slices = read_slices(path)
+        assert {name: (it.offset, it.length) for name, it in slices.items()} == places
+        check_slices(path, slices, config, 3, precision)
         spoilt: dict[str, dict[str, Any]] = {
             "encoder.embeddings.word.weight": {
                 "encoder.embeddings.word.weight": np.zeros((5, 32), np.int8)
@@ -434,20 +436,23 @@ def test_weights_of_another_shape_are_refused(make_bert: MakeBert, tmp_path: Pat
             check_slices(path, read_slices(path), config, 3, precision)
 
 
+F32 = '{"dtype": "F32", "shape": [%s], "data_offsets": [%s]}'
+DAMAGED = "truncated or damaged"
 HEADERS = {
-    "no length": (b"abc", "no header"),
-    "a header beyond the file": ((99).to_bytes(8, "little") + b"{}", "no header"),
-    "an endless header": ((1 << 40).to_bytes(8, "little") + b"{}", "no header"),
-    "a tensor twice": (b'{"a": {}, "a": {}}', "twice"),
-    "no tensor": (b'{"a": 3}', "no tensor"),
-    "another type": (b'{"a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', "no tensor"),
-    "beyond the end": (b'{"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}', "within"),
-    "backwards": (b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}', "within"),
-    "a negative side": (
-        b'{"a": {"dtype": "I8", "shape": [-1, -1], "data_offsets": [0, 1]}}',
-        "within",
-    ),
-    "fewer numbers": (b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', "as many"),
+    "no length": (b"abc", DAMAGED),
+    "a header beyond the file": ((99).to_bytes(8, "little") + b"{}", DAMAGED),
+    "an endless header": ((1 << 40).to_bytes(8, "little") + b"{}", "a header of 1,099"),
+    "a tensor twice": (f'{{"a": {F32 % ("2", "0,8")}, "a": {F32 % ("2", "0,8")}}}', "twice"),
+    "no tensor": ('{"a": 3}', DAMAGED),
+    "another type": ('{"a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', "no tensor"),
+    "no numbers": (f'{{"a": {F32 % ("0", "0,0")}, "b": {F32 % ("2", "0,8")}}}', "no tensor"),
+    "beyond the end": (f'{{"a": {F32 % ("9", "0,36")}}}', DAMAGED),
+    "not up to the end": (f'{{"a": {F32 % ("1", "0,4")}}}', DAMAGED),
+    "a gap": (f'{{"a": {F32 % ("1", "4,8")}}}', DAMAGED),
+    "one over the other": (f'{{"a": {F32 % ("2", "0,8")}, "b": {F32 % ("1", "4,8")}}}', DAMAGED),
+    "backwards": (f'{{"a": {F32 % ("1", "4,0")}}}', DAMAGED),
+    "a negative side": (f'{{"a": {F32 % ("-1, -2", "0,8")}}}', DAMAGED),
+    "fewer numbers": (f'{{"a": {F32 % ("3", "0,8")}}}', DAMAGED),
 }
 
 
@@ -455,8 +460,9 @@ HEADERS = {
 def test_a_weights_file_that_lies_is_refused(tmp_path: Path, case: str) -> None:
     data, says = HEADERS[case]
     path = tmp_path / "model.safetensors"
-    is_header = data.startswith(b"{")
-    path.write_bytes((len(data).to_bytes(8, "little") + data + b"\0" * 8) if is_header else data)
+    if isinstance(data, str):
+        data = len(data).to_bytes(8, "little") + data.encode() + b"\0" * 8
+    path.write_bytes(data)
 
     with pytest.raises(CheckpointError, match=says):
         read_slices(path)

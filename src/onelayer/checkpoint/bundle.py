@@ -20,6 +20,7 @@ from onelayer.checkpoint.bundle_weights import check_slices, read_slices
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.record import read_record
+from onelayer.checkpoint.safetensors_file import open_safetensors
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask
 from onelayer.tokens.tokenizer import Tokenizer
@@ -50,16 +51,8 @@ class Bundle:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The weights by our names. Raises CheckpointError where the file is damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return dict(load_file(self.weights))
-        except (SafetensorError, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(
-                f"truncated or damaged: {reason}", place=Place(self.weights)
-            ) from error
+        with open_safetensors(self.weights, "np") as file:
+            return {name: file.get_tensor(name) for name in file.offset_keys()}
 
 
 def is_bundle(folder: Path) -> bool:

@@ -6,18 +6,15 @@ than the configuration says.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.json_values import fits
-from onelayer.base.model_files import parse_json
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.safetensors_file import open_safetensors
 
-LARGEST_HEADER = 1 << 20
-"""Bytes; BERT-Large's has some 50,000."""
 BYTES = {"F32": 4, "I8": 1}
 
 
@@ -35,32 +32,17 @@ class Slice(NamedTuple):
 
 def read_slices(path: Path) -> dict[str, Slice]:
     """All tensors of a safetensors file. Raises CheckpointError where it isn't one of ours."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        n = struct.unpack("<Q", file.read(8).ljust(8, b"\xff"))[0]
-        if n > min(LARGEST_HEADER, size - 8):
-            raise _wrong(path, "no header where safetensors have one")
-        text = file.read(n)
-    try:
-        header = parse_json(text.decode(), path)
-    except UnicodeDecodeError:
-        raise _wrong(path, "its header is no text") from None
     slices = {}
-    for name, entry in header.items() if isinstance(header, dict) else ():
-        if not fits(entry, dict[str, str | list[int]]):
-            raise _wrong(path, f"{name:.80} is no tensor")
-        kind, shape, ends = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
-        if kind not in BYTES or not isinstance(shape, list) or not isinstance(ends, list):
-            raise _wrong(path, f"{name:.80} is no tensor that export writes")
-        length = BYTES[kind]
-        for dimension in shape:
-            length *= dimension
-        inside = len(ends) == 2 and 0 <= ends[0] <= ends[1] <= size - 8 - n
-        if not inside or any(dimension < 1 for dimension in shape):
-            raise _wrong(path, f"{name:.80} doesn't lie within the file")
-        if ends[1] - ends[0] != length:
-            raise _wrong(path, f"{name:.80} has not as many numbers as its shape")
-        slices[name] = Slice(kind, tuple(shape), 8 + n + ends[0], length)
+    offset = path.stat().st_size  # the file has no gaps: counted from its end, sizes are enough
+    with open_safetensors(path, "np") as file:
+        for name in reversed(file.offset_keys()):
+            tensor = file.get_slice(name)
+            kind, shape = tensor.get_dtype(), tuple(tensor.get_shape())
+            if kind not in BYTES or 0 in shape:
+                raise _wrong(path, f"{name:.80} is no tensor that export writes")
+            length = BYTES[kind] * prod(shape)
+            offset -= length
+            slices[name] = Slice(kind, shape, offset, length)
     return slices
 
 

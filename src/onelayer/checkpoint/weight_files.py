@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.model_files import find, parse_json, read_json
-
-LARGEST_HEADER = 1 << 20
-"""Bytes of a safetensors file's header; BERT-Large's has 50,000."""
+from onelayer.base.model_files import find, read_json
+from onelayer.checkpoint.safetensors_file import damaged, open_safetensors, pointer
 
 _SHARD = re.compile(r"[\w-][\w .()+-]{0,199}")
 
@@ -39,32 +34,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    _check_header(path)
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        raise _damaged(path, " ".join(str(error).split())) from error
-
-
-def _check_header(path: Path) -> None:
-    """What safetensors lets pass: a header without end, and one that names a tensor twice."""
-    with path.open("rb") as file:
-        length = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))[0]
-        if length <= LARGEST_HEADER:
-            text = file.read(length)
-        elif length < path.stat().st_size:
-            raise CheckpointError(
-                f"a header of {length:,} bytes, and a BERT's has some ten thousand",
-                place=Place(path),
-            )
-        else:
-            raise _damaged(path, f"a header of {length:,} bytes in a smaller file")
-    try:
-        parse_json(text.decode(), path)
-    except (CheckpointError, UnicodeDecodeError) as error:
-        if isinstance(error, CheckpointError) and "twice" in error.message:
-            raise
-        raise _damaged(path, "its header is no JSON") from error
+    with open_safetensors(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.offset_keys()}
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
@@ -81,7 +52,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged bytes are run as a program and fail in any way
         message = "holds more than tensors, or is damaged"
         hint = "save the model as safetensors, or fetch the file again"
-        raise _pointer(path) or CheckpointError(message, place=Place(path), hint=hint) from error
+        raise pointer(path) or CheckpointError(message, place=Place(path), hint=hint) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()
     ):
@@ -102,7 +73,7 @@ def _refuse_bombs(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except Exception as error:
-        raise _damaged(path, " ".join(str(error).split())) from error
+        raise damaged(path, " ".join(str(error).split())) from error
     stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
     if not stored or sum(part.file_size for part in parts) > path.stat().st_size:
         raise CheckpointError(
@@ -137,19 +108,3 @@ def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict
     if lost := sorted(names.keys() - state.keys()):
         raise CheckpointError(f"{names[lost[0]]} lacks {lost[0]}", place=Place(index))
     return state
-
-
-def _damaged(path: Path, reason: str) -> CheckpointError:
-    return _pointer(path) or CheckpointError(
-        f"truncated or damaged: {reason}", place=Place(path), hint="fetch the file again"
-    )
-
-
-def _pointer(path: Path) -> CheckpointError | None:
-    """What a clone without Git LFS has in place of the weights."""
-    with path.open("rb") as file:
-        if not file.read(40).startswith(b"version https://git-lfs"):
-            return None
-    return CheckpointError(
-        "a Git LFS pointer, not the weights", place=Place(path), hint="run: git lfs pull"
-    )
