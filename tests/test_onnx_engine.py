@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.bundle_weights import check_slices, read_slices
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.onnx_file import check_graph
+from onelayer.checkpoint.onnx_file import LARGEST_GRAPH, check_graph
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.rectangles import FULL, TOKENS, rectangles
@@ -337,7 +337,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
         lambda m: setattr(_first_tensor(m), "data_type", TensorProto.STRING),
         "no type",
     ),
-    "another domain's operator": (_node("Relu", domain="com.microsoft"), "doesn't write"),
+    "another domain's operator": (_node("Relu", domain="com.microsoft"), "Node with field 7"),
     "another domain": (
         lambda m: m.opset_import.append(helper.make_opsetid("com.microsoft", 1)),
         "another domain",
@@ -348,22 +348,37 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
     "a graph in an attribute": (
         _node("Relu", body=helper.make_graph([], "a", [], [])),
-        "an attribute",
+        "Attribute with field",
     ),
     "a tensor in an attribute": (
         _node("Relu", value=helper.make_tensor("x", TensorProto.FLOAT, [1], [0.0])),
-        "an attribute",
+        "Attribute with field",
     ),
     "a function of its own": (
         lambda m: m.functions.append(helper.make_function("x", "Relu", [], [], [], m.opset_import)),
-        "a model with",
+        "Model with field",
     ),
     "settings for the engine": (
         lambda m: m.metadata_props.add(key="ort_config", value="{}"),
-        "a model with",
+        "Model with field",
     ),
-    "a sparse tensor": (lambda m: m.graph.sparse_initializer.add(), "a graph with"),
-    "no graph": (lambda m: m.ClearField("graph"), "not one graph"),
+    "a sparse tensor": (lambda m: m.graph.sparse_initializer.add(), "Graph with field"),
+    "no graph": (lambda m: m.ClearField("graph"), "no graph"),
+    "a graph too large": (
+        lambda m: setattr(m.graph, "name", "x" * LARGEST_GRAPH),
+        "more than 2 MB",
+    ),
+}
+ENDINGS = {
+    "a field that nobody knows": (b"\x98\x06\x00", "Model with field 99"),
+    "a number where operators' versions belong": (b"\x40\x07", "Model with field 8"),
+    "a group": (b"\x0b\x0c", "Model with field 1"),
+    "a group without end": (b"\x0b", "damaged"),
+    "groups in groups": (b"\x0b" * 1000 + b"\x0c" * 1000, "damaged"),
+    "a number without end": (b"\x08" + b"\xff" * 11, "damaged"),
+    "a text beyond the end": (b"\x12\x7f", "damaged"),
+    "a text that is none": (b"\x12\x01\xff", "damaged"),
+    "a second graph that adds to the first": (b"\x3a\x04\x0a\x02\x3a\x00", "Node with field 7"),
 }
 
 
@@ -384,6 +399,17 @@ def test_a_graph_that_export_did_not_write_is_refused(
     model = onnx.load(good, load_external_data=False)
     spoil(model)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+
+    with pytest.raises(CheckpointError, match=says):
+        check(tmp_path / "model.onnx", good)
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_bytes_that_parsers_may_disagree_on_are_refused(
+    good: Path, tmp_path: Path, case: str
+) -> None:
+    ending, says = ENDINGS[case]
+    (tmp_path / "model.onnx").write_bytes(good.read_bytes() + ending)
 
     with pytest.raises(CheckpointError, match=says):
         check(tmp_path / "model.onnx", good)

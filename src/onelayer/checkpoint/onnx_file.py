@@ -2,28 +2,76 @@
 
 A bundle comes from anywhere, and an engine follows whatever a graph says: to files elsewhere, to
 sizes no memory holds, to functions of its own. Export writes plain nodes and one weights file, and
-nothing else is let through. Protocol buffers are read here by their wire format, of which a graph
-needs little, so that a server doesn't need the package onnx.
+nothing else is let through.
+
+The graph is parsed by protobuf, as engines parse it, so that both see the same. It knows only the
+fields that export writes; any other is refused. A server doesn't need the package onnx for that.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.model_files import LARGEST
 from onelayer.checkpoint.bundle_weights import Slice
 
-# Field numbers of onnx.proto, which never change.
-_MODEL = {"graph": 7, "opset": 8, "functions": 25, "metadata": 14, "training": 20}
-_GRAPH = {"node": 1, "initializer": 5, "sparse": 15}
-_NODE = {"op": 4, "attribute": 5, "domain": 7}
-_ATTRIBUTE = {"float": 2, "int": 3, "string": 4, "floats": 7, "ints": 8, "name": 1, "type": 20}
-_TENSOR = {"dims": 1, "type": 2, "raw": 9, "external": 13, "location": 14, "name": 8}
+LARGEST_GRAPH = 2 << 20
+"""Bytes. BERT-Large's graph has 170,000; a byte may take fifty in memory once it is parsed."""
+
+# The fields of onnx.proto that export writes; their numbers never change. Inputs and outputs of a
+# graph are left as bytes: they name shapes that bind nobody.
+_FIELDS = {
+    "Model": {
+        "ir_version": (1, "int64"),
+        "producer_name": (2, "string"),
+        "producer_version": (3, "string"),
+        "graph": (7, "Graph"),
+        "opset_import": (8, "repeated Opset"),
+    },
+    "Opset": {"domain": (1, "string"), "version": (2, "int64")},
+    "Graph": {
+        "node": (1, "repeated Node"),
+        "name": (2, "string"),
+        "initializer": (5, "repeated Tensor"),
+        "input": (11, "repeated bytes"),
+        "output": (12, "repeated bytes"),
+    },
+    "Node": {
+        "input": (1, "repeated string"),
+        "output": (2, "repeated string"),
+        "name": (3, "string"),
+        "op_type": (4, "string"),
+        "attribute": (5, "repeated Attribute"),
+    },
+    "Attribute": {
+        "name": (1, "string"),
+        "f": (2, "float"),
+        "i": (3, "int64"),
+        "s": (4, "bytes"),
+        "floats": (7, "repeated float"),
+        "ints": (8, "repeated int64"),
+        "type": (20, "int32"),
+    },
+    "Tensor": {
+        "dims": (1, "repeated int64"),
+        "data_type": (2, "int32"),
+        "name": (8, "string"),
+        "raw_data": (9, "bytes"),
+        "external_data": (13, "repeated Entry"),
+        "data_location": (14, "int32"),
+    },
+    "Entry": {"key": (1, "string"), "value": (2, "string")},
+}
 
 BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
 """Of one number, by its type: float, uint8, int8, int64."""
@@ -39,18 +87,21 @@ OPS = frozenset(
 )
 """What export writes. None of them reads a file or holds a graph of its own."""
 
-Fields = dict[int, list["int | bytes"]]
-
 
 def check_graph(path: Path, location: str, slices: Mapping[str, Slice]) -> None:
     """Raises CheckpointError unless a graph is made of the known nodes alone and each tensor that
-    lies outside of it is the one of its name in the file ``location`` beside it."""
+    lies outside of it is the one of its name in the file ``location`` in the same folder."""
     with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
+        data = file.read(LARGEST_GRAPH + 1)
     try:
-        if len(data) > LARGEST:
-            raise _Refused(f"more than {LARGEST >> 20} MB, and the weights aren't in it")
-        _check_model(_fields(data), location, slices)
+        if len(data) > LARGEST_GRAPH:
+            raise _Refused(f"more than {LARGEST_GRAPH >> 20} MB, and the weights aren't in it")
+        model = _model_type()()
+        try:
+            model.ParseFromString(data)
+        except DecodeError:
+            raise _Refused("no ONNX graph, or a damaged one") from None
+        _check_model(model, location, slices)
     except _Refused as error:
         raise CheckpointError(
             str(error), place=Place(path), hint="export the run again, or fetch the bundle again"
@@ -61,37 +112,54 @@ class _Refused(Exception):  # noqa: N818 - what is refused, not an error of ours
     pass
 
 
-def _check_model(model: Fields, location: str, slices: Mapping[str, Slice]) -> None:
-    _only(model, {1, 2, 3, *(_MODEL[name] for name in ("graph", "opset"))}, "a model")
-    for opset in _messages(model, _MODEL["opset"]):
-        if opset.get(1, [b""]) != [b""]:
-            raise _Refused("operators of another domain than ONNX's own")
-    graphs = list(_messages(model, _MODEL["graph"]))
-    if len(graphs) != 1:
-        raise _Refused("not one graph")
-    _only(graphs[0], {2, 11, 12, _GRAPH["node"], _GRAPH["initializer"]}, "a graph")
-    for node in _messages(graphs[0], _GRAPH["node"]):
-        _check_node(node)
-    for tensor in _messages(graphs[0], _GRAPH["initializer"]):
+@cache
+def _model_type() -> Any:
+    """The class of a model, of the fields above, in a pool of its own: onnx may be loaded, too."""
+    file = FileDescriptorProto(name="graph.proto", package="graph", syntax="proto3")
+    for name, fields in _FIELDS.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            *repeated, kind = kind.split()
+            made = message.field.add(name=field, number=number, label=3 if repeated else 1)
+            if kind in _FIELDS:
+                made.type_name = f".graph.{kind}"
+            else:
+                made.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("graph.Model"))
+
+
+def _check_model(model: Any, location: str, slices: Mapping[str, Slice]) -> None:
+    if any(_known(opset).domain for opset in _known(model).opset_import):
+        raise _Refused("operators of another domain than ONNX's own")
+    if not model.HasField("graph"):
+        raise _Refused("no graph")
+    graph = _known(model.graph)
+    for node in map(_known, graph.node):
+        if node.op_type not in OPS:
+            raise _Refused(f"an operator that export doesn't write: {node.op_type:.80}")
+        for attribute in node.attribute:
+            _known(attribute)
+    for tensor in map(_known, graph.initializer):
         _check_tensor(tensor, location, slices)
 
 
-def _check_node(node: Fields) -> None:
-    _only(node, {1, 2, 3, _NODE["op"], _NODE["attribute"]}, "a node")
-    op = _text(node, _NODE["op"])
-    if op not in OPS:
-        raise _Refused(f"an operator that export doesn't write: {op:.80}")
-    for attribute in _messages(node, _NODE["attribute"]):
-        _only(attribute, set(_ATTRIBUTE.values()), f"an attribute of {op}")
+def _known(message: Any) -> Any:
+    """The message, unless it has a field that export doesn't write, or one of another type."""
+    for field in UnknownFieldSet(message):
+        kind = message.DESCRIPTOR.name
+        raise _Refused(f"{kind} with field {field.field_number}, which export doesn't write")
+    return message
 
 
-def _check_tensor(tensor: Fields, location: str, slices: Mapping[str, Slice]) -> None:
-    name = _text(tensor, _TENSOR["name"])
-    _only(tensor, set(_TENSOR.values()), f"the tensor {name:.80}")
-    kind, shape = _number(tensor, _TENSOR["type"]), tuple(_dimensions(tensor))
+def _check_tensor(tensor: Any, location: str, slices: Mapping[str, Slice]) -> None:
+    name, kind, shape = tensor.name, tensor.data_type, tuple(tensor.dims)
     if kind not in BYTES:
         raise _Refused(f"{name:.80} is of no type that export writes")
-    external = {_text(pair, 1): _text(pair, 2) for pair in _messages(tensor, _TENSOR["external"])}
+    if any(not 0 <= dimension < 1 << 40 for dimension in shape):
+        raise _Refused(f"{name:.80} has a dimension that no tensor has")
+    external = {pair.key: pair.value for pair in map(_known, tensor.external_data)}
     if external:
         if external.get("location") != location:
             raise _Refused(f"{name:.80} lies elsewhere than in {location}")
@@ -101,87 +169,5 @@ def _check_tensor(tensor: Fields, location: str, slices: Mapping[str, Slice]) ->
         place = {"offset": str(there.offset), "length": str(there.length)}
         if external != {"location": location, **place}:
             raise _Refused(f"{name:.80} lies somewhere else in {location}")
-        return
-    raw = tensor.get(_TENSOR["raw"], [b""])[-1]
-    if not isinstance(raw, bytes) or len(raw) != BYTES[kind] * math.prod(shape):
+    elif len(tensor.raw_data) != BYTES[kind] * math.prod(shape):
         raise _Refused(f"{name:.80} has not as many numbers as its shape")
-
-
-def _dimensions(tensor: Fields) -> Iterator[int]:
-    """Written one by one or packed; the sizes of tensors are far below 2**40."""
-    for value in tensor.get(_TENSOR["dims"], []):
-        reader = None if isinstance(value, int) else _Reader(value)
-        packed = [value] if isinstance(value, int) else []
-        while reader and reader.at < len(reader.data):
-            packed.append(reader.varint())
-        for dimension in packed:
-            if dimension >= 1 << 40:
-                raise _Refused("a dimension that no tensor has")
-            yield dimension
-
-
-def _only(message: Fields, known: set[int], what: str) -> None:
-    if strange := sorted(message.keys() - known):
-        raise _Refused(f"{what} with something that export doesn't write (field {strange[0]})")
-
-
-def _messages(message: Fields, number: int) -> Iterator[Fields]:
-    for value in message.get(number, []):
-        if isinstance(value, int):
-            raise _Refused("a number where a message belongs")
-        yield _fields(value)
-
-
-def _text(message: Fields, number: int) -> str:
-    value = message.get(number, [b""])[-1]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _number(message: Fields, number: int) -> int:
-    value = message.get(number, [0])[-1]
-    return value if isinstance(value, int) else -1
-
-
-def _fields(data: bytes) -> Fields:
-    """A message's fields by number: numbers, and what has a length as bytes."""
-    found: Fields = defaultdict(list)
-    reader = _Reader(data)
-    while reader.at < len(data):
-        number, kind = divmod(reader.varint(), 8)
-        match kind:
-            case 0:
-                found[number].append(reader.varint())
-            case 1:
-                found[number].append(reader.take(8))
-            case 2:
-                found[number].append(reader.take(reader.varint()))
-            case 5:
-                found[number].append(reader.take(4))
-            case _:
-                raise _Refused("no ONNX graph, or a damaged one")
-    return found
-
-
-@dataclass(slots=True)
-class _Reader:
-    data: bytes
-    at: int = 0
-
-    def varint(self) -> int:
-        """Seven bits a byte, the lowest first; ten bytes at most."""
-        value = 0
-        for shift in range(0, 70, 7):
-            if self.at >= len(self.data):
-                break
-            byte = self.data[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-        raise _Refused("no ONNX graph, or a damaged one")
-
-    def take(self, n: int) -> bytes:
-        if n > len(self.data) - self.at:
-            raise _Refused("no ONNX graph, or a damaged one")
-        self.at += n
-        return self.data[self.at - n : self.at]
