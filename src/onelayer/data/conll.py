@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.file_format import FileFormat, Sample
 from onelayer.data.header import are_classes
 from onelayer.data.lines import head_lines, text_lines
 from onelayer.data.table import Record, Table, refuse_wide
@@ -16,6 +17,7 @@ LONGEST_SENTENCE = 100_000
 """Words. A novel has as many."""
 CONLLU_COLUMNS = ("tokens", "lemma", "upos", "xpos", "tags", "space_after")
 CONLLU_WIDTH = 10
+_SUFFIXES = {".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou"}
 
 _WHITE = " \t\r\n\v\f"  # ASCII only: U+3000 may be a token of a Chinese file
 _TAG = re.compile(r"[BIESMLU]-\S+|O|[A-Z][A-Z0-9$+*_-]*|[^\w\s]+|-[A-Z]{3}-")
@@ -78,7 +80,7 @@ def read_conll(path: str) -> Table:
     return Table(path, "conll", columns, records)
 
 
-def _layout(lines: list[str]) -> _Layout:
+def _layout(lines: Sequence[str]) -> _Layout:
     tokens = [line for line in lines if not _is_blank(line) and not line.startswith(("#", "-DOC"))]
     tabs = sum("\t" in line for line in tokens) > len(tokens) / 2
     cut = _Layout(tabs, 0, frozenset()).cut
@@ -176,12 +178,12 @@ def _conllu_values(sentence: Sentence, path: str) -> dict[str, list[str] | list[
     }
 
 
-def looks_like_conllu(lines: list[str]) -> bool:
+def _looks_like_conllu(lines: Sequence[str]) -> bool:
     first = next((line for line in lines if not _is_blank(line) and line[0] != "#"), "")
     return bool(_CONLLU_LINE.fullmatch(first.rstrip("\r\n")))
 
 
-def looks_like_conll(lines: list[str]) -> bool:
+def _looks_like_conll(lines: Sequence[str]) -> bool:
     """Whether the head of a file with any name is CoNLL: equal columns, tokens without spaces, and
     a last column of tags: prefixed ones, or, where blank lines part sentences, of any kind."""
     layout = _layout(lines)
@@ -193,3 +195,15 @@ def looks_like_conll(lines: list[str]) -> bool:
     if any(_is_blank(line) for line in lines[:-1]):
         return usual or are_classes([row[-1] for row in rows])
     return usual and any(tag[1:2] == "-" and len(tag) > 2 for tag in layout.tags)
+
+
+def _is_conllu(sample: Sample) -> bool:
+    return ".conllu" in sample.suffixes or _looks_like_conllu(sample.head)
+
+
+def _is_conll(sample: Sample) -> bool:
+    return bool(sample.suffixes & _SUFFIXES) or _looks_like_conll(sample.head)
+
+
+CONLLU = FileFormat(_is_conllu, lambda sample: read_conllu(sample.path))
+CONLL = FileFormat(_is_conll, lambda sample: read_conll(sample.path))

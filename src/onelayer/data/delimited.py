@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.header import Header, are_classes, find_header
+from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.header import Header, are_classes, find_header, is_known
 from onelayer.data.lines import HEAD_LINES, LONGEST, head_lines, text_lines
 from onelayer.data.table import Record, Table, refuse_wide
 
 HEAD_ROWS = 200
+SUFFIXES = frozenset({".csv", ".tsv"})
 
 Row = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
@@ -247,3 +249,31 @@ def _quoted_widths(path: str) -> list[int]:
         return [len(fields) for _, fields in islice(_quoted_rows(path, "\t"), HEAD_LINES)]
     except DataError:
         return []
+
+
+# Formats ---------------------------------------------------------------------------------------
+
+
+def _is_tsv(sample: Sample) -> bool:
+    """By its name, or by a tab in most lines."""
+    lines = [line for line in sample.head if line.strip()]
+    return ".tsv" in sample.suffixes or sum("\t" in line for line in lines) > len(lines) / 2
+
+
+def _names_columns(sample: Sample) -> bool:
+    """Whether a file of unknown name starts as a csv with names that are well known."""
+    cells = [cell.strip().strip('"') for cell in sample.first_line.split(",")]
+    return sum(cell in sample.named or is_known(cell) for cell in cells) > 1
+
+
+def _read_csv(sample: Sample) -> Table:
+    return read_delimited(sample.path, named=sample.named)
+
+
+def _read_tsv(sample: Sample) -> Table:
+    return read_delimited(sample.path, named=sample.named, prefer="\t")
+
+
+CSV = FileFormat(lambda sample: ".csv" in sample.suffixes, _read_csv)
+TSV = FileFormat(_is_tsv, _read_tsv)
+NAMED_COLUMNS = FileFormat(_names_columns, _read_csv)

@@ -1,83 +1,84 @@
-"""One way in: a data file of any of the known formats becomes a table of records."""
+"""The file formats that can be read: a reader each, in its own file, and its entry here."""
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data import nested
-from onelayer.data.conll import (
-    looks_like_conll,
-    looks_like_conllu,
-    read_conll,
-    read_conllu,
-)
-from onelayer.data.delimited import read_delimited
-from onelayer.data.header import is_known
-from onelayer.data.jsonlines import first_line_value, json_items, read_json, read_json_lines
-from onelayer.data.lines import head_lines, read_lines, text_lines
-from onelayer.data.parquet import parquet_rows, read_parquet
+from onelayer.data.conll import CONLL, CONLLU
+from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
+from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.lines import LINES, head_lines
+from onelayer.data.nested import JSON
+from onelayer.data.parquet import PARQUET
 from onelayer.data.table import Table
 
-_PARQUET = {".parquet", ".pq"}
-_JSON_LINES = {".jsonl", ".ndjson"}
-_JSON = {".json", *_JSON_LINES}
-_CONLL = {".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou"}
-_JSON_BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
-_MAGIC = {
+FORMATS: list[FileFormat] = [PARQUET, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
+"""The first one that recognises a file reads it: what is surer stands before what is less sure.
+Plain text takes what is left, so it stays last."""
+
+_OTHER_FILES = {
     b"\x1f\x8b": "gzip-compressed",
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
+"""How files begin that people take for data files, and what they are."""
 
 
 def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
     """Opens csv, tsv, jsonl, JSON, Parquet, CoNLL, CoNLL-U, SQuAD, DREAM or plain text.
 
-    The file's name decides where it says enough, else its first lines do: owners call a CoNLL file
+    The file's name decides where it says enough, else its first lines do: people call a CoNLL file
     ``test.annotated`` and a tsv ``train.txt``.
 
-    Args:
-        named: columns that the user asked for; a first row that has one of them is a header.
+    Parameters
+    ----------
+    named
+        Columns that the user asked for; a first row that has one of them is a header.
 
-    Raises:
-        DataError: no such file, nothing in it, or what its format's reader finds wrong; here for
-            what the first lines show, else while the table is iterated.
+    Raises
+    ------
+    DataError
+        No such file, nothing in it, or what its format's reader finds wrong; here for what the
+        first lines show, else while the table is iterated.
     """
     path = str(path)
-    magic = _first_bytes(path)
-    suffixes = {suffix.lower() for suffix in Path(path).suffixes}
-    if magic and (magic.startswith(b"PAR1") or suffixes & _PARQUET):
-        return read_parquet(path)
-    for beginning, kind in _MAGIC.items():
-        if magic.startswith(beginning):
+    suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
+    sample = Sample(path, suffixes, _first_bytes(path), named)
+    for format in FORMATS:
+        if format.binary and format.recognises(sample):
+            return format.read(sample)
+    for beginning, kind in _OTHER_FILES.items():
+        if sample.first_bytes.startswith(beginning):
             hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
             raise DataError(f"{kind}, not a data file", place=Place(path), hint=hint)
     head = head_lines(path)
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
-    return _read_text(path, suffixes, head, named)
+    sample = replace(sample, head=head)
+    chosen = next(one for one in FORMATS if not one.binary and one.recognises(sample))
+    return chosen.read(sample)
 
 
 def extent(table: Table) -> int | None:
-    """The number of the last line that a record may begin on; None where records have none."""
+    """The number of the last line that a record may start on; None where records have none."""
     first = next(iter(table), None)
     if first is None or first.line is None:
         return None
-    if table.format == "parquet":
-        return parquet_rows(table.path)
+    if table.last_line is not None:
+        return table.last_line()
     with open(table.path, "rb") as file:
         blocks = iter(lambda: file.read(1 << 20), b"")
         return 1 + sum(block.count(b"\n") for block in blocks)
 
 
 def _first_bytes(path: str) -> bytes:
-    """Also finds out whether there is a file that can be read: a FIFO would let us wait."""
+    """Raises DataError where there is no regular file to read: a FIFO would block."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
@@ -89,45 +90,3 @@ def _first_bytes(path: str) -> bytes:
         raise DataError("no such file", place=Place(path), hint="check the path") from None
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", place=Place(path)) from None
-
-
-def _read_text(path: str, suffixes: set[str], head: list[str], named: Collection[str]) -> Table:
-    first = next(line for line in head if line.strip())
-    if suffixes & _JSON or (_JSON_BEGINNING.match(first) and not suffixes & {".csv", ".tsv"}):
-        return _read_json(path, suffixes, head)
-    if ".conllu" in suffixes or looks_like_conllu(head):
-        return read_conllu(path)
-    if ".csv" in suffixes:
-        return read_delimited(path, named=named)
-    if suffixes & _CONLL or looks_like_conll(head):
-        return read_conll(path)
-    if ".tsv" in suffixes or _has_tabs(head):
-        return read_delimited(path, named=named, prefer="\t")
-    if _names_columns(first, named):
-        return read_delimited(path, named=named)
-    return read_lines(path)
-
-
-def _read_json(path: str, suffixes: set[str], head: list[str]) -> Table:
-    # By its name a file may be lines, of which none may be endless, or a document, which may be
-    # one long line.
-    value = first_line_value(text_lines(path) if suffixes & _JSON_LINES else head)
-    if isinstance(value, dict) and not nested.is_squad(value):
-        return read_json_lines(path)
-    first = next(json_items(path), None)
-    if first and nested.is_squad(first[0]):
-        return nested.read_squad(path)
-    if first and nested.is_multiple_choice(first[0]):
-        return nested.read_multiple_choice(path)
-    return read_json(path)
-
-
-def _has_tabs(head: list[str]) -> bool:
-    lines = [line for line in head if line.strip()]
-    return sum("\t" in line for line in lines) > len(lines) / 2
-
-
-def _names_columns(line: str, named: Collection[str]) -> bool:
-    """Whether a file of unknown name begins as a csv with names that are well known."""
-    cells = [cell.strip().strip('"') for cell in line.split(",")]
-    return sum(cell in named or is_known(cell) for cell in cells) > 1

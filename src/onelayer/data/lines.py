@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.file_format import FileFormat
 from onelayer.data.table import Record, Table
 
 LONGEST = 1 << 22
@@ -124,3 +125,6 @@ def read_lines(path: str) -> Table:
                 yield Record({"text": line.rstrip("\r\n")}, number)
 
     return Table(path, "lines", ("text",), records, note="plain text: one text a line")
+
+
+LINES = FileFormat(lambda _: True, lambda sample: read_lines(sample.path))

@@ -1,14 +1,28 @@
-"""JSON documents that nest questions in passages: SQuAD and CMRC, DREAM and C3."""
+"""JSON files of all shapes; and the documents that nest questions in passages: SQuAD and CMRC,
+DREAM and C3."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.jsonlines import first_columns, json_items
+from onelayer.data.delimited import SUFFIXES as DELIMITED
+from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.jsonlines import (
+    first_columns,
+    first_line_value,
+    json_items,
+    read_json,
+    read_json_lines,
+)
+from onelayer.data.lines import text_lines
 from onelayer.data.table import Record, Table
 
+_JSON_LINES = {".jsonl", ".ndjson"}
+_JSON = {".json", *_JSON_LINES}
+_BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
 _SQUAD_HINT = "SQuAD's layout is data > paragraphs > context and qas > id, question, answers"
 _CHOICE_HINT = "the layout is [[sentences], [{question, choice, answer}], id]"
 
@@ -128,3 +142,28 @@ def _passage_records(item: list[Any], path: str, line: int, number: int) -> Iter
         }
         answer = question.get("answer")
         yield Record(values | ({"answer": answer} if answer is not None else {}), line)
+
+
+def _is_json(sample: Sample) -> bool:
+    """By its name, or by its first characters; but a cell of a csv may look like JSON, too."""
+    if sample.suffixes & _JSON:
+        return True
+    return bool(_BEGINNING.match(sample.first_line)) and not sample.suffixes & DELIMITED
+
+
+def _read_any_json(sample: Sample) -> Table:
+    # The name tells lines, each of a bounded length, from a document, which may be one long line.
+    path = sample.path
+    by_lines = sample.suffixes & _JSON_LINES
+    value = first_line_value(text_lines(path) if by_lines else sample.head)
+    if isinstance(value, dict) and not is_squad(value):
+        return read_json_lines(path)
+    first = next(json_items(path), None)
+    if first and is_squad(first[0]):
+        return read_squad(path)
+    if first and is_multiple_choice(first[0]):
+        return read_multiple_choice(path)
+    return read_json(path)
+
+
+JSON = FileFormat(_is_json, _read_any_json)

@@ -21,18 +21,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file seen as records. It can be iterated again and again; each time reads the file anew,
-    so that a file larger than the memory is no trouble where its format can be read in a stream.
+    """A file seen as records. Each iteration reads the file again, so that a file may be larger
+    than the memory where its format can be read as a stream.
     """
 
     path: str
     format: str
-    """``csv``, ``tsv``, ``jsonl``, ``json``, ``parquet``, ``lines``, ``conll``, ``conllu``,
-    ``squad`` or ``multiple-choice``."""
+    """Its name, for people: ``csv``, ``jsonl``, ``squad``, ..."""
     columns: tuple[str, ...]
     read: Callable[[], Iterator[Record]]
     note: str | None = None
     """What the reader decided for the user, such as ``no header: columns are numbered``."""
+    last_line: Callable[[], int] | None = None
+    """The number of the last record, where records are numbered but are no lines of text."""
 
     def __iter__(self) -> Iterator[Record]:
         return self.read()
