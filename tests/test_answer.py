@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
 from onelayer.recipe import Recipe
-from onelayer.tasks.answer.answer import AnswerRow, AnswerTask, GoldAnswer
+from onelayer.tasks.answer.answer import AnswerTask
+from onelayer.tasks.answer.answer_rows import AnswerRow
 from onelayer.tasks.answer.best_spans import best_spans, span_sums
+from onelayer.tasks.answer.gold_answers import GoldAnswer
 from onelayer.tokens.encodings import Encodings, windows
 from onelayer.tokens.tokenizer import Tokenizer
 

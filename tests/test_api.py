@@ -30,7 +30,7 @@ def test_the_command_line_does_not_wait_for_torch() -> None:
 
 def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
     modules = (
-        "onelayer.tasks.infer_columns, onelayer.prediction.output, onelayer.prediction.predictor"
+        "onelayer.tasks.infer_columns, onelayer.prediction.formats, onelayer.prediction.predictor"
     )
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 

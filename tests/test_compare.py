@@ -387,7 +387,7 @@ def test_a_model_of_pairs_is_no_match_for_one_of_texts(
 
 def test_an_answers_document_is_its_article_where_titles_hold_passages_together() -> None:
     from onelayer.base.errors import Place
-    from onelayer.tasks.answer.answer import Answer, AnswerRow
+    from onelayer.tasks.answer.answer_rows import Answer, AnswerRow
     from onelayer.tasks.answer.gold_answers import GoldAnswer
 
     def groups(titles: list[str]) -> list[int]:

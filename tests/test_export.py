@@ -26,7 +26,6 @@ from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.exporting.export import export
 from onelayer.exporting.parity import Kept
 from onelayer.prediction.load import load
-from onelayer.prediction.output import to_json
 from onelayer.recipe import Columns
 from onelayer.tokens.encodings import Encodings
 from support.tiny_bert import MakeBert
@@ -138,7 +137,7 @@ def test_a_bundle_says_what_the_run_says(
 
     assert bundle.engine.name == "onnxruntime"
     for one, other in zip(run.predict(INPUTS[task]), bundle.predict(INPUTS[task]), strict=True):
-        assert_alike(to_json(one), to_json(other))
+        assert_alike(one.to_json(), other.to_json())
 
 
 def assert_alike(one: Any, other: Any) -> None:

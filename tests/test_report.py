@@ -21,13 +21,13 @@ from onelayer.base.errors import Place
 from onelayer.cli import main as cli
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.excerpts import ROOM, excerpt
-from onelayer.evaluation.report.facts import Learning, Mark
+from onelayer.evaluation.report.facts import Learning
 from onelayer.evaluation.report.gather import WORST, facts_of
-from onelayer.evaluation.report.judge import judge
 from onelayer.evaluation.report.markup import templates
 from onelayer.evaluation.report.pictures import POINTS, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.recipe import Columns
+from onelayer.tasks.mistakes import Mark
 from onelayer.training import finetune as finetuning
 from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
@@ -73,7 +73,7 @@ def test_a_report_shows_the_scores_and_the_worst_mistakes(
     of = facts.evaluation
     np.testing.assert_equal(of.scores, predictor.evaluate(rows)())
     judged = [
-        judge(predictor.task, row, prediction).badness
+        predictor.task.judge(row, prediction).badness
         for row, prediction in zip(rows, predictor.predict_rows(rows), strict=True)
     ]
     assert of.wrong == np.count_nonzero(judged) > 0
@@ -89,8 +89,8 @@ def test_a_report_shows_the_scores_and_the_worst_mistakes(
     assert html.count("<svg") >= 5
     assert "a remark &lt;b&gt;" in html
     said = Parsed(re.sub(r"<su[bp] .*?</su[bp]>", "", html)).said
-    for mistake in of.mistakes:
-        for passage in mistake.passages:
+    for wrong in of.mistakes:
+        for passage in wrong.mistake.passages:
             for mark in passage.marks:
                 assert passage.text[mark.start : mark.end] in said
 

@@ -16,7 +16,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
-from onelayer.prediction.output import to_json
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.api.operations import LARGE_REQUEST_BYTES
 from onelayer.serving.http.app import App, make_app
@@ -82,7 +81,7 @@ def client(models: dict[str, Predictor]) -> Iterator[TestClient]:
 
 def predicted(predictor: Predictor, inputs: list[Any]) -> Any:
     """As ``predict`` has it, with numbers that another batch may turn in their last digits."""
-    return approx([to_json(one) for one in predictor.predict(inputs)])
+    return approx([one.to_json() for one in predictor.predict(inputs)])
 
 
 def approx(value: Any) -> Any:

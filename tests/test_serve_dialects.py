@@ -23,7 +23,6 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 from onelayer import Predictor, load
-from onelayer.prediction.output import to_json
 from onelayer.serving.http.app import App, make_app
 from support.listening import listening
 from support.tiny_bert import MakeBert
@@ -88,7 +87,7 @@ def test_triton_classifies(
     assert probability == pytest.approx([one.probability for one in expected], rel=1e-4)
     for row, one in zip(probabilities, expected, strict=True):
         assert row == pytest.approx(list(one.probabilities.values()), rel=1e-4)
-    assert json.loads(read(prediction[0])).keys() == to_json(expected[0]).keys()
+    assert json.loads(read(prediction[0])).keys() == expected[0].to_json().keys()
     assert result.get_response()["id"] == "7"
 
 

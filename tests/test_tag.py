@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from onelayer.base.errors import DataError, Place
 from onelayer.recipe import Recipe
 from onelayer.tasks.tag.schemes import Scheme, from_entities, transitions, violations
-from onelayer.tasks.tag.tag import Entity, Tag, TagRow
+from onelayer.tasks.tag.tag import Tag
+from onelayer.tasks.tag.tag_rows import Entity, TagRow
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer

@@ -23,12 +23,12 @@ from onelayer.checkpoint.families.bert import BERT
 from onelayer.checkpoint.source import resolve
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import task_from_json, task_to_json
-from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.answer.answer_rows import Answer
 from onelayer.tasks.choose.choose import Choice
 from onelayer.tasks.classify.classify import Label, Labels
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.regress.regress import Value
-from onelayer.tasks.tag.tag import Tagged
+from onelayer.tasks.tag.tag_rows import Tagged
 from onelayer.tokens.words import split_words
 from support.predictions import assert_same_predictions, numbers
 from support.task_cases import CASES, LONG, PASSAGE, SEQUENCE, TOKENS, Case

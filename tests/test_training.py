@@ -24,7 +24,7 @@ from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import IGNORED
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnswerTask, Classify, Tag, Task
-from onelayer.tasks.answer.answer import AnswerRow
+from onelayer.tasks.answer.answer_rows import AnswerRow
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings

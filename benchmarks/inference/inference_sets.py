@@ -18,7 +18,7 @@ from benchmarks.training.train_sets import SpeedSet, model_folder
 from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks.answer.answer import AnswerRow
+from onelayer.tasks.answer.answer_rows import AnswerRow
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.texts import TextRow

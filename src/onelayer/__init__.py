@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from onelayer.prediction.load import load
     from onelayer.prediction.predictor import Predictor
     from onelayer.recipe import Recipe
-    from onelayer.tasks.answer.answer import Answer
+    from onelayer.tasks.answer.answer_rows import Answer
     from onelayer.tasks.choose.choose import Choice
     from onelayer.tasks.labels import Label, Labels
     from onelayer.tasks.regress.regress import Value
-    from onelayer.tasks.tag.tag import Entity, Tagged
+    from onelayer.tasks.tag.tag_rows import Entity, Tagged
     from onelayer.training.finetune import finetune
 
 __all__ = [
@@ -43,11 +43,11 @@ _HOMES = {
     "onelayer.recipe": ("Recipe",),
     "onelayer.prediction.load": ("load",),
     "onelayer.prediction.predictor": ("Predictor",),
-    "onelayer.tasks.answer.answer": ("Answer",),
+    "onelayer.tasks.answer.answer_rows": ("Answer",),
     "onelayer.tasks.choose.choose": ("Choice",),
     "onelayer.tasks.labels": ("Label", "Labels"),
     "onelayer.tasks.regress.regress": ("Value",),
-    "onelayer.tasks.tag.tag": ("Entity", "Tagged"),
+    "onelayer.tasks.tag.tag_rows": ("Entity", "Tagged"),
     "onelayer.training.finetune": ("finetune",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

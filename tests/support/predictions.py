@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.answer.answer_rows import Answer
 
 
 def assert_same_predictions(predictions: Sequence[Any], others: Sequence[Any]) -> None:

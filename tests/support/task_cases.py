@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks.answer.answer_rows import Answer
 from onelayer.tasks.choose.choose import Choice
 from onelayer.tasks.classify.classify import Label, Labels
 from onelayer.tasks.regress.regress import Value
-from onelayer.tasks.tag.tag import Tagged
+from onelayer.tasks.tag.tag_rows import Tagged
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,19 @@ from typing import Any
 
 from onelayer.base.errors import UsageError
 from onelayer.base.json_values import finite
-from onelayer.base.wording import clipped, in_words, listed, where
+from onelayer.base.wording import clipped, listed, where
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, differences
 from onelayer.prediction.load import load
-from onelayer.prediction.output import headline
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
-from onelayer.tasks import AnyTask, Tag
-from onelayer.tasks.tag.schemes import Scheme
-from onelayer.tasks.tag.tag import Tagged, TagRow
+from onelayer.tasks import AnyTask
 
 SURE = 0.05
 """A difference whose p is below is called real."""
 NOT_SHARES = ("mcc", "pearson", "spearman", "rmse", "mae")
 """Metrics whose differences aren't said in points."""
-
-Span = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +94,13 @@ def _by_turns(
         here = [row for _, row in chunk]
         both = zip(chunk, a.predict_rows(here), b.predict_rows(here), strict=True)
         for (number, row), of_a, of_b in both:
-            gold, said_a, said_b = _in_words(a.task, row, of_a, of_b)
+            gold, said_a, said_b = a.task.contrast(row, of_a, of_b)
             if said_a != said_b:
                 text = clipped(" | ".join(a.task.texts(row)))
                 parts = map(clipped, (gold, said_a, said_b))
                 changes.append(Change(number, where(row.place), text, *parts))
             yield of_a
             yield of_b
-
-
-def _in_words(task: AnyTask, row: Any, a: Any, b: Any) -> tuple[str, str, str]:
-    """What the gold label, A and B say of a row; of a tagged text, what they don't agree on."""
-    if not isinstance(task, Tag):
-        return task.gold_text(row), in_words([str(headline(a))]), in_words([str(headline(b))])
-    said = [_spans(task, one) for one in (row, a, b)]
-    agreed = set.intersection(*said)
-    gold, of_a, of_b = (
-        in_words(f"{row.text[start:end]} [{label}]" for start, end, label in sorted(one - agreed))
-        for one in said
-    )
-    return gold, of_a, of_b
-
-
-def _spans(task: Tag, one: TagRow | Tagged) -> set[Span]:
-    """The entities of a tagged text, or the words with their tags where these make none."""
-    if task.scheme is Scheme.PLAIN:
-        words, tags = one.words or (), one.tags or ()
-        return {(start, end, tag) for (start, end), tag in zip(words, tags, strict=True)}
-    if isinstance(one, TagRow):
-        return task.gold_entities(one)
-    return {(entity.start, entity.end, entity.label) for entity in one.entities}
 
 
 def _ranked(changes: list[Change], mistakes: Floats) -> list[dict[str, Any]]:
@@ -172,8 +144,8 @@ def _refuse_unlike(a: Predictor, b: Predictor) -> None:
         )
     if ("pair" in a.layout.columns) != ("pair" in b.layout.columns):
         raise UsageError("one model was trained on pairs, the other on single texts")
-    if a.task.label_names and (_labels(a.task) != _labels(b.task)):
-        one, other = set(a.task.outputs), set(b.task.outputs)
+    if not a.task.has_labels_of(b.task):
+        one, other = set(a.task.label_names), set(b.task.label_names)
         only = [
             f"only {name} has {listed(sorted(x))}"
             for name, x in (("A", one - other), ("B", other - one))
@@ -183,9 +155,3 @@ def _refuse_unlike(a: Predictor, b: Predictor) -> None:
             "the models have different labels" + "".join(f"; {part}" for part in only),
             hint="compare two models of the same labels",
         )
-
-
-def _labels(task: AnyTask) -> tuple[frozenset[str], Any]:
-    """The labels, and how they are meant: several a row, or in which tagging scheme."""
-    meant = getattr(task, "multi_label", None), getattr(task, "scheme", None)
-    return frozenset(task.outputs), meant

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.json_values import finite
 from onelayer.data.rows import Rows
-from onelayer.metrics import Classification, Entities, MultiLabel, Scorer, intervals
-from onelayer.metrics.counts import Rows as Chosen
+from onelayer.metrics import ChosenRows, intervals
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import AnyTask
 from onelayer.tasks.labelled import open_labelled, usable_rows
 
 
@@ -38,8 +37,8 @@ def evaluate(
     task = predictor.task
     scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
     say_cut(predictor, say)
-    table = _table(scorer, task)
-    by_label = table.of(None) if table else {}
+    table = _Table(len(scorer), partial(task.by_label, scorer))
+    by_label = table.of(None)
     result = {
         "run": str(run),
         "file": str(file),
@@ -47,7 +46,7 @@ def evaluate(
         "scores": scorer(),
         "intervals": intervals(scorer),
         "by_label": by_label,
-        "by_label_intervals": table.intervals() if table else {},
+        "by_label_intervals": table.intervals() if by_label else {},
     }
     return dict(finite(result))
 
@@ -57,12 +56,12 @@ class _Table:
     """Precision, recall, F1 and support by label, with intervals by the bootstrap of the others."""
 
     n_rows: int
-    of: Callable[[Chosen | None], dict[str, dict[str, float]]]
+    of: Callable[[ChosenRows | None], dict[str, dict[str, float]]]
 
     def __len__(self) -> int:
         return self.n_rows
 
-    def __call__(self, rows: Chosen | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         return {
             f"{metric} {label}": value
             for label, values in self.of(rows).items()
@@ -75,20 +74,6 @@ class _Table:
             label: {name: bounds[f"{name} {label}"] for name in values if name != "support"}
             for label, values in self.of(None).items()
         }
-
-
-def _table(scorer: Scorer, task: AnyTask) -> _Table | None:
-    """For metrics that count by label or type of entity."""
-    if isinstance(scorer, Entities):
-        return _Table(len(scorer), scorer.by_type)
-    if not isinstance(scorer, (Classification, MultiLabel)):
-        return None
-    by_label = scorer.by_label
-
-    def named(rows: Chosen | None) -> dict[str, dict[str, float]]:
-        return {task.outputs[i]: values for i, values in by_label(rows).items()}
-
-    return _Table(len(scorer), named)
 
 
 def labelled_rows(

@@ -14,12 +14,10 @@ from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice
 from onelayer.metrics import differences
-from onelayer.prediction.output import headline
 from onelayer.prediction.predictor import CHUNK
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.protocol import Chunk
-from onelayer.tasks.tag.tag import Tagged
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -120,7 +118,7 @@ def _by_turns(
         seen.logits = max(seen.logits, float(apart.max(initial=0.0)))
         said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)
         for one, other in zip(*said, strict=True):
-            seen.changed += _answer(one) != _answer(other)
+            seen.changed += one.decision != other.decision
             yield one
             yield other
 
@@ -136,7 +134,3 @@ def _tuned(task: AnyTask, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> flo
     bundle.rewind()
     tuned, scorer = task.tune(rows, _chunks(task, bundle, tokenizer, rows))
     return None if tuned == task else scorer()[task.metric]
-
-
-def _answer(prediction: Any) -> Any:
-    return prediction.tags if isinstance(prediction, Tagged) else headline(prediction)

@@ -9,16 +9,15 @@ from typing import Any
 from onelayer.base.errors import UsageError
 from onelayer.base.json_values import finite
 from onelayer.base.wording import clipped, in_words, where
-from onelayer.data.row_kind import RowKind
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.inspection.cross_validation import Judged, by_itself, cross_validated
-from onelayer.inspection.judges import Suspect, judge_of
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask
+from onelayer.tasks.label_judges import Suspect
 from onelayer.training.loop import Reporter
 
 LEARNED = 0.05
@@ -55,9 +54,9 @@ def wrong_labels(
         task, judged = _by_recipe(predictor, rows, recipe, folds, reporter)
         how = f"by {folds}-fold cross-validation with the run's recipe: {how}"
     reporter.say(f"labels are judged {how}")
-    judge = judge_of(task)
+    judge = task.label_judge()
     for model, numbers, chunk in judged:
-        judge.see(model, numbers, chunk)
+        judge.see(model.task, numbers, model.run_rows(chunk))
     suspects = sorted(judge.suspects(), key=lambda suspect: suspect.margin)
     result = {
         "judged": how,
@@ -94,22 +93,22 @@ def _listed(suspects: list[Suspect], rows: Rows) -> list[dict[str, Any]]:
     """The suspects with place, text and labels, for which the file is read once more."""
     by_number = {suspect.number: suspect for suspect in suspects}
     found = {
-        number: _entry(by_number[number], row, rows.kind)
+        number: _entry(by_number[number], row, rows)
         for number, row in enumerate(rows)
         if number in by_number
     }
     return [found[suspect.number] for suspect in suspects]
 
 
-def _entry(suspect: Suspect, row: Any, kind: type[RowKind[Any]]) -> dict[str, Any]:
-    given, likely = kind.gold_text(row), suspect.likely
-    if suspect.spans:
-        parts = [(row.text[a:b], one, other) for a, b, one, other in suspect.spans]
+def _entry(suspect: Suspect, row: Any, rows: Rows) -> dict[str, Any]:
+    text, given, likely = " | ".join(rows.kind.texts(row)), rows.kind.gold_text(row), suspect.likely
+    if suspect.corrections:
+        parts = [(text[a:b], one, other) for a, b, one, other in suspect.corrections]
         given = in_words(f"{words} [{one}]" for words, one, _ in parts)
         likely = in_words(f"{words} [{other}]" for words, _, other in parts)
     return {
         **where(row.place),
-        "text": clipped(" | ".join(kind.texts(row))),
+        "text": clipped(text),
         "given": clipped(given),
         "likely": clipped(likely),
         "probability": suspect.probability,

@@ -18,7 +18,7 @@ from onelayer.metrics.bootstrap import Scorer, intervals
 from onelayer.metrics.classification import Choice, Classification, MultiLabel
 from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.confident import Doubts, confident_errors, outliers
-from onelayer.metrics.counts import Bools, Floats, Ints
+from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
 from onelayer.metrics.paired import Difference, clearly_better, differences
 from onelayer.metrics.regression import Regression
@@ -27,6 +27,7 @@ __all__ = [
     "Answers",
     "Bools",
     "Choice",
+    "ChosenRows",
     "Classification",
     "Confidence",
     "Difference",

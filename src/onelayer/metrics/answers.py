@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from onelayer.metrics.counts import Bools, Floats, Ints, Rows, mean
+from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, mean
 
 SquadVersion: TypeAlias = Literal["1.1", "2.0"]
 
@@ -51,7 +51,7 @@ class Answers:
     def __len__(self) -> int:
         return len(self.exact)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         chosen = slice(None) if rows is None else rows
         exact, f1, has_answer = self.exact[chosen], self.f1[chosen], self.has_answer[chosen]
         scores = {"em": exact, "f1": f1}

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Floats, Ints, Rows
+from onelayer.metrics.counts import ChosenRows, Floats, Ints
 
 
 class Measure(Protocol):
@@ -17,7 +17,7 @@ class Measure(Protocol):
     def __len__(self) -> int:
         """How many rows there are."""
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         """All metrics over the rows chosen, repetitions counted; over every row when None."""
 
 
@@ -45,7 +45,7 @@ def intervals(
 
 def resamples(
     n_rows: int, groups: Ints | None, n_resamples: int, rng: np.random.Generator
-) -> Iterator[Rows]:
+) -> Iterator[ChosenRows]:
     """``n_resamples`` arrays of row indices, ``(N,)`` each, or of whole groups' row indices."""
     if groups is None:
         for _ in range(n_resamples):

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.counts import (
     Bools,
+    ChosenRows,
     Counts,
     Floats,
     Ints,
-    Rows,
     Tally,
     marks,
     mean,
@@ -40,7 +40,7 @@ class Classification:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         counts = self._tally(rows)
         scores = {
             "accuracy": float(counts.total().recall[0]),
@@ -54,7 +54,7 @@ class Classification:
     def mistakes(self) -> Floats:
         return np.asarray(self.gold != self.predicted, dtype=np.float64)
 
-    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
+    def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
         return self._tally(rows).table(range(self.n_labels))
 
@@ -99,7 +99,7 @@ class MultiLabel:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         counts = self._tally(rows)
         weights = multiplicity(rows, len(self))
         whole, row_f1 = self._per_row
@@ -115,7 +115,7 @@ class MultiLabel:
         """Labels too many or too few."""
         return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
 
-    def by_label(self, rows: Rows | None = None) -> dict[int, dict[str, float]]:
+    def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
         return self._tally(rows).table(range(self.gold.shape[1]))
 
@@ -151,7 +151,7 @@ class Choice:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         right = self.gold == self.predicted
         accuracy = {"accuracy": mean(right if rows is None else right[rows])}
         return accuracy | ({} if self.confidence is None else self.confidence(rows))

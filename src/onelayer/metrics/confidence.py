@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Bools, Floats, Ints, Rows, multiplicity
+from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicity
 
 BINS = 15
 """Of equal width from 0 to 1, as in Guo et al. 2017."""
@@ -41,7 +41,7 @@ class Confidence:
     def __len__(self) -> int:
         return len(self.loss)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         weights = multiplicity(rows, len(self))
         total = weights.sum()
         where, bins, gaps = self._gaps

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Rows: TypeAlias = NDArray[np.intp]
+ChosenRows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -20,7 +20,7 @@ Marks: TypeAlias = tuple[Ints, Ints]
 Key = TypeVar("Key")
 
 
-def multiplicity(rows: Rows | None, n_rows: int) -> NDArray[np.float64]:
+def multiplicity(rows: ChosenRows | None, n_rows: int) -> NDArray[np.float64]:
     """How often each of N rows was chosen, ``(N,)``; once each when ``rows`` is None."""
     return np.ones(n_rows) if rows is None else np.bincount(rows, minlength=n_rows).astype(float)
 
@@ -90,7 +90,7 @@ class Tally:
     gold: Marks
     predicted: Marks
 
-    def __call__(self, rows: Rows | None = None) -> Counts:
+    def __call__(self, rows: ChosenRows | None = None) -> Counts:
         weights = multiplicity(rows, self.n_rows)
 
         def per_class(occurrences: Marks) -> NDArray[np.float64]:

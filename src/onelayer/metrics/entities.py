@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onelayer.metrics.counts import Floats, Ints, Marks, Rows, Tally
+from onelayer.metrics.counts import ChosenRows, Floats, Ints, Marks, Tally
 
 Entity: TypeAlias = tuple[int, int, str]
 """Start, end, type; in whatever unit, as long as gold and predicted share it."""
@@ -60,7 +60,7 @@ class Entities:
     def __len__(self) -> int:
         return self._n_rows
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         counts = self._tally(rows)
         micro = counts.total()
         return {
@@ -75,7 +75,7 @@ class Entities:
         right, gold, predicted = self._tally.by_row()
         return (gold + predicted - 2 * right).astype(np.float64)
 
-    def by_type(self, rows: Rows | None = None) -> dict[str, dict[str, float]]:
+    def by_type(self, rows: ChosenRows | None = None) -> dict[str, dict[str, float]]:
         """Precision, recall, F1 and support of every type, in the order of their names."""
         return self._tally(rows).table(self._types)
 
@@ -90,7 +90,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.total)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         chosen = slice(None) if rows is None else rows
         total = int(self.total[chosen].sum())
         return {"accuracy": int(self.right[chosen].sum()) / total if total else float("nan")}

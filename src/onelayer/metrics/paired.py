@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.bootstrap import Scorer, middle, resamples
-from onelayer.metrics.counts import Ints, Rows
+from onelayer.metrics.counts import ChosenRows, Ints
 
 ROUNDING = 1e-12
 """Differences this close are one difference, summed in another order."""
@@ -49,7 +49,7 @@ def differences(
     unit = every if groups is None else np.unique(groups, return_inverse=True)[1]
     a, b = scorer(2 * every), scorer(2 * every + 1)
 
-    def gain(rows: Rows, swap: Ints | int = 0) -> list[float]:
+    def gain(rows: ChosenRows, swap: Ints | int = 0) -> list[float]:
         """B's scores on these rows less A's, their predictions swapped where ``swap`` is 1."""
         of_a, of_b = scorer(2 * rows + swap), scorer(2 * rows + 1 - swap)
         return [of_b[name] - of_a[name] for name in a]

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Floats, Ints, Rows
+from onelayer.metrics.counts import ChosenRows, Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Regression:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: Rows | None = None) -> dict[str, float]:
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         chosen = slice(None) if rows is None else rows
         gold = self.gold[chosen].astype(np.float64)
         predicted = self.predicted[chosen].astype(np.float64)

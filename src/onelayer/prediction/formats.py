@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from onelayer.base.errors import DataError, UsageError
-from onelayer.prediction.output import headline, to_json
+from onelayer.tasks.predictions import BasePrediction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,7 @@ class Predicted(NamedTuple):
     """A row's own columns, what the model says of it, and the line on which it began."""
 
     values: dict[str, Any]
-    prediction: Any
+    prediction: BasePrediction
     line: int | None = None
 
 
@@ -151,7 +151,7 @@ def form_of(name: str, source: Path | None = None) -> Form:
 
 
 def _json_line(row: Predicted) -> bytes:
-    values = {**row.values, "prediction": to_json(row.prediction)}
+    values = {**row.values, "prediction": row.prediction.to_json()}
     return _utf8(json.dumps(values, ensure_ascii=False, default=str) + "\n")
 
 
@@ -162,8 +162,8 @@ def _flat(row: Predicted) -> dict[str, Any]:
         else value
         for name, value in row.values.items()
     }
-    details = json.dumps(to_json(row.prediction), ensure_ascii=False)
-    return {**inputs, "prediction": headline(row.prediction), "prediction_json": details}
+    details = json.dumps(row.prediction.to_json(), ensure_ascii=False)
+    return {**inputs, "prediction": row.prediction.headline, "prediction_json": details}
 
 
 def _utf8(text: str) -> bytes:

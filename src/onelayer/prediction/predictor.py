@@ -58,9 +58,13 @@ class Predictor:
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
+        return self.task.decode(*self.run_rows(rows))
+
+    def run_rows(self, rows: Sequence[Any]) -> Chunk[Any]:
+        """Rows of the task with their encodings and logits."""
         encodings = self.task.encode(rows, self.tokenizer, labelled=False)
         self.cut += encodings.cut
-        return self.task.decode(rows, encodings, self.engine.logits(encodings))
+        return rows, encodings, self.engine.logits(encodings)
 
     def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk[Any]]:
         """The logits of rows that the task has encoded before, one chunk at a time."""

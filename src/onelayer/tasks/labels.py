@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from onelayer import metrics
+from onelayer.tasks.predictions import BasePrediction
 
 EPSILON = float(np.finfo(np.float64).eps)
 """The log loss takes no probability for less, as scikit-learn's does not."""
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class Label(BasePrediction):
     """The likeliest label of a text, and the probability of every label.
 
     Where that was asked for, ``label`` is None if it is too uncertain, and ``label_set`` has the
@@ -27,9 +28,13 @@ class Label:
     probabilities: dict[str, float]
     label_set: tuple[str, ...] | None = None
 
+    @property
+    def headline(self) -> str:
+        return self.label or ""
+
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(BasePrediction):
     """Every label whose probability reaches its threshold; possibly none.
 
     Where that was asked for, ``label_set`` has the labels that hold all right ones with the chance
@@ -39,6 +44,10 @@ class Labels:
     labels: tuple[str, ...]
     probabilities: dict[str, float]
     label_set: tuple[str, ...] | None = None
+
+    @property
+    def headline(self) -> str:
+        return ";".join(self.labels)
 
 
 def judged_labels(

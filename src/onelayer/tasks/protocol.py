@@ -6,18 +6,35 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from functools import cache
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from onelayer.base.errors import UsageError
+from onelayer.base.wording import in_words
 from onelayer.data.column_rules import ColumnRules
 from onelayer.data.row_kind import Row, RowKind
-from onelayer.metrics import Scorer
+from onelayer.metrics import ChosenRows, Scorer
 from onelayer.recipe import Recipe
+from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.logits import Logits
+from onelayer.tasks.mistakes import Judged, Mistake, Passage
+from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
-Prediction = TypeVar("Prediction")
+Prediction = TypeVar("Prediction", bound=BasePrediction)
+HubForm = Literal["text-classification", "token-classification", "question-answering"]
 Chunk = tuple[Sequence[Row], Encodings, Logits]
 """Some rows, their encodings, and the (R, C) logits of all that is read of them."""
 
@@ -152,6 +169,82 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         it = f"this model is for {self.name}"
         raise UsageError(f"--coverage and --abstain are for classify, and {it}")
 
+    def row_logits(self, encodings: Encodings, logits: Logits) -> Logits:
+        """(R, C) logits -> (B, C), one line a row, for a task that has such."""
+        return logits
+
+    # How wrong a prediction is -----------------------------------------------------------------
+
+    def judge(self, row: Row, prediction: Prediction) -> Judged:
+        """How wrong it is. As it stands nothing is known of that: a report lists no mistakes."""
+        return Judged(0.0)
+
+    def mistake(self, row: Row, prediction: Prediction) -> Mistake:
+        """A wrong prediction as a report shows it."""
+        return Mistake(self.gold_text(row), str(prediction.headline), "", self.passages(row))
+
+    def passages(self, row: Row) -> tuple[Passage, ...]:
+        """The texts of a row, with nothing marked in them."""
+        named = zip(self.columns.inputs, self.texts(row), strict=False)
+        return tuple(Passage(role, text) for role, text in named)
+
+    def contrast(self, row: Row, a: Prediction, b: Prediction) -> tuple[str, str, str]:
+        """What the gold label and two models say of a row, in words."""
+        of_a, of_b = (in_words([str(one.headline)]) for one in (a, b))
+        return self.gold_text(row), of_a, of_b
+
+    def by_label(
+        self, scorer: Scorer, rows: ChosenRows | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and support of each label, for all rows or for those of these
+        indices; empty for a task whose scores don't count by label."""
+        return {}
+
+    @property
+    def label_noun(self) -> str:
+        """What its labels are called in a heading: label, or type."""
+        return "label"
+
+    def has_labels_of(self, other: Self) -> bool:
+        """Whether two models of this task give the same labels, in the same sense."""
+        same = frozenset(self.label_names) == frozenset(other.label_names)
+        return same and self.several_labels == other.several_labels
+
+    def label_judge(self) -> LabelJudge[Self]:
+        """Who finds labels that are probably wrong. Raises UsageError where nobody can."""
+        raise UsageError(f"there is no judge yet for labels of {self.name}")
+
+    # Over HTTP ---------------------------------------------------------------------------------
+
+    promises: ClassVar[bool] = False
+    """Whether ``asking`` can be asked."""
+    hub_form: ClassVar[HubForm | None] = None
+    """As which pipeline a server answers clients of Hugging Face; None: not at all."""
+
+    @classmethod
+    def wire_input(cls) -> type[Any]:
+        """What a caller sends for one row: a dataclass with a field for each role of ``columns``,
+        whose metadata are constraints as pydantic's ``Field`` has them. As it stands, texts."""
+        optional = cls.columns.optional
+        roles: list[Any] = [
+            (role, str | None, None) if role in optional else (role, str)
+            for role in cls.columns.inputs
+        ]
+        about = {"__doc__": f"An input for {cls.name}."}
+        return dataclasses.make_dataclass(
+            f"{cls.name.title()}Input", roles, kw_only=True, namespace=about
+        )
+
+    @classmethod
+    def prediction_type(cls) -> Any:
+        """The type, or the union of types, of its predictions: the second argument of ``Task``."""
+        bases = (base for kind in cls.__mro__ for base in getattr(kind, "__orig_bases__", ()))
+        return next(get_args(base)[1] for base in bases if get_origin(base) is Task)
+
+    def tensors(self) -> Sequence[OutputTensor]:
+        """What of its predictions fits a tensor."""
+        return ()
+
     # In files ----------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
@@ -188,6 +281,13 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
 
 AnyTask = Task[Any, Any]
 """A task of whatever rows and predictions."""
+
+
+@cache
+def roles_of_lists(kind: type[AnyTask]) -> frozenset[str]:
+    """Those roles of a task's inputs that hold several texts each."""
+    hints = get_type_hints(kind.wire_input())
+    return frozenset(role for role, hint in hints.items() if get_origin(hint) is list)
 
 
 def decoded(task: Task[Row, Prediction], chunks: Iterable[Chunk[Row]]) -> Iterator[Prediction]:

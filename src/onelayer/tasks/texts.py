@@ -25,6 +25,14 @@ from onelayer.tokens.encodings import (
 from onelayer.tokens.tokenizer import Tokenizer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A text, or the two texts of a pair."""
+
+    text: str
+    pair: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TextRow:
     """``label`` is a class, several classes or a number; None where there is no gold label."""

@@ -48,7 +48,7 @@ def import_all() -> None:
     """Everything that a command imports late, so that no case is charged for it."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     for name in (
-        *("inspection.inspect", "evaluation.evaluate", "prediction.output", "training.finetune"),
+        *("inspection.inspect", "evaluation.evaluate", "prediction.formats", "training.finetune"),
         *("prediction.from_run", "prediction.streams"),
     ):
         import_module(f"onelayer.{name}")

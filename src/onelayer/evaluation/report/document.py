@@ -49,8 +49,8 @@ def _sections(facts: Facts) -> Iterator[Section]:
         }
         yield Section("Numbers", "figures", drawn)
     if of.by_label:
-        heading = "type" if facts.task == "tag" and of.confusions is None else "label"
-        yield Section(f"Each {heading}", "classes", (heading, tables.by_label(of.by_label)))
+        noun = facts.label_noun
+        yield Section(f"Each {noun}", "classes", (noun, tables.by_label(of.by_label)))
     if of.confusions is not None and len(of.confusions.labels) <= tables.MATRIX:
         yield Section("Confusions", "matrix", tables.confusion_matrix(of.confusions))
     elif of.confusions is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from onelayer.evaluation.report.facts import Mark
+from onelayer.tasks.mistakes import Mark
 
 ROOM = 600
 """Characters of a text that are shown at most, give or take a word."""

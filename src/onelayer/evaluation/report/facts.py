@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onelayer.tasks.mistakes import Mistake
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -76,40 +78,14 @@ class Beliefs:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """Characters ``start:end``: only in gold, only predicted, or both (``right``)."""
-
-    start: int
-    end: int
-    kind: Literal["gold", "predicted", "right"]
-    label: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text of a row with what is marked in it."""
-
-    role: str
-    text: str
-    marks: tuple[Mark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """A row that the model got wrong. ``gold`` and ``predicted`` are empty where the marks in the
-    passages say it all."""
+class WrongRow:
+    """A row that the model got wrong, and where it is."""
 
     where: str
     """Its line in the file, or its name."""
     row: int
     """Its number among the rows, from 1."""
-    gold: str
-    predicted: str
-    remark: str
-    """How wrong, in words."""
-    passages: tuple[Passage, ...]
-    options: tuple[tuple[str, float, Literal["gold", "predicted", ""]], ...] = ()
-    """Text and probability of each option to choose from, and which it was."""
+    mistake: Mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +98,7 @@ class Evaluation:
     intervals: Mapping[str, tuple[float, float]]
     by_label: Mapping[str, Mapping[str, float]]
     lengths: Lengths
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[WrongRow, ...]
     """The worst ones, worst first."""
     wrong: int
     """Rows with anything wrong."""
@@ -144,6 +120,8 @@ class Facts:
     name: str
     """The run's."""
     task: str
+    label_noun: str
+    """What the task calls a label: label, or type."""
     metric: str
     """The score that chose the checkpoint."""
     summary: str

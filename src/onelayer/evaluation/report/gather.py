@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.base.errors import Place
 from onelayer.evaluation.report.facts import (
     Beliefs,
     Confusions,
@@ -20,17 +21,9 @@ from onelayer.evaluation.report.facts import (
     Facts,
     Learning,
     Lengths,
+    WrongRow,
 )
-from onelayer.evaluation.report.judge import judge, mistake
-from onelayer.metrics import (
-    Classification,
-    Confidence,
-    Entities,
-    MultiLabel,
-    Regression,
-    Scorer,
-    intervals,
-)
+from onelayer.metrics import Classification, Confidence, Regression, Scorer, intervals
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
@@ -50,6 +43,7 @@ def facts_of(
     return Facts(
         name=predictor.path.name if predictor.path else "model",
         task=task.name,
+        label_noun=task.label_noun,
         metric=task.metric,
         summary=task.summary,
         evaluation=evaluation(predictor, rows, file),
@@ -75,7 +69,6 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
 
     scorer = task.score(rows, predictions())
     confusions = seen.confused(task.outputs)
-    shown = [mistake(task, -n, row, prediction) for _, n, row, prediction in seen.worst_first()]
     return Evaluation(
         file=file,
         rows=len(scorer),
@@ -89,7 +82,10 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             cut_rows=predictor.cut.rows - cut.rows,
             of_options=not task.reads_windows,
         ),
-        mistakes=tuple(found for found in shown if found),
+        mistakes=tuple(
+            WrongRow(_where(row.place), -n, task.mistake(row, prediction))
+            for _, n, row, prediction in seen.worst_first()
+        ),
         wrong=seen.wrong,
         confusions=confusions,
         numbers=(
@@ -120,7 +116,7 @@ class _Seen:
         self.lengths = counts
 
     def see(self, row: Any, prediction: Any) -> None:
-        judged = judge(self.task, row, prediction)
+        judged = self.task.judge(row, prediction)
         self.n += 1
         self.pairs.update(judged.confusions)
         for p, true in judged.beliefs:
@@ -162,18 +158,20 @@ def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
     )
 
 
+def _where(place: Place) -> str:
+    """A row's line in its file or, of nested files, its name."""
+    return f"line {place.line:,}" if place.line else str(place.column or "")
+
+
 def _by_label(
     task: AnyTask, scorer: Scorer, confusions: Confusions | None
 ) -> Mapping[str, Mapping[str, float]]:
-    if isinstance(scorer, MultiLabel):
+    if found := task.by_label(scorer):
+        thresholds = dict(zip(task.label_names, task.thresholds, strict=False))
         return {
-            task.outputs[i]: {**values, "threshold": task.thresholds[i]}
-            for i, values in scorer.by_label().items()
+            name: {**values, "threshold": thresholds[name]} if name in thresholds else values
+            for name, values in found.items()
         }
-    if isinstance(scorer, Classification):
-        return {task.outputs[i]: values for i, values in scorer.by_label().items()}
-    if isinstance(scorer, Entities):
-        return scorer.by_type()
     if confusions is None:
         return {}
     counts = confusions.counts

@@ -1,10 +1,14 @@
 """What clients of Hugging Face's servers ask: text-embeddings-inference's ``/predict``, and ``/``
-as ``huggingface_hub.InferenceClient`` asks a server of one model. The first that can answers."""
+as ``huggingface_hub.InferenceClient`` asks a server of one model. The first that can answers.
+
+Hugging Face has a form of request and answer for each kind of pipeline. A task says which of them
+its predictions fit, by ``hub_form``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 from starlette.requests import Request
@@ -15,11 +19,10 @@ from onelayer.serving.api.operations import Operation, in_thread_if_large, json_
 from onelayer.serving.api.schemas import OneOrSeveral, Strict
 from onelayer.serving.http.body import read_body
 from onelayer.serving.service import PredictionRequest, PredictionResult, Service
-from onelayer.tasks import Classify
-from onelayer.tasks.answer.answer import Answer
+from onelayer.tasks import TASKS
+from onelayer.tasks.answer.answer_rows import Answer, Question
 from onelayer.tasks.logits import sigmoid, softmax
-from onelayer.tasks.pooling import pool
-from onelayer.tasks.tag.tag import Tagged
+from onelayer.tasks.tag.tag_rows import Tagged
 
 Scores = dict[str, float]
 
@@ -75,7 +78,7 @@ class HubTag(Strict):
     parameters: TagParameters = TagParameters()
 
 
-class Entity(Strict):
+class HubEntity(Strict):
     entity_group: str
     score: float
     word: str
@@ -90,7 +93,7 @@ class AnswerParameters(Strict):
 
 
 class HubAnswer(Strict):
-    inputs: OneOrSeveral[schema.Question]
+    inputs: OneOrSeveral[schema.strict_model(Question)]  # type: ignore[valid-type]
     parameters: AnswerParameters = AnswerParameters()
 
 
@@ -101,17 +104,9 @@ class Span(Strict):
     end: int
 
 
-HUB: dict[str, tuple[type[Strict], Any]] = {
-    "classify": (HubClassify, list[list[Score]]),
-    "tag": (HubTag, list[Entity] | list[list[Entity]]),
-    "answer": (HubAnswer, Span | list[Span] | list[list[Span]]),
-}
-"""By task: what goes in, and what comes out."""
-
-
 def operations(service: Service) -> list[Operation]:
     async def predict(request: Request) -> Response:
-        name = service.first("classify")
+        name = service.first(*_tasks_of("text-classification"))
         body = await read_body(request, service.admission)
         ask = await in_thread_if_large(len(body), lambda: schema.parse(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
@@ -127,20 +122,23 @@ def operations(service: Service) -> list[Operation]:
         return json_response(ranked[0] if one else ranked)
 
     async def like_the_hub(request: Request) -> Response:
-        name = service.first(*HUB)
-        task = service.model(name).task.name
+        name = service.first(*_tasks_of(*FORMS))
+        task = service.model(name).task
+        form = FORMS[task.hub_form or ""]
         body = await read_body(request, service.admission)
-        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(HUB[task][0], body))
+        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(form.takes, body))
         several = isinstance(ask.inputs, list)
         inputs = ask.inputs if several else [ask.inputs]
         answered = await service.predict(
-            request, name, PredictionRequest([schema.by_role(one) for one in inputs])
+            request,
+            name,
+            PredictionRequest([schema.by_role(type(task), one) for one in inputs]),
         )
-        found = list(_SPOKEN[task](answered, ask.parameters))
-        return json_response(found if several or task == "classify" else found[0])
+        found = list(form.speak(answered, ask.parameters))
+        return json_response(found if several or form.always_lists else found[0])
 
-    first = next((p.task.name for p in service.models.values() if p.task.name in HUB), None)
-    takes, gives = HUB.get(first or "", (None, None))
+    spoken = (model.task.hub_form for model in service.models.values())
+    first = next((FORMS[form] for form in spoken if form is not None), None)
     return [
         Operation(
             method="POST",
@@ -149,16 +147,16 @@ def operations(service: Service) -> list[Operation]:
             summary="Classify, as text-embeddings-inference does",
             takes=TeiAsk,
             gives=list[Score] | list[list[Score]],
-            tasks=("classify",),
+            tasks=_tasks_of("text-classification"),
         ),
         Operation(
             method="POST",
             path="/",
             endpoint=like_the_hub,
             summary="Predict, as Hugging Face's inference endpoints do",
-            takes=takes,
-            gives=gives,
-            tasks=tuple(HUB),
+            takes=first.takes if first else None,
+            gives=first.gives if first else None,
+            tasks=_tasks_of(*FORMS),
         ),
     ]
 
@@ -172,11 +170,10 @@ def _scores(answered: PredictionResult, function: str | None) -> list[Scores]:
     if function is None:
         return [prediction.probabilities for prediction in answered.predictions]
     job = answered.job
-    assert isinstance(job.task, Classify)
     assert job.encodings is not None
-    logits = pool(job.encodings, job.all_logits(), job.task.pooling)
+    logits = job.task.row_logits(job.encodings, job.all_logits())
     applied = {"none": lambda x: x, "softmax": softmax, "sigmoid": sigmoid}[function](logits)
-    return [dict(zip(job.task.labels, row, strict=True)) for row in applied.tolist()]
+    return [dict(zip(job.task.label_names, row, strict=True)) for row in applied.tolist()]
 
 
 def _ranked(scores: Scores, top: int | None = None) -> list[dict[str, Any]]:
@@ -216,8 +213,26 @@ def _answered(answered: PredictionResult, asked: AnswerParameters) -> Iterable[A
         yield spans[0] if asked.top_k is None else spans[: asked.top_k]
 
 
-_SPOKEN: dict[str, Callable[[PredictionResult, Any], Iterable[Any]]] = {
-    "classify": _classified,
-    "tag": _tagged,
-    "answer": _answered,
+class PipelineForm(NamedTuple):
+    """How one kind of pipeline is asked and answers."""
+
+    takes: type[Strict]
+    gives: Any
+    speak: Callable[[PredictionResult, Any], Iterable[Any]]
+    always_lists: bool = False
+    """Whether a single input gets a list of answers, too."""
+
+
+FORMS: dict[str, PipelineForm] = {
+    "text-classification": PipelineForm(
+        HubClassify, list[list[Score]], _classified, always_lists=True
+    ),
+    "token-classification": PipelineForm(HubTag, list[HubEntity] | list[list[HubEntity]], _tagged),
+    "question-answering": PipelineForm(HubAnswer, Span | list[Span] | list[list[Span]], _answered),
 }
+"""By ``Task.hub_form``."""
+
+
+def _tasks_of(*forms: str) -> tuple[str, ...]:
+    """The names of the tasks that speak in one of these forms."""
+    return tuple(kind.name for kind in TASKS.values() if kind.hub_form in forms)

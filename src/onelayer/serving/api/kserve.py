@@ -21,12 +21,14 @@ from onelayer.serving.api.operations import (
     json_response,
 )
 from onelayer.serving.api.schemas import Strict
-from onelayer.serving.api.tensors import Output, array_of, bytes_of, outputs_of, texts_of
+from onelayer.serving.api.tensors import array_of, bytes_of, outputs_of, texts_of
 from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.service import PredictionRequest, Service, describe_model
 from onelayer.tasks import AnyTask
+from onelayer.tasks.predictions import OutputTensor
+from onelayer.tasks.protocol import roles_of_lists
 
 HEADER_LENGTH = "inference-header-content-length"
 """Where a body is JSON and then the tensors' bytes: how long the JSON is."""
@@ -181,12 +183,13 @@ def _metadata(name: str, predictor: Predictor) -> dict[str, Any]:
     def tensor(name: str, datatype: str, *shape: int) -> dict[str, Any]:
         return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
+    lists = roles_of_lists(type(predictor.task))
     return {
         "name": name,
         "versions": [VERSION],
         "platform": f"onelayer_{predictor.engine.name}",
         "inputs": [
-            tensor(role, "BYTES", *([-1] if role == "options" else []))
+            tensor(role, "BYTES", *([-1] if role in lists else []))
             for role in describe_model(name, predictor)["inputs"]
         ],
         "outputs": [tensor(o.name, o.datatype, *o.columns) for o in outputs_of(predictor.task)],
@@ -208,6 +211,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Values by role, a dict for each row. Raises RequestError for tensors that don't fit."""
     known = predictor.task.columns.inputs
+    lists = roles_of_lists(type(predictor.task))
     columns: dict[str, list[Any]] = {}
     for tensor in tensors:
         if tensor.name not in known:
@@ -219,7 +223,7 @@ def _rows(
             values, rest = texts_of(rest[:size], size), rest[size:]
         else:
             values = _flat(tensor.data or [])
-        columns[tensor.name] = _shaped(tensor, values)
+        columns[tensor.name] = _shaped(tensor, values, several=tensor.name in lists)
     if len(rest):
         raise RequestError(400, "the body has more bytes than its tensors")
     if len(set(map(len, columns.values()))) > 1:
@@ -231,20 +235,21 @@ def _flat(data: Sequence[str | list[str]]) -> list[str]:
     return [text for item in data for text in ([item] if isinstance(item, str) else item)]
 
 
-def _shaped(tensor: TensorIn, values: list[str]) -> list[Any]:
+def _shaped(tensor: TensorIn, values: list[str], *, several: bool) -> list[Any]:
+    """A value for each row: a text, or ``several`` of them."""
     more = tensor.shape[1:]
     if len(values) != math.prod(tensor.shape):
         raise RequestError(422, f"{tensor.name}: {len(values)} values for shape {tensor.shape}")
-    if tensor.name != "options":
+    if not several:
         if more not in ([], [1]):
             raise RequestError(422, f"{tensor.name}: the shape has to be [n] or [n, 1]")
         return values
     if not more:
-        raise RequestError(422, "options: the shape has to be [n, options]")
+        raise RequestError(422, f"{tensor.name}: the shape has to be [n, {tensor.name}]")
     return [values[start : start + more[0]] for start in range(0, len(values), more[0])]
 
 
-def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[Output, bool]]:
+def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[OutputTensor, bool]]:
     """The outputs that were asked for, and whether as bytes. Raises RequestError."""
     by_default = ask.parameters.binary_data_output
     known = {output.name: output for output in outputs_of(task)}
@@ -262,7 +267,7 @@ def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[Output, bool]]:
 def _response(
     name: str,
     identity: str | None,
-    wanted: Iterable[tuple[Output, bool]],
+    wanted: Iterable[tuple[OutputTensor, bool]],
     predictions: Sequence[Any],
 ) -> Response:
     outputs, parts = [], []

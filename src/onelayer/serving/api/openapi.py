@@ -3,15 +3,16 @@ are there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
 from onelayer import __version__
 from onelayer.serving.api.operations import Operation
 from onelayer.serving.service import Service
+from onelayer.tasks import TASKS
 
 REF = "#/components/schemas/{model}"
 
@@ -29,12 +30,6 @@ PROBLEM = {
     "required": ["type", "title", "status", "detail"],
 }
 
-# Where JSON says it otherwise than the dataclass.
-AS_WRITTEN: dict[str, dict[str, Any]] = {
-    "Tagged": {"words": {"type": "array", "items": {"type": "string"}}},
-    "Answer": {"margin": {"anyOf": [{"type": "number"}, {"type": "null"}]}},
-}
-
 
 def describe_api(
     service: Service, operations: Sequence[Operation], *, keys: bool
@@ -47,7 +42,7 @@ def describe_api(
         ref_template=REF,
     )
     components: dict[str, Any] = definitions.get("$defs", {}) | {"Problem": PROBLEM}
-    for name, fields in AS_WRITTEN.items():
+    for name, fields in _as_written().items():
         if name in components:
             components[name]["properties"] |= fields
     paths: dict[str, dict[str, Any]] = {}
@@ -76,10 +71,17 @@ _SCHEMES = {
 }
 
 
+def _as_written() -> dict[str, Mapping[str, Any]]:
+    """By type of prediction, the fields that JSON has in another type than Python."""
+    kinds = (kind.prediction_type() for kind in TASKS.values())
+    return {one.__name__: one.json_schema for kind in kinds for one in get_args(kind) or (kind,)}
+
+
 def models_of(service: Service, operation: Operation) -> list[str]:
     """The models that an operation is about."""
     models = service.models.items()
-    return [name for name, predictor in models if predictor.task.name in operation.tasks]
+    of = operation.tasks
+    return [name for name, predictor in models if of is None or predictor.task.name in of]
 
 
 def _adapters(operation: Operation) -> dict[str, TypeAdapter[Any]]:

@@ -13,8 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from onelayer.tasks import TASKS
-
 T = TypeVar("T")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -31,9 +29,9 @@ class Operation:
     takes: Any = None
     """The type of its body, as pydantic reads types."""
     gives: Any = None
-    """The type of its json_response, or the media type of one that isn't JSON."""
-    tasks: Sequence[str] = tuple(TASKS)
-    """Without a model of one of these it isn't there."""
+    """The type of its answer, or the media type of one that isn't JSON."""
+    tasks: Sequence[str] | None = None
+    """Without a model of one of these it isn't there; None: of any."""
     open: bool = False
     """Whether it needs no key and is answered however much there is to do."""
     statuses: Sequence[int] = ()

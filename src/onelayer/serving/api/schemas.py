@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeVar
+from dataclasses import MISSING
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+)
 
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
+from onelayer.tasks import AnyTask
 
 M = TypeVar("M", bound=BaseModel)
 X = TypeVar("X")
@@ -20,34 +32,6 @@ class Strict(BaseModel):
     """Nothing is converted, and nothing unknown is passed over: a misspelt option is told of."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class Text(Strict):
-    """A text, or the two texts of a pair."""
-
-    text: str
-    pair: str | None = None
-
-
-class Sentence(Strict):
-    """A text whose words get tags."""
-
-    text: str
-
-
-class Question(Strict):
-    """A question, and the passage that may answer it."""
-
-    question: str
-    context: str
-
-
-class Options(Strict):
-    """Options to choose among in a context, and what is asked about it."""
-
-    context: str
-    question: str | None = None
-    options: Annotated[list[str], Field(min_length=2)]
 
 
 def _quantity(value: object) -> str:
@@ -75,7 +59,7 @@ class Ask(Strict, Generic[X]):
     long: LongTextPolicy = "window"
 
 
-class AskClassify(Ask[OrText[Text]]):
+class AskPromises(Ask[X], Generic[X]):
     """``coverage`` adds sets of labels that hold the right one with that chance; ``abstain`` leaves
     out labels, so that no more than that share is wrong."""
 
@@ -83,34 +67,41 @@ class AskClassify(Ask[OrText[Text]]):
     abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
-class AskRegress(Ask[OrText[Text]]):
-    pass
+@cache
+def strict_model(of: type[Any]) -> type[Strict]:
+    """The same fields as a dataclass's, with the constraints in their metadata."""
+    hints = get_type_hints(of)
+    fields: dict[str, Any] = {
+        field.name: (
+            Annotated[hints[field.name], Field(**field.metadata)],
+            ... if field.default is MISSING else field.default,
+        )
+        for field in dataclasses.fields(of)
+    }
+    return create_model(of.__name__, __base__=Strict, __doc__=of.__doc__, **fields)
 
 
-class AskTag(Ask[OrText[Sentence]]):
-    pass
+@cache
+def ask_model(kind: type[AnyTask]) -> type[Ask[Any]]:
+    """The body of a request to a task's route. Where one text is enough, it may stand alone."""
+    of: Any = kind.wire_input()
+    one: Any = strict_model(of)
+    _, *others = one.model_fields.values()
+    if not any(field.is_required() for field in others):
+        one = OrText[one]  # type: ignore[misc]
+    base: Any = AskPromises if kind.promises else Ask
+    about = AskPromises.__doc__ if kind.promises else None
+    made: type[Ask[Any]] = create_model(
+        f"Ask{kind.name.title()}", __base__=base[one], __doc__=about
+    )
+    return made
 
 
-class AskAnswer(Ask[Question]):
-    pass
-
-
-class AskChoose(Ask[Options]):
-    pass
-
-
-ASK: dict[str, type[Ask[Any]]] = {
-    "classify": AskClassify,
-    "regress": AskRegress,
-    "tag": AskTag,
-    "answer": AskAnswer,
-    "choose": AskChoose,
-}
-
-
-def by_role(one: str | Strict) -> dict[str, Any]:
-    """An input's values by role; of a plain string, a text."""
-    return {"text": one} if isinstance(one, str) else one.model_dump(exclude_none=True)
+def by_role(kind: type[AnyTask], one: str | Strict) -> dict[str, Any]:
+    """An input's values by role; of a plain string, the first one's."""
+    if isinstance(one, str):
+        return {kind.columns.inputs[0]: one}
+    return one.model_dump(exclude_none=True)
 
 
 def parse(kind: type[M], body: bytes) -> M:

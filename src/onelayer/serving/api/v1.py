@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onelayer.prediction.output import to_json
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
     BYTES_PER_PREDICTION,
@@ -21,12 +19,7 @@ from onelayer.serving.api.schemas import Strict
 from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.service import PredictionRequest, Service, describe_model
-from onelayer.tasks import TASKS
-from onelayer.tasks.answer.answer import Answer
-from onelayer.tasks.choose.choose import Choice
-from onelayer.tasks.labels import Label, Labels
-from onelayer.tasks.regress.regress import Value
-from onelayer.tasks.tag.tag import Tagged
+from onelayer.tasks import TASKS, AnyTask
 
 P = TypeVar("P")
 
@@ -59,15 +52,6 @@ class Models(Strict):
     models: list[Model]
 
 
-GIVES: dict[str, Any] = {
-    "classify": Predicted[Label | Labels],
-    "regress": Predicted[Value],
-    "tag": Predicted[Tagged],
-    "answer": Predicted[Answer],
-    "choose": Predicted[Choice],
-}
-
-
 def operations(service: Service) -> list[Operation]:
     async def models(request: Request) -> Response:
         return json_response({"models": [describe_model(*item) for item in service.models.items()]})
@@ -80,14 +64,14 @@ def operations(service: Service) -> list[Operation]:
         *(
             Operation(
                 method="POST",
-                path=f"/v1/models/{{name}}/{verb}",
-                endpoint=_predict(service, verb),
-                summary=f"Predict: {verb}",
-                takes=schema.ASK[verb],
-                gives=GIVES[verb],
-                tasks=(verb,),
+                path=f"/v1/models/{{name}}/{kind.name}",
+                endpoint=_predict(service, kind),
+                summary=f"Predict: {kind.name}",
+                takes=schema.ask_model(kind),
+                gives=Predicted[kind.prediction_type()],  # type: ignore[misc]
+                tasks=(kind.name,),
             )
-            for verb in TASKS
+            for kind in TASKS.values()
         ),
         Operation(
             method="GET",
@@ -106,25 +90,30 @@ def operations(service: Service) -> list[Operation]:
     ]
 
 
-def _predict(service: Service, verb: str) -> Endpoint:
+def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
+    model = schema.ask_model(kind)
+
     async def predict(request: Request) -> Response:
         name = request.path_params["name"]
         task = service.model(name).task.name
-        if verb != task:
+        if kind.name != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
         body = await read_body(request, service.admission)
-        ask = await in_thread_if_large(len(body), lambda: schema.parse(schema.ASK[task], body))
+        ask = await in_thread_if_large(len(body), lambda: schema.parse(model, body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
-        query = PredictionRequest([schema.by_role(one) for one in inputs], long=ask.long)
-        if isinstance(ask, schema.AskClassify):
-            query = replace(query, coverage=ask.coverage, abstain=ask.abstain)
+        query = PredictionRequest(
+            [schema.by_role(kind, one) for one in inputs],
+            long=ask.long,
+            coverage=getattr(ask, "coverage", None),
+            abstain=getattr(ask, "abstain", None),
+        )
         answered = await service.predict(request, name, query)
 
         def written() -> Response:
             return json_response(
                 {
                     "model": name,
-                    "predictions": [to_json(one) for one in answered.predictions],
+                    "predictions": [one.to_json() for one in answered.predictions],
                     "tokens": answered.job.tokens,
                     "unread_tokens": answered.job.unread,
                 }

@@ -26,19 +26,16 @@ from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
 from onelayer.serving.scheduler.long_texts import apply_length_policy
 from onelayer.serving.scheduler.throughput import Backlog
 from onelayer.serving.server_metrics import ServerMetrics
+from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
+from onelayer.tasks.protocol import roles_of_lists
 from onelayer.tokens.encodings import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]
 
 _BATCH_READY = object()
 
-_EXAMPLE = {
-    "text": "a sentence that is about as long as most",
-    "context": "a passage that is about as long as some are",
-    "question": "what is it?",
-    "options": ["this", "that"],
-}
+_EXAMPLE = "a sentence that is about as long as most"
 
 THREAD_NICENESS = 10
 """How far the models' threads stand behind the event loop's, as ``nice`` counts."""
@@ -78,7 +75,7 @@ class Batcher:
     def warm_up(self, model: str, predictor: Predictor) -> None:
         """Runs a few rows, so that the first callers don't wait for what is made on first use, and
         the model's throughput is known from the start."""
-        row = predictor.task.row(_EXAMPLE, Place("example"), False)
+        row = _example_row(predictor.task)
         characters = sum(map(len, predictor.task.texts(row)))
         throughput = self.backlog.throughput(model)
         for rows in ([row], [row] * 8, [row] * 8):
@@ -271,3 +268,11 @@ def decode_job(job: Job) -> list[Any] | Exception:
         return job.task.decode(job.rows, job.encodings, job.all_logits())
     except Exception as error:
         return error
+
+
+def _example_row(task: AnyTask) -> Any:
+    """A row with a short text in each role that it can't lack."""
+    lists = roles_of_lists(type(task))
+    roles = (role for role in task.columns.inputs if role not in task.columns.optional)
+    values = {role: ["this", "that"] if role in lists else _EXAMPLE for role in roles}
+    return task.row(values, Place("example"), False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,56 +19,20 @@ from onelayer.base.wording import in_words
 from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.answer.answer_columns import AnswerColumns
+from onelayer.tasks.answer.answer_mistakes import answer_agreement, answer_mistake
+from onelayer.tasks.answer.answer_rows import Answer, AnswerRow, Candidate, Question
+from onelayer.tasks.answer.answer_scores import score_answers
 from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
-from onelayer.tasks.answer.gold_answers import GoldAnswer, answers_of
+from onelayer.tasks.answer.gold_answers import answers_of
+from onelayer.tasks.label_judges import Disagreements, LabelJudge
 from onelayer.tasks.logits import Logits, softmax
+from onelayer.tasks.mistakes import Judged, Mistake
+from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
 
 N_BEST = 20
-StringScore = Callable[[str, Sequence[str]], float]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRow:
-    """``answers`` is empty where the passage has none, None where that isn't known."""
-
-    id: str
-    question: str
-    passage: str
-    answers: tuple[GoldAnswer, ...] | None
-    place: Place
-    title: str = ""
-    """Of the document that the passage is part of, where the file has one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """``text`` is the characters ``start:end`` of the passage."""
-
-    text: str
-    start: int
-    end: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The best span, or ``text == ""`` with no ``start`` and ``end`` for "no answer".
-
-    Scores are probabilities among ``candidates`` and "no answer". ``margin`` is by how much, in
-    logits, "no answer" beats the best span; above the task's threshold there is no answer.
-    """
-
-    id: str
-    text: str
-    start: int | None
-    end: int | None
-    score: float
-    no_answer_score: float
-    margin: float
-    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +46,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
     aim = "finds the answer to a question in a passage"
     example = '[{"question": "...?", "context": "a passage"}]'
     pipeline_tag = "question-answering"
+    hub_form = "question-answering"
     reads_all_tokens = True
     point = 1.0
 
@@ -266,7 +230,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
         )
 
     def score(self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]) -> metrics.Answers:
-        return _judged(rows, (answer.text for answer in predictions))
+        return score_answers(rows, (answer.text for answer in predictions))
 
     def tune(
         self, rows: Iterable[AnswerRow], chunks: Iterable[Chunk[AnswerRow]]
@@ -281,8 +245,8 @@ class AnswerTask(Task[AnswerRow, Answer]):
                 margins.append(answer.margin)
                 yield answer.candidates[0].text if answer.candidates else ""
 
-        answered = _judged(rows, best_spans_of())
-        silent = _judged(rows, ("" for _ in rows))
+        answered = score_answers(rows, best_spans_of())
+        silent = score_answers(rows, ("" for _ in rows))
         margin = np.asarray(margins)
         threshold, _ = metrics.no_answer_threshold(
             margin, answered.f1, (~answered.has_answer).astype(np.float64)
@@ -310,6 +274,29 @@ class AnswerTask(Task[AnswerRow, Answer]):
     def labels_in(cls, row: AnswerRow) -> tuple[str, ...]:
         return ("answer" if row.answers else "no answer",)
 
+    def judge(self, row: AnswerRow, prediction: Answer) -> Judged:
+        f1 = self.score([row], [prediction])()["f1"] / 100
+        belief = (prediction.score, bool(f1 == 1.0))
+        return Judged((1 - f1) * prediction.score, (belief,))
+
+    def mistake(self, row: AnswerRow, prediction: Answer) -> Mistake:
+        return answer_mistake(row, prediction)
+
+    def label_judge(self) -> LabelJudge[Self]:
+        return Disagreements(answer_agreement)
+
+    @classmethod
+    def wire_input(cls) -> type[Question]:
+        return Question
+
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        return (
+            OutputTensor("answer", "BYTES", lambda p: p.text),
+            OutputTensor("score", "FP32", lambda p: p.score),
+            OutputTensor("start", "INT64", lambda p: -1 if p.start is None else p.start),
+            OutputTensor("end", "INT64", lambda p: -1 if p.end is None else p.end),
+        )
+
     @classmethod
     def of_saved(cls, layer: SavedLayer) -> Self | None:
         if layer.form != "QuestionAnswering":
@@ -321,60 +308,6 @@ class AnswerTask(Task[AnswerRow, Answer]):
 def _offsets(encodings: Encodings) -> Ints:
     """(R, 2), also where no passage has a single token."""
     return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
-
-
-def _judged(rows: Iterable[AnswerRow], texts: Iterable[str]) -> metrics.Answers:
-    """Each row's text scored against its gold answers. The rows are gone through twice."""
-    exact, f1 = _scorers(rows)
-    facts = np.fromiter(
-        (
-            (
-                exact(text, golds),
-                f1(text, golds),
-                bool(row.answers),
-                hash(row.passage),
-                hash(row.title),
-            )
-            for row, text in zip(rows, texts, strict=True)
-            for golds in [_golds(row)]
-        ),
-        dtype=[
-            ("exact", "f8"),
-            ("f1", "f8"),
-            ("has_answer", "?"),
-            ("passage", "i8"),
-            ("title", "i8"),
-        ],
-    )
-    return metrics.Answers(
-        facts["exact"].copy(),
-        facts["f1"].copy(),
-        facts["has_answer"].copy(),
-        groups=metrics.documents(facts["passage"], facts["title"]),
-    )
-
-
-def _golds(row: AnswerRow) -> list[str]:
-    return [answer.text for answer in row.answers or ()] or [""]
-
-
-def _scorers(rows: Iterable[AnswerRow]) -> tuple[StringScore, StringScore]:
-    """Exact match and F1: by CMRC's rules for Chinese answers, else by SQuAD's, whose version 2.0
-    is the one that knows questions without an answer."""
-    version: Literal["1.1", "2.0"] = "1.1"
-
-    def golds() -> Iterator[str]:
-        nonlocal version
-        for row in rows:
-            version = version if row.answers else "2.0"
-            yield from _golds(row)
-
-    if metrics.is_chinese(golds()):
-        return metrics.cmrc_exact, metrics.cmrc_f1
-    return (
-        partial(metrics.squad_exact, version=version),
-        partial(metrics.squad_f1, version=version),
-    )
 
 
 def _token_span(start: int, end: int, passage: Encoding) -> tuple[int, int]:

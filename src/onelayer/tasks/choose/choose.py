@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -15,12 +15,24 @@ from onelayer.data.values import in_role, is_number, label_name, listed_in, text
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import fit_temperature
 from onelayer.tasks.choose.choose_columns import ChooseColumns
+from onelayer.tasks.label_judges import Agreement, Disagreements, LabelJudge
 from onelayer.tasks.labels import log_loss
 from onelayer.tasks.logits import Logits, per_row, softmax
+from onelayer.tasks.mistakes import Judged, Mistake, Passage
+from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.texts import join_texts
 from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options to choose among in a context, and what is asked about it."""
+
+    context: str
+    question: str | None = None
+    options: list[str] = field(metadata={"min_length": 2})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +47,16 @@ class ChooseRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(BasePrediction):
     """The position and text of the likeliest option, and the probability of each."""
 
     index: int
     option: str
     probabilities: tuple[float, ...]
+
+    @property
+    def headline(self) -> str:
+        return self.option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,11 +196,50 @@ class Choose(Task[ChooseRow, Choice]):
     def labels_in(cls, row: ChooseRow) -> tuple[str, ...]:
         return (f"option {row.answer}",)
 
+    def judge(self, row: ChooseRow, prediction: Choice) -> Judged:
+        right = prediction.index == row.answer
+        p = prediction.probabilities[prediction.index]
+        return Judged(0.0 if right else p, ((p, right),))
+
+    def mistake(self, row: ChooseRow, prediction: Choice) -> Mistake:
+        def kind(i: int) -> Literal["gold", "predicted", ""]:
+            return "gold" if i == row.answer else "predicted" if i == prediction.index else ""
+
+        options = tuple(
+            (option, p, kind(i))
+            for i, (option, p) in enumerate(zip(row.options, prediction.probabilities, strict=True))
+        )
+        passages = [Passage("context", row.context)]
+        if row.question:
+            passages.append(Passage("question", row.question))
+        sure = prediction.probabilities[prediction.index]
+        return Mistake("", "", f"{sure:.1%} sure", tuple(passages), options)
+
+    def label_judge(self) -> LabelJudge[Self]:
+        return Disagreements(_agreement)
+
+    @classmethod
+    def wire_input(cls) -> type[Options]:
+        return Options
+
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        return (
+            OutputTensor("index", "INT64", lambda p: p.index),
+            OutputTensor("option", "BYTES", lambda p: p.option),
+            OutputTensor("probabilities", "FP32", lambda p: p.probabilities, (-1,)),
+        )
+
     @classmethod
     def of_saved(cls, layer: SavedLayer) -> Self | None:
         if layer.form != "MultipleChoice":
             return None
         return cls(max_length=layer.positions)
+
+
+def _agreement(row: ChooseRow, prediction: Choice) -> Agreement:
+    assert row.answer is not None, "only labelled rows are judged"
+    p, index = prediction.probabilities, prediction.index
+    return Agreement(p[row.answer], p[index], index == row.answer, prediction.option)
 
 
 def _own(_: int, row_logits: Logits) -> Logits:

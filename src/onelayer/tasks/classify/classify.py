@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -22,9 +23,18 @@ from onelayer.tasks.calibration import (
     calibrate_sets,
 )
 from onelayer.tasks.classify.classify_columns import ClassifyColumns
+from onelayer.tasks.classify.classify_judges import OneLabelJudge, SeveralLabelsJudge
+from onelayer.tasks.classify.classify_mistakes import (
+    judge_one_label,
+    judge_several_labels,
+    one_label_mistake,
+    several_labels_mistake,
+)
+from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import ids_of, in_order
 from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
 from onelayer.tasks.logits import Logits, sigmoid, softmax
+from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.pooling import (
     POOLINGS,
     Pooling,
@@ -35,8 +45,9 @@ from onelayer.tasks.pooling import (
     pooled_by,
     reading,
 )
+from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task
-from onelayer.tasks.texts import TextRow, encode_texts, texts_in, texts_of
+from onelayer.tasks.texts import Text, TextRow, encode_texts, texts_in, texts_of
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -52,6 +63,8 @@ class Classify(Task[TextRow, Label | Labels]):
     example = '["a text to sort"]'
     pipeline_tag = "text-classification"
     may_truncate = True
+    promises = True
+    hub_form = "text-classification"
 
     labels: tuple[str, ...]
     max_length: int
@@ -282,6 +295,48 @@ class Classify(Task[TextRow, Label | Labels]):
     @classmethod
     def labels_in(cls, row: TextRow) -> tuple[str, ...]:
         return _names(row)
+
+    def row_logits(self, encodings: Encodings, logits: Logits) -> Logits:
+        return pool(encodings, logits, self.pooling)
+
+    def by_label(
+        self, scorer: metrics.Scorer, rows: metrics.ChosenRows | None = None
+    ) -> dict[str, dict[str, float]]:
+        assert isinstance(scorer, (metrics.Classification, metrics.MultiLabel))
+        return {self.labels[i]: values for i, values in scorer.by_label(rows).items()}
+
+    def judge(self, row: TextRow, prediction: Label | Labels) -> Judged:
+        if isinstance(prediction, Labels):
+            return judge_several_labels(_names(row), prediction)
+        return judge_one_label(str(row.label), prediction)
+
+    def mistake(self, row: TextRow, prediction: Label | Labels) -> Mistake:
+        if isinstance(prediction, Labels):
+            return several_labels_mistake(_names(row), prediction, self.passages(row))
+        return one_label_mistake(str(row.label), prediction, self.passages(row))
+
+    def label_judge(self) -> LabelJudge[Self]:
+        return (SeveralLabelsJudge if self.multi_label else OneLabelJudge)(self.labels)
+
+    @classmethod
+    def wire_input(cls) -> type[Text]:
+        return Text
+
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        each = OutputTensor(
+            "probabilities",
+            "FP32",
+            lambda p: list(p.probabilities.values()),
+            (len(self.labels),),
+        )
+        if self.multi_label:
+            chosen = lambda p: json.dumps(p.labels, ensure_ascii=False)  # noqa: E731
+            return (OutputTensor("labels", "BYTES", chosen), each)
+        return (
+            OutputTensor("label", "BYTES", lambda p: p.label or ""),
+            OutputTensor("probability", "FP32", lambda p: p.probability),
+            each,
+        )
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:

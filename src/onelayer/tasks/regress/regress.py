@@ -15,7 +15,9 @@ from onelayer import metrics
 from onelayer.base.errors import CheckpointError, DataError, Place
 from onelayer.data.values import in_role
 from onelayer.recipe import Recipe
+from onelayer.tasks.label_judges import LabelJudge, Suspect
 from onelayer.tasks.logits import Logits
+from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.pooling import (
     POOLINGS,
     Pooling,
@@ -26,18 +28,23 @@ from onelayer.tasks.pooling import (
     pooled_by,
     reading,
 )
+from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, Unit
 from onelayer.tasks.regress.regress_columns import RegressColumns
-from onelayer.tasks.texts import TextRow, encode_texts, texts_in, texts_of
+from onelayer.tasks.texts import Text, TextRow, encode_texts, texts_in, texts_of
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class Value(BasePrediction):
     """The number predicted for a text, in the unit of the training labels."""
 
     value: float
+
+    @property
+    def headline(self) -> float:
+        return float(f"{self.value:.7g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +161,24 @@ class Regress(Task[TextRow, Value]):
     def gold_key(cls, row: TextRow) -> Hashable:
         return row.label
 
+    def judge(self, row: TextRow, prediction: Value) -> Judged:
+        return Judged(abs(prediction.value - _number_of(row)))
+
+    def mistake(self, row: TextRow, prediction: Value) -> Mistake:
+        gold = _number_of(row)
+        remark = f"off by {prediction.value - gold:+.4g}"
+        return Mistake(f"{gold:.4g}", f"{prediction.value:.4g}", remark, self.passages(row))
+
+    def label_judge(self) -> LabelJudge[Self]:
+        return NumberJudge()
+
+    @classmethod
+    def wire_input(cls) -> type[Text]:
+        return Text
+
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        return (OutputTensor("value", "FP32", lambda p: p.value),)
+
     def check_values(self) -> None:
         if not self.deviation > 0:
             raise CheckpointError(f"deviation is {self.deviation}, and must be above 0")
@@ -177,6 +202,33 @@ class Regress(Task[TextRow, Value]):
         """Between which numbers the labels lie: then a prediction says more."""
         numbers = _gold(rows)
         return {"range": [float(numbers.min()), float(numbers.max())]}
+
+
+class NumberJudge:
+    """A number is wrong where it lies much farther from the prediction than others do."""
+
+    def __init__(self) -> None:
+        self.unjudged = 0
+        self._facts = array("d")
+
+    def see(self, model: Regress, numbers: metrics.Ints, chunk: Chunk[TextRow]) -> None:
+        for number, row, said in zip(numbers, chunk[0], model.decode(*chunk), strict=True):
+            self._facts.extend((float(number), _number_of(row), said.value))
+
+    def suspects(self) -> list[Suspect]:
+        facts = np.array(self._facts).reshape(-1, 3)
+        if not len(facts):
+            return []
+        far, z = metrics.outliers(facts[:, 1] - facts[:, 2])
+        return [
+            Suspect(int(facts[i, 0]), -abs(float(z[i])), f"{facts[i, 2]:.4g}")
+            for i in np.flatnonzero(far)
+        ]
+
+
+def _number_of(row: TextRow) -> float:
+    assert isinstance(row.label, float), "only labelled rows are judged"
+    return row.label
 
 
 def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -16,8 +16,10 @@ from onelayer.base.errors import DataError, Place
 from onelayer.base.wording import in_words, listed
 from onelayer.data.values import in_role, label_name, text_of
 from onelayer.recipe import Recipe
+from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import ids_of, in_order
 from onelayer.tasks.logits import Logits, per_row, softmax
+from onelayer.tasks.mistakes import Judged, LabelledSpan, Mistake
 from onelayer.tasks.protocol import SavedLayer, Task
 from onelayer.tasks.tag.schemes import (
     OUTSIDE,
@@ -28,47 +30,21 @@ from onelayer.tasks.tag.schemes import (
     transitions,
     violations,
 )
-from onelayer.tasks.tag.spans import Gold, spans_of, words_under
+from onelayer.tasks.tag.spans import spans_of, words_under
 from onelayer.tasks.tag.tag_columns import TagColumns
+from onelayer.tasks.tag.tag_judge import WordJudge
+from onelayer.tasks.tag.tag_mistakes import (
+    contrast_spans,
+    entity_mistake,
+    judge_entities,
+    judge_tags,
+    tag_mistake,
+)
+from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, join
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import Joints, Marks, split_words
-
-
-@dataclass(frozen=True, slots=True)
-class TagRow:
-    """``words`` are character spans of ``text``; None where it is for the task to cut it. Gold
-    labels are ``tags``, one a word, or ``spans`` of the text; files have one or the other."""
-
-    text: str
-    words: tuple[tuple[int, int], ...] | None
-    tags: tuple[str, ...] | None
-    spans: tuple[Gold, ...] | None
-    place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """``text`` is the characters ``start:end`` of the input; ``score`` is the mean probability
-    of its words' labels."""
-
-    start: int
-    end: int
-    text: str
-    label: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    """A label for every word, and the entities that the labels make. Labels without an outside
-    (``O``), such as parts of speech, make none."""
-
-    text: str
-    words: tuple[tuple[int, int], ...]
-    tags: tuple[str, ...]
-    entities: tuple[Entity, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +58,7 @@ class Tag(Task[TagRow, Tagged]):
     example = '["a text to tag"]'
     pipeline_tag = "token-classification"
     reads_all_tokens = True
+    hub_form = "token-classification"
 
     labels: tuple[str, ...]
     scheme: Scheme
@@ -258,16 +235,56 @@ class Tag(Task[TagRow, Tagged]):
             return metrics.Tokens(right, total)
         return metrics.Entities(
             (self.gold_entities(row) for row in rows),
-            ({(e.start, e.end, e.label) for e in p.entities} for p in predictions),
+            (set(p.spans) for p in predictions),
         )
 
-    def gold_entities(self, row: TagRow) -> set[tuple[int, int, str]]:
+    def gold_entities(self, row: TagRow) -> set[LabelledSpan]:
         """Start and end in the text, and type, of a labelled row's entities."""
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
         found = entities(row.tags or (), self.scheme)
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
+
+    def by_label(
+        self, scorer: metrics.Scorer, rows: metrics.ChosenRows | None = None
+    ) -> dict[str, dict[str, float]]:
+        return scorer.by_type(rows) if isinstance(scorer, metrics.Entities) else {}
+
+    @property
+    def label_noun(self) -> str:
+        return "label" if self.scheme is Scheme.PLAIN else "type"
+
+    def judge(self, row: TagRow, prediction: Tagged) -> Judged:
+        if self.scheme is Scheme.PLAIN:
+            return judge_tags(row.tags or (), prediction.tags)
+        return judge_entities(self.gold_entities(row), prediction.spans)
+
+    def mistake(self, row: TagRow, prediction: Tagged) -> Mistake:
+        if self.scheme is Scheme.PLAIN:
+            return tag_mistake(row.text, prediction.words, row.tags or (), prediction.tags)
+        return entity_mistake(row.text, self.gold_entities(row), prediction.spans.keys())
+
+    def contrast(self, row: TagRow, a: Tagged, b: Tagged) -> tuple[str, str, str]:
+        """Only what the three don't agree on."""
+        return contrast_spans(row.text, self._spans(row), self._spans(a), self._spans(b))
+
+    def _spans(self, one: TagRow | Tagged) -> set[LabelledSpan]:
+        """The entities of a tagged text, or the words with their tags where these make none."""
+        if self.scheme is Scheme.PLAIN:
+            words, tags = one.words or (), one.tags or ()
+            return {(start, end, tag) for (start, end), tag in zip(words, tags, strict=True)}
+        return self.gold_entities(one) if isinstance(one, TagRow) else set(one.spans)
+
+    def has_labels_of(self, other: Self) -> bool:
+        return set(self.labels) == set(other.labels) and self.scheme is other.scheme
+
+    def label_judge(self) -> LabelJudge[Self]:
+        return WordJudge(self.labels, self.scheme)
+
+    @classmethod
+    def wire_input(cls) -> type[Sentence]:
+        return Sentence
 
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:
@@ -324,36 +341,6 @@ def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], 
         firsts.append(len(ids))
         ids.append(unk_id)
     return ids, np.asarray(firsts, dtype=np.int64)
-
-
-def join(
-    tokens: Sequence[object], space_after: Sequence[bool] | None, place: Place
-) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Words -> a text and their character spans in it. Without word of the original spacing there
-    is one space between words, none between two Chinese characters."""
-    if not tokens:
-        raise DataError("a sentence without words", place=place)
-    words = [token if isinstance(token, str) else label_name(token) for token in tokens]
-    parts: list[str] = []
-    spans: list[tuple[int, int]] = []
-    at = 0
-    for i, word in enumerate(words):
-        spans.append((at, at + len(word)))
-        parts.append(word)
-        at += len(word)
-        if i + 1 < len(words):
-            spaced = (
-                not (_is_ideograph(word[-1:]) and _is_ideograph(words[i + 1][:1]))
-                if space_after is None
-                else space_after[i]
-            )
-            parts.append(" " * spaced)
-            at += spaced
-    return "".join(parts), tuple(spans)
-
-
-def _is_ideograph(character: str) -> bool:
-    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
 
 
 def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:

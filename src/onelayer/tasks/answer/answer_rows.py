@@ -1,0 +1,68 @@
+"""Questions with their passages, and what a model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from onelayer.base.errors import Place
+from onelayer.tasks.answer.gold_answers import GoldAnswer
+from onelayer.tasks.predictions import BasePrediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question, and the passage that may answer it."""
+
+    question: str
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """``answers`` is empty where the passage has none, None where that isn't known."""
+
+    id: str
+    question: str
+    passage: str
+    answers: tuple[GoldAnswer, ...] | None
+    place: Place
+    title: str = ""
+    """Of the document that the passage is part of, where the file has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """``text`` is the characters ``start:end`` of the passage."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(BasePrediction):
+    """The best span, or ``text == ""`` with no ``start`` and ``end`` for "no answer".
+
+    Scores are probabilities among ``candidates`` and "no answer". ``margin`` is by how much, in
+    logits, "no answer" beats the best span; above the task's threshold there is no answer.
+    """
+
+    id: str
+    text: str
+    start: int | None
+    end: int | None
+    score: float
+    no_answer_score: float
+    margin: float
+    candidates: tuple[Candidate, ...]
+
+    json_schema: ClassVar[Mapping[str, Any]] = {
+        "margin": {"anyOf": [{"type": "number"}, {"type": "null"}]}
+    }
+
+    @property
+    def headline(self) -> str:
+        return self.text

@@ -1,0 +1,110 @@
+"""Rows of tagged texts, and what a model says of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.values import label_name
+from onelayer.tasks.mistakes import LabelledSpan
+from onelayer.tasks.predictions import BasePrediction
+from onelayer.tasks.tag.schemes import OUTSIDE
+from onelayer.tasks.tag.spans import Gold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A text whose words get tags."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TagRow:
+    """``words`` are character spans of ``text``; None where it is for the task to cut it. Gold
+    labels are ``tags``, one a word, or ``spans`` of the text; files have one or the other."""
+
+    text: str
+    words: tuple[tuple[int, int], ...] | None
+    tags: tuple[str, ...] | None
+    spans: tuple[Gold, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """``text`` is the characters ``start:end`` of the input; ``score`` is the mean probability
+    of its words' labels."""
+
+    start: int
+    end: int
+    text: str
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged(BasePrediction):
+    """A label for every word, and the entities that the labels make. Labels without an outside
+    (``O``), such as parts of speech, make none."""
+
+    text: str
+    words: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    entities: tuple[Entity, ...]
+
+    json_schema: ClassVar[Mapping[str, Any]] = {
+        "words": {"type": "array", "items": {"type": "string"}}
+    }
+
+    @property
+    def spans(self) -> dict[LabelledSpan, float]:
+        """The entities with their probabilities."""
+        return {(one.start, one.end, one.label): one.score for one in self.entities}
+
+    def to_json(self) -> dict[str, Any]:
+        """With words as texts."""
+        words = [self.text[start:end] for start, end in self.words]
+        return {**BasePrediction.to_json(self), "words": words}
+
+    @property
+    def headline(self) -> str:
+        if self.entities:
+            return "; ".join(f"{entity.text} [{entity.label}]" for entity in self.entities)
+        return " ".join(self.tags) if set(self.tags) != {OUTSIDE} else ""
+
+    @property
+    def decision(self) -> tuple[str, ...]:
+        return self.tags
+
+
+def join(
+    tokens: Sequence[object], space_after: Sequence[bool] | None, place: Place
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Words -> a text and their character spans in it. Without word of the original spacing there
+    is one space between words, none between two Chinese characters."""
+    if not tokens:
+        raise DataError("a sentence without words", place=place)
+    words = [token if isinstance(token, str) else label_name(token) for token in tokens]
+    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for i, word in enumerate(words):
+        spans.append((at, at + len(word)))
+        parts.append(word)
+        at += len(word)
+        if i + 1 < len(words):
+            spaced = (
+                not (_is_ideograph(word[-1:]) and _is_ideograph(words[i + 1][:1]))
+                if space_after is None
+                else space_after[i]
+            )
+            parts.append(" " * spaced)
+            at += spaced
+    return "".join(parts), tuple(spans)
+
+
+def _is_ideograph(character: str) -> bool:
+    return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
