@@ -18,11 +18,11 @@ let running = null;
 // What goes in
 
 const fields = () => [...at("fields").querySelectorAll("textarea")];
-const isOptional = (role) => role === "question" && model.task === "choose";
+const isOptional = (role) => role === "question" && model.inputs.includes("options");
 
 function label(role) {
   if (role === "text" && model.inputs.includes("pair")) return say("first");
-  return say(isOptional(role) ? "optional" : role);
+  return say(isOptional(role) ? "optional" : role) ?? role;
 }
 
 function lines(text) {
@@ -65,7 +65,7 @@ function choose(name) {
   at("fields").replaceChildren(
     ...model.inputs.flatMap((role) => [
       el("label", { for: `field-${role}` }, label(role)),
-      el("textarea", { id: `field-${role}`, name: role, rows: ROWS[role], dir: "auto" }),
+      el("textarea", { id: `field-${role}`, name: role, rows: ROWS[role] ?? 3, dir: "auto" }),
     ]),
   );
   forget();

@@ -13,9 +13,19 @@ export function el(name, attributes, ...children) {
 /** An element with a text of the user's or the model's: in any language, in either direction. */
 const own = (name, text, kind = "") => el(name, { dir: "auto", lang: "", class: kind }, text);
 
+const PICTURES = { classify, regress, tag, answer, choose };
+
 /** A prediction as [what is said in one line, the rest]. `sent` is the input that it is about. */
 export function shown(model, prediction, sent) {
-  return { classify, regress, tag, answer, choose }[model.task](prediction, sent, model);
+  const picture = Object.hasOwn(PICTURES, model.task) ? PICTURES[model.task] : json;
+  return picture(prediction, sent, model);
+}
+
+/** A prediction of a task that has no picture here. */
+function json(prediction) {
+  const pre = own("pre", JSON.stringify(prediction, null, 2));
+  pre.tabIndex = 0;
+  return [[], [pre]];
 }
 
 function classify({ label, labels, probability, probabilities }, _, model) {

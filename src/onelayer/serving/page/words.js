@@ -251,8 +251,9 @@ const EXAMPLES = {
   },
 };
 
-/** Inputs to try with a model that takes these. */
+/** Inputs to try with a model that takes these: the task's own, else any that have the roles. */
 export function examples(task, inputs) {
-  const [one, two] = [EXAMPLES[lang][task] ?? EXAMPLES[lang].classify, EXAMPLES[lang].pair];
-  return inputs.includes("pair") ? two : one;
+  const known = EXAMPLES[lang];
+  const all = [inputs.includes("pair") ? known.pair : known[task], ...Object.values(known)];
+  return all.find((some) => some && inputs.every((role) => role in some[0])) ?? [];
 }
