@@ -1,4 +1,8 @@
-"""Predictions compared: words exactly, numbers to the rounding of fp32."""
+"""Predictions compared: words exactly, numbers to the rounding of fp32.
+
+A matrix product may round a row differently by its place in the batch, and by the processor. Bits
+are compared only where docs/architecture.md promises them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from onelayer.tasks.answer.answer_rows import Answer
 
 
 def assert_same_predictions(predictions: Sequence[Any], others: Sequence[Any]) -> None:
-    """Equal, and numbers to the rounding of fp32."""
+    """The same labels, spans and choices, and numbers that differ by 1e-5 or by 1e-4 of theirs."""
     assert [words(p) for p in predictions] == [words(p) for p in others]
     assert list(numbers(predictions)) == pytest.approx(list(numbers(others)), rel=1e-4, abs=1e-5)
 
@@ -31,6 +35,7 @@ def words(value: Any) -> Any:
 
 
 def numbers(value: Any) -> Iterator[float]:
+    """The scores and probabilities of a prediction, or of several."""
     if isinstance(value, float):
         yield value
     elif isinstance(value, Answer):
