@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from onelayer.base.machine import compiler
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
@@ -36,13 +40,53 @@ torch.set_num_threads(1)
 settings.register_profile("onelayer", deadline=None)
 settings.load_profile("onelayer")
 
+COMPILERS = {"cc", "gcc", "clang", "false", Path(shlex.split(compiler() or "cc")[0]).name}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Libraries that an earlier test compiled, each a second's work."""
+    return tmp_path_factory.mktemp("compiled")
+
 
 @pytest.fixture(autouse=True)
-def cache_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the user's own cache."""
+def cache_home(
+    compiled: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """No test reads or writes the user's own cache, or finds more than libraries in its own."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
+    home = folder / "onelayer"
+    for library in compiled.iterdir():
+        home.mkdir(exist_ok=True)
+        shutil.copy(library, home)
+    yield folder
+    for library in home.glob("*.so"):
+        if not (compiled / library.name).exists():
+            shutil.copy(library, compiled)
+
+
+@pytest.fixture(autouse=True)
+def only_marked_tests_start_processes(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that ``make quick`` stays quick. Compilers may be run by any test."""
+    if any(request.node.get_closest_marker(name) for name in ("browser", "process")):
+        return
+    start = subprocess.Popen.__init__
+
+    def checked(self: Any, args: Any, *others: Any, **named: Any) -> None:
+        program = shlex.split(args)[0] if isinstance(args, str) else str(args[0])
+        assert Path(program).name in COMPILERS, f"mark it pytest.mark.process: starts {program}"
+        start(self, args, *others, **named)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", checked)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         onelayer.finetun  # noqa: B018
 
 
+@pytest.mark.process
 def test_the_command_line_does_not_wait_for_torch() -> None:
     code = (
         "import sys, onelayer.cli.main; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
@@ -28,6 +29,7 @@ def test_the_command_line_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.process
 def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
     modules = (
         "onelayer.tasks.infer_columns, onelayer.prediction.formats, onelayer.prediction.predictor"

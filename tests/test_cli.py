@@ -72,6 +72,7 @@ def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixtu
     assert json.loads(Path("runs/reviews-1/onelayer.json").read_text())["choices"][0] == said[0]
 
 
+@pytest.mark.process
 def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; "

@@ -60,6 +60,7 @@ def test_the_command_is_one_that_serve_knows(capsys: pytest.CaptureFixture[str])
     assert signal.getsignal(signal.SIGINT) == handler
 
 
+@pytest.mark.process
 def test_the_health_check(bundle: Path, tmp_path: Path) -> None:
     python, *check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
     assert python == "python"
@@ -90,6 +91,7 @@ def test_prometheus_asks_the_server() -> None:
     assert "./prometheus.yml" in mounted
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Prometheus")
 def test_prometheus_takes_its_configuration() -> None:
     subprocess.run(["promtool", "check", "config", str(ROOT / "prometheus.yml")], check=True)

@@ -457,6 +457,7 @@ def test_inspect_tells_of_a_bundle(exported: Exported, capsys: pytest.CaptureFix
     assert "onnxruntime" in told["engines"]
 
 
+@pytest.mark.process
 def test_a_bundle_predicts_without_torch(exported: Exported) -> None:
     script = (
         "import sys, onelayer\n"

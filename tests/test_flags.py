@@ -167,6 +167,7 @@ def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
         assert described(command)[0].endswith(".")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], []])
 def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     code = (
@@ -179,6 +180,7 @@ def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("setting", "in_colour"),
     [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)],

@@ -48,6 +48,7 @@ def outcomes() -> dict[str, dict[str, Any]]:
     return {found["case"]: found for found in map(json.loads, run.stdout.splitlines())}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and memory are Linux's")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_hostile_is_refused(case: Case) -> None:
@@ -114,6 +115,7 @@ def test_blobs_of_another_model_are_out_of_bounds(good: Path, tmp_path: Path) ->
 # No code ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "snippet",
     [

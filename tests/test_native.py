@@ -294,6 +294,7 @@ def test_a_library_that_was_built_before_needs_no_compiler(
     assert why_not(SHAPE) == "no C compiler (gcc, clang)"
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
 def test_a_forked_child_has_threads_of_its_own() -> None:
     two, encodings = native(random_model(), threads=2), texts(LENGTHS)

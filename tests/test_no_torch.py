@@ -20,6 +20,8 @@ from packaging.utils import canonicalize_name
 from support.rude_clients import GOOD, MODEL, PATH
 from support.server_process import Server
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parent.parent
 BARRED = ("torch", "transformers", "safetensors.torch", "onnx", "matplotlib")
 TEXTS = ["a good cat", "the bad cat", "a cat"]

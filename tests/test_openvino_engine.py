@@ -96,6 +96,7 @@ def test_a_graph_that_is_none_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.process
 def test_opening_the_engine_sends_and_writes_nothing(tmp_path: Path) -> None:
     code = """
 import socket, sys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,6 @@ from support import chromium
 from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case
-
-PROGRAM = chromium.find()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no chromium on the PATH to open it with")
 
 LONG_LABELS = ["x" * 200, "与" * 100, HOSTILE[0], HOSTILE[1]]
 HARD = Case(
@@ -61,13 +57,6 @@ COLOURS = """[getComputedStyle(document.body).backgroundColor,
     getComputedStyle(document.querySelector('svg path[style*="--blue"]')).stroke]"""
 LOST_LINKS = """[...document.querySelectorAll('a')].filter(
     a => !document.getElementById(a.getAttribute('href').slice(1))).length"""
-
-
-@pytest.fixture(scope="module")
-def tab() -> Iterator[chromium.Page]:
-    assert PROGRAM is not None
-    with chromium.browser(PROGRAM) as page:
-        yield page
 
 
 @pytest.fixture(scope="module", params=sorted(SHOWN))

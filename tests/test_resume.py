@@ -319,6 +319,7 @@ def resolve_name(name: str) -> Any:
     return pkgutil.resolve_name(name)
 
 
+@pytest.mark.process
 def test_a_process_may_die_between_operations_on_the_disk(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

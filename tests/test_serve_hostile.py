@@ -16,6 +16,8 @@ import pytest
 from support.rude_clients import CASES, GOOD, HOST, MAX_BODY, MODEL, PATH, Case, inputs, meet, sized
 from support.server_process import Server, until
 
+pytestmark = pytest.mark.process
+
 MEGABYTES = 10
 LIMITS = {
     "header_timeout": 0.3,

