@@ -21,6 +21,9 @@ REMOVED: dict[str, Any] = {
 }
 """Options that older records still hold, with the values at which they changed nothing."""
 
+ROLES = ("text", "pair", "label", "question", "context", "options")
+"""The roles of columns that have a flag."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
@@ -55,8 +58,7 @@ class Columns:
     @property
     def asked(self) -> dict[str, str]:
         """The columns that the user named, by role."""
-        roles = ("text", "pair", "label", "question", "context", "options")
-        return {role: name for role in roles if (name := getattr(self, role)) is not None}
+        return {role: name for role in ROLES if (name := getattr(self, role)) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

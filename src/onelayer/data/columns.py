@@ -11,6 +11,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.data.table import Table
+from onelayer.recipe import ROLES
 
 SAMPLE = 1000
 """Rows that are looked at before anything is decided."""
@@ -162,7 +163,8 @@ class FileColumns:
     def unsure(self, role: str, between: Iterable[str] = ()) -> UsageError:
         """No column, or several, may play a role; the error says which flag decides."""
         names = list(between)
-        hint = f"say so with --{role} NAME; {_listed(self.table)}"
+        say_so = f"say so with --{role} NAME" if role in ROLES else f"call it {role}"
+        hint = f"{say_so}; {_listed(self.table)}"
         if role == "text" and names:
             hint = "say so with --text NAME, and --pair NAME if two belong together"
         either = f": {' or '.join(names[:6])}" if names else ""
