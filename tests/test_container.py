@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from onelayer.cli.main import main
+from onelayer.serving.http.admission import AllowedHosts
 from onelayer.serving.limits import Limits
 from support.server_process import Server
 
@@ -74,12 +75,22 @@ def test_the_health_check(bundle: Path, tmp_path: Path) -> None:
 
 def test_compose_mounts_the_model_that_it_serves() -> None:
     service = compose()["services"]["onelayer"]
-    (model,) = service["command"]
+    model, *_ = service["command"]
     assert any(volume.endswith(f":{model}:ro") for volume in service["volumes"])
     assert service["read_only"]
     assert service["ports"] == [f"127.0.0.1:{last('EXPOSE')}:{last('EXPOSE')}"]
     grace = int(service["stop_grace_period"].removesuffix("s"))
     assert grace > Limits().notice + Limits().drain_timeout
+
+
+def test_the_server_answers_to_the_name_that_prometheus_asks() -> None:
+    _, *flags = compose()["services"]["onelayer"]["command"]
+    allowed = AllowedHosts.of_server(
+        "0.0.0.0", "0.0.0.0", flags[flags.index("--allowed-host") + 1 :]
+    )
+    assert allowed.refuse(f"onelayer:{last('EXPOSE')}".encode()) is None
+    assert allowed.refuse(b"172.17.0.2:8080") is None  # a health check from outside
+    assert allowed.refuse(b"evil.example") is not None
 
 
 def test_prometheus_asks_the_server() -> None:

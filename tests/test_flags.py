@@ -110,6 +110,43 @@ def test_a_command_takes_as_many_as_a_function_does() -> None:
     assert (str(others), str(with_)) == ("OTHERS", "--with")
 
 
+def hang(*, picture: tuple[str, ...] = (), straight: bool = True) -> None:
+    """Hang pictures.
+
+    Parameters
+    ----------
+    picture
+        Which pictures.
+    straight
+        Whether to look twice.
+    """
+    CALLS.append((tuple(picture), straight))
+
+
+@pytest.mark.parametrize(
+    ("given", "pictures"),
+    [
+        ([], ()),
+        (["--picture", "sea"], ("sea",)),
+        (["--picture", "sea, moon", "--picture=sun"], ("sea", "moon", "sun")),
+    ],
+)
+def test_flag_of_a_tuple_is_repeated_or_split_at_commas(
+    given: list[str], pictures: tuple[str, ...]
+) -> None:
+    CALLS.clear()
+    run("house", "All about houses.", "1.0", {"hang": hang}, ["hang", *given])
+    assert [(pictures, True)] == CALLS
+
+
+def test_help_shows_how_a_flag_is_turned_off() -> None:
+    name, text = flags_of(hang)[1].in_help()
+    assert name == "--straight or --no-straight"
+    assert text == "Whether to look twice. [default: on]"
+    access_log = next(flag for flag in flags_of(commands.serve) if flag.name == "access_log")
+    assert "--no-access-log" in access_log.in_help()[0]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

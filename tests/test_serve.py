@@ -451,7 +451,7 @@ def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) 
         def flush(self) -> None:
             pass
 
-    monkeypatch.setattr("onelayer.serving.access_log.LONGEST", 3)
+    monkeypatch.setattr("onelayer.serving.access_log.MAX_QUEUED_LINES", 3)
     monkeypatch.setattr("sys.stderr", Slow())
     log = AccessLog()
     for number in range(10):

@@ -12,9 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
-from onelayer.serving.http.admission import MIN_QUEUE_TOKENS, Rejection
+from onelayer.base.errors import OneLayerError, UsageError
+from onelayer.serving.http.admission import MIN_QUEUE_TOKENS, AllowedHosts, Rejection
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
+from onelayer.serving.server import listen
 from support.listening import listening
 from support.tiny_bert import MakeBert
 
@@ -219,3 +221,86 @@ def test_rejection_is_counted_and_logged(
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (line["status"], line["route"], line["model"]) == (429, route, "m")
     assert app.admission._in_flight == 0
+
+
+# Host ----------------------------------------------------------------------------------------
+
+
+def host_status(hosts: AllowedHosts, host: str) -> int:
+    """0 where it is allowed."""
+    problem = hosts.refuse(host.encode("latin-1"))
+    return 0 if problem is None else problem.status
+
+
+@pytest.mark.parametrize(
+    ("listening", "more", "allowed", "refused"),
+    [
+        (
+            "127.0.0.1",
+            [],
+            "localhost LOCALHOST:1 localhost. 127.0.0.1:80 127.0.0.9 [::1]:80",
+            "a.b",
+        ),
+        ("127.0.0.1", [], "localhost", "192.168.1.5 [fe80::1] localhost.a.b 0.0.0.0"),
+        ("192.168.1.5", [], "192.168.1.5:80 localhost", "192.168.1.6 a.b"),
+        ("0.0.0.0", [], "192.168.1.5:80 [fe80::1] [2001:DB8:0::1]:80 localhost", "a.b onelayer"),
+        ("::", [], "192.168.1.5 [fe80::1]:80", "a.b"),
+        ("0.0.0.0", ["onelayer", "A.example:443"], "onelayer:80 a.example", "a.b b.a.example"),
+        ("127.0.0.1", ["[2001:db8:0::1]"], "[2001:db8::1]:80", "[2001:db8::2]"),
+        ("127.0.0.1", ["*"], "a.b 192.168.1.5 [fe80::1]", ""),
+    ],
+)
+def test_host_is_one_of_the_servers_names(
+    listening: str, more: list[str], allowed: str, refused: str
+) -> None:
+    hosts = AllowedHosts.of_server(listening, listening, more)
+    assert {host: host_status(hosts, host) for host in allowed.split()} == dict.fromkeys(
+        allowed.split(), 0
+    )
+    assert {host: host_status(hosts, host) for host in refused.split()} == dict.fromkeys(
+        refused.split(), 421
+    )
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "a/b", "me@a", "a:b", "[::1", "[a]", "a,b", "é"])
+def test_host_that_is_none_is_a_bad_request(host: str) -> None:
+    assert host_status(AllowedHosts(["*"]), host) == 400
+
+
+def test_server_at_a_name_answers_to_it_and_to_its_address() -> None:
+    hosts = AllowedHosts.of_server("models.lan", "192.168.1.5", [])
+    assert host_status(hosts, "models.lan:80") == host_status(hosts, "192.168.1.5") == 0
+
+
+def test_refused_host_names_the_flag(predictor: Predictor) -> None:
+    app = make_app({"m": predictor}, allowed_hosts=[])
+    with TestClient(app, base_url="http://evil.example") as client:
+        answer = client.get("/health")
+    assert answer.status_code == 421
+    assert "--allowed-host evil.example" in answer.json()["detail"]
+    counted = b'onelayer_requests_total{model="",route="none",status="421"} 1.0'
+    assert counted in app.service.metrics.exposition()
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["http://a", "a/b", "", "a b"])
+def test_allowed_host_that_is_no_host_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="--allowed-host"):
+        AllowedHosts([name])
+
+
+def test_host_without_room_is_left_to_the_application(predictor: Predictor) -> None:
+    """An overload doesn't hide that a host is refused."""
+    app = make_app({"m": predictor}, LIMITS, allowed_hosts=["x"])
+    fill(app)
+    assert rejection_of(app) is not None
+    assert rejection_of(app, host="evil.example") is None  # which answers 421
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_server_listens_at_an_ipv6_address(host: str) -> None:
+    with listen(host, 0) as listener:
+        assert listener.getsockname()[0] == "::1"
+    with pytest.raises(OneLayerError, match=r"\[2001:db8::1\]:80"):
+        listen("2001:db8::1", 80)

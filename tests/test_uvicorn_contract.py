@@ -242,7 +242,7 @@ def test_a_cycle_starts_at_once_or_waits_at_the_end_of_the_pipeline() -> None:
         needs(protocol.pipeline[0][0] is protocol.cycle, "the newest isn't the pipeline's first")
         second = protocol.pipeline[-1][0]
         needs(second not in (first, protocol.cycle), "the next isn't the pipeline's last")
-        needs(not exchange.transport.reading, "a full pipeline goes on reading")
+        needs(not exchange.transport.reading, "a full pipeline keeps reading")
         exchange.go.set()
         await until_idle()
         needs(exchange.seen == ["/1", "/2", "/3"], "pipelined requests run out of order")

@@ -250,7 +250,7 @@ class Admission:
         self._arriving_tokens -= tokens
 
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[\w.~%-]+?)\.?(?::\d*)?", re.ASCII)
+_HOST = re.compile(r"(\[[0-9a-f.]*:[0-9a-f:.]*\]|[\w.~%-]+?)\.?(?::\d*)?", re.ASCII)
 
 LOOPBACK_NAME = "localhost"
 
