@@ -24,7 +24,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tokens.tokenizer import Tokenizer
 from support import chromium
-from support.from_tokens import RECORD, FromTokens, MakePredictor
+from support.from_tokens import FromTokens, MakePredictor, record_of
 from support.task_cases import LONG, Case
 from support.tiny_bert import MakeBert, write_bert
 
@@ -172,9 +172,7 @@ def make_predictor(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenize
         recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
         kind, layout, rows = read_labelled(file, recipe, lambda _: None)
         task = kind.fit(rows, tokenizer, recipe, 64)
-        scores = [{"step": step, "scores": {task.metric: 0.1 * step}} for step in (2, 4)]
-        record = RECORD | {"history": RECORD["history"] | {"evaluations": scores}}
         engine = FromTokens(len(task.outputs))
-        return Predictor(task, tokenizer, engine, layout, info=record), rows
+        return Predictor(task, tokenizer, engine, layout, record=record_of(task, layout)), rows
 
     return make

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ from onelayer.base.disk import publish
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.read import extend_positions, read
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
+from onelayer.data.layout import Layout
+from onelayer.tasks import Classify
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "on"]
 WITH_HEAD = {
@@ -31,6 +35,9 @@ WITH_HEAD = {
 }
 ARCHITECTURES = ["BertModel", *WITH_HEAD]
 LABELS = ["no", "yes", "可能"]
+RECORD = ModelRecord(
+    task=Classify(labels=tuple(LABELS), max_length=12), layout=Layout({"text": "t", "label": "l"})
+)
 
 
 def their_model(architecture: str) -> PreTrainedModel:
@@ -92,7 +99,7 @@ def test_reads_what_transformers_saved(architecture: str, tmp_path: Path) -> Non
 
     assert checkpoint.architecture == architecture
     assert checkpoint.left_out == []
-    assert checkpoint.onelayer is None
+    assert checkpoint.record is None
     assert checkpoint.config.hidden_size == 8
     assert checkpoint.config.head_dropout == 0.1
     query, key, value = (
@@ -205,7 +212,7 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
             labels=labels,
             problem_type="single_label_classification" if labels else None,
             tokenizer=ours.tokenizer,
-            onelayer={"task": "classify"},
+            record=RECORD,
             card="# A card\n",
         )
 
@@ -229,7 +236,7 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
     assert len({path.stat().st_mode for path in (tmp_path / "ours").iterdir()}) == 1
     again = read(tmp_path / "ours")
     weights = (tmp_path / "ours" / "model.safetensors").read_bytes()
-    assert again.onelayer == {"task": "classify", "sha256": sha256(weights).hexdigest()}
+    assert again.record == replace(RECORD, sha256=sha256(weights).hexdigest())
     assert (again.labels, again.config) == (labels, ours.config)
     assert again.encoder.keys() == ours.encoder.keys()
 
@@ -246,7 +253,7 @@ def test_labels_that_look_like_numbers_survive(tmp_path: Path) -> None:
         labels=labels,
         problem_type=None,
         tokenizer=checkpoint.tokenizer,
-        onelayer={},
+        record=RECORD,
         card="",
     )
     assert read(tmp_path / "ours").labels == labels

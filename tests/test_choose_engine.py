@@ -11,6 +11,7 @@ import pytest
 
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines import choose as choose_engine
 from onelayer.engines.choose import (
@@ -51,6 +52,24 @@ class Noting:
         return np.zeros((len(encodings.reads), 2), dtype=np.float32)
 
 
+TASK = Classify(labels=("a", "b"), max_length=32, multi_label=False)
+EXPORT = ExportRecord(
+    to="onnx",
+    precision="int8",
+    activations="static",
+    why=None,
+    sha256="1",
+    rows=0,
+    file="dev",
+    engines={},
+    bytes=ModelBytes(run=0, bundle=0),
+    refused=(),
+    max_drop=1.0,
+    machine="",
+    versions={},
+)
+
+
 def maker(name: str) -> Callable[[Bundle], Noting]:
     return lambda _: Noting(name, [])
 
@@ -61,10 +80,11 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
     return Bundle(
         folder=folder,
         config=CONFIG,
-        task=Classify(labels=("a", "b"), max_length=32, multi_label=False),
+        task=TASK,
         layout=Layout({}),
         tokenizer=Tokenizer.read(folder),
-        info={"export": {"sha256": "1", "precision": "int8"}},
+        record=ModelRecord(task=TASK, layout=Layout({}), export=EXPORT),
+        export=EXPORT,
         graph=folder,
         weights=folder,
     )
@@ -135,7 +155,7 @@ def test_the_choice_is_measured_once_for_each_bundle(
     seconds["native"] = 0.5  # a quieter day: what was found holds
     assert quickest(bundle, makes).name == "onnxruntime"
     assert measured == [3.0]
-    other = replace(bundle, info={"export": {"sha256": "2", "precision": "int8"}})
+    other = replace(bundle, export=replace(EXPORT, sha256="2"))
     assert quickest(other, makes).name == "native"
     assert measured == [3.0, 0.5]
 

@@ -183,7 +183,9 @@ def test_every_engine_that_can_run_it_is_asked(
     monkeypatch.setattr(write, "engines_for", engines_for)
     dev, out = write_rows(tmp_path, "tag"), tmp_path / "bundle"
 
-    record = export(model_for(make_bert, "tag"), dev=dev, out=out, int8=True, max_drop=100)
+    record = export(
+        model_for(make_bert, "tag"), dev=dev, out=out, int8=True, max_drop=100
+    ).to_json()
 
     assert record["engines"].keys() == engines_for(read_bundle(out)).keys()
     assert record["speed"].keys() == {"torch", *record["engines"]}
@@ -223,10 +225,11 @@ def run(make_bert: MakeBert, reviews: Path) -> Path:
 def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     predictor = load(run)
     rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
-    assert predictor.info is not None
+    assert predictor.record is not None
+    assert predictor.record.dev is not None
     learned = {row.text for row in rows.train or ()}
 
-    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.info["dev"]["scores"])
+    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.record.dev.scores)
     assert len(learned) == 54
     assert learned.isdisjoint(row.text for row in rows.dev)
     assert rows.name == "reviews.csv, kept as dev"
@@ -237,10 +240,11 @@ def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path
     predictor = onelayer.finetune(
         reviews, out=out, model=str(make_bert()), label="verdict", epochs=1, seeds=2, seed=5
     )
-    assert predictor.info is not None
+    assert predictor.record is not None
+    assert predictor.record.dev is not None
     rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
 
-    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.info["dev"]["scores"])
+    assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.record.dev.scores)
 
 
 def test_a_dev_file_is_remembered(make_bert: MakeBert, reviews: Path) -> None:
@@ -286,7 +290,7 @@ def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
 
 def test_int8_is_chosen_among_two(run: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=said.append)
+    found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=said.append).to_json()
 
     assert found["activations"] in ("static", "dynamic")
     assert found["why"].startswith(found["activations"])
@@ -340,7 +344,7 @@ def test_thresholds_that_carry_over_poorly_are_said(
     monkeypatch.setattr(OnnxEngine, "logits", lambda e, x: right(e, x) - np.float32(9))
     said: list[str] = []
 
-    found = export(model, dev=dev, out=tmp_path / "b", accept=True, say=said.append)
+    found = export(model, dev=dev, out=tmp_path / "b", accept=True, say=said.append).to_json()
 
     one = found["engines"]["onnxruntime"]
     assert one["after"] < one["tuned"]
@@ -429,7 +433,8 @@ def test_a_bundle_is_read_as_it_was_written_or_not_at_all(
         load(folder)
     folder = spoilt("record")
     record = json.loads((folder / "onelayer.json").read_text())
-    (folder / "onelayer.json").write_text(json.dumps({**record, "export": {"precision": "fp7"}}))
+    record["export"]["precision"] = "fp7"
+    (folder / "onelayer.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="says of no export"):
         load(folder)
     folder = spoilt("missing")

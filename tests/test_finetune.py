@@ -155,8 +155,8 @@ def test_what_is_chosen_is_kept(bert: Path, tmp_path: Path) -> None:
     run = finetuned(
         tmp_path, rows(24), model=bert, reporter=Reporter(), epochs=None, lr=None, batch_size=32
     )
-    info = run.info
-    assert info is not None
+    assert run.record is not None
+    info = run.record.to_json()
     assert info["recipe"]["epochs"] == 20
     assert info["recipe"]["lr"] == pytest.approx(3e-5 * 768 / 32, rel=0.05)
     assert info["recipe"]["task"] == "classify"
@@ -270,8 +270,8 @@ def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
     first = finetuned(tmp_path, rows(24), model=bert, epochs=1)
     assert first.path is not None
     second = finetuned(tmp_path, rows(24)[::-1], model=first.path, out="next", lr=1e-9)
-    assert second.info is not None
-    assert second.info["parameters"]["new"] == 0
+    assert second.record is not None
+    assert second.record.to_json()["parameters"]["new"] == 0
     for run in (first, second):  # each has its own dev rows
         assert isinstance(run.task, Classify)
         run.task = replace(run.task, calibration=None)
@@ -348,8 +348,8 @@ def test_frozen_weights_stay_and_all_others_move(
     for name, tensor in before.items():
         assert torch.equal(tensor, after[name]) == name.startswith(frozen or ("-",)), name
     trained_ = sum(t.numel() for n, t in after.items() if not n.startswith(frozen or ("-",)))
-    assert run.info is not None
-    assert run.info["parameters"] == {
+    assert run.record is not None
+    assert run.record.to_json()["parameters"] == {
         "all": sum(tensor.numel() for tensor in after.values()),
         "trained": trained_,
         "new": 32 * 3 + 3,
@@ -386,13 +386,15 @@ def test_a_layer_for_several_labels_begins_with_their_log_odds(bert: Path, tmp_p
 
 def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> None:
     run = finetuned(tmp_path, rows(12), model=bert, epochs=1)
-    assert run.info is not None
-    (said,) = (remark for remark in run.info["choices"] if remark.startswith("precision = "))
-    assert said.startswith(f"precision = {run.info['recipe']['precision']}, ")
+    assert run.record is not None
+    info = run.record.to_json()
+    (said,) = (remark for remark in info["choices"] if remark.startswith("precision = "))
+    assert said.startswith(f"precision = {info['recipe']['precision']}, ")
     again = finetuned(tmp_path, rows(12), model=bert, epochs=1, out="two", precision="bf16")
-    assert again.info is not None
-    assert again.info["recipe"]["precision"] == "bf16"
-    assert not [remark for remark in again.info["choices"] if "measured" in remark]
+    assert again.record is not None
+    info = again.record.to_json()
+    assert info["recipe"]["precision"] == "bf16"
+    assert not [remark for remark in info["choices"] if "measured" in remark]
 
 
 def test_training_in_bf16_changes_the_weights_and_not_how_they_are_used(bert: Path) -> None:

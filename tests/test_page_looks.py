@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from onelayer.checkpoint.record import DevScores, ModelRecord
 from onelayer.prediction.load import load
 from onelayer.serving.http.app import make_app
 from support import chromium
@@ -192,7 +193,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 def real(make_bert: MakeBert) -> Iterator[str]:
     """The address of a server of tiny models."""
     models = {name: load(make_bert(kind, **how)) for name, (kind, how) in MODELS.items()}
-    models["regress"] = replace(models["regress"], info={"dev": {"range": [-90, 90]}})
+    dev = DevScores(scores={}, intervals={}, range=(-90, 90))
+    of = models["regress"]
+    record = ModelRecord(task=of.task, layout=of.layout, dev=dev)
+    models["regress"] = replace(of, record=record)
     with served(make_app(models)) as url:
         yield url
 

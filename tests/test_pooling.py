@@ -317,8 +317,9 @@ def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Pa
         recipe=Recipe(model=str(bert), epochs=1, max_length=16, stride=2),
         reporter=listening,
     )
-    assert run.info is not None
-    task, scores = run.info["task"], run.info["dev"]["scores"]
+    assert run.record is not None
+    info = run.record.to_json()
+    task, scores = info["task"], info["dev"]["scores"]
     assert task["pooling_scores"][task["pooling"]] == scores["accuracy"]
     assert set(task["pooling_scores"]) == set(POOLINGS)
     assert "24 rows are read in 36 windows" in listening.said

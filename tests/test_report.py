@@ -243,9 +243,11 @@ def test_training_ends_with_the_report_of_its_dev_file(tmp_path: Path, bert: Pat
         CASES[0].write(tmp_path / name) for name in ("a", "b") if not (tmp_path / name).mkdir()
     )
     model = onelayer.finetune(file, dev=dev, out=tmp_path / "run", model=str(bert), epochs=1)
-    assert model.info is not None
+    assert model.record is not None
+    data = model.record.data
+    assert data is not None
     content = sha256(file.read_bytes()).hexdigest()
-    assert model.info["data"]["train_sha256"] == model.info["data"]["dev_sha256"] == content
+    assert data.train_sha256 == data.dev_sha256 == content
     made = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert content in made
     assert "Tokens a second" in made

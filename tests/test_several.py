@@ -67,8 +67,8 @@ def weights(predictor: onelayer.Predictor) -> bytes:
 
 
 def record(predictor: onelayer.Predictor) -> dict[str, Any]:
-    assert predictor.info is not None
-    return dict(predictor.info)
+    assert predictor.record is not None
+    return predictor.record.to_json()
 
 
 class Stops(Silent):

@@ -100,21 +100,21 @@ def test_a_saved_run_scores_what_it_scored_in_training(
         dev=run.file,
         out=tmp_path / "run",
         recipe=Recipe(**(recipe_of(run) | {"epochs": 1})),
-    ).info
+    ).record
     assert info is not None
+    assert info.data is not None
+    assert info.dev is not None
     opened = onelayer.load(tmp_path / "run")
     rows = read_labelled(run.file, Recipe(**recipe_of(run)), lambda _: None)[2]
     scorer = opened.evaluate(rows)
-    assert len(scorer) == len(rows) == info["data"]["dev_rows"] > 8
+    assert len(scorer) == len(rows) == info.data.dev_rows > 8
     for name, score in scorer().items():
-        in_training = info["dev"]["scores"][name]
-        expected = np.nan if in_training is None else in_training
-        assert score == pytest.approx(expected, rel=1e-9, nan_ok=True)
+        assert score == pytest.approx(info.dev.scores[name], rel=1e-9, nan_ok=True)
 
 
 def recipe_of(run: Run) -> dict[str, Any]:
-    assert run.predictor.info is not None
-    return dict(run.predictor.info["recipe"])
+    assert run.predictor.record is not None
+    return dict(run.predictor.record.recipe or {})
 
 
 def test_a_regression_says_between_what_the_numbers_of_dev_lie(
@@ -124,11 +124,11 @@ def test_a_regression_says_between_what_the_numbers_of_dev_lie(
     dev.write_text('{"text": "a", "label": 7.5}\n{"text": "b", "label": -3}\n', encoding="utf-8")
     model = str(train.folder)
     again = onelayer.finetune(train.file, dev=dev, model=model, out=tmp_path / "run", epochs=0.1)
-    assert again.info is not None
-    assert again.info["dev"]["range"] == [-3, 7.5]
-    other = runs("classify").predictor.info
+    assert again.record is not None
+    assert again.record.to_json()["dev"]["range"] == [-3, 7.5]
+    other = runs("classify").predictor.record
     assert other is not None
-    assert "range" not in other["dev"]
+    assert "range" not in other.to_json()["dev"]
 
 
 def test_a_task_survives_json(run: Run) -> None:

@@ -88,13 +88,14 @@ def run(data: Path, side: str, seed: int) -> Record:
         predictor = onelayer.finetune(
             train, dev=dev, out=Path(folder) / "run", seed=seed, long=side, **RECIPE
         )
-        assert predictor.info is not None
+        assert predictor.record is not None
+        info = predictor.record.to_json()
         return {
             "right": {how: "".join(marks) for how, marks in right(predictor, test).items()},
-            "dev": predictor.info["task"]["pooling_scores"] or predictor.info["dev"]["scores"],
-            "chosen": predictor.info["task"]["pooling"],
-            "tokens": sum(predictor.info["history"]["tokens"]),
-            "choices": predictor.info["choices"],
+            "dev": info["task"]["pooling_scores"] or info["dev"]["scores"],
+            "chosen": info["task"]["pooling"],
+            "tokens": sum(info["history"]["tokens"]),
+            "choices": info["choices"],
             "seconds": learning.seconds,
         }
 

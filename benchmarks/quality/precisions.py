@@ -67,7 +67,9 @@ def compare(data_set: DataSet, data: Path, seeds: list[int]) -> None:
                 metric = predictor.task.metric
                 result = evaluate(out, dev, Columns(), lambda _: None)
                 scores[precision].append(100 * result["scores"][metric])
-                tokens = (predictor.info or {})["history"]["tokens"]
+                assert predictor.record is not None
+                assert predictor.record.history is not None
+                tokens = predictor.record.history.tokens
                 seconds = json.loads((out / "timing.json").read_text())["seconds"]
                 speeds[precision].append(sum(tokens) / sum(seconds))
     for precision in precisions:

@@ -158,14 +158,15 @@ def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
         )
         predicted = [found.prediction.label for found in predict_file(predictor, test, Columns())]
         gold = [json.loads(line)["label"] for line in test.read_text("utf-8").splitlines()]
-        assert predictor.info is not None
+        assert predictor.record is not None
+        info = predictor.record.to_json()
         return {
             "scores": {
                 name: 100 * float(metric(gold, predicted))
                 for name, metric in small_set.metrics.items()
             },
-            "history": predictor.info["history"],
-            "used": predictor.info["recipe"],
+            "history": info["history"],
+            "used": info["recipe"],
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -164,7 +165,7 @@ class Recipe(Columns):
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Recipe:
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """The recipe of a record. Raises UsageError for options that this version doesn't have,
         unless they are `REMOVED` ones that changed nothing."""
         used = {k: v for k, v in values.items() if k not in REMOVED or v != REMOVED[k]}

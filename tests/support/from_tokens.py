@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,10 @@ from zlib import crc32
 
 import numpy as np
 
+from onelayer.checkpoint.record import DevEvaluation, ModelRecord, RunData, TrainingHistory
+from onelayer.data.layout import Layout
 from onelayer.prediction.predictor import Predictor
+from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from support.task_cases import Case
@@ -36,16 +40,23 @@ class FromTokens:
         return np.concatenate(found)
 
 
-RECORD = {
-    "onelayer": "1.2.3",
-    "recipe": {"epochs": 2.0, "lr": 1e-4},
-    "choices": ["a remark <b>"],
-    "data": {"train": "a.csv", "train_sha256": "ab12"},
-    "history": {
-        "losses": [2.0, None, 1.0, 0.5],
-        "lrs": [1e-4, 5e-5, 2e-5, 0.0],
-        "tokens": [40, 50, 60, 70],
-        "best_step": 4,
-    },
-}
-"""What a run remembers of its training."""
+def record_of(task: AnyTask, layout: Layout) -> ModelRecord:
+    """What a run of four steps remembers of its training."""
+    return ModelRecord(
+        onelayer="1.2.3",
+        task=task,
+        layout=layout,
+        recipe={"epochs": 2.0, "lr": 1e-4},
+        choices=("a remark <b>",),
+        data=RunData(train="a.csv", dev=None, train_sha256="ab12"),
+        history=TrainingHistory(
+            steps=4,
+            best_step=4,
+            losses=(2.0, math.nan, 1.0, 0.5),
+            lrs=(1e-4, 5e-5, 2e-5, 0.0),
+            tokens=(40, 50, 60, 70),
+            evaluations=tuple(
+                DevEvaluation(step=step, scores={task.metric: 0.1 * step}) for step in (2, 4)
+            ),
+        ),
+    )

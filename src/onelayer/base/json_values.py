@@ -1,12 +1,13 @@
-"""Values as JSON can say them."""
+"""Values as JSON can say them, and dataclasses made of them."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
-from collections.abc import Mapping
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 FLOAT_MAX = sys.float_info.max
 
@@ -48,3 +49,66 @@ def fits(value: Any, hint: Any) -> bool:
         each = of if origin is tuple and of[-1] is not Ellipsis else of[:1] * len(value)
         return len(each) == len(value) and all(map(fits, value, each))
     return True
+
+
+def to_plain(value: Any) -> Any:
+    """A dataclass, or a collection of them, as JSON has it.
+
+    A field that is None by default is left out where it is None; nan and infinity become null.
+    """
+    if dataclasses.is_dataclass(value):
+        named = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {f.name: to_plain(v) for f, v in named if v is not None or f.default is not None}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    return finite(value)
+
+
+def from_plain(hint: Any, value: Any, name: str = "the value") -> Any:
+    """What ``to_plain`` made JSON of: ``hint`` is its type, a dataclass or a field's annotation.
+
+    Fields that are not known are passed over, and null is nan where a number is expected. Raises
+    ValueError, which names the field, for a value that is not of this type.
+    """
+    origin, of = get_origin(hint), get_args(hint)
+    if value is None and (hint is float or NoneType in of):
+        return math.nan if hint is float else None
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return _dataclass_from(hint, value, name)
+    inner = [one for one in of if one is not NoneType]
+    if origin in (Union, UnionType) and len(inner) == 1:
+        return from_plain(inner[0], value, name)
+    if origin is tuple and isinstance(value, list):
+        if of[-1] is Ellipsis:
+            return _items_from(of[0], value, name)
+        if len(of) == len(value):
+            pairs = zip(of, value, strict=True)
+            return tuple(from_plain(one, item, name) for one, item in pairs)
+    elif origin is Mapping and isinstance(value, Mapping):
+        return {key: from_plain(of[1], item, f"{name}.{key}") for key, item in value.items()}
+    elif fits(value, hint):
+        return value
+    raise ValueError(f"{name} can't be {value!r:.80}")
+
+
+def _dataclass_from(kind: Any, values: Mapping[str, Any], name: str) -> Any:
+    hints = get_type_hints(kind)
+    made = {
+        field.name: from_plain(hints[field.name], values.get(field.name), f"{name}.{field.name}")
+        for field in dataclasses.fields(kind)
+        if field.name in values or field.default is field.default_factory is dataclasses.MISSING
+    }
+    return kind(**made)
+
+
+def _items_from(hint: Any, values: Iterable[Any], name: str) -> tuple[Any, ...]:
+    """The items of a list; of numbers there are as many as a run has steps, so they are checked
+    together."""
+    items = tuple(values)
+    if hint is float and set(map(type, items)) == {float} and all(map(math.isfinite, items)):
+        return items
+    if hint is int and set(map(type, items)) == {int}:
+        return items
+    return tuple(from_plain(hint, item, name) for item in items)

@@ -6,7 +6,6 @@ A directory as a run's, with its tokenizer and record, but for the weights: thes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint.bundle_weights import check_slices, read_slices
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.onnx_file import check_graph
-from onelayer.checkpoint.record import read_record
+from onelayer.checkpoint.record import ExportRecord, ModelRecord, read_record
 from onelayer.checkpoint.safetensors_file import open_safetensors
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask
@@ -39,15 +38,17 @@ class Bundle:
     task: AnyTask
     layout: Layout
     tokenizer: Tokenizer
-    info: Mapping[str, Any]
-    """``onelayer.json``; ``info["export"]`` is what export measured."""
+    record: ModelRecord
+    """``onelayer.json``."""
+    export: ExportRecord
+    """What export measured: a part of the record."""
     graph: Path
     weights: Path
 
     @property
     def precision(self) -> str:
         """``fp32`` or ``int8``."""
-        return str(self.info["export"]["precision"])
+        return self.export.precision
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The weights by our names. Raises CheckpointError where the file is damaged."""
@@ -64,31 +65,31 @@ def read_bundle(folder: Path) -> Bundle:
     """Raises CheckpointError for what is missing, damaged or not as export wrote it."""
     config, _ = read_config(folder)
     record_file = _file(folder, RECORD)
-    info = read_json(record_file)
-    task, layout = read_record(info, folder, config.max_position_embeddings)
-    export = info.get("export")
-    if not isinstance(export, dict) or export.get("precision") not in PRECISIONS:
+    record = read_record(read_json(record_file), folder, config.max_position_embeddings)
+    task, export = record.task, record.export
+    if export is None or export.precision not in PRECISIONS:
         raise CheckpointError("says of no export that this version knows", place=Place(record_file))
     if (folder / FOLDER).is_symlink():
         raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
     graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
-    if digest.of_file(weights) != export.get("sha256"):
+    if digest.of_file(weights) != export.sha256:
         raise CheckpointError(
             "not as onelayer exported it: truncated, damaged or replaced",
             place=Place(weights),
             hint="fetch the bundle again, or export the run again",
         )
     slices = read_slices(weights)
-    check_slices(weights, slices, config, len(task.outputs), export["precision"])
+    check_slices(weights, slices, config, len(task.outputs), export.precision)
     check_graph(graph, WEIGHTS, slices)
     tokenizer = read_tokenizer(folder, config)
     return Bundle(
         folder=folder,
         config=config,
         task=task,
-        layout=layout,
+        layout=record.layout,
         tokenizer=tokenizer,
-        info=info,
+        record=record,
+        export=export,
         graph=graph,
         weights=weights,
     )

@@ -16,6 +16,7 @@ from onelayer.base.errors import CheckpointError, Place, UsageError
 from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.family import ModelClass
+from onelayer.checkpoint.record import ModelRecord, read_record
 from onelayer.checkpoint.weight_files import read_weights
 from onelayer.checkpoint.weights import to_ours
 from onelayer.tokens.tokenizer import Tokenizer
@@ -32,7 +33,7 @@ class Checkpoint:
     labels: list[str] | None
     """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
     problem_type: str | None
-    onelayer: dict[str, Any] | None
+    record: ModelRecord | None
     """``onelayer.json``; None where transformers or another tool wrote the directory."""
     encoder: dict[str, Tensor]
     """fp32, with ``pooler.*`` if the checkpoint has one."""
@@ -57,11 +58,11 @@ def read(folder: Path) -> Checkpoint:
     config, data = read_config(folder)
     tokenizer = read_tokenizer(folder, config)
     architecture = _architecture(data, config)
-    record = find(folder, "onelayer.json")
-    onelayer = read_json(record) if record else None
-    _verify(find(folder, "model.safetensors"), onelayer)
+    record = _record(folder, config.max_position_embeddings)
+    if record is not None:
+        _verify(find(folder, "model.safetensors"), record)
     encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
-    named = onelayer is not None
+    named = record is not None
     problem_type = data.get("problem_type")
     return Checkpoint(
         folder=folder,
@@ -69,7 +70,7 @@ def read(folder: Path) -> Checkpoint:
         architecture=architecture,
         labels=_labels(data, config.family.class_named(architecture), head, named, folder / CONFIG),
         problem_type=problem_type if isinstance(problem_type, str) else None,
-        onelayer=onelayer,
+        record=record,
         encoder=encoder,
         head=head,
         left_out=left_out,
@@ -95,9 +96,14 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
     return spread[0].T.contiguous()
 
 
-def _verify(weights: Path | None, onelayer: Mapping[str, Any] | None) -> None:
+def _record(folder: Path, positions: int) -> ModelRecord | None:
+    path = find(folder, "onelayer.json")
+    return read_record(read_json(path), folder, positions) if path else None
+
+
+def _verify(weights: Path | None, record: ModelRecord) -> None:
     """Raises CheckpointError where the weights are not those that the run was saved with."""
-    written = (onelayer or {}).get("sha256")
+    written = record.sha256
     if written is not None and weights is not None and digest.of_file(weights) != written:
         raise CheckpointError(
             "not as onelayer saved it: truncated, damaged or replaced",

@@ -1,44 +1,241 @@
-"""``onelayer.json``: the task and the columns of a fine-tuned model, checked."""
+"""``onelayer.json``: what a model directory says of a fine-tuned model, typed and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.json_values import fits
+from onelayer.base.json_values import fits, from_plain, to_plain
 from onelayer.data.layout import Layout
-from onelayer.tasks import AnyTask, task_from_json
+from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
 FORMAT = 1
 """The newest layout of the file that is known here."""
 SHORTEST = 4
 """Tokens of a sequence: three markers, and something to read."""
 
+Interval = tuple[float, float]
+"""The 95 % interval of a score; (nan, nan) where it has none."""
 
-def read_record(info: Mapping[str, Any], folder: Path, positions: int) -> tuple[AnyTask, Layout]:
-    """What ``onelayer.json`` in ``folder`` says of a model with so many positions.
 
-    Raises CheckpointError, which names the field, for what no version wrote.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunData:
+    """The labelled files of a run, and the SHA-256 by which they can be told from others."""
+
+    train: str
+    """A file's name, without its folder."""
+    dev: str | None
+    """None where dev rows are split off the training file."""
+    train_sha256: str | None = None
+    dev_sha256: str | None = None
+    train_rows: int = 0
+    dev_rows: int = 0
+
+    def sha256(self, role: str) -> str | None:
+        """The digest of the file that plays the role ``train`` or ``dev``."""
+        return self.train_sha256 if role == "train" else self.dev_sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterCounts:
+    """How many parameters a model has, and how many of them were trained, or are new."""
+
+    all: int
+    trained: int | None = None
+    new: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevScores:
+    """The scores by which a run's best checkpoint was chosen."""
+
+    scores: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    range: tuple[float, float] | None = None
+    """The smallest and the largest gold number of the dev rows, for regress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevEvaluation:
+    """The dev scores after a step of training."""
+
+    step: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingHistory:
+    """How a run went, step by step."""
+
+    steps: int
+    best_step: int
+    restarts: int = 0
+    losses: tuple[float, ...] = ()
+    lrs: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
+    """Real tokens of each step's batch."""
+    evaluations: tuple[DevEvaluation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedScores:
+    """The dev scores of several seeds, of which the best was kept."""
+
+    metric: str
+    kept: int
+    """The seed of this model."""
+    scores: Mapping[str, float]
+    """By seed."""
+    mean: float
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """A bundle in one engine, compared with its run in torch on the same rows."""
+
+    rows: int
+    logits: float
+    """The largest difference of two logits."""
+    changed: int | None
+    """Rows with another answer; None for numbers, which have no answer but themselves."""
+    metric: str
+    before: float
+    after: float
+    interval: Interval
+    """Of ``after - before``: the bootstrap's 95 %."""
+    point: float
+    """What a point of the metric is: a hundredth, but where scores go up to 100."""
+    tuned: float | None
+    """What the bundle would score if its decoding were tuned on its own logits; None where that
+    changes nothing."""
+    drop: float
+    """What it costs, in points."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speed:
+    """Of a predictor, tokenizing and decoding included, by the clock."""
+
+    latency_ms: float
+    """Of one text alone: the median."""
+    texts_per_second: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBytes:
+    """The size of the weights before export, and of weights and graph after it."""
+
+    run: int
+    bundle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecord:
+    """What export measured of a bundle."""
+
+    to: str
+    precision: str
+    """``fp32`` or ``int8``."""
+    activations: str | None
+    """How int8 scales activations: ``static`` or ``dynamic``."""
+    why: str | None
+    """Why the graph was chosen, where there were several."""
+    sha256: str
+    """Of the bundle's weights."""
+    rows: int
+    file: str
+    """What the rows are called by which the bundle was judged."""
+    engines: Mapping[str, Parity]
+    bytes: ModelBytes
+    refused: tuple[str, ...]
+    """The checks that the bundle did not pass; it was kept as the user asked."""
+    max_drop: float
+    machine: str
+    versions: Mapping[str, str]
+    speed: Mapping[str, Speed] | None = None
+    """By engine; ``torch`` is the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """``onelayer.json``: how a model was made and how good it is.
+
+    What is None is not known: of a model that transformers saved, only task and layout are.
     """
-    place = Place(folder / "onelayer.json")
-    form = info.get("format", FORMAT)
-    if type(form) is not int or form > FORMAT:
-        raise CheckpointError(
-            f"written in format {form!r:.40}, and this version knows {FORMAT}",
-            place=place,
-            hint="pip install --upgrade onelayer",
-        )
-    for part in ("task", "layout"):
-        if not isinstance(info.get(part), dict):
-            raise CheckpointError(f"holds no {part}", place=place)
+
+    format: int = FORMAT
+    onelayer: str | None = None
+    """The version that wrote it."""
+    task: AnyTask
+    layout: Layout
+    recipe: Mapping[str, str | int | float | bool | None] | None = None
+    """As it was given, by field; another version may have had other fields."""
+    choices: tuple[str, ...] | None = None
+    """The remarks of the run."""
+    data: RunData | None = None
+    parameters: ParameterCounts | None = None
+    dev: DevScores | None = None
+    history: TrainingHistory | None = None
+    seen: str | None = None
+    """A sketch of the texts that the model has seen."""
+    sha256: str | None = None
+    """Of the weights."""
+    seeds: SeedScores | None = None
+    export: ExportRecord | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file has it."""
+        own = {"task": task_to_json(self.task), "layout": self.layout.to_json()}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: to_plain(own.get(name, value))
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelRecord:
+        """The record of a file. Raises CheckpointError, which names the field, for what no version
+        wrote."""
+        form = values.get("format", FORMAT)
+        if type(form) is not int or form > FORMAT:
+            raise CheckpointError(
+                f"written in format {form!r:.40}, and this version knows {FORMAT}",
+                hint="pip install --upgrade onelayer",
+            )
+        for part in ("task", "layout"):
+            if not isinstance(values.get(part), dict):
+                raise CheckpointError(f"holds no {part}")
+        task, layout = task_from_json(values["task"]), _layout(values["layout"])
+        others = {
+            name: hint
+            for name, hint in get_type_hints(cls).items()
+            if name in values and name not in ("task", "layout")
+        }
+        try:
+            known = {name: from_plain(hint, values[name], name) for name, hint in others.items()}
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
+        return cls(task=task, layout=layout, **known)
+
+
+def read_record(values: Mapping[str, Any], folder: Path, positions: int) -> ModelRecord:
+    """The record in ``folder`` of a model with ``positions`` positions.
+
+    Raises CheckpointError, which names the file and the field, for what no version wrote.
+    """
     try:
-        task = task_from_json(info["task"])
-        _check_ranges(task, positions)
-        return task, _layout(info["layout"])
+        record = ModelRecord.from_json(values)
+        _check_ranges(record.task, positions)
     except CheckpointError as error:
+        place = Place(folder / "onelayer.json")
         raise CheckpointError(error.message, place=place, hint=error.hint) from error
+    return record
 
 
 def _check_ranges(task: AnyTask, positions: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from onelayer.base import digest
 from onelayer.base.disk import write_json, write_text
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -26,7 +27,7 @@ def write_checkpoint(
     labels: Sequence[str] | None,
     problem_type: str | None,
     tokenizer: Tokenizer,
-    onelayer: Mapping[str, Any],
+    record: ModelRecord,
     card: str,
 ) -> None:
     """Fills ``folder`` as a Hugging Face model directory that transformers opens.
@@ -50,4 +51,5 @@ def write_checkpoint(
     shutil.copymode(folder / "config.json", weights)  # safetensors lets its owner alone read it
     tokenizer.write(folder, max_length=config.max_position_embeddings)
     write_text(folder / "README.md", card)
-    write_json(folder / "onelayer.json", {**onelayer, "sha256": digest.of_file(weights)})
+    record = replace(record, sha256=digest.of_file(weights))
+    write_json(folder / "onelayer.json", record.to_json())

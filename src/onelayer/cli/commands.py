@@ -54,7 +54,8 @@ def train(
     predictor = finetune(
         file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
     )
-    info = dict(predictor.info or {})
+    assert predictor.record is not None
+    info = predictor.record.to_json()
     if json:
         seeds = {"seeds": info["seeds"]} if "seeds" in info else {}
         print_json({"run": str(predictor.path), "dev": info["dev"], **seeds})
@@ -236,11 +237,11 @@ def export(
         say=say,
     )
     if json:
-        print_json(result)
+        print_json(result.to_json())
         return
-    print_grid(cells(result))
-    print(f"saved {result['bundle']}")
-    print(f"next: onelayer serve {result['bundle']}")
+    print_grid(cells(result.found))
+    print(f"saved {result.bundle}")
+    print(f"next: onelayer serve {result.bundle}")
 
 
 def compare(

@@ -42,7 +42,7 @@ def quickest(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) ->
 
     chosen = names[0]
     if len(names) > 1:
-        weights = bundle.info["export"]["sha256"]
+        weights = bundle.export.sha256
         chosen = names[
             int(remembered(["engine of a bundle", weights, *names, *_versions(names)], measure))
         ]

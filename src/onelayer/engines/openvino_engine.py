@@ -38,7 +38,7 @@ class OpenVinoEngine:
         """It isn't installed, or the bundle's int8 products are of the kind that it is slow at."""
         if find_spec("openvino") is None:
             return "pip install openvino"
-        if bundle.info["export"].get("activations") == "dynamic":
+        if bundle.export.activations == "dynamic":
             return "it has no fast int8 products with a scale for each token"
         return None
 

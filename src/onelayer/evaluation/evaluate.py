@@ -86,7 +86,7 @@ def labelled_rows(
     own = {"task": task.name, "multi_label": task.several_labels}
     recipe = Recipe.from_json({**asdict(columns), **own})
     # What transformers saved was trained on a file of which nothing is known.
-    layout = predictor.layout if predictor.info and not columns.asked else None
+    layout = predictor.layout if predictor.record and not columns.asked else None
     kind, layout, table = open_labelled(file, recipe, say, kind=type(task), layout=layout)
     return usable_rows(kind, table, layout, recipe, say)
 

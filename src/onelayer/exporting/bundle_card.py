@@ -3,94 +3,98 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.families import family_with_class
+from onelayer.checkpoint.record import ExportRecord, Parity
 from onelayer.checkpoint.source import hub_name
 from onelayer.engines.registry import title_of
 from onelayer.prediction.predictor import Predictor
 
 
 def bundle_card(
-    run: Predictor, name: str, architecture: str, labels: Sequence[str] | None, export: Any
+    run: Predictor,
+    name: str,
+    architecture: str,
+    labels: Sequence[str] | None,
+    export: ExportRecord,
 ) -> str:
-    """A Hugging Face model card in Markdown. ``export`` is what the record says of the export."""
-    info: Mapping[str, Any] = run.info or {}
-    recipe, data, dev = (info.get(key) or {} for key in ("recipe", "data", "dev"))
-    base = recipe.get("model") or (run.path.name if run.path else name)
-    scores = {key: value for key, value in dev.get("scores", {}).items() if value is not None}
-    intervals = {key: pair for key, pair in dev.get("intervals", {}).items() if None not in pair}
+    """A Hugging Face model card in Markdown."""
+    record = run.record
+    recipe = (record.recipe if record else None) or {}
+    data, dev = (record.data, record.dev) if record else (None, None)
+    base = str(recipe.get("model") or (run.path.name if run.path else name))
     facts = CardFacts(
         name=name,
         task=run.task,
         architecture=architecture,
         base_model=base,
         hub_name=hub_name(base) if recipe else None,
-        data=data.get("train") or "data that is not known",
-        rows={key: data[f"{key}_rows"] for key in ("train", "dev") if f"{key}_rows" in data},
+        data=data.train if data else "data that is not known",
+        rows={"train": data.train_rows, "dev": data.dev_rows} if data else {},
         labels=labels,
-        scores=scores,
-        intervals=intervals,
-        tags=("onnx", *(["int8"] if export["precision"] == "int8" else [])),
+        scores=dev.scores if dev else {},
+        intervals=dev.intervals if dev else {},
+        tags=("onnx", *(["int8"] if export.precision == "int8" else [])),
     )
     return model_card(
         facts, f"{_exported(export)}\n\n{_usage(name, run.task.example, architecture)}"
     )
 
 
-def _exported(export: Mapping[str, Any]) -> str:
-    parts = [f"## Exported in {export['precision']}"]
+def _exported(export: ExportRecord) -> str:
+    parts = [f"## Exported in {export.precision}"]
     parts.append(
-        f"On {export['rows']:,} rows ({export['file']}), each read by the run in torch and by this "
+        f"On {export.rows:,} rows ({export.file}), each read by the run in torch and by this "
         "bundle:"
     )
     head, *rows = cells(export)
     lines = [head, ["---"] * len(head), *rows]
     parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    if export.get("why"):
-        parts.append(f"{export['why'][0].upper()}{export['why'][1:]}.")
-    if export["refused"]:
-        said = "; ".join(export["refused"])
+    if export.why:
+        parts.append(f"{export.why[0].upper()}{export.why[1:]}.")
+    if export.refused:
+        said = "; ".join(export.refused)
         parts.append(f"**It did not pass its checks and was kept as asked (`--accept`)**: {said}.")
-    made = ", ".join(f"{key} {value}" for key, value in export["versions"].items())
+    made = ", ".join(f"{key} {value}" for key, value in export.versions.items())
     parts.append(
         "Times have tokenizing and decoding in them and were taken by turns, a text at a time and "
-        f"many together, on: {export['machine']}; {made}."
+        f"many together, on: {export.machine}; {made}."
     )
     return "\n\n".join(parts)
 
 
-def cells(export: Mapping[str, Any]) -> list[list[str]]:
+def cells(export: ExportRecord) -> list[list[str]]:
     """What was measured before and after, a column for each engine, below a line of titles."""
-    names = ["torch", *export["engines"]]
-    engines = list(export["engines"].values())
-    speeds = [export["speed"][name] for name in names]
-    sizes = [export["bytes"]["run"], *([export["bytes"]["bundle"]] * len(engines))]
-    scores = [engines[0]["before"], *(one["after"] for one in engines)]
+    assert export.speed is not None, "measured when the bundle is whole"
+    names = ["torch", *export.engines]
+    engines = list(export.engines.values())
+    speeds = [export.speed[name] for name in names]
+    sizes = [export.bytes.run, *([export.bytes.bundle] * len(engines))]
+    scores = [engines[0].before, *(one.after for one in engines)]
     return [
         ["", *(title_of(name) for name in names)],
-        [engines[0]["metric"], *(_figure(score, ".4f") for score in scores)],
+        [engines[0].metric, *(_figure(score, ".4f") for score in scores)],
         ["points, 95 % interval", "", *map(_points, engines)],
         ["answers that changed", "", *map(_share, engines)],
-        ["logits differ by at most", "", *(_figure(one["logits"], ".2g") for one in engines)],
+        ["logits differ by at most", "", *(_figure(one.logits, ".2g") for one in engines)],
         ["weights and graph, MB", *(_figure(size / 1e6, ".1f") for size in sizes)],
-        ["one text, ms", *(_figure(speed["latency_ms"], ".1f") for speed in speeds)],
-        ["texts/s", *(_figure(speed["texts_per_second"], ",.0f") for speed in speeds)],
-        ["tokens/s", *(_figure(speed["tokens_per_second"], ",.0f") for speed in speeds)],
+        ["one text, ms", *(_figure(speed.latency_ms, ".1f") for speed in speeds)],
+        ["texts/s", *(_figure(speed.texts_per_second, ",.0f") for speed in speeds)],
+        ["tokens/s", *(_figure(speed.tokens_per_second, ",.0f") for speed in speeds)],
     ]
 
 
-def _figure(value: float | None, form: str) -> str:
-    return "–" if value is None or math.isnan(value) else format(value, form)
+def _figure(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
 
 
-def _points(one: Mapping[str, Any]) -> str:
-    low, high = (None if x is None else signed(x / one["point"]) for x in one["interval"])
-    if one["drop"] is None or low is None:
+def _points(one: Parity) -> str:
+    low, high = one.interval
+    if math.isnan(one.drop) or math.isnan(low):
         return "–"
-    return f"{signed(-one['drop'])} ({low} to {high})"
+    return f"{signed(-one.drop)} ({signed(low / one.point)} to {signed(high / one.point)})"
 
 
 def signed(points: float) -> str:
@@ -98,10 +102,10 @@ def signed(points: float) -> str:
     return f"{points:+.2f}" if abs(points) >= 0.005 else "0.00"
 
 
-def _share(one: Mapping[str, Any]) -> str:
-    if one["changed"] is None:
+def _share(one: Parity) -> str:
+    if one.changed is None:
         return "–"
-    return f"{one['changed']:,} of {one['rows']:,} ({one['changed'] / one['rows']:.1%})"
+    return f"{one.changed:,} of {one.rows:,} ({one.changed / one.rows:.1%})"
 
 
 def _usage(name: str, example: str, architecture: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from onelayer.base import digest
 from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.checkpoint.record import ModelRecord, RunData
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
@@ -40,10 +41,9 @@ def rows_of_run(
     Their files are where the run found them, or as given, ``dev`` with its own columns. Raises
     UsageError where they are gone or not as they were.
     """
-    info = predictor.info or {}
-    data: Mapping[str, Any] = info.get("data") or {}
+    data = predictor.record.data if predictor.record else None
     found = _Found(predictor, _paths(predictor.path), data, say)
-    if dev is not None or data.get("dev"):
+    if dev is not None or (data and data.dev):
         learned = train or found.unchanged("train")
         train_rows = found.rows(learned) if learned else None
         if dev is not None:
@@ -57,17 +57,20 @@ def rows_of_run(
             place=Place(path),
             hint="give --train FILE as it was, or labelled rows with --dev FILE",
         )
-    return _carved(found, path, info)
+    return _carved(found, path)
 
 
-def _carved(found: _Found, path: Path, info: Mapping[str, Any]) -> RowsOfRun:
+def _carved(found: _Found, path: Path) -> RowsOfRun:
     """Parts the training file as training did."""
+    record, data = found.predictor.record, found.data
+    assert record is not None, "the file is known by its digest"
+    assert data is not None
     facts = Facts(type(found.predictor.task))
     rows = found.rows(path, facts.see)
-    dev = carve(facts, rows.legal, seed=_seed_of_split(info))
-    if int(dev.sum()) != info["data"]["dev_rows"]:
+    dev = carve(facts, rows.legal, seed=_seed_of_split(record))
+    if int(dev.sum()) != data.dev_rows:
         raise OneLayerError(
-            f"{int(dev.sum()):,} dev rows, where training kept {info['data']['dev_rows']:,}",
+            f"{int(dev.sum()):,} dev rows, where training kept {data.dev_rows:,}",
             place=Place(path),
             hint="give labelled rows with --dev FILE",
         )
@@ -75,10 +78,11 @@ def _carved(found: _Found, path: Path, info: Mapping[str, Any]) -> RowsOfRun:
     return RowsOfRun(replace(rows, legal=dev), learned, f"{path.name}, kept as dev")
 
 
-def _seed_of_split(info: Mapping[str, Any]) -> int:
+def _seed_of_split(record: ModelRecord) -> int:
     """Of several seeds, all of which learn from the rows that the first one's split left."""
-    scores = info.get("seeds", {}).get("scores")
-    return min(map(int, scores)) if scores else int(info["recipe"]["seed"])
+    if record.seeds is not None:
+        return min(map(int, record.seeds.scores))
+    return Recipe.from_json(record.recipe or {}).seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,14 @@ class _Found:
     predictor: Predictor
     paths: Mapping[str, str]
     """Where training found its files, by role."""
-    data: Mapping[str, Any]
+    data: RunData | None
     say: Say
 
     def path(self, role: str) -> Path:
         """Raises UsageError where the file is not known, gone or changed."""
         if (path := self.unchanged(role)) is not None:
             return path
-        name = self.data.get(role)
+        name = getattr(self.data, role, None)
         if not name:
             raise UsageError(
                 "which rows the model was chosen by is not known",
@@ -114,14 +118,15 @@ class _Found:
     def is_unchanged(self, role: str, path: Path) -> bool:
         if not path.is_file():
             return False
-        return digest.of_file(path) == self.data.get(f"{role}_sha256")
+        known = self.data and self.data.sha256(role)
+        return digest.of_file(path) == known
 
     def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
         """A labelled file's rows, read as training did."""
-        info = self.predictor.info
-        if info is None:
+        record = self.predictor.record
+        if record is None or record.recipe is None:
             return labelled_rows(self.predictor, path, Columns(), self.say)
-        recipe = Recipe.from_json({**info["recipe"], **REMOVED})  # none of them concerns rows
+        recipe = Recipe.from_json({**record.recipe, **REMOVED})  # none of them concerns rows
         kind, layout = type(self.predictor.task), self.predictor.layout
         kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from onelayer import __version__
 from onelayer.base import digest
 from onelayer.base.disk import as_json, publish
 from onelayer.base.errors import OneLayerError, Place, UsageError
-from onelayer.base.json_values import finite
+from onelayer.base.json_values import to_plain
 from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.bundle import (
     FOLDER,
@@ -26,7 +26,7 @@ from onelayer.checkpoint.bundle import (
     read_bundle,
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
-from onelayer.checkpoint.record import FORMAT
+from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
 from onelayer.checkpoint.source import resolve
 from onelayer.engines.engine import Engine
 from onelayer.engines.native.packed_weights import quantized
@@ -38,14 +38,13 @@ from onelayer.exporting.calibrate import ranges, sample
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
 from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
-from onelayer.exporting.parity import Kept, Parity, parity
+from onelayer.exporting.parity import Kept, parity
 from onelayer.exporting.products import Calibrated, Product, by_token, in_float
 from onelayer.exporting.speed import machine, speeds, versions, work
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
-from onelayer.tasks import task_to_json
 
 Say = Callable[[str], None]
 
@@ -66,7 +65,7 @@ def export(
     dev: Path | None = None,
     columns: Columns | None = None,
     say: Say = lambda _: None,
-) -> dict[str, Any]:
+) -> Exported:
     """Makes a bundle of a run and returns what was measured of it, as ``onelayer.json`` keeps it.
 
     Raises OneLayerError, with nothing written, for a bundle that doesn't say what the run says,
@@ -80,7 +79,7 @@ def export(
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
     job = _Job(predictor, folder, rows, target, "int8" if int8 else "fp32", max_drop, accept, say)
     publish(target, job.write)
-    return {"bundle": str(target), **job.found}
+    return Exported(bundle=target, found=job.found)
 
 
 def _target(run: str | Path, out: str | Path | None, int8: bool) -> Path:
@@ -103,6 +102,17 @@ def _suffix(int8: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle, and what was measured of it."""
+
+    bundle: Path
+    found: ExportRecord
+
+    def to_json(self) -> dict[str, Any]:
+        return {"bundle": str(self.bundle), **to_plain(self.found)}
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
     """A graph in ONNX Runtime, and what came of its comparison with the run."""
 
@@ -122,7 +132,12 @@ class _Job:
     max_drop: float
     accept: bool
     say: Say
-    found: dict[str, Any] = field(default_factory=dict)
+    _found: ExportRecord | None = None
+
+    @property
+    def found(self) -> ExportRecord:
+        assert self._found is not None, "set when the graph is chosen"
+        return self._found
 
     def write(self, folder: Path) -> None:
         """Fills the bundle's folder, and asks every engine that can read it."""
@@ -145,7 +160,7 @@ class _Job:
             if candidate is not chosen:
                 candidate.path.unlink()
         chosen.path.rename(graphs / GRAPH)
-        self.found = self._facts(chosen, why, graphs)
+        self._found = self._facts(chosen, why, graphs)
         self._write_record(folder)
         self._ask_all(folder, torch, chosen)
         self._judge()
@@ -200,71 +215,69 @@ class _Job:
         self.say(why)
         return chosen, why
 
-    def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> dict[str, Any]:
+    def _facts(self, chosen: _Candidate, why: str | None, graphs: Path) -> ExportRecord:
         run_bytes = sum(file.stat().st_size for file in self.folder.glob("*.safetensors"))
-        return {
-            "to": "onnx",
-            "precision": self.precision,
-            "activations": chosen.name if self.precision == "int8" else None,
-            "why": why,
-            "sha256": digest.of_file(graphs / WEIGHTS),
-            "rows": chosen.parity.rows,
-            "file": self.rows.name,
-            "engines": {chosen.parity.engine: _as_json(chosen.parity)},
-            "bytes": {
-                "run": run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
-                "bundle": sum(file.stat().st_size for file in graphs.iterdir()),
-            },
-            "refused": [],
-            "max_drop": self.max_drop,
-            "machine": machine(),
-            "versions": versions(),
-        }
+        return ExportRecord(
+            to="onnx",
+            precision=self.precision,
+            activations=chosen.name if self.precision == "int8" else None,
+            why=why,
+            sha256=digest.of_file(graphs / WEIGHTS),
+            rows=chosen.parity.rows,
+            file=self.rows.name,
+            engines={chosen.engine.name: chosen.parity},
+            bytes=ModelBytes(
+                run=run_bytes or sum(file.stat().st_size for file in self.folder.glob("*.bin")),
+                bundle=sum(file.stat().st_size for file in graphs.iterdir()),
+            ),
+            refused=(),
+            max_drop=self.max_drop,
+            machine=machine(),
+            versions=versions(),
+        )
 
     def _ask_all(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
         """Every other engine that would run this bundle here, and how quick all of them are."""
         bundle = read_bundle(folder)
         predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
+        compared = dict(self.found.engines)
         for name, make in engines_for(bundle).items():
             if name not in predictors:
                 predictors[name] = replace(self.run, engine=make(bundle))
-                found = self._compared(name, torch, predictors[name].engine)
-                self.found["engines"][name] = _as_json(found)
-        of = speeds(predictors, self.rows.dev)
-        self.found["speed"] = {name: asdict(speed) for name, speed in of.items()}
+                compared[name] = self._compared(name, torch, predictors[name].engine)
+        speed = speeds(predictors, self.rows.dev)
+        self._found = replace(self.found, engines=compared, speed=speed)
 
     def _judge(self) -> None:
         """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
-        for name, one in self.found["engines"].items():
-            self.found["refused"] += _reasons(name, one, self.precision, self.max_drop)
-            if one["tuned"] is not None and one["tuned"] - one["after"] > CLOSE * one["point"]:
+        refused: list[str] = []
+        for name, one in self.found.engines.items():
+            refused += _reasons(name, one, self.precision, self.max_drop)
+            if one.tuned is not None and one.tuned - one.after > CLOSE * one.point:
                 self.say(
                     f"{name}: what dev decided of decoding (thresholds, temperature) was "
-                    f"decided on fp32 logits; on these, {one['metric']} would be "
-                    f"{one['tuned']:.4f} and not {one['after']:.4f}"
+                    f"decided on fp32 logits; on these, {one.metric} would be "
+                    f"{one.tuned:.4f} and not {one.after:.4f}"
                 )
-        if self.found["refused"] and not self.accept:
+        self._found = replace(self.found, refused=tuple(refused))
+        if refused and not self.accept:
             raise OneLayerError(
-                f"not exported: {'; '.join(self.found['refused'])}",
+                f"not exported: {'; '.join(refused)}",
                 place=Place(self.target),
                 hint="--accept writes it all the same; --max-drop says what int8 may cost",
             )
 
     def _write_record(self, folder: Path) -> None:
-        known = self.run.info or {
-            "format": FORMAT,
-            "onelayer": __version__,
-            "task": task_to_json(self.run.task),
-            "layout": self.run.layout.to_json(),
-        }
-        record = {name: value for name, value in known.items() if name != "sha256"}
-        text = as_json({**record, "export": finite(self.found)})
+        run = self.run
+        known = run.record or ModelRecord(onelayer=__version__, task=run.task, layout=run.layout)
+        record = replace(known, sha256=None, export=self.found)
+        text = as_json(record.to_json())
         (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def _write_card(self, folder: Path, architecture: str) -> None:
         task = self.run.task
         labels = named_outputs(task)
-        card = bundle_card(self.run, self.target.name, architecture, labels, finite(self.found))
+        card = bundle_card(self.run, self.target.name, architecture, labels, self.found)
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
@@ -275,22 +288,16 @@ def _state(run: Predictor) -> dict[str, NDArray[Any]]:
     return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
 
 
-def _as_json(found: Parity) -> dict[str, Any]:
-    values = {**asdict(found), "drop": found.drop}
-    del values["engine"]
-    return values
-
-
-def _reasons(name: str, one: dict[str, Any], precision: str, max_drop: float) -> list[str]:
+def _reasons(name: str, one: Parity, precision: str, max_drop: float) -> list[str]:
     """What speaks against a bundle in one engine."""
     if precision == "int8":
-        if one["drop"] <= max_drop:
+        if one.drop <= max_drop:
             return []
-        cost = f"costs {one['drop']:.2f} points of {one['metric']}, and {max_drop:g} are allowed"
+        cost = f"costs {one.drop:.2f} points of {one.metric}, and {max_drop:g} are allowed"
         return [f"int8 in {name} {cost}"]
     reasons = []
-    if not one["logits"] <= LOGITS:
-        reasons.append(f"logits in {name} differ by up to {one['logits']:.2g}")
-    if one["changed"]:
-        reasons.append(f"{name} answers {one['changed']:,} rows differently")
+    if not one.logits <= LOGITS:
+        reasons.append(f"logits in {name} differ by up to {one.logits:.2g}")
+    if one.changed:
+        reasons.append(f"{name} answers {one.changed:,} rows differently")
     return reasons

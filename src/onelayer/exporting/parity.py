@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.checkpoint.record import Parity
 from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice
@@ -20,33 +21,6 @@ from onelayer.tasks.logits import Logits
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Parity:
-    """A bundle in one engine, beside its run in torch, on the same rows."""
-
-    engine: str
-    rows: int
-    logits: float
-    """The largest difference of two logits."""
-    changed: int | None
-    """Rows whose answer is another one; None for numbers, which have no answer but themselves."""
-    metric: str
-    before: float
-    after: float
-    interval: tuple[float, float]
-    """Of ``after - before``: the bootstrap's 95 %."""
-    point: float
-    """What a point of the metric is: a hundredth, but where scores go up to 100."""
-    tuned: float | None
-    """What the bundle would score if its decoding were tuned on its own logits; None where that
-    changes nothing."""
-
-    @property
-    def drop(self) -> float:
-        """What it costs, in points."""
-        return (self.before - self.after) / self.point
 
 
 class Kept:
@@ -86,7 +60,6 @@ def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: R
     by_turns = _by_turns(task, run, bundle, tokenizer, rows, seen)
     found = differences(task.score(Twice(rows), by_turns), n_permutations=1)[task.metric]
     return Parity(
-        engine=bundle.name,
         rows=seen.rows,
         logits=seen.logits,
         changed=None if task.predicts_number else seen.changed,
@@ -96,6 +69,7 @@ def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: R
         interval=found.interval,
         point=task.point,
         tuned=_tuned(task, bundle, tokenizer, rows),
+        drop=(found.a - found.b) / task.point,
     )
 
 

@@ -8,7 +8,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.machine import cores
+from onelayer.checkpoint.record import Speed
 from onelayer.data.rows import Rows
 from onelayer.engines.registry import ENGINES, RUN_ENGINE
 from onelayer.prediction.predictor import Predictor
@@ -24,16 +24,6 @@ from onelayer.prediction.predictor import Predictor
 ROWS, TOKENS, ALONE = 512, 8192, 32
 """Rows and tokens that are timed together at most, and rows that are timed one by one."""
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Of a predictor, tokenizing and decoding included, by the clock."""
-
-    latency_ms: float
-    """Of one text alone: the median."""
-    texts_per_second: float
-    tokens_per_second: float
 
 
 def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:

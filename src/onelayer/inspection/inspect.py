@@ -14,7 +14,6 @@ from onelayer.base.errors import DataError
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
-from onelayer.checkpoint.record import read_record
 from onelayer.checkpoint.source import resolve
 from onelayer.data.formats import read
 from onelayer.data.layout import Layout
@@ -96,9 +95,8 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
     if is_bundle(folder):
         return _inspect_bundle(read_bundle(folder))
     checkpoint = checkpoints.read(folder)
-    config, info = checkpoint.config, checkpoint.onelayer or {}
-    if info:
-        read_record(info, checkpoint.folder, config.max_position_embeddings)
+    config = checkpoint.config
+    info = checkpoint.record.to_json() if checkpoint.record else {}
     encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())
     head = sum(tensor.numel() for tensor in checkpoint.head.values())
     size = sum(file.stat().st_size for file in Path(checkpoint.folder).iterdir() if file.is_file())
@@ -120,7 +118,7 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
 
 
 def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
-    config, info = bundle.config, bundle.info
+    config, info = bundle.config, bundle.record.to_json()
     return {
         "model": str(bundle.folder),
         "shape": _shape(config),

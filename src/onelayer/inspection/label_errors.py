@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import UsageError
 from onelayer.base.json_values import finite
 from onelayer.base.wording import clipped, in_words, where
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.evaluation.evaluate import labelled_rows
@@ -43,14 +44,15 @@ def wrong_labels(
         raise UsageError(f"--folds {folds}: two or more are needed")
     predictor = load(run)
     rows = labelled_rows(predictor, file, columns, reporter.say)
-    info = predictor.info or {}
-    how, share = _seen(info, rows)
+    record = predictor.record
+    how, share = _seen(record, rows)
     if share <= LEARNED:
         task = predictor.task
         judged = by_itself(predictor, rows)
         how = f"by the run itself: {how}"
     else:
-        recipe = Recipe.from_json(info["recipe"])
+        assert record is not None, "otherwise it has seen nothing that is known"
+        recipe = Recipe.from_json(record.recipe or {})
         task, judged = _by_recipe(predictor, rows, recipe, folds, reporter)
         how = f"by {folds}-fold cross-validation with the run's recipe: {how}"
     reporter.say(f"labels are judged {how}")
@@ -68,13 +70,13 @@ def wrong_labels(
     return dict(finite(result))
 
 
-def _seen(info: Mapping[str, Any], rows: Rows) -> tuple[str, float]:
+def _seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
     """Of which share of these rows a run has seen the texts: in words, and in numbers."""
-    if "recipe" not in info:
+    if record is None or record.recipe is None:
         return "what it learned from is not known, nor its recipe", 0.0
-    if "seen" not in info:
+    if record.seen is None:
         return "what it learned from is not known", 1.0
-    share = Sketch.from_text(info["seen"]).share_of(rows.kind.texts(row) for row in rows)
+    share = Sketch.from_text(record.seen).share_of(rows.kind.texts(row) for row in rows)
     if share is None:
         return "the rows are too few to tell whether it has seen them", 0.0
     part = {0.0: "none", 1.0: "all"}.get(share, f"about {share:.0%}")

@@ -24,5 +24,5 @@ def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
         engine=opened,
         layout=bundle.layout,
         path=bundle.folder,
-        info=bundle.info,
+        record=bundle.record,
     )

@@ -9,7 +9,6 @@ from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.build import build
 from onelayer.checkpoint.read import Checkpoint
-from onelayer.checkpoint.record import read_record
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.nn.heads import HEADS
 from onelayer.prediction.predictor import Predictor
@@ -20,9 +19,9 @@ from onelayer.tasks.protocol import SavedLayer
 def predictor_of(folder: Path) -> Predictor:
     """Raises CheckpointError for a directory that can't be read or has no output layer."""
     checkpoint = checkpoints.read(folder)
-    info = checkpoint.onelayer
-    if info:
-        task, layout = read_record(info, folder, checkpoint.config.max_position_embeddings)
+    record = checkpoint.record
+    if record is not None:
+        task, layout = record.task, record.layout
     else:
         task = task_of(checkpoint)
         layout = task.columns.default_layout()
@@ -41,7 +40,7 @@ def predictor_of(folder: Path) -> Predictor:
         engine=TorchEngine(built.model.to(best_device()).eval()),
         layout=layout,
         path=folder,
-        info=info,
+        record=record,
     )
 
 

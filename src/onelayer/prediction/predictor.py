@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines.engine import Engine
 from onelayer.metrics import Scorer
@@ -32,8 +33,8 @@ class Predictor:
     layout: Layout
     path: Path | None = None
     """The run's directory; None while it is in training."""
-    info: Mapping[str, Any] | None = None
-    """``onelayer.json``: how the model was made and how good it is."""
+    record: ModelRecord | None = None
+    """How the model was made and how good it is; None where transformers saved it."""
     cut: Cut = field(default_factory=Cut)
     """What the length limit has cost so far."""
 

@@ -155,16 +155,16 @@ def describe_model(name: str, predictor: Predictor) -> dict[str, Any]:
     roles = list(task.columns.default_layout().columns)
     if "pair" in predictor.layout.columns:
         roles.append("pair")
-    info = predictor.info or {}
-    exported = info.get("export", {})
+    record = predictor.record
+    dev, exported = (record.dev, record.export) if record else (None, None)
     return {
         "name": name,
         "task": task.name,
         "labels": list(task.label_names),
         "thresholds": list(task.thresholds),
-        "range": info.get("dev", {}).get("range", []),
+        "range": list((dev.range if dev else None) or ()),
         "inputs": roles,
         "engine": predictor.engine.name,
-        "precision": exported.get("precision", "fp32"),
+        "precision": exported.precision if exported else "fp32",
         "max_length": task.max_length,
     }

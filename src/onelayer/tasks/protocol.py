@@ -274,9 +274,9 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         return self
 
     @classmethod
-    def facts_of_dev(cls, rows: Sequence[Row]) -> dict[str, list[float]]:
-        """What ``onelayer.json`` keeps of the dev rows, with their scores."""
-        return {}
+    def range_of(cls, rows: Sequence[Row]) -> tuple[float, float] | None:
+        """The smallest and the largest gold number, for a task that predicts numbers."""
+        return None
 
 
 AnyTask = Task[Any, Any]

@@ -15,11 +15,18 @@ from torch import Tensor
 from onelayer.base import digest
 from onelayer.base.disk import as_json, publish, rewrite
 from onelayer.base.errors import OneLayerError, UsageError
-from onelayer.base.json_values import finite
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.build import Built, as_saved, named_outputs, state_of
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.read import Checkpoint
+from onelayer.checkpoint.record import (
+    DevEvaluation,
+    DevScores,
+    ModelRecord,
+    ParameterCounts,
+    RunData,
+    TrainingHistory,
+)
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.source import hub_name
 from onelayer.data.layout import Layout
@@ -29,7 +36,7 @@ from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks import AnyTask, task_to_json
+from onelayer.tasks import AnyTask
 from onelayer.tokens.encodings import Encodings
 from onelayer.training.dataset import Data
 from onelayer.training.loop import Reporter, train
@@ -67,13 +74,6 @@ class Files:
         given = (("train", train), ("dev", dev))
         digests = {role: digest.of_file(path) for role, path in given if path is not None}
         return cls(Path(train), None if dev is None else Path(dev), digests)
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "train": self.train.name,
-            "dev": self.dev and self.dev.name,
-            **{f"{role}_sha256": sha256 for role, sha256 in self.digests.items()},
-        }
 
     def places(self) -> dict[str, str | None]:
         """Where they are on this machine."""
@@ -166,9 +166,10 @@ class Run:
             f"({progress.tokens_per_second:,.0f} tokens/s); best after step {history.best_step:,}"
         )
         # The weights were saved at their best, which may be a while ago; the record goes on.
-        record = read_json(self.target / "onelayer.json")
-        record |= {"choices": self.said.remarks, "history": _history(history)}
-        rewrite(self.target / "onelayer.json", as_json(record))
+        path = self.target / "onelayer.json"
+        record = ModelRecord.from_json(read_json(path))
+        record = replace(record, choices=tuple(self.said.remarks), history=_recorded(history))
+        rewrite(path, as_json(record.to_json()))
         rewrite(self.target / TIMING, as_json(self._timing(history)))
         predictor = load(self.target)
         self.show(predictor)
@@ -220,7 +221,7 @@ class Run:
                 labels=labels,
                 problem_type=HEADS[task.head].problem_type,
                 tokenizer=self.checkpoint.tokenizer,
-                onelayer=record,
+                record=record,
                 card=card,
             )
 
@@ -233,31 +234,33 @@ class Run:
         scores: dict[str, float],
         bounds: dict[str, tuple[float, float]],
         history: History,
-    ) -> dict[str, Any]:
+    ) -> ModelRecord:
         parameters = list(self.built.model.parameters())
-        record = {
-            "format": 1,
-            "onelayer": version("onelayer"),
-            "task": task_to_json(task),
-            "layout": self.layout.to_json(),
-            "recipe": self.recipe.to_json(),
-            "choices": self.said.remarks,
-            "data": {
-                **self.files.to_json(),
-                "train_rows": len(self.data.encodings),
-                "dev_rows": len(self.data.dev),
-            },
-            "parameters": {
-                "all": sum(p.numel() for p in parameters),
-                "trained": sum(p.numel() for p in parameters if p.requires_grad),
-                "new": sum(p.numel() for p in self.built.model.head.parameters())
-                * (not self.built.kept_head),
-            },
-            "dev": {"scores": scores, "intervals": bounds, **self.task.facts_of_dev(self.data.dev)},
-            "history": _history(history),
-            "seen": self.data.seen.to_text(),
-        }
-        return dict(finite(record))
+        new = sum(p.numel() for p in self.built.model.head.parameters())
+        files = self.files
+        return ModelRecord(
+            onelayer=version("onelayer"),
+            task=task,
+            layout=self.layout,
+            recipe=self.recipe.to_json(),
+            choices=tuple(self.said.remarks),
+            data=RunData(
+                train=files.train.name,
+                dev=files.dev.name if files.dev else None,
+                train_sha256=files.digests["train"],
+                dev_sha256=files.digests.get("dev"),
+                train_rows=len(self.data.encodings),
+                dev_rows=len(self.data.dev),
+            ),
+            parameters=ParameterCounts(
+                all=sum(p.numel() for p in parameters),
+                trained=sum(p.numel() for p in parameters if p.requires_grad),
+                new=0 if self.built.kept_head else new,
+            ),
+            dev=DevScores(scores=scores, intervals=bounds, range=self.task.range_of(self.data.dev)),
+            history=_recorded(history),
+            seen=self.data.seen.to_text(),
+        )
 
     def _facts(
         self,
@@ -298,14 +301,13 @@ class Run:
         return torch.tensor(weights, dtype=torch.float32, device=device)
 
 
-def _history(history: History) -> dict[str, Any]:
-    values = {
-        "steps": history.step,
-        "best_step": history.best_step,
-        "restarts": history.attempt,
-        "losses": [round(loss, 6) for loss in history.losses],
-        "lrs": history.lrs,
-        "tokens": history.tokens,
-        "evaluations": history.evaluations,
-    }
-    return dict(finite(values))
+def _recorded(history: History) -> TrainingHistory:
+    return TrainingHistory(
+        steps=history.step,
+        best_step=history.best_step,
+        restarts=history.attempt,
+        losses=tuple(round(loss, 6) for loss in history.losses),
+        lrs=tuple(history.lrs),
+        tokens=tuple(history.tokens),
+        evaluations=tuple(DevEvaluation(**one) for one in history.evaluations),
+    )

@@ -13,12 +13,12 @@ from typing import Any
 
 from onelayer.base.disk import as_json, rewrite
 from onelayer.base.errors import Place, UsageError
-from onelayer.base.json_values import finite
 from onelayer.base.model_files import read_json
+from onelayer.checkpoint.record import ModelRecord, SeedScores
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
-from onelayer.tasks import AnyTask, task_from_json
+from onelayer.tasks import AnyTask
 from onelayer.training.resume import is_unfinished, stem_of
 
 Train = Callable[[Recipe, Path], Predictor]
@@ -62,9 +62,10 @@ class Outcomes:
     def __str__(self) -> str:
         return f"{self.mean:.3g} ± {self.deviation:.2g}"
 
-    def to_json(self) -> dict[str, Any]:
-        scores = {str(run.seed): run.score for run in self.runs}
-        return {"scores": scores, "mean": self.mean, "deviation": self.deviation}
+    @property
+    def scores(self) -> dict[str, float]:
+        """By seed."""
+        return {str(run.seed): run.score for run in self.runs}
 
 
 @dataclass(slots=True)
@@ -88,11 +89,17 @@ class Several:
         self._say(
             f"{outcomes.metric} {outcomes} over {len(outcomes.runs)} seeds; kept seed {best.seed}"
         )
-        seeds = {"metric": outcomes.metric, "kept": best.seed, **outcomes.to_json()}
+        seeds = SeedScores(
+            metric=outcomes.metric,
+            kept=best.seed,
+            scores=outcomes.scores,
+            mean=outcomes.mean,
+            deviation=outcomes.deviation,
+        )
         path = best.folder / "onelayer.json"
-        record = read_json(path)
-        record |= {"seeds": seeds, "choices": [*record["choices"], *self.said]}
-        rewrite(path, as_json(finite(record)))
+        record = ModelRecord.from_json(read_json(path))
+        choices = (*(record.choices or ()), *self.said)
+        rewrite(path, as_json(replace(record, choices=choices, seeds=seeds).to_json()))
         self.show(load(best.folder))
         best.folder.replace(self.target)
         shutil.rmtree(hidden(self.target))
@@ -170,7 +177,7 @@ def _identity(folder: Path) -> str | None:
 
 
 def _outcome(folder: Path, seed: int) -> Outcome:
-    record = read_json(folder / "onelayer.json")
-    task = task_from_json(record["task"])
-    score = record["dev"]["scores"][task.metric]
-    return Outcome(seed, folder, task, math.nan if score is None else score, record["recipe"])
+    record = ModelRecord.from_json(read_json(folder / "onelayer.json"))
+    assert record.dev is not None, "a finished run has scores"
+    score = record.dev.scores[record.task.metric]
+    return Outcome(seed, folder, record.task, score, record.recipe or {})

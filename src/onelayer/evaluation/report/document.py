@@ -6,12 +6,14 @@ every sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from onelayer.base.json_values import to_plain
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.evaluation.report import pictures, tables
 from onelayer.evaluation.report.facts import Facts, Learning
 from onelayer.evaluation.report.markup import templates
@@ -55,16 +57,16 @@ def _sections(facts: Facts) -> Iterator[Section]:
         yield Section("Confusions", "matrix", tables.confusion_matrix(of.confusions))
     elif of.confusions is not None:
         yield Section("Confusions", "confusions", tables.top_confusions(of.confusions))
-    task = facts.record.get("task", {})
+    task = facts.record.task if facts.record else None
     if of.beliefs is not None:
-        temperature = (task.get("calibration") or {}).get("temperature")
+        temperature = getattr(getattr(task, "calibration", None), "temperature", None)
         reliability = (of.beliefs, temperature, pictures.reliability(of.beliefs))
         yield Section("Reliability", "reliability", reliability)
-    lengths = (of.lengths, task.get("pooling_scores"), pictures.lengths(of.lengths))
+    lengths = (of.lengths, getattr(task, "pooling_scores", None), pictures.lengths(of.lengths))
     yield Section("Lengths", "lengths", lengths)
     if of.mistakes:
         yield Section("Worst mistakes", "mistakes", of)
-    if facts.record:
+    if facts.record and facts.record.data:
         yield Section("Recipe and data", "record", (facts.record, _known(facts.record)))
 
 
@@ -78,11 +80,12 @@ def _learning(of: Learning) -> dict[str, Picture]:
     return {title: picture for title, picture in drawn.items() if picture is not None}
 
 
-def _known(record: Mapping[str, Any]) -> dict[str, Any]:
+def _known(record: ModelRecord) -> dict[str, Any]:
     """A run's data, the sizes of its parts, and its seeds."""
-    known = dict(record["data"])
-    known |= {f"parameters, {name}": n for name, n in record.get("parameters", {}).items()}
-    if seeds := record.get("seeds"):
-        spread = f"{seeds['mean']:.4g} ± {seeds['deviation']:.2g} over {len(seeds['scores'])}"
-        known["seeds"] = f"{seeds['metric']} {spread}, kept {seeds['kept']}"
+    known = dict(to_plain(record.data))
+    parameters = to_plain(record.parameters) or {}
+    known |= {f"parameters, {name}": n for name, n in parameters.items()}
+    if seeds := record.seeds:
+        spread = f"{seeds.mean:.4g} ± {seeds.deviation:.2g} over {len(seeds.scores)}"
+        known["seeds"] = f"{seeds.metric} {spread}, kept {seeds.kept}"
     return known

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.tasks.mistakes import Mistake
 
 Floats = NDArray[np.float64]
@@ -127,5 +127,5 @@ class Facts:
     summary: str
     evaluation: Evaluation
     learning: Learning = Learning()
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: ModelRecord | None = None
     """``onelayer.json``, where the run has one."""

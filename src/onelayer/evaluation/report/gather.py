@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.errors import Place
+from onelayer.checkpoint.record import TrainingHistory
 from onelayer.evaluation.report.facts import (
     Beliefs,
     Confusions,
@@ -38,7 +40,7 @@ def facts_of(
 ) -> Facts:
     """What there is to tell of a model after it met labelled ``rows``, which may be a stream that
     is gone through more than once. ``seconds`` are those of each training step."""
-    record = predictor.info or {}
+    record = predictor.record
     task = predictor.task
     return Facts(
         name=predictor.path.name if predictor.path else "model",
@@ -47,7 +49,7 @@ def facts_of(
         metric=task.metric,
         summary=task.summary,
         evaluation=evaluation(predictor, rows, file),
-        learning=_learning(record.get("history", {}), task.metric, seconds),
+        learning=_learning(record.history if record else None, task.metric, seconds),
         record=record,
     )
 
@@ -181,23 +183,19 @@ def _by_label(
     return {confusions.labels[i]: values for i, values in by_label.items()}
 
 
-def _learning(history: Mapping[str, Any], metric: str, seconds: Sequence[float]) -> Learning:
-    evaluations = history.get("evaluations", ())
+def _learning(history: TrainingHistory | None, metric: str, seconds: Sequence[float]) -> Learning:
+    if history is None:
+        return Learning(metric=metric, seconds=seconds)
     return Learning(
-        losses=_numbers(history.get("losses", ())),
-        lrs=_numbers(history.get("lrs", ())),
-        tokens=history.get("tokens", ()),
+        losses=history.losses,
+        lrs=history.lrs,
+        tokens=history.tokens,
         seconds=seconds,
         evaluations=tuple(
-            (int(one["step"]), float(score))
-            for one in evaluations
-            if (score := one["scores"].get(metric)) is not None
+            (one.step, score)
+            for one in history.evaluations
+            if not math.isnan(score := one.scores.get(metric, math.nan))
         ),
         metric=metric,
-        best_step=int(history.get("best_step", 0)),
+        best_step=history.best_step,
     )
-
-
-def _numbers(values: Iterable[float | None]) -> list[float]:
-    """JSON's null is a number that was none."""
-    return [float("nan") if value is None else value for value in values]

@@ -198,10 +198,9 @@ class Regress(Task[TextRow, Value]):
         return replace(self, mean=0.0, deviation=1.0)
 
     @classmethod
-    def facts_of_dev(cls, rows: Sequence[TextRow]) -> dict[str, list[float]]:
-        """Between which numbers the labels lie: then a prediction says more."""
+    def range_of(cls, rows: Sequence[TextRow]) -> tuple[float, float]:
         numbers = _gold(rows)
-        return {"range": [float(numbers.min()), float(numbers.max())]}
+        return float(numbers.min()), float(numbers.max())
 
 
 class NumberJudge:
