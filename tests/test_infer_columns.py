@@ -19,7 +19,7 @@ from onelayer.base.errors import UsageError
 from onelayer.data.formats import read
 from onelayer.data.rows import read_rows
 from onelayer.tasks import TASKS
-from onelayer.tasks.infer_columns import Inferred, infer_columns
+from onelayer.tasks.infer_columns import InferredColumns, infer_columns
 
 TEXTS = [
     "The parcel came two days late, but whole.",
@@ -80,7 +80,9 @@ def write(path: Path, rows: Sequence[Row], *, header: bool = True) -> Path:
     return path
 
 
-def look(path: Path, asked: dict[str, str], task: str | None = None, **more: Any) -> Inferred:
+def look(
+    path: Path, asked: dict[str, str], task: str | None = None, **more: Any
+) -> InferredColumns:
     return infer_columns(read(path, named=tuple(asked.values())), task=task, asked=asked, **more)
 
 

@@ -86,6 +86,7 @@ SHOWN = {
     "answer": ["1877 87.0%", "The bridge was opened in 1877. After."],
     "silence": ["No answer in this passage 93.0%", "Other candidates", "1877\n87.0%"],
     "option": ["Umbrella 70.0%", f"{HOSTILE}\n20.0%", "✓ Umbrella", "伞 ☂\n10.0%"],
+    "unknown": [f'"verdict": "{HOSTILE}"', '"because": ['],
 }
 
 

@@ -116,6 +116,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
         {"context": "Rain.", "question": "", "options": f" {HOSTILE} \n\nUmbrella\n伞 ☂"},
         {"index": 1, "option": "Umbrella", "probabilities": [0.2, 0.7, 0.1]},
     ),
+    "unknown": (
+        model("judge", "verify", "claim", "evidence"),
+        {"claim": "It rains.", "evidence": HOSTILE},
+        {"verdict": HOSTILE, "because": [2, 7]},
+    ),
 }
 
 

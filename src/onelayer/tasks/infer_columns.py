@@ -20,7 +20,7 @@ UNSAID = ("id", "start", "space_after", "title")
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
+class InferredColumns:
     """A file's task, its columns, and in words what was decided."""
 
     kind: type[AnyTask]
@@ -35,7 +35,7 @@ def infer_columns(
     asked: Mapping[str, str],
     multi_label: bool | None = None,
     labelled: bool = True,
-) -> Inferred:
+) -> InferredColumns:
     """Infers the task and columns of a file, as far as the user left them open.
 
     Raises UsageError for a column that the file doesn't have, and where it would be a guess.
@@ -44,7 +44,7 @@ def infer_columns(
     kind = _recognised(file) if task is None else task_called(task)
     layout = kind.columns.layout(file, _columns(file, kind))
     remarks = (table.note, _in_words(kind, layout), *kind.columns.remarks(file, layout))
-    return Inferred(kind, layout, tuple(filter(None, remarks)))
+    return InferredColumns(kind, layout, tuple(filter(None, remarks)))
 
 
 def _recognised(file: FileColumns) -> type[AnyTask]:

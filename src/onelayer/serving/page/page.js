@@ -84,10 +84,12 @@ function describe() {
   at("about").textContent = facts.filter(Boolean).join(" · ");
   for (const it of at("fields").querySelectorAll("label"))
     it.textContent = label(it.htmlFor.slice("field-".length));
+  const known = examples(model.task, model.inputs);
+  at("examples").hidden = !known.length;
   at("examples")
     .querySelector("ul")
     .replaceChildren(
-      ...examples(model.task, model.inputs).map((values) => {
+      ...known.map((values) => {
         const texts = [values.text, values.pair].filter(Boolean).join(" / ");
         const title = values.question ?? texts;
         const button = el("button", { type: "button", class: "example" }, title);

@@ -1,0 +1,70 @@
+"""What a task's route takes follows from what the task says of its inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from onelayer.data.column_rules import ColumnRules
+from onelayer.serving.api.schemas import ask_model, by_role, parse
+from onelayer.serving.request_errors import RequestError
+from onelayer.tasks import TASKS, Classify, Regress, Task
+from onelayer.tasks.protocol import roles_of_lists
+
+
+class VerifyColumns(ColumnRules):
+    inputs = ("claim", "evidence", "source")
+    optional = ("source",)
+
+
+class Verify(Regress):
+    """A task that says nothing of its inputs but their roles."""
+
+    name = "verify"
+    columns = VerifyColumns()
+    wire_input = classmethod(Task.wire_input.__func__)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_takes_the_roles_of_its_columns(name: str) -> None:
+    kind = TASKS[name]
+    roles = {field.name: field for field in dataclasses.fields(kind.wire_input())}
+
+    assert tuple(roles) == kind.columns.inputs
+    lacking = [role for role, of in roles.items() if of.default is not dataclasses.MISSING]
+    assert tuple(lacking) == kind.columns.optional
+
+
+def test_only_options_are_several_texts_of_one_role() -> None:
+    assert {name: set(roles_of_lists(kind)) for name, kind in TASKS.items()} == {
+        name: {"options"} if name == "choose" else set() for name in TASKS
+    }
+
+
+def test_a_task_that_says_no_more_takes_a_text_for_each_role() -> None:
+    taken = parse(ask_model(Verify), b'{"inputs": {"claim": "a", "evidence": "b"}}')
+
+    assert by_role(Verify, taken.inputs) == {"claim": "a", "evidence": "b"}
+    assert ask_model(Verify).__name__ == "AskVerify"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (Verify, b'{"inputs": {"claim": "a"}}', "inputs.evidence: Field required"),
+        (Verify, b'{"inputs": {"claim": "a", "evidence": 1}}', "valid string"),
+        (Verify, b'{"inputs": "a"}', "Input should be an object"),
+        (Verify, b'{"inputs": {"claim": "a", "evidence": "b"}, "coverage": 0.9}', "coverage"),
+        (Classify, b'{"inputs": "a", "coverage": 1.0}', "less than 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_role(kind: type[Task], body: bytes, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        parse(ask_model(kind), body)
+
+
+def test_a_text_may_stand_alone_where_the_other_roles_are_optional() -> None:
+    taken = parse(ask_model(Classify), b'{"inputs": "a text"}')
+
+    assert by_role(Classify, taken.inputs) == {"text": "a text"}
