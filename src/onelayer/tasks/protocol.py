@@ -219,9 +219,8 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     promises: ClassVar[bool] = False
     """Whether ``asking`` can be asked."""
     hub_form: ClassVar[HubForm | None] = None
-    """As which pipeline a server answers clients of Hugging Face; None: not at all. Predictions then
-    have what is answered: the ``probabilities``, ``entities`` or ``candidates`` of `Label`, `Tagged`
-    or `Answer`."""
+    """As which pipeline a server answers clients of Hugging Face; None: not at all. Its answers are
+    made of the ``probabilities``, the ``entities`` or the ``candidates`` of predictions."""
 
     @classmethod
     def wire_input(cls) -> type[Any]:
