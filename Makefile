@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  := 2.13.0
 
-.PHONY: demo test lint types contracts unit format docs wheel clean
+.PHONY: demo test quick lint types contracts unit format docs wheel clean
 
 test: lint types contracts unit
 
@@ -20,6 +20,10 @@ contracts: $(VENV)/dev
 
 unit: $(VENV)/dev
 	$(BIN)/pytest $(PYTEST_FLAGS)
+
+# Some of every room's tests in under half a minute.
+quick: $(VENV)/dev
+	$(BIN)/pytest -m "not browser and not process and not slow" $(PYTEST_FLAGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

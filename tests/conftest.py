@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from onelayer.base.machine import compiler
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
@@ -39,8 +37,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 settings.register_profile("onelayer", deadline=None)
 settings.load_profile("onelayer")
-
-COMPILERS = {"cc", "gcc", "clang", "false", Path(shlex.split(compiler() or "cc")[0]).name}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -73,17 +69,16 @@ def cache_home(
 
 
 @pytest.fixture(autouse=True)
-def only_marked_tests_start_processes(
+def only_marked_tests_start_python(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that ``make quick`` stays quick. Compilers may be run by any test."""
-    if any(request.node.get_closest_marker(name) for name in ("browser", "process")):
+    """So that ``make quick`` stays quick: another Python has to import all that this one has."""
+    if request.node.get_closest_marker("process"):
         return
     start = subprocess.Popen.__init__
 
     def checked(self: Any, args: Any, *others: Any, **named: Any) -> None:
-        program = shlex.split(args)[0] if isinstance(args, str) else str(args[0])
-        assert Path(program).name in COMPILERS, f"mark it pytest.mark.process: starts {program}"
+        assert args[0] != sys.executable, "a test that starts a process is marked `process`"
         start(self, args, *others, **named)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", checked)
