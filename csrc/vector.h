@@ -31,7 +31,8 @@ INLINE vec larger(vec a, vec b) { return (vec)(((ivec)a & (a > b)) | ((ivec)b & 
 INLINE vec smaller(vec a, vec b) { return (vec)(((ivec)a & (a < b)) | ((ivec)b & ~(a < b))); }
 #endif
 
-/* Lanes i and i ^ 8, i ^ 4, ... beside each other: sums and maxima over a vector in four steps. */
+/* Folds a vector onto itself, lane i with i ^ 8, then i ^ 4, i ^ 2, i ^ 1: a sum or a maximum over
+ * 16 lanes takes four steps, in an order that is the same on every machine. */
 #define SWAP __builtin_shufflevector
 #define ACROSS(x, OF)                                                                 \
     x = OF(x, SWAP(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));      \
@@ -57,7 +58,7 @@ INLINE vec exp2_neg(vec x)
 {
     const vec shift = splat(0x1.8p23f);
     x = larger(x, splat(-127.0f));
-    vec rounded = x + shift; /* the integer part, in the low bits of the mantissa */
+    vec rounded = x + shift; /* 1.5 x 2^23 leaves no bits for fractions: the integer part */
     vec f = x - (rounded - shift); /* in [-1/2, 1/2] */
     vec p = splat(1.5403530e-4f); /* the minimax polynomial of degree 6 */
     p = p * f + 1.3333558e-3f;
@@ -66,11 +67,12 @@ INLINE vec exp2_neg(vec x)
     p = p * f + 2.4022651e-1f;
     p = p * f + 6.9314718e-1f;
     p = p * f + 1.0f;
+    /* Adding to the exponent field multiplies by 2^integer; below -126 that would wrap around. */
     ivec exponent = (ivec)rounded << 23;
     return (vec)(((ivec)p + exponent) & (x > -126.0f));
 }
 
-/* Memory of a thread for the time of a kernel. */
+/* Memory that a thread needs during one kernel; the caller frees it. */
 INLINE float *scratch(int64_t floats)
 {
     float *p = aligned_alloc(64, (size_t)(floats * 4 + 63) / 64 * 64);
@@ -80,9 +82,9 @@ INLINE float *scratch(int64_t floats)
 }
 
 /* Dropout -------------------------------------------------------------------------------------
- * A mask is a function of (seed, row, column): it is drawn again on the way back instead of being
- * kept. The 32 bits of an integer hash ("lowbias32", C. Wellons, 2018) serve two elements LANES
- * apart with 16 each: the rate is exact to 1/65536.
+ * A mask is a function of (seed, row, column): the backward pass computes it again, so that it
+ * takes no memory. The 32 bits of an integer hash ("lowbias32", C. Wellons, 2018) serve two elements
+ * LANES apart with 16 each: the rate is exact to 1/65536.
  */
 typedef struct {
     uint32_t threshold; /* of 65536 */
@@ -108,7 +110,8 @@ INLINE uint32_t row_key(uint64_t seed, uint64_t row)
     return key;
 }
 
-/* The mask of columns `at` to `at + 2 * LANES`, as two vectors of 0 or 1 / (1 - p). */
+/* 16 hashed words give 32 elements: the low half of each word for one vector, the high half for the
+ * next. The mask of columns `at` to `at + 2 * LANES`, as two vectors of 0 or 1 / (1 - p). */
 INLINE void keep(uint32_t key, uint32_t at, Rate rate, vec mask[2])
 {
     static const uvec steps = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -121,7 +124,7 @@ INLINE void keep(uint32_t key, uint32_t at, Rate rate, vec mask[2])
 
 /* Matrix products -------------------------------------------------------------------------------
  * tile_R_V: C (R, V * LANES) = or += A (R, K) B (K, V * LANES), all of C in registers. B and C lie
- * in rows; A in any order, A[r * ar + k * ak], which is also how a transpose is asked for.
+ * in rows; A in any order, A[r * ar + k * ak]: with ar = 1 it is read as its transpose.
  */
 #define UNROLL _Pragma("GCC unroll 8")
 #define TILE(R, V)                                                                           \

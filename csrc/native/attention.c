@@ -2,8 +2,8 @@
  *
  * Queries and keys are quantized vector by vector, so scores are exact sums of integers, as in a
  * product. Probabilities and values are rounded to bf16, whose products are added up in fp32: small
- * probabilities keep their eight bits, which in eight-bit steps many would not. Six queries are
- * worked through at once: their scores never leave the first cache.
+ * probabilities keep eight significant bits, while steps of 1/255 would round many to 0. Six queries
+ * are computed together: their scores never leave the first cache.
  */
 #include "int8.h"
 
@@ -61,12 +61,14 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
         a->step[i] = largest * (1 / 127.0f);
         a->bias[i] = 0;
     }
+    /* Padding: a bias of -infinity gives these keys a probability of 0. */
     for (int64_t i = n; i < a->padded; i++) {
         a->step[i] = 0;
         a->bias[i] = -INFINITY;
         for (int64_t j = 0; j < d; j += 4)
             memset(a->bytes + j * a->padded + i * 4, 0, 4);
     }
+    /* Sums of each key, for the part of a product that a query's lowest number adds. */
     for (int64_t i = 0; i < a->padded; i += LANES) {
         ivec total = {0};
         for (int64_t j = 0; j < d; j += 4)
@@ -75,13 +77,14 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
     }
 }
 
-/* Rounded to bf16, which is the first half of an fp32. */
+/* Rounded to bf16, the upper half of an fp32; to even where two are equally near. */
 INLINE ivec to_bf16(vec x)
 {
     const ivec bits = (ivec)x;
     return (bits + 0x7fff + (bits >> 16 & 1)) & ~0xffff;
 }
 
+/* Values of two neighbouring keys in one lane, as dot2 reads them; of an odd last one with 0. */
 static void pair_values(const Room *a, const float *v, int64_t ld, int64_t n, int64_t d)
 {
     for (int64_t i = 0; i < n; i += 2, v += 2 * ld)
@@ -92,6 +95,8 @@ static void pair_values(const Room *a, const float *v, int64_t ld, int64_t n, in
         }
 }
 
+/* Scores of R queries with V * LANES keys: query q = low + step * bytes, so q k = step * (bytes k)
+ * + low * (sum of k). */
 INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int64_t d)
 {
     ivec acc[TALL][WIDE];
@@ -111,7 +116,7 @@ INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int6
 /* Scores -> powers of two of what they are below the row's largest, in bf16; 1 / their sum. */
 static float exponentials(float *row, int64_t padded)
 {
-    int16_t *const probabilities = (int16_t *)row; /* never beyond what is read */
+    int16_t *const probabilities = (int16_t *)row; /* half as wide: never overtakes the reading */
     vec most = load(row), total = {0};
     for (int64_t j = LANES; j < padded; j += LANES)
         most = larger(most, load(row + j));
@@ -124,6 +129,7 @@ static float exponentials(float *row, int64_t padded)
     return 1 / sum(total);
 }
 
+/* R queries' sums of the values, V * LANES columns; `share` is 1 / the sum of probabilities. */
 INLINE void mix_tile(const int R, const int V, const Room *a, int64_t at, int64_t n, int64_t d,
                      const float *share, float *out, int64_t ldo)
 {
@@ -165,7 +171,7 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             int64_t n, int64_t d, float *out, int64_t ldo, void *memory)
 {
     const Room a = room_of(memory, n, d);
-    const float by = 1.44269504f / sqrtf((float)d); /* 1 / ln 2: powers of two are quicker */
+    const float by = 1.44269504f / sqrtf((float)d); /* 1 / ln 2: powers of 2 are faster than of e */
     quantize_keys(&a, k, ldkv, n, d);
     pair_values(&a, v, ldkv, n, d);
     for (int64_t i = 0; i < n_q; i += ROWS, out += ROWS * ldo) {

@@ -1,10 +1,11 @@
-/* A group of whole sequences through all layers. Everything here is run by each member of a team,
- * who takes one unit of rows, columns or heads after another. How many units there are follows from
- * the group alone: one who is late may look at nothing else. Who is alone has all and never waits.
+/* A group of whole sequences through all layers. Each member of a team runs all of this code, and
+ * takes units of rows, columns or heads until none is left. The number of units depends on the group
+ * alone, because a member that is late must not read what others are changing. A team of one takes
+ * every unit and never waits.
  */
 #include "native.h"
 
-#define ROWS 8 /* of a unit */
+#define ROWS 8 /* of a unit: enough to be worth an atomic add */
 
 typedef struct {
     Rows all, read;         /* every token; in the last layer, what is read */
@@ -20,6 +21,7 @@ typedef struct {
 static int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static int64_t padded(int64_t columns) { return panels(columns) * PANEL; }
 
+/* The next piece of memory, starting at a cache line. */
 static void *take(char **memory, int64_t bytes)
 {
     void *here = *memory;
@@ -36,6 +38,7 @@ static Rows take_rows(const Model *m, int64_t n, char **memory)
     return rows;
 }
 
+/* Places all buffers of a group in `memory`, the same way each time: every member computes it. */
 static Work lay_out(const Model *m, const Group *g, int members, char **memory)
 {
     const int64_t rows = g->T > g->R ? g->T : g->R, qkv = padded(3 * m->D), up = padded(m->F);
@@ -55,7 +58,7 @@ static Work lay_out(const Model *m, const Group *g, int members, char **memory)
 
 int64_t forward_room(const Model *m, const Group *g, int members)
 {
-    char *const start = (char *)64, *end = start;
+    char *const start = (char *)64, *end = start; /* nothing is written: only sizes are added up */
     lay_out(m, g, members, &end);
     return end - start;
 }
@@ -75,6 +78,7 @@ static int64_t row_end(int64_t unit, int64_t rows)
     return unit * ROWS + ROWS < rows ? unit * ROWS + ROWS : rows;
 }
 
+/* Cumulative tokens and reads within the group; one member does it, the others wait. */
 static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
 {
     while (next(me, 1) >= 0) {
@@ -87,6 +91,7 @@ static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
     }
 }
 
+/* Embeddings of every token, in fp32 for the residual and in bytes for the first product. */
 static void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
 {
     for (int64_t s; (s = next(me, g->S)) >= 0;) {
@@ -136,7 +141,7 @@ static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm n
                                       m->eps, m->D, rows->q + i * m->D);
 }
 
-/* All of a layer that follows attention. */
+/* The rest of a layer after attention: output, norm, feed-forward, norm. */
 static void close_layer(const Model *m, const Layer *layer, const Rows *rows, const Work *w,
                         Member *me)
 {

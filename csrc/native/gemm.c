@@ -3,6 +3,7 @@
  */
 #include "int8.h"
 
+/* R rows times a panel: exact integer sums, then scale, offset and bias of row and column. */
 INLINE void block(const int R, const Matrix *w, int64_t panel, const uint8_t *q, const Scale *scale,
                   float *y, int64_t ldy)
 {
@@ -25,7 +26,7 @@ void product(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows
 {
     for (; rows >= TALL; rows -= TALL, q += TALL * w->K, scale += TALL, y += TALL * ldy)
         block(TALL, w, panel, q, scale, y, ldy);
-    switch (rows) {
+    switch (rows) { /* R must be a constant: sums in registers have no loop over rows */
     case 1: block(1, w, panel, q, scale, y, ldy); break;
     case 2: block(2, w, panel, q, scale, y, ldy); break;
     case 3: block(3, w, panel, q, scale, y, ldy); break;

@@ -15,6 +15,7 @@ INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 #else
 INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 {
+    /* Shifting left and then right again extends the sign of one byte. */
     sum += (four & 255) * (w << 24 >> 24);
     sum += (four >> 8 & 255) * (w << 16 >> 24);
     sum += (four >> 16 & 255) * (w << 8 >> 24);
@@ -22,7 +23,8 @@ INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 }
 #endif
 
-/* The same of pairs in bf16, added up in fp32: the upper number of a lane, then the lower. */
+/* Products of pairs in bf16, added up in fp32. The upper number of a lane comes first, as in the
+ * instruction: other machines give the same bits. */
 INLINE vec dot2(vec sum, int32_t two, ivec v)
 {
 #if defined(__AVX512BF16__) && !defined(PLAIN)

@@ -1,4 +1,4 @@
-/* A BERT encoder in eight bits over packed tokens, for CPUs.
+/* The encoder in eight bits over packed tokens, for CPUs.
  *
  * Legend of shapes: T tokens, S sequences and R reads (vectors that the new layer reads) of a
  * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
@@ -7,7 +7,7 @@
  * Activations are quantized row by row as they come, in 255 steps from a row's smallest number to
  * its largest: x is about low + step q. So a product is step (q w) + low (sum of w's column). Sums
  * q w are exact integers and all else is done for a row or for a sequence alone: a text's logits are
- * the same bits whatever stands beside it, and on however many threads.
+ * the same bits whatever else is in the batch, and on any number of threads.
  */
 #pragma once
 #include "../vector.h"
@@ -44,11 +44,11 @@ typedef struct {
     const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL where there is none */
     const float *head, *head_bias;     /* (D, C padded to LANES), (C padded) */
     int64_t n_layers, n_heads, D, F, C;
-    int64_t activation; /* of ACTIVATIONS in engine.py: gelu, gelu_new, relu */
+    int64_t activation; /* index in ACTIVATIONS of native_engine.py: gelu, gelu_new, relu */
     float eps;
 } Model;
 
-/* Sequences as `text.encoding.Encodings` has them. */
+/* Sequences as `tokens.encodings.Encodings` has them. */
 typedef struct {
     const int32_t *ids;        /* (N) */
     const uint8_t *segments;   /* (N) */
@@ -61,7 +61,7 @@ typedef struct {
 } Batch;
 
 /* Threads that work on one group together, phase by phase. Who comes takes the next unit of the
- * phase; who comes late, because other work had its core, finds less to do and is not waited for. */
+ * phase; a late member, whose core had other work, finds less to do, and no one waits for it. */
 typedef struct {
     int size;
     atomic_llong taken; /* phase << 32 | units of it */
@@ -115,7 +115,7 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             int64_t n, int64_t d, float *out, int64_t ldo, void *room);
 int64_t attention_room(int64_t n, int64_t d);
 
-/* encoder.c: all layers for S sequences of T tokens in all and n at most, of which R vectors are
+/* encoder.c: all layers for S sequences of T tokens in all and n at most; R vectors are
  * read. `memory` is of forward_room bytes. */
 typedef struct {
     const int64_t *sequences;

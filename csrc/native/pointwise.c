@@ -1,4 +1,4 @@
-/* What happens between two products, row by row. */
+/* The operations between two products, row by row. */
 #include "int8.h"
 
 INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
@@ -15,6 +15,7 @@ INLINE Scale scale_of(vec least, vec most)
     return (Scale){(x[0] + x[8]) * (1 / 255.0f), -x[8]};
 }
 
+/* x as bytes: steps of `scale.step` above `scale.low`, 0 to 255. A constant row has no step. */
 INLINE void store_steps(const float *x, int64_t n, Scale scale, uint8_t *q)
 {
     const float by = scale.step > 0 ? 1 / scale.step : 0;
@@ -34,6 +35,7 @@ INLINE vec load_bytes(const int8_t *from)
 #endif
 }
 
+/* (n) -> bytes, from the row's smallest number (0) to its largest (255). */
 Scale quantize(const float *x, int64_t n, uint8_t *q)
 {
     vec least = load(x), most = least;
@@ -112,6 +114,7 @@ void activate(float *x, int64_t n, int64_t activation)
             store(x + j, larger(load(x + j), splat(0)));
 }
 
+/* Word, position and segment vectors of one token, normed: (D). */
 Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q)
 {
     const int8_t *word = m->words + id * m->D;
@@ -127,7 +130,7 @@ Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float
 static void affine(const float *x, int64_t K, const float *w, const float *bias, int64_t N, float *y)
 {
     for (int64_t j = 0; j < N; j += LANES) {
-        vec even = load(bias + j), odd = {0};
+        vec even = load(bias + j), odd = {0}; /* two sums: an addition needn't wait for the last */
         for (int64_t k = 0; k < K; k += 2) {
             even += x[k] * load(w + k * N + j);
             odd += x[k + 1] * load(w + (k + 1) * N + j);
@@ -138,6 +141,7 @@ static void affine(const float *x, int64_t K, const float *w, const float *bias,
 
 INLINE vec hyperbolic_tangent(vec x)
 {
+    /* (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x: the exponent is never positive. */
     const vec e = exp2_neg(size(x) * (-2 * 1.44269504f));
     const vec y = (1 - e) / (1 + e);
     return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));

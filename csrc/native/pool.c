@@ -25,12 +25,12 @@ typedef struct {
     const Group *groups;
     int64_t n_groups;
     atomic_long next;
-    Team team; /* of more than one where all work together */
+    Team team; /* its size is above 1 where all work on one group together */
 } Job;
 
 static struct {
-    pthread_mutex_t turn; /* of batches */
-    pthread_mutex_t lock; /* of what follows */
+    pthread_mutex_t turn; /* held for a whole batch */
+    pthread_mutex_t lock; /* guards the fields below */
     pthread_cond_t wake, done;
     int started, threads; /* workers there are, and that this job is for, the caller included */
     Job *job; /* NULL when it is done */
@@ -44,6 +44,8 @@ static struct {
           .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
 
+/* The next of n units, or -1 when all n are done: a barrier and a counter in one. `taken` holds
+ * the phase in its upper half, so that a late member can't take a unit of the next phase. */
 int64_t next_together(Member *me, int64_t n)
 {
     Team *team = me->team;
@@ -59,7 +61,7 @@ int64_t next_together(Member *me, int64_t n)
         if (atomic_compare_exchange_weak(&team->taken, &taken, taken + 1))
             return me->unit = taken & UINT32_MAX;
     for (int i = 0; atomic_load(&team->taken) >> 32 == me->phase; i++)
-        i < SPINS ? pause() : (void)sched_yield(); /* the one waited for may need this core */
+        i < SPINS ? pause() : (void)sched_yield(); /* the last worker may need this core */
     me->phase++;
     return -1;
 }
@@ -83,6 +85,7 @@ static void *worker(void *argument)
     const int rank = (int)(intptr_t)argument;
     unsigned seen = pool.seen[rank];
     for (;;) {
+        /* The next batch often comes at once: a short spin saves a sleep and a wake. */
         for (int i = 0; i < SPINS && atomic_load(&pool.generation) == seen; i++)
             pause();
         pthread_mutex_lock(&pool.lock);
@@ -93,7 +96,7 @@ static void *worker(void *argument)
         if (job)
             atomic_fetch_add(&pool.inside, 1);
         pthread_mutex_unlock(&pool.lock);
-        if (!job) /* over already: others did it */
+        if (!job) /* the other workers have finished it */
             continue;
         work(job, rank);
         pthread_mutex_lock(&pool.lock);
@@ -104,8 +107,8 @@ static void *worker(void *argument)
     return NULL;
 }
 
-/* In a forked child there are no workers, and nobody who would give a lock back. */
-static void begin_anew(void)
+/* A forked child has no workers, and its locks may be held by threads that it doesn't have. */
+static void restart_in_child(void)
 {
     pthread_mutex_init(&pool.turn, NULL);
     pthread_mutex_init(&pool.lock, NULL);
@@ -117,12 +120,16 @@ static void begin_anew(void)
     pool.job = NULL;
 }
 
-__attribute__((constructor)) static void at_load(void) { pthread_atfork(NULL, NULL, begin_anew); }
+__attribute__((constructor)) static void at_load(void)
+{
+    pthread_atfork(NULL, NULL, restart_in_child);
+}
 
-/* Workers up to rank threads - 1, as many as the system gives; how many threads there are then. */
+/* Starts workers up to rank threads - 1, as far as the system allows; returns the number of threads
+ * there are, with the caller. */
 static int start(int threads)
 {
-    sigset_t every, before; /* signals are for the threads that the program knows of */
+    sigset_t every, before; /* workers get no signals: Python handles them in its own threads */
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before);
     pthread_t thread;
@@ -138,6 +145,7 @@ static int start(int threads)
     return pool.started + 1 < threads ? pool.started + 1 : threads;
 }
 
+/* Memory for one worker, kept between batches and grown when needed; -1 where there is none. */
 static int reserve(int worker, int64_t size)
 {
     if (pool.size[worker] >= size)
@@ -149,6 +157,7 @@ static int reserve(int worker, int64_t size)
     return pool.memory[worker] ? 0 : -1;
 }
 
+/* Runs a job on all threads, the caller's included, and returns when no worker looks at it. */
 static void go(Job *job, int threads)
 {
     if (threads == 1) {
@@ -172,7 +181,8 @@ static void go(Job *job, int threads)
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Sequences, longest first, in groups of at most so many tokens, or of one; how many groups. */
+/* Sequences, longest first, in groups of at most group_tokens tokens, or of one sequence; returns the
+ * number of groups. */
 static int64_t cut(const Batch *batch, int64_t group_tokens, Group *groups)
 {
     int64_t n_groups = 0;
@@ -190,8 +200,8 @@ static int64_t cut(const Batch *batch, int64_t group_tokens, Group *groups)
     return n_groups;
 }
 
-/* Whether a team is done sooner than workers by themselves, of whom some would wait for others. A
- * team loses about a fifth to waiting. */
+/* Whether a team finishes sooner than workers that each take whole groups, and wait for the slowest.
+ * A team loses about a fifth to waiting. Each group goes to the least loaded worker. */
 static int better_together(const Group *groups, int64_t n_groups, int threads)
 {
     int64_t loads[MOST_THREADS] = {0}, most = 0, total = 0;

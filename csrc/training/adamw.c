@@ -1,7 +1,7 @@
 /* AdamW (Loshchilov & Hutter, 2019), as PyTorch computes it. */
 #include "../vector.h"
 
-/* What differs from step to step. */
+/* The numbers that change with the step t. */
 typedef struct {
     float decay;     /* 1 - lr * weight_decay */
     float step_size; /* lr / (1 - beta1^t) */
@@ -16,6 +16,7 @@ typedef struct {
     int32_t decays;
 } Moments;
 
+/* The compiler makes one instruction of it. */
 INLINE vec square_root(vec x)
 {
     vec y;
@@ -24,13 +25,14 @@ INLINE vec square_root(vec x)
     return y;
 }
 
+/* Weights w with moments m and v after one step: decay first, then the move. */
 INLINE vec moved(const Moments *a, const Step *step, vec w, vec m, vec v)
 {
     const float decay = a->decays ? step->decay : 1;
     return w * decay - step->step_size * m / (square_root(v) / step->root + a->eps);
 }
 
-/* One step of LANES elements, whose gradient is times `scale`: what clipping leaves of it. */
+/* One step of LANES elements; the gradient is multiplied by `scale`, which clips it. */
 INLINE void learn(const Moments *a, int64_t at, const Step *step, vec grad, float scale)
 {
     vec m = load(a->means + at), v = load(a->squares + at);
@@ -49,7 +51,7 @@ void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, flo
 #pragma omp parallel for if (n > WORTHWHILE)
     for (int64_t i = 0; i < whole; i += LANES)
         learn(a, i, step, load(grad + i), scale);
-    if (rest) {
+    if (rest) { /* the last elements, in a padded copy: vectors are loaded whole */
         float end[4][LANES] = {{0}};
         float *from[3] = {a->weights + whole, a->means + whole, a->squares + whole};
         for (int k = 0; k < 3; k++)
@@ -63,8 +65,8 @@ void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, flo
     }
 }
 
-/* Rows of a table that had no gradient for a while: all the steps of `seen[row]` to `now`, which
- * their moments and the decay ask for all the same, at once and in registers.
+/* Rows of a table that had no gradient in steps `seen[row]` to `now`. Moments and decay move them
+ * all the same: these steps are made up for in one go, in registers.
  */
 void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, int64_t n_rows,
                     int64_t D, int32_t *seen, int32_t now)
@@ -75,7 +77,7 @@ void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, in
         seen[rows[r]] = now;
         for (int64_t at = rows[r] * D; from < now && at < (rows[r] + 1) * D; at += LANES) {
             vec w = load(a->weights + at), m = load(a->means + at), v = load(a->squares + at);
-            if (maximum(v) > 0) {
+            if (maximum(v) > 0) { /* the same arithmetic as step by step, so the same bits */
                 for (int32_t t = from; t < now; t++) {
                     m += (float)(1 - a->beta1) * (0 - m);
                     v = v * (float)a->beta2;
@@ -91,7 +93,7 @@ void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, in
     }
 }
 
-/* The step that follows, for rows that are up to date; grads (n_rows, D). */
+/* One step for rows that are up to date; grads (n_rows, D). */
 void adamw_rows(const Moments *a, const Step *step, const int64_t *rows, int64_t n_rows,
                 int64_t D, int32_t *seen, const float *grads, float scale)
 {
@@ -103,7 +105,8 @@ void adamw_rows(const Moments *a, const Step *step, const int64_t *rows, int64_t
     }
 }
 
-/* (n, D) -> (n_rows, D): the sums of the rows that are alike, first to last. `order` lists rows of
+/* (n, D) -> (n_rows, D): sums of rows that belong to one word, first to last, so that the bits
+ * don't depend on the threads. `order` lists rows of
  * x, and those of sum r are order[cu[r]:cu[r + 1]].
  */
 void sum_rows(const float *x, const int64_t *order, const int64_t *cu, int64_t n_rows, int64_t D,

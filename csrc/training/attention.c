@@ -1,12 +1,12 @@
 /* Attention over packed sequences.
  *
  * Sequence s has queries cu_q[s]:cu_q[s + 1] and keys cu_k[s]:cu_k[s + 1]. One parallel loop runs
- * over sequences and heads; ROWS queries are worked through at once, so that their scores stay in
- * the cache. Nothing but q, k and v is kept for the way back: scores and masks are made anew.
+ * over sequences and heads; ROWS queries are computed together, so that their scores stay in the
+ * cache. Only q, k and v are kept for the backward pass, which computes scores and masks again.
  */
 #include "../vector.h"
 
-#define ROWS 32
+#define ROWS 32 /* queries: their scores over 512 keys are 64 KB, and stay in the second cache */
 
 TILE(8, 2)
 TILE(8, 1)
@@ -64,7 +64,8 @@ static int64_t widest(const Attention *a)
     return pad(most);
 }
 
-/* Rows of one head -> (d, padded), with zeros where there is no row. */
+/* Keys or values of one head, (n, d) -> (d, padded): then 16 neighbours in a vector belong to 16
+ * keys, and a score needs no sum across lanes. Zeros stand where there is no key. */
 static void transpose(const Attention *a, const Part *part, const float *rows, float *columns)
 {
     for (int64_t j = 0; j < a->d; j++) {
@@ -80,11 +81,13 @@ static void softmax(float *scores, int64_t rows, const Part *part, float scale)
 {
     const float by = scale * 1.44269504f; /* 1 / ln 2: powers of two are quicker */
     for (float *row = scores; row < scores + rows * part->padded; row += part->padded) {
+        /* A padded key must not be the maximum, and its exponential must be 0. */
         for (int64_t j = part->n; j < part->padded; j++)
             row[j] = -INFINITY;
         vec most = load(row), total = {0};
         for (int64_t j = LANES; j < part->padded; j += LANES)
             most = larger(most, load(row + j));
+        /* Less the maximum, so that no exponential overflows and the largest is 1. */
         const float top = maximum(most) * by;
         for (int64_t j = 0; j < part->padded; j += LANES) {
             vec e = exp2_neg(load(row + j) * by - top);
@@ -97,6 +100,7 @@ static void softmax(float *scores, int64_t rows, const Part *part, float scale)
     }
 }
 
+/* (rows, d) queries and (d, padded) keys -> (rows, padded) probabilities. */
 static void probabilities(const Attention *a, const Part *part, const float *q, int64_t rows,
                           const float *keys, float *scores)
 {
@@ -110,6 +114,7 @@ static void drop(const Attention *a, const Part *part, int64_t first, int64_t ro
                  const float *from, float *to)
 {
     const Rate rate = rate_of(a->p);
+    /* Every query of every head has a row of its own in the mask, whatever the thread. */
     const uint64_t row = (uint64_t)(part->head * a->cu_q[a->n_sequences] + first);
     for (int64_t i = 0; i < rows; i++, from += part->padded, to += part->padded) {
         const uint32_t key = row_key(a->seed, row + i);
@@ -131,7 +136,8 @@ void attention_forward(const Attention *a, float *out)
     {
         float *keys = scratch(d * most), *scores = scratch(ROWS * most);
 #pragma omp for schedule(dynamic)
-        for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) { /* long first */
+        /* The longest sequences are last in a batch; started first, they end with the others. */
+        for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) {
             const Part part = part_of(a, task);
             transpose(a, &part, a->k, keys);
             for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
@@ -147,7 +153,8 @@ void attention_forward(const Attention *a, float *out)
     }
 }
 
-/* With P' = P * mask and dP' = dO V^T: dS = (P' dP' - P sum(P' dP')) * scale, over dP'. */
+/* The gradient of the scores. With dropped probabilities P' = P * mask and dP' = dO V^T it is
+ * dS = (P' dP' - P sum(P' dP')) * scale, written over dP'. */
 static void softmax_backward(const float *probs, const float *dropped, float *grads, int64_t rows,
                              int64_t padded, float scale)
 {
@@ -183,13 +190,16 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
                 const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
                 const int64_t q_at = i * a->q_stride + part.head * d;
                 const float *g = d_out + i * D + part.head * d;
-                const int add = i > part.q_begin;
+                const int add = i > part.q_begin; /* keys and values sum over blocks of queries */
                 probabilities(a, &part, a->q + q_at, rows, keys, scores);
                 if (a->p > 0)
                     drop(a, &part, i, rows, scores, dropped);
+                /* dV = P'^T dO */
                 multiply(n, d, rows, dropped, 1, padded, g, D, d_v + at, a->kv_stride, add);
+                /* dP' = dO V^T */
                 multiply(rows, padded, d, g, D, 1, values, padded, grads, padded, 0);
                 softmax_backward(scores, dropped, grads, rows, padded, 1 / sqrtf((float)d));
+                /* dQ = dS K, dK = dS^T Q */
                 multiply(rows, d, n, grads, padded, 1, a->k + at, a->kv_stride, d_q + q_at,
                          a->q_stride, 0);
                 multiply(n, d, rows, grads, 1, padded, a->q + q_at, a->q_stride, d_k + at,

@@ -1,4 +1,4 @@
-/* What happens between two matrix products: GELU, dropout, residual and LayerNorm. */
+/* The operations between two matrix products: GELU, dropout, residual and LayerNorm. */
 #include "../vector.h"
 
 /* GELU: x Phi(x), with Phi from Abramowitz & Stegun 7.1.26 (error below 1.5e-7), whose
@@ -6,7 +6,7 @@
  */
 INLINE vec normal_cdf(vec x, vec *bell)
 {
-    vec size = (vec)((ivec)x & 0x7fffffff);
+    vec size = (vec)((ivec)x & 0x7fffffff); /* |x|: the sign bit cleared */
     vec t = 1.0f / (1.0f + 0.23164189f * size); /* 0.3275911 / sqrt(2) */
     vec poly = splat(1.061405429f);
     poly = poly * t - 1.453152027f;
@@ -15,7 +15,7 @@ INLINE vec normal_cdf(vec x, vec *bell)
     poly = poly * t + 0.254829592f;
     *bell = exp2_neg(x * x * (-0.5f * 1.44269504f));
     vec upper = 0.5f * t * poly * *bell; /* 1 - Phi(|x|) */
-    ivec negative = x < 0.0f;
+    ivec negative = x < 0.0f; /* there Phi(x) = 1 - Phi(|x|) */
     return (vec)(((ivec)upper & negative) | ((ivec)(1.0f - upper) & ~negative));
 }
 
@@ -56,7 +56,7 @@ void dropout(const float *x, float *y, int64_t n, int64_t D, float p, uint64_t s
 }
 
 /* y = LayerNorm(z), z = x + dropout(h); z and stats, a row's mean and 1 / deviation, are kept for
- * the way back.
+ * the backward pass.
  */
 void add_norm_forward(const float *x, const float *h, const float *weight, const float *bias,
                       float *z, float *y, float *stats, int64_t n, int64_t D, float eps, float p,
@@ -77,6 +77,7 @@ void add_norm_forward(const float *x, const float *h, const float *weight, const
             total += low + high;
         }
         const float mean = sum(total) / D;
+        /* A second pass over the row in cache: E[z^2] - mean^2 in one pass would cancel. */
         for (int64_t j = 0; j < D; j += LANES) {
             vec off = load(z + i * D + j) - mean;
             squares += off * off;
@@ -90,7 +91,8 @@ void add_norm_forward(const float *x, const float *h, const float *weight, const
     }
 }
 
-#define CHUNK 64 /* rows over which d_weight and d_bias are summed first, whatever the threads */
+#define CHUNK 64 /* rows that one sum of d_weight and d_bias takes: sums of fixed chunks give the
+                  * same bits on any number of threads */
 
 int64_t n_chunks(int64_t n) { return (n + CHUNK - 1) / CHUNK; }
 
@@ -109,6 +111,7 @@ void add_norm_backward(const float *z, const float *stats, const float *weight, 
             const float mean = stats[2 * i], inverse = stats[2 * i + 1];
             const float *zi = z + i * D, *g = dy + i * D;
             vec total = {0}, dot = {0}, mask[2];
+            /* With u the normed row and g = dy * weight: dz = (g - mean(g) - u mean(g u)) / dev. */
             for (int64_t j = 0; j < D; j += LANES) {
                 vec unit = (load(zi + j) - mean) * inverse, gj = load(g + j);
                 store(dw + j, load(dw + j) + gj * unit);
@@ -122,7 +125,7 @@ void add_norm_backward(const float *z, const float *stats, const float *weight, 
                 vec dz = (load(g + j) * load(weight + j) - a - unit * b) * inverse;
                 store(dx + i * D + j, dz);
                 if (p > 0) {
-                    if (j % (2 * LANES) == 0)
+                    if (j % (2 * LANES) == 0) /* a mask is drawn for two vectors */
                         keep(key, j, rate, mask);
                     store(dh + i * D + j, dz * mask[j / LANES % 2]);
                 }

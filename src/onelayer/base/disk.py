@@ -25,7 +25,7 @@ def publish(target: Path, write: Callable[[Path], None]) -> None:
     staged, old = (target.with_name(f".{target.name}.{kind}") for kind in ("staged", "old"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _mend(target, staged, old)
+        _clear_leftovers(target, staged, old)
         staged.mkdir()
         write(staged)
         sync(staged)
@@ -73,7 +73,7 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def _mend(target: Path, staged: Path, old: Path) -> None:
+def _clear_leftovers(target: Path, staged: Path, old: Path) -> None:
     """Clears what a killed process left: its half-written files, or a swap it didn't finish."""
     shutil.rmtree(staged, ignore_errors=True)
     if old.exists() and not target.exists():

@@ -23,7 +23,7 @@ class Place:
 
 
 class OneLayerError(Exception):
-    """The root: something failed that is not the user's to mend.
+    """The root of all: something failed that the user can't correct.
 
     ``message`` says what was wrong, ``place`` where, ``hint`` what to do about it.
     """
@@ -60,6 +60,6 @@ class DataError(OneLayerError):
 
 
 class CheckpointError(OneLayerError):
-    """A model directory that can't be read: missing, damaged, or not a BERT."""
+    """A model directory that can't be read: missing, damaged, or of no known family."""
 
     exit_code = 2

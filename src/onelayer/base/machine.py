@@ -39,7 +39,7 @@ def instructions() -> frozenset[str]:
 
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time in each period of so many, as a container's limit sets them."""
+"""A container's limit, two numbers: microseconds of processor time, and the period they are for."""
 
 
 def cores() -> int:

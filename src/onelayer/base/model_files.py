@@ -57,7 +57,7 @@ def read_text(path: Path) -> str:
         raise CheckpointError(f"can't be read: {error.strerror}", place=Place(path)) from error
     if len(data) > LARGEST:
         raise CheckpointError(
-            f"more than {LARGEST >> 20} MB, and no BERT's takes that much", place=Place(path)
+            f"more than {LARGEST >> 20} MB, which no model's takes", place=Place(path)
         )
     try:
         return data.decode("utf-8-sig")
@@ -101,13 +101,13 @@ def refuse_code(data: Mapping[str, Any], path: str | Path) -> None:
             raise CheckpointError(
                 f"{name} names code, and onelayer runs none of a model's",
                 place=Place(path),
-                hint=f"remove {name} if the model is a plain BERT without it",
+                hint=f"remove {name} if the model is a known one without it",
             )
     if data.get("trust_remote_code"):
         raise CheckpointError(
             "trust_remote_code is set, and onelayer runs none of a model's code",
             place=Place(path),
-            hint="remove it if the model is a plain BERT",
+            hint="remove it if the model is a known one",
         )
 
 
@@ -129,6 +129,6 @@ def _refuse_heavy(text: str, path: Path) -> None:
     weight = 64 * lists + 80 * text.count('"') + 32 * text.count(",")
     if weight > HEAVIEST:
         raise CheckpointError(
-            f"its values would take {weight >> 20} MB of memory, and no BERT's take that much",
+            f"its values would take {weight >> 20} MB of memory, which no model's take",
             place=Place(path),
         )

@@ -18,7 +18,7 @@ from onelayer.tasks.protocol import Unit
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A model for a task, and what had to be drawn anew because the checkpoint lacks it."""
+    """A model for a task, and whether its parts are the checkpoint's or new."""
 
     model: Model
     kept_head: bool

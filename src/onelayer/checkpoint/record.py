@@ -82,7 +82,7 @@ class TrainingHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedScores:
-    """The dev scores of several seeds, of which the best was kept."""
+    """The dev scores of several seeds; the best one was kept."""
 
     metric: str
     kept: int

@@ -98,7 +98,7 @@ def _bad_byte(path: str) -> DataError:
         for piece in iter(partial(file.readline, LONGEST), b""):
             try:
                 text = decoder.decode(piece, final=piece.endswith(b"\n"))
-            except UnicodeDecodeError as error:  # with the bytes of a character begun before
+            except UnicodeDecodeError as error:  # includes bytes of the last piece
                 column += len(error.object[: error.start].decode().removeprefix(_MARK))
                 return _not_utf8(path, line, column, error.object[error.start])
             column = 1 if text.endswith("\n") else column + len(text.removeprefix(_MARK))
@@ -111,7 +111,7 @@ def _not_utf8(path: str, line: int, column: int, byte: int) -> DataError:
     return DataError(
         f"not valid UTF-8: byte 0x{byte:02x}",
         place=Place(path, line, column),
-        hint="save the file as UTF-8: iconv -f GB18030 -t UTF-8 mends GBK and GB18030, "
+        hint="save the file as UTF-8: iconv -f GB18030 -t UTF-8 converts GBK and GB18030, "
         "iconv -c -f UTF-8 -t UTF-8 drops broken bytes",
     )
 

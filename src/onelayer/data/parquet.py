@@ -21,8 +21,8 @@ BATCH_BYTES = 64 << 20
 CHECKED_ROWS = 1 << 16
 BOMB = 64 << 20
 BOMB_RATIO = 200
-"""A row group that unpacks to so many bytes, and so many times what the file takes, is refused.
-Texts compress to a tenth or less, and what repeats as a whole is stored once."""
+"""A row group is refused if it unpacks to more than ``BOMB`` bytes and to more than ``BOMB_RATIO``
+times the file's size. Texts compress to a tenth at most, and repeated texts are stored once."""
 
 
 def read_parquet(path: str) -> Table:

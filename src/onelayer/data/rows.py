@@ -120,13 +120,13 @@ def refuse_bad(rows: Rows) -> None:
     first, *others = rows.bad
     n_others = rows.n_bad - 1
     if not others:
-        hint = first.hint or "mend it, or leave it out with --skip-bad"
+        hint = first.hint or "correct it, or leave it out with --skip-bad"
         raise DataError(first.message, place=first.place, hint=hint)
     which = ", ".join(str(e.place.line or e.place.column) for e in others if e.place)
     raise DataError(
         f"{first.message}; {n_others:,} more bad rows: {which}" + ", …" * (n_others > len(others)),
         place=first.place,
-        hint=first.hint or "mend them, or leave them out with --skip-bad",
+        hint=first.hint or "correct them, or leave them out with --skip-bad",
     )
 
 

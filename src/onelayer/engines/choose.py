@@ -1,4 +1,4 @@
-"""Which engine is the quickest for a bundle on this machine: measured once, and remembered."""
+"""The fastest engine for a bundle on this machine: measured once, and remembered."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ CLEARLY = 1.1
 taking more processor time: on a busy machine, the clock alone would choose by chance."""
 ROUNDS = 5
 SECONDS = 0.6
-"""After that long no further round is begun."""
+"""No round starts after this time: it bounds how long opening a bundle takes."""
 OPERATIONS = 2e10
-"""Multiplications of one pass over the sample, about, so that it is short for large models, too."""
+"""Multiplications of one pass over the sample, about: a large model gets a shorter sample."""
 LEAST_TOKENS, MOST_TOKENS = 128, 1024
 MEAN_LENGTH = 24
 
@@ -50,15 +50,15 @@ def quickest(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) ->
 
 
 class Cost(NamedTuple):
-    """Of one pass."""
+    """What one pass over the sample takes."""
 
     seconds: float
     cpu_seconds: float
 
 
 def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost]:
-    """The least cost of each engine, in turns. The first pass of each doesn't count: some prepare
-    themselves in it."""
+    """The least cost of each engine, measured in turns. The first pass of each doesn't count: some
+    engines compile in it."""
     for engine in engines.values():
         engine.logits(encodings)
     costs = dict.fromkeys(engines, Cost(np.inf, np.inf))
@@ -75,7 +75,8 @@ def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost
 
 
 def clearly_quickest(costs: Mapping[str, Cost]) -> str:
-    """The first name, or the quickest of those that are clearly quicker and no dearer."""
+    """The first name, or the fastest of those that are clearly faster and take no more processor
+    time."""
     name, first = next(iter(costs.items()))
     better = {
         other: cost.seconds

@@ -1,5 +1,5 @@
-"""A bundle's graph, whatever runs it: encodings become rectangles, and of what comes out the
-vectors that are read are kept.
+"""What all engines share that run a bundle's ONNX graph: encodings become rectangles, and the
+logits that are read are picked out of the outputs.
 
 The graph packs a rectangle's tokens, so that padding costs attention alone, and rectangles are cut
 so that there is little of it.
@@ -17,7 +17,7 @@ from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, Ints, counts, ragged
 
 TOKENS = 1024
-"""Places of a rectangle at most, but where one sequence has more: twice as many took 7 % longer."""
+"""Places of a rectangle at most, unless one sequence is longer. Twice as many took 7 % longer."""
 FULL = 0.9
 """The share of a rectangle's places that hold tokens, at least."""
 
@@ -40,7 +40,7 @@ class Graph:
 
     @property
     def _is_span(self) -> bool:
-        return self.names[0] == "start_logits"  # and end_logits beside it, (B, L) each
+        return self.names[0] == "start_logits"  # end_logits follows, (B, L) each
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) logits, in the order of the reads."""
@@ -73,7 +73,7 @@ class Graph:
 
 def rectangles(lengths: Ints) -> Iterator[Ints]:
     """Sequences of these lengths in groups, the longest first, whose rectangles have at most
-    ``TOKENS`` places of which tokens fill the share ``FULL``. Gives positions in ``lengths``."""
+    ``TOKENS`` places; tokens fill at least the share ``FULL``. Gives indices of ``lengths``."""
     order = np.argsort(-lengths, kind="stable")
     begin = end = tokens = 0
     while end < len(order):

@@ -131,4 +131,4 @@ model.predict({example})
 gives what transformers' `{architecture}` gives: plain logits, without what onelayer decodes from
 them. ONNX Runtime, OpenVINO (in fp32: `INFERENCE_PRECISION_HINT=f32`) and text-embeddings-inference
 open it as it is; so does optimum (`ORTModelFor{form}`). `onnx/model.safetensors` has the weights
-and belongs beside it."""
+and stays in the same folder."""

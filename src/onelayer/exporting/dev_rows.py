@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RowsOfRun:
-    """Streams of rows, read anew each time they are gone through."""
+    """Streams of rows; each iteration reads the files again."""
 
     dev: Rows
     train: Rows | None
@@ -79,7 +79,7 @@ def _carved(found: _Found, path: Path) -> RowsOfRun:
 
 
 def _seed_of_split(record: ModelRecord) -> int:
-    """Of several seeds, all of which learn from the rows that the first one's split left."""
+    """The seed of the split: with several seeds, the first one splits for all of them."""
     if record.seeds is not None:
         return min(map(int, record.seeds.scores))
     return Recipe.from_json(record.recipe or {}).seed

@@ -26,7 +26,7 @@ class Nodes:
     """The nodes of a graph in the making. A call adds one and returns the name of its output."""
 
     weights: Mapping[str, NDArray[Any]]
-    """What the graph may refer to by name; the numbers are in a file beside it."""
+    """What the graph may refer to by name; the numbers are in a file in the same folder."""
     places: Mapping[str, tuple[int, int]]
     """Where each weight lies in that file: offset and length in bytes."""
     location: str

@@ -1,4 +1,4 @@
-"""Does the bundle say what the run says? Both read the same rows; what differs is counted."""
+"""Whether a bundle answers as its run does: both read the same rows, differences are counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Kept:
-    """An engine whose logits are kept on the disk: the same rows, gone through again, cost nothing.
+    """An engine whose logits are kept on the disk: reading the same rows again costs no computing.
 
     Rows are asked for in the same order and chunks each time.
     """
@@ -53,7 +53,7 @@ class Kept:
 
 
 def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
-    """Compares two engines on labelled rows, which are gone through as a stream, chunk by chunk."""
+    """Compares two engines on labelled rows, which are read as a stream, chunk by chunk."""
     seen = _Seen()
     for engine in (run, bundle):
         engine.rewind()
@@ -87,7 +87,7 @@ def _by_turns(
     for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
         b = bundle.logits(encodings)
         seen.rows += len(chunk)
-        # A nan is no number to be close to: it differs endlessly.
+        # A nan is close to nothing: it counts as an infinite difference.
         apart = np.nan_to_num(np.abs(a - b), nan=np.inf)
         seen.logits = max(seen.logits, float(apart.max(initial=0.0)))
         said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)

@@ -1,6 +1,6 @@
 """The matrix products of a graph's layers: in fp32, and in two ways in int8.
 
-In int8 the weights are those of ``runtime.native.weights``: (K, N), a scale for each output. The
+In int8 the weights are those of `packed_weights`: (K, N), with a scale for each output. The
 two ways differ in what a step of the activations is worth. Legend of the shapes: T packed tokens,
 K inputs and N outputs of a layer.
 """
@@ -39,7 +39,7 @@ def in_float(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str
 
 def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
     """Each token has a scale of its own, the largest of its numbers by 127: nothing needs to be
-    known of the data, and what a text gets doesn't depend on what is beside it in the batch, as it
+    known of the data, and a text's logits don't depend on the rest of the batch, as they
     would with DynamicQuantizeLinear's one scale for all."""
     largest_T1 = nodes("ReduceMax", nodes("Abs", x_TK), nodes.constant([1]), keepdims=1)
     # A token of zeros, should there be one, would be divided by zero.

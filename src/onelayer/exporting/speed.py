@@ -1,4 +1,4 @@
-"""How quick two or more engines are with the same rows, measured by turns."""
+"""The speed of two or more engines with the same rows, measured in turns."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _sample(predictors: Mapping[str, Predictor], rows: Rows) -> tuple[list[Any],
 def _seconds(
     predictor: Predictor, rows: Sequence[Any], clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    begun = clock()
+    started = clock()
     predictor.predict_rows(rows)
-    return clock() - begun
+    return clock() - started
 
 
 def machine() -> str:

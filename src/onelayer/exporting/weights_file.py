@@ -1,4 +1,4 @@
-"""The one weights file of a bundle: safetensors, of which the graph's external data are slices."""
+"""The one weights file of a bundle: safetensors, and slices of it are the graph's external data."""
 
 from __future__ import annotations
 

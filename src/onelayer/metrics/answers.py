@@ -90,8 +90,8 @@ def documents(passages: Ints, titles: Ints) -> Ints:
 def squad_exact(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:
     """1.0 if the prediction equals a gold answer but for case, punctuation and articles, else 0.0.
 
-    No answer is ``golds`` of ``[""]`` or ``[]``. Version 2.0 leaves out golds that are nothing
-    but punctuation and articles, version 1.1 keeps them; a few questions have such.
+    No answer is ``golds`` of ``[""]`` or ``[]``. Version 2.0 leaves out golds that consist of
+    punctuation and articles, version 1.1 keeps them; a few questions have such golds.
     """
     return float(_squad_normal(prediction) in _squad_golds(golds, version))
 

@@ -30,7 +30,7 @@ def confident_errors(p: Floats, given: Ints) -> Doubts:
     """``p`` ``(N, L)`` out-of-sample probabilities of L labels, ``given`` ``(N,)`` the labels.
 
     A row is confidently of label j where p(j) is no smaller than it is on average among the rows
-    given j, and largest of the labels of which that holds. It is wrong where that isn't the given
+    given j, and the largest such label. It is wrong where that isn't the given
     label, and the given label isn't the likeliest one either: the off-diagonal of the paper's
     confident joint, which needs no count of errors that would have to be estimated. Thresholds of
     each label's own make up for a model that is sure of some labels and shy of others: of a label

@@ -21,8 +21,8 @@ class Entities:
 
     An entity is right if start, end and type all are. Gives precision, recall and F1 over all
     entities, and macro F1 over the types that gold or the predictions have: seqeval's strict
-    micro and macro averages. The sets are gone through once; of each entity only the numbers of
-    its row and its type are kept.
+    micro and macro averages. The sets are read once as a stream; of each entity only the numbers
+    of its row and its type are kept.
     """
 
     def __init__(

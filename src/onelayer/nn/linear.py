@@ -19,8 +19,8 @@ from onelayer.nn.kernels import kernels
 from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
-"""How many times as quick another way has to be: more than chance, so that the choice is the same
-on the next day."""
+"""How many times as fast another library has to be to be chosen. More than the noise of a
+measurement, so that the choice is the same the next day."""
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """(M, K), (N, K), (N,) -> (M, N): x w^T + b."""
@@ -99,8 +99,8 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def fastest_product() -> Product:
-    """PyTorch's own product, or oneDNN's where that is clearly quicker: PyTorch asks MKL, which
-    reaches half of an AMD processor's rate."""
+    """PyTorch's own product, or oneDNN's where that is clearly faster: PyTorch calls MKL, which
+    reaches half of an AMD processor's peak."""
     if not torch.backends.mkldnn.is_available() or not hasattr(
         torch.ops.mkldnn, "_linear_pointwise"
     ):
@@ -115,13 +115,13 @@ def fastest_product() -> Product:
 
 
 def gain_of_bf16(width: int, inner: int) -> float:
-    """How many times as quick a layer's products are in bfloat16, forward and backward, casts
-    included, on the CPU at hand."""
+    """How many times as fast a layer's products are in bfloat16 on this CPU, forward and backward,
+    casts included; ``width`` and ``inner`` are the layer's sizes."""
     return remembered(_of("bf16", width, inner), lambda: _measured_gain_of_bf16(width, inner))
 
 
 def _of(*what: object) -> tuple[object, ...]:
-    """What a figure is of, and what it depends on besides the machine."""
+    """The key of a remembered figure: what was measured, and what it depends on but the machine."""
     return (*what, torch.__version__, torch.get_num_threads())
 
 
@@ -137,17 +137,19 @@ def _measured_gain_of_bf16(width: int, inner: int) -> float:
 
 
 def times_as_quick(one: Callable[[], object], other: Callable[[], object]) -> float:
-    """On one thread and by its own clock, which other work on the machine hardly moves; the best
-    of several tries, by turns."""
+    """Time of ``other`` by time of ``one``, the best of six tries each, in turns.
+
+    On one thread and by its processor time, which other work on the machine hardly changes.
+    """
     threads = torch.get_num_threads()
     best = [math.inf, math.inf]
     torch.set_num_threads(1)
     try:
         for _ in range(6):
             for which, work in enumerate((one, other)):
-                begun = time.thread_time()
+                started = time.thread_time()
                 work()
-                best[which] = min(best[which], time.thread_time() - begun)
+                best[which] = min(best[which], time.thread_time() - started)
     finally:
         torch.set_num_threads(threads)
     return best[1] / best[0]

@@ -1,5 +1,5 @@
-"""The operations of an encoder layer, each by the best way that this machine has: the compiled
-kernels, a GPU's, or PyTorch's. Shapes: see ``encoder.py``."""
+"""The operations of an encoder layer, each by the fastest code that this machine has: the compiled
+kernels on a CPU, flash attention on a GPU, else PyTorch. Shapes: see ``encoder.py``."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
 
 
 def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
-    """One query for each sequence -> (S, D): all that a layer of which only ``[CLS]`` is read
-    has to find out."""
+    """One query for each sequence -> (S, D): all that the last layer computes where only
+    ``[CLS]`` is read."""
     if compiled.fits(kv_T2D, q_SD.shape[1] // n_heads):
         y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
         return y

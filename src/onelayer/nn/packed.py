@@ -14,7 +14,7 @@ from onelayer.tokens.packing import Runs, packing
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """``Packing`` as tensors: T tokens of S sequences, of which the layer reads R vectors."""
+    """``Packing`` as tensors: T tokens of S sequences; the layer reads R of the vectors."""
 
     ids_T: Tensor
     segment_ids_T: Tensor
@@ -23,12 +23,13 @@ class Packed:
     """(S + 1,) int32, tokens before each sequence."""
     runs: Runs
     longest: int
-    """At least the tokens of the longest sequence: a multiple of 64, so that code which is compiled
-    for each such number is compiled rarely."""
+    """The tokens of the longest sequence, rounded up to a multiple of 64: flash attention is
+    compiled for each such number, so it is compiled rarely."""
     only_reads_S: Tensor | None
-    """The T vectors that the layer reads where it reads one of each sequence, in their order."""
+    """Where the layer reads one vector of each sequence: which of the T vectors, in order."""
     reads_R: Tensor
-    """Which of the T vectors the layer reads, or of the S ones where ``only_reads_S`` is given."""
+    """Indices of the vectors that the layer reads: among T, or among S where ``only_reads_S`` is
+    given."""
     groups: tuple[int, ...]
     """Reads of each example: over these a span or an option is chosen."""
     targets: Tensor | None

@@ -1,4 +1,4 @@
-"""What a ``tokenizer.json`` may be made of: BERT's parts, none with a pattern of its own."""
+"""What a ``tokenizer.json`` may be made of: known parts, none with a pattern of its own."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_components(data: Mapping[str, Any], wanted: str = "WordPiece") -> None
         for name in _kinds_in(data.get(part), part):
             if name not in known:
                 raise CheckpointError(
-                    f"the {part} {name!r:.80} is not BERT's",
+                    f"the {part} {name!r:.80} is not read",
                     hint=f"known are {', '.join(known)}",
                 )
     tokens = data.get("added_tokens") or []

@@ -49,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Encodings:
-    """N tokens of S sequences, of which the layer reads R vectors; E examples, B rows.
+    """N tokens of S sequences; the layer reads R of their vectors; E examples, B rows.
 
     The ``cu_`` arrays hold cumulative counts, first 0: item ``i`` of the outer kind spans
     ``cu[i]:cu[i + 1]`` of the inner kind.
@@ -221,7 +221,7 @@ class EncodingsBuilder:
     cut: Cut = Cut()
 
     def start_row(self, tokens: int = 0, lost: int = 0) -> None:
-        """A row of so many tokens, of which so many are left out."""
+        """Counts a row: its tokens, and how many of them are cut off."""
         self.row_counts.append(0)
         self.cut += Cut(lost, int(lost > 0), tokens, 1)
 

@@ -125,7 +125,7 @@ class Tokenizer:
     def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
         """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.
 
-        A word of which nothing is left (a zero-width space, say) has no piece.
+        A word that normalization empties (a zero-width space, say) has no piece.
         """
         batch = list(map(_scrubbed, words))
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
@@ -320,7 +320,7 @@ def _read_vocabulary(path: Path) -> dict[str, int]:
     if "\0" in text:
         raise CheckpointError("a NUL byte, which no vocabulary has")
     if text.count("\n") > MOST_TOKENS:
-        raise CheckpointError(f"more than {MOST_TOKENS:,} lines, and no BERT knows so many words")
+        raise CheckpointError(f"more than {MOST_TOKENS:,} lines, which no vocabulary has")
     lines = text.removesuffix("\n").split("\n") if text else []
     if not lines:
         raise CheckpointError("an empty vocabulary")

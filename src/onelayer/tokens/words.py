@@ -80,7 +80,7 @@ def split_words(text: str, joints: Joints = Joints()) -> list[tuple[int, int]]:
 
 def _joined(text: str, spans: list[tuple[int, int]], joints: Joints) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
-    open_ended = False  # whether the last word goes on with the next piece
+    open_ended = False  # whether the next piece may belong to the last word
     for i, (start, end) in enumerate(spans):
         mark = text[start:end]
         before = bool(words) and words[-1][1] == start and text[start - 1].isalnum()

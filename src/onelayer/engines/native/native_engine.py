@@ -22,10 +22,10 @@ from onelayer.tokens.encodings import Encodings
 LANES, PANEL = 16, 64
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 GROUP_TOKENS = 64, 256
-"""The least and most tokens that a worker takes through the model at once. With more, a weight that
-comes from memory is used more often; with fewer, activations stay in the worker's own cache."""
+"""The least and most tokens that a worker takes through the model at once. With more, a weight is
+used more often for each read from memory; with fewer, activations stay in the worker's cache."""
 GROUPS = 8
-"""For each worker at least, where there are tokens enough: so none waits long for the last one."""
+"""Groups for each worker, where there are tokens enough: none waits long for the last one."""
 
 Array = NDArray[Any]
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -82,7 +82,7 @@ def why_not(shape: EncoderConfig) -> str | None:
 
 
 class NativeEngine:
-    """Runs an int8 bundle's tensors, of which it makes copies in its own order."""
+    """Runs an int8 bundle's tensors, copied into the order that the C code reads."""
 
     name = "native"
     title: ClassVar[str] = "onelayer's own engine"
@@ -147,7 +147,7 @@ class NativeEngine:
         return out
 
     def _check(self, encodings: Encodings) -> None:
-        """The C code believes what it is given, so nothing may point outside of the tables."""
+        """Raises UsageError for an index outside of a table: the C code doesn't check."""
         lengths, counts = encodings.lengths, np.diff(encodings.cu_reads)
         inside = encodings.reads < np.repeat(lengths, counts)
         for what, values in (
