@@ -62,13 +62,13 @@ def options(*answers: Any) -> list[dict[str, Any]]:
         (
             "empty.csv",
             "review,stars\ngood,5\n  ,1\nbad,1\n",
-            "empty.csv:3:review: text is empty (mend it, or leave it out with --skip-bad)",
+            "empty.csv:3:review: text is empty (correct it, or leave it out with --skip-bad)",
         ),
         (
             "three.csv",
             "review,stars\ngood,5\n,1\nbad,\n,5\n",
             "three.csv:3:review: text is empty; 2 more bad rows: 4, 5 "
-            "(mend them, or leave them out with --skip-bad)",
+            "(correct them, or leave them out with --skip-bad)",
         ),
         (
             "many.csv",
@@ -79,18 +79,18 @@ def options(*answers: Any) -> list[dict[str, Any]]:
         (
             "null.jsonl",
             [{"text": "a b", "label": 1}, {"text": None, "label": 0}, {"text": "c", "label": 0}],
-            "null.jsonl:2:text: no text (mend it, or leave it out with --skip-bad)",
+            "null.jsonl:2:text: no text (correct it, or leave it out with --skip-bad)",
         ),
         (
             "pair.csv",
             "premise,hypothesis,label\na b,,0\nc,d,1\n",
-            "pair.csv:2:hypothesis: pair is empty (mend it, or leave it out with --skip-bad)",
+            "pair.csv:2:hypothesis: pair is empty (correct it, or leave it out with --skip-bad)",
         ),
         (
             "number.csv",
             "text,score\n" + "a b,0.5\nc d,1.25\n" * 9 + "e f,n/a\n",
             "number.csv:20:score: label 'n/a' is not a number "
-            "(mend it, or leave such rows out with --skip-bad)",
+            "(correct it, or leave such rows out with --skip-bad)",
         ),
         (
             "nli.jsonl",
@@ -101,13 +101,13 @@ def options(*answers: Any) -> list[dict[str, Any]]:
             "iob.conll",
             CONLL + "in O\nthe O\nCity I-LOC\n\n" + CONLL + "To I-LOC\n\n",
             "iob.conll:5: illegal IOB2 sequence: I-LOC after O at 'City', word 3; 1 more bad "
-            "rows: 13 (mend the tags, or leave such sentences out with --skip-bad)",
+            "rows: 13 (correct the tags, or leave such sentences out with --skip-bad)",
         ),
         (
             "bioes.conll",
             "In O\nRome S-LOC\n\nNew B-LOC\nYork I-LOC\n. O\nUp E-LOC\n\nA B-X\nB E-X\n\n",
             "bioes.conll:4: illegal BIOES sequence: O after I-LOC at '.', word 3, and 1 more in "
-            "this sentence (mend the tags, or leave such sentences out with --skip-bad)",
+            "this sentence (correct the tags, or leave such sentences out with --skip-bad)",
         ),
         (
             "tags.jsonl",
@@ -128,13 +128,13 @@ def options(*answers: Any) -> list[dict[str, Any]]:
             "cluener.jsonl",
             [{"text": "in Rome", "label": {"city": {"Rome": [[n, n + 3]]}}} for n in (2, 3)],
             "cluener.jsonl:1:label: 'Rome' is not at characters 2 to 5 "
-            "(mend its place, or leave such rows out with --skip-bad)",
+            "(correct its place, or leave such rows out with --skip-bad)",
         ),
         (
             "shifted.jsonl",
             answers([at("two days", 17)], [at("late", 25)], []),
             "shifted.jsonl:1:answers: answer 'two days' is not at character 17 of the passage, it "
-            "is at 16 (mend answer_start, or leave such questions out with --skip-bad)",
+            "is at 16 (correct answer_start, or leave such questions out with --skip-bad)",
         ),
         (
             "nowhere.jsonl",
@@ -174,7 +174,7 @@ def test_questions_of_nested_files_are_found_by_their_ids(write: Write) -> None:
     path = write("squad.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
     assert line_of(path) == (
         "squad.json:q1: answer 'late' is not at character 24 of the passage, it is at 25; 1 more "
-        "bad rows: q2 (mend answer_start, or leave such questions out with --skip-bad)"
+        "bad rows: q2 (correct answer_start, or leave such questions out with --skip-bad)"
     )
 
 

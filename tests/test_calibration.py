@@ -30,7 +30,7 @@ from onelayer.tasks.calibration import (
     fit_temperature,
 )
 from onelayer.tasks.choose.choose import ChooseRow
-from onelayer.tasks.labels import Label, Labels
+from onelayer.tasks.classify.class_predictions import Label, Labels
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder

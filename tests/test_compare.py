@@ -22,7 +22,7 @@ from onelayer.evaluation import compare as comparing
 from onelayer.evaluation.compare import compare
 from onelayer.metrics import (
     Answers,
-    Choice,
+    Choices,
     Classification,
     Entities,
     MultiLabel,
@@ -111,7 +111,7 @@ def test_equal_models_are_called_different_once_in_twenty_times() -> None:
     real = 0
     for _ in range(200):
         a, b = rng.integers(2, size=(2, 40))
-        scorer = Choice(np.repeat(gold, 2), by_turns(a, b))
+        scorer = Choices(np.repeat(gold, 2), by_turns(a, b))
         p = differences(scorer, n_resamples=1, n_permutations=200)["accuracy"].p
         real += p < 0.05
     assert 0 < real <= scipy.stats.binom(200, 0.05).ppf(0.999)
@@ -141,7 +141,7 @@ def every_scorer() -> Iterator[tuple[Scorer, Scorer, Scorer]]:
         Classification(gold, a, 3),
         Classification(gold, b, 3),
     )
-    yield Choice(twice, by_turns(a, b)), Choice(gold, a), Choice(gold, b)
+    yield Choices(twice, by_turns(a, b)), Choices(gold, a), Choices(gold, b)
     table, table_a, table_b = rng.random((3, n, 4)) < 0.4
     yield (
         MultiLabel(np.repeat(table, 2, axis=0), by_turns(table_a, table_b)),
@@ -409,9 +409,8 @@ def test_an_answers_document_is_its_article_where_titles_hold_passages_together(
 
 def test_questions_about_one_context_are_drawn_together() -> None:
     from onelayer.base.errors import Place
-    from onelayer.tasks.choose.choose import Choice as Chosen
-    from onelayer.tasks.choose.choose import ChooseRow
+    from onelayer.tasks.choose.choose import Choice, ChooseRow
 
     rows = [ChooseRow(context, "", ("x", "y"), 0, Place("x")) for context in "dbdbb"]
-    scorer: Any = Choose(max_length=9).score(rows, [Chosen(0, "x", (1.0, 0.0))] * 5)
+    scorer: Any = Choose(max_length=9).score(rows, [Choice(0, "x", (1.0, 0.0))] * 5)
     assert scorer.groups.tolist() == [0, 1, 0, 1, 1]

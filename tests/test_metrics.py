@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 
 from onelayer.metrics import (
     Answers,
-    Choice,
+    Choices,
     Classification,
     Entities,
     MultiLabel,
@@ -121,7 +121,7 @@ def test_correlation_with_a_constant_is_nan_even_where_its_mean_is_rounded() -> 
 
 
 def test_choice_and_tokens_are_shares() -> None:
-    same(Choice(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0]))(), {"accuracy": 0.75})
+    same(Choices(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0]))(), {"accuracy": 0.75})
     same(Tokens(np.array([1, 0, 4]), np.array([1, 1, 8]))(), {"accuracy": 0.5})
 
 
@@ -190,7 +190,7 @@ def scorers_and_parts(rows: np.ndarray[Any, Any]) -> list[tuple[Scorer, Scorer]]
     return [
         (Classification(a, b, 3), Classification(a[rows], b[rows], 3)),
         (MultiLabel(table, other), MultiLabel(table[rows], other[rows])),
-        (Choice(a, b), Choice(a[rows], b[rows])),
+        (Choices(a, b), Choices(a[rows], b[rows])),
         (Regression(x, y), Regression(x[rows], y[rows])),
         (Entities(sets, others), Entities([sets[i] for i in rows], [others[i] for i in rows])),
         (Tokens(a, a + b + 1), Tokens(a[rows], (a + b + 1)[rows])),
@@ -209,7 +209,7 @@ def test_scores_of_chosen_rows_are_the_scores_of_those_rows_alone(chosen: list[i
 
 def test_interval_of_an_accuracy_is_the_binomials() -> None:
     gold = np.zeros(400, dtype=int)
-    scorer = Choice(gold, (np.arange(400) % 5 == 0).astype(int))  # 0.8 right
+    scorer = Choices(gold, (np.arange(400) % 5 == 0).astype(int))  # 0.8 right
     low, high = intervals(scorer, n_resamples=4000)["accuracy"]
     theirs = scipy.stats.binom(400, 0.8).ppf([0.025, 0.975]) / 400
     assert_allclose([low, high], theirs, atol=0.005)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from onelayer.tasks.labels import Label
+from onelayer.tasks.classify.class_predictions import Label
 from onelayer.tasks.predictions import BasePrediction
 
 

@@ -15,7 +15,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import DataError
 from onelayer.tasks.tag.schemes import (
-    Entity,
+    EntityWords,
     Scheme,
     entities,
     from_entities,
@@ -126,7 +126,7 @@ def test_violations_name_the_word(tags: str, scheme: Scheme, words: list[int]) -
 
 
 @st.composite
-def sentences(draw: st.DrawFn) -> tuple[int, list[Entity]]:
+def sentences(draw: st.DrawFn) -> tuple[int, list[EntityWords]]:
     """A number of words and entities that do not overlap, types included that hold dashes."""
     cuts = sorted(draw(st.sets(st.integers(0, 20), min_size=2)))
     types = st.sampled_from(["PER", "PER.NAM", "a-b", "人名", ""])
@@ -136,7 +136,7 @@ def sentences(draw: st.DrawFn) -> tuple[int, list[Entity]]:
 
 @given(sentences(), st.sampled_from(sorted(PREFIXES)))
 def test_entities_survive_the_round_trip(
-    sentence: tuple[int, list[Entity]], scheme: Scheme
+    sentence: tuple[int, list[EntityWords]], scheme: Scheme
 ) -> None:
     n_words, spans = sentence
     tags = from_entities(n_words, reversed(spans), scheme)
@@ -160,7 +160,7 @@ def test_plain_tags_are_runs() -> None:
         ([("X", 2, 4)], "words 2 to 4 of 3"),
     ],
 )
-def test_entities_that_cannot_be_written(spans: list[Entity], message: str) -> None:
+def test_entities_that_cannot_be_written(spans: list[EntityWords], message: str) -> None:
     with pytest.raises(DataError, match=message):
         from_entities(3, spans, Scheme.IOB2)
 

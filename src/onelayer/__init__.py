@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onelayer.recipe import Recipe
     from onelayer.tasks.answer.answer_rows import Answer
     from onelayer.tasks.choose.choose import Choice
-    from onelayer.tasks.labels import Label, Labels
+    from onelayer.tasks.classify.class_predictions import Label, Labels
     from onelayer.tasks.regress.regress import Value
     from onelayer.tasks.tag.tag_rows import Entity, Tagged
     from onelayer.training.finetune import finetune
@@ -45,7 +45,7 @@ _HOMES = {
     "onelayer.prediction.predictor": ("Predictor",),
     "onelayer.tasks.answer.answer_rows": ("Answer",),
     "onelayer.tasks.choose.choose": ("Choice",),
-    "onelayer.tasks.labels": ("Label", "Labels"),
+    "onelayer.tasks.classify.class_predictions": ("Label", "Labels"),
     "onelayer.tasks.regress.regress": ("Value",),
     "onelayer.tasks.tag.tag_rows": ("Entity", "Tagged"),
     "onelayer.training.finetune": ("finetune",),

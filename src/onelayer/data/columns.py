@@ -13,9 +13,9 @@ from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.data.table import Table
 from onelayer.recipe import ROLES
 
-SAMPLE = 1000
+ROWS_SEEN = 1000
 """Rows that are looked at before anything is decided."""
-SHOWN = 12
+COLUMNS_LISTED = 12
 """Columns that a message lists."""
 
 # Names in lower case, with ``_`` for spaces and hyphens; the best ones first.
@@ -45,7 +45,7 @@ _SEVERAL_WORDS = re.compile(r"\w[^\w\s]*\s\W*\w|[\u3040-\u30ff\u3400-\u9fff\uac0
 _NUMBERED = re.compile(r"column\d+")
 
 
-def normal(name: str) -> str:
+def normal_name(name: str) -> str:
     """A column's name as the tables of known names write it."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
@@ -89,11 +89,11 @@ class FileColumns:
         for columns in self.asked.values():
             for name in (columns,) if isinstance(columns, str) else columns:
                 _require(table, name)
-        self.sample: list[Mapping[str, Any]] = [row.values for row in islice(table, SAMPLE)]
+        self.sample: list[Mapping[str, Any]] = [row.values for row in islice(table, ROWS_SEEN)]
         if not self.sample:
             raise DataError("no rows", place=Place(table.path), hint="is it the right file?")
         self.names = table.columns
-        self.by_name = {normal(name): name for name in reversed(table.columns)}
+        self.by_name = {normal_name(name): name for name in reversed(table.columns)}
         self.nameless = all(map(_NUMBERED.fullmatch, table.columns))
 
     # Names -----------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class FileColumns:
 
     def words_of(self, column: str) -> set[str]:
         """The words of a name, or none where one of them sets the column aside."""
-        words = set(normal(column).split("_"))
+        words = set(normal_name(column).split("_"))
         return set() if words & ASIDE else words
 
     # Contents --------------------------------------------------------------------------------
@@ -194,5 +194,5 @@ def _require(table: Table, name: str) -> None:
 def _listed(table: Table) -> str:
     if table.note and table.columns[0] in table.note:
         return table.note
-    more = ", …" if len(table.columns) > SHOWN else ""
-    return "columns: " + ", ".join(table.columns[:SHOWN]) + more
+    more = ", …" if len(table.columns) > COLUMNS_LISTED else ""
+    return "columns: " + ", ".join(table.columns[:COLUMNS_LISTED]) + more

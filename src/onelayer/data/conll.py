@@ -25,7 +25,7 @@ _CONLLU_LINE = re.compile(r"1(?:-\d+)?\t[^\t]+(?:\t[^\t]*){8}")
 
 _CONLLU_ID = re.compile(r"[0-9]+(?:[-.][0-9]+)?")
 
-Sentence = list[tuple[int, list[str]]]
+NumberedLines = list[tuple[int, list[str]]]
 """The lines of a sentence: number and columns."""
 
 
@@ -93,8 +93,8 @@ def _is_blank(line: str) -> bool:
     return not line.strip(_WHITE)
 
 
-def _sentences(path: str, layout: _Layout) -> Iterator[Sentence]:
-    sentence: Sentence = []
+def _sentences(path: str, layout: _Layout) -> Iterator[NumberedLines]:
+    sentence: NumberedLines = []
     for number, line in enumerate(text_lines(path), 1):
         if _is_blank(line):
             if sentence:
@@ -148,7 +148,7 @@ def _empty(path: str) -> DataError:
     return DataError("no sentences", place=Place(path), hint="is it the right file?")
 
 
-def _conllu_values(sentence: Sentence, path: str) -> dict[str, list[str] | list[bool]]:
+def _conllu_values(sentence: NumberedLines, path: str) -> dict[str, list[str] | list[bool]]:
     words: list[list[str]] = []
     space_after: list[bool] = []
     last, last_space = "", True  # of the multiword token we are in

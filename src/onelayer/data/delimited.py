@@ -18,7 +18,7 @@ from onelayer.data.table import Record, Table, refuse_wide
 HEAD_ROWS = 200
 SUFFIXES = frozenset({".csv", ".tsv"})
 
-Row = tuple[int, list[str]]
+NumberedCells = tuple[int, list[str]]
 """The line on which a row begins, and its fields."""
 
 
@@ -138,21 +138,21 @@ def _check_swallowed(
 # Rows ------------------------------------------------------------------------------------------
 
 
-def _rows(path: str, dialect: Dialect) -> Iterator[Row]:
+def _rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
     """Rows with their lines; empty lines are no rows."""
     if dialect.quotes:
         return _quoted_rows(path, dialect.delimiter)
     return _literal_rows(path, dialect.delimiter)
 
 
-def _literal_rows(path: str, delimiter: str) -> Iterator[Row]:
+def _literal_rows(path: str, delimiter: str) -> Iterator[NumberedCells]:
     for number, line in enumerate(text_lines(path), 1):
         text = line.rstrip("\r\n")
         if text:
             yield number, text.split(delimiter)
 
 
-def _quoted_rows(path: str, delimiter: str) -> Iterator[Row]:
+def _quoted_rows(path: str, delimiter: str) -> Iterator[NumberedCells]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
     reader = csv.reader(text_lines(path), delimiter=delimiter, strict=True)
     begin = 1

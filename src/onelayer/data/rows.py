@@ -15,7 +15,7 @@ from onelayer.data.layout import Layout
 from onelayer.data.row_kind import RowKind
 from onelayer.data.table import Table
 
-SHOWN = 5
+BAD_ROWS_KEPT = 5
 """Bad rows that are remembered; of the others only how many there are."""
 
 Look = Callable[[Any], None]
@@ -69,7 +69,7 @@ class Rows:
 
     def _note(self, error: DataError) -> None:
         self.n_bad += 1
-        if len(self.bad) < SHOWN:
+        if len(self.bad) < BAD_ROWS_KEPT:
             self.bad.append(_in_column(error, self.layout))
 
 
@@ -107,10 +107,10 @@ def _find_illegal(rows: Rows, judge: Callable[[Any], DataError | None]) -> None:
         if error := judge(row):
             rows.legal[i] = False
             rows.n_bad += 1
-            if len(illegal) < SHOWN:
+            if len(illegal) < BAD_ROWS_KEPT:
                 illegal.append(error)
     in_file = sorted(rows.bad + illegal, key=lambda error: (error.place and error.place.line) or 0)
-    rows.bad = in_file[:SHOWN]
+    rows.bad = in_file[:BAD_ROWS_KEPT]
 
 
 def refuse_bad(rows: Rows) -> None:

@@ -23,20 +23,20 @@ from onelayer.training.finetune import finetune
 from onelayer.training.loop import Reporter
 from onelayer.training.state import Progress
 
-Judged = tuple[Predictor, Ints, Sequence[Any]]
+JudgedRows = tuple[Predictor, Ints, Sequence[Any]]
 """A model, some rows that it has not learned from, and their numbers in the file."""
 
 FLAGS = ("text", "pair", "label", "question", "context", "options")
 
 
-def by_itself(predictor: Predictor, rows: Rows) -> Iterator[Judged]:
+def by_itself(predictor: Predictor, rows: Rows) -> Iterator[JudgedRows]:
     """A model that has learned from none of the rows."""
     return _chunks(predictor, rows, np.ones(len(rows), np.bool_))
 
 
 def cross_validated(
     rows: Rows, recipe: Recipe, folds: int, reporter: Reporter, *, multi_label: bool | None
-) -> Iterator[Judged]:
+) -> Iterator[JudgedRows]:
     """Each fold by a model fine-tuned on the others, by the recipe that is given."""
     fold_of_row = deal(rows, folds, seed=recipe.seed)
     recipe = by_role(recipe, rows, multi_label)
@@ -85,7 +85,7 @@ def write(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
                 stream.write(json.dumps(values, default=str) + "\n")
 
 
-def _chunks(predictor: Predictor, rows: Rows, chosen: NDArray[np.bool_]) -> Iterator[Judged]:
+def _chunks(predictor: Predictor, rows: Rows, chosen: NDArray[np.bool_]) -> Iterator[JudgedRows]:
     wanted = ((i, row) for i, (row, yes) in enumerate(zip(rows, chosen, strict=True)) if yes)
     while chunk := list(islice(wanted, CHUNK)):
         yield predictor, np.array([i for i, _ in chunk]), [row for _, row in chunk]

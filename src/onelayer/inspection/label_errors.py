@@ -13,7 +13,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.evaluation.evaluate import labelled_rows
-from onelayer.inspection.cross_validation import Judged, by_itself, cross_validated
+from onelayer.inspection.cross_validation import JudgedRows, by_itself, cross_validated
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
@@ -85,7 +85,7 @@ def _seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
 
 def _by_recipe(
     predictor: Predictor, rows: Rows, recipe: Recipe, folds: int, reporter: Reporter
-) -> tuple[AnyTask, Iterator[Judged]]:
+) -> tuple[AnyTask, Iterator[JudgedRows]]:
     task = type(predictor.task).fit(rows, predictor.tokenizer, recipe, POSITIONS)
     judged = cross_validated(rows, recipe, folds, reporter, multi_label=task.several_labels)
     return task, judged

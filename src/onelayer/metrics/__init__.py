@@ -15,7 +15,7 @@ from onelayer.metrics.answers import (
     squad_f1,
 )
 from onelayer.metrics.bootstrap import Scorer, intervals
-from onelayer.metrics.classification import Choice, Classification, MultiLabel
+from onelayer.metrics.classification import Choices, Classification, MultiLabel
 from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints
@@ -26,7 +26,7 @@ from onelayer.metrics.regression import Regression
 __all__ = [
     "Answers",
     "Bools",
-    "Choice",
+    "Choices",
     "ChosenRows",
     "Classification",
     "Confidence",

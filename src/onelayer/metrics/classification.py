@@ -138,7 +138,7 @@ class MultiLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Choices:
     """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
     options they have, so accuracy is all there is, beside what ``confidence`` gives. ``groups``
     ``(N,)`` are the contexts' numbers: the bootstrap draws all questions about one together."""

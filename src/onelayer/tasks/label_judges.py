@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from onelayer.base.wording import clipped
+from onelayer.data.row_kind import Row
 from onelayer.metrics import Bools, Floats, Ints
+from onelayer.tasks.predictions import Prediction
 
 if TYPE_CHECKING:
     from onelayer.tasks.protocol import AnyTask, Chunk
 
-Model = TypeVar("Model", contravariant=True)
-Row = TypeVar("Row")
-Prediction = TypeVar("Prediction")
+ModelTask = TypeVar("ModelTask", contravariant=True)
 
 Correction = tuple[int, int, str, str]
 """Start and end in the text, the given label and the likely one."""
@@ -39,13 +39,13 @@ class Suspect:
     """Of a tagged text, where it is wrong."""
 
 
-class LabelJudge(Protocol[Model]):
+class LabelJudge(Protocol[ModelTask]):
     """Sees each row with a model that did not learn from it; keeps a few numbers of each label."""
 
     unjudged: int
     """Rows with a label that the model could not know."""
 
-    def see(self, model: Model, numbers: Ints, chunk: Chunk[Any]) -> None:
+    def see(self, model: ModelTask, numbers: Ints, chunk: Chunk[Any]) -> None:
         """Some rows with their logits. ``model`` is the task that these logits are for, whose
         labels may be fewer; ``numbers`` (n,) are the rows' in the file."""
         ...

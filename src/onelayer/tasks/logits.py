@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ from onelayer.tokens.encodings import Encodings
 
 P = TypeVar("P")
 Logits = NDArray[np.floating]
+
+EPSILON = float(np.finfo(np.float64).eps)
+"""The log loss takes no probability for less, as scikit-learn's does not."""
 
 
 def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
@@ -24,6 +28,11 @@ def softmax(x: Logits, axis: int = -1) -> NDArray[np.float64]:
 def sigmoid(x: Logits) -> NDArray[np.float64]:
     """In double precision, and without overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * np.asarray(x, dtype=np.float64))
+
+
+def log_loss(probability: float) -> float:
+    """What a row adds to the log loss that held its gold label to be so likely, in nats."""
+    return -math.log(max(probability, EPSILON))
 
 
 def per_row(encodings: Encodings, logits: Logits, each: Callable[[int, Logits], P]) -> list[P]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 
 class BasePrediction:
@@ -35,6 +35,9 @@ class BasePrediction:
     def decision(self) -> Hashable:
         """What is predicted, without how sure: the same for two models that say the same."""
         return self.headline
+
+
+Prediction = TypeVar("Prediction", bound=BasePrediction)
 
 
 def _json_value(value: Any) -> Any:

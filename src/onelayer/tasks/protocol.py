@@ -14,7 +14,6 @@ from typing import (
     Literal,
     NamedTuple,
     Self,
-    TypeVar,
     get_args,
     get_origin,
     get_type_hints,
@@ -29,11 +28,10 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
-from onelayer.tasks.predictions import BasePrediction, OutputTensor
+from onelayer.tasks.predictions import OutputTensor, Prediction
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
-Prediction = TypeVar("Prediction", bound=BasePrediction)
 HubForm = Literal["text-classification", "token-classification", "question-answering"]
 Chunk = tuple[Sequence[Row], Encodings, Logits]
 """Some rows, their encodings, and the (R, C) logits of all that is read of them."""

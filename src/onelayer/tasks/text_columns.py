@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from onelayer.data.column_rules import ColumnRules, Found
-from onelayer.data.columns import KNOWN, FileColumns, normal, numbers_in
+from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
 
 PAIRS = (
     *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2")),
@@ -67,7 +67,7 @@ def _pair(file: FileColumns, without: Collection[str | None] = ()) -> tuple[str,
 def _targets(file: FileColumns) -> list[str]:
     """The columns that may be the label: by their whole names, else by a word of them."""
     names = CLASSES | MEASURES
-    whole = [column for column in file.names if normal(column) in names]
+    whole = [column for column in file.names if normal_name(column) in names]
     return whole or [column for column in file.names if file.words_of(column) & names]
 
 

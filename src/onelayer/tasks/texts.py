@@ -43,7 +43,9 @@ class TextRow:
     place: Place
 
 
-def texts_of(values: Mapping[str, Any], place: Place, labelled: bool) -> tuple[str, str | None]:
+def text_and_pair(
+    values: Mapping[str, Any], place: Place, labelled: bool
+) -> tuple[str, str | None]:
     """The text and, where the file has pairs, its partner."""
     text = text_of(values, "text", place, may_be_empty=not labelled)
     pair = None

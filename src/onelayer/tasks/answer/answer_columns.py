@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelayer.data.column_rules import ColumnRules, Found
 from onelayer.data.columns import FileColumns
 
-ANSWERS = ("answers", "answer", "答案")
+ANSWER_NAMES = ("answers", "answer", "答案")
 
 
 class AnswerColumns(ColumnRules):
@@ -18,7 +18,7 @@ class AnswerColumns(ColumnRules):
         context = file.named("context") or file.known("context", without=[question])
         if not (question and context):
             return False
-        column = file.named("label") or file.first(ANSWERS)
+        column = file.named("label") or file.first(ANSWER_NAMES)
         if column is None:
             return file.known("label") is None and bool(file.called("context", "文章"))
         if file.hold(column, str):
@@ -32,7 +32,7 @@ class AnswerColumns(ColumnRules):
             "id": file.by_name.get("id"),
             "question": question,
             "context": file.known("context", without=[question]),
-            "label": file.first(ANSWERS),
+            "label": file.first(ANSWER_NAMES),
             "start": file.by_name.get("answer_start"),
             "title": file.by_name.get("title"),
         }

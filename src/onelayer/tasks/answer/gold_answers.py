@@ -60,7 +60,7 @@ def _gold(item: object, passage: str, place: Place) -> GoldAnswer:
         f"answer {_short(text)!r} is not at character {given} of the passage, "
         + (f"it is at {found}" if found >= 0 else "nor anywhere in it"),
         place=place,
-        hint="mend answer_start, or leave such questions out with --skip-bad",
+        hint="correct answer_start, or leave such questions out with --skip-bad",
     )
 
 

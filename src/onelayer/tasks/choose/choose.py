@@ -16,8 +16,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import fit_temperature
 from onelayer.tasks.choose.choose_columns import ChooseColumns
 from onelayer.tasks.label_judges import Agreement, Disagreements, LabelJudge
-from onelayer.tasks.labels import log_loss
-from onelayer.tasks.logits import Logits, per_row, softmax
+from onelayer.tasks.logits import Logits, log_loss, per_row, softmax
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
@@ -161,7 +160,7 @@ class Choose(Task[ChooseRow, Choice]):
         # A context's number is its place among them in order of appearance, whatever its hash.
         _, first, context = np.unique(hashes, return_index=True, return_inverse=True)
         confidence = metrics.Confidence(loss=loss, probability=p, right=gold == index)
-        return metrics.Choice(gold, index, groups=first[context], confidence=confidence)
+        return metrics.Choices(gold, index, groups=first[context], confidence=confidence)
 
     def tune(
         self, rows: Iterable[ChooseRow], chunks: Iterable[Chunk[ChooseRow]]

@@ -11,8 +11,8 @@ from onelayer.data.columns import FileColumns, numbers_in
 from onelayer.data.layout import Layout
 from onelayer.data.values import listed_in
 
-OPTIONS = ("options", "choices", "endings", "candidates", "选项")
-RIGHT = (
+OPTION_NAMES = ("options", "choices", "endings", "candidates", "选项")
+RIGHT_NAMES = (
     *("answer", "label", "answerkey", "answer_key", "correct", "correct_answer", "gold"),
     *("答案", "正确答案"),
 )
@@ -41,7 +41,7 @@ class ChooseColumns(ColumnRules):
             if len(others) > 1:
                 raise file.unsure("context", others)
             context, question = (others[0], question) if others else (question, None)
-        right = file.first(RIGHT, [question, context, *taken])
+        right = file.first(RIGHT_NAMES, [question, context, *taken])
         return {"question": question, "context": context, "options": options, "label": right}
 
     def layout(self, file: FileColumns, columns: Mapping[str, Column]) -> Layout:
@@ -56,7 +56,7 @@ def _options(file: FileColumns) -> Column | None:
     """What the user named, one column of lists, or a series of columns such as A, B, C."""
     if "options" in file.asked:
         return file.asked["options"]
-    column = file.first(OPTIONS)
+    column = file.first(OPTION_NAMES)
     if file.hold(column, list, dict) or _hold_written_lists(file, column):
         return column
     if file.hold("answers", list) and file.known("label"):  # ReClor's name for options

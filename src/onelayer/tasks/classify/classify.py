@@ -22,6 +22,7 @@ from onelayer.tasks.calibration import (
     calibrate_labels,
     calibrate_sets,
 )
+from onelayer.tasks.classify.class_predictions import Label, Labels, judged_labels, judged_sets
 from onelayer.tasks.classify.classify_columns import ClassifyColumns
 from onelayer.tasks.classify.classify_judges import OneLabelJudge, SeveralLabelsJudge
 from onelayer.tasks.classify.classify_mistakes import (
@@ -32,7 +33,6 @@ from onelayer.tasks.classify.classify_mistakes import (
 )
 from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import ids_of, in_order
-from onelayer.tasks.labels import Label, Labels, judged_labels, judged_sets
 from onelayer.tasks.logits import Logits, sigmoid, softmax
 from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.pooling import (
@@ -47,7 +47,7 @@ from onelayer.tasks.pooling import (
 )
 from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task
-from onelayer.tasks.texts import Text, TextRow, encode_texts, texts_in, texts_of
+from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, texts_in
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -120,7 +120,7 @@ class Classify(Task[TextRow, Label | Labels]):
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
-        text, pair = texts_of(values, place, labelled)
+        text, pair = text_and_pair(values, place, labelled)
         return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
 
     @classmethod

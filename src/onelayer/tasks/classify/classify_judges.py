@@ -9,8 +9,8 @@ import numpy as np
 
 from onelayer.base.wording import in_words
 from onelayer.metrics import Doubts, Floats, Ints, confident_errors
+from onelayer.tasks.classify.class_predictions import Label, Labels
 from onelayer.tasks.label_judges import LabelTable, Suspect
-from onelayer.tasks.labels import Label, Labels
 from onelayer.tasks.texts import TextRow
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from onelayer.tasks.labels import Label, Labels
+from onelayer.tasks.classify.class_predictions import Label, Labels
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
 
 

@@ -31,7 +31,7 @@ from onelayer.tasks.pooling import (
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, Unit
 from onelayer.tasks.regress.regress_columns import RegressColumns
-from onelayer.tasks.texts import Text, TextRow, encode_texts, texts_in, texts_of
+from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, texts_in
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -91,7 +91,7 @@ class Regress(Task[TextRow, Value]):
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
-        text, pair = texts_of(values, place, labelled)
+        text, pair = text_and_pair(values, place, labelled)
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
 
     @classmethod
@@ -241,6 +241,6 @@ def _number(value: object, place: Place) -> float:
         number = math.nan
     if not math.isfinite(number):
         said = "no label" if value in (None, "") else f"label {value!r} is not a number"
-        hint = "mend it, or leave such rows out with --skip-bad"
+        hint = "correct it, or leave such rows out with --skip-bad"
         raise DataError(said, place=in_role(place, "label"), hint=hint)
     return number

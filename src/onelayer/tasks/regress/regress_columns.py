@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from onelayer.data.columns import FileColumns, normal, numbers_in
+from onelayer.data.columns import FileColumns, normal_name, numbers_in
 from onelayer.tasks.text_columns import MEASURES, TextColumns, label_of
 
 FEW = 20
@@ -27,7 +27,7 @@ class RegressColumns(TextColumns):
             return False
         if not all(number.is_integer() for number in numbers):
             return True
-        if normal(label) in MEASURES:
+        if normal_name(label) in MEASURES:
             return len(numbers) > 2
         repeated = len(numbers) <= max(5, len(values) / 2)
         if repeated and (len(numbers) <= FEW or numbers == set(range(len(numbers)))):

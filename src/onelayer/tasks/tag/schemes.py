@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from onelayer.base.errors import DataError
 
-Entity = tuple[str, int, int]
+EntityWords = tuple[str, int, int]
 """Type, first word, and the word after the last. The type of a bare ``B`` is ``""``."""
 
 OUTSIDE = "O"
@@ -47,7 +47,7 @@ _LETTERS = {
 _PREFIXED = re.compile(r"([BIESMLU])(?:-(.*))?", re.DOTALL)
 
 
-class Tag(NamedTuple):
+class ParsedTag(NamedTuple):
     """A tag in the words of BIOES, whatever its scheme; ``role`` is ``?`` where it has no such."""
 
     role: str
@@ -55,16 +55,16 @@ class Tag(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def parse(tag: str, scheme: Scheme) -> Tag:
+def parse(tag: str, scheme: Scheme) -> ParsedTag:
     """``B-PER`` in role and type. In a plain scheme every tag but ``O`` is a type."""
     if tag == OUTSIDE:
-        return Tag("O", "")
+        return ParsedTag("O", "")
     if scheme is Scheme.PLAIN:
-        return Tag("I", tag)
+        return ParsedTag("I", tag)
     match = _PREFIXED.fullmatch(tag)
     if not match or match[1] not in _LETTERS[scheme]:
-        return Tag("?", tag)
-    return Tag("BIES"[_LETTERS[scheme].index(match[1])], match[2] or "")
+        return ParsedTag("?", tag)
+    return ParsedTag("BIES"[_LETTERS[scheme].index(match[1])], match[2] or "")
 
 
 def recognise(tag_sequences: Iterable[Sequence[str]]) -> Scheme:
@@ -90,11 +90,11 @@ def recognise(tag_sequences: Iterable[Sequence[str]]) -> Scheme:
     return min(_LETTERS, key=mistakes)
 
 
-def entities(tags: Sequence[str], scheme: Scheme) -> list[Entity]:
+def entities(tags: Sequence[str], scheme: Scheme) -> list[EntityWords]:
     """The entities of a sentence. Illegal sequences are read as conlleval and seqeval do: an inside
     with nothing to continue begins an entity. Plain tags: each run of one tag other than ``O``.
     """
-    found: list[Entity] = []
+    found: list[EntityWords] = []
     begin: int | None = None
     open_type = ""
     for word, name in enumerate(tags):
@@ -114,7 +114,7 @@ def entities(tags: Sequence[str], scheme: Scheme) -> list[Entity]:
     return found
 
 
-def from_entities(n_words: int, entities: Iterable[Entity], scheme: Scheme) -> list[str]:
+def from_entities(n_words: int, entities: Iterable[EntityWords], scheme: Scheme) -> list[str]:
     """The tags of ``n_words`` words with these entities, which may come in any order.
 
     Raises:
@@ -173,7 +173,7 @@ def transitions(
     return np.array(allowed, bool), np.array(start, bool), np.array(end, bool)
 
 
-def _may_follow(left: Tag, right: Tag, scheme: Scheme) -> bool:
+def _may_follow(left: ParsedTag, right: ParsedTag, scheme: Scheme) -> bool:
     """The grammar of each scheme; the edge of a sentence is as good as ``O``."""
     if scheme is Scheme.PLAIN:
         return True

@@ -12,7 +12,7 @@ from onelayer.data.values import in_role
 _LABELS = ("label", "type", "entity", "tag")
 _STARTS = ("start", "start_offset", "begin")
 _ENDS = ("end", "end_offset")
-_MEND = "mend its place, or leave such rows out with --skip-bad"
+_CORRECT_IT = "correct its place, or leave such rows out with --skip-bad"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,7 +42,7 @@ def spans_of(value: object, text: str, place: Place) -> tuple[Gold, ...]:
                 f"span {span.start}:{span.end} {span.label!r} is outside the text of "
                 f"{len(text)} characters",
                 place=place,
-                hint=_MEND,
+                hint=_CORRECT_IT,
             )
     for one, next_one in pairwise(spans):
         if next_one.start < one.end:
@@ -79,7 +79,7 @@ def _from_mentions(value: dict[object, object], text: str, place: Place) -> Iter
                     raise DataError(
                         f"{mention!r} is not at characters {first} to {last}",
                         place=place,
-                        hint=_MEND,
+                        hint=_CORRECT_IT,
                     )
                 yield Gold(first, last + 1, str(label))
 

@@ -117,7 +117,7 @@ class Tag(Task[TagRow, Tagged]):
             return DataError(
                 f"illegal {scheme} sequence: {_around(row, wrong)}",
                 place=row.place,
-                hint="mend the tags, or leave such sentences out with --skip-bad",
+                hint="correct the tags, or leave such sentences out with --skip-bad",
             )
 
         return judge

@@ -9,9 +9,9 @@ from onelayer.data.columns import FileColumns
 from onelayer.data.layout import Layout
 from onelayer.tasks.tag.spans import are_spans
 
-TOKENS = ("tokens", "words")
-TAGS = ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label")
-SPANS = ("entities", "spans", "ents", "label", "labels", "annotations")
+TOKEN_NAMES = ("tokens", "words")
+TAG_NAMES = ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label")
+SPAN_NAMES = ("entities", "spans", "ents", "label", "labels", "annotations")
 
 
 class TagColumns(ColumnRules):
@@ -37,7 +37,7 @@ class TagColumns(ColumnRules):
             spaces = file.first(["space_after"])
             return {
                 "text": tokens,
-                "label": file.first(TAGS, without=[tokens]),
+                "label": file.first(TAG_NAMES, without=[tokens]),
                 "space_after": spaces,
             }
         spans = _spans(file)
@@ -53,7 +53,7 @@ class TagColumns(ColumnRules):
 
 def _tokens(file: FileColumns) -> str | None:
     """A column of lists of words."""
-    column = file.named("text") or file.first(TOKENS)
+    column = file.named("text") or file.first(TOKEN_NAMES)
     if not file.hold(column, list):
         return None
     words = (word for value in file.values(column) for word in value)
@@ -63,7 +63,7 @@ def _tokens(file: FileColumns) -> str | None:
 def _spans(file: FileColumns) -> str | None:
     """A column of entities given by their characters."""
     asked = file.named("label")
-    for column in [asked] if asked else file.called(*SPANS):
+    for column in [asked] if asked else file.called(*SPAN_NAMES):
         values = [value for value in file.values(column) if value not in ([], {})]
         if values and all(map(are_spans, values)):
             return column

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from onelayer import metrics
+from onelayer.tasks.logits import EPSILON, log_loss
 from onelayer.tasks.predictions import BasePrediction
-
-EPSILON = float(np.finfo(np.float64).eps)
-"""The log loss takes no probability for less, as scikit-learn's does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +88,6 @@ def judged_labels(
     # The binary F1 is about the second class, as GLUE counts.
     positive = 1 if len(labels) == 2 else None
     return metrics.Classification(gold, label, len(labels), positive, confidence)
-
-
-def log_loss(probability: float) -> float:
-    """What a row adds to the log loss that held its gold label to be so likely, in nats."""
-    return -math.log(max(probability, EPSILON))
 
 
 def judged_sets(
