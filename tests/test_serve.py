@@ -108,7 +108,7 @@ def test_the_server_says_what_predict_says(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_one_input_is_answered_by_a_list_of_one(
+def test_single_input_gets_a_list_of_one_prediction(
     client: TestClient, models: dict[str, Predictor], name: str
 ) -> None:
     one = post(client, name, inputs=INPUTS[name][0]).json()["predictions"]
@@ -116,7 +116,7 @@ def test_one_input_is_answered_by_a_list_of_one(
     assert one == predicted(models[name], INPUTS[name][:1])
 
 
-def test_mixed_load_at_once(models: dict[str, Predictor]) -> None:
+def test_concurrent_requests_get_their_own_answers(models: dict[str, Predictor]) -> None:
     """Requests of all models, of one text and of many, in the same moments: each gets its own
     answers, and they are counted."""
     app = make_app(models, Limits(token_budget=256, max_waiting=10**6))
@@ -166,7 +166,7 @@ def figures(app: App) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_long_text_is_refused_by_number_where_asked(client: TestClient, name: str) -> None:
+def test_long_text_is_refused_with_its_number(client: TestClient, name: str) -> None:
     short, long = INPUTS[name][0], INPUTS[name][-1 if name != "tag" else 1]
     long = LONG if name == "classify" else long
 
@@ -178,7 +178,7 @@ def test_a_long_text_is_refused_by_number_where_asked(client: TestClient, name: 
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "choose"])
-def test_a_truncated_text_is_its_first_window(
+def test_truncated_text_is_its_first_window(
     client: TestClient, models: dict[str, Predictor], name: str
 ) -> None:
     long = INPUTS[name][-1 if name != "tag" else 1]
@@ -194,7 +194,7 @@ def test_a_truncated_text_is_its_first_window(
         assert len(tagged["words"]) == len(tagged["tags"]) < len(LONG.split())
 
 
-def test_without_windows_what_is_cut_is_told(client: TestClient) -> None:
+def test_unread_tokens_are_counted_without_windows(client: TestClient) -> None:
     answer = post(client, "choose", inputs=[INPUTS["choose"][1], INPUTS["choose"][0]]).json()
 
     assert answer["unread_tokens"] > 0
@@ -225,7 +225,9 @@ BAD: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize(("body", "status", "detail"), BAD.values(), ids=BAD)
-def test_bad_bodies(client: TestClient, body: bytes, status: int, detail: str) -> None:
+def test_bad_body_is_refused_with_its_reason(
+    client: TestClient, body: bytes, status: int, detail: str
+) -> None:
     answer = client.post("/v1/models/classify/classify", content=body, headers=JSON)
 
     assert answer.status_code == status
@@ -255,7 +257,7 @@ def is_problem(answer: httpx.Response) -> Any:
         ("PATCH", "/", 405),
     ],
 )
-def test_no_such_route_model_or_method(
+def test_unknown_route_model_or_method_is_refused(
     client: TestClient, method: str, path: str, status: int
 ) -> None:
     answer = client.request(method, path, json={"inputs": "a"} if method == "POST" else None)
@@ -265,11 +267,13 @@ def test_no_such_route_model_or_method(
     assert ("allow" in answer.headers) == (status == 405)
 
 
-def test_an_answer_that_is_refused_says_which_methods_there_are(client: TestClient) -> None:
+def test_wrong_method_gets_the_allowed_ones(client: TestClient) -> None:
     assert client.put("/").headers["allow"] == "GET, HEAD, POST"
 
 
-def test_a_large_request(client: TestClient, models: dict[str, Predictor]) -> None:
+def test_large_request_is_answered_like_predict(
+    client: TestClient, models: dict[str, Predictor]
+) -> None:
     inputs = [f"the cat {i} " + "good " * 10 for i in range(600)]
 
     answer = post(client, "classify", inputs=inputs)
@@ -278,7 +282,7 @@ def test_a_large_request(client: TestClient, models: dict[str, Predictor]) -> No
     assert answer.json()["predictions"] == predicted(models["classify"], inputs)
 
 
-def test_limits_of_a_request(models: dict[str, Predictor]) -> None:
+def test_request_beyond_a_limit_is_refused(models: dict[str, Predictor]) -> None:
     limits = Limits(max_body=1000, max_texts=3, max_tokens=100)
     with TestClient(make_app(models, limits)) as client:
         assert post(client, "classify", inputs=["a"] * 4).status_code == 422
@@ -296,7 +300,7 @@ def test_limits_of_a_request(models: dict[str, Predictor]) -> None:
 
 
 class Held:
-    """An engine that waits until it is let, and counts what it was given."""
+    """An engine that waits until it may run, and counts its runs."""
 
     name = "held"
 
@@ -310,7 +314,7 @@ class Held:
         return self.engine.logits(encodings)
 
 
-def test_requests_at_a_time(models: dict[str, Predictor]) -> None:
+def test_request_beyond_max_requests_gets_429(models: dict[str, Predictor]) -> None:
     engine = Held(models["tag"].engine)
     held = replace(models["tag"], engine=engine)
     app = make_app({"tag": held}, Limits(max_requests=1))
@@ -330,7 +334,7 @@ def test_requests_at_a_time(models: dict[str, Predictor]) -> None:
     assert engine.runs == 1
 
 
-def test_who_hangs_up_while_waiting_is_not_run(models: dict[str, Predictor]) -> None:
+def test_request_of_a_caller_who_left_is_not_run(models: dict[str, Predictor]) -> None:
     engine = Held(models["tag"].engine)
     app = make_app({"tag": replace(models["tag"], engine=engine)})
     sent: list[Any] = []
@@ -369,7 +373,7 @@ def test_who_hangs_up_while_waiting_is_not_run(models: dict[str, Predictor]) -> 
     assert figures(app)["onelayer_callers_left_total"] == 1
 
 
-def test_an_engine_that_fails_fails_its_requests_alone(models: dict[str, Predictor]) -> None:
+def test_failing_engine_fails_only_its_own_requests(models: dict[str, Predictor]) -> None:
     class Broken:
         name = "broken"
 
@@ -386,7 +390,7 @@ def test_an_engine_that_fails_fails_its_requests_alone(models: dict[str, Predict
         assert post(client, "tag", inputs="a").status_code == 200
 
 
-def test_keys(models: dict[str, Predictor]) -> None:
+def test_all_but_public_paths_need_a_key(models: dict[str, Predictor]) -> None:
     app = make_app({"classify": models["classify"]}, keys=["one", "two ü"])
     with TestClient(app) as client:
 
@@ -407,7 +411,7 @@ def test_keys(models: dict[str, Predictor]) -> None:
             assert status(path) == 200
 
 
-def test_request_ids_are_the_callers_where_they_are_sane(client: TestClient) -> None:
+def test_safe_request_id_of_the_caller_is_kept(client: TestClient) -> None:
     def given(value: str) -> str:
         return client.get("/health", headers={"x-request-id": value}).headers["x-request-id"]
 
@@ -417,7 +421,7 @@ def test_request_ids_are_the_callers_where_they_are_sane(client: TestClient) -> 
     assert given("") != given("")
 
 
-def test_the_log_has_a_line_a_request_and_no_texts(
+def test_access_log_has_a_line_per_request_and_no_texts(
     models: dict[str, Predictor], capsys: pytest.CaptureFixture[str]
 ) -> None:
     app = make_app(models, access_log=True, keys=["a-secret-key"])
@@ -440,7 +444,7 @@ def test_the_log_has_a_line_a_request_and_no_texts(
     assert (second["status"], second["route"]) == (401, "none")
 
 
-def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_reader_of_the_access_log_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     read, written = Event(), []
 
     class Slow:
@@ -471,7 +475,7 @@ def test_who_reads_the_log_slowly_stops_nobody(monkeypatch: pytest.MonkeyPatch) 
     assert lost > 0
 
 
-def test_readiness(models: dict[str, Predictor]) -> None:
+def test_readiness_follows_the_phase(models: dict[str, Predictor]) -> None:
     app = make_app(models)
     with TestClient(app) as client:
         for phase, status in (("ready", 200), ("draining", 503), ("loading", 503)):
@@ -486,7 +490,7 @@ def test_readiness(models: dict[str, Predictor]) -> None:
         assert post(client, "classify", inputs="a").headers["connection"] == "close"
 
 
-def test_the_models_are_described(client: TestClient, models: dict[str, Predictor]) -> None:
+def test_models_are_described(client: TestClient, models: dict[str, Predictor]) -> None:
     described = client.get("/v1/models").json()["models"]
 
     assert [one["name"] for one in described] == list(models)

@@ -18,6 +18,7 @@ from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
 from onelayer.serving.server import listen
 from support.listening import listening
+from support.page_site import served
 from support.tiny_bert import MakeBert
 
 PATH = b"/v1/models/m/classify"
@@ -221,6 +222,25 @@ def test_rejection_is_counted_and_logged(
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (line["status"], line["route"], line["model"]) == (429, route, "m")
     assert app.admission._in_flight == 0
+
+
+def test_other_asgi_servers_keep_the_same_rules(predictor: Predictor) -> None:
+    """uvicorn's own connections know nothing of admission: the application asks it."""
+    app = make_app({"m": predictor}, LIMITS, keys=["k"], allowed_hosts=["x"])
+    fill(app)
+    cases = {
+        REQUEST.replace(b"host: x\r\n", b""): 400,
+        REQUEST: 401,
+        REQUEST.replace(b"host: x", b"host: evil.example\r\nx-api-key: k"): 421,
+        REQUEST.replace(b"host: x", b"host: x\r\nx-api-key: k"): 429,
+        HEAD.replace(b"host: x", b"host: x\r\nx-api-key: k") % (PATH, 2000): 413,
+    }
+    with served(app) as url:
+        address = ("127.0.0.1", int(url.rsplit(":", 1)[1].strip("/")))
+        for request, status in cases.items():
+            with socket.create_connection(address, timeout=20) as connection:
+                connection.sendall(request)
+                assert statuses(connection, 1) == [status], request
 
 
 # Host ----------------------------------------------------------------------------------------

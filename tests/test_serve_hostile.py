@@ -39,7 +39,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def at_first(server: Server) -> tuple[bytes, int]:
-    """A good client's answer before any of them came, and the memory then."""
+    """A good client's answer before any rude client came, and the memory then."""
     for _ in range(8):  # so that all threads have worked, on large requests, too
         assert server.request("POST", PATH, {"inputs": ["a good cat"] * 1000})[0] == 200
     for _ in range(20):
@@ -57,11 +57,11 @@ def test_rude_clients(server: Server, at_first: tuple[bytes, int], case: Case) -
     assert server.memory() < memory + MEGABYTES * 2**20
 
 
-def test_each_has_a_name() -> None:
+def test_every_case_has_its_own_name() -> None:
     assert max(Counter(case.name for case in CASES).values()) == 1
 
 
-def test_who_reads_nothing_is_dropped(server: Server, at_first: tuple[bytes, int]) -> None:
+def test_caller_who_reads_no_answer_is_dropped(server: Server, at_first: tuple[bytes, int]) -> None:
     good, memory = at_first
 
     def answered() -> float:
@@ -82,7 +82,7 @@ def test_who_reads_nothing_is_dropped(server: Server, at_first: tuple[bytes, int
     assert server.memory() < memory + MEGABYTES * 2**20
 
 
-def test_connections_that_say_nothing_leave_room_for_others(server: Server) -> None:
+def test_silent_connections_leave_room_for_others(server: Server) -> None:
     with ExitStack() as held:
         for _ in range(200):
             held.enter_context(socket.create_connection((HOST, server.port), timeout=30))
@@ -90,7 +90,7 @@ def test_connections_that_say_nothing_leave_room_for_others(server: Server) -> N
             assert server.request("POST", PATH, json.loads(GOOD))[0] == 200
 
 
-def test_a_client_that_is_killed_in_a_request(server: Server) -> None:
+def test_requests_of_a_killed_client_are_forgotten(server: Server) -> None:
     """The kernel closes its connection; what it asked for is forgotten."""
     asks = f"""
 import socket, time

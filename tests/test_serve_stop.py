@@ -1,4 +1,4 @@
-"""A server that is told to stop loses nobody."""
+"""A server that stops loses no request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_accepted_requests_finish(bundle: Path, tmp_path: Path) -> None:
     assert sum(line["texts"] == 1000 and line["status"] == 200 for line in logged) == CALLERS
 
 
-def test_readiness_fails_first(bundle: Path, tmp_path: Path) -> None:
+def test_readiness_fails_before_the_port_closes(bundle: Path, tmp_path: Path) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=1) as server:
         kept = http.client.HTTPConnection(HOST, server.port, timeout=30)
         assert server.request("GET", "/health/ready")[0] == 200
@@ -55,9 +55,7 @@ def test_readiness_fails_first(bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_does_not_wait(
-    bundle: Path, tmp_path: Path, number: signal.Signals
-) -> None:
+def test_second_signal_ends_at_once(bundle: Path, tmp_path: Path, number: signal.Signals) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=60) as server:
         server.process.send_signal(number)
         until(lambda: server.request("GET", "/health/ready")[0] == 503)
@@ -65,7 +63,7 @@ def test_a_second_signal_does_not_wait(
         assert server.process.wait(20) == 128 + number
 
 
-def test_who_keeps_a_connection_without_asking_keeps_nobody(bundle: Path, tmp_path: Path) -> None:
+def test_idle_connection_does_not_delay_the_stop(bundle: Path, tmp_path: Path) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0, drain_timeout=60) as server:
         kept = http.client.HTTPConnection(HOST, server.port, timeout=30)
         kept.connect()
@@ -74,7 +72,7 @@ def test_who_keeps_a_connection_without_asking_keeps_nobody(bundle: Path, tmp_pa
         kept.close()
 
 
-def test_drain_timeout_ends_who_never_ends(bundle: Path, tmp_path: Path) -> None:
+def test_drain_timeout_ends_an_unfinished_request(bundle: Path, tmp_path: Path) -> None:
     limits = {"notice": 0, "drain_timeout": 1, "body_timeout": 60}
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", **limits) as server:
         slow = http.client.HTTPConnection(HOST, server.port, timeout=30)
@@ -88,8 +86,8 @@ def test_drain_timeout_ends_who_never_ends(bundle: Path, tmp_path: Path) -> None
         slow.close()
 
 
-def test_a_request_that_has_begun_is_answered(bundle: Path, tmp_path: Path) -> None:
-    """Also where it is whole only when all who asked for nothing have been sent away."""
+def test_request_on_its_way_is_answered_before_the_stop(bundle: Path, tmp_path: Path) -> None:
+    """Also if its last bytes come after the idle connections were closed."""
     request = sized(GOOD)
     with (
         Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server,
@@ -108,6 +106,6 @@ def test_a_request_that_has_begun_is_answered(bundle: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("port", [-1, 1 << 16])
-def test_a_port_that_there_is_not(port: int) -> None:
+def test_impossible_port_is_refused(port: int) -> None:
     with pytest.raises(UsageError, match=f"there is no port {port}"):
         listen(HOST, port)

@@ -236,6 +236,7 @@ def served(app: ASGIApp) -> Iterator[str]:
     # By its protocol asyncio knows that it is TCP, and sends without Nagle's delay.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
         server = uvicorn.Server(config)
         serve = server.serve(sockets=[listener])

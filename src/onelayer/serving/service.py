@@ -114,9 +114,8 @@ class Service:
         context = RequestContext.of(request)
         predictor = self.model(name).asking(coverage=query.coverage, abstain=query.abstain)
         context.model, context.texts = name, len(query.inputs)
-        if len(query.inputs) > self.limits.max_texts:
-            limit = self.limits.max_texts
-            raise RequestError(422, f"{len(query.inputs):,} inputs; a request may have {limit:,}")
+        if problem := self.admission.refuse_texts(len(query.inputs)):
+            raise problem
         rows = [predictor.row_by_role(values, i) for i, values in enumerate(query.inputs, start=1)]
         texts = (text for row in rows for text in predictor.task.texts(row))
         job = Job(

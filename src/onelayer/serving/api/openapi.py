@@ -1,5 +1,5 @@
-"""The API as OpenAPI 3.1 describes it: made of the same table that answers, and of the models that
-are there."""
+"""The OpenAPI 3.1 document, made from the operations that also answer, and from the models that are
+served."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ PROBLEM = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
-        "error": {"type": "string", "description": "The detail once more, where others look."},
+        "error": {
+            "type": "string",
+            "description": "The detail, for other clients.",
+        },
     },
     "required": ["type", "title", "status", "detail"],
 }
@@ -78,7 +81,7 @@ def _as_written() -> dict[str, Mapping[str, Any]]:
 
 
 def models_of(service: Service, operation: Operation) -> list[str]:
-    """The models that an operation is about."""
+    """Names of the models that an operation is for."""
     models = service.models.items()
     of = operation.tasks
     return [name for name, predictor in models if of is None or predictor.task.name in of]

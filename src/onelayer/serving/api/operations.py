@@ -1,4 +1,4 @@
-"""A table of operations: each is one entry there; how it is answered and described follows."""
+"""Operations: one entry per method and path; routing and the OpenAPI document follow from it."""
 
 from __future__ import annotations
 
@@ -20,41 +20,40 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a method of a path does, takes and gives."""
+    """What a method of a path does, takes and gives back."""
 
     method: str
     path: str
     endpoint: Endpoint
     summary: str
     takes: Any = None
-    """The type of its body, as pydantic reads types."""
+    """The type of the request's body, as pydantic reads types."""
     gives: Any = None
-    """The type of its answer, or the media type of one that isn't JSON."""
+    """The type of the answer, or its media type if it isn't JSON."""
     tasks: Sequence[str] | None = None
-    """Without a model of one of these it isn't there; None: of any."""
+    """It exists if a model of one of these tasks is served; None: of any task."""
     open: bool = False
-    """Whether it needs no key and is answered however much there is to do."""
+    """Whether it needs no key and is answered however busy the server is."""
     statuses: Sequence[int] = ()
-    """Of its problems, beside those that follow from the rest."""
+    """Statuses of its problems, besides those that follow from the other fields."""
 
     def route(self) -> Route:
         return Route(self.path, self.endpoint, methods=[self.method])
 
 
-# Made once: json.dumps makes one for each call that isn't by its defaults.
+# Made once: json.dumps makes an encoder per call unless all options are its defaults.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 LARGE_REQUEST_BYTES = 1 << 15
-"""Bytes, or about as much work: from here on others would notice that the event loop is busy."""
-
+"""Bytes to parse, or as much other work, from which other callers notice a busy event loop."""
 
 BYTES_PER_PREDICTION = 512
-"""Bytes that writing one is as much work as reading."""
+"""Bytes whose parsing is as much work as writing a prediction."""
 
 
 async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
-    """Does it in another thread where that is a lot."""
+    """Runs ``work`` in another thread if it is as much as parsing a large request."""
     return work() if size < LARGE_REQUEST_BYTES else await asyncio.to_thread(work)
 
 
@@ -64,7 +63,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 def allowed_methods(routes: Sequence[Route], scope: Scope) -> str:
-    """The methods that a path has."""
+    """The methods of a path, for the Allow header."""
     methods: set[str] = set()
     for route in routes:
         if route.matches(scope)[0] != Match.NONE:

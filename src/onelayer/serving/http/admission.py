@@ -2,8 +2,8 @@
 
 Every rule is one method that returns the error a caller gets, or None. ``App`` applies the rules to
 every request, so they hold under any ASGI server; ``Service`` and ``read_body`` apply those that
-need the model or the body. ``Connection`` applies the same rules before a request becomes a task:
-an overloaded server would else spend most of its time on saying no.
+need the model or the body. ``Connection`` applies the same rules before a request becomes a task;
+otherwise an overloaded server spends most of its time on refusing.
 """
 
 from __future__ import annotations
@@ -152,6 +152,13 @@ class Admission:
         detail = f"the body has more than {self.limits.max_body:,} bytes"
         return RequestError(413, detail, {"connection": "close"})
 
+    def refuse_texts(self, count: int) -> RequestError | None:
+        """Inputs of one request."""
+        limit = self.limits.max_texts
+        if count <= limit:
+            return None
+        return RequestError(422, f"{count:,} inputs; a request may have {limit:,}")
+
     def refuse_while_loading(self) -> RequestError | None:
         if self.phase != "loading":
             return None
@@ -171,13 +178,10 @@ class Admission:
             if name == b"transfer-encoding":
                 encodings.append(value.strip().lower())
         if size > MAX_HEADER_BYTES:
-            return self.refuse_head_size()
+            return headers_too_large()
         if encodings and encodings != [b"chunked"]:
             return RequestError(501, "the only Transfer-Encoding here is chunked")
         return None
-
-    def refuse_head_size(self) -> RequestError:
-        return RequestError(431, "the headers are too large")
 
     def refuse_pipelined(self, waiting: int) -> RequestError | None:
         if waiting < MAX_PIPELINED:
@@ -240,14 +244,23 @@ class Admission:
         self._metrics.in_flight.set(self._in_flight)
 
     def _reserve(self, tokens: int) -> None:
-        """Keeps a place in the queue until the request's task starts: else all requests that are
-        read in one round of the event loop would find the same place free. The task joins the queue
+        """Keeps a place in the queue until the request's task starts: otherwise all requests that
+        are read in one round of the event loop find the same place free. The task joins the queue
         before anything else is read."""
         self._arriving_tokens += tokens
         asyncio.get_running_loop().call_soon(self._release, tokens)
 
     def _release(self, tokens: int) -> None:
         self._arriving_tokens -= tokens
+
+
+def headers_too_large() -> RequestError:
+    return RequestError(431, "the headers are too large")
+
+
+def server_stops() -> RequestError:
+    """For a request that isn't whole when the server closes its connections."""
+    return RequestError(503, "the server stops")
 
 
 _HOST = re.compile(r"(\[[0-9a-f.]*:[0-9a-f:.]*\]|[\w.~%-]+?)\.?(?::\d*)?", re.ASCII)

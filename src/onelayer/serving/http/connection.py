@@ -12,7 +12,12 @@ import asyncio
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from onelayer.serving.http.admission import MAX_HEADER_BYTES, Rejection
+from onelayer.serving.http.admission import (
+    MAX_HEADER_BYTES,
+    Rejection,
+    headers_too_large,
+    server_stops,
+)
 from onelayer.serving.request_errors import RequestError, problem_bytes
 from onelayer.serving.service import Service
 
@@ -70,7 +75,7 @@ class Connection(HttpToolsProtocol):
         if self._parsed == before:
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEADER_BYTES:
-                self._refuse(self.service.admission.refuse_head_size())
+                self._refuse(headers_too_large())
                 return
         # Headers are awaited, or the rest of a request that is read to be refused.
         between = not self._in_body and (self._in_headers or self._parsed == before)
@@ -229,7 +234,7 @@ class Connection(HttpToolsProtocol):
 
     def _shut_down(self) -> None:
         if self._rejection is not None:
-            self._refuse(RequestError(503, "the server stops"))
+            self._refuse(server_stops())
         elif not self._in_headers:  # else a request comes, whose answer says that it is the last
             super().shutdown()
 
