@@ -11,16 +11,20 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from starlette.testclient import TestClient
 from transformers import AutoModelForSequenceClassification
 
 import onelayer
 from onelayer import load
+from onelayer.base.errors import Place
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
+from onelayer.data.formats import read
 from onelayer.engines.registry import engines_for
 from onelayer.serving.http.app import make_app
-from onelayer.tasks import TASKS, register
+from onelayer.tasks import TASKS, Classify, register
+from onelayer.tasks.infer_columns import infer_columns
 from support.ranking import Rank, Ranked, RankRow
 from support.tiny_bert import MakeBert
 
@@ -103,11 +107,9 @@ def test_the_model_card_says_what_the_task_says(run: Path) -> None:
 
 def test_transformers_gives_the_same_numbers(run: Path) -> None:
     predictor = load(run)
-    row = RankRow("where?", "the good cat", None, onelayer.base.errors.Place("x"))
+    row = RankRow("where?", "the good cat", None, Place("x"))
     ids = predictor.task.encode([row], predictor.tokenizer, labelled=False)
     model = AutoModelForSequenceClassification.from_pretrained(run).eval()
-    import torch
-
     with torch.no_grad():
         logits = model(
             input_ids=torch.tensor([ids.ids.tolist()]),
@@ -214,6 +216,27 @@ def test_inspect_with_a_run_judges_its_labels(
 
 def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "inspect", run, "--json")["task"]["name"] == "rank"
+
+
+def test_a_subclass_of_a_task_is_a_task_of_its_own(make_bert: MakeBert, tmp_path: Path) -> None:
+    class Sort(Classify):
+        name = "sort"
+
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": f"{PASSAGES[i % 5]} {i}", "label": "ab"[i % 2]} for i in range(20)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    register(Sort)
+    try:
+        assert infer_columns(read(path), task=None, asked={}).kind is Classify
+        model = onelayer.finetune(
+            path, task="sort", model=str(make_bert()), epochs=1, out=tmp_path / "run"
+        )
+        assert type(load(tmp_path / "run").task) is Sort
+        with TestClient(make_app({"sorter": model})) as client:
+            answer = client.post("/v1/models/sorter/sort", json={"inputs": "a cat"})
+        assert answer.json()["predictions"][0]["label"] in ("a", "b")
+    finally:
+        del TASKS["sort"]
 
 
 def test_a_name_is_taken_once() -> None:

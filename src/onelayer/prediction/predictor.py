@@ -14,7 +14,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines.engine import Engine
 from onelayer.metrics import Scorer
-from onelayer.tasks import AnyTask
+from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.tokens.tokenizer import Tokenizer
@@ -44,6 +44,10 @@ class Predictor:
         ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
         if coverage is None and abstain is None:
             return self
+        if not self.task.promises:
+            names = " and ".join(name for name, kind in TASKS.items() if kind.promises)
+            it = f"this model is for {self.task.name}"
+            raise UsageError(f"--coverage and --abstain are for {names}, and {it}")
         return replace(self, task=self.task.asking(coverage, abstain))
 
     def predict(self, inputs: Iterable[Any]) -> list[Any]:

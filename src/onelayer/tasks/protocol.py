@@ -142,8 +142,10 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     """Whether ``--long truncate`` is a choice."""
     predicts_number: ClassVar[bool] = False
     """Whether predictions are numbers, which are close to each other instead of the same."""
+    promises: ClassVar[bool] = False
+    """Whether ``--coverage`` and ``--abstain`` are choices; see ``asking``."""
     point: ClassVar[float] = 0.01
-    """What people call a point of ``metric``."""
+    """How much of ``metric`` people call a point: 1 where scores go up to 100."""
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -162,10 +164,9 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
 
     def asking(self, coverage: float | None, abstain: float | None) -> Self:
         """The task with sets that hold what is right with the chance ``coverage``, or with answers
-        of which at most the share ``abstain`` is wrong. Raises UsageError where it has none, or
-        where the dev rows can't promise that."""
-        it = f"this model is for {self.name}"
-        raise UsageError(f"--coverage and --abstain are for classify, and {it}")
+        that are wrong for at most the share ``abstain`` of them. Only called where ``promises``.
+        Raises UsageError where the dev rows can't promise that."""
+        return self
 
     def row_logits(self, encodings: Encodings, logits: Logits) -> Logits:
         """(R, C) logits -> (B, C), one line a row, for a task that has such."""
@@ -214,8 +215,6 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
 
     # Over HTTP ---------------------------------------------------------------------------------
 
-    promises: ClassVar[bool] = False
-    """Whether ``asking`` can be asked."""
     hub_form: ClassVar[HubForm | None] = None
     """As which pipeline a server answers clients of Hugging Face; None: not at all. Its answers are
     made of the ``probabilities``, the ``entities`` or the ``candidates`` of predictions."""
