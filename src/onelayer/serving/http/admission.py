@@ -266,6 +266,8 @@ def server_stops() -> RequestError:
 _HOST = re.compile(r"(\[[0-9a-f.]*:[0-9a-f:.]*\]|[\w.~%-]+?)\.?(?::\d*)?", re.ASCII)
 
 LOOPBACK_NAME = "localhost"
+MAX_HOST_BYTES = 300
+"""Of a Host header. DNS has no longer names, and decisions on 256 of them are kept."""
 
 
 class AllowedHosts:
@@ -295,7 +297,7 @@ class AllowedHosts:
 
     def refuse(self, host: bytes) -> RequestError | None:
         """A value of the header."""
-        problem = self._judge(host)
+        problem = (400, "the Host is too long") if len(host) > MAX_HOST_BYTES else self._judge(host)
         return None if problem is None else RequestError(*problem)
 
     def _judged(self, host: bytes) -> tuple[int, str] | None:
@@ -306,7 +308,7 @@ class AllowedHosts:
         name = match[1]
         if self._all or name in self._names or self._allows_address(name):
             return None
-        return 421, f"{name:.200} is not a name of this server; --allowed-host {name:.200} adds it"
+        return 421, f"{name} is not a name of this server; --allowed-host {name} adds it"
 
     def _allows_address(self, name: str) -> bool:
         try:
