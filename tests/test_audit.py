@@ -33,6 +33,8 @@ from onelayer.training.progress import Silent
 from support.task_cases import CASES, LONG, Case
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 
 def rows_of(file: Path, **choices: Any) -> Rows:
     recipe = Recipe(**choices)

@@ -138,6 +138,7 @@ def test_a_handful_of_rows_moves_the_temperature_little() -> None:
 HALVES = st.integers(-60, 60).map(lambda i: i / 2)
 
 
+@pytest.mark.slow
 @given(arrays(np.float32, (6, 3), elements=HALVES), st.integers(0, 99))
 def test_temperature_changes_no_label(logits: Logits, seed: int) -> None:
     task = tuned(ONE, *_named(drawn(60, np.random.default_rng(seed), heat=5.0)))
@@ -188,6 +189,7 @@ def test_choosing_gets_a_temperature_too() -> None:
 # Sets ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 @pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
 @pytest.mark.parametrize("n", [60, 700])
@@ -250,6 +252,7 @@ def test_the_bound_on_errors_is_clopper_and_pearsons(counts: tuple[int, int]) ->
     assert error_bound(wrong, n) == pytest.approx(theirs, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_answers_are_wrong_no_more_often_than_promised() -> None:
     """In nine of ten dev sets or so: that is how certain the bound is."""
     rng = np.random.default_rng(7)

@@ -58,6 +58,7 @@ def run(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return Path("run")
 
 
+@pytest.mark.slow
 def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = main("train", reviews, "--label", "verdict", "--epochs", "1")
 
@@ -216,6 +217,7 @@ def test_inspect_lists_texts_that_stand_in_several_files(
     assert "in several files: 1\n  good cat 0\n    reviews.csv:2: yes\n    test.csv:2: no" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [True, False])
 def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
     main: Main,
@@ -242,6 +244,7 @@ def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
     assert found["probably wrong"] == len(found["list"])
 
 
+@pytest.mark.slow
 def test_compare_says_in_words_whether_a_difference_is_real(
     main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -343,6 +346,7 @@ def sure(main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     return Path("sure")
 
 
+@pytest.mark.slow
 def test_predictions_have_sets_and_abstain_where_asked(
     main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -376,6 +380,7 @@ def middle_of_widest_gap(numbers: list[float]) -> float:
     return below + gap / 2
 
 
+@pytest.mark.slow
 def test_eval_checks_what_was_promised(
     main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,7 @@ def test_the_interval_is_that_of_scipys_paired_bootstrap() -> None:
     assert_allclose(found.interval, theirs, atol=0.011)
 
 
+@pytest.mark.slow
 def test_equal_models_are_called_different_once_in_twenty_times() -> None:
     """At the level of 5 %: were p too small, luck would be taken for skill."""
     rng = np.random.default_rng(11)
@@ -295,6 +296,7 @@ def test_a_model_beside_itself_changes_nothing(
     assert {it["p"] for it in found["metrics"].values()} == {1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [case.name for case in CASES])
 def test_every_task_can_be_compared(
     name: str, models: dict[str, Predictor], tokenizer: Tokenizer, tmp_path: Path

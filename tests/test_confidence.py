@@ -31,6 +31,7 @@ def judged(draw: st.DrawFn) -> Confidence:
     return Confidence(loss=np.arange(n, dtype=float), probability=probability, right=right)
 
 
+@pytest.mark.slow
 @given(judged())
 def test_the_calibration_error_and_the_diagram_are_those_of_sklearns_curve(
     scorer: Confidence,

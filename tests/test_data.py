@@ -175,6 +175,7 @@ def test_no_more_rows_are_held_than_are_worked_on(
     assert 20 < most < 100
 
 
+@pytest.mark.slow
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
 def test_mapped_and_in_memory_arrays_pack_alike(
     sizes: list[int],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def same(one: Encodings, other: Encodings) -> None:
     assert one.cut == other.cut
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     rows=st.lists(st.tuples(texts, st.none() | texts), max_size=5), max_length=st.integers(8, 20)

@@ -25,6 +25,8 @@ from onelayer.tokens.tokenizer import Tokenizer
 from support.from_tokens import FromTokens
 from support.task_cases import CASES, LONG, Case
 
+pytestmark = pytest.mark.slow
+
 BYTES_A_ROW = {"answer": 500}
 """More than is kept, since chunks differ: an answer's candidates alone would be some thousands."""
 

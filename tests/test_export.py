@@ -157,6 +157,7 @@ def assert_alike(one: Any, other: Any) -> None:
         assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ROWS)
 def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: str) -> None:
     folder = exported(task, True)
@@ -222,6 +223,7 @@ def run(make_bert: MakeBert, reviews: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     predictor = load(run)
     rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
@@ -235,6 +237,7 @@ def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     assert rows.name == "reviews.csv, kept as dev"
 
 
+@pytest.mark.slow
 def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path) -> None:
     out = reviews.with_name("seeds")
     predictor = onelayer.finetune(

@@ -133,6 +133,7 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_new_family_goes_through_every_command(
     pretrained: Path,
     reviews: Path,
@@ -178,6 +179,7 @@ def test_new_family_goes_through_every_command(
             assert form or labels == torch_labels
 
 
+@pytest.mark.slow
 def test_new_family_computes_what_its_weights_say(
     pretrained: Path, sprout: Family, bert: Path, reviews: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_csv_reads_what_the_csv_module_writes(
     assert rows(read(path)) == given_rows
 
 
+@pytest.mark.slow
 @given(st.lists(st.dictionaries(texts, texts, min_size=1), min_size=1))
 def test_jsonl_reads_what_json_writes(
     tmp_path_factory: pytest.TempPathFactory, objects: list[dict[str, str]]
@@ -245,6 +246,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.json", "a.jsonl", "a.conll", "a.conllu", "a"]),
     st.binary() | st.text('ab1 ,;\t"\n\r{}[]:#-_\\u\ufeff').map(str.encode),

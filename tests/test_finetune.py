@@ -34,6 +34,8 @@ from onelayer.training.progress import Silent
 from support.encodings import padded
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 HERE = Place("rows.jsonl")
 LABELS = ("bad", "good", "so-so")
 TASK = Classify(labels=LABELS, max_length=64)

@@ -78,6 +78,7 @@ def compiled_model(folder: Path) -> tuple[Model, torch.nn.Module, CompileCounter
     return model, torch.compile(model.train(), dynamic=True, backend=counter), counter
 
 
+@pytest.mark.slow
 def test_a_compiled_model_computes_the_same(bert: Path) -> None:
     batch = packed([9, 3, 3, 30])
     model, network, counter = compiled_model(bert)
@@ -87,6 +88,7 @@ def test_a_compiled_model_computes_the_same(bert: Path) -> None:
         torch.testing.assert_close(logits, model.eval()(batch), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_batches_of_many_shapes_are_compiled_for_few(bert: Path) -> None:
     _, network, counter = compiled_model(bert)
     rng = np.random.default_rng(0)

@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.base.errors import CheckpointError, OneLayerError
+from onelayer.base.machine import cores
 from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.record import read_record
@@ -37,15 +38,17 @@ TESTS = Path(__file__).parent
 
 @cache
 def outcomes() -> dict[str, dict[str, Any]]:
-    """What came of every case, run in forks of one process of its own."""
-    run = subprocess.run(
-        [sys.executable, "-m", "support.hostile"],
-        cwd=TESTS,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {found["case"]: found for found in map(json.loads, run.stdout.splitlines())}
+    """What came of every case, run in forks of a process for each core."""
+    command = [sys.executable, "-m", "support.hostile"]
+    names = [case.name for case in CASES]
+    n = min(cores(), 4)
+    runs = [
+        subprocess.Popen([*command, *names[i::n]], cwd=TESTS, stdout=subprocess.PIPE, text=True)
+        for i in range(n)
+    ]
+    found = [json.loads(line) for run in runs for line in run.communicate()[0].splitlines()]
+    assert not any(run.returncode for run in runs)
+    return {outcome["case"]: outcome for outcome in found}
 
 
 @pytest.mark.process

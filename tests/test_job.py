@@ -135,6 +135,7 @@ def dying(at: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Path, "unlink", before(Path.unlink))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @given(deaths=st.lists(st.integers(0, 22), max_size=3))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])

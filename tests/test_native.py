@@ -164,6 +164,7 @@ def reference(
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["label", "tags"])
 def test_it_computes_what_it_says(head: str) -> None:
     model = random_model(head=head)
@@ -192,6 +193,7 @@ def test_it_computes_what_it_says(head: str) -> None:
 # Against the fp32 model ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 @pytest.mark.parametrize(("width", "n_heads", "up"), [(16, 1, 20), (128, 2, 512), (192, 4, 768)])
 def test_it_is_near_the_fp32_model(activation: str, width: int, n_heads: int, up: int) -> None:
@@ -264,6 +266,7 @@ def test_several_threads_may_ask_at_once(engines: list[NativeEngine]) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a processor without VNNI: the same integers, so the same logits."""
     model, encodings = random_model(), texts(LENGTHS)
@@ -273,6 +276,7 @@ def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_array_equal(native(model).logits(encodings), expected)
 
 
+@pytest.mark.slow
 def test_a_library_that_was_built_before_needs_no_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

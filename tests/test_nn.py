@@ -264,6 +264,7 @@ def test_class_weights_weigh_as_in_torch() -> None:
 # How a batch is cut changes nothing ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     # Three times over, so that there are whole questions for the multiple-choice head.
@@ -390,6 +391,7 @@ def test_the_layer_reads_through_dropout_where_transformers_has_it(
     assert varies() == [False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_dropout_leaves_the_mean_logits_about_as_transformers_does(
@@ -430,6 +432,7 @@ def starter() -> Path:
     return resolve("starter")
 
 
+@pytest.mark.slow
 def test_the_starter_is_transformers_too(starter: Path) -> None:
     """Hidden states, loss and gradients of a classifier on the real weights."""
     checkpoint = read(starter)

@@ -233,6 +233,7 @@ def commands(
     return said
 
 
+@pytest.mark.slow
 def test_by_default_nothing_is_lost(
     files: tuple[Path, Path],
     bert: Path,
@@ -261,6 +262,7 @@ ASKED = {"question": "the " * 40, "context": "the cat", "answer": "cat"}
 OFFERED = {"context": "the " * 20, "question": "a", "options": ["b", "c"], "answer": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "row", "unread"),
     [("answer", ASKED, "768 tokens (76.2%)"), ("choose", OFFERED, "432 tokens (40.9%)")],

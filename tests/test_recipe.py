@@ -75,6 +75,7 @@ def test_an_unknown_option_is_refused_by_name() -> None:
         Recipe.from_json({"eopchs": 3})
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_is_opened_and_its_recipe_used_again(
     old_run: Callable[..., Predictor], tmp_path: Path
 ) -> None:

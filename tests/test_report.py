@@ -64,6 +64,7 @@ SECTIONS = {
 EVERYWHERE = {"Scores", "Learning", "Lengths", "Worst mistakes", "Recipe and data"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_report_shows_the_scores_and_the_worst_mistakes(
     case: Case, make_predictor: MakePredictor
@@ -230,6 +231,7 @@ def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: Make
     assert len(many) < 400_000
 
 
+@pytest.mark.slow
 def test_a_run_of_100_000_steps_has_small_pictures(make_predictor: MakePredictor) -> None:
     facts = facts_of(*make_predictor(CASES[0]), "rows")
     n = 100_000
@@ -238,6 +240,7 @@ def test_a_run_of_100_000_steps_has_small_pictures(make_predictor: MakePredictor
     assert len(page(replace(facts, learning=learning))) < 400_000
 
 
+@pytest.mark.slow
 def test_training_ends_with_the_report_of_its_dev_file(tmp_path: Path, bert: Path) -> None:
     file, dev = (
         CASES[0].write(tmp_path / name) for name in ("a", "b") if not (tmp_path / name).mkdir()

@@ -27,6 +27,8 @@ from onelayer.training.state import Progress
 from support.task_cases import CASES, LONG, Case
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 ONE_A_TASK = [case for case in CASES if case.name in {c.task for c in CASES} | {"tag IOB2"}]
 CLASSIFY = CASES[0]
 STEPS = 9

@@ -116,6 +116,7 @@ def test_single_input_gets_a_list_of_one_prediction(
     assert one == predicted(models[name], INPUTS[name][:1])
 
 
+@pytest.mark.slow
 def test_concurrent_requests_get_their_own_answers(models: dict[str, Predictor]) -> None:
     """Requests of all models, of one text and of many, in the same moments: each gets its own
     answers, and they are counted."""
@@ -271,6 +272,7 @@ def test_wrong_method_gets_the_allowed_ones(client: TestClient) -> None:
     assert client.put("/").headers["allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.slow
 def test_large_request_is_answered_like_predict(
     client: TestClient, models: dict[str, Predictor]
 ) -> None:

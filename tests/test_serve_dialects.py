@@ -264,6 +264,7 @@ def test_the_description_is_of_the_models_that_are_there(models: dict[str, Predi
     assert "security" not in paths["/health"]["get"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_no_answer_is_beyond_the_description(
     client: TestClient, models: dict[str, Predictor], mode: GenerationMode

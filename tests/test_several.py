@@ -25,6 +25,8 @@ from onelayer.training.progress import Silent
 from onelayer.training.several import hidden
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 Lines = list[dict[str, Any]]
 
 TASK = Classify(labels=("a", "b"), max_length=64)

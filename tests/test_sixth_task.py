@@ -28,6 +28,8 @@ from onelayer.tasks.infer_columns import infer_columns
 from support.ranking import Rank, Ranked, RankRow
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 PASSAGES = ["the good cat", "a bad cat", "cats", "it is good in the town", "x y z"]
 ROWS = [
     {"query": f"where is the cat {i % 8}?", "passage": f"{PASSAGES[i % 5]} {i}", "label": i % 5}

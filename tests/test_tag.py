@@ -166,6 +166,7 @@ def labels_of(scheme: Scheme, types: str = "XY") -> list[str]:
     return ["O", *(f"{letter}-{type_}" for type_ in types for letter in letters)]
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.sampled_from([scheme for scheme in Scheme if scheme is not Scheme.PLAIN]),
@@ -240,6 +241,7 @@ def test_a_gold_span_comes_back_as_the_same_characters(
     assert tagged.entities[0].score == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data(), scheme=st.sampled_from([Scheme.IOB1, Scheme.IOB2, Scheme.BIOES]))
 def test_gold_tags_come_back_as_their_entities(

@@ -34,6 +34,8 @@ from support.predictions import assert_same_predictions, numbers
 from support.task_cases import CASES, LONG, PASSAGE, SEQUENCE, TOKENS, Case
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Run:

@@ -59,6 +59,7 @@ def pair(
     return Tokenizer.read(folder), transformers.BertTokenizer.from_pretrained(folder)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(text=texts)
 def test_cuts_as_transformers_does(pair: tuple[Tokenizer, Any], text: str) -> None:
@@ -70,6 +71,7 @@ def test_cuts_as_transformers_does(pair: tuple[Tokenizer, Any], text: str) -> No
     assert all(0 <= start < end <= len(text) for start, end in found.offsets)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(words=st.lists(texts))
 def test_cuts_words_as_transformers_does(pair: tuple[Tokenizer, Any], words: list[str]) -> None:

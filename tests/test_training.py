@@ -301,6 +301,7 @@ def test_bad_rows_have_no_part_in_a_split() -> None:
     assert list(compress(found, dev)) == split_by_hand(Classify, kept, 1)
 
 
+@pytest.mark.slow
 def test_a_huge_files_dev_set_is_capped() -> None:
     found = [TextRow("", None, "aab"[i % 3], HERE) for i in range(120_000)]
     _, dev_rows = split(Classify, found, seed=1)
