@@ -422,7 +422,7 @@ def test_an_interrupted_run_leaves_no_half_of_itself(
     def stop(*_: object) -> float:
         raise interrupt
 
-    monkeypatch.setattr("onelayer.training.loop.train_step", stop)
+    monkeypatch.setattr("onelayer.training.trainer.learn", stop)
 
     status = main("train", reviews, "--label", "verdict", "--out", "new")
 
@@ -445,11 +445,11 @@ def test_an_interrupted_run_keeps_the_best_so_far(
         signal.raise_signal(signal.SIGINT)
         return 0.6
 
-    monkeypatch.setattr("onelayer.training.loop.train_step", stop_in_the_second_epoch)
+    monkeypatch.setattr("onelayer.training.trainer.learn", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 
-    assert "the same command goes on from there; the best" in capsys.readouterr().err
+    assert "the same command resumes from there; the best" in capsys.readouterr().err
     assert main("predict", "new", reviews) == 0
 
 

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import onelayer
+from onelayer.base import digest
 from onelayer.base.errors import DataError, OneLayerError, Place
 from onelayer.nn.packed import pack
 from onelayer.recipe import Recipe
@@ -57,7 +58,8 @@ def write(path: Path, n: int) -> Path:
 def source(file: Path, tokenizer: Tokenizer, **choices: Any) -> Source:
     recipe = Recipe(**choices)
     kind, layout, table = open_labelled(file, recipe, lambda _: None)
-    return Source(kind, layout, table, recipe, tokenizer, limit=64, splits=True)
+    sha256 = digest.of_file(file)
+    return Source(kind, layout, table, sha256, recipe, tokenizer, limit=64, splits=True)
 
 
 def data_of(file: Path, tokenizer: Tokenizer, **choices: Any) -> Data:
@@ -275,6 +277,7 @@ def test_whatever_tokens_follow_from_makes_an_entry_of_its_own(
     if what == "a byte":
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("good 1", "good 2", 1), encoding="utf-8")
+        changed = source(file, tokenizer)
     elif what == "tokenizer":
         folder = make_bert(num_hidden_layers=1)
         lines = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")

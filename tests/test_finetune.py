@@ -17,7 +17,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
 import onelayer
-from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base import digest
+from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
+from onelayer.checkpoint import read as reading
+from onelayer.checkpoint import weight_files
 from onelayer.checkpoint.build import build, with_positions
 from onelayer.checkpoint.read import read
 from onelayer.engines.torch_engine import TorchEngine
@@ -28,9 +31,9 @@ from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import run as running
 from onelayer.training.optimizer import freeze
 from onelayer.training.progress import Silent
+from onelayer.training.trainer import Trainer
 from support.encodings import padded
 from support.tiny_bert import MakeBert
 
@@ -87,6 +90,42 @@ def test_two_runs_write_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> N
     assert one != other
 
 
+def test_the_base_is_hashed_once_and_read_once_for_each_model_that_is_built(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    read_from: list[Path] = []
+    of_file = digest.of_file
+    monkeypatch.setattr(digest, "of_file", lambda path: hashed.append(path) or of_file(path))
+
+    def read_weights(folder: Path) -> dict[str, Tensor]:
+        read_from.append(folder)
+        return weight_files.read_weights(folder)
+
+    monkeypatch.setattr(reading, "read_weights", read_weights)
+    finetuned(tmp_path, rows(24), model=bert, seeds=3)
+    assert hashed.count(bert / "model.safetensors") == 1
+    assert hashed.count(tmp_path / "rows.jsonl") == 1
+    assert read_from.count(bert) == 3
+
+
+def test_a_base_without_weights_is_refused_before_rows_are_tokenized(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("config.json", "vocab.txt"):
+        (model / name).write_bytes((bert / name).read_bytes())
+    monkeypatch.setattr("onelayer.training.plan.read_data", pytest.fail)
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        finetuned(tmp_path, rows(24), model=model)
+    with (model / "model.safetensors").open("wb") as file:
+        file.truncate(1 << 40)  # a hole of a terabyte, which takes an hour to hash
+    with pytest.raises(CheckpointError, match="weights of 1,099,511"):
+        finetuned(tmp_path, rows(24), model=model)
+    assert not (tmp_path / "run").exists()
+
+
 def test_class_weights_are_scikit_learns_balanced_ones(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,11 +160,11 @@ def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Sees what would be trained with, and stops before it is."""
     seen: dict[str, Any] = {}
 
-    def stop(model: Any, head: str, encodings: Encodings, recipe: Recipe, **how: Any) -> None:
-        seen.update(how, encodings=encodings, recipe=recipe)
+    def stop(trainer: Trainer) -> None:
+        seen.update(encodings=trainer.encodings, class_weights=trainer.class_weights)
         raise InterruptedError
 
-    monkeypatch.setattr(running, "train", stop)
+    monkeypatch.setattr(Trainer, "train", stop)
     return seen
 
 

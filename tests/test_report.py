@@ -28,7 +28,7 @@ from onelayer.evaluation.report.pictures import POINTS, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.recipe import Columns
 from onelayer.tasks.mistakes import Mark
-from onelayer.training import finetune as finetuning
+from onelayer.training import trainer
 from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case, texts
@@ -267,7 +267,7 @@ def test_a_report_that_fails_costs_one_warning(
     def fail(*_: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(finetuning, "write_report", fail)
+    monkeypatch.setattr(trainer, "write_report", fail)
     file = CASES[0].write(tmp_path)
     given = ["train", str(file), "--out", str(tmp_path / "run"), "--model", str(bert)]
     assert cli.main([*given, "--epochs", "1"]) == 0

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.cli import main as cli
-from onelayer.training import loop, resume
+from onelayer.training import run_store, trainer
+from onelayer.training.history import Progress
 from onelayer.training.progress import Silent
-from onelayer.training.resume import States
-from onelayer.training.state import Progress
+from onelayer.training.run_store import Store
 from support.task_cases import CASES, LONG, Case
 from support.tiny_bert import MakeBert
 
@@ -44,7 +44,7 @@ def dropping(make_bert: MakeBert) -> Path:
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that stands still: seconds are no part of what is compared."""
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.0)
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Runs:
 
     @property
     def states(self) -> list[Path]:
-        return sorted(States(self.out, "").folder.glob("step-*"))
+        return sorted(Store(self.out, "").folder.glob("step-*"))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -108,7 +108,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str,
     """The files of a run that nothing stopped."""
     runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropping)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.time, "perf_counter", lambda: 0.0)
+        patch.setattr(trainer.time, "perf_counter", lambda: 0.0)
         runs.go()
     assert json.loads((runs.out / "onelayer.json").read_text())["history"]["steps"] == STEPS
     return files_of(runs.out)
@@ -161,7 +161,7 @@ def test_optimizer_and_generator_are_part_of_it(dropping: Path, tmp_path: Path) 
     one, two = (runs.states[-1] for runs in (once, twice))
     assert one.name == two.name == "step-000000005"
     assert (one / "state.safetensors").read_bytes() == (two / "state.safetensors").read_bytes()
-    names = list(resume.load_file(one / "state.safetensors"))
+    names = list(run_store.load_file(one / "state.safetensors"))
     assert any(name.startswith("optimizer.") for name in names)
     assert "generator.cpu" in names
 
@@ -186,14 +186,14 @@ def test_inside_gradient_accumulation_the_step_is_finished(
 ) -> None:
     straight, stopped = (Runs(tmp_path / name, dropping, token_budget=20) for name in ("a", "b"))
     straight.go()
-    pack, calls = loop.pack, iter(range(1000))
+    pack, calls = trainer.pack, iter(range(1000))
 
     def signal_at_the_sixth(*arguments: Any) -> Any:
         if next(calls) == 5:
             signal.raise_signal(signal.SIGTERM)
         return pack(*arguments)
 
-    monkeypatch.setattr(loop, "pack", signal_at_the_sixth)
+    monkeypatch.setattr(trainer, "pack", signal_at_the_sixth)
     handler = signal.signal(signal.SIGTERM, cli._terminate)
     try:
         with pytest.raises(cli.Terminated):
@@ -210,14 +210,14 @@ def test_an_evaluation_is_broken_off_and_made_anew(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    logits = onelayer.training.run.TorchEngine.logits  # type: ignore[attr-defined]
+    logits = trainer.TorchEngine.logits
 
     def signal_before(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return logits(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr("onelayer.training.run.TorchEngine.logits", signal_before)
+        patch.setattr(trainer.TorchEngine, "logits", signal_before)
         with pytest.raises(KeyboardInterrupt):
             runs.go()
     assert not runs.out.exists()  # nothing is best before it is evaluated
@@ -230,15 +230,15 @@ def test_a_state_that_is_being_written_is_finished(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    save = resume.save_file
+    save = run_store.save_file
 
     def signal_inside(*arguments: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         save(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(States, "due", lambda _: True)
-        patch.setattr(resume, "save_file", signal_inside)
+        patch.setattr(Store, "is_state_due", lambda _: True)
+        patch.setattr(run_store, "save_file", signal_inside)
         with pytest.raises(KeyboardInterrupt):
             runs.go()
     assert [path.name for path in runs.states] == ["step-000000001"]
@@ -301,7 +301,7 @@ def dies_at(n: int, work: Callable[[], object]) -> bool:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     left = iter(range(n))
     with pytest.MonkeyPatch.context() as patch:
-        for name in (*BOUNDARIES, "onelayer.training.resume.save_file", "shutil.rmtree"):
+        for name in (*BOUNDARIES, "onelayer.training.run_store.save_file", "shutil.rmtree"):
             original = resolve_name(name)
 
             def counted(*arguments: Any, original: Any = original, **more: Any) -> Any:
@@ -329,21 +329,21 @@ def test_a_process_may_die_between_operations_on_the_disk(
     straight = Runs(tmp_path / "straight", dropping, epochs=1, batch_size=16)
     straight.go()
     expected = files_of(straight.out)
-    monkeypatch.setattr(States, "due", lambda _: True)
+    monkeypatch.setattr(Store, "is_state_due", lambda _: True)
     for n in range(0, 200, 4):
         runs = Runs(tmp_path / f"{n}", dropping, epochs=1, batch_size=16)
         if not dies_at(n, runs.go):
             break
         reached = max((int(path.name[5:]) for path in runs.states), default=0)
-        saved = States(runs.out, "").newest(pytest.fail)
-        assert (saved.step if saved else 0) == reached
+        saved = Store(runs.out, "").newest_state(pytest.fail)
+        assert (saved.history.step if saved else 0) == reached
         stops = Stops()
         if saved or not runs.out.exists():
             runs.go(stops)
             assert sorted(path.name for path in runs.folder.iterdir()) == [runs.file.name, "run"]
         assert files_of(runs.out) == expected
         if saved:
-            assert f"goes on after step {reached}" in stops.said
+            assert f"resumes after step {reached}" in stops.said
     assert 40 < n < 200
 
 
@@ -352,13 +352,12 @@ def test_a_damaged_state_costs_an_interval(
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
     with monkeypatch.context() as patch:
-        patch.setattr(States, "due", lambda _: True)
+        patch.setattr(Store, "is_state_due", lambda _: True)
         runs.stopped(4)
     older, newest = runs.states
     for name, step in damages(newest):
-        states = States(runs.out, "")
         remarks: list[str] = []
-        saved = states.newest(remarks.append)
+        saved = Store(runs.out, "").newest_state(remarks.append)
         assert saved is not None
         assert saved.folder == older, (name, step)
         (remark,) = remarks
@@ -396,7 +395,7 @@ def test_a_full_disk_keeps_the_last_state_and_the_run(
 ) -> None:
     """A state that can't be written is said; the run goes on, and so does the one after it."""
     runs = Runs(tmp_path / "x", dropping)
-    save, calls = resume.save_file, iter(range(1000))
+    save, calls = run_store.save_file, iter(range(1000))
 
     def full_from_the_third(*arguments: Any) -> None:
         if next(calls) >= 2:
@@ -404,8 +403,8 @@ def test_a_full_disk_keeps_the_last_state_and_the_run(
         save(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(States, "due", lambda _: True)
-        patch.setattr(resume, "save_file", full_from_the_third)
+        patch.setattr(Store, "is_state_due", lambda _: True)
+        patch.setattr(run_store, "save_file", full_from_the_third)
         stops = runs.stopped(5)
     assert [path.name for path in runs.states] == ["step-000000001", "step-000000002"]
     (*_, warning) = stops.said
@@ -432,7 +431,7 @@ def test_without_out_the_same_command_finds_its_run(
     assert go(seed=2) == Path("runs/rows-2")  # another command is another run
     stops = Stops()
     assert go(stops) == Path("runs/rows-1")
-    assert "goes on after step 2" in stops.said
+    assert "resumes after step 2" in stops.said
     assert go() == Path("runs/rows-3")
 
 
@@ -452,7 +451,7 @@ def test_it_may_begin_anew(whole: dict[str, bytes], dropping: Path, tmp_path: Pa
     runs.stopped(2)
     stops = Stops()
     runs.go(stops, resume=False)
-    assert not any("goes on" in remark for remark in stops.said)
+    assert not any("resumes" in remark for remark in stops.said)
     assert files_of(runs.out) == whole
 
 
@@ -487,7 +486,7 @@ def test_resume_insists(dropping: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_run_belongs_to_one_process(dropping: Path, tmp_path: Path) -> None:
     runs = Runs(tmp_path / "x", dropping)
-    other = States(runs.out, "another process's")
+    other = Store(runs.out, "another process's")
     assert other.lock()
     with pytest.raises(UsageError, match="another process is training there"):
         runs.go()

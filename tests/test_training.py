@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
-from onelayer.checkpoint.build import Built, build
+from onelayer.checkpoint.build import build
 from onelayer.checkpoint.read import read
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import IGNORED
@@ -29,14 +28,12 @@ from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training.loop import train
-from onelayer.training.optimizer import freeze, lr_factor
-from onelayer.training.progress import Silent
+from onelayer.training.optimizer import lr_factor
 from onelayer.training.sampler import Sampler
 from onelayer.training.split import Facts, carve
-from onelayer.training.state import History
 from support.encodings import padded
 from support.tiny_bert import MakeBert
+from support.trainers import trained
 
 HERE = Place("rows.jsonl")
 LABELS = ("bad", "good", "so-so")
@@ -44,7 +41,7 @@ TASK = Classify(labels=LABELS, max_length=64)
 SINGLE: dict[str, Any] = {"labels": LABELS, "problem_type": "single_label_classification"}
 WORDS = ["the cat", "good", "x y z and more of it", "京 bad", "a rather longer text, this is"]
 TAGGER = Tag(labels=("B-X", "I-X", "O"), scheme=Scheme.IOB2, max_length=64, stride=8)
-RECIPE = Recipe(epochs=2, lr=5e-3, batch_size=4, seed=3)
+RECIPE = Recipe(epochs=2, lr=5e-3, batch_size=4, seed=3, precision="fp32")
 
 
 def rows(n: int) -> list[TextRow]:
@@ -62,40 +59,12 @@ def encodings(tokenizer: Tokenizer) -> Encodings:
     return TASK.encode(rows(12), tokenizer, labelled=True)
 
 
-def trained(
-    folder: Path,
-    encodings: Encodings,
-    recipe: Recipe = RECIPE,
-    scores: Iterator[float] | None = None,
-    kept: list[int] | None = None,
-) -> tuple[Built, History]:
-    """A model trained in memory, its dev scores given."""
-    built = build(read(folder), TASK, seed=recipe.seed)
-    freeze(built.model, recipe.freeze)
-
-    def keep(_: dict[str, float], history: History) -> None:
-        if kept is not None:
-            kept.append(history.progress.step)
-
-    history = train(
-        built.model,
-        "label",
-        encodings,
-        recipe,
-        metric="accuracy",
-        evaluate=lambda: {"accuracy": 0.5 if scores is None else next(scores)},
-        keep=keep,
-        reporter=Silent(),
-    )
-    return built, history
-
-
 # The curve -------------------------------------------------------------------------------------
 
 
 def test_losses_are_those_of_a_loop_by_hand(classifier: Path, encodings: Encodings) -> None:
     """Six steps of our loop against transformers' model, torch's AdamW and a schedule by hand."""
-    _, history = trained(classifier, encodings)
+    history = trained(classifier, TASK, encodings, RECIPE).history
 
     model = transformers.BertForSequenceClassification.from_pretrained(classifier).train()
     spared = {"bias", "LayerNorm.weight"}
@@ -127,9 +96,9 @@ def test_losses_are_those_of_a_loop_by_hand(classifier: Path, encodings: Encodin
 
 def test_micro_batches_change_nothing(classifier: Path, encodings: Encodings) -> None:
     """Whether a batch is worked through at once or one example at a time."""
-    whole, whole_history = trained(classifier, encodings)
-    parts, parts_history = trained(classifier, encodings, replace(RECIPE, token_budget=1))
-    assert parts_history.losses == pytest.approx(whole_history.losses, abs=1e-6)
+    whole = trained(classifier, TASK, encodings, RECIPE)
+    parts = trained(classifier, TASK, encodings, replace(RECIPE, token_budget=1))
+    assert parts.history.losses == pytest.approx(whole.history.losses, abs=1e-6)
     logits = TorchEngine(whole.model).logits(encodings)
     np.testing.assert_allclose(
         TorchEngine(parts.model, token_budget=1).logits(encodings), logits, atol=1e-5
@@ -163,11 +132,11 @@ def test_the_learning_rate_is_positive_and_has_one_peak(total: int, warmup: floa
 
 
 def test_a_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings) -> None:
-    kept: list[int] = []
-    scores = iter([0.1, 0.2, 0.3])
-    _, history = trained(classifier, encodings, replace(RECIPE, epochs=1.34), scores, kept)
+    recipe, scores = replace(RECIPE, epochs=1.34), iter([0.1, 0.2, 0.3])
+    trainer = trained(classifier, TASK, encodings, recipe, scores)
+    history = trainer.history
     assert history.progress.step == len(history.losses) == 4  # 3 a whole epoch
-    assert kept == [3, 4]
+    assert trainer.no_store.kept == [3, 4]
     lengths = encodings.lengths
     order = Sampler(12, 4, seed=3).batch(3)
     assert history.progress.tokens == int(lengths.sum() + lengths[order].sum())
@@ -343,10 +312,10 @@ def test_the_best_is_kept_and_patience_ends(
     classifier: Path,
     encodings: Encodings,
 ) -> None:
-    steps: list[int] = []
     recipe = replace(RECIPE, epochs=5, patience=patience)
-    _, history = trained(classifier, encodings, recipe, iter(scores), steps)
-    assert steps == kept
+    trainer = trained(classifier, TASK, encodings, recipe, iter(scores))
+    history = trainer.history
+    assert trainer.no_store.kept == kept
     assert history.best_step == best
     assert len(history.evaluations) == len(scores)
     assert history.progress.step == 3 * len(scores)
@@ -362,18 +331,8 @@ def test_ignored_words_have_no_part_in_the_loss(make_bert: MakeBert, tokenizer: 
     encodings = TAGGER.encode([row], tokenizer, labelled=True)
     assert encodings.targets is not None
     blank = replace(encodings, targets=np.full_like(encodings.targets, IGNORED))
-    built = build(read(folder), TAGGER)
-    before = {name: p.detach().clone() for name, p in built.model.named_parameters()}
-    history = train(
-        built.model,
-        "tags",
-        blank,
-        replace(RECIPE, epochs=1),
-        metric="f1",
-        evaluate=lambda: {"f1": 0.0},
-        keep=lambda *_: None,
-        reporter=Silent(),
-    )
-    assert history.losses == [0.0]
-    for name, parameter in built.model.named_parameters():
-        assert torch.equal(parameter, before[name])
+    trainer = trained(folder, TAGGER, blank, replace(RECIPE, epochs=1))
+    assert trainer.history.losses == [0.0]
+    before = build(read(folder), TAGGER, seed=trainer.seed).model.state_dict()
+    for name, tensor in trainer.model.state_dict().items():
+        assert torch.equal(tensor, before[name])

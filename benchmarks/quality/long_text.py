@@ -31,11 +31,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 import onelayer
-import onelayer.training.loop
 from benchmarks.support.machine import machine
 from onelayer import Predictor, Recipe
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.pooling import POOLINGS, pool
+from onelayer.training.trainer import Trainer
 
 SET = "imdb_sample"
 TRAIN, DEV, TEST = 500, 300, 1000
@@ -137,17 +137,16 @@ class Learning:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.step = onelayer.training.loop.train_step
+        self.step = Trainer.train_step
 
-    def __call__(self, *arguments: Any) -> float:
+    def train_step(self, trainer: Trainer) -> None:
         started = time.process_time()
-        loss = self.step(*arguments)
+        self.step(trainer)
         self.seconds += time.process_time() - started
-        return loss
 
 
 learning = Learning()
-onelayer.training.loop.train_step = learning
+Trainer.train_step = lambda trainer: learning.train_step(trainer)  # type: ignore[method-assign]
 
 
 def records(out: Path) -> list[Record]:

@@ -23,9 +23,10 @@ from multiprocessing import shared_memory
 from pathlib import Path
 
 import onelayer
+from onelayer.training.history import Progress
 from onelayer.training.progress import Silent
-from onelayer.training.resume import States, is_unfinished
-from onelayer.training.state import Progress
+from onelayer.training.resume import is_unfinished
+from onelayer.training.run_store import Store
 
 WORDS = tuple("abcdefghijklmnopqrstuvwxyz")
 MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -41,7 +42,7 @@ def main() -> int:
     if arguments.straight:
         train(arguments.straight, Silent())
         return 0
-    States.due = lambda _: True  # type: ignore[method-assign]
+    Store.is_state_due = lambda _: True  # type: ignore[method-assign]
     random.seed(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_CACHE_HOME"] = f"{name}/cache"
@@ -72,10 +73,10 @@ def kill_and_look(folder: Path, kills: int) -> int:
             shutil.rmtree(out.parent)
             continue
         warnings: list[str] = []
-        saved = States(out, "").newest(warnings.append)
+        saved = Store(out, "").newest_state(warnings.append)
         assert not warnings, warnings
         killed_before_a_state += saved is None
-        most_lost = max(most_lost, reported - (saved.step if saved else 0))
+        most_lost = max(most_lost, reported - (saved.history.step if saved else 0))
         if kill % 20 == 0:
             print(f"{kill} kills, {finished} runs finished, at most {most_lost} steps lost")
     one_run(out, None)

@@ -39,12 +39,13 @@ def ours(spec: Record, turns: Turns) -> None:
     from benchmarks.training.train_sets import SpeedSet, random_batches, read_rows
     from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.build import build
+    from onelayer.nn.heads import HEADS
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
     from onelayer.tokens.tokenizer import Tokenizer
-    from onelayer.training.loop import compiled, train_step
     from onelayer.training.optimizer import adamw
     from onelayer.training.precision import quicker_precision
+    from onelayer.training.trainer import compiled, learn, packed_parts
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(
@@ -77,7 +78,8 @@ def ours(spec: Record, turns: Turns) -> None:
     more = turns.wait()
     while more:
         examples = next(batches)
-        train_step(network, task.head, encodings, examples, optimizer, recipe, None)
+        parts = packed_parts(encodings, examples, recipe.token_budget)
+        learn(network, HEADS[task.head], parts, optimizer, MAX_GRAD_NORM, None)
         per_example = counts(encodings.cu_examples, examples)
         sequences = ragged(encodings.cu_examples[examples], per_example)
         lengths = encodings.lengths[sequences].tolist()

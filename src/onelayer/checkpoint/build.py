@@ -18,11 +18,15 @@ from onelayer.tasks.protocol import Unit
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A model for a task, and whether its parts are the checkpoint's or new."""
+    """A model for a task, and which parts of it are the checkpoint's."""
 
     model: Model
     kept_head: bool
     kept_pooler: bool
+    other_head: bool
+    """Whether the checkpoint has an output layer for something else."""
+    left_out: Sequence[str]
+    """The checkpoint's tensors that only pretraining used."""
 
 
 def build(
@@ -66,7 +70,8 @@ def build(
     else:
         state |= kept
     model.load_state_dict(state)
-    return Built(model, kept is not None, kept_pooler)
+    other_head = kept is None and bool(checkpoint.head)
+    return Built(model, kept is not None, kept_pooler, other_head, checkpoint.left_out)
 
 
 def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +21,38 @@ from onelayer.checkpoint.weight_files import read_weights
 from onelayer.checkpoint.weights import to_ours
 from onelayer.tokens.tokenizer import Tokenizer
 
+WEIGHTS = (".safetensors", ".bin")
+"""The suffixes of files that may hold weights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """What a model directory holds, under our names."""
+class Description:
+    """What a model directory says of its weights."""
 
     folder: Path
     config: EncoderConfig
+    config_json: Mapping[str, Any]
+    """``config.json`` as it is."""
     architecture: str
     """The class of transformers that it was saved from; the encoder's own where it doesn't say."""
-    labels: list[str] | None
-    """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
     problem_type: str | None
     record: ModelRecord | None
     """``onelayer.json``; None where transformers or another tool wrote the directory."""
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint(Description):
+    """What a model directory holds, under our names."""
+
+    labels: list[str] | None
+    """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
     encoder: dict[str, Tensor]
     """fp32, with ``pooler.*`` if the checkpoint has one."""
     head: dict[str, Tensor]
     """``head.weight`` and ``head.bias``; empty where the architecture has none."""
     left_out: list[str]
     """Names in the file of tensors with no place in ours: pretraining's heads."""
-    tokenizer: Tokenizer
 
     @property
     def form(self) -> str | None:
@@ -55,27 +66,78 @@ def read(folder: Path) -> Checkpoint:
     Raises CheckpointError for what is missing, damaged, at odds with the rest, or of no
     known family.
     """
+    described = describe(folder)
+    weights = find(folder, "model.safetensors")
+    if weights is not None and described.record is not None and described.record.sha256:
+        _verify(described, weights, digest.of_file(weights))
+    return with_weights(described)
+
+
+def describe(folder: Path) -> Description:
+    """Reads of a model directory all but its weights.
+
+    Raises CheckpointError for what is missing, damaged, at odds with the rest, or of no
+    known family.
+    """
     config, data = read_config(folder)
     tokenizer = read_tokenizer(folder, config)
-    architecture = _architecture(data, config)
-    record = _record(folder, config.max_position_embeddings)
-    if record is not None:
-        _verify(find(folder, "model.safetensors"), record)
-    encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
-    named = record is not None
     problem_type = data.get("problem_type")
-    return Checkpoint(
+    return Description(
         folder=folder,
         config=config,
-        architecture=architecture,
-        labels=_labels(data, config.family.class_named(architecture), head, named, folder / CONFIG),
+        config_json=data,
+        architecture=_architecture(data, config),
         problem_type=problem_type if isinstance(problem_type, str) else None,
-        record=record,
-        encoder=encoder,
-        head=head,
-        left_out=left_out,
+        record=_record(folder, config.max_position_embeddings),
         tokenizer=tokenizer,
     )
+
+
+def digests_of(described: Description) -> dict[str, str]:
+    """SHA-256 of the config and of the files with weights, by name.
+
+    Raises CheckpointError where the weights are not those that a run was saved with, and for files
+    that are far too large for the config: to read them to their end would take forever.
+    """
+    folder = described.folder
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHTS)
+    files = [file for name in (CONFIG, *names) if (file := find(folder, name))]
+    if not names:
+        raise CheckpointError(
+            "holds no weights",
+            place=Place(folder),
+            hint="looked for model.safetensors and pytorch_model.bin",
+        )
+    size, most = sum(file.stat().st_size for file in files), _most_bytes(described.config)
+    if size > most:
+        raise CheckpointError(
+            f"weights of {size:,} bytes, and {CONFIG} describes {most:,} at most",
+            place=Place(folder),
+        )
+    found = {file.name: digest.of_file(file) for file in files}
+    for file in files:
+        if file.name == "model.safetensors":
+            _verify(described, file, found[file.name])
+    return found
+
+
+def _most_bytes(config: EncoderConfig) -> int:
+    """Four times the weights in eight bytes each: there may be parts that only pretraining used,
+    and the same weights in two formats."""
+    width, inner = config.hidden_size, config.intermediate_size
+    tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+    layers = (config.num_hidden_layers + 1) * (4 * width + 2 * inner + 32) * width
+    return 4 * 8 * (tables * width + layers) + (64 << 20)
+
+
+def with_weights(described: Description) -> Checkpoint:
+    """Reads the weights, too. `digests_of` tells whether they are those that a run saved."""
+    folder, config, architecture = described.folder, described.config, described.architecture
+    encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
+    known, named = config.family.class_named(architecture), described.record is not None
+    labels = _labels(described.config_json, known, head, named, folder / CONFIG)
+    own = {field.name: getattr(described, field.name) for field in fields(described)}
+    return Checkpoint(**own, labels=labels, encoder=encoder, head=head, left_out=left_out)
 
 
 def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
@@ -86,14 +148,18 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
     order at a finer scale (position interpolation, Chen et al. 2023, arXiv:2306.15595, for
     learned vectors).
     """
-    positions = len(weight_PD)
-    if n < positions:
-        raise UsageError(
-            f"{n} positions are fewer than the checkpoint's {positions}",
-            hint="--positions extends; --max-length shortens",
-        )
+    check_positions(n, len(weight_PD))
     spread = F.interpolate(weight_PD.T[None], size=n, mode="linear", align_corners=True)
     return spread[0].T.contiguous()
+
+
+def check_positions(n: int, trained: int) -> None:
+    """Raises UsageError where there are already more than ``n``."""
+    if n < trained:
+        raise UsageError(
+            f"{n} positions are fewer than the checkpoint's {trained}",
+            hint="--positions extends; --max-length shortens",
+        )
 
 
 def _record(folder: Path, positions: int) -> ModelRecord | None:
@@ -101,10 +167,10 @@ def _record(folder: Path, positions: int) -> ModelRecord | None:
     return read_record(read_json(path), folder, positions) if path else None
 
 
-def _verify(weights: Path | None, record: ModelRecord) -> None:
+def _verify(described: Description, weights: Path, found: str) -> None:
     """Raises CheckpointError where the weights are not those that the run was saved with."""
-    written = record.sha256
-    if written is not None and weights is not None and digest.of_file(weights) != written:
+    written = described.record.sha256 if described.record else None
+    if written is not None and found != written:
         raise CheckpointError(
             "not as onelayer saved it: truncated, damaged or replaced",
             place=Place(weights),

@@ -44,8 +44,8 @@ def train(
     out
         The run's directory; by default a new one below `runs/`.
     resume
-        Insist on going on with an unfinished run of the same command, or on beginning anew; by
-        default it goes on where there is one.
+        Insist on resuming an unfinished run of the same command, or on starting again; by default
+        it is resumed where there is one.
     json
         Progress as JSON lines on stderr, the result as JSON on stdout.
     """

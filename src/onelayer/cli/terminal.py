@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from onelayer.prediction.formats import Predicted
-    from onelayer.training.loop import Reporter
+    from onelayer.training.progress import Reporter
 
 
 def print_item(name: str, value: Any, indent: str = "") -> None:

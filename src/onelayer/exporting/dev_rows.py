@@ -16,7 +16,7 @@ from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import REMOVED, Columns, Recipe
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.training.run import TIMING
+from onelayer.training.run_store import TIMING
 from onelayer.training.split import Facts, carve
 
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ def _seed_of_split(record: ModelRecord) -> int:
     """The seed of the split: with several seeds, the first one splits for all of them."""
     if record.seeds is not None:
         return min(map(int, record.seeds.scores))
-    return Recipe.from_json(record.recipe or {}).seed
+    return Recipe.from_json({**(record.recipe or {}), **REMOVED}).seed
 
 
 @dataclass(frozen=True, slots=True)

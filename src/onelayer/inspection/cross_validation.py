@@ -20,8 +20,8 @@ from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Ints
 from onelayer.training.finetune import finetune
-from onelayer.training.loop import Reporter
-from onelayer.training.state import Progress
+from onelayer.training.history import Progress
+from onelayer.training.progress import Reporter
 
 JudgedRows = tuple[Predictor, Ints, Sequence[Any]]
 """A model, some rows that it has not learned from, and their numbers in the file."""

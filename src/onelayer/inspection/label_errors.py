@@ -19,7 +19,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask
 from onelayer.tasks.label_judges import Suspect
-from onelayer.training.loop import Reporter
+from onelayer.training.progress import Reporter
 
 LEARNED = 0.05
 """A run that has seen more of the rows than this can't judge their labels by itself."""

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +23,8 @@ IGNORED = -100
 """The target of a vector that is read but not learned from."""
 
 
+Targets = NDArray[np.generic]
+Floats = NDArray[np.float64]
 Sum = Callable[[Tensor, Packed, Tensor | None], Tensor]
 """(logits (R, C), batch, class weights) -> a sum over the batch."""
 
@@ -42,6 +46,9 @@ class Head:
     """transformers' name for the loss, where its class has several losses."""
     classes: Literal["one", "several"] | None = None
     """How many classes a vector that is read may be of; None where it isn't about classes."""
+    balance: Callable[[Targets, int], Floats] | None = None
+    """(targets, number of outputs) -> weights (C,) by which all classes count alike; None where
+    it isn't about classes."""
     named: bool = False
     """Whether the outputs have names that ``config.json`` and the model card tell."""
     prior: tuple[float, ...] | None = None
@@ -63,6 +70,19 @@ def _multi_label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | Non
     return F.binary_cross_entropy_with_logits(
         logits, batch.gold.to(logits.dtype), pos_weight=class_weights, reduction="sum"
     )
+
+
+def _label_balance(targets: Targets, n_classes: int) -> Floats:
+    """n / (classes x count): each class has the same weight in the loss, however rare it is."""
+    learned = targets[targets != IGNORED]
+    counts = np.bincount(learned.astype(np.int64), minlength=n_classes)
+    return np.asarray(len(learned) / (n_classes * np.maximum(counts, 1)))
+
+
+def _multi_label_balance(targets: Targets, _: int) -> Floats:
+    """How often each label is absent for each time it is present: its weight where it is."""
+    present = targets.sum(axis=0)
+    return np.asarray((len(targets) - present) / np.maximum(present, 1))
 
 
 def _value_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
@@ -110,6 +130,7 @@ HEADS: dict[str, Head] = {
         weight=_label_weight,
         problem_type="single_label_classification",
         classes="one",
+        balance=_label_balance,
         named=True,
     ),
     "labels": Head(
@@ -120,6 +141,7 @@ HEADS: dict[str, Head] = {
         weight=_elements,
         problem_type="multi_label_classification",
         classes="several",
+        balance=_multi_label_balance,
         named=True,
     ),
     "value": Head(
@@ -132,15 +154,10 @@ HEADS: dict[str, Head] = {
         loss=_label_loss,
         weight=_label_weight,
         classes="one",
+        balance=_label_balance,
         named=True,
     ),
-    "span": Head(
-        "QuestionAnswering",
-        False,
-        False,
-        loss=_span_loss,
-        weight=_examples,
-    ),
+    "span": Head("QuestionAnswering", False, False, loss=_span_loss, weight=_examples),
     # One token of some 150 begins an answer. From zeros a small learning rate would spend the run
     # on finding that out (Lin et al., 2017, section 4.1, begin their rare class in the same way).
     "three-way": Head(
@@ -152,11 +169,5 @@ HEADS: dict[str, Head] = {
         named=True,
         prior=(0.0, -5.0, -5.0),
     ),
-    "option": Head(
-        "MultipleChoice",
-        True,
-        True,
-        loss=_option_loss,
-        weight=_examples,
-    ),
+    "option": Head("MultipleChoice", True, True, loss=_option_loss, weight=_examples),
 }

@@ -31,7 +31,7 @@ from onelayer.tokens.coverage import coverage
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.store import EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training.loop import Reporter
+from onelayer.training.progress import Reporter
 from onelayer.training.split import DEV_SHARE, MOST_DEV, Facts, carve
 from onelayer.training.token_cache import cached
 
@@ -54,12 +54,14 @@ class Source:
     kind: type[AnyTask]
     layout: Layout
     table: Table
+    sha256: str
+    """Of the file."""
     recipe: Recipe
     tokenizer: Tokenizer
     limit: int
     """Positions of the model."""
     splits: bool
-    """Whether the dev set is carved off this file."""
+    """Whether the dev set is split off this file."""
 
     @property
     def place(self) -> Place:
@@ -69,7 +71,7 @@ class Source:
         """A digest of all that the encodings, the split and the fitted task depend on."""
         parts = {
             "versions": [FORMAT, version("onelayer"), version("tokenizers")],
-            "content": digest.of_file(self.table.path),
+            "content": self.sha256,
             "read as": [self.table.format, self.table.columns, self.table.note],
             "tokenizer": self.tokenizer.digest,
             "task": [self.kind.name, self.layout.to_json(), self.limit],

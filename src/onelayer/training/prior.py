@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.tasks.protocol import Chunk
@@ -42,21 +40,19 @@ class ClassPrior:
         return len(self.predicted) == 1 and float(np.mean(losses)) >= self.loss
 
 
-def class_prior(head: str, encodings: Encodings, class_weights: Tensor | None) -> ClassPrior | None:
+def class_prior(
+    head: str, encodings: Encodings, class_weights: NDArray[np.float32] | None
+) -> ClassPrior | None:
     """For heads that choose one class, by the targets that are learned from."""
     targets = encodings.targets
     if HEADS[head].classes != "one" or targets is None:
         return None
     learned = targets[targets != IGNORED].astype(np.int64)
+    if not len(learned):
+        return None
     counts = np.bincount(learned)
-    weights = (
-        np.ones(len(counts)) if class_weights is None else _numpy(class_weights)[: len(counts)]
-    )
-    weighted = counts * weights
+    weights = np.ones(len(counts)) if class_weights is None else class_weights[: len(counts)]
+    weighted = counts * weights.astype(np.float64)
     present = weighted[weighted > 0]
     loss = -(present * np.log(present / present.sum())).sum() / weighted.sum()
     return ClassPrior(float(loss))
-
-
-def _numpy(weights: Tensor) -> NDArray[np.float64]:
-    return np.asarray(weights.to("cpu", torch.float64).numpy())

@@ -1,10 +1,10 @@
-"""Telling how a run goes: a bar on a terminal, JSON lines elsewhere, silence from Python."""
+"""Who is told how a run goes: a bar on a terminal, JSON lines elsewhere, silence from Python."""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +17,20 @@ from rich.progress import (
 )
 
 from onelayer.base.json_values import finite
-from onelayer.training.state import Progress as RunProgress
+from onelayer.training.history import Progress as RunProgress
+
+
+class Reporter(Protocol):
+    """Who is told how the run goes."""
+
+    def say(self, remark: str) -> None: ...
+    def prepare(self, what: str, rows: int, total: int | None) -> None: ...
+    def start(self, total_steps: int) -> None: ...
+    def step(self, progress: RunProgress) -> None: ...
+    def evaluated(
+        self, epoch: float, scores: dict[str, float], metric: str, best: bool
+    ) -> None: ...
+    def finish(self) -> None: ...
 
 
 class Silent:

@@ -17,12 +17,12 @@ from onelayer.base.errors import Place, UsageError
 from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import loop, resume
+from onelayer.training import run_store, trainer
 from onelayer.training.dataset import Data, Source, read_data
-from onelayer.training.loop import Progress
+from onelayer.training.history import Progress
 from onelayer.training.prior import ClassPrior, class_prior
 from onelayer.training.progress import Silent
-from onelayer.training.several import hidden
+from onelayer.training.search import hidden
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def record(predictor: onelayer.Predictor) -> dict[str, Any]:
 
 
 class Stops(Silent):
-    """Fails at the given step, counted over all runs, and counts the runs begun."""
+    """Fails at the given step, counted over all runs, and counts the runs that start."""
 
     def __init__(self, at: int | None = None) -> None:
         self.at, self.runs, self.steps = at, 0, 0
@@ -131,7 +131,7 @@ def test_seeds_share_one_split(
         splits.append(source.recipe.seed)
         return read_data(source, *rest)
 
-    monkeypatch.setattr("onelayer.training.finetune.read_data", spy)
+    monkeypatch.setattr("onelayer.training.plan.read_data", spy)
     train = written(tmp_path / "train.jsonl", lines(40))
     choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3}
     onelayer.finetune(train, out=tmp_path / "run", seed=7, seeds=2, **choices)
@@ -149,7 +149,7 @@ def test_seeds_that_were_stopped_go_on(finetuned: Callable[..., onelayer.Predict
     assert record(stopped) == record(whole)
 
 
-def test_what_was_never_begun_leaves_nothing(
+def test_a_command_that_is_refused_leaves_nothing(
     finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="--freeze 9"):
@@ -199,7 +199,8 @@ def test_the_priors_loss_is_that_of_the_best_constant(
 ) -> None:
     rows = [TextRow("x", None, label, Place("rows.jsonl")) for label in "aaab"]
     encodings = TASK.encode(rows, tokenizer, labelled=True)
-    prior = class_prior("label", encodings, class_weights)
+    weights = None if class_weights is None else class_weights.numpy()
+    prior = class_prior("label", encodings, weights)
     assert prior is not None
     constant = torch.zeros(1, 2, requires_grad=True)
     gold = torch.tensor([0, 0, 0, 1])
@@ -232,7 +233,7 @@ def test_only_one_class_and_no_lower_loss_is_stuck() -> None:
 @pytest.fixture
 def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     """The first look finds a run stuck; which losses were looked at."""
-    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     looks: list[Sequence[float]] = []
 
     def is_all(_: ClassPrior, losses: Sequence[float]) -> bool:
@@ -243,7 +244,7 @@ def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     return looks
 
 
-def test_a_stuck_run_is_begun_anew_with_another_seed(
+def test_a_stuck_run_is_restarted_with_another_seed(
     finetuned: Callable[..., onelayer.Predictor], stuck_once: list[Sequence[float]]
 ) -> None:
     reporter = Stops()
@@ -253,7 +254,7 @@ def test_a_stuck_run_is_begun_anew_with_another_seed(
     assert history["restarts"] == 1
     assert len(history["losses"]) == 20
     (said,) = (remark for remark in record(run)["choices"] if remark.startswith("stuck"))
-    assert said.endswith("begun anew with seed = 1003")
+    assert said.endswith("restarted with seed = 1003")
     other = finetuned("other", seed=1003, epochs=4)
     assert weights(run) == weights(other)
 
@@ -268,7 +269,7 @@ def test_a_short_run_is_not_called_stuck(
 def test_two_restarts_are_enough(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
     reporter = Stops()
     history = record(finetuned("run", reporter=reporter))["history"]
@@ -278,7 +279,7 @@ def test_two_restarts_are_enough(
 
 
 @pytest.mark.parametrize("at", [3, 13])
-def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
+def test_a_stopped_run_resumes_in_the_attempt_it_was_in(
     at: int, finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stuck after five steps: stopped in the first attempt, or in the second one."""
@@ -287,10 +288,10 @@ def test_a_stopped_run_goes_on_in_the_attempt_it_was_in(
     def is_all(_: ClassPrior, found: Sequence[float]) -> bool:
         return round(found[-1], 6) == losses[4]
 
-    monkeypatch.setattr(loop, "A_CHANCE", 0)
+    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     monkeypatch.setattr(ClassPrior, "is_all", is_all)
-    monkeypatch.setattr(resume, "INTERVAL", 0.0)
-    monkeypatch.setattr(resume, "SHARE", 0)
+    monkeypatch.setattr(run_store, "INTERVAL", 0.0)
+    monkeypatch.setattr(run_store, "SHARE", 0)
     whole = finetuned("whole", seed=3)
     assert record(whole)["history"]["restarts"] == 1
     with pytest.raises(InterruptedError):

@@ -1,16 +1,10 @@
-"""All that a run is between two steps: with it, a run goes on as if it had never stopped."""
+"""What has happened in a run, step by step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
-from torch import Tensor
-
-from onelayer.nn.model import Model
-from onelayer.training.optimizer import Optimizer
 
 
 @dataclass(slots=True)
@@ -33,14 +27,14 @@ class Progress:
 
 @dataclass(slots=True)
 class History:
-    """What a run has been through, step by step."""
+    """The steps and evaluations of a run since its last restart."""
 
     losses: list[float] = field(default_factory=list)
     lrs: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     """Real tokens of each step's batch."""
     seconds: list[float] = field(default_factory=list)
-    """That each step took."""
+    """Duration of each step."""
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     best: float = -math.inf
     """The highest dev score so far."""
@@ -50,7 +44,7 @@ class History:
     attempt: int = 0
     """Restarts before this."""
     stuck: bool = False
-    """Whether it has learned nothing and is to be begun anew."""
+    """Whether the last evaluation showed that the model learns nothing."""
     progress: Progress = field(default_factory=Progress)
 
     @property
@@ -59,7 +53,7 @@ class History:
 
     @property
     def evaluated(self) -> bool:
-        """Whether the model as it now is has been evaluated."""
+        """Whether the model has been evaluated since the last step."""
         return bool(self.evaluations) and self.evaluations[-1]["step"] == self.step
 
     def add_step(self, loss: float, lr: float, tokens: int, seconds: float) -> None:
@@ -96,36 +90,3 @@ class History:
         for step in zip(*(values[name] for name in each), strict=True):
             history.add_step(*step)
         return history
-
-
-@dataclass(slots=True)
-class TrainState:
-    """A run between two steps."""
-
-    model: Model
-    optimizer: Optimizer
-    history: History
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, the optimizer's moments, and the generators that dropout draws from."""
-        self.optimizer.settle()
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
-        found["generator.cpu"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            found["generator.cuda"] = torch.cuda.get_rng_state()
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
-
-    def restore(self, tensors: dict[str, Tensor], history: History) -> None:
-        """Becomes the run that gave these tensors."""
-
-        def under(prefix: str) -> dict[str, Tensor]:
-            found = (name for name in tensors if name.startswith(prefix))
-            return {name.removeprefix(prefix): tensors[name] for name in found}
-
-        self.model.load_state_dict(under("model."))
-        self.optimizer.restore(under("optimizer."))
-        torch.set_rng_state(tensors["generator.cpu"])
-        if "generator.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["generator.cuda"])
-        self.history = history

@@ -1,0 +1,103 @@
+"""What is told of a run in ``onelayer.json`` and in its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+from onelayer.checkpoint.build import Built, named_outputs
+from onelayer.checkpoint.card import CardFacts
+from onelayer.checkpoint.record import (
+    DevEvaluation,
+    DevScores,
+    ModelRecord,
+    ParameterCounts,
+    RunData,
+    TrainingHistory,
+)
+from onelayer.checkpoint.source import hub_name
+from onelayer.metrics import Scorer, intervals
+from onelayer.nn.heads import HEADS
+from onelayer.tasks import AnyTask
+from onelayer.training.history import History
+from onelayer.training.plan import Plan
+
+
+@dataclass
+class DevResult:
+    """A model's scores on dev."""
+
+    task: AnyTask
+    """Its decoding tuned on dev: what is saved with the model."""
+    scores: dict[str, float]
+    scorer: Scorer
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % interval of each score."""
+        return intervals(self.scorer)
+
+
+def run_record(
+    plan: Plan, built: Built, on_dev: DevResult, history: History, remarks: Sequence[str]
+) -> ModelRecord:
+    """What ``onelayer.json`` tells, but for the digest of the weights."""
+    parameters = list(built.model.parameters())
+    new = [] if built.kept_head else list(built.model.head.parameters())
+    files, data = plan.files, plan.data
+    return ModelRecord(
+        onelayer=version("onelayer"),
+        task=on_dev.task,
+        layout=plan.layout,
+        recipe=plan.recipe.to_json(),
+        choices=tuple(remarks),
+        data=RunData(
+            train=files.train.name,
+            dev=files.dev.name if files.dev else None,
+            train_sha256=files.digests["train"],
+            dev_sha256=files.digests.get("dev"),
+            train_rows=len(data.encodings),
+            dev_rows=len(data.dev),
+        ),
+        parameters=ParameterCounts(
+            all=sum(p.numel() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            new=sum(p.numel() for p in new),
+        ),
+        dev=DevScores(
+            scores=on_dev.scores,
+            intervals=on_dev.intervals,
+            range=plan.task.range_of(data.dev),
+        ),
+        history=history_record(history),
+        seen=data.seen.to_text(),
+    )
+
+
+def history_record(history: History) -> TrainingHistory:
+    return TrainingHistory(
+        steps=history.step,
+        best_step=history.best_step,
+        restarts=history.attempt,
+        losses=tuple(round(loss, 6) for loss in history.losses),
+        lrs=tuple(history.lrs),
+        tokens=tuple(history.tokens),
+        evaluations=tuple(DevEvaluation(**one) for one in history.evaluations),
+    )
+
+
+def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
+    return CardFacts(
+        name=name,
+        task=plan.task,
+        architecture=plan.config.family.class_for(HEADS[plan.task.head].form),
+        base_model=plan.recipe.model,
+        hub_name=hub_name(plan.recipe.model),
+        data=plan.files.train.name,
+        rows={"train": len(plan.data.encodings), "dev": len(plan.data.dev)},
+        labels=named_outputs(plan.task),
+        scores=on_dev.scores,
+        intervals=on_dev.intervals,
+    )

@@ -1,0 +1,150 @@
+"""Several seeds of a recipe: each is a run of its own, and the best is kept.
+
+The runs are in a hidden folder next to the place where the best of them will be. A seed that is
+finished there is not trained again, so the command resumes where it was stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.disk import as_json, rewrite
+from onelayer.base.errors import Place, UsageError
+from onelayer.base.model_files import read_json
+from onelayer.checkpoint.record import ModelRecord, SeedScores
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor
+from onelayer.training.plan import Plan
+from onelayer.training.progress import Reporter
+from onelayer.training.resume import RUNS, is_unfinished, open_store, stem_of
+from onelayer.training.run_store import TIMING
+from onelayer.training.trainer import draw_report, train_and_load
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished run, and its score on dev."""
+
+    seed: int
+    folder: Path
+    score: float
+    recipe: Mapping[str, Any]
+    """With what was chosen when the run started."""
+
+    @classmethod
+    def read(cls, folder: Path, seed: int, metric: str) -> Outcome:
+        record = ModelRecord.from_json(read_json(folder / "onelayer.json"))
+        assert record.dev is not None, "a finished run has scores"
+        return cls(seed, folder, record.dev.scores[metric], record.recipe or {})
+
+
+def best_of_seeds(
+    plan: Plan, out: str | Path | None, resume: bool | None, reporter: Reporter
+) -> Predictor:
+    """Trains all seeds, moves the best run to its place and removes the others."""
+    target = _open(plan, out, resume)
+    try:
+        outcomes = _train_seeds(plan, target, reporter)
+    except BaseException:
+        _close(target)
+        raise
+    scores = [outcome.score for outcome in outcomes]
+    mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
+    # Of equal scores the first; nan (a constant prediction has no correlation) is the lowest.
+    best = max(outcomes, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
+    metric = plan.task.metric
+    remark = (
+        f"{metric} {mean:.3g} ± {deviation:.2g} over {len(outcomes)} seeds; kept seed {best.seed}"
+    )
+    reporter.say(remark)
+
+    path = best.folder / "onelayer.json"
+    record = ModelRecord.from_json(read_json(path))
+    seeds = SeedScores(
+        metric=metric,
+        kept=best.seed,
+        scores={str(outcome.seed): outcome.score for outcome in outcomes},
+        mean=mean,
+        deviation=deviation,
+    )
+    record = replace(record, choices=(*(record.choices or ()), remark), seeds=seeds)
+    rewrite(path, as_json(record.to_json()))
+    draw_report(load(best.folder), plan, reporter)
+    best.folder.replace(target)
+    shutil.rmtree(hidden(target))
+    return load(target)
+
+
+def _train_seeds(plan: Plan, target: Path, reporter: Reporter) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for seed in range(plan.recipe.seed, plan.recipe.seed + plan.recipe.seeds):
+        # The target's own name, by which a run calls itself in its model card.
+        folder = hidden(target) / f"seed-{seed}" / target.name
+        # What was measured or derived for the first run holds for all.
+        names = ("epochs", "lr", "precision") if outcomes else ()
+        settled = {name: outcomes[0].recipe[name] for name in names}
+        if not _is_finished(folder):
+            if not is_unfinished(folder):
+                shutil.rmtree(folder, ignore_errors=True)  # stopped before its first state
+            one = replace(plan, recipe=replace(plan.recipe, seed=seed, seeds=1, **settled))
+            with open_store(plan.files.train, folder, one.identity, None, reporter.say) as store:
+                train_and_load(one, store, reporter)
+                store.clear()
+        outcomes.append(Outcome.read(folder, seed, plan.task.metric))
+    return outcomes
+
+
+def hidden(target: Path) -> Path:
+    """Where the runs are until the best is chosen."""
+    return target.with_name(f".{target.name}.seeds")
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / TIMING).is_file()  # written last
+
+
+def _open(plan: Plan, out: str | Path | None, resume: bool | None) -> Path:
+    """Where the best run will be; unfinished runs next to it are the same command's.
+
+    Raises UsageError where others are there, or none although ``resume`` insists.
+    """
+    target = Path(out) if out is not None else _place_by_itself(plan, resume)
+    folder = hidden(target)
+    if resume is False:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif folder.exists() and _identity(folder) != plan.identity:
+        hint = "--no-resume removes them and starts again; or choose another --out"
+        raise UsageError("holds unfinished runs of another command", place=Place(folder), hint=hint)
+    elif resume and not folder.exists():
+        raise UsageError("no unfinished runs of this command to resume", place=Place(target))
+    folder.mkdir(parents=True, exist_ok=True)
+    target.mkdir(exist_ok=True)  # so that no other run takes the name
+    (folder / "identity").write_text(plan.identity, encoding="utf-8")
+    return target
+
+
+def _close(target: Path) -> None:
+    """Removes what `_open` made, if no run has left anything there."""
+    if not any(path.is_dir() for path in hidden(target).iterdir()):
+        shutil.rmtree(hidden(target))
+        target.rmdir()
+
+
+def _place_by_itself(plan: Plan, resume: bool | None) -> Path:
+    stem = stem_of(plan.files.train)
+    for folder in RUNS.glob(f".{stem}-*.seeds") if resume is not False else ():
+        if _identity(folder) == plan.identity:
+            return folder.with_name(folder.name[1:].removesuffix(".seeds"))
+    return next(place for n in count(1) if not (place := RUNS / f"{stem}-{n}").exists())
+
+
+def _identity(folder: Path) -> str | None:
+    mark = folder / "identity"
+    return mark.read_text(encoding="utf-8") if mark.exists() else None
