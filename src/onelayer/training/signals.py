@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while training: they wait until what is begun is finished and saved."""
+"""SIGINT and SIGTERM while training: they wait until the step under way is finished and saved."""
 
 from __future__ import annotations
 
