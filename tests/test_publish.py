@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from onelayer.base.disk import publish
 from onelayer.base.errors import OneLayerError
 from onelayer.checkpoint.card import CardFacts, model_card
+from onelayer.tasks.classify.classify import Classify
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,7 +57,7 @@ def test_publish_mends_what_a_killed_process_left(tmp_path: Path) -> None:
 def test_the_hub_reads_the_card() -> None:
     facts = CardFacts(
         name='评论 "run"',
-        task="classify",
+        task=Classify(labels=("no", "yes", "可能"), max_length=64),
         architecture="BertForSequenceClassification",
         base_model="starter",
         hub_name="sentence-transformers/all-MiniLM-L6-v2",
