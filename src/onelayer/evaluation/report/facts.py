@@ -106,6 +106,8 @@ class Evaluation:
     numbers: tuple[Floats, Floats] | None = None
     """Gold and predicted numbers of a regression, (N,) each."""
     beliefs: Beliefs | None = None
+    perfect: float = 1.0
+    """What scores are where all is right."""
 
     def known_interval(self, name: str) -> tuple[float, float] | None:
         """The 95 % interval of a score; None where there is none, or it isn't finite."""

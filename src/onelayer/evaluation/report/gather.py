@@ -96,6 +96,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             else None
         ),
         beliefs=_beliefs(scorer, seen),
+        perfect=100 * task.point,
     )
 
 

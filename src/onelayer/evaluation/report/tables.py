@@ -86,7 +86,7 @@ def _scale(name: str, of: Evaluation) -> float | None:
     """What a perfect score is; None for errors, which have no end."""
     if name in ("rmse", "mae", "log_loss", "set_size"):
         return None
-    return 100.0 if "em" in of.scores else 1.0
+    return of.perfect
 
 
 def _whisker(

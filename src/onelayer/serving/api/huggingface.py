@@ -111,8 +111,9 @@ def operations(service: Service) -> list[Operation]:
         ask = await in_thread_if_large(len(body), lambda: schema.parse(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
+        roles = service.model(name).task.columns.inputs
         query = PredictionRequest(
-            [dict(zip(("text", "pair"), _listed(item), strict=False)) for item in given],
+            [dict(zip(roles, _listed(item), strict=False)) for item in given],
             long="truncate" if ask.truncate else "window",
         )
         scored = _scores(
@@ -122,9 +123,9 @@ def operations(service: Service) -> list[Operation]:
         return json_response(ranked[0] if one else ranked)
 
     async def like_the_hub(request: Request) -> Response:
-        name = service.first(*_tasks_of(*FORMS))
+        name = service.first(*_tasks_of(*PIPELINES))
         task = service.model(name).task
-        form = FORMS[task.hub_form or ""]
+        form = PIPELINES[task.hub_form or ""]
         body = await read_body(request, service.admission)
         ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(form.takes, body))
         several = isinstance(ask.inputs, list)
@@ -134,11 +135,11 @@ def operations(service: Service) -> list[Operation]:
             name,
             PredictionRequest([schema.by_role(type(task), one) for one in inputs]),
         )
-        found = list(form.speak(answered, ask.parameters))
+        found = list(form.respond(answered, ask.parameters))
         return json_response(found if several or form.always_lists else found[0])
 
     spoken = (model.task.hub_form for model in service.models.values())
-    first = next((FORMS[form] for form in spoken if form is not None), None)
+    first = next((PIPELINES[form] for form in spoken if form is not None), None)
     return [
         Operation(
             method="POST",
@@ -156,7 +157,7 @@ def operations(service: Service) -> list[Operation]:
             summary="Predict, as Hugging Face's inference endpoints do",
             takes=first.takes if first else None,
             gives=first.gives if first else None,
-            tasks=_tasks_of(*FORMS),
+            tasks=_tasks_of(*PIPELINES),
         ),
     ]
 
@@ -218,12 +219,12 @@ class PipelineForm(NamedTuple):
 
     takes: type[Strict]
     gives: Any
-    speak: Callable[[PredictionResult, Any], Iterable[Any]]
+    respond: Callable[[PredictionResult, Any], Iterable[Any]]
     always_lists: bool = False
     """Whether a single input gets a list of answers, too."""
 
 
-FORMS: dict[str, PipelineForm] = {
+PIPELINES: dict[str, PipelineForm] = {
     "text-classification": PipelineForm(
         HubClassify, list[list[Score]], _classified, always_lists=True
     ),

@@ -82,7 +82,7 @@ class TensorOut(Strict):
     parameters: Binary | None = None
 
 
-class InferResult(Strict):
+class Inferred(Strict):
     model_name: str
     model_version: str
     id: str | None = None
@@ -153,7 +153,7 @@ def operations(service: Service) -> list[Operation]:
             endpoint=infer,
             summary="Predict, as Triton's clients ask",
             takes=InferAsk,
-            gives=InferResult,
+            gives=Inferred,
         ),
         Operation(
             method="GET",
