@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from onelayer.base.disk import publish
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.read import extend_positions, read
+from onelayer.checkpoint.read import extend_positions, read_checkpoint
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
@@ -95,7 +95,7 @@ def test_reads_what_transformers_saved(architecture: str, tmp_path: Path) -> Non
     state = model.state_dict()
     prefix = "" if architecture == "BertModel" else "bert."
 
-    checkpoint = read(saved(model, tmp_path / "m"))
+    checkpoint = read_checkpoint(saved(model, tmp_path / "m"))
 
     assert checkpoint.architecture == architecture
     assert checkpoint.left_out == []
@@ -133,7 +133,7 @@ def test_names_map_there_and_back(architecture: str) -> None:
 
 
 def test_parts_of_pretraining_are_left_out_and_named(tmp_path: Path) -> None:
-    checkpoint = read(saved(their_model("BertForPreTraining"), tmp_path / "m"))
+    checkpoint = read_checkpoint(saved(their_model("BertForPreTraining"), tmp_path / "m"))
     assert "pooler.weight" in checkpoint.encoder
     assert checkpoint.head == {}
     assert "cls.seq_relationship.weight" in checkpoint.left_out
@@ -143,11 +143,11 @@ def test_parts_of_pretraining_are_left_out_and_named(tmp_path: Path) -> None:
 def test_numbered_labels_are_no_names(tmp_path: Path) -> None:
     folder = saved(their_model("BertForTokenClassification"), tmp_path / "m")
     edit_config(folder, id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"})
-    assert read(folder).labels is None
+    assert read_checkpoint(folder).labels is None
 
 
 def test_reads_the_names_of_other_days(bert: Path) -> None:
-    new = read(bert).encoder
+    new = read_checkpoint(bert).encoder
 
     def age(state: dict[str, torch.Tensor]) -> None:
         for name in list(state):
@@ -157,7 +157,7 @@ def test_reads_the_names_of_other_days(bert: Path) -> None:
         state["bert.embeddings.position_ids"] = torch.arange(12)[None]
 
     edit_weights(bert, age)
-    old = read(bert)
+    old = read_checkpoint(bert)
     assert old.left_out == []
     assert all(torch.equal(old.encoder[name], tensor) for name, tensor in new.items())
 
@@ -165,7 +165,7 @@ def test_reads_the_names_of_other_days(bert: Path) -> None:
 @pytest.mark.parametrize("kind", ["sharded", "bin", "legacy bin", "sharded bin"])
 def test_reads_every_kind_of_file(kind: str, tmp_path: Path) -> None:
     model = their_model("BertModel")
-    expected = read(saved(model, tmp_path / "whole")).encoder
+    expected = read_checkpoint(saved(model, tmp_path / "whole")).encoder
     folder = saved(model, tmp_path / "m", max_shard_size="2KB" if kind == "sharded" else "1GB")
     if kind == "sharded":
         assert len(list(folder.glob("model-*.safetensors"))) > 1
@@ -176,7 +176,7 @@ def test_reads_every_kind_of_file(kind: str, tmp_path: Path) -> None:
         torch.save(model.state_dict(), folder / name, _use_new_zipfile_serialization=modern)
         if kind == "sharded bin":
             write_index(folder / "pytorch_model.bin.index.json", {name: list(model.state_dict())})
-    found = read(folder).encoder
+    found = read_checkpoint(folder).encoder
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
@@ -188,7 +188,7 @@ def write_index(path: Path, parts: dict[str, list[str]]) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_read_as_fp32(dtype: torch.dtype, tmp_path: Path) -> None:
     model = their_model("BertModel").to(dtype)
-    encoder = read(saved(model, tmp_path / "m")).encoder
+    encoder = read_checkpoint(saved(model, tmp_path / "m")).encoder
     assert {tensor.dtype for tensor in encoder.values()} == {torch.float32}
     expected = model.state_dict()["embeddings.word_embeddings.weight"].float()
     assert torch.equal(encoder["embeddings.word.weight"], expected)
@@ -200,7 +200,7 @@ def test_half_precision_is_read_as_fp32(dtype: torch.dtype, tmp_path: Path) -> N
 @pytest.mark.parametrize("architecture", WITH_HEAD)
 def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> None:
     model = their_model(architecture)
-    ours = read(saved(model, tmp_path / "theirs"))
+    ours = read_checkpoint(saved(model, tmp_path / "theirs"))
     labels = ours.labels
 
     def write(folder: Path) -> None:
@@ -234,7 +234,7 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
     assert theirs == ours.tokenizer.encode([text])[0].ids
 
     assert len({path.stat().st_mode for path in (tmp_path / "ours").iterdir()}) == 1
-    again = read(tmp_path / "ours")
+    again = read_checkpoint(tmp_path / "ours")
     weights = (tmp_path / "ours" / "model.safetensors").read_bytes()
     assert again.record == replace(RECORD, sha256=sha256(weights).hexdigest())
     assert (again.labels, again.config) == (labels, ours.config)
@@ -242,7 +242,9 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
 
 
 def test_labels_that_look_like_numbers_survive(tmp_path: Path) -> None:
-    checkpoint = read(saved(their_model("BertForSequenceClassification"), tmp_path / "m"))
+    checkpoint = read_checkpoint(
+        saved(their_model("BertForSequenceClassification"), tmp_path / "m")
+    )
     labels = ["LABEL_0", "LABEL_1", "a lone \ud800"]
     (tmp_path / "ours").mkdir()
     write_checkpoint(
@@ -256,7 +258,7 @@ def test_labels_that_look_like_numbers_survive(tmp_path: Path) -> None:
         record=RECORD,
         card="",
     )
-    assert read(tmp_path / "ours").labels == labels
+    assert read_checkpoint(tmp_path / "ours").labels == labels
 
 
 def write_text(path: Path, text: str) -> None:
@@ -354,7 +356,7 @@ def test_damage_is_told_in_one_line(case: str, bert: Path) -> None:
     damage, message = DAMAGE[case]
     damage(bert)
     with pytest.raises(CheckpointError) as caught:
-        read(bert)
+        read_checkpoint(bert)
     line = str(caught.value)
     assert message in line
     assert "\n" not in line
@@ -376,24 +378,24 @@ def test_labels_that_do_not_fit_are_refused(
     folder = saved(their_model("BertForSequenceClassification"), tmp_path / "m")
     edit_config(folder, id2label=id2label)
     with pytest.raises(CheckpointError, match=message):
-        read(folder)
+        read_checkpoint(folder)
 
 
 def test_a_head_that_the_architecture_promises_must_be_there(tmp_path: Path) -> None:
     folder = saved(their_model("BertForQuestionAnswering"), tmp_path / "m")
     edit_weights(folder, lambda state: state.pop("qa_outputs.bias"))
     with pytest.raises(CheckpointError, match=r"qa_outputs\.bias is missing"):
-        read(folder)
+        read_checkpoint(folder)
 
 
 def test_fields_that_a_bert_has_no_use_for_are_passed_over(bert: Path) -> None:
     edit_config(bert, _name_or_path="https://evil.example/x", hidden_act="gelu_pytorch_tanh")
-    assert read(bert).config.hidden_act == "gelu_new"
+    assert read_checkpoint(bert).config.hidden_act == "gelu_new"
 
 
 def test_padded_embeddings_are_fine(bert: Path) -> None:
     write_text(bert / "vocab.txt", "\n".join(WORDS[:-1]))
-    assert read(bert).tokenizer.vocab_size == 9
+    assert read_checkpoint(bert).tokenizer.vocab_size == 9
 
 
 # Positions

@@ -29,7 +29,7 @@ from onelayer.metrics import (
     Regression,
     Scorer,
     Tokens,
-    differences,
+    paired_differences,
 )
 from onelayer.prediction import predictor as predictors
 from onelayer.prediction.predictor import Predictor
@@ -71,7 +71,7 @@ def mcc(gold: Array, predicted: Array) -> float:
 def test_p_is_that_of_scipys_permutation_test() -> None:
     """For two labels Matthews' correlation is Pearson's, and is no mean over rows."""
     gold, a, b = (labels % 2 for labels in classifiers(60, 0))
-    found = differences(
+    found = paired_differences(
         Classification(np.repeat(gold, 2), by_turns(a, b), 2), n_permutations=4000, n_resamples=2
     )
     for name, metric in (("accuracy", accuracy), ("mcc", mcc)):
@@ -89,7 +89,7 @@ def test_p_is_that_of_scipys_permutation_test() -> None:
 
 def test_the_interval_is_that_of_scipys_paired_bootstrap() -> None:
     gold, a, b = classifiers(100, 2)
-    found = differences(
+    found = paired_differences(
         Classification(np.repeat(gold, 2), by_turns(a, b), 3), n_resamples=3000, n_permutations=2
     )["accuracy"]
     theirs = scipy.stats.bootstrap(
@@ -113,7 +113,7 @@ def test_equal_models_are_called_different_once_in_twenty_times() -> None:
     for _ in range(200):
         a, b = rng.integers(2, size=(2, 40))
         scorer = Choices(np.repeat(gold, 2), by_turns(a, b))
-        p = differences(scorer, n_resamples=1, n_permutations=200)["accuracy"].p
+        p = paired_differences(scorer, n_resamples=1, n_permutations=200)["accuracy"].p
         real += p < 0.05
     assert 0 < real <= scipy.stats.binom(200, 0.05).ppf(0.999)
 
@@ -124,8 +124,8 @@ def test_documents_are_drawn_and_swapped_whole() -> None:
     passages = np.repeat(np.arange(6), 10)
     a, b = np.zeros(60), np.ones(60)
     scorer = Answers(by_turns(a, b), by_turns(a, b), np.ones(120, bool), np.repeat(passages, 2))
-    by_passage = differences(scorer, n_permutations=4000, n_resamples=50)["em"]
-    by_question = differences(replace(scorer, groups=None), n_resamples=50)["em"]
+    by_passage = paired_differences(scorer, n_permutations=4000, n_resamples=50)["em"]
+    by_question = paired_differences(replace(scorer, groups=None), n_resamples=50)["em"]
     assert by_passage.p == pytest.approx(2 / 2**6, abs=0.01)
     assert by_question.p == pytest.approx(1 / 2001)
     assert by_passage.difference == by_question.difference == 100
@@ -168,7 +168,7 @@ def every_scorer() -> Iterator[tuple[Scorer, Scorer, Scorer]]:
 
 def test_every_scorer_can_be_compared() -> None:
     for both, a, b in every_scorer():
-        found = differences(both, n_resamples=20, n_permutations=20)
+        found = paired_differences(both, n_resamples=20, n_permutations=20)
         assert list(found) == list(a())
         for name, it in found.items():
             assert (it.a, it.b) == pytest.approx((a()[name], b()[name])), type(both)
@@ -197,7 +197,7 @@ def test_mistakes_are_nought_where_all_is_right_and_grow_with_what_is_wrong() ->
 def test_a_difference_that_is_not_defined_has_no_p() -> None:
     constant, rising = np.ones(4), np.arange(4.0)
     scorer = Regression(np.repeat(rising, 2), by_turns(constant, rising))
-    it = differences(scorer, n_resamples=5, n_permutations=5)["pearson"]
+    it = paired_differences(scorer, n_resamples=5, n_permutations=5)["pearson"]
     assert np.isnan([it.difference, it.p]).all()
     assert it.b == pytest.approx(1)
 
@@ -220,8 +220,8 @@ def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Predictor]:
     """``compare`` opens these by their names."""
     made: dict[str, Predictor] = {}
     monkeypatch.setattr(comparing, "load", lambda name: made[str(name)])
-    few = partial(differences, n_resamples=50, n_permutations=50)
-    monkeypatch.setattr(comparing, "differences", few)
+    few = partial(paired_differences, n_resamples=50, n_permutations=50)
+    monkeypatch.setattr(comparing, "paired_differences", few)
     return made
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from onelayer.base.errors import DataError
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 
 
 def sentences(path: Path, content: str) -> list[Mapping[str, Any]]:
     path.write_text(content, encoding="utf-8")
-    return [record.values for record in read(path)]
+    return [record.values for record in read_table(path)]
 
 
 def test_two_columns_are_tokens_and_tags(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_the_last_of_many_columns_is_the_tag(tmp_path: Path) -> None:
 def test_a_line_of_white_space_ends_a_sentence_and_lines_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("one\tO\n\t\n \r\ntwo\tO\r\n")
-    assert [(r.line, r.values["tokens"]) for r in read(path)] == [(1, ["one"]), (4, ["two"])]
+    assert [(r.line, r.values["tokens"]) for r in read_table(path)] == [(1, ["one"]), (4, ["two"])]
 
 
 def test_comments_are_passed_over_but_a_hash_may_be_a_token(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ CONLLU = """\
 def test_conllu_gives_words_and_where_spaces_stand(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(CONLLU)
-    (record,) = read(path)
+    (record,) = read_table(path)
     assert record.line == 3
     assert record.values == {
         "tokens": ["We", "do", "n't", "know", "."],

@@ -16,7 +16,7 @@ from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.checkpoint.families import FAMILIES, family_with_class
 from onelayer.checkpoint.family import Family
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.cli import main as cli
 from onelayer.engines.registry import engines_for
@@ -193,7 +193,7 @@ def test_new_family_computes_what_its_weights_say(
 
 
 def test_weights_are_the_same_after_reading_and_writing(pretrained: Path, sprout: Family) -> None:
-    checkpoint = read(pretrained)
+    checkpoint = read_checkpoint(pretrained)
     assert checkpoint.left_out == []
     assert "embeddings.segment.weight" not in checkpoint.encoder
     again = to_theirs(checkpoint.encoder, sprout, sprout.encoder_class)
@@ -206,21 +206,21 @@ def test_more_layers_than_the_config_counts_are_an_error(pretrained: Path) -> No
     config = json.loads((pretrained / "config.json").read_text())
     (pretrained / "config.json").write_text(json.dumps(config | {"n_layers": 1}))
     with pytest.raises(CheckpointError, match="2 layers of weights, and"):
-        read(pretrained)
+        read_checkpoint(pretrained)
 
 
 def test_wrong_value_is_named_by_the_family_s_own_key(pretrained: Path) -> None:
     config = json.loads((pretrained / "config.json").read_text())
     (pretrained / "config.json").write_text(json.dumps(config | {"dim": 0}))
     with pytest.raises(CheckpointError, match="dim is 0, and must be a whole number from 1"):
-        read(pretrained)
+        read_checkpoint(pretrained)
 
 
 def test_unknown_family_is_told_with_the_known_ones(make_bert: MakeBert, tmp_path: Path) -> None:
     for given in ("electra", ["bert"], None):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": given}))
         with pytest.raises(CheckpointError) as caught:
-            read(tmp_path)
+            read_checkpoint(tmp_path)
         assert caught.value.message == f"model_type is {given!r}, and onelayer fine-tunes bert"
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.base.errors import DataError
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 from onelayer.data.table import Table
 
 Write = Callable[[str, str | bytes], Path]
@@ -61,7 +61,7 @@ def rows(table: Table) -> list[tuple[object, ...]]:
 def test_format_is_found_by_name_and_content(
     write: Write, name: str, content: str, format: str, columns: tuple[str, ...]
 ) -> None:
-    table = read(write(name, content))
+    table = read_table(write(name, content))
     assert (table.format, table.columns) == (format, columns)
     assert list(table) == list(table), "a table can be read again"
 
@@ -69,7 +69,7 @@ def test_format_is_found_by_name_and_content(
 def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     path = tmp_path / "reviews"  # known by its content alone
     pq.write_table(pa.table({"text": ["fine", None], "labels": [[1, 2], []]}), path)
-    table = read(path)
+    table = read_table(path)
     assert (table.format, table.columns) == ("parquet", ("text", "labels"))
     assert [(r.line, dict(r.values)) for r in table] == [
         (1, {"text": "fine", "labels": [1, 2]}),
@@ -78,21 +78,21 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
 
 
 def test_records_know_the_line_on_which_they_begin(write: Write) -> None:
-    table = read(write("a.csv", 'text,label\n"two\nlines",1\n\nnext,0\n'))
+    table = read_table(write("a.csv", 'text,label\n"two\nlines",1\n\nnext,0\n'))
     assert [record.line for record in table] == [2, 5]
-    pretty = read(write("a.json", '[\n {\n "text": "a"},\n\n {"text": "b"}\n]\n'))
+    pretty = read_table(write("a.json", '[\n {\n "text": "a"},\n\n {"text": "b"}\n]\n'))
     assert [record.line for record in pretty] == [2, 5]
 
 
 def test_bom_and_crlf_are_simply_read(write: Write) -> None:
     for name, comma in (("a.csv", ","), ("a.tsv", "\t")):
         content = f"\ufefftext{comma}label\r\nfine{comma}pos\r\n"
-        assert rows(read(write(name, content))) == [("fine", "pos")]
-    assert rows(read(write("a.txt", "\ufeffone\r\ntwo"))) == [("one",), ("two",)]
+        assert rows(read_table(write(name, content))) == [("fine", "pos")]
+    assert rows(read_table(write("a.txt", "\ufeffone\r\ntwo"))) == [("one",), ("two",)]
 
 
 def test_unicode_line_separators_end_no_line(write: Write) -> None:
-    assert rows(read(write("a.txt", "a\u2028b\u0085c\n"))) == [("a\u2028b\u0085c",)]
+    assert rows(read_table(write("a.txt", "a\u2028b\u0085c\n"))) == [("a\u2028b\u0085c",)]
 
 
 # Round trips -----------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_csv_reads_what_the_csv_module_writes(
     path = tmp_path_factory.getbasetemp() / "round.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *given_rows])
-    assert rows(read(path)) == given_rows
+    assert rows(read_table(path)) == given_rows
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_jsonl_reads_what_json_writes(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.jsonl"
     path.write_text("".join(json.dumps(value) + "\n" for value in objects))
-    assert [record.values for record in read(path)] == objects
+    assert [record.values for record in read_table(path)] == objects
 
 
 # Headers ---------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ WITH_HEADER = [
 
 @pytest.mark.parametrize("content", HEADERLESS)
 def test_without_a_header_columns_are_numbered(write: Write, content: str) -> None:
-    table = read(write("a.tsv", content))
+    table = read_table(write("a.tsv", content))
     width = len(table.columns)
     assert table.columns == tuple(f"column{number}" for number in range(1, width + 1))
     assert len(list(table)) == content.count("\n")
@@ -149,17 +149,17 @@ def test_without_a_header_columns_are_numbered(write: Write, content: str) -> No
 
 @pytest.mark.parametrize("content", WITH_HEADER)
 def test_a_header_is_seen(write: Write, content: str) -> None:
-    table = read(write("a.tsv", content))
+    table = read_table(write("a.tsv", content))
     assert table.columns == tuple(content.split("\n")[0].split("\t"))
     assert len(list(table)) == content.count("\n") - 1
 
 
 def test_columns_the_user_names_decide(write: Write) -> None:
     path = write("a.csv", "fine,good\nbad,poor\n")
-    assert read(path).columns == ("column1", "column2")
-    assert read(path, named=["good"]).columns == ("fine", "good")
+    assert read_table(path).columns == ("column1", "column2")
+    assert read_table(path, named=["good"]).columns == ("fine", "good")
     known = write("b.csv", "text,label\nfine,good\n")
-    assert read(known, named=["column2"]).columns == ("column1", "column2")
+    assert read_table(known, named=["column2"]).columns == ("column1", "column2")
 
 
 # Quotes ----------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_columns_the_user_names_decide(write: Write) -> None:
 
 def test_quotes_in_a_tsv_are_text(write: Write) -> None:
     path = write("a.tsv", 'sentence\tlabel\n"Fine" , he said\t1\n" \t0\n"All of it ."\t0\n')
-    assert [row[0] for row in rows(read(path))] == ['"Fine" , he said', '" ', '"All of it ."']
+    assert [row[0] for row in rows(read_table(path))] == ['"Fine" , he said', '" ', '"All of it ."']
 
 
 @pytest.mark.parametrize(
@@ -182,12 +182,12 @@ def test_quotes_in_a_tsv_are_text(write: Write) -> None:
 def test_quotes_in_a_tsv_from_a_csv_library_are_markup(
     write: Write, content: str, first: str
 ) -> None:
-    assert rows(read(write("a.tsv", content))) == [(first, "1"), ("plain", "0")]
+    assert rows(read_table(write("a.tsv", content))) == [(first, "1"), ("plain", "0")]
 
 
 def test_a_long_text_is_read(write: Write) -> None:
     text = "word, " * 100_000
-    assert rows(read(write("a.csv", f'text,label\n"{text}",1\n'))) == [(text, "1")]
+    assert rows(read_table(write("a.csv", f'text,label\n"{text}",1\n'))) == [(text, "1")]
 
 
 # Bad input -------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     path = write(name, content)
     with pytest.raises(DataError) as caught:
-        list(read(path))
+        list(read_table(path))
     text = str(caught.value)
     assert text.startswith(f"{path}{place}: ")
     assert message in text
@@ -241,9 +241,9 @@ def test_what_is_wrong_is_said_in_one_line(
 
 def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        read(tmp_path / "absent.csv")
+        read_table(tmp_path / "absent.csv")
     with pytest.raises(DataError, match="a directory"):
-        read(tmp_path)
+        read_table(tmp_path)
 
 
 @pytest.mark.slow
@@ -257,12 +257,12 @@ def test_no_bytes_make_a_traceback(
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(content)
     with suppress(DataError):
-        for record in read(path):
+        for record in read_table(path):
             assert record.values
 
 
 def test_rows_before_the_broken_one_are_given(write: Write) -> None:
-    table = read(write("a.csv", "text,label\nfine,1\nragged\n"))
+    table = read_table(write("a.csv", "text,label\nfine,1\nragged\n"))
     records = iter(table)
     assert next(records).values == {"text": "fine", "label": "1"}
     with pytest.raises(DataError, match="1 found"):
@@ -273,4 +273,4 @@ def test_an_index_column_without_a_name_goes_by_its_number(tmp_path: Path) -> No
     path = tmp_path / "pandas.csv"
     path.write_text(",text,label\n0,fine,yes\n1,poor,no\n", encoding="utf-8")
 
-    assert read(path).columns == ("column1", "text", "label")
+    assert read_table(path).columns == ("column1", "text", "label")

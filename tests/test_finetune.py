@@ -21,8 +21,8 @@ from onelayer.base import digest
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
 from onelayer.checkpoint import read as reading
 from onelayer.checkpoint import weight_files
-from onelayer.checkpoint.build import build, with_positions
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.build import build_model, with_positions
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.packed import pack
 from onelayer.recipe import Precision, Recipe
@@ -237,7 +237,7 @@ def test_a_regression_goes_on_from_where_it_was(make_bert: MakeBert, tokenizer: 
     inputs = [replace(row, label=None) for row in rows(6)]
 
     def values(task: Regress) -> list[float]:
-        built = build(read(folder), task)
+        built = build_model(read_checkpoint(folder), task)
         assert built.kept_head
         encodings = task.encode(inputs, tokenizer, labelled=False)
         logits = TorchEngine(built.model).logits(encodings)
@@ -259,7 +259,7 @@ def test_a_layer_for_the_same_labels_is_kept_by_name(
     order: tuple[str, ...], make_bert: MakeBert, tokenizer: Tokenizer
 ) -> None:
     folder = make_bert("BertForSequenceClassification", labels=order)
-    built = build(read(folder), TASK)
+    built = build_model(read_checkpoint(folder), TASK)
     assert built.kept_head
     inputs = [replace(row, label=None) for row in rows(5)]
     encodings = TASK.encode(inputs, tokenizer, labelled=False)
@@ -291,8 +291,8 @@ def test_a_layer_for_the_same_labels_is_kept_by_name(
 def test_a_layer_for_anything_else_is_drawn_anew(
     architecture: str, config: dict[str, Any], task: Any, kept: bool, make_bert: MakeBert
 ) -> None:
-    checkpoint = read(make_bert(architecture, **config))
-    built = build(checkpoint, task, seed=1)
+    checkpoint = read_checkpoint(make_bert(architecture, **config))
+    built = build_model(checkpoint, task, seed=1)
     assert built.kept_head == kept
     weight, bias = built.model.head.weight, built.model.head.bias
     if kept:
@@ -302,8 +302,8 @@ def test_a_layer_for_anything_else_is_drawn_anew(
     assert weight.shape == (len(task.outputs), 32)
     assert not bias.any()
     assert 0.01 < float(weight.detach().std()) < 0.03  # the config's initializer_range is 0.02
-    assert torch.equal(weight, build(checkpoint, task, seed=1).model.head.weight)
-    assert not torch.equal(weight, build(checkpoint, task, seed=2).model.head.weight)
+    assert torch.equal(weight, build_model(checkpoint, task, seed=1).model.head.weight)
+    assert not torch.equal(weight, build_model(checkpoint, task, seed=2).model.head.weight)
 
 
 def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
@@ -323,12 +323,12 @@ def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
     """A tagger's checkpoint has none; a classifier draws it, a tagger does without."""
-    checkpoint = read(make_bert("BertForTokenClassification", labels=LABELS))
-    built = build(checkpoint, TASK)
+    checkpoint = read_checkpoint(make_bert("BertForTokenClassification", labels=LABELS))
+    built = build_model(checkpoint, TASK)
     assert not built.kept_pooler
     assert built.model.pooler is not None
     assert 0.01 < float(built.model.pooler.weight.detach().std()) < 0.03
-    assert build(checkpoint, TAGGER).model.pooler is None
+    assert build_model(checkpoint, TAGGER).model.pooler is None
 
 
 # More positions --------------------------------------------------------------------------------
@@ -349,7 +349,7 @@ def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> No
 
 def test_extended_positions_start_from_the_trained_ones(bert: Path) -> None:
     name = "embeddings.position.weight"
-    checkpoint = read(bert)
+    checkpoint = read_checkpoint(bert)
     extended = with_positions(checkpoint, 127)  # 64 points with one between each two
     assert extended.config.max_position_embeddings == 127
     old, new = checkpoint.encoder[name], extended.encoder[name]
@@ -399,19 +399,19 @@ def test_frozen_weights_stay_and_all_others_move(
 
 def test_more_layers_than_there_are_cannot_be_frozen(bert: Path) -> None:
     with pytest.raises(UsageError, match="2 layers"):
-        freeze(build(read(bert), TASK).model, "3")
+        freeze(build_model(read_checkpoint(bert), TASK).model, "3")
 
 
 def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
     """Of each token the three-way layer first believes that it is neither start nor end."""
-    checkpoint = read(make_bert())
+    checkpoint = read_checkpoint(make_bert())
     three_way = AnswerTask(max_length=64, stride=8, max_answer_tokens=9, span_head="three-way")
 
-    p = build(checkpoint, three_way).model.head.bias.softmax(0)
+    p = build_model(checkpoint, three_way).model.head.bias.softmax(0)
 
     assert p[0] > 0.98
     assert p[1] == p[2] > 0
-    assert not build(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()
+    assert not build_model(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()
 
 
 def test_a_layer_for_several_labels_begins_with_their_log_odds(bert: Path, tmp_path: Path) -> None:
@@ -439,9 +439,9 @@ def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> 
 
 
 def test_training_in_bf16_changes_the_weights_and_not_how_they_are_used(bert: Path) -> None:
-    checkpoint = read(bert)
+    checkpoint = read_checkpoint(bert)
     task = Classify(labels=("a", "b"), max_length=64)
-    model = build(checkpoint, task).model
+    model = build_model(checkpoint, task).model
     batch_rows = [task.row({"text": "the good cats", "label": "a"}, Place("-"), True)]
     encodings = task.encode(batch_rows, checkpoint.tokenizer, labelled=True)
     batch = pack(encodings, np.arange(1))

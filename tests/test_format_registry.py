@@ -12,8 +12,8 @@ import pytest
 
 from onelayer.base.errors import DataError
 from onelayer.cli import main as cli
-from onelayer.data import formats
-from onelayer.data.formats import extent, read
+from onelayer.data import readers
+from onelayer.data.readers import extent, read_table
 
 TOY = '''
 """A label, a bar and a text a line, in files that are called .toy."""
@@ -46,7 +46,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "toy_format.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
     found = importlib.import_module("toy_format").TOY
-    monkeypatch.setattr(formats, "FORMATS", [found, *formats.FORMATS])
+    monkeypatch.setattr(readers, "FORMATS", [found, *readers.FORMATS])
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "rows.toy"
     texts = [("good cat", "yes"), ("bad cat", "no"), ("the good cats", "yes"), ("a bad day", "no")]
@@ -71,13 +71,13 @@ def test_new_format_is_trained_on_and_predicted_from(
 def test_new_format_s_reader_tells_what_is_wrong_where(toy: Path) -> None:
     toy.write_text("yes | a cat\nno cat\n")
     with pytest.raises(DataError, match=r"rows\.toy:2: no bar \(write LABEL \| TEXT\)"):
-        list(read(toy))
+        list(read_table(toy))
 
 
 def test_new_format_has_an_extent(toy: Path) -> None:
-    assert extent(read(toy)) == 25
+    assert extent(read_table(toy)) == 25
 
 
 def test_every_text_is_read_by_some_format(tmp_path: Path) -> None:
     (tmp_path / "any").write_text("a text of no known kind\n")
-    assert read(tmp_path / "any").format == "lines"
+    assert read_table(tmp_path / "any").format == "lines"

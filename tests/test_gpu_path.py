@@ -12,8 +12,8 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
-from onelayer.checkpoint.build import build
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.nn import ops, reference, varlen
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed, pack
@@ -72,7 +72,9 @@ def test_half_precision_takes_the_ragged_attention() -> None:
 
 
 def compiled_model(folder: Path) -> tuple[Model, torch.nn.Module, CompileCounter]:
-    model = build(read(folder), Classify(labels=("a", "b", "c"), max_length=64)).model
+    model = build_model(
+        read_checkpoint(folder), Classify(labels=("a", "b", "c"), max_length=64)
+    ).model
     counter = CompileCounter()
     model.train_in("bf16")
     return model, torch.compile(model.train(), dynamic=True, backend=counter), counter

@@ -27,7 +27,7 @@ from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.record import read_record
 from onelayer.cli.main import main
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 from onelayer.tokens.tokenizer import Tokenizer
 from support.hostile import CASES
 from support.hostile.case import CONFIG, RECORD, Case, safetensors, weights, write_model
@@ -95,9 +95,9 @@ def test_the_links_of_the_hubs_cache_are_followed(good: Path, tmp_path: Path) ->
     for number, path in enumerate(sorted(good.iterdir())):
         path.rename(blobs / str(number))
         (snapshot / path.name).symlink_to(Path("..", "..", "blobs", str(number)))
-    assert checkpoints.read(snapshot).labels == ["no", "yes"]
+    assert checkpoints.read_checkpoint(snapshot).labels == ["no", "yes"]
     (tmp_path / "short").symlink_to(snapshot)
-    assert checkpoints.read(tmp_path / "short").labels == ["no", "yes"]
+    assert checkpoints.read_checkpoint(tmp_path / "short").labels == ["no", "yes"]
 
 
 def test_a_link_inside_of_a_directory_is_followed(good: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_damaged_table_is_read_or_refused(
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(edited(TABLES[name], how))
     with suppress(OneLayerError):
-        for record in read(path):
+        for record in read_table(path):
             assert record.values
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from onelayer.base.errors import UsageError
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 from onelayer.data.rows import read_rows
 from onelayer.tasks import TASKS
 from onelayer.tasks.infer_columns import InferredColumns, infer_columns
@@ -83,7 +83,9 @@ def write(path: Path, rows: Sequence[Row], *, header: bool = True) -> Path:
 def look(
     path: Path, asked: dict[str, str], task: str | None = None, **more: Any
 ) -> InferredColumns:
-    return infer_columns(read(path, named=tuple(asked.values())), task=task, asked=asked, **more)
+    return infer_columns(
+        read_table(path, named=tuple(asked.values())), task=task, asked=asked, **more
+    )
 
 
 CLASSIFY = [
@@ -419,7 +421,7 @@ CHOOSE = [
     "file", [*CLASSIFY, *MULTI_LABEL, *REGRESS, *TAG, *ANSWER, *CHOOSE], ids=lambda f: f.about
 )
 def test_what_a_file_is_for(file: File, tmp_path: Path) -> None:
-    table = read(file.write(tmp_path), named=tuple(file.asked.values()))
+    table = read_table(file.write(tmp_path), named=tuple(file.asked.values()))
     seen = infer_columns(table, task=file.given, asked=file.asked)
     expected = dict((part.split("=") * 2)[:2] for part in _words(file.columns))
     columns = {
@@ -614,7 +616,7 @@ def test_multi_label_can_be_said(tmp_path: Path) -> None:
 def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
     """The right options of a csv, as they are learned from."""
     path.write_text(rows, encoding="utf-8")
-    table = read(path, named=tuple(asked.values()))
+    table = read_table(path, named=tuple(asked.values()))
     seen = infer_columns(table, task="choose", asked=asked)
     return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout)]
 
@@ -647,7 +649,7 @@ def test_a_context_of_unknown_name_is_not_dropped(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(rows, encoding="utf-8")
 
-    seen = infer_columns(read(path), task=None, asked={})
+    seen = infer_columns(read_table(path), task=None, asked={})
 
     assert seen.layout.columns["context"] == "情况"
     assert seen.layout.columns["question"] == "问题"

@@ -18,12 +18,14 @@ from torch.nn import functional as F
 
 from onelayer.base.machine import remembered
 from onelayer.nn import compiled, linear, ops, reference
-from onelayer.nn.kernels import kernels, why_not
+from onelayer.nn.kernels import kernels, why_no_kernels
 from onelayer.nn.packed import Packed, pack
 from onelayer.nn.room import BLOCK, in_blocks, roomy, whole_blocks
 from onelayer.tokens.encodings import EncodingsBuilder
 
-needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
+needs_kernels = pytest.mark.skipif(
+    kernels() is None, reason=why_no_kernels() or "kernels are there"
+)
 
 
 def close(ours: Tensor, theirs: Tensor, atol: float = 1e-5) -> None:
@@ -268,7 +270,7 @@ CHILD = """
 import torch
 from onelayer.nn import ops
 from onelayer.nn import kernels
-print(kernels.kernels() is None, kernels.why_not())
+print(kernels.kernels() is None, kernels.why_no_kernels())
 print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
 """
 

@@ -22,7 +22,7 @@ from onelayer.checkpoint.config import EncoderConfig
 from onelayer.data.layout import Layout
 from onelayer.engines.native import library
 from onelayer.engines.native import native_engine as engine
-from onelayer.engines.native.native_engine import NativeEngine, why_not
+from onelayer.engines.native.native_engine import NativeEngine, why_not_native
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import HEADS
@@ -46,7 +46,7 @@ SHAPE = EncoderConfig(
 LENGTHS = [5, 17, 1, 33, 64, 20, 80, 3, 3, 50]
 
 pytestmark = pytest.mark.skipif(
-    why_not(SHAPE) is not None, reason=why_not(SHAPE) or "the engine is there"
+    why_not_native(SHAPE) is not None, reason=why_not_native(SHAPE) or "the engine is there"
 )
 
 
@@ -286,7 +286,7 @@ def test_a_library_that_was_built_before_needs_no_compiler(
     monkeypatch.setattr(engine, "library", library.library.__wrapped__)
     with monkeypatch.context() as without:
         without.setattr(library, "compiler", lambda: None)
-        assert why_not(SHAPE) == "no C compiler (gcc, clang)"
+        assert why_not_native(SHAPE) == "no C compiler (gcc, clang)"
     library.prebuild()
     monkeypatch.setattr(library, "compiler", lambda: None)
     for name in library.PREBUILT:
@@ -295,7 +295,7 @@ def test_a_library_that_was_built_before_needs_no_compiler(
         (tmp_path / name).unlink()
     assert library.prebuilt() is None
     monkeypatch.setattr(library, "instructions", lambda: frozenset({"sse2"}))
-    assert why_not(SHAPE) == "no C compiler (gcc, clang)"
+    assert why_not_native(SHAPE) == "no C compiler (gcc, clang)"
 
 
 @pytest.mark.process
@@ -356,6 +356,6 @@ def test_tensors_of_another_model_are_refused(name: str, wrong: Array | None, me
 
 def test_heads_of_odd_width_are_refused() -> None:
     shape = replace(SHAPE, hidden_size=96, num_attention_heads=4)
-    assert why_not(shape) == "its heads are not a multiple of 16 wide"
+    assert why_not_native(shape) == "its heads are not a multiple of 16 wide"
     with pytest.raises(UsageError, match="no native engine"):
         NativeEngine({}, shape)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onelayer.base.errors import DataError
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 
 ANSWER = {"text": "Paris", "answer_start": 9}
 QUESTION = {"id": "q1", "question": "Where?", "answers": [ANSWER]}
@@ -28,7 +28,7 @@ def squad(*questions: Any, **article: Any) -> dict[str, Any]:
 def test_squad_gives_a_record_a_question(tmp_path: Path, indent: int | None) -> None:
     impossible = {"id": 2, "question": "When?", "answers": [], "is_impossible": True}
     document = squad(QUESTION, impossible, title="France")
-    table = read(write(tmp_path / "dev.json", document, indent=indent))
+    table = read_table(write(tmp_path / "dev.json", document, indent=indent))
     assert table.format == "squad"
     assert table.columns == ("id", "question", "context", "answers", "title", "is_impossible")
     assert [record.values for record in table] == [
@@ -52,7 +52,7 @@ def test_squad_gives_a_record_a_question(tmp_path: Path, indent: int | None) -> 
 
 
 def test_unlabelled_squad_has_no_answers_and_a_title_of_its_paragraph(tmp_path: Path) -> None:
-    table = read(write(tmp_path / "test.json", squad({"id": "q", "question": "Who?"})))
+    table = read_table(write(tmp_path / "test.json", squad({"id": "q", "question": "Who?"})))
     assert "answers" not in table.columns
     (record,) = table
     assert "answers" not in record.values
@@ -76,7 +76,7 @@ def test_unlabelled_squad_has_no_answers_and_a_title_of_its_paragraph(tmp_path: 
 def test_a_malformed_squad_names_the_spot(tmp_path: Path, document: Any, message: str) -> None:
     path = write(tmp_path / "dev.json", document)
     with pytest.raises(DataError) as caught:
-        list(read(path))
+        list(read_table(path))
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
 
@@ -88,7 +88,7 @@ def passage(**question: Any) -> list[Any]:
 def test_dream_gives_a_record_a_question(tmp_path: Path) -> None:
     options = ["Tea", "Coffee", "Milk"]
     document = [passage(choice=options, answer="Tea"), passage(choice=options)]
-    table = read(write(tmp_path / "dev.json", document, indent=1))
+    table = read_table(write(tmp_path / "dev.json", document, indent=1))
     assert table.format == "multiple-choice"
     assert table.columns == ("id", "context", "question", "options", "answer")
     labelled, unlabelled = table
@@ -115,4 +115,4 @@ def test_dream_gives_a_record_a_question(tmp_path: Path) -> None:
 def test_a_malformed_passage_is_named(tmp_path: Path, item: Any, message: str) -> None:
     document = [passage(choice=["Tea"]), item]
     with pytest.raises(DataError, match=message):
-        list(read(write(tmp_path / "dev.json", document)))
+        list(read_table(write(tmp_path / "dev.json", document)))

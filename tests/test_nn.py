@@ -19,9 +19,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from onelayer.base.errors import Place
-from onelayer.checkpoint.build import build
+from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.families.bert import BERT
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.checkpoint.source import resolve
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.nn import compiled
@@ -155,7 +155,7 @@ def pair(request: pytest.FixtureRequest, make_bert: MakeBert) -> Pair:
 def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
     architecture = BERT.class_for(HEADS[head].form)
     folder = make_bert(architecture, **CONFIGS.get(head, {}), **changes)
-    built = build(read(folder), TASKS[head])
+    built = build_model(read_checkpoint(folder), TASKS[head])
     assert built.kept_head
     return Pair(head, built.model, getattr(transformers, architecture).from_pretrained(folder))
 
@@ -170,7 +170,7 @@ def test_hidden_states_of_every_layer_are_transformers(
 ) -> None:
     folder = make_bert(hidden_act=activation)
     theirs = transformers.BertModel.from_pretrained(folder)
-    ours = build(read(folder), TASKS["label"]).model
+    ours = build_model(read_checkpoint(folder), TASKS["label"]).model
     encodings = every_token(random_encodings("label", LENGTHS))
     batch, (rows, columns) = pack(encodings, everything(encodings)), read_at(encodings)
 
@@ -351,7 +351,7 @@ def test_dropout_scales_what_it_keeps_both_ways() -> None:
 
 def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> None:
     folder = make_bert(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
-    model = build(read(folder), TASKS["label"]).model
+    model = build_model(read_checkpoint(folder), TASKS["label"]).model
     encodings = random_encodings("label", LENGTHS)
     batch = pack(encodings, everything(encodings))
     with torch.no_grad():
@@ -362,7 +362,7 @@ def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> N
 def test_attention_with_and_without_dropout_is_the_same_attention(make_bert: MakeBert) -> None:
     """Training has its own way through attention; with nothing to drop it changes nothing."""
     folder = make_bert(attention_probs_dropout_prob=1e-7)
-    model = build(read(folder), TASKS["label"]).model
+    model = build_model(read_checkpoint(folder), TASKS["label"]).model
     encodings = random_encodings("label", LENGTHS)
     batch = pack(encodings, everything(encodings))
     with torch.no_grad():
@@ -435,9 +435,9 @@ def starter() -> Path:
 @pytest.mark.slow
 def test_the_starter_is_transformers_too(starter: Path) -> None:
     """Hidden states, loss and gradients of a classifier on the real weights."""
-    checkpoint = read(starter)
+    checkpoint = read_checkpoint(starter)
     task = Classify(labels=("bad", "good"), max_length=64)
-    ours = build(checkpoint, task).model
+    ours = build_model(checkpoint, task).model
     theirs = transformers.BertForSequenceClassification.from_pretrained(
         starter, num_labels=2, problem_type="single_label_classification"
     )

@@ -10,17 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from onelayer.checkpoint.build import build
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.nn import compiled
-from onelayer.nn.kernels import kernels, why_not
+from onelayer.nn.kernels import kernels, why_no_kernels
 from onelayer.nn.model import Model
 from onelayer.tasks import Classify
 from onelayer.training import optimizer
 from onelayer.training.adamw import LazyAdamW
 from onelayer.training.optimizer import Optimizer, TorchAdamW
 
-needs_kernels = pytest.mark.skipif(kernels() is None, reason=why_not() or "kernels are there")
+needs_kernels = pytest.mark.skipif(
+    kernels() is None, reason=why_no_kernels() or "kernels are there"
+)
 
 N_WORDS, WIDTH, N_STEPS = 40, 32, 30
 
@@ -126,7 +128,7 @@ def test_biases_and_norms_do_not_decay(
     """With gradients of zero only the decay is left."""
     if way == "plain":
         monkeypatch.setattr(compiled, "kernels", lambda: None)
-    model = build(read(bert), Classify(labels=("a", "b"), max_length=64)).model
+    model = build_model(read_checkpoint(bert), Classify(labels=("a", "b"), max_length=64)).model
     adamw = optimizer.adamw(model, lr=1.0, weight_decay=0.3)
     assert isinstance(adamw, LazyAdamW if way == "compiled" else TorchAdamW)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

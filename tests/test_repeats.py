@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
-from onelayer.data.formats import read
 from onelayer.data.layout import Layout
+from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.inspection.inspect import inspect_file
 from onelayer.inspection.repeats import find_repeats, normal
@@ -35,7 +35,7 @@ LAYOUTS = {
 def rows_of(folder: Path, name: str, rows: Sequence[Any], task: str = "classify") -> Rows:
     file = folder / name
     file.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
-    return read_rows(TASKS[task], read(file), LAYOUTS[task])
+    return read_rows(TASKS[task], read_table(file), LAYOUTS[task])
 
 
 def texts(*pairs: tuple[str, Any]) -> list[dict[str, Any]]:

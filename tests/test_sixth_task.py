@@ -20,7 +20,7 @@ from onelayer import load
 from onelayer.base.errors import Place
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 from onelayer.engines.registry import engines_for
 from onelayer.serving.http.app import make_app
 from onelayer.tasks import TASKS, Classify, register
@@ -229,7 +229,7 @@ def test_a_subclass_of_a_task_is_a_task_of_its_own(make_bert: MakeBert, tmp_path
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     register(Sort)
     try:
-        assert infer_columns(read(path), task=None, asked={}).kind is Classify
+        assert infer_columns(read_table(path), task=None, asked={}).kind is Classify
         model = onelayer.finetune(
             path, task="sort", model=str(make_bert()), epochs=1, out=tmp_path / "run"
         )

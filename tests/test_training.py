@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
-from onelayer.checkpoint.build import build
-from onelayer.checkpoint.read import read
+from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.read import read_checkpoint
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import IGNORED
 from onelayer.recipe import Recipe
@@ -282,7 +282,7 @@ def test_evaluating_drops_nothing_and_training_goes_on(
     make_bert: MakeBert, encodings: Encodings
 ) -> None:
     folder = make_bert("BertForSequenceClassification", hidden_dropout_prob=0.4, **SINGLE)
-    model = build(read(folder), TASK).model.train()
+    model = build_model(read_checkpoint(folder), TASK).model.train()
     logits = TorchEngine(model).logits(encodings)
     assert model.training
     np.testing.assert_array_equal(logits, TorchEngine(model).logits(encodings))
@@ -333,6 +333,6 @@ def test_ignored_words_have_no_part_in_the_loss(make_bert: MakeBert, tokenizer: 
     blank = replace(encodings, targets=np.full_like(encodings.targets, IGNORED))
     trainer = trained(folder, TAGGER, blank, replace(RECIPE, epochs=1))
     assert trainer.history.losses == [0.0]
-    before = build(read(folder), TAGGER, seed=trainer.seed).model.state_dict()
+    before = build_model(read_checkpoint(folder), TAGGER, seed=trainer.seed).model.state_dict()
     for name, tensor in trainer.model.state_dict().items():
         assert torch.equal(tensor, before[name])

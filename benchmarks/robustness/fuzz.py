@@ -152,13 +152,13 @@ def reader_of(name: str) -> Callable[[Path], object]:
     from onelayer.checkpoint.record import read_record
     from onelayer.checkpoint.weight_files import read_weights
     from onelayer.checkpoint.weights import to_ours
-    from onelayer.data.formats import read
+    from onelayer.data.readers import read_table
     from onelayer.data.rows import read_rows
     from onelayer.tasks.infer_columns import infer_columns
     from onelayer.tokens.tokenizer import Tokenizer
 
     def table(path: Path) -> None:
-        found = read(path)
+        found = read_table(path)
         seen = infer_columns(found, task=None, asked={})
         read_rows(seen.kind, found, seen.layout)
 
@@ -167,7 +167,7 @@ def reader_of(name: str) -> Callable[[Path], object]:
         to_ours(read_weights(path.parent), config, "BertForSequenceClassification", path.parent)
 
     model = {
-        "config": lambda path: checkpoints.read(path.parent),
+        "config": lambda path: checkpoints.read_checkpoint(path.parent),
         "tokenizer": lambda path: Tokenizer.read(path.parent).encode(["a good [SEP] bäd"]),
         "vocabulary": lambda path: Tokenizer.read(path.parent).encode(["a good [SEP] bäd"]),
         "weights": weights,

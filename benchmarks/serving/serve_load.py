@@ -38,7 +38,7 @@ from statistics import median
 import onelayer
 from benchmarks.serving.load_client import CLOSED, REFUSED, Client, Stream, get, post, quantile
 from benchmarks.support.machine import machine
-from onelayer.data.formats import read
+from onelayer.data.readers import read_table
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests"))
@@ -109,7 +109,7 @@ def row(what: str, goal: str, measured: str) -> None:
 
 
 def texts_of(path: Path) -> list[str]:
-    table = read(path)
+    table = read_table(path)
     column = next(name for name in ("text", "sentence") if name in table.columns)
     return [str(record.values[column]) for record in table]
 

@@ -33,8 +33,8 @@ from typing import Any
 import tokenizers
 
 from onelayer.checkpoint.source import resolve
-from onelayer.data.formats import read
 from onelayer.data.layout import Layout
+from onelayer.data.readers import read_table
 from onelayer.data.rows import read_rows
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
@@ -113,7 +113,7 @@ def measure_tokenizing(file: Path, model: str) -> None:
     tokenizer = Tokenizer.read(resolve(model))
     backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
     layout = Layout({"text": "text", "label": "label"})
-    found = list(read_rows(Classify, read(file), layout))
+    found = list(read_rows(Classify, read_table(file), layout))
     texts = [row.text for row in found]
     task = Classify.fit(found, tokenizer, Recipe(), 512)
 

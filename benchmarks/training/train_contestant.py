@@ -38,7 +38,7 @@ def main() -> None:
 def ours(spec: Record, turns: Turns) -> None:
     from benchmarks.training.train_sets import SpeedSet, random_batches, read_rows
     from onelayer.checkpoint import read as checkpoints
-    from onelayer.checkpoint.build import build
+    from onelayer.checkpoint.build import build_model
     from onelayer.nn.heads import HEADS
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
@@ -63,8 +63,8 @@ def ours(spec: Record, turns: Turns) -> None:
     encodings = task.encode(rows, tokenizer, labelled=True)
     turns.ready()
 
-    checkpoint = checkpoints.read(folder)
-    model = build(checkpoint, task).model.to(spec["device"])
+    checkpoint = checkpoints.read_checkpoint(folder)
+    model = build_model(checkpoint, task).model.to(spec["device"])
     checkpoint = replace(checkpoint, encoder={}, head={})  # as a run does
     if (precision := spec["precision"]) == "auto":
         precision = quicker_precision(checkpoint.config, lambda remark: None)

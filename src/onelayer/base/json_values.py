@@ -23,7 +23,7 @@ def finite(value: Any) -> Any:
     return value
 
 
-def fits(value: Any, hint: Any) -> bool:
+def matches_type(value: Any, hint: Any) -> bool:
     """Whether a value from JSON is of the type that ``hint`` describes: a field's annotation, made
     of the usual types, ``Literal``, unions, ``tuple[T, ...]``, lists and mappings.
 
@@ -31,7 +31,7 @@ def fits(value: Any, hint: Any) -> bool:
     """
     origin, of = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in of)
+        return any(matches_type(value, one) for one in of)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in of)
     if hint is float:
@@ -44,10 +44,10 @@ def fits(value: Any, hint: Any) -> bool:
     if not isinstance(value, kind):
         return False
     if isinstance(value, Mapping) and of:
-        return all(fits(k, of[0]) and fits(v, of[1]) for k, v in value.items())
+        return all(matches_type(k, of[0]) and matches_type(v, of[1]) for k, v in value.items())
     if isinstance(value, list | tuple) and of:
         each = of if origin is tuple and of[-1] is not Ellipsis else of[:1] * len(value)
-        return len(each) == len(value) and all(map(fits, value, each))
+        return len(each) == len(value) and all(map(matches_type, value, each))
     return True
 
 
@@ -88,7 +88,7 @@ def from_plain(hint: Any, value: Any, name: str = "the value") -> Any:
             return tuple(from_plain(one, item, name) for one, item in pairs)
     elif origin is Mapping and isinstance(value, Mapping):
         return {key: from_plain(of[1], item, f"{name}.{key}") for key, item in value.items()}
-    elif fits(value, hint):
+    elif matches_type(value, hint):
         return value
     raise ValueError(f"{name} can't be {value!r:.80}")
 

@@ -84,7 +84,7 @@ def c_sources(name: str) -> Path:
     return (installed if installed.is_dir() else package.parents[1] / "csrc") / name
 
 
-def compiled(
+def compiled_library(
     name: str, command: str, flags: Sequence[str], folder: Path, facts: Sequence[object] = ()
 ) -> Path:
     """A shared library of a folder's C sources, built by ``command`` if it was not before.
@@ -100,12 +100,12 @@ def compiled(
     library = home / f"{name}-{key}.so"
     if not library.exists():
         home.mkdir(parents=True, exist_ok=True)
-        build(command, flags, folder, library)
+        build_library(command, flags, folder, library)
     return library
 
 
-def build(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
-    """Makes ``library`` of a folder's C sources. Raises as `compiled`."""
+def build_library(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
+    """Makes ``library`` of a folder's C sources. Raises as `compiled_library`."""
     with tempfile.TemporaryDirectory(dir=library.parent) as staging:
         fresh = Path(staging) / library.name
         sources = sorted(map(str, folder.glob("*.c")))

@@ -29,7 +29,7 @@ class Built:
     """The checkpoint's tensors that only pretraining used."""
 
 
-def build(
+def build_model(
     checkpoint: Checkpoint,
     task: AnyTask,
     *,

@@ -18,7 +18,7 @@ from onelayer.checkpoint.safetensors_file import open_safetensors
 BYTES = {"F32": 4, "I8": 1}
 
 
-class Slice(NamedTuple):
+class TensorSlice(NamedTuple):
     """A tensor in the file."""
 
     kind: str
@@ -30,7 +30,7 @@ class Slice(NamedTuple):
     """Bytes."""
 
 
-def read_slices(path: Path) -> dict[str, Slice]:
+def read_slices(path: Path) -> dict[str, TensorSlice]:
     """All tensors of a safetensors file. Raises CheckpointError where it isn't one of ours."""
     slices = {}
     offset = path.stat().st_size  # the file has no gaps: counted from its end, sizes are enough
@@ -42,12 +42,16 @@ def read_slices(path: Path) -> dict[str, Slice]:
                 raise _wrong(path, f"{name:.80} is no tensor that export writes")
             length = BYTES[kind] * prod(shape)
             offset -= length
-            slices[name] = Slice(kind, shape, offset, length)
+            slices[name] = TensorSlice(kind, shape, offset, length)
     return slices
 
 
 def check_slices(
-    path: Path, slices: Mapping[str, Slice], config: EncoderConfig, n_outputs: int, precision: str
+    path: Path,
+    slices: Mapping[str, TensorSlice],
+    config: EncoderConfig,
+    n_outputs: int,
+    precision: str,
 ) -> None:
     """Raises CheckpointError unless the tensors are just those of such a model."""
     wanted = dict(_tensors(config, n_outputs, precision))

@@ -23,7 +23,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.checkpoint.bundle_weights import Slice
+from onelayer.checkpoint.bundle_weights import TensorSlice
 
 LARGEST_GRAPH = 2 << 20
 """Bytes. BERT-Large's graph has 170,000; a byte may take fifty in memory once it is parsed."""
@@ -88,7 +88,7 @@ OPS = frozenset(
 """What export writes. None of them reads a file or holds a graph of its own."""
 
 
-def check_graph(path: Path, location: str, slices: Mapping[str, Slice]) -> None:
+def check_graph(path: Path, location: str, slices: Mapping[str, TensorSlice]) -> None:
     """Raises CheckpointError unless a graph is made of the known nodes alone and each tensor that
     lies outside of it is the one of its name in the file ``location`` in the same folder."""
     with path.open("rb") as file:
@@ -130,7 +130,7 @@ def _model_type() -> Any:
     return GetMessageClass(pool.FindMessageTypeByName("graph.Model"))
 
 
-def _check_model(model: Any, location: str, slices: Mapping[str, Slice]) -> None:
+def _check_model(model: Any, location: str, slices: Mapping[str, TensorSlice]) -> None:
     if any(_known(opset).domain for opset in _known(model).opset_import):
         raise _Refused("operators of another domain than ONNX's own")
     if not model.HasField("graph"):
@@ -153,7 +153,7 @@ def _known(message: Any) -> Any:
     return message
 
 
-def _check_tensor(tensor: Any, location: str, slices: Mapping[str, Slice]) -> None:
+def _check_tensor(tensor: Any, location: str, slices: Mapping[str, TensorSlice]) -> None:
     name, kind, shape = tensor.name, tensor.data_type, tuple(tensor.dims)
     if kind not in BYTES:
         raise _Refused(f"{name:.80} is of no type that export writes")

@@ -60,7 +60,7 @@ class Checkpoint(Description):
         return self.config.family.class_named(self.architecture).form
 
 
-def read(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path) -> Checkpoint:
     """Reads the model directory ``folder``: transformers' or ours.
 
     Raises CheckpointError for what is missing, damaged, at odds with the rest, or of no

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.json_values import fits, from_plain, to_plain
+from onelayer.base.json_values import from_plain, matches_type, to_plain
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
@@ -259,7 +259,7 @@ def _layout(values: Mapping[str, Any]) -> Layout:
         "first_option": int,
     }
     for name, hint in wanted.items():
-        if name in values and not fits(values[name], hint):
+        if name in values and not matches_type(values[name], hint):
             raise CheckpointError(f"{name} is {values[name]!r:.80}, which is no part of a layout")
     if "columns" not in values:
         raise CheckpointError("a layout without columns")

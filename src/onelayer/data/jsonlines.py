@@ -32,7 +32,7 @@ def read_json_lines(path: str) -> Table:
     return Table(path, "jsonl", first_columns(path, records), records)
 
 
-def read_json(path: str) -> Table:
+def read_json_document(path: str) -> Table:
     """An array of objects, or objects one after another; the document is read at once."""
 
     def records() -> Iterator[Record]:

@@ -14,7 +14,7 @@ from onelayer.data.jsonlines import (
     first_columns,
     first_line_value,
     json_items,
-    read_json,
+    read_json_document,
     read_json_lines,
 )
 from onelayer.data.lines import text_lines
@@ -163,7 +163,7 @@ def _read_any_json(sample: Sample) -> Table:
         return read_squad(path)
     if first and is_multiple_choice(first[0]):
         return read_multiple_choice(path)
-    return read_json(path)
+    return read_json_document(path)
 
 
 JSON = FileFormat(_is_json, _read_any_json)

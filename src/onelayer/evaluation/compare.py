@@ -13,7 +13,7 @@ from onelayer.base.json_values import finite
 from onelayer.base.wording import clipped, listed, where
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
-from onelayer.metrics import Difference, Floats, differences
+from onelayer.metrics import Difference, Floats, paired_differences
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
@@ -58,7 +58,7 @@ def compare(
     scorer = a.task.score(Twice(rows), _by_turns(a, b, rows, changes))
     for predictor in (a, b):
         say_cut(predictor, say)
-    found = differences(scorer)
+    found = paired_differences(scorer)
     changed = _ranked(changes, scorer.mistakes())
     result = {
         "a": str(run_a),

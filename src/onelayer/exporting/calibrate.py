@@ -29,7 +29,7 @@ TOKENS = 16_384
 """At most."""
 
 
-def sample(task: AnyTask, tokenizer: Tokenizer, rows: Rows) -> Encodings:
+def calibration_rows(task: AnyTask, tokenizer: Tokenizer, rows: Rows) -> Encodings:
     """Some of the rows, spread evenly over the file, as the model reads them."""
     step = max(1, len(rows) // ROWS)
     chosen = list(islice(rows, 0, step * ROWS, step))

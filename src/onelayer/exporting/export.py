@@ -34,7 +34,7 @@ from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.registry import engines_for
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.bundle_card import bundle_card, signed
-from onelayer.exporting.calibrate import ranges, sample
+from onelayer.exporting.calibrate import calibration_rows, ranges
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
 from onelayer.exporting.graph import EncoderGraph
 from onelayer.exporting.nodes import Nodes
@@ -184,7 +184,7 @@ class _Job:
             self.say("the training rows aren't there (--train FILE): only dynamic scales are tried")
             return found
         self.say("int8: ranges are taken from training rows")
-        encodings = sample(self.run.task, self.run.tokenizer, self.rows.train)
+        encodings = calibration_rows(self.run.task, self.run.tokenizer, self.rows.train)
         return {"static": Calibrated(ranges(state, config, architecture, encodings)), **found}
 
     def _compared(self, name: str, torch: Kept, engine: Engine) -> Parity:

@@ -28,7 +28,7 @@ without a token, such as an option that is not there, gives numbers and not nan.
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class PackedNames:
     """The outputs that lead from the rectangle to the packed tokens and back."""
 
     ids_T: str
@@ -83,7 +83,7 @@ class EncoderGraph:
         return self.nodes("Reshape", name, self.nodes("Concat", every, length, axis=0))
 
     def _outputs(
-        self, form: str | None, logits: str, batch: Packing, shape: tuple[str, ...]
+        self, form: str | None, logits: str, batch: PackedNames, shape: tuple[str, ...]
     ) -> Mapping[str, Outputs]:
         nodes = self.nodes
         n_outputs = len(nodes.weights["head.bias"])
@@ -104,7 +104,7 @@ class EncoderGraph:
             for name, part in zip(names, parts, strict=True)
         }
 
-    def _pack(self, ids: str, mask: str, segments: list[str]) -> Packing:
+    def _pack(self, ids: str, mask: str, segments: list[str]) -> PackedNames:
         """The real tokens of the rectangle, row by row."""
         nodes = self.nodes
         every, zero, one = nodes.constant([-1]), nodes.constant(0), nodes.constant(1)
@@ -118,7 +118,7 @@ class EncoderGraph:
         last = nodes("Sub", nodes("Shape", ids_T), one)  # where nothing follows an empty row
         first_B = nodes("Min", nodes("CumSum", lengths_B, zero, exclusive=1), last)
         absent_BL = nodes("Cast", nodes("Sub", one, mask), to=FLOAT)
-        return Packing(
+        return PackedNames(
             ids_T=ids_T,
             segment_ids_T=segment_ids_T[0] if segment_ids_T else None,
             position_ids_T=nodes("Mod", places_T, nodes("Shape", mask, start=1, end=2)),
@@ -132,7 +132,7 @@ class EncoderGraph:
             ),
         )
 
-    def _embeddings(self, batch: Packing) -> str:
+    def _embeddings(self, batch: PackedNames) -> str:
         """Word, position and segment vectors, added and normed: (T, D)."""
         nodes, name = self.nodes, "encoder.embeddings"
 
@@ -149,7 +149,7 @@ class EncoderGraph:
             places_TD = nodes("Add", places_TD, segments_TD)
         return self._norm(nodes("Add", places_TD, words_TD), f"{name}.norm")
 
-    def _layer(self, x_TD: str, batch: Packing, name: str, *, first: bool) -> str:
+    def _layer(self, x_TD: str, batch: PackedNames, name: str, *, first: bool) -> str:
         """(T, D) -> (T, D); where only the first vector of each sequence is read on, just those
         (B, D): keys and values are needed of all tokens, and nothing else is."""
         nodes, attention, feed_forward = self.nodes, f"{name}.attention", f"{name}.feed_forward"
@@ -164,7 +164,7 @@ class EncoderGraph:
         y_TD = self.product(nodes, h_TF, f"{feed_forward}.down")
         return self._norm(nodes("Add", x_TD, y_TD), f"{feed_forward}.norm")
 
-    def _attend(self, qkv_T3D: str, batch: Packing) -> str:
+    def _attend(self, qkv_T3D: str, batch: PackedNames) -> str:
         """(T, 3D) queries, keys and values -> (T, D)."""
         nodes = self.nodes
         parts = nodes.several("Split", 3, qkv_T3D, axis=1, num_outputs=3)
@@ -174,7 +174,7 @@ class EncoderGraph:
         mixed_ND = nodes("Reshape", mixed_BLHd, nodes.constant([-1, self.config.hidden_size]))
         return nodes("Gather", mixed_ND, batch.places_T)
 
-    def _attend_first(self, x_TD: str, batch: Packing, qkv: str) -> str:
+    def _attend_first(self, x_TD: str, batch: PackedNames, qkv: str) -> str:
         """(T, D) -> (B, D), with one query for each sequence."""
         nodes, width, heads = self.nodes, self.config.hidden_size, self.config.num_attention_heads
         q_BD = self.product(nodes, nodes("Gather", x_TD, batch.first_B), qkv, (0, width))
@@ -185,14 +185,14 @@ class EncoderGraph:
         mixed_BH1d = self._mix(q_BH1d, k, v, batch)
         return nodes("Reshape", mixed_BH1d, nodes.constant([-1, width]))
 
-    def _heads(self, x_TD: str, batch: Packing) -> str:
+    def _heads(self, x_TD: str, batch: PackedNames) -> str:
         """(T, D) -> (B, H, L, d)."""
         nodes, heads = self.nodes, self.config.num_attention_heads
         x_BLD = nodes("Gather", x_TD, batch.tokens_BL)
         shape = nodes.constant([0, 0, heads, self.config.hidden_size // heads])
         return nodes("Transpose", nodes("Reshape", x_BLD, shape), perm=[0, 2, 1, 3])
 
-    def _mix(self, q_BHld: str, k_BHLd: str, v_BHLd: str, batch: Packing) -> str:
+    def _mix(self, q_BHld: str, k_BHLd: str, v_BHLd: str, batch: PackedNames) -> str:
         """The values, weighted by how well queries and keys agree: (B, H, l, d)."""
         nodes = self.nodes
         width = self.config.hidden_size // self.config.num_attention_heads

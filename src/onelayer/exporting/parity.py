@@ -14,7 +14,7 @@ from onelayer.checkpoint.record import Parity
 from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice
-from onelayer.metrics import differences
+from onelayer.metrics import paired_differences
 from onelayer.prediction.predictor import CHUNK
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
@@ -58,7 +58,7 @@ def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: R
     for engine in (run, bundle):
         engine.rewind()
     by_turns = _by_turns(task, run, bundle, tokenizer, rows, seen)
-    found = differences(task.score(Twice(rows), by_turns), n_permutations=1)[task.metric]
+    found = paired_differences(task.score(Twice(rows), by_turns), n_permutations=1)[task.metric]
     return Parity(
         rows=seen.rows,
         logits=seen.logits,

@@ -15,8 +15,8 @@ from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.source import resolve
-from onelayer.data.formats import read
 from onelayer.data.layout import Layout
+from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.registry import engines_for
 from onelayer.inspection.repeats import Repeats, find_repeats
@@ -43,7 +43,7 @@ def inspect_file(
     asked = columns.asked
     if task is not None:
         task_called(task)  # a wrong name is told before the file is read
-    table = read(path, named=tuple(asked.values()))
+    table = read_table(path, named=tuple(asked.values()))
     inferred = infer_columns(table, task=task, asked=asked)
     kind, layout = inferred.kind, inferred.layout
     found = read_rows(kind, table, layout)
@@ -72,7 +72,7 @@ def inspect_file(
 
 def _like(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
     """Another file's rows, read in the same way where it has the same columns."""
-    table = read(path, named=tuple(asked.values()))
+    table = read_table(path, named=tuple(asked.values()))
     if not layout.fits(table.columns):
         layout = infer_columns(table, task=kind.name, asked=asked).layout
     return read_rows(kind, table, layout)
@@ -94,7 +94,7 @@ def inspect_run(path: str | Path) -> dict[str, Any]:
     folder = resolve(path)
     if is_bundle(folder):
         return _inspect_bundle(read_bundle(folder))
-    checkpoint = checkpoints.read(folder)
+    checkpoint = checkpoints.read_checkpoint(folder)
     config = checkpoint.config
     info = checkpoint.record.to_json() if checkpoint.record else {}
     encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())

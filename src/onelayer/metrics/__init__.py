@@ -20,7 +20,7 @@ from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.confident import Doubts, confident_errors, outliers
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints
 from onelayer.metrics.entities import Entities, Tokens
-from onelayer.metrics.paired import Difference, clearly_better, differences
+from onelayer.metrics.paired import Difference, clearly_better, paired_differences
 from onelayer.metrics.regression import Regression
 
 __all__ = [
@@ -43,12 +43,12 @@ __all__ = [
     "cmrc_exact",
     "cmrc_f1",
     "confident_errors",
-    "differences",
     "documents",
     "intervals",
     "is_chinese",
     "no_answer_threshold",
     "outliers",
+    "paired_differences",
     "squad_exact",
     "squad_f1",
 ]

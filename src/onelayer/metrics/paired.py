@@ -27,7 +27,7 @@ class Difference:
     p: float
 
 
-def differences(
+def paired_differences(
     scorer: Scorer,
     *,
     n_resamples: int = 1000,

@@ -13,7 +13,7 @@ from onelayer.nn.kernels import LANES, AttentionArguments, kernels
 from onelayer.nn.room import roomy
 
 
-def fits(x: Tensor, *widths: int) -> bool:
+def kernels_take(x: Tensor, *widths: int) -> bool:
     """Whether the kernels take this tensor, whose rows are made of parts of the given widths."""
     return (
         x.device.type == "cpu"
@@ -28,7 +28,7 @@ def fits(x: Tensor, *widths: int) -> bool:
 
 def _library() -> ctypes.CDLL:
     library = kernels()
-    assert library is not None, "fits() was not asked"
+    assert library is not None, "kernels_take() was not asked"
     return library
 
 

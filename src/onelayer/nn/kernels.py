@@ -13,7 +13,7 @@ from functools import cache
 
 import torch
 
-from onelayer.base.machine import c_sources, compiled, compiler
+from onelayer.base.machine import c_sources, compiled_library, compiler
 
 FLAGS = (
     *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
@@ -78,11 +78,11 @@ _SIGNATURES = {
 
 
 def kernels() -> ctypes.CDLL | None:
-    """The library, or None where it can't be had: `why_not` says why."""
+    """The library, or None where it can't be had: `why_no_kernels` says why."""
     return _loaded()[0]
 
 
-def why_not() -> str | None:
+def why_no_kernels() -> str | None:
     """Why the kernels can't be used, in words for the user; None where they can."""
     return _loaded()[1]
 
@@ -97,7 +97,9 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
         return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
     try:
         # Another torch may come with another OpenMP.
-        built = compiled("kernels", command, FLAGS, c_sources("training"), [torch.__version__])
+        built = compiled_library(
+            "kernels", command, FLAGS, c_sources("training"), [torch.__version__]
+        )
         library = ctypes.CDLL(str(built))
     except subprocess.SubprocessError:
         return None, f"{command} could not build the compiled kernels: training is slower"

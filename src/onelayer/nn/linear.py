@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from onelayer.base.machine import remembered
-from onelayer.nn.compiled import fits
+from onelayer.nn.compiled import kernels_take
 from onelayer.nn.kernels import kernels
 from onelayer.nn.room import in_blocks
 
@@ -81,7 +81,7 @@ class _Linear(torch.autograd.Function):
 def _weight_backward(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """(M, N) and (M, K) -> (N, K) and (N,)."""
     n, k = dy.shape[1], x.shape[1]
-    if not (fits(x, k) and n % 8 == 0):
+    if not (kernels_take(x, k) and n % 8 == 0):
         return dy.t() @ x, dy.sum(0)
     library = kernels()
     assert library is not None

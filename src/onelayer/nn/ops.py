@@ -16,7 +16,7 @@ def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
     """Zeroes each element with probability p and scales the rest by 1 / (1 - p)."""
     if not training or p == 0.0:
         return x_TD
-    if compiled.fits(x_TD):
+    if compiled.kernels_take(x_TD):
         y: Tensor = compiled.Dropout.apply(x_TD, p)
         return y
     return reference.dropout(x_TD, p)
@@ -24,7 +24,7 @@ def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
 
 def gelu(x_TF: Tensor) -> Tensor:
     """x Phi(x), as BERT has it: no approximation by tanh."""
-    if compiled.fits(x_TF):
+    if compiled.kernels_take(x_TF):
         y: Tensor = compiled.Gelu.apply(x_TF)
         return y
     return F.gelu(x_TF)
@@ -32,7 +32,7 @@ def gelu(x_TF: Tensor) -> Tensor:
 
 def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor:
     """LayerNorm(x + dropout(h)): what follows each of a layer's two halves."""
-    if compiled.fits(x_TD):
+    if compiled.kernels_take(x_TD):
         y: Tensor = compiled.AddNorm.apply(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
         return y
     return reference.add_norm(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
@@ -40,7 +40,7 @@ def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor
 
 def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
     """(T, 3D) queries, keys and values -> (T, D), each token from the tokens of its sequence."""
-    if compiled.fits(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
+    if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
         return y
     if qkv_T3D.dtype == torch.bfloat16:
@@ -52,7 +52,7 @@ def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
 def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
     """One query for each sequence -> (S, D): all that the last layer computes where only
     ``[CLS]`` is read."""
-    if compiled.fits(kv_T2D, q_SD.shape[1] // n_heads):
+    if compiled.kernels_take(kv_T2D, q_SD.shape[1] // n_heads):
         y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
         return y
     if q_SD.dtype == torch.bfloat16:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.bundle import Bundle
-from onelayer.engines.choose import quickest
+from onelayer.engines.fastest import fastest_engine
 from onelayer.engines.registry import engine_named, engines_for
 from onelayer.prediction.predictor import Predictor
 
@@ -15,7 +15,7 @@ def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
     if engine is not None:
         opened = engine_named(engine, bundle)(bundle)
     elif here := engines_for(bundle):
-        opened = quickest(bundle, here)
+        opened = fastest_engine(bundle, here)
     else:
         raise UsageError("no engine for a bundle is installed", hint="pip install onnxruntime")
     return Predictor(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint import read as checkpoints
-from onelayer.checkpoint.build import build
+from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.nn.heads import HEADS
@@ -18,7 +18,7 @@ from onelayer.tasks.protocol import SavedLayer
 
 def predictor_of(folder: Path) -> Predictor:
     """Raises CheckpointError for a directory that can't be read or has no output layer."""
-    checkpoint = checkpoints.read(folder)
+    checkpoint = checkpoints.read_checkpoint(folder)
     record = checkpoint.record
     if record is not None:
         task, layout = record.task, record.layout
@@ -29,7 +29,7 @@ def predictor_of(folder: Path) -> Predictor:
         checkpoint = replace(
             checkpoint, labels=list(task.outputs), problem_type=HEADS[task.head].problem_type
         )
-    built = build(checkpoint, task)
+    built = build_model(checkpoint, task)
     if not built.kept_head:
         raise CheckpointError(
             f"its output layer does not fit the task {task.name}", place=Place(folder)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 from onelayer.base import digest
 from onelayer.base.disk import rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
-from onelayer.data.formats import extent
+from onelayer.data.readers import extent
 from onelayer.prediction.formats import Form, Predicted, form_of
 from onelayer.prediction.predictor import Predictor
 from onelayer.prediction.streams import in_chunks, open_input, predict_table

@@ -11,9 +11,9 @@ from threading import Thread
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.data.formats import read
 from onelayer.data.jsonlines import decode_line
 from onelayer.data.layout import Layout
+from onelayer.data.readers import read_table
 from onelayer.data.table import Record, Table
 from onelayer.prediction.formats import Predicted
 from onelayer.prediction.predictor import CHUNK, Predictor
@@ -24,7 +24,7 @@ NESTED = ("squad", "multiple-choice")
 
 
 def open_input(path: str | Path, columns: Columns) -> Table:
-    return read(path, named=tuple(columns.asked.values()))
+    return read_table(path, named=tuple(columns.asked.values()))
 
 
 def predict_file(

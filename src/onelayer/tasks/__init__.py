@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, get_type_hints
 
 from onelayer.base.errors import CheckpointError, UsageError
-from onelayer.base.json_values import fits
+from onelayer.base.json_values import matches_type
 from onelayer.tasks.answer.answer import AnswerTask
 from onelayer.tasks.choose.choose import Choose
 from onelayer.tasks.classify.classify import Classify
@@ -77,7 +77,7 @@ def _check_types(made: Any) -> None:
     hints = get_type_hints(type(made))
     for field in dataclasses.fields(made):
         value = getattr(made, field.name)
-        if not fits(value, hints[field.name]):
+        if not matches_type(value, hints[field.name]):
             raise CheckpointError(f"{field.name} can't be {value!r:.80}")
         if dataclasses.is_dataclass(value):
             _check_types(value)

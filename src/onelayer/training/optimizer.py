@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from onelayer.base.errors import UsageError
-from onelayer.nn.compiled import fits
+from onelayer.nn.compiled import kernels_take
 from onelayer.nn.model import Model
 from onelayer.training.adamw import BETA1, BETA2, EPS, LazyAdamW
 
@@ -103,7 +103,7 @@ def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:
     decayed = [parameter for parameter in trained if parameter.dim() > 1]
     others = [parameter for parameter in trained if parameter.dim() <= 1]
     words = model.encoder.embeddings.word
-    if not fits(words.weight):
+    if not kernels_take(words.weight):
         return TorchAdamW(decayed, others, lr=lr, weight_decay=weight_decay)
     words.sparse = words.weight.requires_grad
     table = words.weight if words.sparse else None

@@ -8,7 +8,7 @@ import torch
 
 from onelayer.engines.torch_engine import best_device
 from onelayer.nn.encoder import EncoderShape
-from onelayer.nn.kernels import why_not
+from onelayer.nn.kernels import why_no_kernels
 from onelayer.nn.linear import CLEARLY, gain_of_bf16
 from onelayer.recipe import Precision
 
@@ -33,7 +33,7 @@ def quicker_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precis
 def remarks_on_paths(shape: EncoderShape, precision: Precision) -> Iterator[str]:
     """What the paths that this machine takes do otherwise than the others."""
     if best_device().type != "cuda":
-        if reason := why_not():
+        if reason := why_no_kernels():
             yield reason
         return
     yield "a GPU adds in no fixed order: a run repeated or resumed may differ in its last digits"

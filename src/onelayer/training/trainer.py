@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.base.errors import OneLayerError
-from onelayer.checkpoint.build import Built, as_saved, build, with_positions
+from onelayer.checkpoint.build import Built, as_saved, build_model, with_positions
 from onelayer.checkpoint.read import with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.evaluation.report.write_report import NAME, write_report
@@ -85,7 +85,7 @@ class Trainer:
         checkpoint = with_weights(plan.base)
         if recipe.positions is not None:
             checkpoint = with_positions(checkpoint, recipe.positions)
-        self.built: Built = build(checkpoint, self.task, seed=self.seed, prior=plan.biases())
+        self.built: Built = build_model(checkpoint, self.task, seed=self.seed, prior=plan.biases())
         freeze(self.built.model, recipe.freeze)
         self.model: Model = self.built.model.to(device)
         self.model.train_in(self.precision)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from onelayer.base.errors import UsageError
-from onelayer.base.machine import build, c_sources, compiled, compiler, instructions
+from onelayer.base.machine import build_library, c_sources, compiled_library, compiler, instructions
 
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 PREBUILT_IN = Path(__file__).parent
@@ -32,7 +32,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     try:
         if command is not None:
             flags = (*FLAGS, "-march=native")
-            built = compiled("native", command, flags, c_sources("native"))
+            built = compiled_library("native", command, flags, c_sources("native"))
         elif before := prebuilt():
             built = before
         else:
@@ -64,7 +64,7 @@ def prebuild() -> None:
         raise UsageError("no C compiler", hint="install gcc or clang")
     for name, sets in PREBUILT.items():
         flags = ("-march=x86-64-v4", *(f"-m{each}" for each in sets))
-        build(command, (*FLAGS, *flags), c_sources("native"), PREBUILT_IN / name)
+        build_library(command, (*FLAGS, *flags), c_sources("native"), PREBUILT_IN / name)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class _Batch(ctypes.Structure):
     )
 
 
-def why_not(shape: EncoderConfig) -> str | None:
+def why_not_native(shape: EncoderConfig) -> str | None:
     """Why a model of this shape can't have this engine here; None where it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
@@ -94,7 +94,7 @@ class NativeEngine:
         compiler that can."""
         if bundle.precision != "int8":
             return "it runs int8 bundles only (onelayer export RUN --int8)"
-        return why_not(bundle.config)
+        return why_not_native(bundle.config)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> NativeEngine:
@@ -107,7 +107,7 @@ class NativeEngine:
         this process has processors. Raises UsageError where the engine can't be had, and
         CheckpointError for tensors of another model."""
         found, _ = library()
-        if (reason := why_not(shape)) or found is None:
+        if (reason := why_not_native(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
         check(tensors, shape)
         self._library = found

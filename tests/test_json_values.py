@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from onelayer.base.json_values import fits
+from onelayer.base.json_values import matches_type
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ from onelayer.base.json_values import fits
     ],
 )
 def test_values_fit_their_annotations(value: Any, hint: Any, right: bool) -> None:
-    assert fits(value, hint) is right
+    assert matches_type(value, hint) is right

@@ -30,15 +30,17 @@ LEAST_TOKENS, MOST_TOKENS = 128, 1024
 MEAN_LENGTH = 24
 
 
-def quickest(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) -> Engine:
+def fastest_engine(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) -> Engine:
     """The first of these engines, or another one that is clearly quicker with this bundle here."""
     names = list(makes)
     made: dict[str, Engine] = {}
 
     def measure() -> float:
         made.update({name: make(bundle) for name, make in makes.items()})
-        costs = timed(made, sample(bundle.config, all_reads=bundle.task.reads_all_tokens))
-        return float(names.index(clearly_quickest(costs)))
+        costs = measured_costs(
+            made, random_encodings(bundle.config, all_reads=bundle.task.reads_all_tokens)
+        )
+        return float(names.index(clearly_fastest(costs)))
 
     chosen = names[0]
     if len(names) > 1:
@@ -56,7 +58,7 @@ class Cost(NamedTuple):
     cpu_seconds: float
 
 
-def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost]:
+def measured_costs(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost]:
     """The least cost of each engine, measured in turns. The first pass of each doesn't count: some
     engines compile in it."""
     for engine in engines.values():
@@ -74,7 +76,7 @@ def timed(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost
     return costs
 
 
-def clearly_quickest(costs: Mapping[str, Cost]) -> str:
+def clearly_fastest(costs: Mapping[str, Cost]) -> str:
     """The first name, or the fastest of those that are clearly faster and take no more processor
     time."""
     name, first = next(iter(costs.items()))
@@ -86,7 +88,7 @@ def clearly_quickest(costs: Mapping[str, Cost]) -> str:
     return min(better, key=better.__getitem__, default=name)
 
 
-def sample(config: EncoderConfig, *, all_reads: bool) -> Encodings:
+def random_encodings(config: EncoderConfig, *, all_reads: bool) -> Encodings:
     """Random tokens in sequences of very different lengths, as texts are. One vector of each is
     read, or all of them."""
     weights = 12 * config.num_hidden_layers * config.hidden_size**2

@@ -13,15 +13,15 @@ from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord
 from onelayer.data.layout import Layout
-from onelayer.engines import choose as choose_engine
-from onelayer.engines.choose import (
+from onelayer.engines import fastest
+from onelayer.engines.fastest import (
     LEAST_TOKENS,
     MOST_TOKENS,
     Cost,
-    clearly_quickest,
-    quickest,
-    sample,
-    timed,
+    clearly_fastest,
+    fastest_engine,
+    measured_costs,
+    random_encodings,
 )
 from onelayer.tasks import Classify
 from onelayer.tasks.logits import Logits
@@ -111,13 +111,15 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
 def test_the_first_engine_stays_unless_another_is_clearly_quicker_and_no_dearer(
     costs: dict[str, Cost], chosen: str
 ) -> None:
-    assert clearly_quickest(costs) == chosen
+    assert clearly_fastest(costs) == chosen
 
 
 def test_engines_take_turns_and_warm_up_first() -> None:
     asked: list[str] = []
-    costs = timed({name: Noting(name, asked) for name in "ab"}, sample(CONFIG, all_reads=False))
-    assert asked == ["a", "b"] * (choose_engine.ROUNDS + 1)
+    costs = measured_costs(
+        {name: Noting(name, asked) for name in "ab"}, random_encodings(CONFIG, all_reads=False)
+    )
+    assert asked == ["a", "b"] * (fastest.ROUNDS + 1)
     assert all(0 < cost.seconds < np.inf > cost.cpu_seconds >= 0 for cost in costs.values())
 
 
@@ -126,7 +128,7 @@ def test_engines_take_turns_and_warm_up_first() -> None:
 def test_the_sample_is_ragged_and_inside_of_the_model(
     config: EncoderConfig, all_reads: bool
 ) -> None:
-    it = sample(config, all_reads=all_reads)
+    it = random_encodings(config, all_reads=all_reads)
     assert 1 <= it.lengths.min() < it.lengths.max() <= config.max_position_embeddings
     assert 0 <= it.ids.min() <= it.ids.max() < config.vocab_size
     assert LEAST_TOKENS / 3 < len(it.ids) < 3 * MOST_TOKENS
@@ -136,7 +138,10 @@ def test_the_sample_is_ragged_and_inside_of_the_model(
 
 
 def test_large_models_get_less_to_do() -> None:
-    assert len(sample(LARGE, all_reads=False).ids) < len(sample(CONFIG, all_reads=False).ids) / 3
+    assert (
+        len(random_encodings(LARGE, all_reads=False).ids)
+        < len(random_encodings(CONFIG, all_reads=False).ids) / 3
+    )
 
 
 def test_the_choice_is_measured_once_for_each_bundle(
@@ -149,19 +154,19 @@ def test_the_choice_is_measured_once_for_each_bundle(
         measured.append(seconds["native"])
         return {name: Cost(one, one) for name, one in seconds.items()}
 
-    monkeypatch.setattr(choose_engine, "timed", noted)
+    monkeypatch.setattr(fastest, "measured_costs", noted)
     makes = {name: maker(name) for name in seconds}
-    assert quickest(bundle, makes).name == "onnxruntime"
+    assert fastest_engine(bundle, makes).name == "onnxruntime"
     seconds["native"] = 0.5  # a quieter day: what was found holds
-    assert quickest(bundle, makes).name == "onnxruntime"
+    assert fastest_engine(bundle, makes).name == "onnxruntime"
     assert measured == [3.0]
     other = replace(bundle, export=replace(EXPORT, sha256="2"))
-    assert quickest(other, makes).name == "native"
+    assert fastest_engine(other, makes).name == "native"
     assert measured == [3.0, 0.5]
 
 
 def test_where_there_is_one_engine_nothing_is_measured(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choose_engine, "timed", None)
-    assert quickest(bundle, {"onnxruntime": maker("onnxruntime")}).name == "onnxruntime"
+    monkeypatch.setattr(fastest, "measured_costs", None)
+    assert fastest_engine(bundle, {"onnxruntime": maker("onnxruntime")}).name == "onnxruntime"

@@ -30,7 +30,7 @@ _OTHER_FILES = {
 """How files begin that people take for data files, and what they are."""
 
 
-def read(path: str | Path, *, named: Collection[str] = ()) -> Table:
+def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
     """Opens csv, tsv, jsonl, JSON, Parquet, CoNLL, CoNLL-U, SQuAD, DREAM or plain text.
 
     The file's name decides where it says enough, else its first lines do: people call a CoNLL file
