@@ -23,6 +23,8 @@ from onelayer.data.table import Record, Table
 _JSON_LINES = {".jsonl", ".ndjson"}
 _JSON = {".json", *_JSON_LINES}
 _BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
+_KEPT = ("id", "question")
+"""The columns that differ from question to question of a passage."""
 _SQUAD_HINT = "SQuAD's layout is data > paragraphs > context and qas > id, question, answers"
 _CHOICE_HINT = "the layout is [[sentences], [{question, choice, answer}], id]"
 
@@ -56,7 +58,8 @@ def read_squad(path: str) -> Table:
             for a, article in enumerate(_list(document, "data", path, "the document")):
                 yield from _article_records(article, path, f"data[{a}]")
 
-    return Table(path, "squad", first_columns(path, records), records)
+    columns = first_columns(path, records)
+    return Table(path, "squad", columns, records, kept_columns=_KEPT)
 
 
 def _article_records(article: Any, path: str, where: str) -> Iterator[Record]:
@@ -120,7 +123,8 @@ def read_multiple_choice(path: str) -> Table:
                 raise _malformed(path, f"item {number} is no passage", _CHOICE_HINT, line)
             yield from _passage_records(item, path, line, number)
 
-    return Table(path, "multiple-choice", first_columns(path, records), records)
+    columns = first_columns(path, records)
+    return Table(path, "multiple-choice", columns, records, kept_columns=_KEPT)
 
 
 def _passage_records(item: list[Any], path: str, line: int, number: int) -> Iterator[Record]:

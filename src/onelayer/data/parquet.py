@@ -67,7 +67,14 @@ def read_parquet(path: str) -> Table:
     refuse_wide(len(columns), Place(path))
     if not rows:
         raise DataError("no rows", place=Place(path), hint="add at least one row")
-    return Table(path, "parquet", columns, records, last_line=lambda: rows)
+    return Table(
+        path,
+        "parquet",
+        columns,
+        records,
+        last_line=lambda: rows,
+        schema=lambda: pq.read_schema(path),
+    )
 
 
 def _text_columns(file: pq.ParquetFile) -> list[str]:

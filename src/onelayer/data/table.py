@@ -1,4 +1,4 @@
-"""What every reader gives: a table of records that know the line they came from."""
+"""What every reader of a file returns: a table of records that know their line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from onelayer.base.errors import DataError, Place
 
 MOST_COLUMNS = 1000
+"""A file with more columns is refused: column inference looks at each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +28,32 @@ class Table:
 
     path: str
     format: str
-    """Its name, for people: ``csv``, ``jsonl``, ``squad``, ..."""
+    """The format's name: ``csv``, ``jsonl``, ``squad``, ..."""
     columns: tuple[str, ...]
     read: Callable[[], Iterator[Record]]
     note: str | None = None
     """What the reader decided for the user, such as ``no header: columns are numbered``."""
     last_line: Callable[[], int] | None = None
-    """The number of the last record, where records are numbered but are no lines of text."""
+    """Counts the records of a format in which a record's ``line`` is its number."""
+    kept_columns: tuple[str, ...] | None = None
+    """The columns that are copied next to a prediction; None: all. A format that repeats a long
+    passage in each of its records names the other columns."""
+    schema: Callable[[], Any] | None = None
+    """Reads the Arrow schema of the columns; None where the format has no types."""
 
     def __iter__(self) -> Iterator[Record]:
         return self.read()
 
     def place(self, record: Record, column: str | None = None) -> Place:
+        """Where a record stands, for error messages."""
         return Place(self.path, record.line, column)
 
 
 def refuse_wide(columns: int, place: Place) -> None:
-    """Raises DataError for more columns than a table of texts has: each is looked into."""
+    """Raises DataError for a table of more than ``MOST_COLUMNS`` columns."""
     if columns > MOST_COLUMNS:
         raise DataError(
-            f"{columns:,} columns, and more than {MOST_COLUMNS:,} are not read",
+            f"{columns:,} columns, and at most {MOST_COLUMNS:,} are read",
             place=place,
-            hint="keep those of the texts and labels",
+            hint="keep only the columns with texts and labels",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -139,14 +139,13 @@ class Parquet:
 FORMS: dict[str, type[Form]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
 
 
-def form_of(name: str, source: Path | None = None) -> Form:
-    """The format of a name; Parquet with the types of the file ``source`` where it is one, too."""
+def form_of(name: str, schema: Callable[[], pa.Schema] | None = None) -> Form:
+    """The format of a name. ``schema`` reads the types of the input's columns, which Parquet keeps;
+    None where the input has no types."""
     if name not in FORMS:
         raise UsageError(f"no format {name!r}", hint=f"one of {', '.join(FORMS)}")
-    if name == "parquet" and source is not None:
-        import pyarrow.parquet as pq
-
-        return Parquet(pq.read_schema(source))
+    if name == "parquet" and schema is not None:
+        return Parquet(schema())
     return FORMS[name]()
 
 

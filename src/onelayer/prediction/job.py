@@ -55,7 +55,7 @@ def predict_to(
     """
     table = open_input(file, columns)
     last_line = extent(table)
-    form = form_of(form_name, Path(table.path) if table.format == "parquet" else None)
+    form = form_of(form_name, table.schema)
     with _part_of(out, _identity(predictor, file, columns, form_name)) as part:
         if part.rows:
             watch.say(f"{part.rows:,} rows are in {part.path.name} already: going on from there")

@@ -20,8 +20,6 @@ from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks.infer_columns import infer_columns
 
-NESTED = ("squad", "multiple-choice")
-
 
 def open_input(path: str | Path, columns: Columns) -> Table:
     return read_table(path, named=tuple(columns.asked.values()))
@@ -152,10 +150,10 @@ def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -
 
 
 def _kept(record: Record, table: Table) -> dict[str, Any]:
-    """The columns that go out again: of nested files, whose passages repeat, only the question."""
-    if table.format in NESTED:
-        return {key: record.values[key] for key in ("id", "question") if key in record.values}
-    return dict(record.values)
+    """The columns that are copied next to a prediction: those that the file's format names."""
+    if table.kept_columns is None:
+        return dict(record.values)
+    return {key: record.values[key] for key in table.kept_columns if key in record.values}
 
 
 def _item(line: str, number: int) -> str | dict[str, Any]:
