@@ -88,6 +88,7 @@ def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_runs_are_numbered(main: Main, reviews: Path) -> None:
     for _ in range(2):
         assert main("train", reviews, "--label", "verdict", "--epochs", "1") == 0

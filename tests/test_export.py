@@ -30,6 +30,8 @@ from onelayer.recipe import Columns
 from onelayer.tokens.encodings import Encodings
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 LONG = "the good cat and the bad cats of the town " * 12
 ROWS: dict[str, tuple[str, tuple[str, ...], list[dict[str, Any]]]] = {
     "classify": (
@@ -157,7 +159,6 @@ def assert_alike(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ROWS)
 def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: str) -> None:
     folder = exported(task, True)
@@ -223,7 +224,6 @@ def run(make_bert: MakeBert, reviews: Path) -> Path:
     return out
 
 
-@pytest.mark.slow
 def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     predictor = load(run)
     rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
@@ -237,7 +237,6 @@ def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     assert rows.name == "reviews.csv, kept as dev"
 
 
-@pytest.mark.slow
 def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path) -> None:
     out = reviews.with_name("seeds")
     predictor = onelayer.finetune(

@@ -27,6 +27,8 @@ from onelayer.tokens.encodings import Encodings, cumulate
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.progress import Silent
 
+pytestmark = pytest.mark.slow
+
 HERE = Place("rows.jsonl", 1)
 LONG = Classify(labels=("bad", "good"), max_length=12, stride=2, pooling="mean")
 VALUE = Regress(max_length=12, stride=2, pooling="mean", mean=5.0, deviation=2.0)
@@ -233,7 +235,6 @@ def commands(
     return said
 
 
-@pytest.mark.slow
 def test_by_default_nothing_is_lost(
     files: tuple[Path, Path],
     bert: Path,
@@ -262,7 +263,6 @@ ASKED = {"question": "the " * 40, "context": "the cat", "answer": "cat"}
 OFFERED = {"context": "the " * 20, "question": "a", "options": ["b", "c"], "answer": 0}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "row", "unread"),
     [("answer", ASKED, "768 tokens (76.2%)"), ("choose", OFFERED, "432 tokens (40.9%)")],
