@@ -144,7 +144,7 @@ def site(running: Site, tab: chromium.Page) -> Site:
 @pytest.fixture(scope="session")
 def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier with the labels ``no`` and ``yes``, exported: it opens without torch."""
-    from onelayer.exporting.export import export
+    from onelayer.exporting.export import export_run as export
     from onelayer.recipe import Columns
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -283,17 +283,17 @@ def test_every_task_is_judged_by_models_that_did_not_learn_from_the_rows(
 
     monkeypatch.setattr(outside, "_chunks", noted)
     heard = Heard()
-    found = wrong_labels(file, run, Columns(), folds=2, reporter=heard)
+    found = wrong_labels(file, run, Columns(), folds=2, reporter=heard).to_json()
     assert "2-fold cross-validation" in found["judged"]
     assert "it has seen all of the rows" in found["judged"]
     assert sum(remark.startswith("fold ") for remark in heard.remarks) == 2
     assert sorted(n for _, numbers, _ in judged for n in numbers) == list(range(found["rows"]))
     for fold, _, rows in judged:
         assert {TASKS[name.split()[0]].texts(row) for row in rows}.isdisjoint(learned[fold])
-    assert found["probably wrong"] == len(found["list"])
-    margins = [row["margin"] for row in found["list"]]
+    assert found["probably_wrong"] == len(found["suspects"])
+    margins = [row["margin"] for row in found["suspects"]]
     assert margins == sorted(margins)
-    for row in found["list"]:
+    for row in found["suspects"]:
         assert row["given"] != row["likely"]
 
 
@@ -309,7 +309,7 @@ def test_a_run_that_has_not_seen_the_rows_judges_them_itself(
         raise AssertionError
 
     monkeypatch.setattr(outside, "finetune", never)
-    found = wrong_labels(new, run, Columns(), folds=5, reporter=Heard())
+    found = wrong_labels(new, run, Columns(), folds=5, reporter=Heard()).to_json()
     assert found["judged"] == "by the run itself: it has seen none of the rows"
     assert found["rows"] == 30
 
@@ -328,11 +328,11 @@ def test_planted_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
     file = write(tmp_path, rows)
     choices = {"epochs": 12, "lr": 0.005, "batch_size": 8, "model": str(make_bert())}
     onelayer.finetune(file, out=tmp_path / "run", **choices)
-    found = wrong_labels(file, tmp_path / "run", Columns(), folds=3, reporter=Heard())
-    assert {row["line"] - 1 for row in found["list"]} == planted
-    for row in found["list"]:
+    found = wrong_labels(file, tmp_path / "run", Columns(), folds=3, reporter=Heard()).to_json()
+    assert {row["line"] - 1 for row in found["suspects"]} == planted
+    for row in found["suspects"]:
         assert row["likely"] == rows[row["line"] - 1]["text"].split()[0]
-        assert row["probability"] > row["given probability"]
+        assert row["probability"] > row["given_probability"]
 
 
 def test_labels_too_rare_to_be_learned_elsewhere_are_not_judged(
@@ -343,9 +343,9 @@ def test_labels_too_rare_to_be_learned_elsewhere_are_not_judged(
     file = write(tmp_path, rows)
     choices = {"epochs": 1, "batch_size": 8, "model": str(make_bert())}
     onelayer.finetune(file, out=tmp_path / "run", **choices)
-    found = wrong_labels(file, tmp_path / "run", Columns(), folds=2, reporter=Heard())
-    assert found["not judged"] == 1
-    assert 25 not in [row["line"] for row in found["list"]]
+    found = wrong_labels(file, tmp_path / "run", Columns(), folds=2, reporter=Heard()).to_json()
+    assert found["not_judged"] == 1
+    assert 25 not in [row["line"] for row in found["suspects"]]
 
 
 def test_one_fold_is_refused(runs: Callable[[str], tuple[Path, Path]]) -> None:

@@ -66,11 +66,29 @@ def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixtu
     assert status == 0
     assert "saved runs/reviews-1" in out
     assert "accuracy" in out
-    remarks = [json.loads(line) for line in err.splitlines()]
-    said = [line["text"] for line in remarks if line["event"] == "remark"]
-    assert any("task = classify, text = review, label = verdict" in remark for remark in said)
-    assert any(line["event"] == "evaluation" for line in remarks)
-    assert json.loads(Path("runs/reviews-1/onelayer.json").read_text())["choices"][0] == said[0]
+    lines = err.splitlines()
+    assert all(line.startswith("· ") for line in lines)
+    assert any("task = classify, text = review, label = verdict" in line for line in lines)
+    assert any(line.startswith("· epoch 1: dev accuracy ") for line in lines)
+    record = json.loads(Path("runs/reviews-1/onelayer.json").read_text())
+    assert f"· {record['choices'][0]}" == lines[0]
+
+
+def test_with_json_every_line_of_stderr_is_an_object(
+    main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("train", reviews, "--label", "verdict", "--epochs", "1", "--json") == 0
+
+    out, err = capsys.readouterr()
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert {"remark", "start", "step", "evaluation"} <= set(events)
+    assert json.loads(out).keys() == {"run", "dev"}
+    assert main("train", reviews, "--label", "nothing", "--json") == 2
+    out, err = capsys.readouterr()
+    *_, last = map(json.loads, err.splitlines())
+    assert out == ""
+    assert last.keys() == {"error"}
+    assert "nothing" in last["error"]
 
 
 @pytest.mark.process
@@ -240,9 +258,9 @@ def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
     assert ("by 2-fold cross-validation" if seen else "by the run itself") in out
     assert "labels that are probably wrong: " in out
     assert main(*asked, "--json") == 0
-    found = json.loads(capsys.readouterr().out)["wrong labels"]
-    assert (found["rows"], found["not judged"]) == (20, 0)
-    assert found["probably wrong"] == len(found["list"])
+    found = json.loads(capsys.readouterr().out)["label_errors"]
+    assert (found["rows"], found["not_judged"]) == (20, 0)
+    assert found["probably_wrong"] == len(found["suspects"])
 
 
 @pytest.mark.slow

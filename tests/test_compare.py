@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onelayer import Recipe, UsageError
 from onelayer.data.layout import Layout
 from onelayer.evaluation import compare as comparing
-from onelayer.evaluation.compare import compare
+from onelayer.evaluation.compare import compare_models as compare
 from onelayer.metrics import (
     Answers,
     Choices,
@@ -261,7 +261,7 @@ def test_changed_rows_are_listed_with_whose_answer_is_nearer(
 ) -> None:
     models |= {"a": classifier(tokenizer, "good"), "b": classifier(tokenizer, "bad")}
     monkeypatch.setattr(predictors, "CHUNK", 3)
-    found = compare("a", "b", reviews, Columns(), lambda _: None)
+    found = compare("a", "b", reviews, Columns(), lambda _: None).to_json()
     assert found["rows"] == 4
     assert found["metrics"]["accuracy"]["a"] == 0.75
     assert found["metrics"]["accuracy"]["b"] == 0.25
@@ -271,7 +271,7 @@ def test_changed_rows_are_listed_with_whose_answer_is_nearer(
     assert lines == {2: ("yes", "yes", "no", "a"), 4: ("no", "no", "yes", "a")}
     assert found["nearer"] == {"a": 2, "b": 0}
     assert found["verdict"].startswith("no real difference: accuracy -50.0 points")
-    back = compare("b", "a", reviews, Columns(), lambda _: None)
+    back = compare("b", "a", reviews, Columns(), lambda _: None).to_json()
     assert back["nearer"] == {"a": 0, "b": 2}
     assert [row["line"] for row in back["changed"]] == [row["line"] for row in found["changed"]]
 
@@ -281,7 +281,7 @@ def test_labels_are_matched_by_name_whatever_their_order(
 ) -> None:
     models["a"] = classifier(tokenizer, "good")
     models["b"] = classifier(tokenizer, "good", labels=("yes", "no"))
-    found = compare("a", "b", reviews, Columns(), lambda _: None)
+    found = compare("a", "b", reviews, Columns(), lambda _: None).to_json()
     assert found["changed"] == []
     assert {it["difference"] for it in found["metrics"].values()} == {0.0}
 
@@ -290,7 +290,7 @@ def test_a_model_beside_itself_changes_nothing(
     models: dict[str, Predictor], tokenizer: Tokenizer, reviews: Path
 ) -> None:
     models["a"] = classifier(tokenizer, "good")
-    found = compare("a", "a", reviews, Columns(), lambda _: None)
+    found = compare("a", "a", reviews, Columns(), lambda _: None).to_json()
     assert found["changed"] == []
     assert found["verdict"] == "no difference: both say the same of every row"
     assert {it["p"] for it in found["metrics"].values()} == {1.0}
@@ -318,7 +318,7 @@ def test_every_task_can_be_compared(
         return Says(rule)
 
     models |= {x: Predictor(task, tokenizer, guess(i), layout) for i, x in enumerate("ab")}
-    found = compare("a", "b", file, Columns(), lambda _: None)
+    found = compare("a", "b", file, Columns(), lambda _: None).to_json()
     assert found["rows"] == len(rows)
     assert found["changed"]
     for side in "ab":

@@ -23,7 +23,7 @@ from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.registry import engines_for
 from onelayer.exporting import export as write
 from onelayer.exporting.dev_rows import rows_of_run
-from onelayer.exporting.export import export
+from onelayer.exporting.export import export_run as export
 from onelayer.exporting.parity import Kept
 from onelayer.prediction.load import load
 from onelayer.recipe import Columns

@@ -151,13 +151,14 @@ def test_help_shows_how_a_flag_is_turned_off() -> None:
     ("given", "message"),
     [
         (["pant", "x"], "no command 'pant'. Did you mean paint? (house --help)"),
-        (["paint"], "the following arguments are required: WALL (house paint --help)"),
+        (["paint"], "WALL is missing (house paint --help)"),
         (["paint", "n", "--coat", "3"], "--coat is not known. Did you mean --coats?"),
         (["paint", "n", "--clours=red"], "--clours=red is not known. Did you mean --colour?"),
-        (["paint", "n", "h", "x"], "x is not known (house paint --help)"),
-        (["paint", "n", "--coats", "two"], "--coats: invalid int value: 'two'"),
-        (["paint", "n", "--colour", "blue"], "--colour: invalid choice: 'blue'"),
-        (["paint", "n", "--price"], "--price: expected one argument"),
+        (["paint", "n", "h", "x"], "'x' is one argument too many (house paint --help)"),
+        (["paint", "n", "--coats", "two"], "--coats: 'two' is not a whole number"),
+        (["paint", "n", "--colour", "blue"], "--colour: 'blue' is not one of "),
+        (["paint", "n", "--price"], "--price needs a value: a number"),
+        (["paint", "n", "--colour"], "--colour needs a value: "),
     ],
 )
 def test_what_is_not_understood_is_one_line(given: Sequence[str], message: str) -> None:

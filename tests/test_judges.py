@@ -53,10 +53,10 @@ def judged(
         file.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
         predictor = Predictor(task, tokenizer, knows, Layout(columns))
         monkeypatch.setattr(audit, "load", lambda _: predictor)
-        found = wrong_labels(file, "run", Columns(), folds=2, reporter=Silent())
+        found = wrong_labels(file, "run", Columns(), folds=2, reporter=Silent()).to_json()
         assert found["judged"].startswith("by the run itself")
         assert found["rows"] == len(rows)
-        return [*found["list"]]
+        return [*found["suspects"]]
 
     return by
 

@@ -84,7 +84,7 @@ def test_a_run_of_an_older_version_is_opened_and_its_recipe_used_again(
     assert len(rows_of_run(predictor, None, None, Columns(), lambda _: None).dev) == 2
     found = wrong_labels(
         tmp_path / "rows.jsonl", tmp_path / "run", Columns(), folds=2, reporter=Silent()
-    )
+    ).to_json()
     assert "cross-validation" in found["judged"]
 
 

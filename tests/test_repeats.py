@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
+from onelayer.base.json_values import to_plain
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
@@ -46,7 +47,7 @@ def test_rows_that_stand_in_several_files_are_listed_with_their_places(tmp_path:
     train = rows_of(tmp_path, "train.jsonl", texts(("a cat", "x"), ("b", "y"), ("b", "y")))
     test = rows_of(tmp_path, "test.jsonl", texts(("c", "x"), ("A  Cat", "y")))
     found = find_repeats([train, test])
-    assert found.shared == [
+    assert to_plain(found.shared) == [
         {
             "text": "a cat",
             "rows": [
@@ -107,9 +108,9 @@ def test_counts_are_those_of_a_dictionary(files: list[list[tuple[str, str]]]) ->
     assert found.conflicting == len(found.conflicts) == sum(len(v) > 1 for v in labels.values())
     assert len(found.shared) == sum(len(v) > 1 for v in where.values())
     for entry in found.shared + found.conflicts:
-        assert len({normal(entry["text"])}) == 1
-        key = normal(entry["text"])
-        assert len(entry["rows"]) == sum(normal(t) == key for rows in files for t, _ in rows)
+        assert len({normal(entry.text)}) == 1
+        key = normal(entry.text)
+        assert len(entry.rows) == sum(normal(t) == key for rows in files for t, _ in rows)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_labels_of_every_task_can_be_in_conflict(
     found = find_repeats([rows_of(tmp_path, "f.jsonl", [one, other, one], task)])
     (conflict,) = found.conflicts
     first, second = labels.split("|")
-    assert [row["label"] for row in conflict["rows"]] == [first, second, first]
+    assert [row.label for row in conflict.rows] == [first, second, first]
     assert not find_repeats([rows_of(tmp_path, "g.jsonl", [one, one], task)]).conflicts
 
 
@@ -181,8 +182,8 @@ def test_inspect_reads_the_others_as_the_first(tmp_path: Path, bert: Path) -> No
     columns = Columns(text="review", label="stars")
     found = inspect_file(
         tmp_path / "train.csv", columns, others=[tmp_path / "test.tsv"], model=str(bert)
-    )
-    (shared,) = found["in several files"]
+    ).to_json()
+    (shared,) = found["in_several_files"]
     assert [(row["file"], row["line"]) for row in shared["rows"]] == [
         ("train.csv", 2),
         ("test.tsv", 2),

@@ -126,7 +126,7 @@ def measured(name: str, seed: int, arguments: argparse.Namespace) -> str:
             file = Path(folder, dev)
             wrong, n = flip(data / dev, file, arguments.rows, arguments.flip, seed)
         found = wrong_labels(file, run, Columns(), folds=arguments.folds, reporter=Silent())
-    hits = [row["line"] in wrong for row in found["list"]]
+    hits = [row.line in wrong for row in found.suspects]
     right = sum(hits)
     precision, recall = right / max(len(hits), 1), right / len(wrong)
     by_chance = f"(by chance {len(wrong) / n:.2f})"

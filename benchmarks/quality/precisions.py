@@ -23,7 +23,7 @@ import onelayer
 from benchmarks.quality import ours  # noqa: F401  (keeps the last epoch, without looking at dev)
 from benchmarks.support.machine import machine
 from benchmarks.support.sets import DATA_SETS, DataSet, cut
-from onelayer.evaluation.evaluate import evaluate
+from onelayer.evaluation.evaluate import evaluate_model as evaluate
 from onelayer.recipe import Columns, Precision
 
 
@@ -66,7 +66,7 @@ def compare(data_set: DataSet, data: Path, seeds: list[int]) -> None:
                 )
                 metric = predictor.task.metric
                 result = evaluate(out, dev, Columns(), lambda _: None)
-                scores[precision].append(100 * result["scores"][metric])
+                scores[precision].append(100 * result.scores[metric])
                 assert predictor.record is not None
                 assert predictor.record.history is not None
                 tokens = predictor.record.history.tokens

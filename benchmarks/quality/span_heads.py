@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import onelayer
 from benchmarks.support.sets import DATA_SETS, cut
-from onelayer.evaluation.evaluate import evaluate
+from onelayer.evaluation.evaluate import evaluate_model as evaluate
 from onelayer.recipe import Columns
 
 HEADS = ("span", "three-way")
@@ -56,7 +56,7 @@ def main() -> None:
                         seed=seed,
                         span_head=head,
                     )
-                    scores.append(evaluate(out, held_out, Columns(), lambda _: None)["scores"])
+                    scores.append(evaluate(out, held_out, Columns(), lambda _: None).scores)
                 figures = " | ".join(spread([s[name] for s in scores]) for name in ("em", "f1"))
                 print(f"| SQuAD {version} | {head} | {figures} |", flush=True)
 

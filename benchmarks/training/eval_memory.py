@@ -26,7 +26,7 @@ import onelayer
 import onelayer.evaluation.evaluate
 from benchmarks.robustness.every_file import small_bert
 from onelayer.checkpoint.source import resolve
-from onelayer.evaluation.evaluate import evaluate
+from onelayer.evaluation.evaluate import evaluate_model as evaluate
 from onelayer.recipe import Columns
 
 WORDS = (

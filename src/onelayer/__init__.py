@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from onelayer.api import (
+        compare,
+        evaluate,
+        export,
+        inspect,
+        predict,
+        report,
+        serve,
+    )
     from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
     from onelayer.prediction.load import load
+    from onelayer.prediction.predict_data import Predictions
     from onelayer.prediction.predictor import Predictor
     from onelayer.recipe import Recipe
     from onelayer.tasks.answer.answer_rows import Answer
@@ -28,13 +38,21 @@ __all__ = [
     "Label",
     "Labels",
     "OneLayerError",
+    "Predictions",
     "Predictor",
     "Recipe",
     "Tagged",
     "UsageError",
     "Value",
+    "compare",
+    "evaluate",
+    "export",
     "finetune",
+    "inspect",
     "load",
+    "predict",
+    "report",
+    "serve",
 ]
 
 # Loaded on first use: `import onelayer` and `onelayer --help` don't wait for torch.
@@ -42,13 +60,23 @@ _HOMES = {
     "onelayer.base.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
     "onelayer.recipe": ("Recipe",),
     "onelayer.prediction.load": ("load",),
+    "onelayer.prediction.predict_data": ("Predictions",),
     "onelayer.prediction.predictor": ("Predictor",),
+    "onelayer.training.finetune": ("finetune",),
     "onelayer.tasks.answer.answer_rows": ("Answer",),
     "onelayer.tasks.choose.choose": ("Choice",),
     "onelayer.tasks.classify.class_predictions": ("Label", "Labels"),
     "onelayer.tasks.regress.regress": ("Value",),
     "onelayer.tasks.tag.tag_rows": ("Entity", "Tagged"),
-    "onelayer.training.finetune": ("finetune",),
+    "onelayer.api": (
+        "compare",
+        "evaluate",
+        "export",
+        "inspect",
+        "predict",
+        "report",
+        "serve",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

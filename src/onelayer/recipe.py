@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from onelayer.base.errors import UsageError
 
@@ -24,6 +24,18 @@ REMOVED: dict[str, Any] = {
 
 ROLES = ("text", "pair", "label", "question", "context", "options")
 """The roles of columns that have a flag."""
+
+
+class ColumnNames(TypedDict, total=False):
+    """The fields of `Columns`, as keyword arguments of a function."""
+
+    text: str | None
+    pair: str | None
+    label: str | None
+    question: str | None
+    context: str | None
+    options: str | None
+    skip_bad: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +67,18 @@ class Columns:
     context: str | None = None
     options: str | None = None
     skip_bad: bool = False
+
+    @property
+    def keywords(self) -> ColumnNames:
+        return ColumnNames(
+            text=self.text,
+            pair=self.pair,
+            label=self.label,
+            question=self.question,
+            context=self.context,
+            options=self.options,
+            skip_bad=self.skip_bad,
+        )
 
     @property
     def asked(self) -> dict[str, str]:

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal
 
-from onelayer.base.errors import Place, UsageError
-from onelayer.cli.terminal import (
-    RowBar,
-    print_comparison,
-    print_grid,
-    print_inspection,
-    print_json,
-    print_predictions,
-    print_scores,
-    print_table,
-    reporter,
-    say,
-)
+import onelayer
+from onelayer import api
+from onelayer.cli.terminal import RowBar, print_json, print_parts, reporter, say, sayer
 from onelayer.recipe import Columns, Recipe
 from onelayer.serving.limits import Limits
 
@@ -49,19 +40,14 @@ def train(
     json
         Progress as JSON lines on stderr, the result as JSON on stdout.
     """
-    from onelayer.training.finetune import finetune
-
-    predictor = finetune(
+    predictor = onelayer.finetune(
         file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
     )
-    assert predictor.record is not None
-    info = predictor.record.to_json()
     if json:
-        seeds = {"seeds": info["seeds"]} if "seeds" in info else {}
-        print_json({"run": str(predictor.path), "dev": info["dev"], **seeds})
+        print_json(predictor.to_json())
         return
     print(f"saved {predictor.path}")
-    print_scores(info["dev"]["scores"], info["dev"]["intervals"], "dev")
+    print_parts(predictor.parts()[1:])
     if (page := Path(str(predictor.path), "report.html")).is_file():
         print(f"report: {page}")
     print(f"next: onelayer predict {predictor.path} FILE")
@@ -95,14 +81,16 @@ def evaluate(
     json
         Print JSON.
     """
-    from onelayer.evaluation.evaluate import evaluate as score_file
-
-    result = score_file(run, file, columns, say, coverage=coverage, abstain=abstain, engine=engine)
-    if json:
-        print_json(result)
-        return
-    print_scores(result["scores"], result["intervals"], f"{file.name}, {result['rows']:,} rows")
-    print_table(result["by_label"], result["by_label_intervals"])
+    result = api.evaluate(
+        run,
+        file,
+        coverage=coverage,
+        abstain=abstain,
+        engine=engine,
+        say=sayer(json),
+        **columns.keywords,
+    )
+    print_json(result.to_json()) if json else print(result)
 
 
 def predict(
@@ -136,28 +124,25 @@ def predict(
     engine
         What runs an exported model, by default what is quickest here; torch runs all others.
     """
-    from onelayer.prediction.formats import FORMS
-    from onelayer.prediction.job import predict_to, write_to
-    from onelayer.prediction.load import load
-    from onelayer.prediction.streams import in_chunks, predict_file, predict_lines
-
-    suffix = out.suffix.lstrip(".") if out else ""
-    form = format or (suffix if suffix in FORMS else "jsonl")
-    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
-    if file != "-" and out:
-        with RowBar() as bar:
-            n = predict_to(out, predictor, file, columns, form, bar)
-    else:
-        if file == "-":
-            sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-            chunks = predict_lines(predictor, sys.stdin)
-        else:
-            chunks = in_chunks(predict_file(predictor, file, columns, say))
-        n = write_to(out, chunks, form) if out else print_predictions(chunks, form)
-    if predictor.cut.tokens:
-        say(str(predictor.cut))
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    with RowBar() as bar:
+        found = api.predict(
+            run,
+            sys.stdin if file == "-" else file,
+            out=out or sys.stdout.buffer,
+            format=format,
+            coverage=coverage,
+            abstain=abstain,
+            engine=engine,
+            watch=bar,
+            say=say,
+            **columns.keywords,
+        )
+    if found.cut:
+        say(found.cut)
     if out:
-        say(f"{n:,} predictions in {out}")
+        say(f"{found.rows:,} predictions in {out}")
 
 
 def report(
@@ -179,10 +164,7 @@ def report(
     out
         The page to write.
     """
-    from onelayer.evaluation.report.write_report import report_file
-
-    report_file(run, file, out, columns, say)
-    print(f"saved {out}")
+    print(api.report(run, file, out=out, say=say, **columns.keywords))
 
 
 def export(
@@ -222,25 +204,22 @@ def export(
     json
         Print JSON.
     """
-    from onelayer.exporting.bundle_card import cells
-    from onelayer.exporting.export import export as export_run
-
-    result = export_run(
+    result = api.export(
         run,
-        out=out,
+        to=to,
         int8=int8,
+        out=out,
         max_drop=max_drop,
         accept=accept,
         train=train,
         dev=dev,
-        columns=columns,
-        say=say,
+        say=sayer(json),
+        **columns.keywords,
     )
     if json:
         print_json(result.to_json())
         return
-    print_grid(cells(result.found))
-    print(f"saved {result.bundle}")
+    print(result)
     print(f"next: onelayer serve {result.bundle}")
 
 
@@ -270,13 +249,11 @@ def compare(
     json
         Print JSON.
     """
-    from onelayer.evaluation.compare import compare as compare_models
-
-    result = compare_models(run_a, run_b, file, columns, say)
+    result = api.compare(run_a, run_b, file, say=sayer(json), **columns.keywords)
     if json:
-        print_json(result)
-        return
-    print_comparison(result, rows)
+        print_json(result.to_json())
+    else:
+        print_parts(result.parts_with(rows))
 
 
 def inspect(
@@ -313,27 +290,22 @@ def inspect(
     json
         Print JSON.
     """
-    from onelayer.inspection.inspect import inspect_file, inspect_run
-    from onelayer.prediction.predictor import is_run
-
-    a_model = is_run(file_or_run) or file_or_run == "starter"
-    if a_model and (others or with_ is not None):
-        raise UsageError("a model has no rows", place=Place(file_or_run), hint="name a file first")
-    result = (
-        inspect_run(file_or_run)
-        if a_model
-        else inspect_file(file_or_run, columns, others=others, task=task, model=model)
+    result = api.inspect(
+        file_or_run,
+        *others,
+        with_=with_,
+        folds=folds,
+        task=task,
+        model=model,
+        reporter=reporter(json) if with_ is not None else None,
+        **columns.keywords,
     )
-    if with_ is not None:
-        from onelayer.inspection.label_errors import wrong_labels
-
-        result["wrong labels"] = wrong_labels(
-            file_or_run, with_, columns, folds=folds, reporter=reporter(json)
-        )
     if json:
-        print_json(result)
-        return
-    print_inspection(result, rows)
+        print_json(result.to_json())
+    elif not hasattr(result, "parts_with"):
+        print(result)
+    else:
+        print_parts(result.parts_with(rows))
 
 
 def serve(
@@ -366,17 +338,13 @@ def serve(
     access_log
         Write a JSON line per request to stderr.
     """
-    from onelayer.serving.http.admission import read_api_keys
-    from onelayer.serving.server import models_by_name
-    from onelayer.serving.server import serve as run_server
-
-    run_server(
-        models_by_name(models),
+    api.serve(
+        *models,
         host=host,
+        allowed_host=allowed_host,
         port=port,
-        limits=limits,
         engine=engine,
-        keys=read_api_keys(api_key_file),
+        api_key_file=api_key_file,
         access_log=access_log,
-        allowed_hosts=allowed_host,
+        limits=limits,
     )

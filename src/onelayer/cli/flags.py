@@ -19,6 +19,8 @@ from onelayer.cli.help import print_help
 
 Commands = Mapping[str, Callable[..., None]]
 
+KINDS = {int: "a whole number", float: "a number"}
+"""What a flag takes, in words, where it isn't any text."""
 _PARAMETERS = re.compile(r"^Parameters\n-+\n", re.MULTILINE)
 _PARAMETER = re.compile(r"^(\w+)\n((?: +.*\n?)+)", re.MULTILINE)
 
@@ -88,25 +90,7 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
             sections.setdefault(flag.heading, []).append(flag.in_help())
         print_help(" ".join([program, *usage, "[FLAGS]"]), described(function)[0], sections)
         return
-    parser = _Parser(program, add_help=False, allow_abbrev=False)
-    for flag in flags:
-        more: dict[str, Any] = {"default": argparse.SUPPRESS}
-        if flag.type is bool:
-            more |= {"action": argparse.BooleanOptionalAction}
-        elif flag.several and not flag.positional:
-            more |= {"action": "extend", "type": _split_at_commas, "metavar": str(flag)}
-        else:
-            more |= {"type": flag.type, "choices": flag.choices, "metavar": str(flag)}
-        if flag.positional and (flag.several or flag.default is not MISSING):
-            more |= {"nargs": "*" if flag.several else "?"}
-        if not flag.positional:
-            more |= {"dest": flag.name}
-        parser.add_argument(flag.name if flag.positional else str(flag), **more)
-    found, unknown = parser.parse_known_intermixed_args(given)
-    if unknown:
-        known = [str(flag) for flag in flags if not flag.positional]
-        parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
-    values = vars(found)
+    values = _parse(program, flags, given)
     for name, record in get_type_hints(function).items():
         if is_dataclass(record):
             own = {field.name for field in fields(record)} & values.keys()
@@ -118,6 +102,61 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
             value = values.pop(flag.name)
             arguments += value if flag.several else [value]
     function(*arguments, **values)
+
+
+def _parse(program: str, flags: Sequence[Flag], given: Sequence[str]) -> dict[str, Any]:
+    """The values that were given, by the flags' names. Raises UsageError.
+
+    argparse only sorts the texts: what is wrong with them is said here, in one form.
+    """
+    parser = _Parser(program, add_help=False, allow_abbrev=False)
+    for flag in flags:
+        more: dict[str, Any] = {"default": argparse.SUPPRESS}
+        if flag.type is bool:
+            more |= {"action": argparse.BooleanOptionalAction}
+        elif flag.several and not flag.positional:
+            more |= {"action": "append", "nargs": "?"}
+        else:
+            more |= {"nargs": "*" if flag.several else "?"}
+        if not flag.positional:
+            more |= {"dest": flag.name}
+        parser.add_argument(flag.name if flag.positional else str(flag), **more)
+    for name, equals, _ in (text.partition("=") for text in given):
+        if equals and any(flag.type is bool and name == str(flag) for flag in flags):
+            parser.error(f"{name} takes no value: give {name} or --no-{name[2:]}")
+    found, unknown = parser.parse_known_intermixed_args(given)
+    if unknown and unknown[0].startswith("-"):
+        known = [str(flag) for flag in flags if not flag.positional]
+        parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
+    if unknown:
+        parser.error(f"{unknown[0]!r} is one argument too many")
+    values = vars(found)
+    for flag in flags:
+        if flag.name in values and flag.type is not bool:
+            values[flag.name] = _value(parser, flag, values[flag.name])
+        elif flag.positional and not flag.several and flag.default is MISSING:
+            parser.error(f"{flag} is missing")
+    return values
+
+
+def _value(parser: _Parser, flag: Flag, text: Any) -> Any:
+    """What a text means that was given for a flag. Raises UsageError."""
+    if flag.several and flag.positional:
+        return [flag.type(one) for one in text]
+    if flag.several:
+        if None in text:
+            parser.error(f"{flag} needs a value")
+        return [part for one in text for part in _split_at_commas(one)]
+    takes = KINDS.get(flag.type, "a text")
+    if text is None:
+        parser.error(f"{flag} needs a value: {' or '.join(flag.choices or (takes,))}")
+    if flag.choices and text not in flag.choices:
+        meant = _meant(text, flag.choices)
+        parser.error(f"{flag}: {text!r} is not one of {', '.join(flag.choices)}{meant}")
+    try:
+        return flag.type(text)
+    except ValueError:
+        parser.error(f"{flag}: {text!r} is not {takes}")
 
 
 def _in_usage(flag: Flag) -> str:

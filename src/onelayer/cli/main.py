@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -50,15 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait for work take a busy machine's cores from the one that has
     # it. Read once, when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
     try:
-        given = sys.argv[1:] if arguments is None else arguments
         flags.run("onelayer", ABOUT, __version__, COMMANDS, given)
         return 0
     except OneLayerError as error:
-        return _fail(error)
+        return _fail(error, as_json)
     except KeyboardInterrupt as interrupt:
         terminated = isinstance(interrupt, Terminated)
-        print(f"onelayer: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        _tell("terminated" if terminated else "interrupted", as_json)
         return 143 if terminated else 130
     except BrokenPipeError:
         # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
@@ -69,15 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if package not in EXTRAS:
             raise
         hint = f"pip install 'onelayer[{EXTRAS[package]}]'"
-        return _fail(UsageError(f"this needs {package}, which is not installed", hint=hint))
+        missing = UsageError(f"this needs {package}, which is not installed", hint=hint)
+        return _fail(missing, as_json)
     except OSError as error:
         place = Place(error.filename) if error.filename else None
-        return _fail(OneLayerError(error.strerror or str(error), place=place))
+        return _fail(OneLayerError(error.strerror or str(error), place=place), as_json)
 
 
-def _fail(error: OneLayerError) -> int:
-    print(f"onelayer: {_one_line(str(error))}", file=sys.stderr)
+def _fail(error: OneLayerError, as_json: bool) -> int:
+    _tell(_one_line(str(error)), as_json)
     return error.exit_code
+
+
+def _tell(message: str, as_json: bool) -> None:
+    """An error in the format of the stream: text, or with ``--json`` an object a line."""
+    line = json.dumps({"error": message}, ensure_ascii=False) if as_json else f"onelayer: {message}"
+    print(line, file=sys.stderr)
 
 
 def _one_line(message: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from onelayer.base.errors import UsageError
-from onelayer.base.json_values import finite
+from onelayer.base.result import Result, Table, place_text, short_figure, signed_figure
 from onelayer.base.wording import clipped, listed, where
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
@@ -25,25 +26,76 @@ NOT_SHARES = ("mcc", "pearson", "spearman", "rmse", "mae")
 """Metrics whose differences aren't said in points."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A row of which the models say different things; of the texts only the beginning."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedRow:
+    """A row where the models' answers differ, with the beginning of its text."""
 
-    number: int
-    place: dict[str, Any]
+    line: int | None = None
+    id: int | str | None = None
+    """Where lines say nothing."""
     text: str
     gold: str
     a: str
     b: str
+    nearer: Literal["a", "b"] | None
+    """Whose answer is nearer to the gold label; None where neither is."""
 
 
-def compare(
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Comparison(Result):
+    """Two models on the same labelled rows."""
+
+    a: str
+    b: str
+    file: str
+    rows: int
+    verdict: str
+    metrics: Mapping[str, Difference]
+    nearer: Mapping[str, int]
+    """How many rows A's and B's answers are nearer to the gold label."""
+    changed: tuple[ChangedRow, ...]
+    """The largest changes first."""
+
+    def parts(self) -> list[str | Table]:
+        return self.parts_with(0)
+
+    def parts_with(self, n_rows: int) -> list[str | Table]:
+        """With the first changed rows in either direction."""
+        lines = [["", "A", "B", "B - A", "95 % interval", "p"]]
+        for name, it in self.metrics.items():
+            interval = " to ".join(map(signed_figure, it.interval))
+            p = "–" if math.isnan(it.p) else f"{it.p:.2g}"
+            by = signed_figure(it.difference)
+            lines.append([name, short_figure(it.a), short_figure(it.b), by, interval, p])
+        parts: list[str | Table] = [f"{self.file}, {self.rows:,} rows; A = {self.a}, B = {self.b}"]
+        parts += [lines, self.verdict]
+        for side, other in (("b", "a"), ("a", "b")):
+            nearer = [row for row in self.changed if row.nearer == side]
+            parts.append(f"{len(nearer):,} rows where {side.upper()} is nearer to the gold label")
+            for row in nearer[:n_rows]:
+                said = (f"{name.upper()} {getattr(row, name)}" for name in (side, other))
+                place = place_text(row.line, row.id)
+                parts.append(f"  {place}: {', '.join(said)}, gold {row.gold}: {row.text}")
+        if others := sum(row.nearer is None for row in self.changed):
+            parts.append(f"{others:,} rows where they differ and neither is nearer")
+        return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A changed row and its number, before it is known whose answer is nearer."""
+
+    number: int
+    row: ChangedRow
+
+
+def compare_models(
     run_a: str | Path,
     run_b: str | Path,
     file: str | Path,
     columns: Columns,
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Comparison:
     """Every metric of both models, B's difference with its 95 % interval and p, and the rows of
     which they say different things, with whose answer is nearer to the gold label.
 
@@ -54,23 +106,22 @@ def compare(
     a, b = load(run_a), load(run_b)
     _refuse_unlike(a, b)
     rows = labelled_rows(a, file, columns, say)
-    changes: list[Change] = []
+    changes: list[_Change] = []
     scorer = a.task.score(Twice(rows), _by_turns(a, b, rows, changes))
     for predictor in (a, b):
         say_cut(predictor, say)
     found = paired_differences(scorer)
     changed = _ranked(changes, scorer.mistakes())
-    result = {
-        "a": str(run_a),
-        "b": str(run_b),
-        "file": str(file),
-        "rows": len(rows),
-        "verdict": _verdict(a.task, found, anything=bool(changes)),
-        "metrics": {name: asdict(difference) for name, difference in found.items()},
-        "nearer": {side: sum(c["nearer"] == side for c in changed) for side in ("a", "b")},
-        "changed": changed,
-    }
-    return dict(finite(result))
+    return Comparison(
+        a=str(run_a),
+        b=str(run_b),
+        file=str(file),
+        rows=len(rows),
+        verdict=_verdict(a.task, found, anything=bool(changes)),
+        metrics=found,
+        nearer={side: sum(row.nearer == side for row in changed) for side in ("a", "b")},
+        changed=changed,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +137,7 @@ class Twice:
 
 
 def _by_turns(
-    a: Predictor, b: Predictor, rows: Iterable[Any], changes: list[Change]
+    a: Predictor, b: Predictor, rows: Iterable[Any], changes: list[_Change]
 ) -> Iterator[Any]:
     """A's and B's prediction of each row; notes the rows where they differ."""
     stream = enumerate(rows)
@@ -97,30 +148,25 @@ def _by_turns(
             gold, said_a, said_b = a.task.contrast(row, of_a, of_b)
             if said_a != said_b:
                 text = clipped(" | ".join(a.task.texts(row)))
-                parts = map(clipped, (gold, said_a, said_b))
-                changes.append(Change(number, where(row.place), text, *parts))
+                gold, said_a, said_b = map(clipped, (gold, said_a, said_b))
+                place = where(row.place)
+                changed = ChangedRow(text=text, gold=gold, a=said_a, b=said_b, nearer=None, **place)
+                changes.append(_Change(number, changed))
             yield of_a
             yield of_b
 
 
-def _ranked(changes: list[Change], mistakes: Floats) -> list[dict[str, Any]]:
+def _ranked(changes: list[_Change], mistakes: Floats) -> tuple[ChangedRow, ...]:
     """The changed rows with whose answer has fewer mistakes, the largest changes first."""
 
-    def gain(change: Change) -> float:
+    def gain(change: _Change) -> float:
         return float(mistakes[2 * change.number] - mistakes[2 * change.number + 1])
 
     ranked = sorted(changes, key=lambda change: -abs(gain(change)))
-    return [
-        {
-            **change.place,
-            "text": change.text,
-            "gold": change.gold,
-            "a": change.a,
-            "b": change.b,
-            "nearer": None if gain(change) == 0 else "b" if gain(change) > 0 else "a",
-        }
+    return tuple(
+        replace(change.row, nearer=None if not gain(change) else "b" if gain(change) > 0 else "a")
         for change in ranked
-    ]
+    )
 
 
 def _verdict(task: AnyTask, found: dict[str, Difference], *, anything: bool) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from onelayer.base.json_values import finite
+from onelayer.base.result import Result, Table, interval_text, score_table, short_figure
 from onelayer.data.rows import Rows
 from onelayer.metrics import ChosenRows, intervals
 from onelayer.prediction.load import load
@@ -17,7 +16,35 @@ from onelayer.recipe import Columns, Recipe
 from onelayer.tasks.labelled import open_labelled, usable_rows
 
 
-def evaluate(
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EvaluationResult(Result):
+    """A model's scores on a labelled file, each with its 95 % interval."""
+
+    run: str
+    file: str
+    rows: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    by_label: Mapping[str, Mapping[str, float]]
+    """Precision, recall, F1 and support of each label, for tasks that have labels."""
+    by_label_intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+
+    def parts(self) -> list[str | Table]:
+        parts: list[str | Table] = [f"{Path(self.file).name}, {self.rows:,} rows"]
+        parts.append(score_table(self.scores, self.intervals))
+        if self.by_label:
+            names = list(next(iter(self.by_label.values())))
+            lines = [["", *names, "f1's 95 % interval"]]
+            for label, values in self.by_label.items():
+                bounds = self.by_label_intervals[label]["f1"]
+                lines.append(
+                    [label, *(short_figure(values[n]) for n in names), interval_text(bounds)]
+                )
+            parts.append(lines)
+        return parts
+
+
+def evaluate_model(
     run: str | Path,
     file: str | Path,
     columns: Columns,
@@ -26,7 +53,7 @@ def evaluate(
     coverage: float | None = None,
     abstain: float | None = None,
     engine: str | None = None,
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Every metric of the task with its 95 % interval, and a table by label where there is one.
     ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.asking``.
 
@@ -39,16 +66,15 @@ def evaluate(
     say_cut(predictor, say)
     table = _Table(len(scorer), partial(task.by_label, scorer))
     by_label = table.of(None)
-    result = {
-        "run": str(run),
-        "file": str(file),
-        "rows": len(scorer),
-        "scores": scorer(),
-        "intervals": intervals(scorer),
-        "by_label": by_label,
-        "by_label_intervals": table.intervals() if by_label else {},
-    }
-    return dict(finite(result))
+    return EvaluationResult(
+        run=str(run),
+        file=str(file),
+        rows=len(scorer),
+        scores=scorer(),
+        intervals=intervals(scorer),
+        by_label=by_label,
+        by_label_intervals=table.intervals() if by_label else {},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from onelayer.base import digest
 from onelayer.base.disk import as_json, publish
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
+from onelayer.base.result import Result, Table
 from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.bundle import (
     FOLDER,
@@ -33,7 +34,7 @@ from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.registry import engines_for
 from onelayer.engines.torch_engine import TorchEngine
-from onelayer.exporting.bundle_card import bundle_card, signed
+from onelayer.exporting.bundle_card import bundle_card, cells, signed
 from onelayer.exporting.calibrate import calibration_rows, ranges
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
 from onelayer.exporting.graph import EncoderGraph
@@ -54,7 +55,7 @@ CLOSE = 0.25
 """The share of ``max_drop`` by which the quicker of two int8 graphs may score less."""
 
 
-def export(
+def export_run(
     run: str | Path,
     *,
     out: str | Path | None = None,
@@ -101,12 +102,15 @@ def _suffix(int8: bool) -> str:
     return "int8" if int8 else "onnx"
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+@dataclass(frozen=True, slots=True, repr=False)
+class Exported(Result):
     """A bundle, and what was measured of it."""
 
     bundle: Path
     found: ExportRecord
+
+    def parts(self) -> list[str | Table]:
+        return [cells(self.found), f"saved {self.bundle}"]
 
     def to_json(self) -> dict[str, Any]:
         return {"bundle": str(self.bundle), **to_plain(self.found)}

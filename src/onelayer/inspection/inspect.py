@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,124 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.errors import DataError
+from onelayer.base.result import Result, Table, place_text
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
+from onelayer.checkpoint.record import (
+    DevScores,
+    ExportRecord,
+    ModelRecord,
+    ParameterCounts,
+    RunData,
+)
 from onelayer.checkpoint.source import resolve
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.registry import engines_for
-from onelayer.inspection.repeats import Repeats, find_repeats
+from onelayer.inspection.label_errors import LabelErrors
+from onelayer.inspection.repeats import RepeatedText, Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import AnyTask, task_called
+from onelayer.tasks import AnyTask, task_called, task_to_json
 from onelayer.tasks.infer_columns import infer_columns
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
 
 SAMPLE = 2000
 POSITIONS = 512
+LISTED_VALUES = 40
+"""Values of a field that are printed; ``to_json`` has all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FileInspection(Result):
+    """What is in a labelled file, and what is wrong with it."""
+
+    file: str
+    format: str
+    columns: tuple[str, ...]
+    task: str
+    read_as: Mapping[str, str | tuple[str, ...]]
+    """The column of each role."""
+    rows: int
+    labels: Mapping[str, int]
+    """How often each label occurs, the most frequent first."""
+    tokens: Mapping[str, int]
+    """Quantiles of the length of a row's texts, special tokens not counted."""
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+    conflicting_labels: tuple[RepeatedText, ...]
+    """Texts with different labels."""
+    rows_in_several_files: Mapping[str, int]
+    """By file: rows whose texts are in another file, too."""
+    in_several_files: tuple[RepeatedText, ...]
+    label_errors: LabelErrors | None = None
+    """Where a model was asked for them."""
+
+    def parts(self) -> list[str | Table]:
+        return self.parts_with(0)
+
+    def parts_with(self, n_rows: int) -> list[str | Table]:
+        """With the first rows of what is listed."""
+        lists = ("conflicting_labels", "in_several_files", "label_errors")
+        parts: list[str | Table] = _lines(self, lists)
+        for name in lists[:2]:
+            if found := getattr(self, name):
+                shown = f", the first {n_rows}" if 0 < n_rows < len(found) else ""
+                parts.append(f"{name.replace('_', ' ')}: {len(found):,}{shown}")
+            for group in found[:n_rows]:
+                parts.append(f"  {group.text}")
+                for row in group.rows:
+                    place = f"{row.file}:{place_text(row.line, row.id)}"
+                    parts.append(f"    {place}: {row.label}")
+        return parts + (self.label_errors.parts_with(n_rows) if self.label_errors else [])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ModelInspection(Result):
+    """What a model directory is, how it was made and how good it is. What is None is not known."""
+
+    model: str = ""
+    architecture: str | None = None
+    shape: str = ""
+    parameters: ParameterCounts | None = None
+    bytes: int = 0
+    task: Mapping[str, Any] | None = None
+    """As ``onelayer.json`` has it, without the tables of its calibration."""
+    labels: tuple[str, ...] | None = None
+    columns: Mapping[str, str | tuple[str, ...]] | None = None
+    recipe: Mapping[str, str | int | float | bool | None] | None = None
+    choices: tuple[str, ...] | None = None
+    data: RunData | None = None
+    dev: DevScores | None = None
+    export: ExportRecord | None = None
+    engines: tuple[str, ...] | None = None
+    """That can run it here."""
+    made_by: str
+
+    def parts(self) -> list[str | Table]:
+        return list(_lines(self))
+
+
+def _lines(inspected: Result, without: Collection[str] = ()) -> list[str | Table]:
+    """A line for each field, those of nested values indented."""
+    values = {name: it for name, it in inspected.to_json().items() if name not in without}
+    return [line for name, value in values.items() for line in _item(name, value)]
+
+
+def _item(name: str, value: Any, indent: str = "") -> list[str | Table]:
+    name = name if indent else name.replace("_", " ")
+    if value is None or value == {} or value == []:
+        return []
+    inner = f"{indent}  "
+    if isinstance(value, dict):
+        items = list(value.items())[:LISTED_VALUES]
+        return [f"{indent}{name}:", *chain.from_iterable(_item(k, v, inner) for k, v in items)]
+    if isinstance(value, list) and not all(isinstance(item, (int, float)) for item in value):
+        return [f"{indent}{name}:", *(f"{inner}{item}" for item in value[:LISTED_VALUES])]
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+    return [f"{indent}{name}: {text}"]
 
 
 def inspect_file(
@@ -37,7 +139,7 @@ def inspect_file(
     others: Sequence[str | Path] = (),
     task: str | None = None,
     model: str = "starter",
-) -> dict[str, Any]:
+) -> FileInspection:
     """Format, task, columns, labels, lengths and problems of a labelled file, before training; and
     which of its texts are labelled differently elsewhere, or stand in one of the others too."""
     asked = columns.asked
@@ -53,21 +155,21 @@ def inspect_file(
     beside = [_like(other, kind, layout, asked) for other in others]
     repeats = find_repeats([found, *beside])
     bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
-    return {
-        "file": str(path),
-        "format": table.format,
-        "columns": list(table.columns),
-        "task": kind.name,
-        "read as": dict(layout.columns),
-        "rows": len(rows) + found.n_bad,
-        "labels": dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
-        "tokens": _lengths(kind, rows, tokenizer),
-        "problems": bad + _problems(kind, rows, tokenizer) + _repeated(repeats),
-        "remarks": list(inferred.remarks),
-        "conflicting labels": repeats.conflicts,
-        "rows in several files": repeats.across if others else {},
-        "in several files": repeats.shared,
-    }
+    return FileInspection(
+        file=str(path),
+        format=table.format,
+        columns=tuple(table.columns),
+        task=kind.name,
+        read_as=layout.columns,
+        rows=len(rows) + found.n_bad,
+        labels=dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
+        tokens=_lengths(kind, rows, tokenizer),
+        problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeated(repeats)),
+        remarks=tuple(inferred.remarks),
+        conflicting_labels=repeats.conflicts,
+        rows_in_several_files=repeats.across if others else {},
+        in_several_files=repeats.shared,
+    )
 
 
 def _like(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
@@ -89,50 +191,53 @@ def _repeated(repeats: Repeats) -> list[str]:
     return lines
 
 
-def inspect_run(path: str | Path) -> dict[str, Any]:
+def inspect_run(path: str | Path) -> ModelInspection:
     """What a model directory is, how it was made and how good it is."""
     folder = resolve(path)
     if is_bundle(folder):
         return _inspect_bundle(read_bundle(folder))
     checkpoint = checkpoints.read_checkpoint(folder)
     config = checkpoint.config
-    info = checkpoint.record.to_json() if checkpoint.record else {}
+    record = checkpoint.record
     encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())
     head = sum(tensor.numel() for tensor in checkpoint.head.values())
     size = sum(file.stat().st_size for file in Path(checkpoint.folder).iterdir() if file.is_file())
-    return {
-        "model": str(path),
-        "architecture": checkpoint.architecture,
-        "shape": _shape(config),
-        "parameters": info.get("parameters") or {"all": encoder + head},
-        "bytes": size,
-        "task": _without_tables(info.get("task") or {}),
-        "labels": checkpoint.labels,
-        "columns": info.get("layout", {}).get("columns"),
-        "recipe": info.get("recipe"),
-        "choices": info.get("choices"),
-        "data": info.get("data"),
-        "dev": info.get("dev"),
-        "made by": f"onelayer {info['onelayer']}" if "onelayer" in info else "transformers",
-    }
+    known = _known(record) if record else ModelInspection(made_by="transformers")
+    return replace(
+        known,
+        model=str(path),
+        architecture=checkpoint.architecture,
+        shape=_shape(config),
+        parameters=known.parameters or ParameterCounts(all=encoder + head),
+        bytes=size,
+        labels=tuple(checkpoint.labels) if checkpoint.labels else None,
+        export=None,
+    )
 
 
-def _inspect_bundle(bundle: Bundle) -> dict[str, Any]:
-    config, info = bundle.config, bundle.record.to_json()
-    return {
-        "model": str(bundle.folder),
-        "shape": _shape(config),
-        "parameters": info.get("parameters"),
-        "bytes": sum(file.stat().st_size for file in bundle.folder.rglob("*") if file.is_file()),
-        "task": _without_tables(info["task"]),
-        "columns": info["layout"].get("columns"),
-        "recipe": info.get("recipe"),
-        "data": info.get("data"),
-        "dev": info.get("dev"),
-        "export": info["export"],
-        "engines": list(engines_for(bundle)),
-        "made by": f"onelayer {info.get('onelayer')}",
-    }
+def _inspect_bundle(bundle: Bundle) -> ModelInspection:
+    return replace(
+        _known(bundle.record),
+        model=str(bundle.folder),
+        shape=_shape(bundle.config),
+        bytes=sum(file.stat().st_size for file in bundle.folder.rglob("*") if file.is_file()),
+        engines=tuple(engines_for(bundle)),
+    )
+
+
+def _known(record: ModelRecord) -> ModelInspection:
+    """What the record says."""
+    return ModelInspection(
+        parameters=record.parameters,
+        task=_without_tables(task_to_json(record.task)),
+        columns=record.layout.columns,
+        recipe=record.recipe,
+        choices=record.choices,
+        data=record.data,
+        dev=record.dev,
+        export=record.export,
+        made_by=f"onelayer {record.onelayer}",
+    )
 
 
 def _shape(config: EncoderConfig) -> str:
@@ -142,7 +247,7 @@ def _shape(config: EncoderConfig) -> str:
     )
 
 
-def _without_tables(task: Mapping[str, Any]) -> dict[str, Any]:
+def _without_tables(task: Mapping[str, Any]) -> Mapping[str, Any]:
     """A task's record without the hundreds of numbers that its calibration keeps."""
     known = task.get("calibration")
     if not known:
@@ -159,7 +264,7 @@ def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> 
     ]
     if not lengths:
         return {}
-    quantiles = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1.0}
+    quantiles = {"median": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
     return {name: int(np.quantile(lengths, q)) for name, q in quantiles.items()}
 
 

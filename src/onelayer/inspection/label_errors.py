@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import UsageError
-from onelayer.base.json_values import finite
+from onelayer.base.result import Result, Table, place_text, short_figure
 from onelayer.base.wording import clipped, in_words, where
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.rows import Rows
@@ -26,6 +27,53 @@ LEARNED = 0.05
 POSITIONS = 512
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuspectRow:
+    """A row whose label is probably wrong, with the beginning of its text."""
+
+    line: int | None = None
+    id: int | str | None = None
+    """Where lines say nothing."""
+    text: str
+    given: str
+    likely: str
+    probability: float | None
+    """Of the likely label."""
+    given_probability: float | None
+    margin: float
+    """The smaller, the surer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LabelErrors(Result):
+    """The rows of a file whose labels are probably wrong."""
+
+    judged: str
+    """By what."""
+    rows: int
+    not_judged: int
+    """Rows whose labels are too rare."""
+    probably_wrong: int
+    suspects: tuple[SuspectRow, ...]
+    """The surest first."""
+
+    def parts(self) -> list[str | Table]:
+        return self.parts_with(0)
+
+    def parts_with(self, n_rows: int) -> list[str | Table]:
+        """With the first suspects."""
+        parts: list[str | Table] = [f"labels judged {self.judged}"]
+        if self.not_judged:
+            parts.append(f"  {self.not_judged:,} rows have labels too rare to be judged")
+        shown = f", the first {n_rows}" if 0 < n_rows < self.probably_wrong else ""
+        parts.append(f"labels that are probably wrong: {self.probably_wrong:,}{shown}")
+        for row in self.suspects[:n_rows]:
+            sure = "" if row.probability is None else f" ({short_figure(row.probability)})"
+            parts.append(f"  {place_text(row.line, row.id)}: {row.given} -> {row.likely}{sure}")
+            parts.append(f"    {row.text}")
+        return parts
+
+
 def wrong_labels(
     file: str | Path,
     run: str | Path,
@@ -33,7 +81,7 @@ def wrong_labels(
     *,
     folds: int,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> LabelErrors:
     """The rows of a labelled file whose labels are probably wrong, the surest first, by confident
     learning from the probabilities of models that did not learn from them.
 
@@ -60,14 +108,13 @@ def wrong_labels(
     for model, numbers, chunk in judged:
         judge.see(model.task, numbers, model.run_rows(chunk))
     suspects = sorted(judge.suspects(), key=lambda suspect: suspect.margin)
-    result = {
-        "judged": how,
-        "rows": len(rows),
-        "not judged": judge.unjudged,
-        "probably wrong": len(suspects),
-        "list": _listed(suspects, rows),
-    }
-    return dict(finite(result))
+    return LabelErrors(
+        judged=how,
+        rows=len(rows),
+        not_judged=judge.unjudged,
+        probably_wrong=len(suspects),
+        suspects=_listed(suspects, rows),
+    )
 
 
 def _seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
@@ -91,7 +138,7 @@ def _by_recipe(
     return task, judged
 
 
-def _listed(suspects: list[Suspect], rows: Rows) -> list[dict[str, Any]]:
+def _listed(suspects: list[Suspect], rows: Rows) -> tuple[SuspectRow, ...]:
     """The suspects with place, text and labels, for which the file is read once more."""
     by_number = {suspect.number: suspect for suspect in suspects}
     found = {
@@ -99,21 +146,21 @@ def _listed(suspects: list[Suspect], rows: Rows) -> list[dict[str, Any]]:
         for number, row in enumerate(rows)
         if number in by_number
     }
-    return [found[suspect.number] for suspect in suspects]
+    return tuple(found[suspect.number] for suspect in suspects)
 
 
-def _entry(suspect: Suspect, row: Any, rows: Rows) -> dict[str, Any]:
+def _entry(suspect: Suspect, row: Any, rows: Rows) -> SuspectRow:
     text, given, likely = " | ".join(rows.kind.texts(row)), rows.kind.gold_text(row), suspect.likely
     if suspect.corrections:
         parts = [(text[a:b], one, other) for a, b, one, other in suspect.corrections]
         given = in_words(f"{words} [{one}]" for words, one, _ in parts)
         likely = in_words(f"{words} [{other}]" for words, _, other in parts)
-    return {
+    return SuspectRow(
         **where(row.place),
-        "text": clipped(text),
-        "given": clipped(given),
-        "likely": clipped(likely),
-        "probability": suspect.probability,
-        "given probability": suspect.given_probability,
-        "margin": suspect.margin,
-    }
+        text=clipped(text),
+        given=clipped(given),
+        likely=clipped(likely),
+        probability=suspect.probability,
+        given_probability=suspect.given_probability,
+        margin=suspect.margin,
+    )

@@ -20,6 +20,25 @@ LISTED = 1000
 """Groups of rows that are listed; of more, how many there are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatedRow:
+    """A row that has the texts of another one."""
+
+    file: str
+    line: int | None = None
+    id: int | str | None = None
+    """Where lines say nothing."""
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatedText:
+    """The beginning of a text that several rows have."""
+
+    text: str
+    rows: tuple[RepeatedRow, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Repeats:
     """How many rows and groups of rows there are, and the first groups in full."""
@@ -30,10 +49,10 @@ class Repeats:
     """Those of them that only do so but for case, spaces or width."""
     conflicting: int
     """Texts that are labelled differently, in whichever files."""
-    conflicts: list[dict[str, Any]]
+    conflicts: tuple[RepeatedText, ...]
     across: dict[str, int]
     """By file: rows whose texts also stand in another file."""
-    shared: list[dict[str, Any]]
+    shared: tuple[RepeatedText, ...]
     """Texts that stand in several files."""
 
 
@@ -135,18 +154,18 @@ def _paired(keys: Ints, others: Ints) -> Ints:
 
 def _listed(
     files: Sequence[Rows], row_group: Ints, wanted: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+) -> tuple[RepeatedText, ...]:
     """The first groups wanted, in the order in which they begin, with their rows and labels."""
     if not wanted.any():
-        return []
-    found: dict[int, dict[str, Any]] = {}
+        return ()
+    found: dict[int, tuple[str, list[RepeatedRow]]] = {}
     for group, (path, row, kind) in zip(row_group.tolist(), _all(files), strict=True):
         if not wanted[group] or (group not in found and len(found) == LISTED):
             continue
-        entry = found.setdefault(group, {"text": clipped(" | ".join(kind.texts(row))), "rows": []})
-        place = {"file": Path(path).name, **where(row.place)}
-        entry["rows"].append({**place, "label": clipped(kind.gold_text(row))})
-    return list(found.values())
+        _, alike = found.setdefault(group, (clipped(" | ".join(kind.texts(row))), []))
+        label = clipped(kind.gold_text(row))
+        alike.append(RepeatedRow(file=Path(path).name, label=label, **where(row.place)))
+    return tuple(RepeatedText(text=text, rows=tuple(rows)) for text, rows in found.values())
 
 
 def _all(files: Sequence[Rows]) -> Iterator[tuple[str, Any, Any]]:

@@ -39,13 +39,18 @@ class Watch(Protocol):
         ...
 
 
+class _Nobody:
+    def say(self, remark: str) -> None: ...
+    def rows(self, done: int, share: float | None) -> None: ...
+
+
 def predict_to(
     out: Path,
     predictor: Predictor,
     file: str | Path,
     columns: Columns,
     form_name: str,
-    watch: Watch,
+    watch: Watch | None = None,
 ) -> int:
     """Writes a prediction for each row of a file to ``out``; returns the number of rows.
 
@@ -53,6 +58,7 @@ def predict_to(
     ``out.part.json``. Raises DataError as `predict_table`, UsageError where another process writes
     the same file, OneLayerError where the disk refuses.
     """
+    watch = watch or _Nobody()
     table = open_input(file, columns)
     last_line = extent(table)
     form = form_of(form_name, table.schema)
@@ -75,6 +81,19 @@ def predict_to(
             raise
         part.finish(form, out)
         return part.rows
+
+
+def write_stream(stream: BinaryIO, chunks: Iterable[Sequence[Predicted]], form_name: str) -> int:
+    """Writes each chunk as soon as it is there; returns the number of rows."""
+    if form_name == "parquet":
+        raise UsageError("parquet is no text for a terminal", hint="give --out FILE.parquet")
+    form, n = form_of(form_name), 0
+    for chunk in chunks:
+        before = b"" if n else form.begin(chunk)
+        stream.write(before + form.body(chunk))
+        stream.flush()
+        n += len(chunk)
+    return n
 
 
 def write_to(out: Path, chunks: Iterable[Sequence[Predicted]], form_name: str) -> int:

@@ -13,11 +13,21 @@ from onelayer.prediction.predictor import Predictor
 
 
 def load(model: str | Path, engine: str | None = None) -> Predictor:
-    """A fine-tuned model, ready to predict: a run, a directory that transformers saved, or a bundle
-    that was exported, in one of its engines.
+    """Open a fine-tuned model for prediction.
 
-    Raises UsageError for an engine that is unknown or can't run it, and CheckpointError for a
-    directory that can't be read or has no output layer.
+    Parameters
+    ----------
+    model
+        A run, a directory that transformers saved, a bundle, or a name on the Hugging Face Hub.
+    engine
+        What runs a bundle; by default the quickest one here.
+
+    Raises
+    ------
+    CheckpointError
+        For a directory that can't be read or has no output layer.
+    UsageError
+        For an engine that is unknown or can't run it.
     """
     check_engine(engine)
     folder = resolve(model)

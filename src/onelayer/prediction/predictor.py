@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.json_values import to_plain
+from onelayer.base.result import Result, Table, score_table
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines.engine import Engine
@@ -23,8 +25,8 @@ CHUNK = 1024
 """Rows encoded, run and decoded together, long ones beside long ones."""
 
 
-@dataclass(slots=True)
-class Predictor:
+@dataclass(slots=True, repr=False)
+class Predictor(Result):
     """Encodes, runs and decodes. Training's evaluation, ``eval`` and ``predict`` all use it."""
 
     task: AnyTask
@@ -37,6 +39,22 @@ class Predictor:
     """How the model was made and how good it is; None where transformers saved it."""
     cut: Cut = field(default_factory=Cut)
     """What the length limit has cost so far."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Where the model is and how good it is on dev."""
+        record = self.record
+        found = {
+            "run": str(self.path),
+            "dev": record and record.dev,
+            "seeds": record and record.seeds,
+        }
+        return {name: to_plain(value) for name, value in found.items() if value is not None}
+
+    def parts(self) -> list[str | Table]:
+        parts: list[str | Table] = [f"{self.path or 'a model'}: {self.task.summary}"]
+        if self.record and self.record.dev:
+            parts += ["dev", score_table(self.record.dev.scores, self.record.dev.intervals)]
+        return parts
 
     def asking(self, *, coverage: float | None = None, abstain: float | None = None) -> Predictor:
         """The same model with more in its predictions: ``label_set``, which holds what is right

@@ -82,6 +82,12 @@ def in_chunks(rows: Iterator[Predicted]) -> Iterator[list[Predicted]]:
         yield chunk
 
 
+def predict_items(predictor: Predictor, items: Iterable[Any]) -> Iterator[list[Predicted]]:
+    """Predictions for texts, tuples and dicts given from Python."""
+    predictions = predictor.predict_stream(items)
+    return in_chunks(Predicted({}, prediction) for prediction in predictions)
+
+
 def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[Predicted]]:
     """Predictions for the lines of a pipe that aren't blank: a text, or a JSON object by column.
 

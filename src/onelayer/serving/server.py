@@ -33,7 +33,7 @@ FREE_MEMORY_EVERY = 1.0
 """Seconds between giving unused memory back to the system."""
 
 
-def serve(
+def run_server(
     models: Mapping[str, str],
     *,
     host: str,

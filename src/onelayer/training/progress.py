@@ -82,6 +82,40 @@ class JsonLines:
     def finish(self) -> None: ...
 
 
+class TextLines:
+    """One line of text for every remark, every tenth of an epoch or so, and every evaluation."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.every = 1
+        self.total = 0
+
+    def _write(self, text: str) -> None:
+        print(f"· {' '.join(text.split())}", file=self.stream, flush=True)
+
+    def say(self, remark: str) -> None:
+        self._write(remark)
+
+    def prepare(self, what: str, rows: int, total: int | None) -> None:
+        self._write(f"{what}: {rows:,} rows{f' of {total:,}' if total else ''}")
+
+    def start(self, total_steps: int) -> None:
+        self.total, self.every = total_steps, max(1, total_steps // 50)
+
+    def step(self, progress: RunProgress) -> None:
+        if progress.step % self.every == 0:
+            rate = f"{progress.tokens_per_second:,.0f} tokens/s"
+            self._write(
+                f"step {progress.step:,} of {self.total:,}: loss {progress.loss:.4g}, {rate}"
+            )
+
+    def evaluated(self, epoch: float, scores: dict[str, float], metric: str, best: bool) -> None:
+        found = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        self._write(f"epoch {epoch:.4g}: dev {found}{', the best so far' if best else ''}")
+
+    def finish(self) -> None: ...
+
+
 class Bar:
     """A progress bar with loss, real tokens a second, time left and the dev score."""
 

@@ -1,0 +1,76 @@
+"""Predictions for whatever holds rows: a file, an open stream or a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from onelayer.base.result import Result, Table
+from onelayer.prediction.formats import FORMS
+from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
+from onelayer.prediction.predictor import Predictor
+from onelayer.prediction.streams import in_chunks, predict_file, predict_items, predict_lines
+from onelayer.recipe import Columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Predictions(Result):
+    """What a model predicts for rows, in their order."""
+
+    rows: int
+    predictions: tuple[Any, ...] | None = None
+    """Typed predictions, such as `Label`; None where they were written."""
+    out: str | None = None
+    """The file that has them."""
+    cut: str | None = None
+    """What the length limit kept the model from reading, in words."""
+
+    def to_json(self) -> dict[str, Any]:
+        made = self.predictions and [one.to_json() for one in self.predictions]
+        made = self.predictions and [one.to_json() for one in self.predictions]
+        values = {"rows": self.rows, "predictions": made, "out": self.out, "cut": self.cut}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def parts(self) -> list[str | Table]:
+        where = f" in {self.out}" if self.out else ""
+        parts: list[str | Table] = [f"{self.rows:,} predictions{where}"]
+        if self.predictions:
+            parts.append([[str(i), str(p.headline)] for i, p in enumerate(self.predictions[:10])])
+        return parts
+
+
+def predict_data(
+    predictor: Predictor,
+    data: str | Path | TextIO | Iterable[Any],
+    columns: Columns,
+    *,
+    out: str | Path | BinaryIO | None,
+    format: str | None,
+    watch: Watch | None,
+    say: Callable[[str], None],
+) -> Predictions:
+    """Predictions for a file, a stream of lines, or a list; written to ``out``, else returned."""
+    suffix = Path(out).suffix.lstrip(".") if isinstance(out, (str, Path)) else ""
+    form = format or (suffix if suffix in FORMS else "jsonl")
+    if isinstance(out, (str, Path)) and isinstance(data, (str, Path)):
+        n = predict_to(Path(out), predictor, data, columns, form, watch)
+        return Predictions(rows=n, out=str(out), cut=_cut(predictor))
+    if isinstance(data, (str, Path)):
+        chunks = in_chunks(predict_file(predictor, data, columns, say))
+    else:
+        predict_each = predict_lines if hasattr(data, "readline") else predict_items
+        chunks = predict_each(predictor, data)
+    if out is None:
+        found = tuple(row.prediction for chunk in chunks for row in chunk)
+        return Predictions(rows=len(found), predictions=found, cut=_cut(predictor))
+    if isinstance(out, (str, Path)):
+        n = write_to(Path(out), chunks, form)
+        return Predictions(rows=n, out=str(out), cut=_cut(predictor))
+    n = write_stream(out, chunks, form)
+    return Predictions(rows=n, cut=_cut(predictor))
+
+
+def _cut(predictor: Predictor) -> str | None:
+    return str(predictor.cut) if predictor.cut.tokens else None
