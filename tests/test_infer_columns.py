@@ -504,6 +504,13 @@ def _words(columns: str) -> list[str]:
             "and --pair NAME if two belong together)",
         ),
         (
+            "two texts with known names",
+            rows(review=TEXT, body=OTHER, label=["a", "b"]),
+            {},
+            "can't tell which column is the text: review or body (say so with --text NAME, "
+            "and --pair NAME if two belong together)",
+        ),
+        (
             "a title and what it stands over (AG News)",
             rows(**{"Class Index": ["1", "2"], "Title": TEXT, "Description": OTHER}),
             {},

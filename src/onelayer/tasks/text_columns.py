@@ -36,8 +36,12 @@ class TextColumns(ColumnRules):
         if both:
             return {"text": both[0], "pair": both[1], "label": label}
         named = file.called(*KNOWN["text"], without=taken)
-        text = next((column for column in named if file.hold(column, str)), None)
+        texts = [column for column in named if file.hold(column, str)]
+        text = next(iter(texts), None)
         running = file.running_texts(without=taken)
+        rivals = [column for column in texts if column in running]
+        if len(rivals) > 1 and "text" not in map(normal_name, rivals):
+            raise file.unsure("text", rivals)  # such as review and body: either may be meant
         if text is None and len(running) == 2 and file.nameless and not pair:
             return {"text": running[0], "pair": running[1], "label": label}
         titles = file.called(*KNOWN["title"], without=taken)
