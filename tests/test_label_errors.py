@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import onelayer
-from onelayer import UsageError
+from onelayer import UsageError, load
 from onelayer.base.errors import Place
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import SIZE, Sketch
@@ -354,8 +354,11 @@ def test_one_fold_is_refused(runs: Callable[[str], tuple[Path, Path]]) -> None:
         wrong_labels(file, run, Columns(), folds=1, reporter=Heard())
 
 
-@pytest.mark.parametrize(("known", "by"), [({"recipe": {}}, 1.0), ({}, 0.0)])
+@pytest.mark.parametrize(("recipe", "by"), [({}, 1.0), (None, 0.0)])
 def test_what_is_not_known_is_taken_for_seen_where_a_recipe_can_be_trained_again(
-    known: dict[str, Any], by: float, runs: Callable[[str], tuple[Path, Path]]
+    recipe: dict[str, Any] | None, by: float, runs: Callable[[str], tuple[Path, Path]]
 ) -> None:
-    assert audit._seen(known, rows_of(runs("classify")[1]))[1] == by
+    run, file = runs("classify")
+    known = load(run).record
+    assert known is not None
+    assert audit._seen(replace(known, recipe=recipe, seen=None), rows_of(file))[1] == by

@@ -206,14 +206,14 @@ def test_compare(run: Path, bundle: Path, rows: Path, capsys: pytest.CaptureFixt
 def test_inspect_a_file(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "inspect", rows, "--task", "rank", "--json")
     assert found["task"] == "rank"
-    assert found["read as"] == {"query": "query", "passage": "passage", "label": "label"}
+    assert found["read_as"] == {"query": "query", "passage": "passage", "label": "label"}
 
 
 def test_inspect_with_a_run_judges_its_labels(
     run: Path, rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ("inspect", rows, "--task", "rank", "--with", run, "--folds", 2, "--json")
-    assert printed(capsys, *command)["wrong labels"]["rows"] == len(ROWS)
+    assert printed(capsys, *command)["label_errors"]["rows"] == len(ROWS)
 
 
 def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
