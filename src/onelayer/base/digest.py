@@ -1,4 +1,4 @@
-"""What tells whether a file or a text is as it was."""
+"""Digests, by which a changed file or text is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is on the disk is whole: a directory, or a file, gets its name when all of it is there."""
+"""Atomic writes: a directory or file gets its name only when it is complete on the disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,23 @@ from onelayer.base.errors import OneLayerError, Place
 
 
 def publish(target: Path, write: Callable[[Path], None]) -> None:
-    """Lets ``write`` fill a directory, then puts it at ``target`` in one move.
+    """Writes a directory and puts it at ``target`` in one move.
 
-    All is on disk before it has the name, so a reader sees the old directory or the new one, and
-    a crash leaves no half of either. One process at a time may publish to a ``target``.
-    Raises OneLayerError where the disk refuses; then ``target`` is as it was.
+    Everything is on the disk before the directory gets its name, so a reader sees the old
+    directory or the new one, and a crash never leaves half of one. Only one process at a time may
+    publish to a ``target``.
+
+    Parameters
+    ----------
+    target
+        The directory to create or replace.
+    write
+        Fills the directory that it is given.
+
+    Raises
+    ------
+    OneLayerError
+        Where the disk refuses; ``target`` is then unchanged.
     """
     target = target.resolve()
     staged, old = (target.with_name(f".{target.name}.{kind}") for kind in ("staged", "old"))
@@ -46,7 +58,7 @@ def publish(target: Path, write: Callable[[Path], None]) -> None:
 def rewrite(path: Path, text: str) -> None:
     """Replaces or adds a file of a published directory, in one move.
 
-    Raises OneLayerError where the disk refuses; the old file then stands.
+    Raises OneLayerError where the disk refuses; the old file is then unchanged.
     """
     staged = path.with_name(f".{path.name}.staged")
     try:
@@ -60,21 +72,23 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def as_json(data: Mapping[str, Any]) -> str:
-    """As files of a model directory have it."""
+    """JSON as in the files of a model directory: indented, not escaped to ASCII."""
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes a JSON file of a model directory."""
     write_text(path, as_json(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    # A lone surrogate in a label has no UTF-8; its backslash form is what JSON calls it, too.
+    """Writes a text file in UTF-8 with line feeds."""
+    # A lone surrogate in a label has no UTF-8 form, so it is written as JSON escapes it.
     path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _clear_leftovers(target: Path, staged: Path, old: Path) -> None:
-    """Clears what a killed process left: its half-written files, or a swap it didn't finish."""
+    """Removes what a killed process left: half-written files, or an unfinished swap."""
     shutil.rmtree(staged, ignore_errors=True)
     if old.exists() and not target.exists():
         old.rename(target)

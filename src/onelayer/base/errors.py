@@ -1,4 +1,4 @@
-"""One tree of errors. Each is one line for the user: what was wrong, where, and what to do."""
+"""Our errors. Each prints one line: where, what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A spot in a file, printed as ``file:line:column`` with as much of it as is known."""
+    """A spot in a file, printed as ``file:line:column``; parts that aren't known are left out."""
 
     path: str | Path
     line: int | None = None
@@ -23,9 +23,16 @@ class Place:
 
 
 class OneLayerError(Exception):
-    """The root of all: something failed that the user can't correct.
+    """The base class of all our errors; by itself a failure that isn't the user's fault.
 
-    ``message`` says what was wrong, ``place`` where, ``hint`` what to do about it.
+    Parameters
+    ----------
+    message
+        What is wrong.
+    place
+        Where.
+    hint
+        How to fix it: a flag, a command, or what to write instead.
     """
 
     exit_code: ClassVar[int] = 1
@@ -46,7 +53,7 @@ class OneLayerError(Exception):
 
 
 class UsageError(OneLayerError):
-    """A command or a call that asks for something which can't be had."""
+    """A command or a call that asks for something impossible."""
 
     exit_code = 2
     http_status = 400

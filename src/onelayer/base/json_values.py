@@ -1,4 +1,4 @@
-"""Values as JSON can say them, and dataclasses made of them."""
+"""JSON values, and dataclasses to and from JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOAT_MAX = sys.float_info.max
 
 
 def finite(value: Any) -> Any:
-    """The value with nan and infinity as None, which JSON can't say otherwise."""
+    """The value with None for nan and infinity, which JSON has no numbers for."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -24,10 +24,18 @@ def finite(value: Any) -> Any:
 
 
 def matches_type(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of the type that ``hint`` describes: a field's annotation, made
-    of the usual types, ``Literal``, unions, ``tuple[T, ...]``, lists and mappings.
+    """Whether a JSON value is of a type.
 
-    A whole number does for a float, a truth value for no number, and numbers are finite.
+    A whole number passes as a float, a boolean doesn't pass as a number, and numbers must be
+    finite.
+
+    Parameters
+    ----------
+    value
+        What ``json.loads`` gave.
+    hint
+        A field's annotation: a plain type, ``Literal``, a union, ``tuple[T, ...]``, a list or a
+        mapping.
     """
     origin, of = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
@@ -52,9 +60,9 @@ def matches_type(value: Any, hint: Any) -> bool:
 
 
 def to_plain(value: Any) -> Any:
-    """A dataclass, or a collection of them, as JSON has it.
+    """A dataclass, or a collection of dataclasses, as JSON values.
 
-    A field that is None by default is left out where it is None; nan and infinity become null.
+    A field whose default is None is left out while it is None; nan and infinity become null.
     """
     if dataclasses.is_dataclass(value):
         named = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -67,10 +75,23 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(hint: Any, value: Any, name: str = "the value") -> Any:
-    """What ``to_plain`` made JSON of: ``hint`` is its type, a dataclass or a field's annotation.
+    """The inverse of ``to_plain``.
 
-    Fields that are not known are passed over, and null is nan where a number is expected. Raises
-    ValueError, which names the field, for a value that is not of this type.
+    Unknown fields are ignored, and null is read as nan where a float is expected.
+
+    Parameters
+    ----------
+    hint
+        The type to make: a dataclass, or a field's annotation.
+    value
+        What ``json.loads`` gave.
+    name
+        What the error calls the value.
+
+    Raises
+    ------
+    ValueError
+        For a value of another type; names the field.
     """
     origin, of = get_origin(hint), get_args(hint)
     if value is None and (hint is float or NoneType in of):
@@ -104,8 +125,8 @@ def _dataclass_from(kind: Any, values: Mapping[str, Any], name: str) -> Any:
 
 
 def _items_from(hint: Any, values: Iterable[Any], name: str) -> tuple[Any, ...]:
-    """The items of a list; of numbers there are as many as a run has steps, so they are checked
-    together."""
+    """The items of a list. A run records a number for every step, so lists of numbers are checked
+    as a whole and not item by item."""
     items = tuple(values)
     if hint is float and set(map(type, items)) == {float} and all(map(math.isfinite, items)):
         return items

@@ -1,4 +1,4 @@
-"""The machine at hand: its processor, what was built for it, and what was measured of it."""
+"""This machine: its processor, the libraries built for it, and what was measured on it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from onelayer.base import digest
 
 
 def cache_home() -> Path:
-    """Where what was built for this machine, or measured of it, is kept."""
+    """The folder for libraries built for this machine and measurements made on it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
 
 
 def processor() -> str:
-    """What ``-march=native`` depends on, where it can be read."""
+    """The processor's model and instruction sets, which decide what ``-march=native`` makes."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -33,7 +33,7 @@ def processor() -> str:
 
 
 def instructions() -> frozenset[str]:
-    """The sets of instructions that the processor has, as Linux calls them."""
+    """The processor's instruction sets, by Linux's names: ``avx512f``."""
     flags = (line for line in processor().splitlines() if line.startswith("flags"))
     return frozenset(next(flags, "").partition(":")[2].split())
 
@@ -43,8 +43,8 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def cores() -> int:
-    """How many processors this process may use: more threads than a container's quota lets run
-    would be stopped in the midst of their work."""
+    """The number of processors that this process may use. In a container the quota counts: with
+    more threads than it allows, all of them are paused together when it is used up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with suppress(OSError, ValueError, ZeroDivisionError):  # no quota is "max"
         quota, period = map(int, QUOTA.read_text().split())
@@ -53,32 +53,32 @@ def cores() -> int:
 
 
 def give_memory_back() -> None:
-    """Returns freed memory to the system. Work of ever new sizes leaves holes in the heap, which
-    glibc keeps: the memory of a process that runs for long would creep up all the way."""
+    """Returns freed memory to the system. Batches of changing sizes leave holes in the heap that
+    glibc would keep, and the memory of a long-running process would grow without end."""
     _glibc("malloc_trim", 0)
 
 
-def few_heaps() -> None:
-    """glibc gives threads heaps of their own, up to eight a processor, and what one of them has
-    needed once is hardly given back. To be called before threads begin."""
+def limit_malloc_arenas() -> None:
+    """Limits glibc to two heaps. By default threads get their own, up to eight per processor, and
+    each keeps most of the memory that it needed once. Call it before any thread starts."""
     _glibc("mallopt", -8, 2)  # M_ARENA_MAX
 
 
 def _glibc(name: str, *arguments: int) -> None:
-    """Calls a function of the C library, where it has one of that name."""
+    """Calls a function of glibc; does nothing where there is no such function."""
     function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
     if function is not None:
         function(*arguments)
 
 
 def compiler() -> str | None:
-    """The C compiler's command: ``CC``, or the first one found; None where there is none."""
+    """The C compiler's command: ``CC``, else the first one found; None without a compiler."""
     named = os.environ.get("CC")
     return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
 
 
 def c_sources(name: str) -> Path:
-    """A folder of C sources: inside the installed package, in a clone beside ``src``."""
+    """A folder of C sources: inside the installed package, or next to ``src`` in a clone."""
     package = Path(__file__).parents[1]
     installed = package / "csrc"
     return (installed if installed.is_dir() else package.parents[1] / "csrc") / name
@@ -87,12 +87,27 @@ def c_sources(name: str) -> Path:
 def compiled_library(
     name: str, command: str, flags: Sequence[str], folder: Path, facts: Sequence[object] = ()
 ) -> Path:
-    """A shared library of a folder's C sources, built by ``command`` if it was not before.
+    """Builds a shared library for this machine, or finds it in the cache.
 
-    ``facts`` are what else it depends on. Raises subprocess.SubprocessError where the compiler
-    fails, OSError where it is missing or the cache can't be written.
+    Parameters
+    ----------
+    name
+        What the library's file is called.
+    command, flags
+        The compiler's command line.
+    folder
+        The C sources.
+    facts
+        What the library depends on besides sources, flags and processor.
+
+    Raises
+    ------
+    subprocess.SubprocessError
+        Where the compiler fails.
+    OSError
+        Where the compiler is missing or the cache can't be written.
     """
-    # Headers that libraries share lie one folder above.
+    # Headers that several libraries share are one folder above.
     files = sorted([*folder.glob("*.c"), *folder.glob("*.h"), *folder.parent.glob("*.h")])
     sources = [digest.of_file(file) for file in files]
     key = _key([command, *flags, *facts, platform.machine(), processor(), *sources])
@@ -105,7 +120,7 @@ def compiled_library(
 
 
 def build_library(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
-    """Makes ``library`` of a folder's C sources. Raises as `compiled_library`."""
+    """Compiles a folder's C sources into ``library``. Raises as `compiled_library` does."""
     with tempfile.TemporaryDirectory(dir=library.parent) as staging:
         fresh = Path(staging) / library.name
         sources = sorted(map(str, folder.glob("*.c")))
@@ -115,17 +130,25 @@ def build_library(command: str, flags: Sequence[str], folder: Path, library: Pat
 
 
 def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
-    """The figure as it was first measured on this machine, or as it is now: work repeated on a
-    busier day is to choose the same way. ``what`` says of what it is, versions included."""
+    """A measurement, made once on this machine and then read from the cache. A choice that rests
+    on it is the same every time, even while the machine is busy.
+
+    Parameters
+    ----------
+    what
+        The measurement's key: what is measured, and the versions that it depends on.
+    measure
+        Makes the measurement.
+    """
     path = cache_home() / f"measured-{_key([*what, processor(), cores()])}.json"
     with suppress(OSError, ValueError, TypeError):
         return float(json.loads(path.read_text(encoding="utf-8")))
     figure = measure()
-    with suppress(OSError):  # a machine without a home measures every time
+    with suppress(OSError):  # without a writable cache it is measured every time
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(f".{os.getpid()}")
         staged.write_text(json.dumps(figure), encoding="utf-8")
-        with suppress(FileExistsError):  # another process was first: what it found holds
+        with suppress(FileExistsError):  # another process was first, and its figure counts
             os.link(staged, path)
         staged.unlink()
     return figure

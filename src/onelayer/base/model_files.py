@@ -1,7 +1,7 @@
-"""The files of a model directory: regular ones, in their place, and of a size that makes sense.
+"""Reads files of a model directory, which may come from anybody.
 
-A directory comes from anywhere. What it names is data, never code, and none of its files may stop
-us, fill the memory or stand for a file that is elsewhere.
+Its content is data, never code. No file may block the process, fill the memory or be a link to a
+file somewhere else.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 from onelayer.base.errors import CheckpointError, Place
 
 LARGEST = 32 << 20
-"""Bytes of a JSON file or a vocabulary. Half a million tokens, LaBSE's, take 13 MB."""
+"""Bytes of a JSON file or a vocabulary, at most. LaBSE's half a million tokens take 13 MB."""
 HEAVIEST = 160 << 20
-"""Bytes that the values of a JSON file may take in memory; LaBSE's take 100 MB."""
+"""Bytes that a JSON file's values may take in memory, at most; LaBSE's take 100 MB."""
 
 _CODE = ("auto_map", "custom_pipelines")
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """The file ``name`` in a model directory, None where there is none.
+    """The file ``name`` in a model directory, or None.
 
-    Raises CheckpointError for what is no regular file and for a link that leads out of the
-    directory. Into the blobs that huggingface_hub's cache keeps beside its snapshots it may lead.
+    Raises CheckpointError for anything but a regular file, and for a link out of the directory.
+    A link may only lead to the blobs that huggingface_hub's cache keeps next to its snapshots.
     """
     path = folder / name
     if not path.is_symlink():
@@ -49,7 +49,7 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def read_text(path: Path) -> str:
-    """A text file of a model directory. Raises CheckpointError: too large, or no UTF-8."""
+    """The text of a file. Raises CheckpointError if it is too large or isn't UTF-8."""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -66,7 +66,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of a model directory; CheckpointError where there is none."""
+    """The JSON object in a file. Raises CheckpointError if it holds anything else."""
     text = read_text(path)
     _refuse_heavy(text, path)
     value = parse_json(text, path)
@@ -76,8 +76,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str, path: Path) -> Any:
-    """The value that ``text`` spells. Raises CheckpointError, which names line and column, and
-    for a name that an object has twice: readers differ in which they take."""
+    """Parses JSON. Raises CheckpointError with line and column, also for a name that an object has
+    twice: other readers would take the other value."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
@@ -95,7 +95,8 @@ def parse_json(text: str, path: Path) -> Any:
 
 
 def refuse_code(data: Mapping[str, Any], path: str | Path) -> None:
-    """A model with code of its own is not the one that its weights would make here."""
+    """Raises CheckpointError for a model that comes with its own code: without it, its weights
+    make another model."""
     for name in _CODE:
         if data.get(name):
             raise CheckpointError(
@@ -123,8 +124,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_heavy(text: str, path: Path) -> None:
-    """Three bytes of JSON, ``[],``, are a hundred in memory: what the values will take is
-    estimated from the marks between them, by what CPython's objects take."""
+    """Raises CheckpointError for JSON whose values would fill the memory. Three bytes, ``[],``,
+    take a hundred in memory; the estimate counts brackets, quotes and commas, and multiplies by the
+    size of CPython's objects."""
     lists = text.count("[") + text.count("{")
     weight = 64 * lists + 80 * text.count('"') + 32 * text.count(",")
     if weight > HEAVIEST:

@@ -1,4 +1,4 @@
-"""How names, texts and places look in a message, or in a list of rows that a person reads."""
+"""How names, texts and places are written in messages and lists of rows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from onelayer.base.errors import Place
 
 NONE = "–"
-"""What stands for no label, no entity and no answer."""
+"""Printed for no label, no entity or no answer."""
 
 
 def listed(names: Sequence[str], shown: int = 8) -> str:
-    """The first names, and whether there are more."""
+    """The first names, with an ellipsis if there are more."""
     return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
 
 
 def in_words(parts: Iterable[str]) -> str:
-    """The parts of one label, or the sign for none."""
+    """The parts of one label, or ``NONE``."""
     return "; ".join(parts) or NONE
 
 
@@ -28,5 +28,5 @@ def clipped(text: str, width: int = 160) -> str:
 
 
 def where(place: Place) -> dict[str, Any]:
-    """A row's line, or where lines say nothing, its id."""
+    """A row's line, or its id in formats without lines."""
     return {"line": place.line} if place.line is not None else {"id": place.column}

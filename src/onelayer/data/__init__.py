@@ -1,1 +1,1 @@
-"""Labelled files become records. No torch here."""
+"""Reads labelled files as records. No torch here."""

@@ -1,4 +1,4 @@
-"""The columns of a file: what they are called, what they hold, and which of them the user named."""
+"""The columns of a file: their names, their contents, and which of them the user named."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from onelayer.data.table import Table
 from onelayer.recipe import ROLES
 
 ROWS_SEEN = 1000
-"""Rows that are looked at before anything is decided."""
+"""Rows that column inference looks at."""
 COLUMNS_LISTED = 12
-"""Columns that a message lists."""
+"""Columns that an error message lists, at most."""
 
-# Names in lower case, with ``_`` for spaces and hyphens; the best ones first.
+# In lower case, with ``_`` for spaces and hyphens. The first name that a file has is taken.
 KNOWN: dict[str, tuple[str, ...]] = {
     "text": (
         *("text", "sentence", "review", "comment", "tweet", "message", "content", "body"),
@@ -33,25 +33,25 @@ KNOWN: dict[str, tuple[str, ...]] = {
         *("文章", "上下文", "段落", "情景", "场景", "背景", "对话"),
     ),
 }
-"""Names of columns by what they hold, as far as several tasks read them."""
+"""Common column names, by what the column holds. A task knows its other names itself."""
 ASIDE = {
     *("id", "ids", "idx", "index", "unnamed:", "date", "time", "timestamp", "year", "split"),
     *("lang", "language", "source", "url", "user", "author", "count", "confidence"),
     *("序号", "编号", "日期"),
 }
-"""Words in the names of columns that describe a row and are not to be learned."""
+"""Words that mark a column as a description of the row, which is neither text nor label."""
 
 _SEVERAL_WORDS = re.compile(r"\w[^\w\s]*\s\W*\w|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4}")
 _NUMBERED = re.compile(r"column\d+")
 
 
 def normal_name(name: str) -> str:
-    """A column's name as the tables of known names write it."""
+    """A column's name as ``KNOWN`` writes it."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 
 def numbers_in(values: Sequence[Any]) -> set[float]:
-    """The distinct numbers among values; none where more than a tenth are something else."""
+    """The distinct numbers among values; empty if more than a tenth aren't numbers."""
     numbers = [number for value in values if (number := _number(value)) is not None]
     return set(numbers) if len(numbers) >= 0.9 * len(values) else set()
 
@@ -67,11 +67,25 @@ def _number(value: Any) -> float | None:
 
 
 class FileColumns:
-    """The columns of one file; what they hold is seen from its first rows.
+    """The columns of one file, judged by its first rows.
 
-    ``asked`` are the columns that the user named, by role, ``multi_label`` is whether the user
-    wants several labels read from one field, and ``labelled`` whether there must be a label.
-    Raises UsageError for a named column that the file doesn't have, DataError for no rows.
+    Parameters
+    ----------
+    table
+        The file.
+    asked
+        The columns that the user named, by role.
+    multi_label
+        Whether a field holds several labels; None if the user didn't say.
+    labelled
+        Whether the rows must have a label.
+
+    Raises
+    ------
+    UsageError
+        For a named column that the file doesn't have.
+    DataError
+        For a file without rows.
     """
 
     def __init__(
@@ -104,38 +118,38 @@ class FileColumns:
         return column if isinstance(column, str) else None
 
     def called(self, *names: str, without: Collection[str | None] = ()) -> list[str]:
-        """The columns of these names, in the order of the names."""
+        """The columns that have one of these names, in the order of the names."""
         found = (self.by_name.get(name) for name in names)
         return [column for column in found if column and column not in without]
 
     def first(self, names: Iterable[str], without: Collection[str | None] = ()) -> str | None:
-        """The column with the best of these names."""
+        """The column that has the first of these names."""
         return next(iter(self.called(*names, without=without)), None)
 
     def known(self, role: str, without: Collection[str | None] = ()) -> str | None:
-        """The column with the best known name for a role."""
+        """The column with the best of the common names for a role."""
         return self.first(KNOWN[role], without)
 
     def words_of(self, column: str) -> set[str]:
-        """The words of a name, or none where one of them sets the column aside."""
+        """The words of a column's name; none if one of them is in ``ASIDE``."""
         words = set(normal_name(column).split("_"))
         return set() if words & ASIDE else words
 
     # Contents --------------------------------------------------------------------------------
 
     def values(self, column: str | None) -> list[Any]:
-        """What is there; None, NaN and the empty text are not."""
+        """The column's values in the first rows, without None, NaN and empty texts."""
         present = (row.get(column) for row in self.sample) if column else ()
         return [value for value in present if value not in (None, "") and value == value]
 
     def hold(self, column: str | None, *types: type) -> bool:
-        """Whether every value that is there is of one of the types, and there is one."""
+        """Whether the column has values, all of them of one of the types."""
         values = self.values(column)
         return bool(values) and all(isinstance(value, types) for value in values)
 
     def running_texts(self, without: Collection[str | None] = ()) -> list[str]:
-        """Columns of mostly distinct values of several words, at least a third as long on average
-        as the longest."""
+        """The columns of running text: most values are distinct and have several words, and their
+        mean length is at least a third of the longest such column's."""
         mean: dict[str, float] = {}
         for column in self.names:
             values = self.values(column)
@@ -148,8 +162,8 @@ class FileColumns:
         return [column for column, length in mean.items() if length >= longest / 3]
 
     def the_text(self, running: Sequence[str]) -> str | None:
-        """The only running text, or the only one of them with a name such as ``review_text``.
-        Raises UsageError where two are as likely."""
+        """The only column of running text, or the only one with a name such as ``review_text``.
+        Raises UsageError where two are equally likely."""
         if len(running) < 2:
             return next(iter(running), None)
         for word in ("text", "body", "content", "sentence"):
@@ -161,7 +175,7 @@ class FileColumns:
     # Errors ----------------------------------------------------------------------------------
 
     def unsure(self, role: str, between: Iterable[str] = ()) -> UsageError:
-        """No column, or several, may play a role; the error says which flag decides."""
+        """The error for a role with no or several likely columns; names the flag to use."""
         names = list(between)
         say_so = f"say so with --{role} NAME" if role in ROLES else f"call it {role}"
         hint = f"{say_so}; {_listed(self.table)}"
@@ -175,14 +189,14 @@ class FileColumns:
 
 
 def _parts(table: Table, role: str, name: str) -> str | tuple[str, ...]:
-    """A role's columns as the user wrote them: options may be several, with commas."""
+    """A role's column as the user wrote it; options may be several columns, with commas."""
     if role != "options" or name in table.columns or "," not in name:
         return name
     return tuple(part.strip() for part in name.split(","))
 
 
 def _require(table: Table, name: str) -> None:
-    """Raises UsageError, with the nearest name, where the table has no such column."""
+    """Raises UsageError if the table has no such column, and suggests the nearest name."""
     if name in table.columns:
         return
     by_lower = {column.lower(): column for column in table.columns}

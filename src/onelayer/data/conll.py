@@ -1,4 +1,4 @@
-"""CoNLL files, a token a line and a blank line after each sentence, and CoNLL-U."""
+"""CoNLL files (a token per line, a blank line after each sentence) and CoNLL-U."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelayer.data.lines import head_lines, text_lines
 from onelayer.data.table import Record, Table, refuse_wide
 
 LONGEST_SENTENCE = 100_000
-"""Words. A novel has as many."""
+"""Words. A novel has as many: more means that the blank lines are missing."""
 CONLLU_COLUMNS = ("tokens", "lemma", "upos", "xpos", "tags", "space_after")
 CONLLU_WIDTH = 10
 _SUFFIXES = {".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou"}
@@ -26,12 +26,12 @@ _CONLLU_LINE = re.compile(r"1(?:-\d+)?\t[^\t]+(?:\t[^\t]*){8}")
 _CONLLU_ID = re.compile(r"[0-9]+(?:[-.][0-9]+)?")
 
 NumberedLines = list[tuple[int, list[str]]]
-"""The lines of a sentence: number and columns."""
+"""The lines of a sentence: each one's number and its columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the lines of a file are cut into columns, and how a comment is told from a token."""
+    """How a file's lines are split into columns, and which lines are comments."""
 
     tabs: bool
     width: int
@@ -43,8 +43,9 @@ class _Layout:
         return re.split("[ \t]+", line.strip(_WHITE))
 
     def is_comment(self, line: str, columns: Sequence[str], begins: bool) -> bool:
-        """``#`` may be a token: a comment has another number of columns, or stands before a
-        sentence and ends in what is no tag (``# id 27 domain=en`` in a file of four columns)."""
+        """Whether a line is a comment, since ``#`` may also be a token. A comment has another
+        number of columns, or it is before a sentence and its last column is no tag
+        (``# id 27 domain=en`` in a file of four columns)."""
         if not line.startswith("#"):
             return False
         if len(columns) != self.width:
@@ -53,12 +54,14 @@ class _Layout:
 
 
 def read_conll(path: str) -> Table:
-    """CoNLL of any number of columns: ``tokens``, ``column2`` and on, and ``tags``, the last one.
+    """Reads CoNLL of any number of columns: ``tokens``, ``column2`` and so on, and last ``tags``.
 
-    ``-DOCSTART-`` lines and comments are passed over.
+    ``-DOCSTART-`` lines and comments are ignored.
 
-    Raises:
-        DataError: while iterating, at a line with another number of columns or an empty tag.
+    Raises
+    ------
+    DataError
+        While the table is iterated, at a line with another number of columns or an empty tag.
     """
     layout = _layout(head_lines(path))
     if not layout.width:
@@ -127,9 +130,15 @@ def _check_columns(columns: list[str], layout: _Layout, place: Place) -> None:
 
 
 def read_conllu(path: str) -> Table:
-    """CoNLL-U: ``tokens``, ``lemma``, ``upos``, ``xpos``, ``tags`` (the UPOS) and ``space_after``.
+    """Reads CoNLL-U: ``tokens``, ``lemma``, ``upos``, ``xpos``, ``tags`` (the UPOS) and
+    ``space_after``.
 
-    Lines of multiword tokens (``1-2``) and of empty nodes (``1.1``) are no words.
+    Lines of multiword tokens (``1-2``) and of empty nodes (``1.1``) aren't words.
+
+    Raises
+    ------
+    DataError
+        While the table is iterated, at a line without a word number or with other columns.
     """
 
     def records() -> Iterator[Record]:
@@ -151,7 +160,7 @@ def _empty(path: str) -> DataError:
 def _conllu_values(sentence: NumberedLines, path: str) -> dict[str, list[str] | list[bool]]:
     words: list[list[str]] = []
     space_after: list[bool] = []
-    last, last_space = "", True  # of the multiword token we are in
+    last, last_space = "", True  # the current multiword token's last word, and its space
     for line, columns in sentence:
         if not _CONLLU_ID.fullmatch(columns[0]):
             raise DataError(
@@ -164,7 +173,7 @@ def _conllu_values(sentence: NumberedLines, path: str) -> dict[str, list[str] | 
             last, last_space = identifier.partition("-")[2], spaced
         elif "." not in identifier:
             words.append(columns)
-            # The words of a multiword token stand together, whatever their own lines say.
+            # There is no space inside a multiword token, whatever its words' own lines say.
             space_after.append(last_space if identifier == last else spaced and not last)
             last = "" if identifier == last else last
     forms, lemmas, upos, xpos = ([word[index] for word in words] for index in range(1, 5))
@@ -184,8 +193,9 @@ def _looks_like_conllu(lines: Sequence[str]) -> bool:
 
 
 def _looks_like_conll(lines: Sequence[str]) -> bool:
-    """Whether the head of a file with any name is CoNLL: equal columns, tokens without spaces, and
-    a last column of tags: prefixed ones, or, where blank lines part sentences, of any kind."""
+    """Whether a file's head is CoNLL: the same number of columns everywhere, no spaces in tokens,
+    and tags in the last column. Without blank lines between sentences, only tags with a prefix such
+    as ``B-`` are sure enough."""
     layout = _layout(lines)
     rows = [layout.cut(line) for line in lines if not _is_blank(line) and line[0] != "#"]
     regular = sum(len(row) == layout.width and " " not in row[0] for row in rows)

@@ -1,4 +1,4 @@
-"""csv and tsv, as a stream of rows that all have the header's number of fields."""
+"""Reads csv and tsv as a stream of rows, each with as many fields as the header."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HEAD_ROWS = 200
 SUFFIXES = frozenset({".csv", ".tsv"})
 
 NumberedCells = tuple[int, list[str]]
-"""The line on which a row begins, and its fields."""
+"""A row: the line on which it begins, and its fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How the fields of a file are parted, and whether quotes around them are markup or text."""
+    """A file's delimiter, and whether quotes around a field are markup or text."""
 
     delimiter: str
     quotes: bool
@@ -35,15 +35,22 @@ class Dialect:
 
 
 def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",") -> Table:
-    """A csv or tsv file.
+    """Reads a csv or tsv file.
 
-    Args:
-        named: columns that the user asked for; a first row that has one of them is a header.
-        prefer: the delimiter that the file's name promises.
+    Parameters
+    ----------
+    path
+        The file.
+    named
+        Columns that the user asked for; a first row that has one of them is a header.
+    prefer
+        The delimiter that the file's name suggests.
 
-    Raises:
-        DataError: a header and nothing else, or repeated columns; while iterating, rows of
-            another length and quotes that are never closed.
+    Raises
+    ------
+    DataError
+        For a header without rows and for repeated columns; while the table is iterated, for rows
+        of another length and for quotes that are never closed.
     """
     dialect = _dialect(path, prefer)
     head = list(islice(_rows(path, dialect), HEAD_ROWS + 1))
@@ -72,12 +79,12 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
 
 
 def _name_columns(first: list[str], header: Header) -> tuple[tuple[str, ...], str | None]:
-    """The names, and what to tell the user about them."""
+    """The columns' names, and a note about them for the user."""
     if header is Header.ABSENT:
         columns = tuple(f"column{number}" for number in range(1, len(first) + 1))
         return columns, f"no header line: columns are called column1 to column{len(columns)}"
     note = "the first line looks like a header and is read as one"
-    # pandas writes its index under an empty name: such a column goes by its number.
+    # pandas writes its index under an empty name; such a column is called by its number.
     names = (name.strip() or f"column{number}" for number, name in enumerate(first, 1))
     return tuple(names), note if header is Header.LIKELY else None
 
@@ -106,7 +113,7 @@ def _ragged(path: str, line: int, expected: int, found: int, dialect: Dialect) -
 
 
 def _class_columns(rows: list[list[str]], width: int) -> dict[int, frozenset[str]]:
-    """The columns with a handful of values, and those values."""
+    """The columns that hold a few classes, by index, and those classes."""
     whole = [row for row in rows if len(row) == width]
     columns = enumerate(zip(*whole, strict=True))
     return {index: frozenset(column) for index, column in columns if are_classes(column)}
@@ -115,8 +122,9 @@ def _class_columns(rows: list[list[str]], width: int) -> dict[int, frozenset[str
 def _check_swallowed(
     path: str, line: int, fields: list[str], dialect: Dialect, classes: dict[int, frozenset[str]]
 ) -> None:
-    """Two stray quotes, rows apart, make one legal field of all that is between them. Such a field
-    is told by its lines: they are rows, with one of the table's classes at its place.
+    """Raises DataError for a field that swallowed rows. Two stray quotes, rows apart, make one
+    legal field of everything between them. Its lines give it away: split like rows, they have a
+    known class in the right column.
     """
     for index, field in enumerate(fields):
         inner = field.split("\n")[1:-1]
@@ -139,7 +147,7 @@ def _check_swallowed(
 
 
 def _rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
-    """Rows with their lines; empty lines are no rows."""
+    """Rows with their lines; empty lines aren't rows."""
     if dialect.quotes:
         return _quoted_rows(path, dialect.delimiter)
     return _literal_rows(path, dialect.delimiter)
@@ -166,7 +174,8 @@ def _quoted_rows(path: str, delimiter: str) -> Iterator[NumberedCells]:
 
 
 def _broken_row(path: str, begin: int, end: int, delimiter: str, reason: str) -> DataError:
-    """Says on which line a quote opened, which the csv module doesn't."""
+    """The error for a row that csv can't read, with the place where the quote opens. The csv module
+    only reports the line where it gave up."""
     if "new-line" in reason:
         return DataError(
             "a carriage return inside a field",
@@ -199,9 +208,9 @@ def _dialect(path: str, prefer: str) -> Dialect:
 
 
 def _delimiter(path: str, prefer: str) -> str:
-    """The candidate that cuts the most rows into one and the same number of fields."""
+    """The delimiter that splits the most rows into the same number of fields."""
     if prefer == "\t" and _consistency(_widths(path, "\t")) > 0.5:
-        return "\t"  # a comma in each text is common, a tab is not
+        return "\t"  # every text may have a comma, but hardly ever a tab
     candidates = sorted(",;\t", key=lambda delimiter: delimiter != prefer)
     return max(candidates, key=lambda delimiter: _consistency(_widths(path, delimiter)))
 
@@ -212,7 +221,7 @@ def _consistency(widths: list[int]) -> float:
 
 
 def _widths(path: str, delimiter: str) -> list[int]:
-    """How many fields each of the first rows has, up to a row that can't be read."""
+    """The numbers of fields of the first rows, up to a row that can't be read."""
     widths = []
     try:
         for _, fields in islice(_rows(path, Dialect(delimiter, delimiter != "\t")), HEAD_ROWS):
@@ -226,11 +235,13 @@ _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
 
 
 def _quotes_are_markup(path: str) -> bool:
-    """Whether a tsv was written by a csv library, such as pandas.
+    """Whether a tsv's quotes are markup, as csv libraries such as pandas write them, or text, as in
+    GLUE's files.
 
-    GLUE's files have quotes as text. Where every line has the same number of tabs, quotes are
-    markup if each field that begins with one is well quoted *and* some would need it, or a whole
-    column is quoted. Where lines differ, tabs or line breaks may stand between quotes.
+    If all lines have the same number of tabs, quotes are markup when every field that begins with
+    one is properly quoted *and* either one of them needs its quotes or a whole column is quoted.
+    If the numbers differ, fields may hold tabs or line breaks: then quotes are markup when reading
+    them as markup makes all rows equally long.
     """
     lines = [line.rstrip("\r\n") for line in head_lines(path)]
     rows = [line.split("\t") for line in lines if line]
@@ -261,7 +272,7 @@ def _is_tsv(sample: Sample) -> bool:
 
 
 def _names_columns(sample: Sample) -> bool:
-    """Whether a file of unknown name starts as a csv with names that are well known."""
+    """Whether a file of unknown name begins like a csv, with at least two known column names."""
     cells = [cell.strip().strip('"') for cell in sample.first_line.split(",")]
     return sum(cell in sample.named or is_known(cell) for cell in cells) > 1
 

@@ -1,4 +1,4 @@
-"""What a reader of files tells of itself: how to recognise its files, and how to read them."""
+"""A file format: how to recognise its files, and how to read them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from onelayer.data.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a format is recognised by."""
+    """The part of a file by which formats recognise it."""
 
     path: str
     suffixes: frozenset[str]
-    """All suffixes of the name, in lower case, with their dots: ``.csv``."""
+    """All suffixes of the file's name, in lower case, with their dots: ``.csv``."""
     first_bytes: bytes
-    """Four; fewer in a shorter file."""
+    """The first four bytes; fewer if the file is shorter."""
     named: Collection[str]
     """Columns that the user asked for."""
     head: Sequence[str] = ()
-    """The first lines with their ends, at least one of them not blank; none for binary formats."""
+    """The first lines with their line ends, at least one of them not blank. Empty while binary
+    formats are asked."""
 
     @property
     def first_line(self) -> str:
@@ -33,8 +34,9 @@ class FileFormat:
     """A format of data files."""
 
     recognises: Callable[[Sample], bool]
-    """Whether a file is of this format, by its name or by how it begins."""
+    """Whether a file is of this format, by its name or its beginning."""
     read: Callable[[Sample], Table]
-    """Raises DataError for what is wrong in the first lines; the table does for the rest."""
+    """Opens a file. Raises DataError for errors in the first lines; later ones are raised while the
+    table is iterated."""
     binary: bool = False
-    """Whether it is recognised by name and first bytes alone: it has no lines."""
+    """Whether files have no lines of text, so that only the name and first bytes recognise them."""

@@ -1,4 +1,4 @@
-"""Is the first row of a table a header? Many a published csv has none."""
+"""Decides whether the first row of a table is a header. Many published csv files have none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _NAMES = """
     标签 标注 类别 分类 类型 主题 情感 意图 分数 得分 评分 相似度 序号 编号
 """
 KNOWN_NAMES = frozenset(_NAMES.split())
-"""Column names that decide by themselves, alone, numbered or put together: ``gold_label``."""
+"""Well-known column names. A first row that has one of them, alone, numbered or combined
+(``gold_label``), is a header."""
 
 _NUMBERED_COLUMN = re.compile(r"column[1-9]\d*")
 _IDENTIFIER = re.compile(r"[^\W\d][\w #/()-]{0,39}")
@@ -28,20 +29,29 @@ class Header(Enum):
     """What the first row is."""
 
     ABSENT = 0
-    """A row like the others."""
+    """No header: the first row is data."""
     SURE = 1
-    """Column names: one that the user asked for, or a well-known one."""
+    """A header: it has a name that the user asked for, or a well-known one."""
     LIKELY = 2
-    """Column names by their look alone."""
+    """Probably a header, by its structure alone."""
 
 
 def find_header(
     first: Sequence[str], below: Sequence[Sequence[str]], named: Collection[str]
 ) -> Header:
-    """Whether ``first`` names the columns of the rows ``below`` it.
+    """Whether the first row is a header.
 
-    Names that the user asked for decide (``column1`` says that there is no header), then well-known
-    names; else the structure does: short identifiers over values of another look.
+    Names that the user asked for decide first (``column1`` means that there is no header), then
+    well-known names, then the structure: short identifiers above values that look different.
+
+    Parameters
+    ----------
+    first
+        The cells of the first row.
+    below
+        The rows that follow.
+    named
+        Column names that the user asked for.
     """
     if any(cell.strip() in named for cell in first):
         return Header.SURE
@@ -51,7 +61,7 @@ def find_header(
         (cell, [row[index] for row in below if index < len(row)])
         for index, cell in enumerate(first)
     ]
-    # A cell that comes again below it is a value: "question" may well be a class.
+    # A cell that occurs again below is a value: "question" may be the name of a class.
     if any(is_known(cell) and cell not in values for cell, values in columns):
         return Header.SURE
     return Header.LIKELY if _looks_like_header(columns) else Header.ABSENT
@@ -97,5 +107,5 @@ def _typical_length(values: list[str]) -> float:
 
 
 def are_classes(values: Sequence[str]) -> bool:
-    """A handful of values that come again and again."""
+    """Whether a column holds few distinct values that repeat, such as class names."""
     return len(values) >= 10 and len(set(values)) <= len(values) / 5

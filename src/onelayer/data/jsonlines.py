@@ -1,4 +1,4 @@
-"""JSON in the shapes people keep rows in: an object a line, an array, objects one after another."""
+"""Rows in JSON: an object per line, an array of objects, or objects one after another."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from onelayer.data.lines import text_lines, whole_text
 from onelayer.data.table import Record, Table, refuse_wide
 
 HEAD_OBJECTS = 100
+"""Objects whose keys become the columns."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _DECODER = json.JSONDecoder()
-_DIGITS = "a number of thousands of digits"  # CPython reads no more than 4,300
+_DIGITS = "a number of thousands of digits"  # CPython reads at most 4,300
 HEAVY = 100 << 20
+"""Bytes that the lists and objects of a small document may take in memory."""
 
 
 def read_json_lines(path: str) -> Table:
-    """One JSON object a line, as a stream."""
+    """Reads one JSON object per line, as a stream."""
 
     def records() -> Iterator[Record]:
         for number, line in enumerate(text_lines(path), 1):
@@ -33,7 +35,7 @@ def read_json_lines(path: str) -> Table:
 
 
 def read_json_document(path: str) -> Table:
-    """An array of objects, or objects one after another; the document is read at once."""
+    """Reads an array of objects, or objects one after another. The whole document is in memory."""
 
     def records() -> Iterator[Record]:
         for value, line in json_items(path):
@@ -43,7 +45,7 @@ def read_json_document(path: str) -> Table:
 
 
 def first_line_value(lines: Iterable[str]) -> Any:
-    """The value that the first line holds, ``None`` where it isn't one whole value."""
+    """The JSON value in the first line that isn't blank; None if it isn't one complete value."""
     for line in lines:
         if not line.isspace():
             try:
@@ -54,7 +56,7 @@ def first_line_value(lines: Iterable[str]) -> Any:
 
 
 def json_items(path: str) -> Iterator[tuple[Any, int]]:
-    """The items of a top-level array, or else the values one after another, with their lines."""
+    """The items of a top-level array, or the values that follow one another, with their lines."""
     text = whole_text(path)
     _refuse_heavy(path, text)
     position = _skip_space(text, 0)
@@ -81,7 +83,7 @@ def json_items(path: str) -> Iterator[tuple[Any, int]]:
 
 
 def _refuse_heavy(path: str, text: str) -> None:
-    """Three bytes, ``[],``, are a list of 64 in memory: rows are texts, with few lists."""
+    """Raises DataError for a document of mostly lists: three bytes, ``[],``, take 64 in memory."""
     weight = 64 * (text.count("[") + text.count("{"))
     if weight > max(HEAVY, 5 * len(text)):
         raise DataError(
@@ -143,7 +145,7 @@ def _not_json(reason: str, place: Place) -> DataError:
 
 
 def _check_surrogates(value: Any, source: str, place: Place) -> None:
-    """JSON can spell half a character (``\\ud83d``), which no UTF-8 text can hold."""
+    """Raises DataError for half a character (``\\ud83d``), which UTF-8 can't hold."""
     if not _SURROGATE.search(source):
         return
     try:
@@ -178,10 +180,12 @@ _KINDS = {
 
 
 def first_columns(path: str, records: Callable[[], Iterator[Record]]) -> tuple[str, ...]:
-    """Every key of the first records, in the order in which they appear.
+    """All keys of the first records, in order of appearance.
 
-    Raises:
-        DataError: there are no records, or they have no keys.
+    Raises
+    ------
+    DataError
+        If there are no records, or they have no keys.
     """
     head = islice(records(), HEAD_OBJECTS)
     columns = tuple(dict.fromkeys(key for record in head for key in record.values))

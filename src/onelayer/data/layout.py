@@ -1,4 +1,4 @@
-"""Which column of a file holds what: the roles that tasks give to columns."""
+"""A layout: which column of a file plays which role in a task."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from onelayer.data.values import is_number
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which column of a file plays which role, several columns playing one together."""
+    """Which columns play which roles. Several columns may play one role together."""
 
     columns: Mapping[str, str | tuple[str, ...]]
     """By role: text, pair, label, question, context, options, id, title, space_after."""
     separator: str | None = None
-    """What stands between several labels written into one field."""
+    """What separates several labels in one field."""
     first_option: int = 0
-    """What the first option is called where right options are given by number."""
+    """The first option's number where right options are given by number."""
 
     def fits(self, columns: Collection[str]) -> bool:
-        """Whether a file with these columns can be read in this way."""
+        """Whether a file with these columns can be read with this layout."""
         return all(
             set(_each(column)) <= set(columns)
             for role, column in self.columns.items()
-            if role != "title"  # of use where it is there
+            if role != "title"  # only used where a file has one
         )
 
     def present_in(self, columns: Collection[str]) -> Layout:
-        """The roles that these columns play, or some of theirs."""
+        """The layout with only those roles for which a file has at least one column."""
         there = {
             role: column
             for role, column in self.columns.items()
@@ -38,8 +38,8 @@ class Layout:
         return replace(self, columns=there)
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record's values by role. Several columns are options, each with the letter that ends
-        its column's name, whatever their order and whichever are empty."""
+        """A record's values by role. Where several columns play one role they are options, each
+        labelled with the last letter of its column's name; empty ones are left out."""
         chosen: dict[str, Any] = {}
         for role, column in self.columns.items():
             if isinstance(column, tuple):

@@ -1,4 +1,4 @@
-"""Lines of a UTF-8 file, and plain text read as one text a line."""
+"""Reads the lines of a UTF-8 file, and plain text as one text per line."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from onelayer.data.file_format import FileFormat
 from onelayer.data.table import Record, Table
 
 LONGEST = 1 << 22
-"""Characters of a line or a field. A long novel has three million; what is longer is a file of
-another kind, or a quote that was never closed."""
+"""Characters of a line or field, at most. A long novel has three million; anything longer is
+another kind of file, or a quote that is never closed."""
 LARGEST_DOCUMENT = 1 << 30
-"""Bytes of a file that has to be held whole."""
+"""Bytes of a document that is read as a whole, at most."""
 
 _MARK = "\ufeff"
-"""The byte order mark, which is no character of a line."""
+"""The byte order mark, which isn't part of the first line."""
 
 HEAD_LINES = 1000
 HEAD_CHARACTERS = 1 << 20
 
 
 def text_lines(path: str) -> Iterator[str]:
-    """The lines of a file with their ends, as a stream; a BOM is left out.
+    """The lines of a file with their line ends, as a stream, without a BOM.
 
-    Lines end at ``\\n`` alone, as editors count them: U+2028 and the like are text.
+    Only ``\\n`` ends a line, as in editors: U+2028 and the like are text.
 
-    Raises:
-        DataError: at the first byte that is not UTF-8, at the first NUL, and at a line of more
-            than ``LONGEST`` characters.
+    Raises
+    ------
+    DataError
+        At the first byte that isn't UTF-8, the first NUL, or a line of more than ``LONGEST``
+        characters.
     """
     for number, line in enumerate(_pieces(path, LONGEST), 1):
         if len(line) == LONGEST and line[-1] != "\n":
@@ -45,8 +47,8 @@ def text_lines(path: str) -> Iterator[str]:
 
 
 def head_lines(path: str) -> list[str]:
-    """The first lines, by which a file is told: at most ``HEAD_LINES``, or as many as hold
-    ``HEAD_CHARACTERS``, or the beginning of a first line that is longer."""
+    """The first lines, by which a file's format is recognised: at most ``HEAD_LINES`` lines and
+    ``HEAD_CHARACTERS`` characters. A longer first line is cut."""
     lines: list[str] = []
     room = HEAD_CHARACTERS
     for line in islice(_pieces(path, HEAD_CHARACTERS), HEAD_LINES):
@@ -58,8 +60,8 @@ def head_lines(path: str) -> list[str]:
 
 
 def whole_text(path: str) -> str:
-    """All of a file that is one document. Raises DataError as ``text_lines`` does, and for more
-    than ``LARGEST_DOCUMENT``."""
+    """The whole text of a file. Raises DataError as ``text_lines`` does, and for a file of more
+    than ``LARGEST_DOCUMENT`` bytes."""
     if os.path.getsize(path) > LARGEST_DOCUMENT:
         raise DataError(
             f"more than {LARGEST_DOCUMENT >> 30} GB in one JSON document, which is read at once",
@@ -70,7 +72,7 @@ def whole_text(path: str) -> str:
 
 
 def _pieces(path: str, longest: int) -> Iterator[str]:
-    """Lines; one that is longer than ``longest`` characters in pieces of that length."""
+    """The lines; a line of more than ``longest`` characters comes in pieces of that length."""
     line, column = 1, 1
     with open(path, encoding="utf-8-sig", newline="\n") as file:
         try:
@@ -91,14 +93,15 @@ def _pieces(path: str, longest: int) -> Iterator[str]:
 
 
 def _bad_byte(path: str) -> DataError:
-    """The text layer decodes in blocks and can't tell the line, so the bytes are read again."""
+    """The error for the first byte that isn't UTF-8. Python decodes in blocks and doesn't know the
+    line, so the bytes are read again, line by line."""
     line, column = 1, 1
     decoder = codecs.getincrementaldecoder("utf-8")()
     with open(path, "rb") as file:
         for piece in iter(partial(file.readline, LONGEST), b""):
             try:
                 text = decoder.decode(piece, final=piece.endswith(b"\n"))
-            except UnicodeDecodeError as error:  # includes bytes of the last piece
+            except UnicodeDecodeError as error:  # error.object also has bytes of the last piece
                 column += len(error.object[: error.start].decode().removeprefix(_MARK))
                 return _not_utf8(path, line, column, error.object[error.start])
             column = 1 if text.endswith("\n") else column + len(text.removeprefix(_MARK))
@@ -117,7 +120,7 @@ def _not_utf8(path: str, line: int, column: int, byte: int) -> DataError:
 
 
 def read_lines(path: str) -> Table:
-    """Plain text: one text a line in the column ``text``; blank lines are passed over."""
+    """Reads plain text: one text per line, in the column ``text``; blank lines are skipped."""
 
     def records() -> Iterator[Record]:
         for number, line in enumerate(text_lines(path), 1):

@@ -1,5 +1,5 @@
-"""JSON files of all shapes; and the documents that nest questions in passages: SQuAD and CMRC,
-DREAM and C3."""
+"""Reads JSON files, among them documents that nest questions in passages: SQuAD and CMRC, DREAM and
+C3."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def is_multiple_choice(value: Any) -> bool:
 
 
 def read_squad(path: str) -> Table:
-    """SQuAD 1.1, 2.0 and CMRC: a record a question with ``id``, ``question``, ``context``,
+    """Reads SQuAD 1.1, 2.0 and CMRC: a record per question, with ``id``, ``question``, ``context``,
     ``answers`` (absent where unlabelled), ``title`` and ``is_impossible``.
     """
 
@@ -113,8 +113,8 @@ def _malformed(path: str, message: str, hint: str, line: int | None = None) -> D
 
 
 def read_multiple_choice(path: str) -> Table:
-    """DREAM and C3: a record a question with ``id`` (the passage's and the question's number),
-    ``context`` (a sentence a line), ``question``, ``options`` and ``answer``, if there is one.
+    """Reads DREAM and C3: a record per question, with ``id`` (the passage's and the question's
+    number), ``context`` (a sentence per line), ``question``, ``options`` and ``answer``, if given.
     """
 
     def records() -> Iterator[Record]:
@@ -149,14 +149,15 @@ def _passage_records(item: list[Any], path: str, line: int, number: int) -> Iter
 
 
 def _is_json(sample: Sample) -> bool:
-    """By its name, or by its first characters; but a cell of a csv may look like JSON, too."""
+    """By its name, or by its first characters unless it is named csv, whose cells may hold JSON."""
     if sample.suffixes & _JSON:
         return True
     return bool(_BEGINNING.match(sample.first_line)) and not sample.suffixes & DELIMITED
 
 
 def _read_any_json(sample: Sample) -> Table:
-    # The name tells lines, each of a bounded length, from a document, which may be one long line.
+    # A file named .jsonl has lines of bounded length; any other may be one long line, so only its
+    # head is read here.
     path = sample.path
     by_lines = sample.suffixes & _JSON_LINES
     value = first_line_value(text_lines(path) if by_lines else sample.head)

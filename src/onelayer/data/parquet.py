@@ -1,4 +1,4 @@
-"""Parquet, batch by batch."""
+"""Reads Parquet, batch by batch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 64 << 20
-"""What a batch takes at most: where texts are long, it has fewer rows."""
+"""Bytes of a batch, at most: where texts are long, it has fewer rows."""
 CHECKED_ROWS = 1 << 16
+"""Rows whose text lengths are checked at once."""
 BOMB = 64 << 20
 BOMB_RATIO = 200
-"""A row group is refused if it unpacks to more than ``BOMB`` bytes and to more than ``BOMB_RATIO``
-times the file's size. Texts compress to a tenth at most, and repeated texts are stored once."""
+"""A row group is refused if it unpacks to more than ``BOMB`` bytes and more than ``BOMB_RATIO``
+times the file's size. Text hardly compresses to less than a tenth."""
 
 
 def read_parquet(path: str) -> Table:
-    """A Parquet file; the line of a record is its row number."""
-    # pyarrow takes a tenth of a second to import, which readers of text needn't wait for.
+    """Opens a Parquet file; a record's line is its row number.
+
+    Raises
+    ------
+    DataError
+        For a file that is damaged, has no rows, or unpacks to far more than text does; for too
+        long texts while the table is iterated.
+    """
+    # Imported here because pyarrow takes a tenth of a second, which other formats don't need.
     import pyarrow.parquet as pq
 
     def broken(error: Exception) -> DataError:
-        """pyarrow meets damaged bytes with errors of any kind, C++'s own among them."""
+        """Our error for any that pyarrow raises for damaged bytes, even from inside C++."""
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "is it whole? write it again"
         return DataError(f"not a readable Parquet file: {reason}", place=Place(path), hint=hint)
@@ -78,7 +86,7 @@ def read_parquet(path: str) -> Table:
 
 
 def _text_columns(file: pq.ParquetFile) -> list[str]:
-    """The paths of all texts, at any depth."""
+    """The paths of all text columns, at any depth."""
     leaves = (file.schema.column(i) for i in range(len(file.schema)))
     return [
         leaf.path
@@ -88,21 +96,21 @@ def _text_columns(file: pq.ParquetFile) -> list[str]:
 
 
 def _refuse_bomb(about: pq.FileMetaData, path: str) -> None:
-    """By what the row groups say they unpack to. What their columns say is not asked: where it is
-    damaged, pyarrow ends the process."""
+    """Raises DataError by the sizes that the row groups state. The columns' own sizes aren't read:
+    where they are damaged, pyarrow ends the process."""
     packed = os.path.getsize(path)
     for group in map(about.row_group, range(about.num_row_groups)):
         if group.total_byte_size > max(BOMB, BOMB_RATIO * packed):
             raise DataError(
                 f"{packed:,} bytes that unpack to {group.total_byte_size:,}",
                 place=Place(path),
-                hint="no text does; write the file again from its source",
+                hint="text doesn't compress that well; write the file again from its source",
             )
 
 
 def _longest_text(file: pq.ParquetFile, group: int, texts: list[str], path: str) -> int:
-    """Bytes of the longest text of a row group, which is read as it is stored: one that a million
-    rows share is there once. Raises DataError for one that is longer than any row may be."""
+    """Bytes of the longest text of a row group. It is read in dictionary form: a text that a
+    million rows share is there once. Raises DataError for a text of more than ``LONGEST`` bytes."""
     if not texts:
         return 0
     longest = 0
@@ -116,7 +124,7 @@ def _longest_text(file: pq.ParquetFile, group: int, texts: list[str], path: str)
 
 
 def _longest(column: pa.Array) -> int:
-    """Bytes of the longest text, at any depth."""
+    """Bytes of the longest text in a column, at any depth."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -133,7 +141,7 @@ def _longest(column: pa.Array) -> int:
 
 
 def _recognises(sample: Sample) -> bool:
-    """An empty file of that name is told to be empty, so it isn't taken."""
+    """By its name or first bytes; not an empty file, for which the error says that it is empty."""
     named = sample.suffixes & {".parquet", ".pq"}
     return sample.first_bytes.startswith(b"PAR1") or bool(sample.first_bytes and named)
 

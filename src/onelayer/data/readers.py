@@ -1,4 +1,4 @@
-"""The file formats that can be read: a reader each, in its own file, and its entry here."""
+"""The registry of file formats. Each format has a file with its reader, and an entry here."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from onelayer.data.parquet import PARQUET
 from onelayer.data.table import Table
 
 FORMATS: list[FileFormat] = [PARQUET, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
-"""The first one that recognises a file reads it: what is surer stands before what is less sure.
-Plain text takes what is left, so it stays last."""
+"""The first format that recognises a file reads it, so surer formats come before less sure ones.
+Plain text takes every file and must stay last."""
 
 _OTHER_FILES = {
     b"\x1f\x8b": "gzip-compressed",
@@ -27,25 +27,27 @@ _OTHER_FILES = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
-"""How files begin that people take for data files, and what they are."""
+"""First bytes of files that aren't data files, and what to call them in the error."""
 
 
 def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
     """Opens csv, tsv, jsonl, JSON, Parquet, CoNLL, CoNLL-U, SQuAD, DREAM or plain text.
 
-    The file's name decides where it says enough, else its first lines do: people call a CoNLL file
-    ``test.annotated`` and a tsv ``train.txt``.
+    The format follows from the file's name if that is clear, else from its first lines: people
+    call a CoNLL file ``test.annotated`` and a tsv ``train.txt``.
 
     Parameters
     ----------
+    path
+        The file.
     named
         Columns that the user asked for; a first row that has one of them is a header.
 
     Raises
     ------
     DataError
-        No such file, nothing in it, or what its format's reader finds wrong; here for what the
-        first lines show, else while the table is iterated.
+        For a missing or empty file, and for errors in its first lines. Errors further down are
+        raised while the table is iterated.
     """
     path = str(path)
     suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
@@ -66,7 +68,7 @@ def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
 
 
 def extent(table: Table) -> int | None:
-    """The number of the last line that a record may start on; None where records have none."""
+    """The last line on which a record may begin; None if records have no lines."""
     first = next(iter(table), None)
     if first is None or first.line is None:
         return None
@@ -78,7 +80,8 @@ def extent(table: Table) -> int | None:
 
 
 def _first_bytes(path: str) -> bytes:
-    """Raises DataError where there is no regular file to read: a FIFO would block."""
+    """The file's first four bytes. Raises DataError for anything but a regular file: reading a FIFO
+    would block."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):

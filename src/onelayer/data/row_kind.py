@@ -1,4 +1,4 @@
-"""What a task says of its rows: how a record becomes one, and what is in it."""
+"""The part of a task that knows its rows: how to make one from a record, and what it holds."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ Row = TypeVar("Row")
 
 
 class RowKind(ABC, Generic[Row]):
-    """The half of a task that knows its rows, which are of the type ``Row``. Each of them has a
-    ``place``, where it stands in its file."""
+    """What a task knows about its rows, which are of the type ``Row``. Every row has a ``place``,
+    its position in its file."""
 
     name: ClassVar[str]
-    """Of the task, as ``--task`` has it."""
+    """The task's name, as given to ``--task``."""
 
     @classmethod
     @abstractmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> Row:
-        """A row from values by role. Raises DataError where they can't be used."""
+        """Makes a row from values by role. Raises DataError for values that can't be used."""
 
     @classmethod
     def check(cls, rows: Iterable[Row]) -> Callable[[Row], DataError | None] | None:
-        """Reads labelled rows once and gives a judge of what is wrong with one of them that only
-        shows when all are seen; None where nothing can be."""
+        """Looks for errors that only show when all labelled rows are known, such as tags that break
+        the scheme of the file. Returns a function that gives a row's error, or None if no row can
+        have one."""
         return None
 
     @classmethod
     @abstractmethod
     def texts(cls, row: Row) -> tuple[str, ...]:
-        """The texts that the model reads of a row."""
+        """A row's texts that the model reads."""
 
     @classmethod
     def group(cls, row: Row) -> str | None:
-        """Rows of one group (a passage) never stand on both sides of a split."""
+        """A row's group, such as a passage: all its rows go to the same side of a split."""
         return None
 
     @classmethod
     def stratum(cls, row: Row) -> str | None:
-        """Rows of each stratum (a label) are split in the same proportion."""
+        """A row's stratum, such as its label: each stratum is split in the same proportion."""
         return None
 
     @classmethod
     @abstractmethod
     def gold_text(cls, row: Row) -> str:
-        """The gold label of a labelled row in words, for a person who reads through a list."""
+        """A labelled row's gold label in words, for lists of rows."""
 
     @classmethod
     @abstractmethod
     def gold_key(cls, row: Row) -> Hashable:
-        """The gold label of a row as something that equals another one of the same meaning."""
+        """A labelled row's gold label in a form in which equal labels compare equal."""
 
     @classmethod
     def labels_in(cls, row: Row) -> tuple[str, ...]:
-        """What is counted of a labelled row: its classes, tags or types of entities; empty where
-        there is nothing to count."""
+        """A labelled row's classes, tags or entity types; empty for tasks without."""
         return ()

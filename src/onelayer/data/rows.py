@@ -1,4 +1,4 @@
-"""The rows of a file, read again each time: what is kept of them is a few bytes each."""
+"""The usable rows of a file, read from the file each time: only a byte per row is in memory."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from onelayer.data.row_kind import RowKind
 from onelayer.data.table import Table
 
 BAD_ROWS_KEPT = 5
-"""Bad rows that are remembered; of the others only how many there are."""
+"""Bad rows whose errors are kept; the others are only counted."""
 
 Look = Callable[[Any], None]
 
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one file that can be used, and what is wrong with the others.
+    """The usable rows of one file, and the errors of the others.
 
-    Each iteration reads the file, so that one larger than the memory is no trouble. Made by
-    ``read_rows``, which reads it once or twice to find the rows that can't be used.
+    Each iteration reads the file again, so it may be larger than the memory. ``read_rows`` makes
+    this object; it reads the file once or twice to find the unusable rows.
     """
 
     kind: type[RowKind[Any]]
@@ -34,9 +34,9 @@ class Rows:
     layout: Layout
     labelled: bool
     legal: NDArray[np.bool_]
-    """(n,) which of the rows that can be read are right in the light of all the others."""
+    """(n,) for each readable row, whether it is still valid when compared with all others."""
     bad: list[DataError] = field(default_factory=list)
-    """What is wrong with the first bad rows."""
+    """The errors of the first bad rows."""
     n_bad: int = 0
 
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class Rows:
         return (row for _, row in self.with_values())
 
     def with_values(self) -> Iterator[tuple[dict[str, Any], Any]]:
-        """Each row with the values, by role, that ``Task.row`` made it from."""
+        """Each row with the values by role from which ``Task.row`` made it."""
         readable = self._readable(lambda _: None)
         for legal in self.legal:
             pair = next(readable, None)
@@ -81,7 +81,21 @@ def read_rows(
     labelled: bool = True,
     look: Look = lambda _: None,
 ) -> Rows:
-    """The table's records as rows of a task. ``look`` is shown each row that can be read."""
+    """Reads the table's records as rows of a task.
+
+    Parameters
+    ----------
+    kind
+        The task.
+    table
+        The file.
+    layout
+        Which columns play which roles.
+    labelled
+        Whether the rows must have gold labels.
+    look
+        Called with each readable row, to count something while the file is read anyway.
+    """
     rows = Rows(kind, table, layout, labelled, np.empty(0, np.bool_))
     n = 0
 
@@ -94,7 +108,7 @@ def read_rows(
 
     stream = readable()
     judge = kind.check(stream) if labelled else None
-    deque(stream, maxlen=0)  # what a check that can find nothing has left
+    deque(stream, maxlen=0)  # reads the rest, if the check didn't
     rows.legal = np.ones(n, np.bool_)
     if judge is not None:
         _find_illegal(rows, judge)
@@ -114,7 +128,7 @@ def _find_illegal(rows: Rows, judge: Callable[[Any], DataError | None]) -> None:
 
 
 def refuse_bad(rows: Rows) -> None:
-    """One line about all that is wrong: the first case in full, the next ones' lines."""
+    """Raises DataError if there are bad rows: the first error, and the lines of the next ones."""
     if not rows.bad:
         return
     first, *others = rows.bad

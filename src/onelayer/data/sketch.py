@@ -1,4 +1,4 @@
-"""Which rows a run has seen, in a few kilobytes."""
+"""A sketch of the rows that a run has seen: a few kilobytes for any number of rows."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from hashlib import blake2b
 import numpy as np
 
 SIZE = 512
+"""Digests that a sketch keeps. With more, smaller overlaps of two files are found."""
 
 
 @dataclass(slots=True)
 class Sketch:
     """The smallest 64-bit digests of the texts seen (a bottom-k sketch; Cohen and Kaplan 2007).
 
-    Digests are as good as random, so those below a bound are a fair sample of all rows, and the
-    same sample in every file.
+    Digests are as good as random, so the texts with digests below a bound are a fair sample of all
+    rows, and a text is in the sample of every file that has it, or of none.
     """
 
     smallest: set[int] = field(default_factory=set)
     bound: int = 2**64
-    """No digest from here on is among the smallest."""
+    """All digests in ``smallest`` are below it."""
 
     def see(self, texts: tuple[str, ...]) -> None:
+        """Adds a row by its texts."""
         digest = digest_of(texts)
         if digest >= self.bound:
             return
@@ -39,14 +41,14 @@ class Sketch:
             self.bound = ranked[SIZE]
 
     def share_of(self, rows: Iterable[tuple[str, ...]]) -> float | None:
-        """About which share of these rows is among those that were seen; None where there are too
-        few of them to tell."""
+        """An estimate of the share of these rows that were seen; None if none of them is in the
+        sample."""
         self._cut()
         sampled = [d for d in map(digest_of, rows) if d < self.bound]
         return sum(d in self.smallest for d in sampled) / len(sampled) if sampled else None
 
     def to_text(self) -> str:
-        """As JSON can hold it."""
+        """The sketch as a text, for JSON."""
         self._cut()
         values = np.array([*sorted(self.smallest), self.bound % 2**64], dtype="<u8")
         return base64.b64encode(values.tobytes()).decode()
@@ -58,5 +60,6 @@ class Sketch:
 
 
 def digest_of(texts: tuple[str, ...]) -> int:
+    """A row's 64-bit digest."""
     joined = "\0".join(texts).encode(errors="surrogatepass")
     return int.from_bytes(blake2b(joined, digest_size=8).digest())

@@ -1,4 +1,4 @@
-"""One value of a record: the text, list, number or label name that a column holds."""
+"""Reads single values of a record: a text, a list, a number or a label's name."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from onelayer.base.errors import DataError, Place
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a whole number; 18 digits are enough for anything counted here."""
+    """Whether a text is a whole number of at most 18 digits, so that it fits 64 bits."""
     return text.isdecimal() and len(text) <= 18
 
 
 def in_role(place: Place, role: str) -> Place:
-    """A spot within a row. ``rows.read_rows`` turns the role into the name of its column."""
+    """The place of a role's value in a row. ``rows.read_rows`` replaces the role by its column."""
     return replace(place, column=role) if place.line else place
 
 
 def text_of(
     values: Mapping[str, Any], role: str, place: Place, *, may_be_empty: bool = False
 ) -> str:
-    """The text in a role. Raises DataError where there is none."""
+    """The text that plays a role. Raises DataError if it is missing, empty or not a text."""
     value = values.get(role)
     if isinstance(value, str) and (may_be_empty or (value and not value.isspace())):
         return value
@@ -39,7 +39,7 @@ def text_of(
 
 
 def listed_in(value: str) -> list[Any] | None:
-    """The list that a csv's field holds, written as JSON."""
+    """The list that a field holds as JSON text; None if it holds anything else."""
     try:
         found = json.loads(value) if value.lstrip().startswith("[") else None
     except (ValueError, RecursionError):
@@ -48,5 +48,5 @@ def listed_in(value: str) -> list[Any] | None:
 
 
 def label_name(value: object) -> str:
-    """The name of a class of any type: texts as they are, other values as JSON writes them."""
+    """A class's name: a text without surrounding spaces, any other value as JSON writes it."""
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

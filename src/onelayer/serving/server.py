@@ -16,7 +16,7 @@ from functools import partial
 import uvicorn
 
 from onelayer.base.errors import OneLayerError, Place, UsageError
-from onelayer.base.machine import few_heaps, give_memory_back
+from onelayer.base.machine import give_memory_back, limit_malloc_arenas
 from onelayer.engines.registry import check_engine
 from onelayer.prediction.load import load
 from onelayer.serving.access_log import AccessLog
@@ -79,7 +79,7 @@ def run_server(
     listener = listen(host, port)
     hosts = AllowedHosts.of_server(host, listener.getsockname()[0], allowed_hosts)
     sys.setswitchinterval(SWITCH_SECONDS)
-    few_heaps()
+    limit_malloc_arenas()
     # Requests are small: waking the tokenizer's threads takes longer than encoding one.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     log = AccessLog() if access_log else None
