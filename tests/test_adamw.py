@@ -88,13 +88,13 @@ class Eager(LazyAdamW):
 
 
 @needs_kernels
-def test_what_is_learned_is_what_pytorchs_learns() -> None:
+def test_lazy_adamw_learns_the_same_as_pytorchs() -> None:
     for ours, theirs in zip(learned(lazy, sparse=True), learned(plain, sparse=False), strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=2e-6)
 
 
 @needs_kernels
-def test_when_a_word_catches_up_changes_no_bit() -> None:
+def test_lazy_and_eager_updates_give_the_same_bits() -> None:
     def eager(model: Sentences) -> Eager:
         words, weight, bias = model.words.weight, model.layer.weight, model.layer.bias
         return Eager([words, weight], [bias], words, lr=0.0, weight_decay=0.3)
@@ -104,14 +104,14 @@ def test_when_a_word_catches_up_changes_no_bit() -> None:
 
 
 @needs_kernels
-def test_words_that_no_batch_had_decay_all_the_same() -> None:
+def test_words_in_no_batch_are_decayed() -> None:
     words = learned(lazy, sparse=True)[1][-5:]
     decay = np.prod([1 - rate(step) * 0.3 for step in range(N_STEPS)])
     torch.testing.assert_close(words, Sentences(sparse=False).words.weight.detach()[-5:] * decay)
 
 
 @needs_kernels
-def test_a_run_may_have_any_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_table_grows_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(model: Sentences) -> LazyAdamW:
         adamw = lazy(model)
         monkeypatch.setattr(adamw, "_steps", np.zeros((2, 3), dtype=np.float32))
@@ -122,7 +122,7 @@ def test_a_run_may_have_any_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("way", [pytest.param("compiled", marks=needs_kernels), "plain"])
-def test_biases_and_norms_do_not_decay(
+def test_biases_and_norms_are_not_decayed(
     way: str, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With gradients of zero only the decay is left."""

@@ -67,9 +67,7 @@ PASSAGES = {
 
 @heads
 @pytest.mark.parametrize("name", PASSAGES)
-def test_the_answer_that_targets_point_at_is_decoded(
-    name: str, span_head: SpanHead, tokenizer: Tokenizer
-) -> None:
+def test_target_answer_is_decoded(name: str, span_head: SpanHead, tokenizer: Tokenizer) -> None:
     passage, answer = PASSAGES[name]
     task = task_with(span_head)
     rows = [row_of(passage, answer)]
@@ -95,7 +93,7 @@ def test_the_answer_that_targets_point_at_is_decoded(
     span_head=st.sampled_from(BOTH),
     unanswerable=st.booleans(),
 )
-def test_any_answer_of_whole_words_is_decoded(
+def test_any_whole_word_answer_survives_encode_and_decode(
     tokenizer: Tokenizer,
     words: list[str],
     data: st.DataObject,
@@ -114,7 +112,7 @@ def test_any_answer_of_whole_words_is_decoded(
 
 
 @heads
-def test_no_window_has_the_answer_where_there_is_none(
+def test_unanswerable_question_is_decoded_as_no_answer(
     span_head: SpanHead, tokenizer: Tokenizer
 ) -> None:
     rows = [row(LONG), row("x"), row("\u200b")]
@@ -137,7 +135,7 @@ def test_no_window_has_the_answer_where_there_is_none(
         ([("cat", 4), ("the cat", 0), ("cat", 4)], {1: 2 / 3, 0: 1 / 3}),
     ],
 )
-def test_annotators_share_the_target(
+def test_annotators_share_the_target_probability(
     golds: list[tuple[str, int]], starts: dict[int, float], tokenizer: Tokenizer
 ) -> None:
     encodings = task_with().encode([row("the cat sat", *golds)], tokenizer, labelled=True)
@@ -149,14 +147,14 @@ def test_annotators_share_the_target(
         assert token[1] == (1.0 if i == 1 else 0.0)
 
 
-def test_a_token_that_is_start_and_end_shares_its_classes(tokenizer: Tokenizer) -> None:
+def test_token_that_is_start_and_end_has_half_of_each_class(tokenizer: Tokenizer) -> None:
     encodings = task_with("three-way").encode([row_of("the cat a", "cat")], tokenizer, True)
     assert encodings.targets is not None
     assert encodings.targets.tolist() == [[1, 0, 0], [0, 0.5, 0.5], [1, 0, 0]]
 
 
 @heads
-def test_targets_are_distributions(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+def test_targets_sum_to_one(span_head: SpanHead, tokenizer: Tokenizer) -> None:
     """Over the tokens of each window for start and end; over the classes of each token."""
     rows = [row_of(LONG, "cat17 sat"), row("x y"), row("a cat", ("a", 0), ("a cat", 0))]
     encodings = task_with(span_head).encode(rows, tokenizer, labelled=True)
@@ -172,7 +170,9 @@ def test_targets_are_distributions(span_head: SpanHead, tokenizer: Tokenizer) ->
 
 
 @given(n=st.integers(0, 200), size=st.integers(1, 40), data=st.data())
-def test_windows_cover_all_and_share_their_stride(n: int, size: int, data: st.DataObject) -> None:
+def test_windows_cover_all_tokens_and_overlap_by_the_stride(
+    n: int, size: int, data: st.DataObject
+) -> None:
     stride = data.draw(st.integers(0, size - 1))
     spans = windows(n, size, stride)
     assert spans[0][0] == 0
@@ -191,7 +191,7 @@ def test_windows_cover_all_and_share_their_stride(n: int, size: int, data: st.Da
 
 
 @heads
-def test_every_window_holds_the_question_and_reads_the_passage_only(
+def test_window_holds_the_question_and_reads_only_the_passage(
     span_head: SpanHead, tokenizer: Tokenizer
 ) -> None:
     task = task_with(span_head)
@@ -218,7 +218,7 @@ def test_every_window_holds_the_question_and_reads_the_passage_only(
     assert read == set(passage.offsets)
 
 
-def test_a_question_longer_than_half_is_cut_and_counted(tokenizer: Tokenizer) -> None:
+def test_question_longer_than_half_a_window_is_cut_and_counted(tokenizer: Tokenizer) -> None:
     encodings = task_with(max_length=16).encode(
         [row(LONG, question="x " * 100), row(LONG)], tokenizer, labelled=False
     )
@@ -227,7 +227,9 @@ def test_a_question_longer_than_half_is_cut_and_counted(tokenizer: Tokenizer) ->
 
 
 @heads
-def test_the_best_window_wins(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+def test_span_with_the_largest_logits_is_chosen_from_any_window(
+    span_head: SpanHead, tokenizer: Tokenizer
+) -> None:
     """Two windows offer a span: the one with the larger logits is taken, wherever it lies."""
     task = task_with(span_head)
     rows = [row(LONG)]
@@ -250,7 +252,7 @@ def test_the_best_window_wins(span_head: SpanHead, tokenizer: Tokenizer) -> None
 @heads
 @settings(max_examples=60)
 @given(data=st.data())
-def test_a_span_is_scored_in_the_window_that_shows_most_of_its_surroundings(
+def test_span_is_scored_in_the_window_with_most_context(
     span_head: SpanHead, tokenizer: Tokenizer, data: st.DataObject
 ) -> None:
     """Wherever windows lie: every other window may say of the span what it likes."""
@@ -284,7 +286,7 @@ def test_a_span_is_scored_in_the_window_that_shows_most_of_its_surroundings(
     assert [(c.start, c.end) for c in found.candidates] == [(2 * a, 2 * b + 1) for a, b in ranked]
 
 
-def test_there_is_an_answer_if_one_window_has_it(tokenizer: Tokenizer) -> None:
+def test_no_answer_must_win_in_every_window(tokenizer: Tokenizer) -> None:
     """ "No answer" has to hold in every window: the least sure of them says how sure it is."""
     task = task_with(no_answer_threshold=0.0)
     rows = [row(LONG)]
@@ -304,7 +306,7 @@ def test_there_is_an_answer_if_one_window_has_it(tokenizer: Tokenizer) -> None:
 
 @settings(max_examples=150)
 @given(st.integers(1, 9), st.integers(1, 12), st.integers(1, 25), st.data())
-def test_best_spans_are_those_of_brute_force(
+def test_best_spans_equal_brute_force(
     tokens: int, longest: int, n: int, data: st.DataObject
 ) -> None:
     column = st.lists(st.integers(-50, 50), min_size=tokens, max_size=tokens)
@@ -321,7 +323,9 @@ def test_best_spans_are_those_of_brute_force(
 
 
 @heads
-def test_an_answer_is_no_longer_than_its_bound(span_head: SpanHead, tokenizer: Tokenizer) -> None:
+def test_answer_is_at_most_max_answer_tokens_long(
+    span_head: SpanHead, tokenizer: Tokenizer
+) -> None:
     task = task_with(span_head, max_answer_tokens=2)
     rows = [row("a b c d e")]
     encodings = task.encode(rows, tokenizer, labelled=False)
@@ -333,7 +337,7 @@ def test_an_answer_is_no_longer_than_its_bound(span_head: SpanHead, tokenizer: T
     assert all(len(c.text.split()) <= 2 for c in found.candidates)
 
 
-def test_scores_are_probabilities_among_candidates_and_no_answer(tokenizer: Tokenizer) -> None:
+def test_scores_are_a_softmax_over_candidates_and_no_answer(tokenizer: Tokenizer) -> None:
     task = task_with(no_answer_threshold=0.0)
     rows = [row("a b")]
     encodings = task.encode(rows, tokenizer, labelled=False)
@@ -347,7 +351,7 @@ def test_scores_are_probabilities_among_candidates_and_no_answer(tokenizer: Toke
     assert [c.score for c in found.candidates] == pytest.approx(e[1:] / e.sum())
 
 
-def test_three_way_scores_a_span_by_its_odds_against_neither(tokenizer: Tokenizer) -> None:
+def test_three_way_span_score_is_its_log_odds_against_neither(tokenizer: Tokenizer) -> None:
     task = task_with("three-way", no_answer_threshold=0.0)
     rows = [row("a b")]
     encodings = task.encode(rows, tokenizer, labelled=False)
@@ -367,7 +371,7 @@ def margins(values: Sequence[float], encodings: Encodings) -> np.ndarray:
     return logits
 
 
-def test_the_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
+def test_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
     """Answers at margins up to 1.5 are right; at 2 and above there is none."""
     told = [(-3.0, True), (0.5, True), (1.5, True), (2.0, False), (4.0, False)]
     rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
@@ -390,9 +394,7 @@ def test_the_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
         st.tuples(st.integers(-20, 20).map(lambda n: n / 4), st.booleans()), min_size=2, max_size=12
     ).filter(lambda told: any(has for _, has in told))
 )
-def test_no_other_threshold_scores_better(
-    tokenizer: Tokenizer, told: list[tuple[float, bool]]
-) -> None:
+def test_tuned_threshold_scores_best(tokenizer: Tokenizer, told: list[tuple[float, bool]]) -> None:
     rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
     task = task_with(no_answer_threshold=0.0)
     encodings = task.encode(rows, tokenizer, labelled=True)
@@ -407,7 +409,7 @@ def test_no_other_threshold_scores_better(
     assert f1(tuned.no_answer_threshold) == scorer()["f1"] == max(map(f1, others))
 
 
-def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Tokenizer) -> None:
+def test_threshold_is_none_when_every_question_has_an_answer(tokenizer: Tokenizer) -> None:
     recipe = Recipe()
     answered = AnswerTask.fit([row("a cat", ("cat", 2))], tokenizer, recipe, 64)
     assert answered.no_answer_threshold is None
@@ -422,7 +424,7 @@ def test_where_all_questions_have_answers_there_is_no_threshold(tokenizer: Token
     assert found[0].text == "cat"
 
 
-def test_chinese_answers_are_scored_as_cmrc_does(tokenizer: Tokenizer) -> None:
+def test_chinese_answers_are_scored_like_cmrc(tokenizer: Tokenizer) -> None:
     rows = [row_of("我们在北京的大学。", "北京的大学")]
     task = task_with()
     encodings = task.encode([row_of("我们在北京的大学。", "北京")], tokenizer, labelled=True)
@@ -447,7 +449,7 @@ def test_chinese_answers_are_scored_as_cmrc_does(tokenizer: Tokenizer) -> None:
         ("", []),
     ],
 )
-def test_reads_gold_answers(label: object, golds: list[tuple[str, int]]) -> None:
+def test_gold_answers_are_read_in_every_shape(label: object, golds: list[tuple[str, int]]) -> None:
     values = {"question": "who?", "context": "the cat", "label": label}
     answers = AnswerTask.row(values, HERE, True).answers
     assert answers is not None
@@ -464,7 +466,7 @@ def test_reads_gold_answers(label: object, golds: list[tuple[str, int]]) -> None
         ([{"answer_start": 3}], "needs a text"),
     ],
 )
-def test_answers_that_are_not_there_are_told(label: object, message: str) -> None:
+def test_missing_or_wrong_gold_answer_is_refused(label: object, message: str) -> None:
     values = {"question": "who?", "context": "the cat", "label": label}
     with pytest.raises(DataError, match=message):
         AnswerTask.row(values, HERE, True)

@@ -10,18 +10,18 @@ import pytest
 import onelayer
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in onelayer.__all__:
         assert getattr(onelayer, name).__name__ == name
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'finetun'"):
         onelayer.finetun  # noqa: B018
 
 
 @pytest.mark.process
-def test_the_command_line_does_not_wait_for_torch() -> None:
+def test_command_line_does_not_import_torch_or_numpy() -> None:
     code = (
         "import sys, onelayer.cli.main; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
@@ -30,7 +30,7 @@ def test_the_command_line_does_not_wait_for_torch() -> None:
 
 
 @pytest.mark.process
-def test_reading_encoding_and_decoding_do_not_need_torch() -> None:
+def test_reading_encoding_and_decoding_do_not_import_torch() -> None:
     modules = (
         "onelayer.tasks.infer_columns, onelayer.prediction.formats, onelayer.prediction.predictor"
     )

@@ -91,7 +91,7 @@ def named(gold: np.ndarray) -> list[Any]:
 
 
 @given(st.integers(0, 10_000), st.integers(2, 80), st.sampled_from([0.3, 1.0, 4.0]))
-def test_the_temperature_is_that_of_least_log_loss(seed: int, n: int, heat: float) -> None:
+def test_temperature_minimizes_log_loss(seed: int, n: int, heat: float) -> None:
     logits, gold = drawn(n, np.random.default_rng(seed), heat=heat)
     doubt = 1 / (n + 2)
     targets = (1 - doubt) * np.eye(3)[gold] + doubt / 3
@@ -109,14 +109,14 @@ def test_the_temperature_is_that_of_least_log_loss(seed: int, n: int, heat: floa
     assert math.log(ours) == pytest.approx(theirs.x, abs=1e-3)
 
 
-def test_logits_that_are_too_large_are_cooled_to_what_they_were() -> None:
+def test_overconfident_logits_get_their_true_temperature() -> None:
     logits, gold = drawn(20_000, np.random.default_rng(1), heat=3.0)
     assert fit_temperature(logits, gold) == pytest.approx(3.0, rel=0.05)
     logits, gold = drawn_sets(20_000, np.random.default_rng(1))
     assert calibrate_sets(2 * logits, gold).temperature == pytest.approx(2.0, rel=0.05)
 
 
-def test_dev_rows_that_are_all_right_make_nothing_certain() -> None:
+def test_perfect_dev_rows_do_not_give_certain_predictions() -> None:
     def p_right(n: int) -> float:
         logits = np.tile([[9.0, 0.0]], (n, 1))
         temperature = fit_temperature(logits, np.zeros(n, dtype=int))
@@ -129,7 +129,7 @@ def test_dev_rows_that_are_all_right_make_nothing_certain() -> None:
     assert thousand == pytest.approx(1 - 0.5 / 1002, abs=1e-4)
 
 
-def test_a_handful_of_rows_moves_the_temperature_little() -> None:
+def test_few_rows_move_the_temperature_little() -> None:
     wrong = np.array([[2.0, 0.0], [0.0, 2.0]])
     assert 1.0 < fit_temperature(wrong, np.array([1, 0])) < 3.0
     assert fit_temperature(np.tile(wrong, (100, 1)), np.array([1, 0] * 100)) > 5.0
@@ -152,14 +152,14 @@ def _named(drawn: tuple[Logits, np.ndarray]) -> tuple[Logits, list[Any]]:
     return drawn[0], named(drawn[1])
 
 
-def test_rows_of_fewer_options_count_as_they_are() -> None:
+def test_padding_options_do_not_change_the_temperature() -> None:
     rng = np.random.default_rng(0)
     logits, gold = drawn(400, rng, heat=3.0)
     padded = np.concatenate([logits, np.full((400, 2), -np.inf)], axis=1)
     assert fit_temperature(padded, gold) == pytest.approx(fit_temperature(logits, gold))
 
 
-def test_choosing_gets_a_temperature_too() -> None:
+def test_choose_is_calibrated() -> None:
     rng = np.random.default_rng(0)
     logits, gold = drawn(600, rng, heat=4.0)
     logits[::2, 2], gold[::2] = -np.inf, gold[::2] % 2
@@ -193,7 +193,9 @@ def test_choosing_gets_a_temperature_too() -> None:
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 @pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
 @pytest.mark.parametrize("n", [60, 700])
-def test_sets_cover_what_they_promise(task: Classify, draw: Any, n: int, coverage: float) -> None:
+def test_label_sets_reach_the_requested_coverage(
+    task: Classify, draw: Any, n: int, coverage: float
+) -> None:
     """The mean over many dev sets; n above QUANTILES thins what is kept."""
     rng = np.random.default_rng(n)
     covered = []
@@ -210,7 +212,7 @@ def test_sets_cover_what_they_promise(task: Classify, draw: Any, n: int, coverag
 
 
 @given(st.integers(50, 400), st.floats(0.02, 0.98))
-def test_the_sets_probability_is_the_conformal_quantile(n: int, coverage: float) -> None:
+def test_label_set_threshold_is_the_conformal_quantile(n: int, coverage: float) -> None:
     logits, gold = drawn(n, np.random.default_rng(n))
     known = calibrate_labels(logits, gold)
     p = scipy.special.softmax(logits / known.temperature, axis=1)[np.arange(n), gold]
@@ -223,7 +225,7 @@ def test_the_sets_probability_is_the_conformal_quantile(n: int, coverage: float)
     assert 1 - known.least_in_set(coverage) == pytest.approx(np.sort(1 - p)[rank - 1])
 
 
-def test_what_is_kept_of_many_rows_is_little_and_errs_to_the_safe_side() -> None:
+def test_stored_quantiles_are_few_and_conservative() -> None:
     logits, gold = drawn(30_000, np.random.default_rng(4))
     known = calibrate_labels(logits, gold)
     assert len(known.gold) <= QUANTILES
@@ -234,7 +236,7 @@ def test_what_is_kept_of_many_rows_is_little_and_errs_to_the_safe_side() -> None
         assert coverage <= held <= coverage + 1.1 / QUANTILES
 
 
-def test_a_set_of_one_label_is_never_empty() -> None:
+def test_label_set_is_never_empty() -> None:
     logits, gold = drawn(500, np.random.default_rng(0), heat=1.0)
     asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, named(gold)).asking(0.5, None)
     (unsure,) = predicted(asked, np.zeros((1, 3)))
@@ -246,14 +248,14 @@ def test_a_set_of_one_label_is_never_empty() -> None:
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_bound_on_errors_is_clopper_and_pearsons(counts: tuple[int, int]) -> None:
+def test_error_bound_equals_clopper_pearson(counts: tuple[int, int]) -> None:
     wrong, n = counts
     theirs = scipy.stats.beta.ppf(CERTAINTY, wrong + 1, n - wrong) if wrong < n else 1.0
     assert error_bound(wrong, n) == pytest.approx(theirs, abs=1e-9)
 
 
 @pytest.mark.slow
-def test_answers_are_wrong_no_more_often_than_promised() -> None:
+def test_abstaining_keeps_the_error_below_the_bound() -> None:
     """In nine of ten dev sets or so: that is how certain the bound is."""
     rng = np.random.default_rng(7)
     draw = partial(drawn, rng=rng, spread=4.0)
@@ -297,7 +299,7 @@ def f1(chosen: np.ndarray, gold: np.ndarray) -> float:
 
 
 @given(st.integers(0, 999))
-def test_a_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
+def test_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
     rng = np.random.default_rng(seed)
     gold = rng.random((2000, 2)) < [0.4, 0.02]
     p = np.clip(rng.normal(0.2 + 0.1 * gold, 0.1), 0.0, 1.0).round(2)  # with many ties
@@ -307,7 +309,7 @@ def test_a_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
     assert f1(p[:, 0] >= frequent, gold[:, 0]) >= best - 0.01
 
 
-def test_rows_of_equal_probability_get_the_label_together() -> None:
+def test_threshold_does_not_separate_rows_of_equal_probability() -> None:
     """Not the first of them alone, which happen to have it."""
     p = np.repeat([[0.8], [0.6]], [100, 1000], axis=0)
     gold = np.arange(1100)[:, None] < 200
@@ -315,7 +317,7 @@ def test_rows_of_equal_probability_get_the_label_together() -> None:
     assert threshold == pytest.approx(0.7)
 
 
-def test_a_rare_label_gets_about_the_threshold_of_all() -> None:
+def test_rare_label_gets_a_threshold_near_the_common_one() -> None:
     rng = np.random.default_rng(0)
     gold = rng.random((1000, 3)) < 0.3
     gold[:, 2] = False
@@ -327,7 +329,7 @@ def test_a_rare_label_gets_about_the_threshold_of_all() -> None:
     assert best_thresholds(p, np.zeros_like(gold)) == (0.5, 0.5, 0.5)
 
 
-def test_tuned_thresholds_beat_one_half_on_rows_that_were_not_tuned_on() -> None:
+def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
     """Where labels are rare, as most are, no probability reaches 0.5."""
     rng = np.random.default_rng(3)
     logits, gold = drawn_sets(1500, rng)
@@ -354,7 +356,7 @@ def test_tuned_thresholds_beat_one_half_on_rows_that_were_not_tuned_on() -> None
         (60, {"abstain": 0.001}, "don't bear out an error so low"),
     ],
 )
-def test_what_dev_rows_cannot_bear_out_is_refused(
+def test_guarantee_that_too_few_dev_rows_support_is_refused(
     n: int, asked: dict[str, float], said: str
 ) -> None:
     task = tuned(ONE, *_named(drawn(n, np.random.default_rng(0))))
@@ -362,7 +364,7 @@ def test_what_dev_rows_cannot_bear_out_is_refused(
         task.asking(asked.get("coverage"), asked.get("abstain"))
 
 
-def test_the_error_that_the_refusal_names_is_not_refused() -> None:
+def test_lowest_error_named_in_the_refusal_is_accepted() -> None:
     known = calibrate_labels(*drawn(60, np.random.default_rng(0)))
     with pytest.raises(UsageError) as refused:
         known.least_confidence(0.001)
@@ -373,12 +375,12 @@ def test_the_error_that_the_refusal_names_is_not_refused() -> None:
         known.least_confidence(lowest - 0.002)
 
 
-def test_a_model_without_calibration_promises_nothing() -> None:
+def test_model_without_calibration_refuses_guarantees() -> None:
     with pytest.raises(UsageError, match="no calibration"):
         ONE.asking(0.9, None)
 
 
-def test_several_labels_have_sets_and_no_abstaining() -> None:
+def test_multi_label_has_label_sets_but_no_abstaining() -> None:
     task = tuned(SEVERAL, *_named(drawn_sets(60, np.random.default_rng(0))))
     with pytest.raises(UsageError, match="one label a row"):
         task.asking(0.9, 0.1)
@@ -388,7 +390,7 @@ def test_several_labels_have_sets_and_no_abstaining() -> None:
     assert prediction.label_set[:2] == ("a", "c")
 
 
-def test_an_uncertain_row_gets_no_label_and_keeps_its_probabilities() -> None:
+def test_abstained_row_has_no_label_but_keeps_its_probabilities() -> None:
     task = tuned(ONE, *_named(drawn(400, np.random.default_rng(0), spread=4.0))).asking(None, 0.1)
     sure, unsure = predicted(task, np.array([[20.0, 0, 0], [0.1, 0, 0]]))
     assert sure.label == "a"
@@ -399,7 +401,7 @@ def test_an_uncertain_row_gets_no_label_and_keeps_its_probabilities() -> None:
     assert unsure.label_set is None
 
 
-def test_abstaining_and_sets_are_scored_beside_what_was_scored_before() -> None:
+def test_abstaining_and_sets_add_scores_and_change_no_other() -> None:
     rng = np.random.default_rng(5)
     task = tuned(ONE, *_named(drawn(400, rng, spread=4.0)))
     logits, gold = drawn(300, rng, spread=4.0)
@@ -422,13 +424,13 @@ def test_abstaining_and_sets_are_scored_beside_what_was_scored_before() -> None:
 
 
 @pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
-def test_it_survives_json(task: Classify, draw: Any) -> None:
+def test_calibration_survives_json(task: Classify, draw: Any) -> None:
     fitted = tuned(task, *_named(draw(700, np.random.default_rng(3))))
     assert fitted.calibration is not None
     again = task_from_json(json.loads(json.dumps(task_to_json(fitted))))
     assert again == fitted
 
 
-def test_records_from_before_open_and_predict_as_they_did() -> None:
+def test_record_without_calibration_is_read() -> None:
     old = {"name": "classify", "labels": ["a", "b", "c", "d"], "max_length": 8}
     assert task_from_json(old | {"multi_label": True, "threshold": 0.5}) == SEVERAL

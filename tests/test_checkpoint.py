@@ -90,7 +90,7 @@ def bert(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_reads_what_transformers_saved(architecture: str, tmp_path: Path) -> None:
+def test_checkpoints_of_transformers_are_read(architecture: str, tmp_path: Path) -> None:
     model = their_model(architecture)
     state = model.state_dict()
     prefix = "" if architecture == "BertModel" else "bert."
@@ -122,7 +122,7 @@ def test_reads_what_transformers_saved(architecture: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_names_map_there_and_back(architecture: str) -> None:
+def test_tensor_names_map_both_ways(architecture: str) -> None:
     model = their_model(architecture)
     config = EncoderConfig.from_json(model.config.to_dict(), "config.json")
     encoder, head, left_out = to_ours(model.state_dict(), config, architecture, "model")
@@ -132,7 +132,7 @@ def test_names_map_there_and_back(architecture: str) -> None:
     assert all(torch.equal(theirs[name], tensor) for name, tensor in model.state_dict().items())
 
 
-def test_parts_of_pretraining_are_left_out_and_named(tmp_path: Path) -> None:
+def test_pretraining_heads_are_left_out_and_listed(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(saved(their_model("BertForPreTraining"), tmp_path / "m"))
     assert "pooler.weight" in checkpoint.encoder
     assert checkpoint.head == {}
@@ -140,13 +140,13 @@ def test_parts_of_pretraining_are_left_out_and_named(tmp_path: Path) -> None:
     assert all(name.startswith("cls.") for name in checkpoint.left_out)
 
 
-def test_numbered_labels_are_no_names(tmp_path: Path) -> None:
+def test_default_label_names_are_ignored(tmp_path: Path) -> None:
     folder = saved(their_model("BertForTokenClassification"), tmp_path / "m")
     edit_config(folder, id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"})
     assert read_checkpoint(folder).labels is None
 
 
-def test_reads_the_names_of_other_days(bert: Path) -> None:
+def test_legacy_tensor_names_are_read(bert: Path) -> None:
     new = read_checkpoint(bert).encoder
 
     def age(state: dict[str, torch.Tensor]) -> None:
@@ -163,7 +163,7 @@ def test_reads_the_names_of_other_days(bert: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sharded", "bin", "legacy bin", "sharded bin"])
-def test_reads_every_kind_of_file(kind: str, tmp_path: Path) -> None:
+def test_every_weight_file_format_is_read(kind: str, tmp_path: Path) -> None:
     model = their_model("BertModel")
     expected = read_checkpoint(saved(model, tmp_path / "whole")).encoder
     folder = saved(model, tmp_path / "m", max_shard_size="2KB" if kind == "sharded" else "1GB")
@@ -198,7 +198,7 @@ def test_half_precision_is_read_as_fp32(dtype: torch.dtype, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("architecture", WITH_HEAD)
-def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> None:
+def test_transformers_reads_our_checkpoints(architecture: str, tmp_path: Path) -> None:
     model = their_model(architecture)
     ours = read_checkpoint(saved(model, tmp_path / "theirs"))
     labels = ours.labels
@@ -241,7 +241,7 @@ def test_transformers_opens_what_we_write(architecture: str, tmp_path: Path) -> 
     assert again.encoder.keys() == ours.encoder.keys()
 
 
-def test_labels_that_look_like_numbers_survive(tmp_path: Path) -> None:
+def test_default_looking_label_names_survive_a_round_trip(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(
         saved(their_model("BertForSequenceClassification"), tmp_path / "m")
     )
@@ -352,7 +352,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damage_is_told_in_one_line(case: str, bert: Path) -> None:
+def test_damaged_checkpoint_is_refused_in_one_line(case: str, bert: Path) -> None:
     damage, message = DAMAGE[case]
     damage(bert)
     with pytest.raises(CheckpointError) as caught:
@@ -372,28 +372,26 @@ def test_damage_is_told_in_one_line(case: str, bert: Path) -> None:
         ({"0": "no", "1": "yes", "2": "no"}, "id2label names 'no' twice"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(
-    id2label: dict[str, str], message: str, tmp_path: Path
-) -> None:
+def test_wrong_id2label_is_refused(id2label: dict[str, str], message: str, tmp_path: Path) -> None:
     folder = saved(their_model("BertForSequenceClassification"), tmp_path / "m")
     edit_config(folder, id2label=id2label)
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(folder)
 
 
-def test_a_head_that_the_architecture_promises_must_be_there(tmp_path: Path) -> None:
+def test_missing_head_tensor_is_refused(tmp_path: Path) -> None:
     folder = saved(their_model("BertForQuestionAnswering"), tmp_path / "m")
     edit_weights(folder, lambda state: state.pop("qa_outputs.bias"))
     with pytest.raises(CheckpointError, match=r"qa_outputs\.bias is missing"):
         read_checkpoint(folder)
 
 
-def test_fields_that_a_bert_has_no_use_for_are_passed_over(bert: Path) -> None:
+def test_unused_config_fields_are_ignored(bert: Path) -> None:
     edit_config(bert, _name_or_path="https://evil.example/x", hidden_act="gelu_pytorch_tanh")
     assert read_checkpoint(bert).config.hidden_act == "gelu_new"
 
 
-def test_padded_embeddings_are_fine(bert: Path) -> None:
+def test_vocabulary_smaller_than_the_embeddings_is_accepted(bert: Path) -> None:
     write_text(bert / "vocab.txt", "\n".join(WORDS[:-1]))
     assert read_checkpoint(bert).tokenizer.vocab_size == 9
 
@@ -401,7 +399,7 @@ def test_padded_embeddings_are_fine(bert: Path) -> None:
 # Positions
 
 
-def test_extended_positions_keep_ends_and_order() -> None:
+def test_extended_positions_interpolate_between_the_old_ends() -> None:
     weight = torch.arange(4.0)[:, None] * torch.tensor([1.0, -2.0])
     longer = extend_positions(weight, 7)
     assert torch.allclose(longer[:, 0], torch.arange(7) / 2)

@@ -59,7 +59,9 @@ def run(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 @pytest.mark.slow
-def test_a_file_is_enough(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_needs_only_a_file_and_saves_a_run(
+    main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     status = main("train", reviews, "--label", "verdict", "--epochs", "1")
 
     out, err = capsys.readouterr()
@@ -92,7 +94,7 @@ def test_with_json_every_line_of_stderr_is_an_object(
 
 
 @pytest.mark.process
-def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
+def test_missing_package_is_named_with_its_extra(reviews: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None; "
         "from onelayer.cli.main import main; sys.exit(main())"
@@ -107,7 +109,7 @@ def test_what_is_not_installed_is_named_with_its_extra(reviews: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_are_numbered(main: Main, reviews: Path) -> None:
+def test_runs_without_out_are_numbered(main: Main, reviews: Path) -> None:
     for _ in range(2):
         assert main("train", reviews, "--label", "verdict", "--epochs", "1") == 0
 
@@ -133,7 +135,7 @@ def test_eval_gives_every_metric_an_interval(
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_predictions_keep_the_columns_and_the_order(
+def test_predictions_keep_columns_and_row_order(
     main: Main, run: Path, reviews: Path, form: str
 ) -> None:
     assert main("predict", run, reviews, "--out", f"out.{form}") == 0
@@ -155,7 +157,7 @@ def test_predictions_keep_the_columns_and_the_order(
     assert not Path(f"out.{form}.part").exists()
 
 
-def test_lines_from_a_pipe_are_answered(
+def test_lines_from_a_pipe_are_predicted(
     main: Main, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piped = io.TextIOWrapper(io.BytesIO('good 😀\n{"review": "bad cat"}\n'.encode()))
@@ -169,7 +171,7 @@ def test_lines_from_a_pipe_are_answered(
     assert sum(second["prediction"]["probabilities"].values()) == pytest.approx(1)
 
 
-def test_bad_rows_are_left_out_of_predictions_where_that_is_asked(
+def test_predict_skips_bad_rows_with_skip_bad(
     main: Main, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "new.jsonl").write_text('{"review": "good"}\n{"review": ["no"]}\n{"review": "x"}\n')
@@ -183,7 +185,7 @@ def test_bad_rows_are_left_out_of_predictions_where_that_is_asked(
     assert "new.jsonl: text = review" in err
 
 
-def test_a_model_of_pairs_takes_no_single_texts(
+def test_pair_model_refuses_single_texts(
     main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = "".join(f"the cat {i},a cat {i},{'ab'[i % 2]}\n" for i in range(12))
@@ -196,7 +198,7 @@ def test_a_model_of_pairs_takes_no_single_texts(
     assert "input:1: the model was trained on pairs" in capsys.readouterr().err
 
 
-def test_inspect_says_what_is_in_a_file_and_what_is_wrong_with_it(
+def test_inspect_describes_a_file_and_lists_its_problems(
     main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.csv"
@@ -212,7 +214,7 @@ def test_inspect_says_what_is_in_a_file_and_what_is_wrong_with_it(
     assert "1 texts occur with different labels" in problems
 
 
-def test_inspect_says_how_a_model_was_made(
+def test_inspect_describes_a_model(
     main: Main, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("inspect", run, "--json") == 0
@@ -225,7 +227,7 @@ def test_inspect_says_how_a_model_was_made(
     assert "accuracy" in found["dev"]["scores"]
 
 
-def test_inspect_lists_texts_that_stand_in_several_files(
+def test_inspect_lists_texts_shared_by_several_files(
     main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "test.csv").write_text("review,verdict\nGood  cat 0,no\n", encoding="utf-8")
@@ -238,7 +240,7 @@ def test_inspect_lists_texts_that_stand_in_several_files(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seen", [True, False])
-def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
+def test_inspect_with_a_run_lists_probable_label_errors(
     main: Main,
     run: Path,
     reviews: Path,
@@ -264,7 +266,7 @@ def test_inspect_with_a_run_lists_labels_that_are_probably_wrong(
 
 
 @pytest.mark.slow
-def test_compare_says_in_words_whether_a_difference_is_real(
+def test_compare_gives_a_verdict_in_words(
     main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--label", "verdict", "--epochs", 15, "--lr", 0.005)
@@ -305,7 +307,7 @@ def test_compare_says_in_words_whether_a_difference_is_real(
         ("text,label\nfine,a\npoor,b\n", ["--max-length", "999"], "the model has 64 positions"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(
+def test_bad_input_is_refused_in_one_line_and_writes_nothing(
     main: Main,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -328,7 +330,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_is_never_overwritten(
+def test_existing_run_is_never_overwritten(
     main: Main, run: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (run / "model.safetensors").read_bytes()
@@ -340,7 +342,7 @@ def test_a_run_is_never_overwritten(
     assert (run / "model.safetensors").read_bytes() == before
 
 
-def test_a_label_that_only_dev_has_is_refused(
+def test_label_found_only_in_dev_is_refused(
     main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dev = tmp_path / "dev.csv"
@@ -366,7 +368,7 @@ def sure(main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.slow
-def test_predictions_have_sets_and_abstain_where_asked(
+def test_predict_gives_label_sets_and_abstains_on_request(
     main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("predict", sure, reviews) == 0
@@ -400,7 +402,7 @@ def middle_of_widest_gap(numbers: list[float]) -> float:
 
 
 @pytest.mark.slow
-def test_eval_checks_what_was_promised(
+def test_eval_scores_coverage_and_abstaining_on_request(
     main: Main, sure: Path, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("eval", sure, reviews, "--coverage", 0.9, "--abstain", 0.4, "--json") == 0
@@ -412,7 +414,7 @@ def test_eval_checks_what_was_promised(
     assert not asked & json.loads(capsys.readouterr().out)["scores"].keys()
 
 
-def test_promises_that_cannot_be_kept_are_one_line(
+def test_unsupported_guarantee_is_refused_in_one_line(
     main: Main, run: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("predict", run, reviews, "--coverage", 0.9) == 2
@@ -430,7 +432,7 @@ def test_promises_that_cannot_be_kept_are_one_line(
 
 
 @pytest.mark.parametrize(("interrupt", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])
-def test_an_interrupted_run_leaves_no_half_of_itself(
+def test_run_interrupted_before_any_evaluation_leaves_nothing(
     main: Main,
     reviews: Path,
     capsys: pytest.CaptureFixture[str],
@@ -450,7 +452,7 @@ def test_an_interrupted_run_leaves_no_half_of_itself(
     assert not Path("new").exists()
 
 
-def test_an_interrupted_run_keeps_the_best_so_far(
+def test_interrupted_run_keeps_the_best_model(
     main: Main,
     reviews: Path,
     capsys: pytest.CaptureFixture[str],
@@ -472,7 +474,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(
     assert main("predict", "new", reviews) == 0
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(
+def test_full_disk_is_one_line_and_leaves_nothing(
     main: Main,
     reviews: Path,
     capsys: pytest.CaptureFixture[str],
@@ -491,7 +493,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert not Path("new").exists()
 
 
-def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:
+def test_record_holds_the_history_of_every_step(main: Main, reviews: Path) -> None:
     main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", "3")
 
     history = json.loads(Path("run/onelayer.json").read_text(encoding="utf-8"))["history"]
@@ -499,7 +501,7 @@ def test_the_record_tells_the_whole_run(main: Main, reviews: Path) -> None:
     assert [evaluation["step"] for evaluation in history["evaluations"]] == [1, 2, 3]
 
 
-def test_a_model_that_is_no_run_says_what_to_do(
+def test_predict_with_an_untrained_model_names_the_train_command(
     main: Main, make_bert: MakeBert, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main("predict", make_bert(), reviews) == 2

@@ -68,7 +68,7 @@ def mcc(gold: Array, predicted: Array) -> float:
     return float(np.corrcoef(gold, predicted)[0, 1])
 
 
-def test_p_is_that_of_scipys_permutation_test() -> None:
+def test_p_value_equals_scipys_permutation_test() -> None:
     """For two labels Matthews' correlation is Pearson's, and is no mean over rows."""
     gold, a, b = (labels % 2 for labels in classifiers(60, 0))
     found = paired_differences(
@@ -87,7 +87,7 @@ def test_p_is_that_of_scipys_permutation_test() -> None:
         assert found[name].p == pytest.approx(theirs.pvalue, abs=0.04)
 
 
-def test_the_interval_is_that_of_scipys_paired_bootstrap() -> None:
+def test_interval_equals_scipys_paired_bootstrap() -> None:
     gold, a, b = classifiers(100, 2)
     found = paired_differences(
         Classification(np.repeat(gold, 2), by_turns(a, b), 3), n_resamples=3000, n_permutations=2
@@ -105,7 +105,7 @@ def test_the_interval_is_that_of_scipys_paired_bootstrap() -> None:
 
 
 @pytest.mark.slow
-def test_equal_models_are_called_different_once_in_twenty_times() -> None:
+def test_equal_models_are_rarely_called_different() -> None:
     """At the level of 5 %: were p too small, luck would be taken for skill."""
     rng = np.random.default_rng(11)
     gold = np.zeros(40, dtype=int)
@@ -118,7 +118,7 @@ def test_equal_models_are_called_different_once_in_twenty_times() -> None:
     assert 0 < real <= scipy.stats.binom(200, 0.05).ppf(0.999)
 
 
-def test_documents_are_drawn_and_swapped_whole() -> None:
+def test_documents_are_resampled_and_permuted_whole() -> None:
     """Ten questions each about six passages, B better in whole passages: sixty independent wins
     would be beyond doubt, six passages (of 2⁶ ways to swap them, two are as extreme) are not."""
     passages = np.repeat(np.arange(6), 10)
@@ -180,7 +180,7 @@ def test_every_scorer_can_be_compared() -> None:
         assert_allclose(mistakes[1::2], b.mistakes())
 
 
-def test_mistakes_are_nought_where_all_is_right_and_grow_with_what_is_wrong() -> None:
+def test_mistakes_are_zero_for_right_rows_and_grow_with_the_error() -> None:
     gold = np.array([0, 1])
     assert Classification(gold, np.array([0, 0]), 2).mistakes().tolist() == [0, 1]
     labels = np.array([[True, False, True]])
@@ -194,7 +194,7 @@ def test_mistakes_are_nought_where_all_is_right_and_grow_with_what_is_wrong() ->
     assert answers.mistakes().tolist() == [0, 1.5, 2]
 
 
-def test_a_difference_that_is_not_defined_has_no_p() -> None:
+def test_undefined_difference_has_no_p_value() -> None:
     constant, rising = np.ones(4), np.arange(4.0)
     scorer = Regression(np.repeat(rising, 2), by_turns(constant, rising))
     it = paired_differences(scorer, n_resamples=5, n_permutations=5)["pearson"]
@@ -253,7 +253,7 @@ def reviews(tmp_path: Path) -> Path:
     return path
 
 
-def test_changed_rows_are_listed_with_whose_answer_is_nearer(
+def test_changed_rows_are_listed_with_the_nearer_model(
     models: dict[str, Predictor],
     tokenizer: Tokenizer,
     reviews: Path,
@@ -276,7 +276,7 @@ def test_changed_rows_are_listed_with_whose_answer_is_nearer(
     assert [row["line"] for row in back["changed"]] == [row["line"] for row in found["changed"]]
 
 
-def test_labels_are_matched_by_name_whatever_their_order(
+def test_labels_are_matched_by_name_in_any_order(
     models: dict[str, Predictor], tokenizer: Tokenizer, reviews: Path
 ) -> None:
     models["a"] = classifier(tokenizer, "good")
@@ -286,7 +286,7 @@ def test_labels_are_matched_by_name_whatever_their_order(
     assert {it["difference"] for it in found["metrics"].values()} == {0.0}
 
 
-def test_a_model_beside_itself_changes_nothing(
+def test_model_compared_with_itself_has_no_difference(
     models: dict[str, Predictor], tokenizer: Tokenizer, reviews: Path
 ) -> None:
     models["a"] = classifier(tokenizer, "good")
@@ -362,7 +362,7 @@ TASKS_UNLIKE: list[tuple[Task, Task, str]] = [
 
 
 @pytest.mark.parametrize(("a", "b", "expected"), TASKS_UNLIKE)
-def test_unlike_models_are_refused(
+def test_models_that_cannot_be_compared_are_refused(
     a: Task,
     b: Task,
     expected: str,
@@ -377,7 +377,7 @@ def test_unlike_models_are_refused(
         compare("a", "b", reviews, Columns(), lambda _: None)
 
 
-def test_a_model_of_pairs_is_no_match_for_one_of_texts(
+def test_pair_model_and_single_text_model_are_not_compared(
     models: dict[str, Predictor], tokenizer: Tokenizer, reviews: Path
 ) -> None:
     a = classifier(tokenizer, "good")
@@ -387,7 +387,7 @@ def test_a_model_of_pairs_is_no_match_for_one_of_texts(
         compare("a", "b", reviews, Columns(), lambda _: None)
 
 
-def test_an_answers_document_is_its_article_where_titles_hold_passages_together() -> None:
+def test_questions_are_grouped_by_article_if_titles_span_passages() -> None:
     from onelayer.base.errors import Place
     from onelayer.tasks.answer.answer_rows import Answer, AnswerRow
     from onelayer.tasks.answer.gold_answers import GoldAnswer
@@ -409,7 +409,7 @@ def test_an_answers_document_is_its_article_where_titles_hold_passages_together(
     assert groups(["x", "w", "y", "z"]) == [0, 0, 1, 2]  # a title for each question: not articles
 
 
-def test_questions_about_one_context_are_drawn_together() -> None:
+def test_questions_about_one_context_share_a_group() -> None:
     from onelayer.base.errors import Place
     from onelayer.tasks.choose.choose import Choice, ChooseRow
 

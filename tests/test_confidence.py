@@ -33,7 +33,7 @@ def judged(draw: st.DrawFn) -> Confidence:
 
 @pytest.mark.slow
 @given(judged())
-def test_the_calibration_error_and_the_diagram_are_those_of_sklearns_curve(
+def test_calibration_error_and_diagram_equal_sklearn(
     scorer: Confidence,
 ) -> None:
     right, p = scorer.right.ravel(), scorer.probability.ravel()
@@ -53,7 +53,7 @@ def test_the_calibration_error_and_the_diagram_are_those_of_sklearns_curve(
     assert scorer()["ece"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_log_loss_is_the_mean_of_the_rows_losses() -> None:
+def test_log_loss_equals_sklearn() -> None:
     rng = np.random.default_rng(1)
     p = rng.dirichlet(np.ones(3), size=50)
     gold = rng.integers(3, size=50)
@@ -63,7 +63,7 @@ def test_the_log_loss_is_the_mean_of_the_rows_losses() -> None:
     assert scorer()["log_loss"] == pytest.approx(sklearn.metrics.log_loss(gold, p))
 
 
-def test_sets_and_abstentions() -> None:
+def test_coverage_set_size_and_abstention_are_scored() -> None:
     scorer = Confidence(
         loss=np.zeros(4),
         probability=np.array([0.9, 0.8, 0.4, 0.3]),
@@ -83,7 +83,9 @@ def test_sets_and_abstentions() -> None:
 
 
 @given(judged(), st.data())
-def test_chosen_rows_score_as_those_rows_alone(scorer: Confidence, data: st.DataObject) -> None:
+def test_scores_of_chosen_rows_equal_those_of_the_rows_alone(
+    scorer: Confidence, data: st.DataObject
+) -> None:
     n = len(scorer)
     chosen = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=20))
     rows = np.array(chosen, dtype=np.intp)
@@ -99,7 +101,7 @@ def test_chosen_rows_score_as_those_rows_alone(scorer: Confidence, data: st.Data
     assert whole(rows) == pytest.approx(part(), abs=1e-12)
 
 
-def test_task_scores_have_it_beside_their_own_with_intervals() -> None:
+def test_task_scores_include_confidence_scores_with_intervals() -> None:
     rng = np.random.default_rng(2)
     gold, predicted = rng.integers(2, size=(2, 60))
     right = gold == predicted

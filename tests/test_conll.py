@@ -24,7 +24,7 @@ def test_two_columns_are_tokens_and_tags(tmp_path: Path) -> None:
         ]
 
 
-def test_the_last_of_many_columns_is_the_tag(tmp_path: Path) -> None:
+def test_last_column_is_the_tag(tmp_path: Path) -> None:
     content = "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nsays VBZ B-VP O\n"
     assert sentences(tmp_path / "eng.train", content) == [
         {
@@ -36,13 +36,13 @@ def test_the_last_of_many_columns_is_the_tag(tmp_path: Path) -> None:
     ]
 
 
-def test_a_line_of_white_space_ends_a_sentence_and_lines_are_kept(tmp_path: Path) -> None:
+def test_blank_line_ends_a_sentence_and_line_numbers_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("one\tO\n\t\n \r\ntwo\tO\r\n")
     assert [(r.line, r.values["tokens"]) for r in read_table(path)] == [(1, ["one"]), (4, ["two"])]
 
 
-def test_comments_are_passed_over_but_a_hash_may_be_a_token(tmp_path: Path) -> None:
+def test_comments_are_skipped_but_a_hash_can_be_a_token(tmp_path: Path) -> None:
     content = (
         "# id 27 domain=en\n"  # as many columns as a token line
         "# a comment\n"
@@ -57,7 +57,7 @@ def test_comments_are_passed_over_but_a_hash_may_be_a_token(tmp_path: Path) -> N
     assert sentence["tokens"] == ["#", "#tag", "x"]
 
 
-def test_white_space_beyond_ascii_may_be_a_token(tmp_path: Path) -> None:
+def test_non_ascii_space_can_be_a_token(tmp_path: Path) -> None:
     (sentence,) = sentences(tmp_path / "a.conll", "我 O\n\u3000 O\n")
     assert sentence["tokens"] == ["我", "\u3000"]
 
@@ -71,7 +71,9 @@ def test_white_space_beyond_ascii_may_be_a_token(tmp_path: Path) -> None:
         ("-DOCSTART-\tO\n\n", "", "no sentences"),
     ],
 )
-def test_broken_lines_are_named(tmp_path: Path, content: str, place: str, message: str) -> None:
+def test_broken_line_is_refused_with_its_number(
+    tmp_path: Path, content: str, place: str, message: str
+) -> None:
     with pytest.raises(DataError) as caught:
         sentences(tmp_path / "a.conll", content)
     assert str(caught.value).startswith(f"{tmp_path / 'a.conll'}{place}: {message}")
@@ -91,7 +93,7 @@ CONLLU = """\
 
 
 @pytest.mark.parametrize("name", ["a.conllu", "a.txt"])
-def test_conllu_gives_words_and_where_spaces_stand(tmp_path: Path, name: str) -> None:
+def test_conllu_gives_words_and_space_after(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text(CONLLU)
     (record,) = read_table(path)
@@ -106,7 +108,7 @@ def test_conllu_gives_words_and_where_spaces_stand(tmp_path: Path, name: str) ->
     }
 
 
-def test_conllu_needs_ten_columns(tmp_path: Path) -> None:
+def test_conllu_line_without_ten_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.conllu:10: 10 columns expected, but 3 found"):
         sentences(tmp_path / "a.conllu", CONLLU + "6\tyet\tyet\n")
     with pytest.raises(DataError, match="no sentences"):

@@ -37,7 +37,7 @@ def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8")))
 
 
-def test_the_image_is_not_roots_and_stops_as_the_server_does() -> None:
+def test_image_runs_without_root_and_stops_on_sigterm() -> None:
     assert last("USER").split(":")[0].isdecimal()
     assert last("USER").split(":")[0] != "0"
     assert last("STOPSIGNAL") == "SIGTERM"
@@ -46,13 +46,13 @@ def test_the_image_is_not_roots_and_stops_as_the_server_does() -> None:
     assert finals[-1].endswith("-slim"), "no compiler in what is kept"
 
 
-def test_the_image_has_what_the_package_is_made_of() -> None:
+def test_image_build_includes_the_package_sources() -> None:
     kept = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
     assert {"src", "pyproject.toml", "constraints.txt"} < set(kept)
     assert all((ROOT / name).exists() for name in kept)
 
 
-def test_the_command_is_one_that_serve_knows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_command_is_accepted_by_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     program, *command = [*json.loads(last("ENTRYPOINT")), *json.loads(last("CMD"))]
     assert program == "onelayer"
     handler = signal.getsignal(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_the_command_is_one_that_serve_knows(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.process
-def test_the_health_check(bundle: Path, tmp_path: Path) -> None:
+def test_health_check_succeeds_only_while_the_server_runs(bundle: Path, tmp_path: Path) -> None:
     python, *check = json.loads(last("HEALTHCHECK").partition(" CMD ")[2])
     assert python == "python"
     with Server(f"m={bundle}", log=tmp_path / "log", notice=0) as server:
@@ -73,7 +73,7 @@ def test_the_health_check(bundle: Path, tmp_path: Path) -> None:
     assert subprocess.run(here, capture_output=True).returncode != 0
 
 
-def test_compose_mounts_the_model_that_it_serves() -> None:
+def test_compose_mounts_the_served_model() -> None:
     service = compose()["services"]["onelayer"]
     model, *_ = service["command"]
     assert any(volume.endswith(f":{model}:ro") for volume in service["volumes"])
@@ -83,7 +83,7 @@ def test_compose_mounts_the_model_that_it_serves() -> None:
     assert grace > Limits().notice + Limits().drain_timeout
 
 
-def test_the_server_answers_to_the_name_that_prometheus_asks() -> None:
+def test_server_allows_the_host_name_used_by_prometheus() -> None:
     _, *flags = compose()["services"]["onelayer"]["command"]
     allowed = AllowedHosts.of_server(
         "0.0.0.0", "0.0.0.0", flags[flags.index("--allowed-host") + 1 :]
@@ -93,7 +93,7 @@ def test_the_server_answers_to_the_name_that_prometheus_asks() -> None:
     assert allowed.refuse(b"evil.example") is not None
 
 
-def test_prometheus_asks_the_server() -> None:
+def test_prometheus_scrapes_the_server() -> None:
     config = yaml.safe_load((ROOT / "prometheus.yml").read_text(encoding="utf-8"))
     (job,) = config["scrape_configs"]
     assert job["static_configs"] == [{"targets": [f"onelayer:{last('EXPOSE')}"]}]
@@ -104,5 +104,5 @@ def test_prometheus_asks_the_server() -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool comes with Prometheus")
-def test_prometheus_takes_its_configuration() -> None:
+def test_prometheus_configuration_is_valid() -> None:
     subprocess.run(["promtool", "check", "config", str(ROOT / "prometheus.yml")], check=True)

@@ -98,7 +98,7 @@ def entries(cache_home: Path) -> list[Path]:
 # The same rows as in memory --------------------------------------------------------------------
 
 
-def test_training_rows_are_those_of_the_file_without_dev(
+def test_training_rows_are_the_file_without_dev_rows(
     file: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the chunks: all rows in order, each on one side."""
@@ -112,9 +112,7 @@ def test_training_rows_are_those_of_the_file_without_dev(
     assert isinstance(found.encodings.ids.base, np.memmap)
 
 
-def test_what_training_decides_follows_from_training_rows_alone(
-    tmp_path: Path, tokenizer: Tokenizer
-) -> None:
+def test_task_is_fitted_on_training_rows_only(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """The numbers' mean and deviation leave dev out."""
     path = tmp_path / "prices.csv"
     path.write_text("text,label\n" + "".join(f"x {i},{i * i / 7}\n" for i in range(50)))
@@ -126,7 +124,7 @@ def test_what_training_decides_follows_from_training_rows_alone(
     assert found.task.deviation == np.std(values)  # type: ignore[attr-defined]
 
 
-def test_bad_rows_are_on_neither_side(tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_bad_rows_are_in_neither_training_nor_dev(tmp_path: Path, tokenizer: Tokenizer) -> None:
     rows = [{"text": f"x {i}", "label": ["a", "b", "-"][i % 3] * 2} for i in range(90)]
     rows = [{**row, "label": row["label"].replace("--", "-")} for row in rows]
     rows += [
@@ -144,7 +142,7 @@ def test_bad_rows_are_on_neither_side(tmp_path: Path, tokenizer: Tokenizer) -> N
     assert "-" not in {row.label for row in found.dev}
 
 
-def test_no_more_rows_are_held_than_are_worked_on(
+def test_memory_holds_only_a_few_chunks_of_rows(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of any length: rows come and go."""
@@ -232,7 +230,7 @@ TASKS_AND_ROWS: list[tuple[Task, Callable[[np.random.Generator], Any]]] = [
 # The cache -------------------------------------------------------------------------------------
 
 
-def test_a_second_run_neither_reads_nor_tokenizes(
+def test_second_run_takes_tokens_from_the_cache(
     file: Path, tokenizer: Tokenizer, times_made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[list[str]] = [[], []]
@@ -244,7 +242,7 @@ def test_a_second_run_neither_reads_nor_tokenizes(
     assert said[0] == said[1] == ["60 rows: 54 to train on, 6 kept as dev"]
 
 
-def test_a_run_from_the_cache_writes_the_same_bytes(
+def test_run_from_the_cache_writes_the_same_bytes(
     file: Path, bert: Path, tmp_path: Path, times_made: list[str]
 ) -> None:
     for name in ("one", "two"):
@@ -254,7 +252,7 @@ def test_a_run_from_the_cache_writes_the_same_bytes(
     assert len(times_made) == 1
 
 
-def test_a_copy_of_the_file_is_the_same_content(
+def test_copy_of_the_file_shares_its_cache_entry(
     file: Path, tokenizer: Tokenizer, tmp_path: Path, times_made: list[str]
 ) -> None:
     """Where the file lies has no part in it but the name that errors give."""
@@ -269,7 +267,7 @@ WHAT = ["a byte", "tokenizer", "max_length", "long", "seed", "dev", "positions"]
 
 
 @pytest.mark.parametrize("what", WHAT)
-def test_whatever_tokens_follow_from_makes_an_entry_of_its_own(
+def test_change_that_affects_tokens_makes_a_new_cache_entry(
     what: str, file: Path, tokenizer: Tokenizer, make_bert: Any, times_made: list[str]
 ) -> None:
     data_of(file, tokenizer)
@@ -296,7 +294,7 @@ def test_whatever_tokens_follow_from_makes_an_entry_of_its_own(
     assert len(times_made) == 2
 
 
-def test_what_tokens_do_not_follow_from_shares_an_entry(
+def test_change_that_does_not_affect_tokens_shares_the_cache_entry(
     file: Path, tokenizer: Tokenizer, times_made: list[str]
 ) -> None:
     data_of(file, tokenizer)
@@ -338,7 +336,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_anew(
+def test_damaged_cache_entry_is_replaced(
     damage: str, file: Path, tokenizer: Tokenizer, cache_home: Path, times_made: list[str]
 ) -> None:
     first = data_of(file, tokenizer)
@@ -354,7 +352,7 @@ def test_a_damaged_entry_is_made_anew(
     assert entries(cache_home) == [entry]
 
 
-def test_an_interrupted_run_leaves_no_entry(
+def test_interrupted_run_leaves_no_cache_entry(
     file: Path, tokenizer: Tokenizer, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any) -> None:
@@ -367,7 +365,7 @@ def test_an_interrupted_run_leaves_no_entry(
     assert entries(cache_home) == []
 
 
-def test_rows_that_cannot_be_used_leave_no_entry(
+def test_bad_rows_leave_no_cache_entry(
     tmp_path: Path, tokenizer: Tokenizer, cache_home: Path
 ) -> None:
     path = write(tmp_path / "bad.jsonl", 9)
@@ -377,7 +375,7 @@ def test_rows_that_cannot_be_used_leave_no_entry(
     assert entries(cache_home) == []
 
 
-def test_a_killed_process_leaves_what_the_next_one_clears(
+def test_abandoned_cache_entry_is_removed(
     file: Path, tokenizer: Tokenizer, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half_written = cache_home / "onelayer" / "tokens" / ".staged-0"
@@ -389,7 +387,7 @@ def test_a_killed_process_leaves_what_the_next_one_clears(
     assert half_written not in entries(cache_home)
 
 
-def test_entries_used_least_recently_make_room(
+def test_least_recently_used_cache_entry_is_evicted(
     file: Path, tokenizer: Tokenizer, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ages: dict[Path, float] = {}
@@ -409,7 +407,7 @@ def test_entries_used_least_recently_make_room(
 
 
 @pytest.mark.parametrize("trouble", ["no folder", "full disk"])
-def test_without_a_cache_it_goes_on_and_says_so(
+def test_unusable_cache_is_a_warning(
     trouble: str,
     file: Path,
     tokenizer: Tokenizer,
@@ -433,7 +431,7 @@ def test_without_a_cache_it_goes_on_and_says_so(
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "elsewhere"}
 
 
-def test_no_room_anywhere_is_one_line(
+def test_no_disk_space_for_tokens_is_one_line(
     file: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EncodingsWriter, "append", _full)
@@ -445,7 +443,7 @@ def _full(*_: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_dev_rows_that_json_has_no_word_for_are_read_the_same(
+def test_dev_rows_with_decimals_are_the_same_from_the_cache(
     tmp_path: Path, tokenizer: Tokenizer
 ) -> None:
     path = tmp_path / "prices.parquet"
@@ -460,7 +458,7 @@ def test_dev_rows_that_json_has_no_word_for_are_read_the_same(
 # Progress --------------------------------------------------------------------------------------
 
 
-def test_long_passes_tell_how_far_they_are(
+def test_reading_a_large_file_reports_progress(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "REPORT_EVERY", -1)
@@ -478,7 +476,7 @@ def test_long_passes_tell_how_far_they_are(
     ]
 
 
-def test_one_bar_after_another() -> None:
+def test_progress_bar_is_replaced_by_the_next_one() -> None:
     bar = Bar()
     bar.console.file = StringIO()
     assert isinstance(bar.console, Console)

@@ -18,7 +18,7 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def test_a_failed_publish_leaves_the_old_directory_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_publish_keeps_the_old_directory(tmp_path: Path) -> None:
     target = tmp_path / "runs" / "best"
     publish(target, lambda folder: write_text(folder / "a", "first"))
     publish(target, lambda folder: write_text(folder / "a", "second"))
@@ -40,7 +40,7 @@ def test_a_failed_publish_leaves_the_old_directory_and_nothing_else(tmp_path: Pa
     assert [path.name for path in target.parent.iterdir()] == ["best"]
 
 
-def test_publish_mends_what_a_killed_process_left(tmp_path: Path) -> None:
+def test_publish_restores_the_directory_after_a_killed_process(tmp_path: Path) -> None:
     (tmp_path / ".best.staged").mkdir()
     (tmp_path / ".best.old").mkdir()
     write_text(tmp_path / ".best.old" / "a", "the last good one")
@@ -54,7 +54,7 @@ def test_publish_mends_what_a_killed_process_left(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
 
 
-def test_the_hub_reads_the_card() -> None:
+def test_hub_reads_the_model_card() -> None:
     facts = CardFacts(
         name='评论 "run"',
         task=Classify(labels=("no", "yes", "可能"), max_length=64),

@@ -59,7 +59,7 @@ def same(one: Encodings, other: Encodings) -> None:
 @given(
     rows=st.lists(st.tuples(texts, st.none() | texts), max_size=5), max_length=st.integers(8, 20)
 )
-def test_the_head_of_texts_and_pairs_is_what_truncation_leaves(
+def test_truncated_texts_and_pairs_equal_the_reference(
     rows: list[tuple[str, str | None]], max_length: int, tokenizer: Tokenizer
 ) -> None:
     found = encode_texts(text_rows(rows), tokenizer, max_length, 0, "head")
@@ -71,7 +71,7 @@ def test_the_head_of_texts_and_pairs_is_what_truncation_leaves(
     rows=st.lists(st.tuples(texts, texts, st.lists(texts, min_size=2, max_size=4)), max_size=4),
     max_length=st.integers(8, 20),
 )
-def test_options(
+def test_options_are_encoded_as_pairs_with_the_context(
     rows: list[tuple[str, str, list[str]]], max_length: int, tokenizer: Tokenizer
 ) -> None:
     found = Choose(max_length=max_length).encode(
@@ -84,7 +84,7 @@ def test_options(
     assert found.targets.tolist() == right
 
 
-def test_what_was_cut_is_counted_by_row(tokenizer: Tokenizer) -> None:
+def test_cut_tokens_are_counted_by_row(tokenizer: Tokenizer) -> None:
     row = ChooseRow("a " * 20, "b", ("c", "d"), 0, HERE)
     short = ChooseRow("a", "b", ("c", "d"), 0, HERE)
     cut = Choose(max_length=13).encode([row, short, row], tokenizer, False).cut
@@ -130,7 +130,7 @@ def windows_of(encodings: Encodings) -> list[list[tuple[list[int], list[int]]]]:
 
 @settings(max_examples=300)
 @given(rows=documents, max_length=st.integers(8, 24), stride=st.integers(0, 12))
-def test_windows_read_every_token_of_any_text_or_pair(
+def test_windows_read_every_token(
     rows: list[tuple[str, str | None]], max_length: int, stride: int
 ) -> None:
     encodings = encode_texts(text_rows(rows), Numbered(), max_length, stride, "mean")
@@ -154,7 +154,7 @@ def test_windows_read_every_token_of_any_text_or_pair(
 
 
 @given(rows=documents, max_length=st.integers(8, 24), stride=st.integers(0, 12))
-def test_head_and_ends_are_the_outer_windows_and_what_they_leave_is_counted(
+def test_head_and_ends_read_outer_windows_and_count_unread_tokens(
     rows: list[tuple[str, str | None]], max_length: int, stride: int
 ) -> None:
     every = windows_of(encode_texts(text_rows(rows), Numbered(), max_length, stride, "mean"))
@@ -171,7 +171,7 @@ def test_head_and_ends_are_the_outer_windows_and_what_they_leave_is_counted(
         assert (encodings.cut.tokens, encodings.cut.rows) == (sum(unread), np.count_nonzero(unread))
 
 
-def test_no_more_windows_than_needed() -> None:
+def test_windows_are_as_few_as_possible() -> None:
     rows = text_rows([("x" * 14, None), ("x" * 15, None), ("x" * 24, None), ("x" * 25, None)])
     encodings = encode_texts(rows, Numbered(), max_length=16, stride=4, pooling="mean")
     assert np.diff(encodings.cu_rows).tolist() == [1, 2, 2, 3]
@@ -183,7 +183,7 @@ def test_no_more_windows_than_needed() -> None:
     cuts=st.sets(st.integers(0, 8)),
 )
 @settings(max_examples=40)
-def test_what_was_parted_is_joined_again(
+def test_joined_parts_equal_the_whole(
     groups: list[list[tuple[str, ...]]], cuts: set[int], tokenizer: Tokenizer
 ) -> None:
     whole = by_hand(groups, tokenizer, 12)

@@ -96,7 +96,7 @@ def test_new_engine_is_measured_and_recorded_by_export(
     assert "Toy" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_engine_that_cannot_run_a_bundle_says_why(bundle: Path) -> None:
+def test_engine_that_cannot_run_a_bundle_gives_its_reason(bundle: Path) -> None:
     with pytest.raises(UsageError, match=r"no engine 'native' for this bundle here: .*int8"):
         onelayer.load(bundle, "native")
     with pytest.raises(UsageError, match=r"'torch' .* it runs what was not exported"):
@@ -104,7 +104,7 @@ def test_engine_that_cannot_run_a_bundle_says_why(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["predict", "eval", "serve"])
-def test_unknown_engine_is_told_with_the_known_ones(
+def test_unknown_engine_is_refused_with_the_known_ones(
     command: str, bundle: Path, rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [command, str(bundle), *([] if command == "serve" else [str(rows)])]

@@ -67,9 +67,7 @@ def setup(request: pytest.FixtureRequest, setups: Callable[[str], Setup]) -> Set
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_the_scores_of_chunks_are_the_scores_of_the_whole(
-    setup: Setup, data: st.DataObject
-) -> None:
+def test_chunked_scores_equal_whole_scores(setup: Setup, data: st.DataObject) -> None:
     places = st.lists(st.integers(0, len(setup.rows) - 1), min_size=1, max_size=20)
     rows = [setup.rows[i] for i in data.draw(places)]
     task = setup.predictor.task
@@ -87,7 +85,7 @@ def test_the_scores_of_chunks_are_the_scores_of_the_whole(
 
 @settings(max_examples=25)
 @given(data=st.data())
-def test_tuning_chunks_is_tuning_the_whole(setup: Setup, data: st.DataObject) -> None:
+def test_tuning_by_chunks_equals_tuning_on_the_whole(setup: Setup, data: st.DataObject) -> None:
     """And the scores it gives are those of the tuned task's own predictions."""
     places = st.lists(st.integers(0, len(setup.rows) - 1), min_size=1, max_size=20)
     rows = [setup.rows[i] for i in data.draw(places)]
@@ -102,7 +100,7 @@ def test_tuning_chunks_is_tuning_the_whole(setup: Setup, data: st.DataObject) ->
     np.testing.assert_equal(scorer(), tuned.score(rows, again)())
 
 
-def test_a_part_of_encodings_is_the_encodings_of_that_part(setup: Setup) -> None:
+def test_part_of_encodings_equals_encoding_that_part(setup: Setup) -> None:
     task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
     whole = task.encode(setup.rows, tokenizer, labelled=True)
     for start, stop in ((0, 5), (5, 6), (7, len(setup.rows)), (0, len(setup.rows))):
@@ -125,9 +123,7 @@ class Made:
             yield replace(row)
 
 
-def test_rows_and_predictions_of_a_chunk_are_gone_before_the_next(
-    setup: Setup, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_chunk_is_freed_before_the_next_one(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictors, "CHUNK", 10)
     kinds = (type(setup.rows[0]), setup.case.prediction)
     alive: list[int] = []
@@ -150,7 +146,7 @@ def test_rows_and_predictions_of_a_chunk_are_gone_before_the_next(
     "name",
     ["classify multi-label", "regress", "tag BIOES", "tag plain", "answer or none", "choose"],
 )
-def test_memory_grows_by_a_few_numbers_a_row(
+def test_memory_grows_by_few_bytes_a_row(
     setups: Callable[[str], Setup], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = setups(name)

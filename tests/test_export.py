@@ -132,7 +132,7 @@ def exported(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> E
 
 
 @pytest.mark.parametrize("task", ROWS)
-def test_a_bundle_says_what_the_run_says(
+def test_bundle_predicts_the_same_as_the_run(
     make_bert: MakeBert, exported: Exported, task: str
 ) -> None:
     run, bundle = load(model_for(make_bert, task)), load(exported(task, False), "onnxruntime")
@@ -160,7 +160,9 @@ def assert_alike(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("task", ROWS)
-def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: str) -> None:
+def test_record_and_card_report_precision_loss_size_and_speed(
+    exported: Exported, task: str
+) -> None:
     folder = exported(task, True)
     record = json.loads((folder / "onelayer.json").read_text())["export"]
     card = (folder / "README.md").read_text()
@@ -179,7 +181,7 @@ def test_the_record_and_the_card_tell_what_it_costs(exported: Exported, task: st
     assert tensors["encoder.layers.0.attention.norm.weight"].dtype == np.float32
 
 
-def test_every_engine_that_can_run_it_is_asked(
+def test_every_engine_that_can_run_the_bundle_is_measured(
     make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "engines_for", engines_for)
@@ -193,7 +195,7 @@ def test_every_engine_that_can_run_it_is_asked(
     assert record["speed"].keys() == {"torch", *record["engines"]}
 
 
-def test_an_engine_is_named_or_chosen(
+def test_engine_is_named_or_chosen(
     exported: Exported, make_bert: MakeBert, capsys: pytest.CaptureFixture[str]
 ) -> None:
     int8, fp32 = exported("classify", True), exported("classify", False)
@@ -224,7 +226,7 @@ def run(make_bert: MakeBert, reviews: Path) -> Path:
     return out
 
 
-def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
+def test_export_uses_the_dev_rows_of_training(run: Path) -> None:
     predictor = load(run)
     rows = rows_of_run(predictor, None, None, Columns(), lambda _: None)
     assert predictor.record is not None
@@ -237,7 +239,9 @@ def test_the_dev_rows_are_those_that_training_kept(run: Path) -> None:
     assert rows.name == "reviews.csv, kept as dev"
 
 
-def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path) -> None:
+def test_dev_rows_of_a_multi_seed_run_come_from_the_first_seed(
+    make_bert: MakeBert, reviews: Path
+) -> None:
     out = reviews.with_name("seeds")
     predictor = onelayer.finetune(
         reviews, out=out, model=str(make_bert()), label="verdict", epochs=1, seeds=2, seed=5
@@ -249,7 +253,7 @@ def test_of_several_seeds_the_first_one_split(make_bert: MakeBert, reviews: Path
     assert predictor.evaluate(rows.dev)() == pytest.approx(predictor.record.dev.scores)
 
 
-def test_a_dev_file_is_remembered(make_bert: MakeBert, reviews: Path) -> None:
+def test_dev_file_is_found_again_and_checked(make_bert: MakeBert, reviews: Path) -> None:
     dev = reviews.with_name("held.csv")
     dev.write_text("review,verdict\nbad cat,no\ngood cat,yes\n", encoding="utf-8")
     predictor = onelayer.finetune(
@@ -263,7 +267,7 @@ def test_a_dev_file_is_remembered(make_bert: MakeBert, reviews: Path) -> None:
         rows_of_run(predictor, None, None, Columns(), lambda _: None)
 
 
-def test_files_that_are_gone_or_changed_are_asked_for(
+def test_missing_or_changed_data_file_is_refused(
     make_bert: MakeBert, run: Path, reviews: Path, tmp_path: Path
 ) -> None:
     predictor, text = load(run), reviews.read_text()
@@ -282,7 +286,7 @@ def test_files_that_are_gone_or_changed_are_asked_for(
         export(make_bert("BertForSequenceClassification", labels=("no", "yes")))
 
 
-def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+def test_exporting_twice_writes_the_same_bytes(run: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         export(run, out=tmp_path / name)
     for name in ("model.onnx", "model.safetensors"):
@@ -290,7 +294,7 @@ def test_the_same_run_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
         assert one == other
 
 
-def test_int8_is_chosen_among_two(run: Path, tmp_path: Path) -> None:
+def test_better_of_two_int8_graphs_is_kept(run: Path, tmp_path: Path) -> None:
     said: list[str] = []
     found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=said.append).to_json()
 
@@ -304,7 +308,7 @@ def test_int8_is_chosen_among_two(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_a_bundle_that_says_something_else_is_refused(
+def test_bundle_with_different_logits_is_refused_unless_accepted(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right = OnnxEngine.logits
@@ -327,14 +331,14 @@ def test_a_bundle_that_says_something_else_is_refused(
     assert "It did not pass its checks" in (tmp_path / "b" / "README.md").read_text()
 
 
-def test_int8_that_costs_too_much_is_refused(run: Path, tmp_path: Path) -> None:
+def test_int8_beyond_max_drop_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(OneLayerError, match=r"points of accuracy, and -100 are allowed") as caught:
         export(run, out=tmp_path / "b", int8=True, max_drop=-100)
     assert caught.value.exit_code == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_thresholds_that_carry_over_poorly_are_said(
+def test_thresholds_that_lose_score_in_a_bundle_are_reported(
     make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"text": f"the cat {i}", "label": [["x"], ["y"], ["x", "y"]][i % 3]} for i in range(12)]
@@ -353,7 +357,7 @@ def test_thresholds_that_carry_over_poorly_are_said(
     assert any("decided on fp32 logits" in line for line in said)
 
 
-def test_only_a_bundle_is_replaced(run: Path, exported: Exported, tmp_path: Path) -> None:
+def test_only_a_bundle_is_overwritten(run: Path, exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     for taken in (tmp_path / "mine", tmp_path / "mine" / "thesis.txt", run):
@@ -372,7 +376,7 @@ def test_only_a_bundle_is_replaced(run: Path, exported: Exported, tmp_path: Path
     [(OSError(28, "No space left on device"), 1, "No space left"), (KeyboardInterrupt(), 130, "")],
     ids=["disk full", "Ctrl-C"],
 )
-def test_nothing_half_written_stays(
+def test_failed_export_leaves_nothing(
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -390,7 +394,9 @@ def test_nothing_half_written_stays(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_run_or_no_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_directory_without_a_model_and_unknown_format_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["export", str(tmp_path)]) == 2
     assert cli.main(["export", str(tmp_path), "--to", "tflite"]) == 2
     one, other = capsys.readouterr().err.splitlines()
@@ -398,7 +404,7 @@ def test_what_is_no_run_or_no_format(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "tflite" in other
 
 
-def test_kept_logits_are_computed_once(exported: Exported) -> None:
+def test_logits_are_computed_once_for_several_passes(exported: Exported) -> None:
     predictor = load(exported("tag", False), "onnxruntime")
     rows = [predictor._row(item, i) for i, item in enumerate(INPUTS["tag"], start=1)]
     parts = [predictor.task.encode([row], predictor.tokenizer, False) for row in rows]
@@ -421,9 +427,7 @@ def test_kept_logits_are_computed_once(exported: Exported) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_bundle_is_read_as_it_was_written_or_not_at_all(
-    exported: Exported, tmp_path: Path
-) -> None:
+def test_tampered_bundle_is_refused(exported: Exported, tmp_path: Path) -> None:
     def spoilt(name: str) -> Path:
         return Path(shutil.copytree(exported("classify", True), tmp_path / name))
 
@@ -455,7 +459,7 @@ def test_a_bundle_is_read_as_it_was_written_or_not_at_all(
         load(folder)
 
 
-def test_inspect_tells_of_a_bundle(exported: Exported, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_describes_a_bundle(exported: Exported, capsys: pytest.CaptureFixture[str]) -> None:
     folder = exported("classify", False)
     assert cli.main(["inspect", str(folder), "--json"]) == 0
 
@@ -465,7 +469,7 @@ def test_inspect_tells_of_a_bundle(exported: Exported, capsys: pytest.CaptureFix
 
 
 @pytest.mark.process
-def test_a_bundle_predicts_without_torch(exported: Exported) -> None:
+def test_bundle_predicts_without_importing_torch(exported: Exported) -> None:
     script = (
         "import sys, onelayer\n"
         "model = onelayer.load(sys.argv[1], 'onnxruntime')\n"

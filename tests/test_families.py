@@ -134,7 +134,7 @@ def reviews(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_new_family_goes_through_every_command(
+def test_new_family_works_with_every_command(
     pretrained: Path,
     reviews: Path,
     tmp_path: Path,
@@ -180,7 +180,7 @@ def test_new_family_goes_through_every_command(
 
 
 @pytest.mark.slow
-def test_new_family_computes_what_its_weights_say(
+def test_new_family_with_berts_weights_predicts_the_same_as_bert(
     pretrained: Path, sprout: Family, bert: Path, reviews: Path, tmp_path: Path
 ) -> None:
     """The Sprout has a BERT's weights: trained alike, the two predict alike."""
@@ -192,7 +192,7 @@ def test_new_family_computes_what_its_weights_say(
     np.testing.assert_allclose(*predictions, atol=1e-5)
 
 
-def test_weights_are_the_same_after_reading_and_writing(pretrained: Path, sprout: Family) -> None:
+def test_weights_survive_reading_and_writing(pretrained: Path, sprout: Family) -> None:
     checkpoint = read_checkpoint(pretrained)
     assert checkpoint.left_out == []
     assert "embeddings.segment.weight" not in checkpoint.encoder
@@ -202,21 +202,21 @@ def test_weights_are_the_same_after_reading_and_writing(pretrained: Path, sprout
     assert all((again[name] == tensor).all() for name, tensor in there.items())
 
 
-def test_more_layers_than_the_config_counts_are_an_error(pretrained: Path) -> None:
+def test_more_layers_than_in_the_config_are_refused(pretrained: Path) -> None:
     config = json.loads((pretrained / "config.json").read_text())
     (pretrained / "config.json").write_text(json.dumps(config | {"n_layers": 1}))
     with pytest.raises(CheckpointError, match="2 layers of weights, and"):
         read_checkpoint(pretrained)
 
 
-def test_wrong_value_is_named_by_the_family_s_own_key(pretrained: Path) -> None:
+def test_wrong_value_is_named_by_the_familys_own_key(pretrained: Path) -> None:
     config = json.loads((pretrained / "config.json").read_text())
     (pretrained / "config.json").write_text(json.dumps(config | {"dim": 0}))
     with pytest.raises(CheckpointError, match="dim is 0, and must be a whole number from 1"):
         read_checkpoint(pretrained)
 
 
-def test_unknown_family_is_told_with_the_known_ones(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_unknown_family_is_refused_with_the_known_ones(make_bert: MakeBert, tmp_path: Path) -> None:
     for given in ("electra", ["bert"], None):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": given}))
         with pytest.raises(CheckpointError) as caught:

@@ -108,13 +108,13 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
         ({"native": Cost(1.0, 1.0)}, "native"),
     ],
 )
-def test_the_first_engine_stays_unless_another_is_clearly_quicker_and_no_dearer(
+def test_first_engine_is_kept_unless_another_is_clearly_faster_without_more_cpu(
     costs: dict[str, Cost], chosen: str
 ) -> None:
     assert clearly_fastest(costs) == chosen
 
 
-def test_engines_take_turns_and_warm_up_first() -> None:
+def test_engines_are_measured_in_turns_after_a_warm_up() -> None:
     asked: list[str] = []
     costs = measured_costs(
         {name: Noting(name, asked) for name in "ab"}, random_encodings(CONFIG, all_reads=False)
@@ -125,7 +125,7 @@ def test_engines_take_turns_and_warm_up_first() -> None:
 
 @pytest.mark.parametrize("config", [CONFIG, LARGE])
 @pytest.mark.parametrize("all_reads", [False, True])
-def test_the_sample_is_ragged_and_inside_of_the_model(
+def test_measured_sample_is_ragged_and_fits_the_model(
     config: EncoderConfig, all_reads: bool
 ) -> None:
     it = random_encodings(config, all_reads=all_reads)
@@ -137,14 +137,14 @@ def test_the_sample_is_ragged_and_inside_of_the_model(
     assert (it.reads < np.repeat(it.lengths, np.diff(it.cu_reads))).all()
 
 
-def test_large_models_get_less_to_do() -> None:
+def test_large_models_are_measured_on_fewer_tokens() -> None:
     assert (
         len(random_encodings(LARGE, all_reads=False).ids)
         < len(random_encodings(CONFIG, all_reads=False).ids) / 3
     )
 
 
-def test_the_choice_is_measured_once_for_each_bundle(
+def test_choice_is_measured_once_for_each_bundle(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = {"native": 3.0, "onnxruntime": 1.0}
@@ -165,8 +165,6 @@ def test_the_choice_is_measured_once_for_each_bundle(
     assert measured == [3.0, 0.5]
 
 
-def test_where_there_is_one_engine_nothing_is_measured(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_single_engine_is_not_measured(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fastest, "measured_costs", None)
     assert fastest_engine(bundle, {"onnxruntime": maker("onnxruntime")}).name == "onnxruntime"

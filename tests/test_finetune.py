@@ -75,7 +75,7 @@ def finetuned(
     return onelayer.finetune(file, model=str(model), out=folder / out, **settings)
 
 
-def test_two_runs_write_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_same_seed_writes_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> None:
     """Dropout on: order, masks and the new layer all follow from the seed."""
     model = make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     torch.manual_seed(0)
@@ -90,7 +90,7 @@ def test_two_runs_write_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> N
     assert one != other
 
 
-def test_the_base_is_hashed_once_and_read_once_for_each_model_that_is_built(
+def test_base_is_hashed_once_and_read_once_per_seed(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[Path] = []
@@ -109,7 +109,7 @@ def test_the_base_is_hashed_once_and_read_once_for_each_model_that_is_built(
     assert read_from.count(bert) == 3
 
 
-def test_a_base_without_weights_is_refused_before_rows_are_tokenized(
+def test_base_without_weights_is_refused_before_tokenizing(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tmp_path / "model"
@@ -126,7 +126,7 @@ def test_a_base_without_weights_is_refused_before_rows_are_tokenized(
     assert not (tmp_path / "run").exists()
 
 
-def test_class_weights_are_scikit_learns_balanced_ones(
+def test_class_weights_equal_sklearns_balanced_weights(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [TextRow(f"x {i}", None, "ab"[i % 10 == 0], HERE) for i in range(100)]
@@ -140,7 +140,7 @@ def test_class_weights_are_scikit_learns_balanced_ones(
     assert not (tmp_path / "run").exists()  # a run that came to nothing leaves nothing
 
 
-def test_class_weights_of_several_labels_are_absences_per_presence(
+def test_multi_label_class_weights_are_negatives_per_positive(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [
@@ -168,14 +168,14 @@ def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return seen
 
 
-def test_class_weights_need_classes(bert: Path, tmp_path: Path) -> None:
+def test_class_weights_without_classes_are_refused(bert: Path, tmp_path: Path) -> None:
     found = [replace(row, label=float(i) / 7) for i, row in enumerate(rows(24))]
     with pytest.raises(UsageError, match="class-weights"):
         finetuned(tmp_path, found, model=bert, class_weights=True)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_label_that_only_dev_has_is_refused_before_anything_is_written(
+def test_label_found_only_in_dev_is_refused_before_anything_is_written(
     bert: Path, tmp_path: Path
 ) -> None:
     dev = tmp_path / "dev.jsonl"
@@ -185,7 +185,7 @@ def test_a_label_that_only_dev_has_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_is_chosen_is_kept(bert: Path, tmp_path: Path) -> None:
+def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> None:
     """Few rows are passed over more often, narrow models learn faster; both are said and saved."""
     said: list[str] = []
 
@@ -209,7 +209,7 @@ def test_what_is_chosen_is_kept(bert: Path, tmp_path: Path) -> None:
 # Regression ------------------------------------------------------------------------------------
 
 
-def test_numbers_come_out_in_their_unit_for_every_reader(bert: Path, tmp_path: Path) -> None:
+def test_saved_regression_predicts_in_the_original_unit(bert: Path, tmp_path: Path) -> None:
     """Prices in thousands: learned as numbers of deviation one, saved as what they are."""
     found = [
         TextRow("good " * (1 + i % 4), None, 250_000.0 + 50_000.5 * (i % 4), HERE)
@@ -231,7 +231,9 @@ def test_numbers_come_out_in_their_unit_for_every_reader(bert: Path, tmp_path: P
     assert values == pytest.approx(theirs.tolist(), rel=1e-5)
 
 
-def test_a_regression_goes_on_from_where_it_was(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
+def test_kept_regression_head_gives_the_same_numbers_on_new_data(
+    make_bert: MakeBert, tokenizer: Tokenizer
+) -> None:
     """A kept layer gives the same numbers, whatever mean and deviation the new rows have."""
     folder = make_bert("BertForSequenceClassification", num_labels=1, problem_type="regression")
     inputs = [replace(row, label=None) for row in rows(6)]
@@ -255,7 +257,7 @@ TAGGER = Tag(labels=("B-X", "I-X", "O"), scheme=Scheme.IOB2, max_length=64, stri
 
 
 @pytest.mark.parametrize("order", [LABELS, LABELS[::-1], ("good", "so-so", "bad")])
-def test_a_layer_for_the_same_labels_is_kept_by_name(
+def test_head_for_the_same_labels_is_kept_and_reordered_by_name(
     order: tuple[str, ...], make_bert: MakeBert, tokenizer: Tokenizer
 ) -> None:
     folder = make_bert("BertForSequenceClassification", labels=order)
@@ -288,7 +290,7 @@ def test_a_layer_for_the_same_labels_is_kept_by_name(
         ("BertModel", {}, TASK, False),
     ],
 )
-def test_a_layer_for_anything_else_is_drawn_anew(
+def test_head_for_other_labels_is_initialized_from_the_seed(
     architecture: str, config: dict[str, Any], task: Any, kept: bool, make_bert: MakeBert
 ) -> None:
     checkpoint = read_checkpoint(make_bert(architecture, **config))
@@ -306,7 +308,7 @@ def test_a_layer_for_anything_else_is_drawn_anew(
     assert not torch.equal(weight, build_model(checkpoint, task, seed=2).model.head.weight)
 
 
-def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
+def test_training_continues_from_a_run_with_its_head(bert: Path, tmp_path: Path) -> None:
     """Its layer is kept for the same labels, and the record says that none is new."""
     first = finetuned(tmp_path, rows(24), model=bert, epochs=1)
     assert first.path is not None
@@ -321,7 +323,7 @@ def test_a_run_goes_on_from_a_run(bert: Path, tmp_path: Path) -> None:
         assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
 
 
-def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
+def test_missing_pooler_is_initialized_if_the_task_needs_it(make_bert: MakeBert) -> None:
     """A tagger's checkpoint has none; a classifier draws it, a tagger does without."""
     checkpoint = read_checkpoint(make_bert("BertForTokenClassification", labels=LABELS))
     built = build_model(checkpoint, TASK)
@@ -334,7 +336,7 @@ def test_a_checkpoint_without_a_pooler_gets_one(make_bert: MakeBert) -> None:
 # More positions --------------------------------------------------------------------------------
 
 
-def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> None:
+def test_positions_option_extends_the_maximum_length(bert: Path, tmp_path: Path) -> None:
     run = finetuned(tmp_path, rows(24), model=bert, positions=128, epochs=1, long="truncate")
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config["max_position_embeddings"] == 128
@@ -347,7 +349,7 @@ def test_positions_are_extended_for_long_texts(bert: Path, tmp_path: Path) -> No
     transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run")
 
 
-def test_extended_positions_start_from_the_trained_ones(bert: Path) -> None:
+def test_extended_positions_interpolate_trained_positions(bert: Path) -> None:
     name = "embeddings.position.weight"
     checkpoint = read_checkpoint(bert)
     extended = with_positions(checkpoint, 127)  # 64 points with one between each two
@@ -357,7 +359,7 @@ def test_extended_positions_start_from_the_trained_ones(bert: Path) -> None:
     torch.testing.assert_close(new[1::2], (old[1:] + old[:-1]) / 2, atol=1e-5, rtol=0)
 
 
-def test_a_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) -> None:
+def test_max_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="64 positions"):
         finetuned(tmp_path, rows(24), model=bert, max_length=100)
 
@@ -376,7 +378,7 @@ def test_a_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) ->
         ("encoder", ("embeddings.", "encoder.layer.", "pooler.")),
     ],
 )
-def test_frozen_weights_stay_and_all_others_move(
+def test_frozen_weights_stay_and_all_others_change(
     what: str, frozen: tuple[str, ...], bert: Path, tmp_path: Path
 ) -> None:
     run = finetuned(tmp_path, rows(24), model=bert, freeze=what, epochs=1)
@@ -397,12 +399,12 @@ def test_frozen_weights_stay_and_all_others_move(
     }
 
 
-def test_more_layers_than_there_are_cannot_be_frozen(bert: Path) -> None:
+def test_freezing_more_layers_than_exist_is_refused(bert: Path) -> None:
     with pytest.raises(UsageError, match="2 layers"):
         freeze(build_model(read_checkpoint(bert), TASK).model, "3")
 
 
-def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
+def test_new_three_way_head_starts_from_its_prior(make_bert: MakeBert) -> None:
     """Of each token the three-way layer first believes that it is neither start nor end."""
     checkpoint = read_checkpoint(make_bert())
     three_way = AnswerTask(max_length=64, stride=8, max_answer_tokens=9, span_head="three-way")
@@ -414,7 +416,7 @@ def test_a_new_layer_begins_with_its_prior(make_bert: MakeBert) -> None:
     assert not build_model(checkpoint, replace(three_way, span_head="span")).model.head.bias.any()
 
 
-def test_a_layer_for_several_labels_begins_with_their_log_odds(bert: Path, tmp_path: Path) -> None:
+def test_new_multi_label_head_starts_from_log_odds(bert: Path, tmp_path: Path) -> None:
     """Nine rows have ``a``, three have ``b``; with a rate this small the biases stay put."""
     found = [TextRow(f"cat {i}", None, ("a",) if i % 4 else ("b",), HERE) for i in range(12)]
     dev = tmp_path / "dev.jsonl"
@@ -425,7 +427,7 @@ def test_a_layer_for_several_labels_begins_with_their_log_odds(bert: Path, tmp_p
     torch.testing.assert_close(bias, odds.log())
 
 
-def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> None:
+def test_precision_is_measured_reported_and_saved(bert: Path, tmp_path: Path) -> None:
     run = finetuned(tmp_path, rows(12), model=bert, epochs=1)
     assert run.record is not None
     info = run.record.to_json()
@@ -438,7 +440,7 @@ def test_the_precision_is_measured_said_and_kept(bert: Path, tmp_path: Path) -> 
     assert not [remark for remark in info["choices"] if "measured" in remark]
 
 
-def test_training_in_bf16_changes_the_weights_and_not_how_they_are_used(bert: Path) -> None:
+def test_bf16_is_used_in_training_but_not_in_inference(bert: Path) -> None:
     checkpoint = read_checkpoint(bert)
     task = Classify(labels=("a", "b"), max_length=64)
     model = build_model(checkpoint, task).model

@@ -101,7 +101,7 @@ def test_flags_become_arguments_and_fields(given: list[str], expected: tuple[Any
     assert told("paint", *given) == expected
 
 
-def test_a_command_takes_as_many_as_a_function_does() -> None:
+def test_variadic_parameter_takes_many_arguments() -> None:
     north, south, east = map(Path, ("north", "south", "east"))
     assert told("whiten", "north") == (north, (), "chalk")
     assert told("whiten", "north", "south", "east") == (north, (south, east), "chalk")
@@ -139,7 +139,7 @@ def test_flag_of_a_tuple_is_repeated_or_split_at_commas(
     assert [(pictures, True)] == CALLS
 
 
-def test_help_shows_how_a_flag_is_turned_off() -> None:
+def test_help_shows_the_no_form_of_a_flag() -> None:
     name, text = flags_of(hang)[1].in_help()
     assert name == "--straight or --no-straight"
     assert text == "Whether to look twice. [default: on]"
@@ -161,14 +161,14 @@ def test_help_shows_how_a_flag_is_turned_off() -> None:
         (["paint", "n", "--colour"], "--colour needs a value: "),
     ],
 )
-def test_what_is_not_understood_is_one_line(given: Sequence[str], message: str) -> None:
+def test_wrong_usage_is_refused_in_one_line(given: Sequence[str], message: str) -> None:
     with pytest.raises(UsageError) as error:
         told(*given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_help_is_made_of_the_docstrings(
+def test_help_comes_from_the_docstrings(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -193,7 +193,7 @@ def test_help_is_made_of_the_docstrings(
     )
 
 
-def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
+def test_every_recipe_field_is_a_flag_with_help() -> None:
     flags = {flag.name: flag for flag in flags_of(commands.train)}
     for field in fields(Recipe):
         assert flags[field.name].default == field.default
@@ -207,7 +207,7 @@ def test_every_choice_of_a_run_is_a_flag_with_a_text() -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], []])
-def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, onelayer.cli.main as cli; status = cli.main(sys.argv[1:])\n"
         f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
@@ -223,7 +223,7 @@ def test_help_waits_for_nothing_heavy(arguments: list[str]) -> None:
     ("setting", "in_colour"),
     [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"NO_COLOR": "1"}, False)],
 )
-def test_help_is_in_colour_on_a_terminal_that_has_it(
+def test_help_is_coloured_only_on_a_colour_terminal(
     setting: dict[str, str], in_colour: bool
 ) -> None:
     here, there = pty.openpty()

@@ -68,7 +68,7 @@ def test_new_format_is_trained_on_and_predicted_from(
     assert len(Path("out.jsonl").read_text().splitlines()) == 24
 
 
-def test_new_format_s_reader_tells_what_is_wrong_where(toy: Path) -> None:
+def test_error_of_a_new_formats_reader_has_its_place(toy: Path) -> None:
     toy.write_text("yes | a cat\nno cat\n")
     with pytest.raises(DataError, match=r"rows\.toy:2: no bar \(write LABEL \| TEXT\)"):
         list(read_table(toy))

@@ -57,7 +57,7 @@ def packed(lengths: list[int]) -> Packed:
     return pack(builder.build(examples_are_rows=True), np.arange(len(lengths)))
 
 
-def test_half_precision_takes_the_ragged_attention() -> None:
+def test_half_precision_uses_variable_length_attention() -> None:
     batch = packed([9, 3, 3, 30])
     torch.manual_seed(0)
     qkv = torch.randn(45, 96)
@@ -81,7 +81,7 @@ def compiled_model(folder: Path) -> tuple[Model, torch.nn.Module, CompileCounter
 
 
 @pytest.mark.slow
-def test_a_compiled_model_computes_the_same(bert: Path) -> None:
+def test_compiled_model_gives_the_same_logits(bert: Path) -> None:
     batch = packed([9, 3, 3, 30])
     model, network, counter = compiled_model(bert)
     logits = network(batch)
@@ -91,7 +91,7 @@ def test_a_compiled_model_computes_the_same(bert: Path) -> None:
 
 
 @pytest.mark.slow
-def test_batches_of_many_shapes_are_compiled_for_few(bert: Path) -> None:
+def test_new_batch_shapes_do_not_recompile(bert: Path) -> None:
     _, network, counter = compiled_model(bert)
     rng = np.random.default_rng(0)
     shapes = [[*rng.integers(3, 40, size=rng.integers(5, 30)), 45] for _ in range(12)]

@@ -54,7 +54,7 @@ def outcomes() -> dict[str, dict[str, Any]]:
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="limits and memory are Linux's")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_hostile_is_refused(case: Case) -> None:
+def test_hostile_file_is_refused_in_one_line(case: Case) -> None:
     found = outcomes()[case.name]
     lines = found["stderr"].splitlines()
     remark = ("· ", '{"event": "remark"')
@@ -66,7 +66,7 @@ def test_what_is_hostile_is_refused(case: Case) -> None:
     assert found["left"] == [], "nothing is written, and no program of a file's was run"
 
 
-def test_there_are_many_cases_and_each_has_its_name() -> None:
+def test_hostile_cases_have_unique_names() -> None:
     names = Counter(case.name for case in CASES)
     assert len(names) >= 60
     assert max(names.values()) == 1
@@ -78,7 +78,7 @@ def good(tmp_path: Path) -> Path:
     return tmp_path / "good"
 
 
-def test_what_the_cases_spoil_is_good_before(good: Path, tmp_path: Path) -> None:
+def test_unspoilt_files_are_accepted(good: Path, tmp_path: Path) -> None:
     (good / "tokenizer.json").write_text(json.dumps(TOKENIZER), encoding="utf-8")
     (tmp_path / "a.csv").write_text("text\na good b\n", encoding="utf-8")
     assert main(["inspect", str(good)]) == 0
@@ -88,7 +88,7 @@ def test_what_the_cases_spoil_is_good_before(good: Path, tmp_path: Path) -> None
 # Links ------------------------------------------------------------------------------------------
 
 
-def test_the_links_of_the_hubs_cache_are_followed(good: Path, tmp_path: Path) -> None:
+def test_links_of_the_hub_cache_are_followed(good: Path, tmp_path: Path) -> None:
     blobs, snapshot = tmp_path / "models--x" / "blobs", tmp_path / "models--x" / "snapshots" / "1"
     blobs.mkdir(parents=True)
     snapshot.mkdir(parents=True)
@@ -100,13 +100,13 @@ def test_the_links_of_the_hubs_cache_are_followed(good: Path, tmp_path: Path) ->
     assert checkpoints.read_checkpoint(tmp_path / "short").labels == ["no", "yes"]
 
 
-def test_a_link_inside_of_a_directory_is_followed(good: Path) -> None:
+def test_link_inside_the_directory_is_followed(good: Path) -> None:
     (good / "config.json").rename(good / "other.json")
     (good / "config.json").symlink_to("other.json")
     assert find(good, "config.json") == good / "config.json"
 
 
-def test_blobs_of_another_model_are_out_of_bounds(good: Path, tmp_path: Path) -> None:
+def test_link_to_another_models_blobs_is_refused(good: Path, tmp_path: Path) -> None:
     other = tmp_path / "models--private" / "blobs"
     other.mkdir(parents=True)
     (good / "config.json").rename(other / "1")
@@ -134,7 +134,7 @@ def test_blobs_of_another_model_are_out_of_bounds(good: Path, tmp_path: Path) ->
         "exec('1')",
     ],
 )
-def test_lint_refuses_what_runs_data(snippet: str) -> None:
+def test_lint_refuses_calls_that_execute_data(snippet: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--stdin-filename", "src/onelayer/a.py", "-"],
         input=f"{snippet}\n",
@@ -212,7 +212,7 @@ def edited(content: bytes, how: list[Edit]) -> bytes:
 
 
 @given(st.sampled_from(sorted(TABLES)), edits(b"\\ud800", b"\xff", b"PAR1"))
-def test_a_damaged_table_is_read_or_refused(
+def test_damaged_table_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, how: list[Edit]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -240,7 +240,7 @@ def a_model(folder: Path) -> Path:
 
 
 @given(st.sampled_from(sorted(MODEL)), edits() | st.binary().map(lambda b: [("all", 0.0, 1.0, b)]))
-def test_a_damaged_file_of_a_model_is_read_or_refused(
+def test_damaged_model_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, how: list[Edit]
 ) -> None:
     folder = a_model(tmp_path_factory.getbasetemp() / "damaged")

@@ -420,7 +420,7 @@ CHOOSE = [
 @pytest.mark.parametrize(
     "file", [*CLASSIFY, *MULTI_LABEL, *REGRESS, *TAG, *ANSWER, *CHOOSE], ids=lambda f: f.about
 )
-def test_what_a_file_is_for(file: File, tmp_path: Path) -> None:
+def test_task_and_columns_are_inferred(file: File, tmp_path: Path) -> None:
     table = read_table(file.write(tmp_path), named=tuple(file.asked.values()))
     seen = infer_columns(table, task=file.given, asked=file.asked)
     expected = dict((part.split("=") * 2)[:2] for part in _words(file.columns))
@@ -546,7 +546,7 @@ def _words(columns: str) -> list[str]:
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
 )
-def test_nothing_is_guessed(
+def test_ambiguous_file_is_refused_with_the_flag_to_use(
     about: str, columns: list[Row], asked: dict[str, str], message: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.csv", columns)
@@ -556,7 +556,7 @@ def test_nothing_is_guessed(
     assert "\n" not in str(error.value)
 
 
-def test_entities_beside_a_label_are_not_chosen_between(tmp_path: Path) -> None:
+def test_entities_and_label_columns_together_need_a_task_flag(tmp_path: Path) -> None:
     entities = [[{"start": 0, "end": 3, "label": "X"}]]
     path = write(tmp_path / "a.jsonl", rows(text=TEXT, entities=entities, label=["a", "b"]))
     with pytest.raises(UsageError, match="say so with --task tag or --task classify"):
@@ -566,7 +566,7 @@ def test_entities_beside_a_label_are_not_chosen_between(tmp_path: Path) -> None:
     assert look(path, {"label": "label"}).kind.name == "classify"
 
 
-def test_every_choice_is_said(tmp_path: Path) -> None:
+def test_every_inference_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", rows(review=TEXT, stars=["1", "3", "5"]))
     assert look(path, {}).remarks == (
         "task = classify, text = review, label = stars",
@@ -604,14 +604,14 @@ def test_every_choice_is_said(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_unlabelled_files_need_no_label(
+def test_unlabelled_file_needs_no_label_column(
     task: str, columns: list[Row], expected: dict[str, str], tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.csv", columns)
     assert look(path, {}, task, labelled=False).layout.columns == expected
 
 
-def test_multi_label_can_be_said(tmp_path: Path) -> None:
+def test_multi_label_flag_overrides_the_inference(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", rows(text=TEXT, label=["a;b", "c"]))
     assert look(path, {}).layout.separator is None
     assert look(path, {}, multi_label=True).layout.separator == ";"
@@ -628,7 +628,7 @@ def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
     return [row.answer for row in read_rows(TASKS["choose"], table, seen.layout)]
 
 
-def test_a_letter_means_the_column_that_it_ends(tmp_path: Path) -> None:
+def test_letter_labels_name_option_columns(tmp_path: Path) -> None:
     rows = "question,A,B,C,answer\nwhich one?,x,,z,C\nwhich one?,x,y,z,A\n"
 
     assert choices(tmp_path / "a.csv", rows) == [1, 0]
@@ -636,7 +636,7 @@ def test_a_letter_means_the_column_that_it_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("numbers", "expected"), [("12", [0, 1]), ("01", [0, 1])])
-def test_right_options_are_counted_from_where_the_file_counts(
+def test_option_numbers_count_from_zero_or_one(
     tmp_path: Path, numbers: str, expected: list[int]
 ) -> None:
     one, two = numbers
@@ -645,13 +645,13 @@ def test_right_options_are_counted_from_where_the_file_counts(
     assert choices(tmp_path / "a.csv", rows) == expected
 
 
-def test_a_csv_may_hold_lists_of_options_as_json(tmp_path: Path) -> None:
+def test_csv_options_can_be_a_json_list(tmp_path: Path) -> None:
     rows = 'context,question,options,answer\nit rains,what now?,"[""go"", ""stay""]",stay\n'
 
     assert choices(tmp_path / "a.csv", rows) == [1]
 
 
-def test_a_context_of_unknown_name_is_not_dropped(tmp_path: Path) -> None:
+def test_context_column_of_unknown_name_is_found(tmp_path: Path) -> None:
     rows = "情况,问题,A,B,答案\n外面下雨了，哥哥没有带伞。,他怎么办？,等一等,走路,A\n"
     path = tmp_path / "a.csv"
     path.write_text(rows, encoding="utf-8")

@@ -139,7 +139,7 @@ def dying(at: int, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @given(deaths=st.lists(st.integers(0, 22), max_size=3))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
+def test_killed_job_resumes_and_writes_the_same_bytes(
     form: str, deaths: list[int], model: Predictor, rows: Path, tmp_path: Path
 ) -> None:
     straight, out = tmp_path / f"straight.{form}", tmp_path / f"out.{form}"
@@ -156,7 +156,7 @@ def test_what_was_killed_goes_on_and_ends_in_the_same_bytes(
     assert not list(tmp_path.glob("out.*part*"))
 
 
-def test_what_is_written_is_not_predicted_again(
+def test_resumed_job_does_not_predict_written_rows_again(
     model: Predictor, rows: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
@@ -178,7 +178,7 @@ def test_what_is_written_is_not_predicted_again(
 
 
 @pytest.mark.parametrize("change", ["file", "task", "format", "state", "part"])
-def test_what_another_job_left_is_not_gone_on_with(
+def test_part_file_of_another_job_is_not_resumed(
     change: str, model: Predictor, rows: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -206,7 +206,7 @@ def test_what_another_job_left_is_not_gone_on_with(
     assert out.read_bytes() == (tmp_path / "straight").read_bytes()
 
 
-def test_an_interrupted_job_says_what_it_keeps(
+def test_interrupted_job_reports_the_rows_it_keeps(
     model: Predictor, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Impatient(Watching):
@@ -225,7 +225,9 @@ def test_an_interrupted_job_says_what_it_keeps(
     assert watch.said[0].startswith("8 rows are in")
 
 
-def test_one_process_writes_a_file(model: Predictor, rows: Path, tmp_path: Path) -> None:
+def test_second_process_on_the_same_output_is_refused(
+    model: Predictor, rows: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out.csv"
 
     class Meanwhile(Watching):
@@ -236,9 +238,7 @@ def test_one_process_writes_a_file(model: Predictor, rows: Path, tmp_path: Path)
     assert write(model, rows, out, "csv", Meanwhile()) == ROWS
 
 
-def test_a_full_disk_is_one_line_and_the_job_goes_on_later(
-    model: Predictor, rows: Path, tmp_path: Path
-) -> None:
+def test_job_resumes_after_a_full_disk(model: Predictor, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
 
     def full(*_: object) -> None:
@@ -257,7 +257,7 @@ def test_a_full_disk_is_one_line_and_the_job_goes_on_later(
     assert watch.said[0].startswith("12 rows are in")
 
 
-def test_parquet_keeps_the_types_of_its_columns(model: Predictor, tmp_path: Path) -> None:
+def test_parquet_output_keeps_column_types(model: Predictor, tmp_path: Path) -> None:
     given = pa.table(
         {
             "text": pa.array(TEXTS, pa.large_string()),
@@ -279,7 +279,7 @@ def test_parquet_keeps_the_types_of_its_columns(model: Predictor, tmp_path: Path
     assert out["nested"][0].as_py() == '["a", "京"]'
 
 
-def test_numbers_are_a_column_of_numbers(
+def test_regression_output_is_a_numeric_column(
     model: Predictor, rows: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     class Halves:
@@ -293,7 +293,7 @@ def test_numbers_are_a_column_of_numbers(
     assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == [0.5] * ROWS
 
 
-def test_a_column_that_turns_out_otherwise_is_said(model: Predictor, tmp_path: Path) -> None:
+def test_column_that_changes_type_is_refused_for_parquet(model: Predictor, tmp_path: Path) -> None:
     lines = [{"text": text, "mark": i if i < 9 else "none"} for i, text in enumerate(TEXTS)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
@@ -303,16 +303,14 @@ def test_a_column_that_turns_out_otherwise_is_said(model: Predictor, tmp_path: P
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_half_a_surrogate_pair_is_written(
-    form: str, model: Predictor, rows: Path, tmp_path: Path
-) -> None:
+def test_lone_surrogate_is_written(form: str, model: Predictor, rows: Path, tmp_path: Path) -> None:
     task = Classify(labels=("\ud83d", "\ud83e"), max_length=12)
     assert write(replace(model, task=task), rows, tmp_path / f"out.{form}", form) == ROWS
     assert b"\\ud83" in (tmp_path / f"out.{form}").read_bytes()
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_pipe_without_lines_makes_a_file_without_rows(form: str, tmp_path: Path) -> None:
+def test_empty_input_writes_an_empty_file(form: str, tmp_path: Path) -> None:
     out = tmp_path / f"out.{form}"
     assert write_to(out, iter([[]]), form) == 0
     if form == "parquet":
@@ -321,7 +319,7 @@ def test_a_pipe_without_lines_makes_a_file_without_rows(form: str, tmp_path: Pat
         assert out.read_bytes() == b""
 
 
-def test_a_line_is_answered_before_the_next_one_comes(model: Predictor) -> None:
+def test_line_is_answered_before_the_next_one_arrives(model: Predictor) -> None:
     answered = threading.Event()
 
     def lines() -> Iterator[str]:
@@ -339,7 +337,7 @@ def test_a_line_is_answered_before_the_next_one_comes(model: Predictor) -> None:
     assert [row.values for row in rest] == [{"text": "bad cat", "more": 1}]
 
 
-def test_a_pipe_that_fails_is_an_error(model: Predictor) -> None:
+def test_read_error_of_a_pipe_is_raised(model: Predictor) -> None:
     def lines() -> Iterator[str]:
         yield "good cat\n"
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -348,7 +346,7 @@ def test_a_pipe_that_fails_is_an_error(model: Predictor) -> None:
         list(files.predict_lines(model, lines()))
 
 
-def test_every_format_has_a_name() -> None:
+def test_unknown_output_format_is_refused() -> None:
     assert set(forms.FORMS) == set(FORMS)
     with pytest.raises(UsageError, match="no format 'xml'"):
         forms.form_of("xml")

@@ -44,5 +44,5 @@ from onelayer.base.json_values import matches_type
         ([], Mapping[str, float], False),
     ],
 )
-def test_values_fit_their_annotations(value: Any, hint: Any, right: bool) -> None:
+def test_value_is_checked_against_its_annotation(value: Any, hint: Any, right: bool) -> None:
     assert matches_type(value, hint) is right

@@ -67,7 +67,9 @@ def same(ours: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Te
     heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
     seed=st.integers(0, 99),
 )
-def test_attention_is_the_plain_one(lengths: list[int], heads: tuple[int, int], seed: int) -> None:
+def test_attention_equals_the_reference(
+    lengths: list[int], heads: tuple[int, int], seed: int
+) -> None:
     n_heads, d = heads
     batch = packed(lengths)
     torch.manual_seed(seed)
@@ -87,7 +89,7 @@ def test_attention_is_the_plain_one(lengths: list[int], heads: tuple[int, int], 
 
 
 @needs_kernels
-def test_attention_drops_probabilities_and_learns_through_the_same_mask() -> None:
+def test_attention_dropout_uses_one_mask_forward_and_backward() -> None:
     """With values that are unit vectors the output *is* the dropped probabilities. The mask that
     they show, put into plain attention, gives the same gradients."""
     n, p = 32, 0.25
@@ -117,7 +119,7 @@ def test_attention_drops_probabilities_and_learns_through_the_same_mask() -> Non
 
 @needs_kernels
 @pytest.mark.parametrize("shape", [(1, 32), (5, 96), (130, 64)])
-def test_gelu_and_add_norm_are_the_plain_ones(shape: tuple[int, int]) -> None:
+def test_gelu_and_add_norm_equal_the_reference(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     x, h = 3 * torch.randn(shape), torch.randn(shape)
     weight, bias = torch.randn(shape[1]), torch.randn(shape[1])
@@ -129,13 +131,13 @@ def test_gelu_and_add_norm_are_the_plain_ones(shape: tuple[int, int]) -> None:
     )
 
 
-def test_gelu_has_no_surprises_at_the_ends() -> None:
+def test_gelu_is_right_for_extreme_inputs() -> None:
     x = torch.tensor([-1e30, -80.0, -10.0, -0.0, 0.0, 1e-30, 10.0, 80.0] * 4).view(1, 32)
     close(ops.gelu(x), F.gelu(x), atol=1e-6)
 
 
 @needs_kernels
-def test_add_norm_learns_through_the_mask_that_it_drew() -> None:
+def test_add_norm_uses_one_mask_forward_and_backward() -> None:
     torch.manual_seed(0)
     x, h = torch.zeros(70, 64), torch.randn(70, 64)
     norm = nn.LayerNorm(64)
@@ -153,7 +155,7 @@ def test_add_norm_learns_through_the_mask_that_it_drew() -> None:
 @needs_kernels
 @settings(max_examples=25)
 @given(m=st.integers(1, 600), n=st.sampled_from([8, 24, 64]), k=st.sampled_from([32, 64, 96, 160]))
-def test_a_layers_weights_have_the_plain_gradients(m: int, n: int, k: int) -> None:
+def test_linear_gradients_equal_the_reference(m: int, n: int, k: int) -> None:
     torch.manual_seed(m)
     x, weight, bias = torch.randn(m, k), torch.randn(n, k) / k, torch.randn(n)
     (ours, our_grads), (theirs, their_grads) = (
@@ -165,7 +167,9 @@ def test_a_layers_weights_have_the_plain_gradients(m: int, n: int, k: int) -> No
 
 
 @pytest.mark.parametrize("product", [F.linear, linear._onednn])
-def test_any_product_serves(product: linear.Product, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_matrix_product_gives_the_same_result(
+    product: linear.Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which one is quickest is measured on the user's machine; they agree."""
     monkeypatch.setattr(linear, "fastest_product", lambda: product)
     torch.manual_seed(0)
@@ -174,7 +178,7 @@ def test_any_product_serves(product: linear.Product, monkeypatch: pytest.MonkeyP
 
 @settings(max_examples=30)
 @given(rows=st.integers(0, 100), width=st.integers(1, 40), begin=st.integers(0, 3))
-def test_rows_are_rounded_up_without_a_copy_where_there_is_room(
+def test_rows_are_padded_to_blocks_without_a_copy_if_memory_allows(
     rows: int, width: int, begin: int
 ) -> None:
     """For a matrix of our own, one that ends with its memory, and a part of a larger one."""
@@ -192,7 +196,7 @@ def test_rows_are_rounded_up_without_a_copy_where_there_is_room(
     assert not halves[rows:].any()
 
 
-def test_bfloat16_products_are_close_and_leave_fp32_behind() -> None:
+def test_bfloat16_products_are_close_and_return_fp32() -> None:
     torch.manual_seed(0)
     tensors = torch.randn(50, 64), torch.randn(32, 64) / 8, torch.randn(32)
     (half, half_grads), (full, full_grads) = (
@@ -210,7 +214,7 @@ def test_bfloat16_products_are_close_and_leave_fp32_behind() -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("p", [0.1, 0.5])
-def test_masks_are_as_good_as_random(p: float) -> None:
+def test_dropout_masks_pass_statistical_tests(p: float) -> None:
     """Shares of all, by column, by row, and of pairs that should be independent, each within five
     standard deviations of what chance gives."""
     torch.manual_seed(0)
@@ -284,7 +288,7 @@ print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
         ("XDG_CACHE_HOME", "/proc/nowhere", "No such file or directory: '/proc/nowhere"),
     ],
 )
-def test_without_kernels_everything_works_and_the_reason_is_said(
+def test_fallback_without_kernels_works_and_reports_the_reason(
     variable: str, value: str, says: str, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), variable: value}
@@ -296,7 +300,7 @@ def test_without_kernels_everything_works_and_the_reason_is_said(
     assert float(lines[1]) == pytest.approx(0.8413447)
 
 
-def test_what_was_measured_once_holds(cache_home: Path) -> None:
+def test_measurement_is_remembered(cache_home: Path) -> None:
     """A run repeated on a busier day chooses the same; another question is another answer."""
     figures = iter([2.0, 1.0, 3.0])
     assert remembered(("bf16", 8, 8), lambda: next(figures)) == 2.0
@@ -307,7 +311,7 @@ def test_what_was_measured_once_holds(cache_home: Path) -> None:
     assert remembered(("bf16", 8, 8), lambda: next(figures)) == 3.0
 
 
-def test_without_a_home_it_is_measured_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measurement_is_repeated_without_a_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     figures = iter([2.0, 1.0])
     assert [remembered(("bf16", 8, 8), lambda: next(figures)) for _ in range(2)] == [2.0, 1.0]

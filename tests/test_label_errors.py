@@ -58,7 +58,7 @@ def noisy(n: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(max_examples=25)
 @given(n_labels=st.integers(2, 5), seed=st.integers(0, 1000))
-def test_labels_are_doubted_as_by_cleanlab(n_labels: int, seed: int) -> None:
+def test_confident_errors_equal_cleanlab(n_labels: int, seed: int) -> None:
     p, labels = noisy(150, n_labels, seed)
     doubts = confident_errors(p, labels)
     theirs = find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
@@ -77,7 +77,7 @@ def test_labels_are_doubted_as_by_cleanlab(n_labels: int, seed: int) -> None:
     np.testing.assert_allclose(doubts.margin, (2 * quality - 1) * scale, atol=1e-9)
 
 
-def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
+def test_label_with_low_probabilities_everywhere_is_not_suspect() -> None:
     """Label 1 never gets more than 0.4, and rows given it that get as much as is usual are fine."""
     p = np.array([[0.95, 0.05]] * 8 + [[0.6, 0.4]] * 4 + [[0.97, 0.03]])
     labels = np.array([0] * 8 + [1] * 5)
@@ -88,12 +88,12 @@ def test_a_model_shy_of_a_label_is_no_reason_to_doubt_it() -> None:
     assert doubts.margin[12] == pytest.approx((0.03 - thresholds[1]) - (0.97 - thresholds[0]))
 
 
-def test_a_label_that_nobody_was_given_is_never_likely() -> None:
+def test_label_without_rows_is_never_the_likely_one() -> None:
     p = np.array([[0.1, 0.2, 0.7], [0.3, 0.2, 0.5]])
     assert confident_errors(p, np.array([0, 1])).likely.tolist() == [1, 0]
 
 
-def test_outliers_are_far_from_the_median_by_what_is_usual() -> None:
+def test_outliers_are_found_by_robust_z_score() -> None:
     rng = np.random.default_rng(0)
     residuals = rng.normal(loc=5, scale=2, size=1000)
     residuals[7] = 25
@@ -113,7 +113,7 @@ def write(folder: Path, rows: Sequence[dict[str, Any]], name: str = "rows.jsonl"
     return file
 
 
-def test_folds_are_of_a_size_and_have_each_label_in_proportion(tmp_path: Path) -> None:
+def test_folds_are_equal_in_size_and_stratified(tmp_path: Path) -> None:
     texts = [{"text": f"text {i}", "label": "ab"[i % 10 == 0]} for i in range(100)]
     rows = rows_of(write(tmp_path, texts))
     folds = deal(rows, 5, seed=1)
@@ -123,7 +123,7 @@ def test_folds_are_of_a_size_and_have_each_label_in_proportion(tmp_path: Path) -
     assert (deal(rows, 5, seed=2) != folds).any()
 
 
-def test_the_same_text_is_in_one_fold_however_it_is_written(tmp_path: Path) -> None:
+def test_texts_that_differ_in_case_space_or_width_share_a_fold(tmp_path: Path) -> None:
     texts = [
         {"text": text.format(i), "label": "ab"[i % 2]}
         for i in range(20)
@@ -134,7 +134,7 @@ def test_the_same_text_is_in_one_fold_however_it_is_written(tmp_path: Path) -> N
     assert len(np.unique(folds)) == 5
 
 
-def test_questions_about_a_passage_are_in_one_fold(tmp_path: Path) -> None:
+def test_questions_about_one_passage_share_a_fold(tmp_path: Path) -> None:
     asked = [
         {"question": f"q {i}?", "context": f"the good cat {i % 8}", "answers": "cat", "id": str(i)}
         for i in range(40)
@@ -176,7 +176,7 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "content", "choices"), FILES, ids=[name for name, *_ in FILES])
-def test_a_folds_rows_are_read_as_those_of_the_file(
+def test_fold_file_gives_the_rows_of_the_original_file(
     name: str, content: str, choices: dict[str, Any], tmp_path: Path
 ) -> None:
     """Whatever the file's format, columns and ways to write a label."""
@@ -199,7 +199,7 @@ def test_a_folds_rows_are_read_as_those_of_the_file(
 
 @settings(max_examples=20)
 @given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 10**6))
-def test_a_sketch_knows_about_which_share_it_has_seen(n: int, n_new: int, seed: int) -> None:
+def test_sketch_estimates_the_share_of_seen_rows(n: int, n_new: int, seed: int) -> None:
     sketch = Sketch()
     for i in range(n):
         sketch.see((f"{seed} {i}",))
@@ -214,7 +214,7 @@ def test_a_sketch_knows_about_which_share_it_has_seen(n: int, n_new: int, seed: 
         assert share == pytest.approx((n - n // 2) / asked, abs=0.2)
 
 
-def test_what_was_seen_last_counts_as_much(tmp_path: Path) -> None:
+def test_sketch_weighs_early_and_late_rows_alike(tmp_path: Path) -> None:
     sketch = Sketch()
     for i in range(5000):
         sketch.see((str(i),))
@@ -253,7 +253,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, make_bert: MakeBert) -> Calla
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES if "three-way" not in case.name])
-def test_every_task_is_judged_by_models_that_did_not_learn_from_the_rows(
+def test_rows_are_judged_by_models_that_were_not_trained_on_them(
     name: str, runs: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, file = runs(name)
@@ -297,7 +297,7 @@ def test_every_task_is_judged_by_models_that_did_not_learn_from_the_rows(
         assert row["given"] != row["likely"]
 
 
-def test_a_run_that_has_not_seen_the_rows_judges_them_itself(
+def test_run_judges_rows_it_has_not_seen_itself(
     runs: Callable[[str], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = runs("classify")
@@ -314,7 +314,7 @@ def test_a_run_that_has_not_seen_the_rows_judges_them_itself(
     assert found["rows"] == 30
 
 
-def test_planted_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
+def test_planted_label_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
     """The label follows from one word; five of sixty rows have the wrong one."""
     rng = random.Random(3)
     rows = []
@@ -335,9 +335,7 @@ def test_planted_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
         assert row["probability"] > row["given_probability"]
 
 
-def test_labels_too_rare_to_be_learned_elsewhere_are_not_judged(
-    tmp_path: Path, make_bert: MakeBert
-) -> None:
+def test_label_in_one_fold_only_is_not_judged(tmp_path: Path, make_bert: MakeBert) -> None:
     rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "xy"[i % 2]} for i in range(24)]
     rows.append({"text": "the cat", "label": "once"})
     file = write(tmp_path, rows)
@@ -355,7 +353,7 @@ def test_one_fold_is_refused(runs: Callable[[str], tuple[Path, Path]]) -> None:
 
 
 @pytest.mark.parametrize(("recipe", "by"), [({}, 1.0), (None, 0.0)])
-def test_what_is_not_known_is_taken_for_seen_where_a_recipe_can_be_trained_again(
+def test_run_without_a_sketch_counts_as_trained_on_the_rows_if_it_has_a_recipe(
     recipe: dict[str, Any] | None, by: float, runs: Callable[[str], tuple[Path, Path]]
 ) -> None:
     run, file = runs("classify")

@@ -69,7 +69,7 @@ def token(tokenizer: Tokenizer, word: str) -> int:
 TEXT = {"text": "text", "label": "label"}
 
 
-def test_one_label(judged: Any, tokenizer: Tokenizer) -> None:
+def test_wrong_class_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
     knows = Knows(lambda _, tokens: [0, SURE] if good in tokens else [SURE, 0])
     rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "ny"[i % 2]} for i in range(20)]
@@ -82,7 +82,7 @@ def test_one_label(judged: Any, tokenizer: Tokenizer) -> None:
     assert found["margin"] == pytest.approx((1 - p) - (10 * p + 1 - p) / 11)
 
 
-def test_several_labels_are_doubted_one_by_one(judged: Any, tokenizer: Tokenizer) -> None:
+def test_wrong_label_among_several_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     words = [token(tokenizer, word) for word in ("good", "bad", "cat")]
     knows = Knows(lambda _, tokens: [SURE if word in tokens else -SURE for word in words])
     rows = [
@@ -101,9 +101,7 @@ def test_several_labels_are_doubted_one_by_one(judged: Any, tokenizer: Tokenizer
     assert (found[10]["given"], found[10]["likely"]) == ("c; g; b", "g; b")
 
 
-def test_words_are_doubted_by_their_type_and_neighbours_together(
-    judged: Any, tokenizer: Tokenizer
-) -> None:
+def test_wrong_tags_are_found_by_entity_type_and_grouped(judged: Any, tokenizer: Tokenizer) -> None:
     cat, bad = token(tokenizer, "cat"), token(tokenizer, "bad")
     labels = ("B-X", "I-X", "B-Y", "I-Y", "O")
 
@@ -134,7 +132,7 @@ def softmax_of(labels: Sequence[str], kind: str) -> float:
     return 2 * float(np.exp(SURE)) / sum(e)
 
 
-def test_numbers_are_doubted_where_they_are_far_off(judged: Any, tokenizer: Tokenizer) -> None:
+def test_number_far_from_its_prediction_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
     knows = Knows(lambda _, tokens: [4.0 if good in tokens else 1.0])
     rows = [
@@ -148,9 +146,7 @@ def test_numbers_are_doubted_where_they_are_far_off(judged: Any, tokenizer: Toke
     assert found["margin"] < -3.5
 
 
-def test_options_are_doubted_where_another_is_surer_than_is_usual(
-    judged: Any, tokenizer: Tokenizer
-) -> None:
+def test_wrong_option_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
     knows = Knows(lambda _, tokens: [SURE if good in tokens else 0.0])
     rows = [{"context": f"the {i}", "options": ["x", "good", "y"], "answer": 1} for i in range(20)]
@@ -160,7 +156,7 @@ def test_options_are_doubted_where_another_is_surer_than_is_usual(
     assert (found["line"], found["given"], found["likely"]) == (6, "y", "good")
 
 
-def test_answers_are_doubted_where_they_share_nothing_with_a_sure_one(
+def test_answer_without_overlap_with_a_confident_one_is_found(
     judged: Any, tokenizer: Tokenizer
 ) -> None:
     cat = token(tokenizer, "cat")

@@ -153,7 +153,7 @@ def options(*answers: Any) -> list[dict[str, Any]]:
         value if isinstance(value, str) and "." in value[:15] and len(value) < 20 else ""
     ),
 )
-def test_the_first_bad_row_is_shown_and_all_are_counted(
+def test_error_shows_the_first_bad_row_and_counts_the_others(
     name: str, rows: Sequence[Any] | str, line: str, write: Write
 ) -> None:
     path = write(name, rows)
@@ -164,7 +164,7 @@ def test_the_first_bad_row_is_shown_and_all_are_counted(
     assert "left out" in said[-1]
 
 
-def test_questions_of_nested_files_are_found_by_their_ids(write: Write) -> None:
+def test_error_in_a_nested_file_names_the_question_id(write: Write) -> None:
     questions = [
         {"id": "q1", "question": "How late?", "answers": [at("late", 24)]},
         {"id": "q2", "question": "", "answers": []},
@@ -178,7 +178,7 @@ def test_questions_of_nested_files_are_found_by_their_ids(write: Write) -> None:
     )
 
 
-def test_an_annotators_own_wording_is_kept_for_scoring(write: Write) -> None:
+def test_answer_text_absent_from_the_passage_is_kept_for_scoring(write: Write) -> None:
     given = [at("2 days", -1), at("two days", 16)]
     _, _, rows = read_labelled(write("a.jsonl", answers(given)), Recipe(), lambda said: None)
     assert [(gold.text, gold.start) for gold in rows[0].answers] == [
@@ -187,7 +187,7 @@ def test_an_annotators_own_wording_is_kept_for_scoring(write: Write) -> None:
     ]
 
 
-def test_minus_is_a_class_beside_plus(write: Write) -> None:
+def test_minus_is_a_class_if_plus_is_one(write: Write) -> None:
     rows = [{"text": "a b", "label": label} for label in ("+", "-", "0")]
     _, _, kept = read_labelled(write("a.jsonl", rows), Recipe(), lambda said: None)
     assert [row.label for row in kept] == ["+", "-", "0"]
@@ -196,7 +196,7 @@ def test_minus_is_a_class_beside_plus(write: Write) -> None:
 @pytest.mark.parametrize(
     ("labels", "n_bad"), [([-1, 0, 1], 0), ([-1, 0, 1, 2], 1), ([-2, -1, 0, 1, 2], 0)]
 )
-def test_minus_one_before_three_classes_is_no_label(
+def test_minus_one_means_unlabelled_before_three_or_more_classes(
     labels: list[int], n_bad: int, write: Write
 ) -> None:
     rows = [{"text": "a b", "label": label} for label in labels]
@@ -205,7 +205,7 @@ def test_minus_one_before_three_classes_is_no_label(
     assert len(rows) - len(kept) == n_bad
 
 
-def test_one_class_only(write: Write, tokenizer: Tokenizer) -> None:
+def test_data_with_a_single_class_or_number_is_refused(write: Write, tokenizer: Tokenizer) -> None:
     path = write("a.csv", "text,label\na b,yes\nc d,yes\n")
     _, _, rows = read_labelled(path, Recipe(), lambda said: None)
     with pytest.raises(DataError) as error:
@@ -220,7 +220,7 @@ def test_one_class_only(write: Write, tokenizer: Tokenizer) -> None:
         Regress.fit(rows, tokenizer, Recipe(), 64)
 
 
-def test_labels_that_training_did_not_have(write: Write, tokenizer: Tokenizer) -> None:
+def test_dev_labels_missing_from_training_are_refused(write: Write, tokenizer: Tokenizer) -> None:
     train = write("train.csv", "text,label\na b,good\nc d,bad\n")
     dev = write("dev.csv", "text,label\na b,good\nc d,Good\ne f,awful\ng h,Good\n")
     _, layout, rows = read_labelled(train, Recipe(), lambda said: None)

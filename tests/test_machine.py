@@ -22,7 +22,7 @@ from onelayer.base import machine
         (None, 3),
     ],
 )
-def test_a_quota_bounds_the_cores(
+def test_cpu_quota_limits_the_cores(
     quota: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
@@ -32,7 +32,7 @@ def test_a_quota_bounds_the_cores(
     assert machine.cores() == expected
 
 
-def test_instructions_are_words() -> None:
+def test_cpu_instructions_are_listed() -> None:
     found = machine.instructions()
     assert not any(" " in name for name in found)
     if Path("/proc/cpuinfo").exists() and os.uname().machine == "x86_64":

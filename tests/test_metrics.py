@@ -99,7 +99,7 @@ def test_multi_label_equals_sklearn(scorer: MultiLabel) -> None:
 
 @generated
 @given(measured())
-def test_regression_equals_scipy_also_for_ties_and_constants(scorer: Regression) -> None:
+def test_regression_equals_scipy_with_ties_and_constants(scorer: Regression) -> None:
     gold, predicted = scorer.gold.astype(float), scorer.predicted.astype(float)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constants, whose correlation is nan
@@ -112,7 +112,7 @@ def test_regression_equals_scipy_also_for_ties_and_constants(scorer: Regression)
     same(scorer(), theirs)
 
 
-def test_correlation_with_a_constant_is_nan_even_where_its_mean_is_rounded() -> None:
+def test_correlation_with_a_constant_is_nan() -> None:
     constant, rising = np.full(3, 0.1), np.arange(3.0)
     for scorer in (Regression(constant, rising), Regression(rising, constant)):
         scores = scorer()
@@ -120,7 +120,7 @@ def test_correlation_with_a_constant_is_nan_even_where_its_mean_is_rounded() -> 
         assert math.isnan(scores["spearman"])
 
 
-def test_choice_and_tokens_are_shares() -> None:
+def test_choice_and_token_accuracy_are_shares() -> None:
     same(Choices(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 0]))(), {"accuracy": 0.75})
     same(Tokens(np.array([1, 0, 4]), np.array([1, 1, 8]))(), {"accuracy": 0.5})
 
@@ -200,14 +200,14 @@ def scorers_and_parts(rows: np.ndarray[Any, Any]) -> list[tuple[Scorer, Scorer]]
 
 @generated
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20))
-def test_scores_of_chosen_rows_are_the_scores_of_those_rows_alone(chosen: list[int]) -> None:
+def test_scores_of_chosen_rows_equal_those_of_the_rows_alone(chosen: list[int]) -> None:
     rows = np.array([*chosen, 0, 1], dtype=np.intp)  # with and without an answer
     for whole, part in scorers_and_parts(rows):
         assert len(part) == len(rows)
         same(whole(rows), part())
 
 
-def test_interval_of_an_accuracy_is_the_binomials() -> None:
+def test_accuracy_interval_equals_the_binomial() -> None:
     gold = np.zeros(400, dtype=int)
     scorer = Choices(gold, (np.arange(400) % 5 == 0).astype(int))  # 0.8 right
     low, high = intervals(scorer, n_resamples=4000)["accuracy"]
@@ -234,7 +234,7 @@ def test_intervals_equal_scipys_bootstrap() -> None:
     assert_allclose(intervals(scorer, n_resamples=2000)["pearson"], theirs, atol=0.02)
 
 
-def test_intervals_depend_on_nothing_but_the_seed() -> None:
+def test_intervals_depend_only_on_the_seed() -> None:
     for scorer, _ in scorers_and_parts(np.arange(10)):
         first = intervals(scorer, n_resamples=50, seed=1)
         assert first == intervals(scorer, n_resamples=50, seed=1)
@@ -242,7 +242,7 @@ def test_intervals_depend_on_nothing_but_the_seed() -> None:
         assert first.keys() == scorer().keys()
 
 
-def test_questions_of_one_passage_are_drawn_together() -> None:
+def test_questions_about_one_passage_are_resampled_together() -> None:
     # Passages of one, two and three questions, out of order; within a passage all are alike.
     groups = np.array([9, 4, 9, 7, 4, 9])
     scorer = Answers(groups == 9, groups / 9, np.ones(6, dtype=bool), groups)
@@ -255,7 +255,7 @@ def test_questions_of_one_passage_are_drawn_together() -> None:
     assert {round(em, 9) for em in seen} == {round(em, 9) for em in possible}
 
 
-def test_resamples_without_a_score_do_not_count() -> None:
+def test_resamples_without_a_score_are_ignored() -> None:
     # A third of all resamples draw no unanswerable question, whose accuracy then is nan.
     has_answer = np.array([False] + [True] * 3)
     some = Answers(np.ones(4), np.ones(4), has_answer)

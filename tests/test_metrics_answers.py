@@ -55,7 +55,9 @@ generated = settings(max_examples=60, deadline=None)
         ("the", ["."], 1.0, 1.0),
     ],
 )
-def test_squad_by_hand(prediction: str, golds: list[str], exact: float, f1: float) -> None:
+def test_squad_scores_equal_hand_computed_ones(
+    prediction: str, golds: list[str], exact: float, f1: float
+) -> None:
     assert squad_exact(prediction, golds) == exact
     assert squad_f1(prediction, golds) == pytest.approx(f1)
 
@@ -85,12 +87,14 @@ def test_squad_1_keeps_golds_of_punctuation() -> None:
         ("‘春’", ["春"], 0.0, 2 / 3),  # of the two quotes only the right one is a mark
     ],
 )
-def test_cmrc_by_hand(prediction: str, golds: list[str], exact: float, f1: float) -> None:
+def test_cmrc_scores_equal_hand_computed_ones(
+    prediction: str, golds: list[str], exact: float, f1: float
+) -> None:
     assert cmrc_exact(prediction, golds) == exact
     assert cmrc_f1(prediction, golds) == pytest.approx(f1)
 
 
-def test_answers_are_in_percent_and_split_where_some_have_none() -> None:
+def test_answer_scores_are_percentages_and_split_by_answerability() -> None:
     exact, f1 = np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 0.5, 1.0, 0.0])
     answerable = Answers(exact, f1, np.ones(4, dtype=bool))
     assert answerable() == pytest.approx({"em": 50.0, "f1": 62.5})
@@ -99,7 +103,7 @@ def test_answers_are_in_percent_and_split_where_some_have_none() -> None:
     assert scorer() == pytest.approx({"em": 50.0, "f1": 62.5} | parts)
 
 
-def test_chinese_is_where_most_letters_are() -> None:
+def test_text_is_chinese_if_most_letters_are() -> None:
     assert is_chinese(["2018年，NBA总决赛", "在克利夫兰举行。"])
     assert not is_chinese(["The word 中国 means China", "漢"])
     assert not is_chinese(["Li Bai 李白"])
@@ -122,7 +126,7 @@ def null_scores(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], ...]:
 
 @generated
 @given(null_scores())
-def test_no_threshold_beats_the_one_chosen(rows: tuple[np.ndarray[Any, Any], ...]) -> None:
+def test_no_answer_threshold_is_optimal(rows: tuple[np.ndarray[Any, Any], ...]) -> None:
     difference, answered, null = rows
 
     def score(threshold: float) -> float:
@@ -134,7 +138,7 @@ def test_no_threshold_beats_the_one_chosen(rows: tuple[np.ndarray[Any, Any], ...
     assert best == pytest.approx(max(score(t) for t in everywhere), abs=1e-12)
 
 
-def test_equal_scores_go_to_the_lowest_threshold() -> None:
+def test_lowest_of_equally_good_thresholds_is_chosen() -> None:
     difference = np.array([3.0, 1.0, 2.0])
     assert no_answer_threshold(difference, np.zeros(3), np.ones(3)) == (0.0, 1.0)
     assert no_answer_threshold(difference, np.ones(3), np.zeros(3)) == (3.0, 1.0)
@@ -238,7 +242,7 @@ def test_squad_equals_the_official_scorer_on_its_data(version: Any) -> None:
     assert 0.2 < np.mean(theirs[0]) < np.mean(theirs[1]) < 0.9
 
 
-def test_totals_and_threshold_equal_squad_2s() -> None:
+def test_totals_and_threshold_equal_the_official_squad_2_scorer() -> None:
     official, rng = official_squad("2.0"), np.random.default_rng(0)
     for _ in range(20):
         n = 50

@@ -80,7 +80,7 @@ def texts(lengths: list[int], every: int | None = None, seed: int = 0) -> Encodi
     return builder.build(examples_are_rows=True)
 
 
-def test_weights_are_within_half_a_step_of_what_they_were() -> None:
+def test_quantized_weights_are_within_half_a_step() -> None:
     random = np.random.default_rng(0)
     up = "encoder.layers.11.feed_forward.up"
     tensors = {
@@ -166,7 +166,7 @@ def reference(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["label", "tags"])
-def test_it_computes_what_it_says(head: str) -> None:
+def test_logits_equal_the_double_precision_reference(head: str) -> None:
     model = random_model(head=head)
     tensors = quantized(state(model))
     encodings = texts(LENGTHS, None if head == "label" else 3)
@@ -196,7 +196,7 @@ def test_it_computes_what_it_says(head: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
 @pytest.mark.parametrize(("width", "n_heads", "up"), [(16, 1, 20), (128, 2, 512), (192, 4, 768)])
-def test_it_is_near_the_fp32_model(activation: str, width: int, n_heads: int, up: int) -> None:
+def test_logits_are_near_the_fp32_model(activation: str, width: int, n_heads: int, up: int) -> None:
     shape = replace(
         SHAPE,
         hidden_size=width,
@@ -224,7 +224,7 @@ def engines() -> list[NativeEngine]:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=12), st.integers(1, 40))
-def test_neither_neighbours_nor_threads_change_a_bit(
+def test_logits_do_not_depend_on_batch_or_threads(
     engines: list[NativeEngine], lengths: list[int], every: int
 ) -> None:
     encodings = texts(lengths, every, seed=sum(lengths))
@@ -233,7 +233,7 @@ def test_neither_neighbours_nor_threads_change_a_bit(
         np.testing.assert_array_equal(one.logits(encodings), np.concatenate(alone))
 
 
-def test_a_text_gets_the_same_answer_alone_and_in_a_crowd(tokenizer: Tokenizer) -> None:
+def test_prediction_is_the_same_alone_and_in_a_batch(tokenizer: Tokenizer) -> None:
     shape = replace(SHAPE, vocab_size=tokenizer.vocab_size)
     predictor = Predictor(
         task=Classify(labels=("yes", "no", "maybe"), max_length=40),
@@ -245,18 +245,18 @@ def test_a_text_gets_the_same_answer_alone_and_in_a_crowd(tokenizer: Tokenizer) 
     assert predictor.predict(crowd) == [predictor.predict([text])[0] for text in crowd]
 
 
-def test_nothing_to_do_is_done(engines: list[NativeEngine]) -> None:
+def test_empty_batch_gives_no_logits(engines: list[NativeEngine]) -> None:
     assert engines[0].logits(EncodingsBuilder().build(examples_are_rows=True)).shape == (0, 3)
 
 
-def test_a_team_of_many_on_one_long_text() -> None:
+def test_many_threads_on_one_text_give_the_same_logits() -> None:
     model = random_model()
     encodings = texts([80])
     many, one = native(model, threads=9), native(model)
     np.testing.assert_array_equal(many.logits(encodings), one.logits(encodings))
 
 
-def test_several_threads_may_ask_at_once(engines: list[NativeEngine]) -> None:
+def test_engine_can_be_called_from_several_threads(engines: list[NativeEngine]) -> None:
     batches = [texts([i % 80 + 1, 7, 30], 5, seed=i) for i in range(40)]
     expected = [engines[0].logits(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
@@ -267,7 +267,7 @@ def test_several_threads_may_ask_at_once(engines: list[NativeEngine]) -> None:
 
 
 @pytest.mark.slow
-def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_portable_code_gives_the_same_bits_as_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a processor without VNNI: the same integers, so the same logits."""
     model, encodings = random_model(), texts(LENGTHS)
     expected = native(model).logits(encodings)
@@ -277,7 +277,7 @@ def test_the_plain_way_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_a_library_that_was_built_before_needs_no_compiler(
+def test_prebuilt_library_needs_no_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model, encodings = random_model(), texts(LENGTHS)
@@ -300,7 +300,7 @@ def test_a_library_that_was_built_before_needs_no_compiler(
 
 @pytest.mark.process
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
-def test_a_forked_child_has_threads_of_its_own() -> None:
+def test_engine_works_in_a_forked_child() -> None:
     two, encodings = native(random_model(), threads=2), texts(LENGTHS)
     expected = two.logits(encodings)
     child = os.fork()
@@ -323,7 +323,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
         ("reads", -1, "its sequence doesn't have"),
     ],
 )
-def test_nothing_outside_of_the_tables_is_read(
+def test_ids_outside_the_embedding_tables_are_refused(
     engines: list[NativeEngine], field: str, value: int, message: str
 ) -> None:
     encodings = texts([5, 80, 7], 9)
@@ -333,7 +333,7 @@ def test_nothing_outside_of_the_tables_is_read(
         engines[0].logits(replace(encodings, **{field: wrong}))
 
 
-def test_a_text_longer_than_the_positions_is_refused(engines: list[NativeEngine]) -> None:
+def test_text_longer_than_the_positions_is_refused(engines: list[NativeEngine]) -> None:
     with pytest.raises(UsageError, match="position outside of the model's 80"):
         engines[0].logits(texts([81]))
 
@@ -347,14 +347,14 @@ def test_a_text_longer_than_the_positions_is_refused(engines: list[NativeEngine]
         ("encoder.layers.0.attention.norm.bias", None, "norm.bias is missing"),
     ],
 )
-def test_tensors_of_another_model_are_refused(name: str, wrong: Array | None, message: str) -> None:
+def test_missing_or_wrong_tensor_is_refused(name: str, wrong: Array | None, message: str) -> None:
     tensors = quantized(state(random_model()))
     del tensors[name]
     with pytest.raises(CheckpointError, match=message):
         NativeEngine(tensors if wrong is None else {**tensors, name: wrong}, SHAPE)
 
 
-def test_heads_of_odd_width_are_refused() -> None:
+def test_unsupported_head_width_is_refused() -> None:
     shape = replace(SHAPE, hidden_size=96, num_attention_heads=4)
     assert why_not_native(shape) == "its heads are not a multiple of 16 wide"
     with pytest.raises(UsageError, match="no native engine"):

@@ -25,7 +25,7 @@ def squad(*questions: Any, **article: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-def test_squad_gives_a_record_a_question(tmp_path: Path, indent: int | None) -> None:
+def test_squad_gives_one_record_per_question(tmp_path: Path, indent: int | None) -> None:
     impossible = {"id": 2, "question": "When?", "answers": [], "is_impossible": True}
     document = squad(QUESTION, impossible, title="France")
     table = read_table(write(tmp_path / "dev.json", document, indent=indent))
@@ -51,7 +51,7 @@ def test_squad_gives_a_record_a_question(tmp_path: Path, indent: int | None) -> 
     ]
 
 
-def test_unlabelled_squad_has_no_answers_and_a_title_of_its_paragraph(tmp_path: Path) -> None:
+def test_unlabelled_squad_has_no_answers_and_a_paragraph_title(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "test.json", squad({"id": "q", "question": "Who?"})))
     assert "answers" not in table.columns
     (record,) = table
@@ -73,7 +73,9 @@ def test_unlabelled_squad_has_no_answers_and_a_title_of_its_paragraph(tmp_path: 
         ({"data": [{"paragraphs": []}]}, "no rows"),
     ],
 )
-def test_a_malformed_squad_names_the_spot(tmp_path: Path, document: Any, message: str) -> None:
+def test_malformed_squad_is_refused_with_its_place(
+    tmp_path: Path, document: Any, message: str
+) -> None:
     path = write(tmp_path / "dev.json", document)
     with pytest.raises(DataError) as caught:
         list(read_table(path))
@@ -85,7 +87,7 @@ def passage(**question: Any) -> list[Any]:
     return [["M: Coffee?", "W: Tea."], [{"question": "What?", **question}], "5-510"]
 
 
-def test_dream_gives_a_record_a_question(tmp_path: Path) -> None:
+def test_dream_gives_one_record_per_question(tmp_path: Path) -> None:
     options = ["Tea", "Coffee", "Milk"]
     document = [passage(choice=options, answer="Tea"), passage(choice=options)]
     table = read_table(write(tmp_path / "dev.json", document, indent=1))
@@ -112,7 +114,9 @@ def test_dream_gives_a_record_a_question(tmp_path: Path) -> None:
         ({"text": "x"}, "item 2 is no passage"),
     ],
 )
-def test_a_malformed_passage_is_named(tmp_path: Path, item: Any, message: str) -> None:
+def test_malformed_passage_is_refused_with_its_place(
+    tmp_path: Path, item: Any, message: str
+) -> None:
     document = [passage(choice=["Tea"]), item]
     with pytest.raises(DataError, match=message):
         list(read_table(write(tmp_path / "dev.json", document)))

@@ -165,9 +165,7 @@ def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_hidden_states_of_every_layer_are_transformers(
-    activation: str, make_bert: MakeBert
-) -> None:
+def test_hidden_states_equal_transformers(activation: str, make_bert: MakeBert) -> None:
     folder = make_bert(hidden_act=activation)
     theirs = transformers.BertModel.from_pretrained(folder)
     ours = build_model(read_checkpoint(folder), TASKS["label"]).model
@@ -197,7 +195,7 @@ def every_token(encodings: Encodings) -> Encodings:
 
 
 @pytest.mark.usefixtures("way")
-def test_logits_and_loss_are_transformers(pair: Pair) -> None:
+def test_logits_and_loss_equal_transformers(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
     close(our_logits, logits)
@@ -205,7 +203,7 @@ def test_logits_and_loss_are_transformers(pair: Pair) -> None:
 
 
 @pytest.mark.usefixtures("way")
-def test_gradient_of_every_parameter_is_transformers(pair: Pair) -> None:
+def test_every_gradient_equals_transformers(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     pair.ours.zero_grad()
     pair.theirs.zero_grad()
@@ -222,15 +220,13 @@ def test_gradient_of_every_parameter_is_transformers(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu"])
-def test_other_activations_have_transformers_gradients(
+def test_gradients_of_other_activations_equal_transformers(
     activation: str, make_bert: MakeBert
 ) -> None:
-    test_gradient_of_every_parameter_is_transformers(
-        opened("label", make_bert, hidden_act=activation)
-    )
+    test_every_gradient_equals_transformers(opened("label", make_bert, hidden_act=activation))
 
 
-def test_three_way_loss_by_hand(make_bert: MakeBert) -> None:
+def test_three_way_loss_equals_hand_computed_one(make_bert: MakeBert) -> None:
     """Two windows of one and two tokens: -log p(start), and half of each plus -log p(neither)."""
     builder = EncodingsBuilder()
     for length, reads in ((3, [1]), (4, [1, 2])):
@@ -252,7 +248,7 @@ def test_three_way_loss_by_hand(make_bert: MakeBert) -> None:
     assert float(loss) == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_class_weights_weigh_as_in_torch() -> None:
+def test_class_weights_equal_torchs() -> None:
     encodings = random_encodings("tags", LENGTHS)
     batch = pack(encodings, everything(encodings))
     weights = torch.tensor([0.5, 1.0, 3.0])
@@ -271,7 +267,9 @@ def test_class_weights_weigh_as_in_torch() -> None:
     lengths=st.lists(st.integers(2, 9), min_size=1, max_size=8).map(lambda found: found * 3),
     random=st.randoms(use_true_random=False),
 )
-def test_packed_equals_one_at_a_time(pair: Pair, lengths: list[int], random: Random) -> None:
+def test_packed_batch_equals_one_example_at_a_time(
+    pair: Pair, lengths: list[int], random: Random
+) -> None:
     encodings = random_encodings(pair.head, lengths)
     examples = everything(encodings).tolist()
     random.shuffle(examples)
@@ -282,7 +280,7 @@ def test_packed_equals_one_at_a_time(pair: Pair, lengths: list[int], random: Ran
 
 
 @pytest.mark.usefixtures("way")
-def test_micro_batches_have_the_gradient_of_the_whole(pair: Pair) -> None:
+def test_micro_batches_have_the_gradient_of_the_whole_batch(pair: Pair) -> None:
     encodings = random_encodings(pair.head, LENGTHS)
     architecture = BERT.class_for(HEADS[pair.head].form)
     pair.ours.zero_grad()
@@ -302,7 +300,9 @@ def test_micro_batches_have_the_gradient_of_the_whole(pair: Pair) -> None:
 
 
 @given(st.lists(st.integers(1, 30), max_size=20), st.integers(1, 40))
-def test_micro_batches_keep_to_the_budget_and_lose_nothing(lengths: list[int], budget: int) -> None:
+def test_micro_batches_keep_the_token_budget_and_every_example(
+    lengths: list[int], budget: int
+) -> None:
     groups = micro_batches(np.asarray(lengths, dtype=np.int64), budget)
     assert sorted(i for group in groups for i in group.tolist()) == list(range(len(lengths)))
     for group in groups:
@@ -313,7 +313,7 @@ def test_micro_batches_keep_to_the_budget_and_lose_nothing(lengths: list[int], b
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
-def test_dropout_keeps_its_share(p: float) -> None:
+def test_dropout_keeps_the_expected_share(p: float) -> None:
     """The share kept, in all and in each of the four lanes that one random number serves, lies
     within five standard deviations."""
     torch.manual_seed(0)
@@ -327,7 +327,7 @@ def test_dropout_keeps_its_share(p: float) -> None:
     assert abs(float(neighbours) - (1 - p) ** 2) < 10 * sigma
 
 
-def test_dropout_masks_follow_the_seed_and_never_repeat() -> None:
+def test_dropout_masks_follow_the_seed_and_differ_each_time() -> None:
     shape = torch.Size([3, 37])
     torch.manual_seed(1)
     first, second = keep_mask(shape, 0.5), keep_mask(shape, 0.5)
@@ -338,7 +338,7 @@ def test_dropout_masks_follow_the_seed_and_never_repeat() -> None:
     assert not torch.equal(first, second)
 
 
-def test_dropout_scales_what_it_keeps_both_ways() -> None:
+def test_dropout_scales_kept_values_and_their_gradients() -> None:
     x = torch.ones(64, 8, requires_grad=True)
     y = dropout(x, 0.25, True)
     y.sum().backward()
@@ -349,7 +349,7 @@ def test_dropout_scales_what_it_keeps_both_ways() -> None:
     assert dropout(x, 0.0, True) is x
 
 
-def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> None:
+def test_dropout_is_active_only_in_training(make_bert: MakeBert) -> None:
     folder = make_bert(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.2)
     model = build_model(read_checkpoint(folder), TASKS["label"]).model
     encodings = random_encodings("label", LENGTHS)
@@ -359,7 +359,7 @@ def test_a_model_in_training_drops_and_in_use_does_not(make_bert: MakeBert) -> N
         assert torch.equal(model.eval()(batch), model(batch))
 
 
-def test_attention_with_and_without_dropout_is_the_same_attention(make_bert: MakeBert) -> None:
+def test_training_and_inference_attention_agree_without_dropout(make_bert: MakeBert) -> None:
     """Training has its own way through attention; with nothing to drop it changes nothing."""
     folder = make_bert(attention_probs_dropout_prob=1e-7)
     model = build_model(read_checkpoint(folder), TASKS["label"]).model
@@ -370,9 +370,7 @@ def test_attention_with_and_without_dropout_is_the_same_attention(make_bert: Mak
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_layer_reads_through_dropout_where_transformers_has_it(
-    head: str, make_bert: MakeBert
-) -> None:
+def test_head_dropout_is_where_transformers_has_it(head: str, make_bert: MakeBert) -> None:
     pair = opened(head, make_bert, classifier_dropout=0.5)
     encodings = random_encodings(head, [6] * N_OPTIONS)
 
@@ -394,9 +392,7 @@ def test_the_layer_reads_through_dropout_where_transformers_has_it(
 @pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
-def test_dropout_leaves_the_mean_logits_about_as_transformers_does(
-    rate: str, make_bert: MakeBert
-) -> None:
+def test_dropout_gives_the_logit_spread_of_transformers(rate: str, make_bert: MakeBert) -> None:
     """Where dropout stands in the network: the spread of the logits over masks is transformers'."""
     pair = opened("label", make_bert, **{rate: 0.3, "classifier_dropout": 0.0})
     encodings = random_encodings("label", [6])
@@ -433,7 +429,7 @@ def starter() -> Path:
 
 
 @pytest.mark.slow
-def test_the_starter_is_transformers_too(starter: Path) -> None:
+def test_starter_equals_transformers(starter: Path) -> None:
     """Hidden states, loss and gradients of a classifier on the real weights."""
     checkpoint = read_checkpoint(starter)
     task = Classify(labels=("bad", "good"), max_length=64)

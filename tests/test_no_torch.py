@@ -60,7 +60,7 @@ def python(*arguments: str, given: str = "") -> str:
     return ran.stdout
 
 
-def test_the_bar_holds(tried: Path) -> None:
+def test_torch_cannot_be_imported_here(tried: Path) -> None:
     with pytest.raises(AssertionError, match="No module named 'torch'"):
         python("-c", "import torch")
     assert tried.read_text() == "torch\n"
@@ -76,7 +76,9 @@ FILES = {
 }
 
 
-def test_predict(tried: Path, bundle: Path, tmp_path: Path) -> None:
+def test_predict_reads_and_writes_every_format_without_torch(
+    tried: Path, bundle: Path, tmp_path: Path
+) -> None:
     """All kinds of files, in one process: its start is what takes time."""
     runs = []
     for kind, write in FILES.items():
@@ -99,13 +101,13 @@ def test_predict(tried: Path, bundle: Path, tmp_path: Path) -> None:
     assert not tried.exists()
 
 
-def test_predict_from_a_pipe(tried: Path, bundle: Path) -> None:
+def test_predict_from_a_pipe_without_torch(tried: Path, bundle: Path) -> None:
     lines = python("-m", "onelayer", "predict", str(bundle), "-", given="\n".join(TEXTS))
     assert len(lines.splitlines()) == len(TEXTS)
     assert not tried.exists()
 
 
-def test_nothing_is_noted_of_who_predicts(
+def test_predict_writes_no_device_id(
     bundle: Path, tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ONNX Runtime would, for the statistics that it sends."""
@@ -116,7 +118,7 @@ def test_nothing_is_noted_of_who_predicts(
     assert not [path for path in written if "deviceid" in path.name or "Microsoft" in path.parts]
 
 
-def test_serve(tried: Path, bundle: Path, tmp_path: Path) -> None:
+def test_server_runs_without_torch(tried: Path, bundle: Path, tmp_path: Path) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server:
         status, body = server.request("POST", PATH, json.loads(GOOD))
         assert server.request("GET", "/openapi.json")[0] == 200
@@ -126,7 +128,7 @@ def test_serve(tried: Path, bundle: Path, tmp_path: Path) -> None:
     assert not tried.exists()
 
 
-def test_no_requirement_of_serve_leads_to_torch() -> None:
+def test_serve_extra_does_not_require_torch() -> None:
     """The extra's packages, theirs in turn as they are installed, and so on."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     waiting = [*project["dependencies"], *project["optional-dependencies"]["serve"]]

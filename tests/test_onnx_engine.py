@@ -96,7 +96,7 @@ def check(graph: Path, beside: Path | None = None) -> None:
 
 
 @given(st.lists(st.integers(1, 600), max_size=60))
-def test_rectangles_hold_every_sequence_once_and_are_nearly_full(lengths: list[int]) -> None:
+def test_rectangles_hold_every_sequence_with_little_padding(lengths: list[int]) -> None:
     groups = [lengths_of.tolist() for lengths_of in rectangles(np.array(lengths, dtype=np.int64))]
 
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
@@ -107,7 +107,7 @@ def test_rectangles_hold_every_sequence_once_and_are_nearly_full(lengths: list[i
 
 
 @pytest.mark.parametrize("architecture", LABELS)
-def test_the_graph_gives_what_transformers_gives(
+def test_graph_logits_equal_transformers(
     make_bert: MakeBert, tmp_path: Path, architecture: str
 ) -> None:
     """On padded batches, whatever stands at the padding. It may be on the left, too, but where
@@ -140,9 +140,7 @@ def test_the_graph_gives_what_transformers_gives(
 
 
 @pytest.mark.parametrize("architecture", LABELS)
-def test_the_engine_gives_what_torch_gives(
-    make_bert: MakeBert, tmp_path: Path, architecture: str
-) -> None:
+def test_engine_logits_equal_torch(make_bert: MakeBert, tmp_path: Path, architecture: str) -> None:
     predictor = opened(make_bert, architecture)
     graph = write_graph(tmp_path, predictor, architecture, in_float)
     encodings = encoded(predictor, architecture)
@@ -152,7 +150,7 @@ def test_the_engine_gives_what_torch_gives(
     np.testing.assert_allclose(logits, predictor.engine.logits(encodings), atol=2e-5)
 
 
-def test_a_row_without_tokens_harms_no_other(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_empty_row_does_not_affect_other_rows(make_bert: MakeBert, tmp_path: Path) -> None:
     """Clients that pad options send such rows."""
     name = "BertForMultipleChoice"
     graph = write_graph(tmp_path, opened(make_bert, name), name, in_float)
@@ -169,7 +167,7 @@ def test_a_row_without_tokens_harms_no_other(make_bert: MakeBert, tmp_path: Path
     np.testing.assert_allclose(three[:, :2], two, atol=1e-6)
 
 
-def test_no_layer_reads_padding_and_the_last_one_little_more_than_cls(
+def test_layers_skip_padding_and_the_last_one_reads_only_cls(
     make_bert: MakeBert, tmp_path: Path
 ) -> None:
     name = "BertForSequenceClassification"
@@ -192,7 +190,7 @@ def test_no_layer_reads_padding_and_the_last_one_little_more_than_cls(
     assert read[f"{last}.attention.output"] == read[f"{last}.feed_forward.up"] == 3
 
 
-def test_ranges_are_those_of_what_the_layers_read(make_bert: MakeBert) -> None:
+def test_calibrated_ranges_equal_those_of_transformers(make_bert: MakeBert) -> None:
     name = "BertForTokenClassification"
     predictor = opened(make_bert, name)
     encodings = encoded(predictor, name)
@@ -215,7 +213,7 @@ def test_ranges_are_those_of_what_the_layers_read(make_bert: MakeBert) -> None:
 
 
 @pytest.mark.parametrize("architecture", LABELS)
-def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture: str) -> None:
+def test_int8_logits_are_near_fp32(make_bert: MakeBert, tmp_path: Path, architecture: str) -> None:
     predictor = opened(make_bert, architecture)
     encodings = encoded(predictor, architecture)
     expected = predictor.engine.logits(encodings)
@@ -230,7 +228,7 @@ def test_int8_graphs_come_near(make_bert: MakeBert, tmp_path: Path, architecture
 
 
 @pytest.mark.parametrize("product", [in_float, by_token], ids=["fp32", "dynamic"])
-def test_an_answer_does_not_depend_on_its_neighbours(
+def test_logits_do_not_depend_on_the_batch(
     make_bert: MakeBert, tmp_path: Path, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onelayer.engines.rectangles.FULL", 0.0)  # all in one rectangle
@@ -245,7 +243,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-6)
 
 
-def test_int8_products_fuse(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_int8_products_are_fused(make_bert: MakeBert, tmp_path: Path) -> None:
     """ONNX Runtime makes one kernel of scales and product; what it leaves in fp32 is slow."""
     name = "BertForTokenClassification"
     predictor = opened(make_bert, name)
@@ -280,7 +278,7 @@ def test_openvino_reads_the_graph(make_bert: MakeBert, tmp_path: Path) -> None:
     np.testing.assert_allclose(found["end_logits"][real], end[real], atol=2e-5)
 
 
-def test_the_weights_are_safetensors_and_begin_at_cache_lines(tmp_path: Path) -> None:
+def test_weights_are_safetensors_aligned_to_cache_lines(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tensors = {
         "odd": rng.normal(size=3).astype(np.float32),
@@ -392,9 +390,7 @@ def good(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_a_graph_that_export_did_not_write_is_refused(
-    good: Path, tmp_path: Path, case: str
-) -> None:
+def test_graph_not_written_by_export_is_refused(good: Path, tmp_path: Path, case: str) -> None:
     spoil, says = SPOILT[case]
     model = onnx.load(good, load_external_data=False)
     spoil(model)
@@ -405,9 +401,7 @@ def test_a_graph_that_export_did_not_write_is_refused(
 
 
 @pytest.mark.parametrize("case", ENDINGS)
-def test_bytes_that_parsers_may_disagree_on_are_refused(
-    good: Path, tmp_path: Path, case: str
-) -> None:
+def test_ambiguous_protobuf_bytes_are_refused(good: Path, tmp_path: Path, case: str) -> None:
     ending, says = ENDINGS[case]
     (tmp_path / "model.onnx").write_bytes(good.read_bytes() + ending)
 
@@ -417,7 +411,7 @@ def test_bytes_that_parsers_may_disagree_on_are_refused(
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_damaged_bytes_are_refused_or_harmless(
+def test_damaged_graph_is_refused_or_harmless(
     good: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     whole = bytearray(good.read_bytes())
@@ -483,7 +477,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("case", HEADERS)
-def test_a_weights_file_that_lies_is_refused(tmp_path: Path, case: str) -> None:
+def test_weights_file_with_a_false_header_is_refused(tmp_path: Path, case: str) -> None:
     data, says = HEADERS[case]
     path = tmp_path / "model.safetensors"
     if isinstance(data, str):

@@ -69,7 +69,7 @@ def graph_of(
 
 
 @pytest.mark.parametrize("architecture", CASES)
-def test_it_says_what_onnx_runtime_says(
+def test_fp32_logits_equal_onnx_runtime(
     architecture: str, make_bert: MakeBert, tmp_path: Path
 ) -> None:
     labels = ("a", "b", "c") if "Classification" in architecture else ()
@@ -85,7 +85,7 @@ def test_it_says_what_onnx_runtime_says(
     "ONEDNN_MAX_CPU_ISA" in os.environ or not {"avx512_vnni", "avx_vnni"} & instructions(),
     reason="without VNNI OpenVINO adds two products in 16 bits, which can overflow",
 )
-def test_in_int8_it_rounds_as_onnx_runtime_does(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_int8_logits_are_near_onnx_runtime(make_bert: MakeBert, tmp_path: Path) -> None:
     run = make_bert("BertForSequenceClassification", labels=("a", "b"))
     inputs = CASES["BertForSequenceClassification"]
     graph, encodings = graph_of(tmp_path, run, inputs, int8=True)
@@ -94,7 +94,7 @@ def test_in_int8_it_rounds_as_onnx_runtime_does(make_bert: MakeBert, tmp_path: P
     np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected))
 
 
-def test_a_graph_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_invalid_graph_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(CheckpointError, match=r"model\.onnx: OpenVINO: .+") as caught:
         OpenVinoEngine(tmp_path / "model.onnx")

@@ -34,7 +34,7 @@ LETTER = {"text": "Ein Brief."}
 # What the server sends
 
 
-def test_files_are_sent_as_what_they_are_and_only_when_they_changed() -> None:
+def test_page_files_have_their_content_type_and_etag() -> None:
     client = TestClient(Starlette(routes=routes()))
     for path in (*PAGES, *(f"/static/{name}" for name in STATIC)):
         whole = client.get(path)
@@ -48,7 +48,7 @@ def test_files_are_sent_as_what_they_are_and_only_when_they_changed() -> None:
     assert client.post("/").status_code == 405
 
 
-def test_no_file_names_another_site_or_writes_html() -> None:
+def test_page_files_link_to_no_other_site_and_write_no_html() -> None:
     for name in (*PAGES.values(), *STATIC):
         text = files("onelayer.serving.page").joinpath(name).read_text(encoding="utf-8")
         urls = set(re.findall(r"\b(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", text))
@@ -57,7 +57,7 @@ def test_no_file_names_another_site_or_writes_html() -> None:
         assert not re.search(r"<script>|<style|\sstyle=|\son\w+=\"", text), name
 
 
-def test_both_languages_have_every_word_that_is_said() -> None:
+def test_both_languages_have_every_word() -> None:
     page = files("onelayer.serving.page")
     words = page.joinpath("words.js").read_text(encoding="utf-8")
     table = words[: words.index("\n};")]
@@ -91,7 +91,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize("case", SHOWN)
-def test_an_answer_is_shown(site: Site, tab: chromium.Page, case: str) -> None:
+def test_prediction_is_shown(site: Site, tab: chromium.Page, case: str) -> None:
     shown = asked(tab, case)
     assert [part for part in SHOWN[case] if part not in shown] == [], shown
     assert re.search(r"\d ms, measured in the browser · 1,234 tokens read\n", shown)
@@ -119,7 +119,7 @@ def test_spans_are_marked_by_code_points(site: Site, tab: chromium.Page) -> None
     assert tab.value(inside)
 
 
-def test_what_is_sent_is_by_role_and_without_what_is_empty(site: Site, tab: chromium.Page) -> None:
+def test_request_holds_filled_fields_by_role(site: Site, tab: chromium.Page) -> None:
     asked(tab, "option")
     asked(tab, "number")
     assert [json.loads(body)["inputs"] for body in site.bodies] == [
@@ -128,7 +128,7 @@ def test_what_is_sent_is_by_role_and_without_what_is_empty(site: Site, tab: chro
     ]
 
 
-def test_what_is_missing_is_told_before_anything_is_sent(site: Site, tab: chromium.Page) -> None:
+def test_missing_field_is_reported_before_sending(site: Site, tab: chromium.Page) -> None:
     choose(tab, "exam", {"context": "Rain.", "question": "", "options": "one\n"})
     assert "Two options are the least" in send(tab)
     choose(tab, "alike", {"text": "a", "pair": " "})
@@ -139,9 +139,7 @@ def test_what_is_missing_is_told_before_anything_is_sent(site: Site, tab: chromi
     assert site.bodies == []
 
 
-def test_an_answer_that_nobody_waits_for_any_more_is_not_shown(
-    site: Site, tab: chromium.Page
-) -> None:
+def test_outdated_answer_is_not_shown(site: Site, tab: chromium.Page) -> None:
     busy = "document.querySelector('#answer[aria-busy]')"
     site.busy = True
     choose(tab, "mood/one", LETTER)
@@ -159,7 +157,7 @@ def test_an_answer_that_nobody_waits_for_any_more_is_not_shown(
     assert tab.errors() == []
 
 
-def test_a_server_that_still_loads_is_waited_for(site: Site, tab: chromium.Page) -> None:
+def test_page_waits_for_a_loading_server(site: Site, tab: chromium.Page) -> None:
     site.loading = True
     visit(tab, site.url)
     assert "The server is not ready" in settled(tab)
@@ -168,16 +166,14 @@ def test_a_server_that_still_loads_is_waited_for(site: Site, tab: chromium.Page)
     assert "The answer will appear here." in settled(tab)
 
 
-def test_a_number_is_drawn_between_the_least_and_the_greatest(
-    site: Site, tab: chromium.Page
-) -> None:
+def test_number_is_drawn_on_the_range_of_the_model(site: Site, tab: chromium.Page) -> None:
     asked(tab, "number")
     filled = """(bar => bar.firstChild.offsetWidth / bar.offsetWidth)(
         document.querySelector('.track'))"""
     assert tab.value(filled) == pytest.approx((4.2 + 1) / 6.5, abs=0.01)
 
 
-def test_each_label_s_threshold_is_marked(site: Site, tab: chromium.Page) -> None:
+def test_label_thresholds_are_marked(site: Site, tab: chromium.Page) -> None:
     assert "A stroke marks the probability from which the label is given." in asked(tab, "labels")
     strokes = """[...document.querySelectorAll('.track')].map(track => {
         const [whole, stroke] = [track, track.lastChild].map(it => it.getBoundingClientRect());
@@ -188,7 +184,7 @@ def test_each_label_s_threshold_is_marked(site: Site, tab: chromium.Page) -> Non
     assert tab.value("document.querySelectorAll('.track b').length") == 0
 
 
-def test_examples_are_filled_in_and_sent(site: Site, tab: chromium.Page) -> None:
+def test_example_button_fills_and_sends_the_form(site: Site, tab: chromium.Page) -> None:
     for case in ("label", "many", "entities", "answer", "option"):
         of, values, _ = CASES[case]
         choose(tab, of["name"], values)
@@ -199,7 +195,7 @@ def test_examples_are_filled_in_and_sent(site: Site, tab: chromium.Page) -> None
         assert set(sent) == set(of["inputs"])
 
 
-def test_refusals_are_told_in_words(site: Site, tab: chromium.Page) -> None:
+def test_refusal_is_explained_in_words(site: Site, tab: chromium.Page) -> None:
     choose(tab, "mood/one", LETTER)
     for refusal, words in (
         (problem(429, "queue full", **{"retry-after": "3"}), "busy. Try again in 3 seconds."),
@@ -226,7 +222,7 @@ def test_refusals_are_told_in_words(site: Site, tab: chromium.Page) -> None:
 OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 
 
-def test_a_key_is_asked_for_and_not_shown(site: Site, tab: chromium.Page) -> None:
+def test_api_key_is_asked_for_and_not_shown(site: Site, tab: chromium.Page) -> None:
     site.key = "sesame-1"
     visit(tab, site.url)
     assert "wants an API key" in settled(tab)
@@ -247,7 +243,7 @@ def test_a_key_is_asked_for_and_not_shown(site: Site, tab: chromium.Page) -> Non
     assert tab.value("[localStorage.length, document.cookie]") == [0, ""]
 
 
-def test_everything_is_done_by_keyboard(site: Site, tab: chromium.Page) -> None:
+def test_page_works_by_keyboard(site: Site, tab: chromium.Page) -> None:
     assert tab.value("document.activeElement.name") == "text"
     tab.write("one\n两")
     tab.press("Enter", control=True)
@@ -271,7 +267,7 @@ def test_everything_is_done_by_keyboard(site: Site, tab: chromium.Page) -> None:
     assert "The answer will appear here." in settled(tab)
 
 
-def test_everything_has_a_name_for_those_who_do_not_see(site: Site, tab: chromium.Page) -> None:
+def test_every_control_has_an_accessible_name(site: Site, tab: chromium.Page) -> None:
     for case in ("many", "answer", "option"):
         asked(tab, case)
         nodes = tab.ask("Accessibility.getFullAXTree")["nodes"]
@@ -286,9 +282,7 @@ def test_everything_has_a_name_for_those_who_do_not_see(site: Site, tab: chromiu
     assert tab.value("document.getElementById('headline').role") == "status"
 
 
-def test_it_speaks_the_reader_s_language_and_can_be_told_another(
-    site: Site, tab: chromium.Page
-) -> None:
+def test_page_uses_the_browsers_language_and_can_switch(site: Site, tab: chromium.Page) -> None:
     visit(tab, site.url, "zh-CN")
     assert tab.value("document.documentElement.lang") == "zh-Hans"
     for case, words in (
@@ -318,7 +312,7 @@ def test_it_speaks_the_reader_s_language_and_can_be_told_another(
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
 @pytest.mark.parametrize("shell", [name for name in ("sh", "bash", "zsh") if shutil.which(name)])
-def test_the_curl_line_sends_what_the_page_sends(
+def test_curl_line_sends_the_same_request_as_the_page(
     site: Site, tab: chromium.Page, shell: str
 ) -> None:
     texts = (
@@ -336,7 +330,7 @@ def test_the_curl_line_sends_what_the_page_sends(
     assert json.loads(site.bodies[0])["inputs"]["text"] == texts[0].replace("\r\n", "\n")
 
 
-def test_the_curl_line_is_copied(site: Site, tab: chromium.Page) -> None:
+def test_curl_line_is_copied_to_the_clipboard(site: Site, tab: chromium.Page) -> None:
     choose(tab, "mood/one", {"text": TEXT})
     line = tab.value("document.getElementById('curl').textContent")
     for allowed in (True, False):

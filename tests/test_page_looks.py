@@ -73,7 +73,9 @@ COLOURS = """['body', 'textarea', '#send'].flatMap(
 
 
 @pytest.mark.parametrize("case", [*CASES, "refused", "locked", "docs"])
-def test_it_fits_every_screen_and_can_be_read(site: Site, tab: chromium.Page, case: str) -> None:
+def test_page_fits_every_screen_with_enough_contrast(
+    site: Site, tab: chromium.Page, case: str
+) -> None:
     if case == "docs":
         visit(tab, f"{site.url}docs")
         tab.value("document.querySelectorAll('details').forEach(it => it.open = true)")
@@ -99,7 +101,7 @@ def test_it_fits_every_screen_and_can_be_read(site: Site, tab: chromium.Page, ca
             tab.screenshot(Path(album) / f"{case}-{width}.png")
 
 
-def test_nothing_jumps_while_it_opens_and_nothing_moves_for_those_who_mind(
+def test_page_loads_without_layout_shift_and_respects_reduced_motion(
     site: Site, tab: chromium.Page
 ) -> None:
     shifts = """new Promise(done => {
@@ -117,7 +119,7 @@ def test_nothing_jumps_while_it_opens_and_nothing_moves_for_those_who_mind(
     assert tab.value(moves) == "0s"
 
 
-def test_dark_is_dark(site: Site, tab: chromium.Page) -> None:
+def test_dark_mode_changes_every_colour(site: Site, tab: chromium.Page) -> None:
     light = tab.value(COLOURS)
     tab.look(1400, "dark")
     assert all(one != other for one, other in zip(light, tab.value(COLOURS), strict=True))
@@ -126,7 +128,9 @@ def test_dark_is_dark(site: Site, tab: chromium.Page) -> None:
 # The policy
 
 
-def test_the_browser_keeps_it_to_its_own_server(site: Site, tab: chromium.Page) -> None:
+def test_content_security_policy_blocks_other_servers_and_scripts(
+    site: Site, tab: chromium.Page
+) -> None:
     tries = """Promise.allSettled([fetch('http://127.0.0.1:9/'), fetch('https://example.org/')])
         .then(all => all.map(one => one.status))"""
     assert tab.value(tries) == ["rejected", "rejected"]
@@ -141,7 +145,7 @@ def test_the_browser_keeps_it_to_its_own_server(site: Site, tab: chromium.Page) 
     assert tab.value(runs) == 0
 
 
-def test_what_it_weighs(site: Site, tab: chromium.Page) -> None:
+def test_page_is_under_30_kb(site: Site, tab: chromium.Page) -> None:
     tab.ask("Network.clearBrowserCache")
     visit(tab, site.url)
     tab.until("performance.getEntriesByType('resource').length >= 8")
@@ -152,7 +156,7 @@ def test_what_it_weighs(site: Site, tab: chromium.Page) -> None:
 # The API's page
 
 
-def test_the_api_s_page_tells_routes_objects_and_curl_lines(site: Site, tab: chromium.Page) -> None:
+def test_api_page_shows_routes_objects_and_curl_lines(site: Site, tab: chromium.Page) -> None:
     visit(tab, f"{site.url}docs#Ask")
     assert tab.value("document.querySelector('details[open]').id") == "Ask"
     tab.value("document.querySelectorAll('details').forEach(it => it.open = true)")
@@ -202,7 +206,7 @@ def real(make_bert: MakeBert) -> Iterator[str]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-def test_a_real_server_s_answers_are_shown_and_given_to_curl(tab: chromium.Page, real: str) -> None:
+def test_page_and_curl_line_agree_on_a_real_server(tab: chromium.Page, real: str) -> None:
     values = {"text": TEXT, "question": "Who's it?", "context": TEXT + ' "a"\n' * 5}
     values |= {"options": "the cat\nthe 'cats'\n北京"}
     visit(tab, real)
@@ -237,7 +241,7 @@ def test_a_real_server_s_answers_are_shown_and_given_to_curl(tab: chromium.Page,
     assert tab.errors() == []
 
 
-def test_a_real_server_s_api_is_told(tab: chromium.Page, real: str) -> None:
+def test_api_page_of_a_real_server_lists_every_route(tab: chromium.Page, real: str) -> None:
     visit(tab, f"{real}docs")
     tab.value("document.querySelectorAll('details').forEach(it => it.open = true)")
     assert tab.value(LOST_LINKS) == 0

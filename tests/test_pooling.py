@@ -51,13 +51,15 @@ BY_HAND: dict[Pooling, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @given(counts=counts, seed=st.integers(0, 99), how=st.sampled_from(POOLINGS))
-def test_pooled_row_by_row(counts: list[int], seed: int, how: Pooling) -> None:
+def test_pooling_equals_the_row_by_row_reference(
+    counts: list[int], seed: int, how: Pooling
+) -> None:
     logits = np.random.default_rng(seed).normal(size=(sum(counts), 3)).astype(np.float32)
     expected = [BY_HAND[how](logits[a:b]) for a, b in pairwise(cumulate(counts).tolist())]
     np.testing.assert_allclose(pool(windows(counts), logits, how), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_row_of_one_window_keeps_its_logits_to_the_bit_whatever_stands_beside_it() -> None:
+def test_row_of_one_window_keeps_its_logits_bit_for_bit() -> None:
     logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     for how in POOLINGS:
         assert pool(windows([1]), logits[:1], how).tolist() == logits[:1].tolist()
@@ -99,9 +101,7 @@ MISLEADS: dict[Pooling, list[list[float]]] = {
 
 
 @pytest.mark.parametrize("how", POOLINGS)
-def test_the_way_that_is_right_on_dev_is_chosen_and_kept(
-    how: Pooling, tokenizer: Tokenizer
-) -> None:
+def test_best_pooling_on_dev_is_chosen(how: Pooling, tokenizer: Tokenizer) -> None:
     rows = documents("good", *["good", "bad"] * 8)
     by_window = [ONE, *[*SHOWS[how], *MISLEADS.get(how, [[9.0, 0]] * 4)] * 8]
     task, scorer, encodings, logits = tuned(LONG, rows, by_window, tokenizer)
@@ -112,7 +112,7 @@ def test_the_way_that_is_right_on_dev_is_chosen_and_kept(
     assert [p.label for p in task.decode(rows, encodings, logits)] == ["good", *["good", "bad"] * 8]
 
 
-def test_few_rows_are_no_reason_to_leave_windows_unread(tokenizer: Tokenizer) -> None:
+def test_head_pooling_is_not_chosen_on_a_few_rows(tokenizer: Tokenizer) -> None:
     """The first windows alone are right once more than the others, which may be luck."""
     rows = documents("good", "good", "bad")
     by_window = [ONE, *SHOWS["head"], *MISLEADS["head"]]
@@ -122,7 +122,7 @@ def test_few_rows_are_no_reason_to_leave_windows_unread(tokenizer: Tokenizer) ->
 
 
 @pytest.mark.parametrize(("how", "read"), [("head", [0]), ("ends", [0, 3]), ("max", [0, 1, 2, 3])])
-def test_read_anew_there_are_no_more_windows_than_looked_at(
+def test_encoding_has_only_the_windows_that_the_pooling_reads(
     how: Pooling, read: list[int], tokenizer: Tokenizer
 ) -> None:
     rows = documents("good", "good", "bad")
@@ -136,14 +136,14 @@ def test_read_anew_there_are_no_more_windows_than_looked_at(
     assert task.decode(rows, again, logits[windows_read]) == task.decode(rows, every, logits)
 
 
-def test_of_equal_ways_the_one_that_reads_most(tokenizer: Tokenizer) -> None:
+def test_equally_good_poolings_prefer_the_one_that_reads_most(tokenizer: Tokenizer) -> None:
     rows = documents("good", "good", "bad")
     task, *_ = tuned(LONG, rows, [ONE, *[[0, 5.0]] * 4, *[[5.0, 0]] * 4], tokenizer)
     assert task.pooling == "mean"
     assert set(task.pooling_scores.values()) == {1.0}
 
 
-def test_without_long_texts_there_is_nothing_to_choose(tokenizer: Tokenizer) -> None:
+def test_pooling_is_not_tuned_without_long_texts(tokenizer: Tokenizer) -> None:
     rows = [TextRow("a", None, label, HERE) for label in ("good", "bad")]
     encodings = LONG.encode(rows, tokenizer, labelled=True)
     logits = np.asarray([[0, 1], [1, 0]], np.float32)
@@ -152,7 +152,7 @@ def test_without_long_texts_there_is_nothing_to_choose(tokenizer: Tokenizer) -> 
     assert scorer()["accuracy"] == 1.0
 
 
-def test_numbers_are_pooled_too(tokenizer: Tokenizer) -> None:
+def test_regression_is_pooled(tokenizer: Tokenizer) -> None:
     rows = documents(1.0, 5.0, 9.0)
     by_window = [[-2.0], [0.0], [9.0], [-9.0], [0.0], [1.0], [5.0], [0.0], [2.0]]
     task, scorer, encodings, logits = tuned(VALUE, rows, by_window, tokenizer)
@@ -164,7 +164,7 @@ def test_numbers_are_pooled_too(tokenizer: Tokenizer) -> None:
     assert targets.tolist() == [-2.0] + [0.0] * 4 + [2.0] * 4
 
 
-def test_a_constant_has_no_correlation_and_is_not_chosen() -> None:
+def test_pooling_with_an_undefined_score_is_not_chosen() -> None:
     logits: dict[Pooling, np.ndarray] = {"mean": np.zeros((3, 1)), "max": np.arange(3.0)[:, None]}
 
     def score(values: np.ndarray) -> metrics.Scorer:
@@ -173,7 +173,7 @@ def test_a_constant_has_no_correlation_and_is_not_chosen() -> None:
     assert best_pooling(logits, score, "spearman")[0] == "max"
 
 
-def test_logits_come_in_chunks() -> None:
+def test_pooling_by_chunks_equals_pooling_the_whole() -> None:
     logits = np.arange(12.0).reshape(6, 2)
     chunks = [([0], windows([1]), logits[:1]), ([1, 2], windows([2, 3]), logits[1:])]
     whole = {how: pool(windows([1, 2, 3]), logits, how).tolist() for how in POOLINGS}
@@ -181,14 +181,14 @@ def test_logits_come_in_chunks() -> None:
     assert {how: pooled.tolist() for how, pooled in found.items()} == whole
 
 
-def test_several_labels_stand_beside_every_window(tokenizer: Tokenizer) -> None:
+def test_multi_label_targets_are_repeated_for_every_window(tokenizer: Tokenizer) -> None:
     task = replace(LONG, multi_label=True)
     encodings = task.encode(documents(("good",), ("bad", "good"), ()), tokenizer, labelled=True)
     assert encodings.targets is not None
     assert encodings.targets.tolist() == [[False, True], *[[True, True]] * 4, *[[False, False]] * 4]
 
 
-def test_a_record_from_before_windows_reads_as_it_did() -> None:
+def test_record_without_pooling_reads_the_head() -> None:
     values = {"name": "classify", "labels": ["a", "b"], "max_length": 64, "multi_label": False}
     assert task_from_json({**values, "threshold": 0.5}) == Classify(
         labels=("a", "b"), max_length=64, pooling="head"
@@ -235,7 +235,7 @@ def commands(
     return said
 
 
-def test_by_default_nothing_is_lost(
+def test_default_reads_every_token(
     files: tuple[Path, Path],
     bert: Path,
     capsys: pytest.CaptureFixture[str],
@@ -246,7 +246,7 @@ def test_by_default_nothing_is_lost(
     assert commands(files, bert, capsys) == {"train": [], "eval": [], "predict": []}
 
 
-def test_truncation_is_asked_for_and_said(
+def test_truncation_is_reported_with_unread_tokens(
     files: tuple[Path, Path], bert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = commands(files, bert, capsys, "--long", "truncate")
@@ -267,7 +267,7 @@ OFFERED = {"context": "the " * 20, "question": "a", "options": ["b", "c"], "answ
     ("task", "row", "unread"),
     [("answer", ASKED, "768 tokens (76.2%)"), ("choose", OFFERED, "432 tokens (40.9%)")],
 )
-def test_answer_and_choose_say_what_they_leave_out(
+def test_answer_and_choose_report_unread_tokens(
     task: str,
     row: dict[str, Any],
     unread: str,
@@ -283,7 +283,7 @@ def test_answer_and_choose_say_what_they_leave_out(
     assert commands((path, path), bert, capsys, "--task", task) == expected
 
 
-def test_a_way_that_leaves_tokens_unread_says_so_in_training_too(
+def test_train_reports_tokens_left_unread_by_the_chosen_pooling(
     files: tuple[Path, Path],
     bert: Path,
     capsys: pytest.CaptureFixture[str],
@@ -310,7 +310,7 @@ class Listening(Silent):
         self.said.append(remark)
 
 
-def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Path) -> None:
+def test_chosen_pooling_is_reported_and_recorded(files: tuple[Path, Path], bert: Path) -> None:
     listening = Listening()
     run = onelayer.finetune(
         files[0],
@@ -338,7 +338,7 @@ def test_the_choice_is_said_and_in_the_record(files: tuple[Path, Path], bert: Pa
         ("answer", {"question": "a", "context": "b c", "answer": "b"}),
     ],
 )
-def test_other_tasks_have_one_way_to_read(
+def test_long_option_is_refused_for_tasks_without_pooling(
     task: str, row: dict[str, Any], bert: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.jsonl"

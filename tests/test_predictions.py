@@ -21,17 +21,17 @@ class Prediction(BasePrediction):
     note: str | None = None
 
 
-def test_numbers_have_the_seven_digits_of_fp32_in_json() -> None:
+def test_json_numbers_have_seven_digits() -> None:
     one = Prediction(0.123456789, (Inner(1 / 3),))
 
     assert one.to_json() == {"score": 0.1234568, "parts": [{"share": 0.3333333}]}
 
 
-def test_a_number_that_json_has_not_is_null() -> None:
+def test_infinite_number_is_null_in_json() -> None:
     assert Prediction(math.inf).to_json()["score"] is None
 
 
-def test_what_was_not_asked_for_is_left_out_of_json() -> None:
+def test_json_omits_fields_that_were_not_requested() -> None:
     probabilities = {"a": 0.9, "b": 0.1}
 
     assert "label_set" not in Label("a", 0.9, probabilities).to_json()
@@ -39,6 +39,6 @@ def test_what_was_not_asked_for_is_left_out_of_json() -> None:
     assert Label(None, 0.9, probabilities).to_json()["label"] is None
 
 
-def test_a_prediction_without_a_headline_shows_its_json() -> None:
+def test_prediction_without_a_headline_shows_its_json() -> None:
     assert Prediction(0.5, note="北京").headline == '{"score": 0.5, "parts": [], "note": "北京"}'
     assert Prediction(0.5).decision == Prediction(0.5).headline

@@ -31,7 +31,7 @@ def chooser(make_bert: MakeBert, tmp_path: Path) -> Predictor:
     )
 
 
-def test_rows_by_column_by_role_and_as_tuples_are_the_same_rows(chooser: Predictor) -> None:
+def test_rows_by_column_by_role_and_as_tuples_give_the_same_predictions(chooser: Predictor) -> None:
     by_column = {"scene": "a cat", "asked": "what?", "A": "good", "B": "bad"}
     by_role = {"context": "a cat", "question": "what?", "options": ["good", "bad"]}
 
@@ -43,17 +43,17 @@ def test_rows_by_column_by_role_and_as_tuples_are_the_same_rows(chooser: Predict
     assert first.option in ("good", "bad")
 
 
-def test_a_bare_text_is_no_list_of_inputs(chooser: Predictor) -> None:
+def test_text_instead_of_a_list_is_refused(chooser: Predictor) -> None:
     with pytest.raises(UsageError, match="takes a list"):
         chooser.predict("a cat")
 
 
-def test_what_is_missing_is_named(chooser: Predictor) -> None:
+def test_missing_role_is_named(chooser: Predictor) -> None:
     with pytest.raises(DataError, match="input:2:context: no context"):
         chooser.predict([("a cat", "what?", ["x", "y"]), {"options": ["x", "y"]}])
 
 
-def test_the_layout_is_kept_with_the_run(chooser: Predictor) -> None:
+def test_layout_is_saved_with_the_run(chooser: Predictor) -> None:
     assert chooser.path is not None
     record = json.loads((chooser.path / "onelayer.json").read_text(encoding="utf-8"))
 

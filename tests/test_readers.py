@@ -77,21 +77,21 @@ def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     ]
 
 
-def test_records_know_the_line_on_which_they_begin(write: Write) -> None:
+def test_records_have_the_line_number_of_their_start(write: Write) -> None:
     table = read_table(write("a.csv", 'text,label\n"two\nlines",1\n\nnext,0\n'))
     assert [record.line for record in table] == [2, 5]
     pretty = read_table(write("a.json", '[\n {\n "text": "a"},\n\n {"text": "b"}\n]\n'))
     assert [record.line for record in pretty] == [2, 5]
 
 
-def test_bom_and_crlf_are_simply_read(write: Write) -> None:
+def test_bom_and_crlf_are_accepted(write: Write) -> None:
     for name, comma in (("a.csv", ","), ("a.tsv", "\t")):
         content = f"\ufefftext{comma}label\r\nfine{comma}pos\r\n"
         assert rows(read_table(write(name, content))) == [("fine", "pos")]
     assert rows(read_table(write("a.txt", "\ufeffone\r\ntwo"))) == [("one",), ("two",)]
 
 
-def test_unicode_line_separators_end_no_line(write: Write) -> None:
+def test_unicode_line_separators_do_not_end_a_line(write: Write) -> None:
     assert rows(read_table(write("a.txt", "a\u2028b\u0085c\n"))) == [("a\u2028b\u0085c",)]
 
 
@@ -101,7 +101,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1))
-def test_csv_reads_what_the_csv_module_writes(
+def test_csv_equals_the_csv_module(
     tmp_path_factory: pytest.TempPathFactory, given_rows: list[tuple[str, str]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.csv"
@@ -112,7 +112,7 @@ def test_csv_reads_what_the_csv_module_writes(
 
 @pytest.mark.slow
 @given(st.lists(st.dictionaries(texts, texts, min_size=1), min_size=1))
-def test_jsonl_reads_what_json_writes(
+def test_jsonl_equals_the_json_module(
     tmp_path_factory: pytest.TempPathFactory, objects: list[dict[str, str]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "round.jsonl"
@@ -139,7 +139,7 @@ WITH_HEADER = [
 
 
 @pytest.mark.parametrize("content", HEADERLESS)
-def test_without_a_header_columns_are_numbered(write: Write, content: str) -> None:
+def test_columns_without_a_header_are_numbered(write: Write, content: str) -> None:
     table = read_table(write("a.tsv", content))
     width = len(table.columns)
     assert table.columns == tuple(f"column{number}" for number in range(1, width + 1))
@@ -148,13 +148,13 @@ def test_without_a_header_columns_are_numbered(write: Write, content: str) -> No
 
 
 @pytest.mark.parametrize("content", WITH_HEADER)
-def test_a_header_is_seen(write: Write, content: str) -> None:
+def test_header_is_detected(write: Write, content: str) -> None:
     table = read_table(write("a.tsv", content))
     assert table.columns == tuple(content.split("\n")[0].split("\t"))
     assert len(list(table)) == content.count("\n") - 1
 
 
-def test_columns_the_user_names_decide(write: Write) -> None:
+def test_named_columns_decide_whether_there_is_a_header(write: Write) -> None:
     path = write("a.csv", "fine,good\nbad,poor\n")
     assert read_table(path).columns == ("column1", "column2")
     assert read_table(path, named=["good"]).columns == ("fine", "good")
@@ -185,7 +185,7 @@ def test_quotes_in_a_tsv_from_a_csv_library_are_markup(
     assert rows(read_table(write("a.tsv", content))) == [(first, "1"), ("plain", "0")]
 
 
-def test_a_long_text_is_read(write: Write) -> None:
+def test_text_longer_than_the_csv_limit_is_read(write: Write) -> None:
     text = "word, " * 100_000
     assert rows(read_table(write("a.csv", f'text,label\n"{text}",1\n'))) == [(text, "1")]
 
@@ -226,7 +226,7 @@ SWALLOWING = "text,label\n" + "fine,1\npoor,0\n" * 10 + '"it\nfine,1\npoor,0\nsi
         ("a.json", "[1, 2]", ":1", "a JSON object expected, found a number"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
+def test_bad_file_is_refused_in_one_line(
     write: Write, name: str, content: str | bytes, place: str, message: str
 ) -> None:
     path = write(name, content)
@@ -239,7 +239,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert caught.value.hint
 
 
-def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+def test_missing_file_and_directory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "absent.csv")
     with pytest.raises(DataError, match="a directory"):
@@ -251,7 +251,7 @@ def test_what_is_no_file_is_said(tmp_path: Path) -> None:
     st.sampled_from(["a.csv", "a.tsv", "a.txt", "a.json", "a.jsonl", "a.conll", "a.conllu", "a"]),
     st.binary() | st.text('ab1 ,;\t"\n\r{}[]:#-_\\u\ufeff').map(str.encode),
 )
-def test_no_bytes_make_a_traceback(
+def test_random_bytes_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -261,7 +261,7 @@ def test_no_bytes_make_a_traceback(
             assert record.values
 
 
-def test_rows_before_the_broken_one_are_given(write: Write) -> None:
+def test_rows_before_a_broken_one_are_read(write: Write) -> None:
     table = read_table(write("a.csv", "text,label\nfine,1\nragged\n"))
     records = iter(table)
     assert next(records).values == {"text": "fine", "label": "1"}
@@ -269,7 +269,7 @@ def test_rows_before_the_broken_one_are_given(write: Write) -> None:
         next(records)
 
 
-def test_an_index_column_without_a_name_goes_by_its_number(tmp_path: Path) -> None:
+def test_unnamed_index_column_is_numbered(tmp_path: Path) -> None:
     path = tmp_path / "pandas.csv"
     path.write_text(",text,label\n0,fine,yes\n1,poor,no\n", encoding="utf-8")
 

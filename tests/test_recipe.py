@@ -55,7 +55,7 @@ def old_run(bert: Path, tmp_path: Path) -> Callable[..., Predictor]:
     return make
 
 
-def test_a_recipe_survives_json() -> None:
+def test_recipe_survives_json() -> None:
     recipe = Recipe(task="tag", epochs=2.5, freeze="1", seeds=3)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
@@ -65,18 +65,18 @@ def test_removed_options_that_changed_nothing_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("option", USED)
-def test_a_removed_option_that_was_used_is_refused_by_name(option: str) -> None:
+def test_removed_option_that_was_used_is_refused_by_name(option: str) -> None:
     with pytest.raises(UsageError, match=f"doesn't have: {option} = {USED[option]}"):
         Recipe.from_json({option: USED[option]})
 
 
-def test_an_unknown_option_is_refused_by_name() -> None:
+def test_unknown_option_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="doesn't have: eopchs = 3"):
         Recipe.from_json({"eopchs": 3})
 
 
 @pytest.mark.slow
-def test_a_run_of_an_older_version_is_opened_and_its_recipe_used_again(
+def test_run_of_an_older_version_opens_and_its_recipe_is_reused(
     old_run: Callable[..., Predictor], tmp_path: Path
 ) -> None:
     predictor = old_run()
@@ -88,7 +88,7 @@ def test_a_run_of_an_older_version_is_opened_and_its_recipe_used_again(
     assert "cross-validation" in found["judged"]
 
 
-def test_a_run_that_used_a_removed_option_predicts_and_exports_but_is_not_trained_again(
+def test_run_with_a_removed_option_predicts_but_is_not_trained_again(
     old_run: Callable[..., Predictor], tmp_path: Path
 ) -> None:
     predictor = old_run(ema=0.98)

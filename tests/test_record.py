@@ -86,7 +86,7 @@ def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "task": own["task"], "layout": own["layout"]}
 
 
-def test_record_is_read_and_written_byte_for_byte() -> None:
+def test_record_round_trips_byte_for_byte() -> None:
     expected = with_defaults(FILE)
     assert as_json(ModelRecord.from_json(expected).to_json()) == as_json(expected)
     record = ModelRecord.from_json(expected)
@@ -114,7 +114,7 @@ def test_null_is_nan_where_a_number_is_expected() -> None:
     assert record.export.engines["onnxruntime"].changed is None
 
 
-def test_unknown_fields_are_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     """Other versions write other things into files of the same format."""
     record = ModelRecord.from_json({**FILE, "careful": [], "data": {**FILE["data"], "rows": 3}})
     assert "careful" not in record.to_json()
@@ -139,7 +139,7 @@ def test_unknown_fields_are_passed_over() -> None:
         ("layout", [], "holds no layout"),
     ],
 )
-def test_field_of_another_type_is_named(part: str, value: object, said: str) -> None:
+def test_field_of_wrong_type_is_refused_by_name(part: str, value: object, said: str) -> None:
     with pytest.raises(CheckpointError, match=rf"^run/onelayer\.json: .*{said}"):
         read_record({**FILE, part: value}, Path("run"), positions=64)
 

@@ -43,7 +43,7 @@ def texts(*pairs: tuple[str, Any]) -> list[dict[str, Any]]:
     return [{"text": text, "label": label} for text, label in pairs]
 
 
-def test_rows_that_stand_in_several_files_are_listed_with_their_places(tmp_path: Path) -> None:
+def test_rows_shared_by_several_files_are_listed_with_their_places(tmp_path: Path) -> None:
     train = rows_of(tmp_path, "train.jsonl", texts(("a cat", "x"), ("b", "y"), ("b", "y")))
     test = rows_of(tmp_path, "test.jsonl", texts(("c", "x"), ("A  Cat", "y")))
     found = find_repeats([train, test])
@@ -72,7 +72,7 @@ def test_rows_that_stand_in_several_files_are_listed_with_their_places(tmp_path:
         ("cafe", "café", False),
     ],
 )
-def test_case_spaces_and_width_make_no_difference(one: str, other: str, same: bool) -> None:
+def test_repeats_ignore_case_spaces_and_width(one: str, other: str, same: bool) -> None:
     assert (normal(one) == normal(other)) is same
 
 
@@ -84,7 +84,7 @@ def test_case_spaces_and_width_make_no_difference(one: str, other: str, same: bo
         max_size=3,
     )
 )
-def test_counts_are_those_of_a_dictionary(files: list[list[tuple[str, str]]]) -> None:
+def test_counts_equal_the_dictionary_reference(files: list[list[tuple[str, str]]]) -> None:
     """The same by the plainest means."""
 
     class Made(Rows):
@@ -144,7 +144,7 @@ def test_counts_are_those_of_a_dictionary(files: list[list[tuple[str, str]]]) ->
         ),
     ],
 )
-def test_labels_of_every_task_can_be_in_conflict(
+def test_conflicting_labels_are_found_for_every_task(
     task: str, one: dict[str, Any], other: dict[str, Any], labels: str, tmp_path: Path
 ) -> None:
     found = find_repeats([rows_of(tmp_path, "f.jsonl", [one, other, one], task)])
@@ -154,12 +154,12 @@ def test_labels_of_every_task_can_be_in_conflict(
     assert not find_repeats([rows_of(tmp_path, "g.jsonl", [one, one], task)]).conflicts
 
 
-def test_the_order_of_several_labels_is_no_conflict(tmp_path: Path) -> None:
+def test_order_of_labels_is_no_conflict(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, "f.jsonl", texts(("x", ["a", "b"]), ("x", ["b", "a"])))
     assert find_repeats([rows]).conflicting == 0
 
 
-def test_memory_is_some_numbers_a_row(tmp_path: Path) -> None:
+def test_memory_is_under_200_bytes_a_row(tmp_path: Path) -> None:
     def peak(n: int) -> int:
         rows = rows_of(
             tmp_path, f"{n}.jsonl", texts(*((f"{'long ' * 50}{i}", "x") for i in range(n)))
@@ -175,7 +175,7 @@ def test_memory_is_some_numbers_a_row(tmp_path: Path) -> None:
     assert peak(3000) - peak(1000) < 2000 * 200  # a text alone has 250 bytes
 
 
-def test_inspect_reads_the_others_as_the_first(tmp_path: Path, bert: Path) -> None:
+def test_inspect_reads_other_files_with_the_same_columns(tmp_path: Path, bert: Path) -> None:
     (tmp_path / "train.csv").write_text("review,stars\ngood cat,a\nbad,b\n", encoding="utf-8")
     lines = "stars\treview\nb\tGood cat\na\t\n"
     (tmp_path / "test.tsv").write_text(lines, encoding="utf-8")

@@ -66,7 +66,7 @@ EVERYWHERE = {"Scores", "Learning", "Lengths", "Worst mistakes", "Recipe and dat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_report_shows_the_scores_and_the_worst_mistakes(
+def test_report_shows_the_scores_and_the_worst_mistakes(
     case: Case, make_predictor: MakePredictor
 ) -> None:
     predictor, rows = make_predictor(case)
@@ -97,7 +97,7 @@ def test_a_report_shows_the_scores_and_the_worst_mistakes(
 
 
 @pytest.mark.parametrize("name", ["classify", "tag IOB2"])
-def test_the_same_facts_give_the_same_bytes(name: str, make_predictor: MakePredictor) -> None:
+def test_same_facts_give_the_same_bytes(name: str, make_predictor: MakePredictor) -> None:
     case = next(case for case in CASES if case.name == name)
     predictor, rows = make_predictor(case)
     first, second = (page(facts_of(predictor, rows, "rows", [0.5] * 4)) for _ in range(2))
@@ -105,7 +105,7 @@ def test_the_same_facts_give_the_same_bytes(name: str, make_predictor: MakePredi
 
 
 @pytest.mark.parametrize(("long", "cut"), [("truncate", (70, 1)), (None, (0, 0))])
-def test_lengths_are_those_before_the_limit(
+def test_lengths_are_counted_before_the_limit(
     make_predictor: MakePredictor, long: str | None, cut: tuple[int, int]
 ) -> None:
     rows = texts(["a", "b"])
@@ -119,7 +119,7 @@ def test_lengths_are_those_before_the_limit(
     assert (lengths.cut_tokens, lengths.cut_rows) == cut
 
 
-def test_no_text_or_label_becomes_markup(make_predictor: MakePredictor) -> None:
+def test_text_and_labels_never_become_markup(make_predictor: MakePredictor) -> None:
     labels = ["<i>one</i>", "\u202etwo", "$three$", '" onload="x']
     rows = [
         {"text": HOSTILE[i % len(HOSTILE)] + f" {i}", "label": labels[i % len(labels)]}
@@ -177,7 +177,7 @@ def drawn(value: str, marks: list[Mark]) -> str:
 
 
 @given(marked())
-def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Mark]]) -> None:
+def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]]) -> None:
     value, marks = case
     said = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).said
     pieces = [piece for piece in said.split("…") if piece]
@@ -190,7 +190,7 @@ def test_an_excerpt_shows_what_is_wrong_and_little_else(case: tuple[str, list[Ma
         assert any(value[first.start : first.start + 8] in piece for piece in pieces)
 
 
-def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
+def test_excerpt_of_a_long_text_shows_mistakes_first() -> None:
     value = "".join(f"{i:04} " for i in range(2000))
     right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
     said = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).said
@@ -201,7 +201,7 @@ def test_in_a_long_text_what_is_wrong_is_shown_first() -> None:
     assert len(said) <= ROOM + 4
 
 
-def test_marks_lie_on_their_characters() -> None:
+def test_marks_cover_their_characters() -> None:
     marks = [Mark(2, 6, "gold", "PER"), Mark(4, 8, "predicted", "LOC")]
     assert drawn("a bcdefg h", marks) == (
         'a <span class="gold">bc</span><span class="gold predicted">de</span>'
@@ -211,7 +211,7 @@ def test_marks_lie_on_their_characters() -> None:
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**32 - 1))
-def test_a_thinned_curve_has_the_mean_of_the_whole(n: int, seed: int) -> None:
+def test_thinned_curve_keeps_the_mean(n: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=n)
     steps, thinned = thin(values)
     assert len(steps) == len(thinned) == min(n, POINTS)
@@ -221,7 +221,9 @@ def test_a_thinned_curve_has_the_mean_of_the_whole(n: int, seed: int) -> None:
     np.testing.assert_allclose(weights @ steps / n, (n + 1) / 2)
 
 
-def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: MakePredictor) -> None:
+def test_many_classes_show_a_list_of_confusions_instead_of_a_matrix(
+    make_predictor: MakePredictor,
+) -> None:
     facts = facts_of(*make_predictor(CASES[0]), "rows")
     few, many = page(many_classes(facts, 30)), page(many_classes(facts, 150))
     assert few.count('class="hit"') == 30
@@ -232,7 +234,7 @@ def test_of_many_classes_the_frequent_confusions_are_listed(make_predictor: Make
 
 
 @pytest.mark.slow
-def test_a_run_of_100_000_steps_has_small_pictures(make_predictor: MakePredictor) -> None:
+def test_report_of_100_000_steps_stays_small(make_predictor: MakePredictor) -> None:
     facts = facts_of(*make_predictor(CASES[0]), "rows")
     n = 100_000
     noise = np.random.default_rng(0).random(n)
@@ -241,7 +243,7 @@ def test_a_run_of_100_000_steps_has_small_pictures(make_predictor: MakePredictor
 
 
 @pytest.mark.slow
-def test_training_ends_with_the_report_of_its_dev_file(tmp_path: Path, bert: Path) -> None:
+def test_training_writes_the_report_of_its_dev_file(tmp_path: Path, bert: Path) -> None:
     file, dev = (
         CASES[0].write(tmp_path / name) for name in ("a", "b") if not (tmp_path / name).mkdir()
     )
@@ -261,7 +263,7 @@ def test_training_ends_with_the_report_of_its_dev_file(tmp_path: Path, bert: Pat
     assert not [path for path in tmp_path.rglob(".*") if "report" in path.name]
 
 
-def test_a_report_that_fails_costs_one_warning(
+def test_failed_report_is_one_warning(
     tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
@@ -287,7 +289,7 @@ def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
-def test_every_text_stands_out(scheme: int) -> None:
+def test_every_text_has_enough_contrast(scheme: int) -> None:
     style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
     pairs = re.findall(r"--(\w+): light-dark\(#(\w{6}), #(\w{6})\)", style)
     colours = {

@@ -77,14 +77,14 @@ def opened(
     return tab
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(opened: chromium.Page) -> None:
+def test_report_makes_no_requests_and_logs_no_errors(opened: chromium.Page) -> None:
     assert [Path(url).name for url in opened.requests()] == ["report.html"]
     assert opened.errors() == []
     assert opened.value(LOST_LINKS) == 0
 
 
 @pytest.mark.parametrize("width", [360, 1400])
-def test_it_fits_the_screen(opened: chromium.Page, width: int) -> None:
+def test_report_fits_the_screen(opened: chromium.Page, width: int) -> None:
     opened.look(width, "light")
     assert opened.value("document.documentElement.scrollWidth") <= width
     assert opened.value(TOO_WIDE) == []
@@ -95,7 +95,7 @@ def test_it_fits_the_screen(opened: chromium.Page, width: int) -> None:
     assert opened.value(REPEATED) == []
 
 
-def test_dark_is_dark_by_the_system_and_by_hand(opened: chromium.Page) -> None:
+def test_dark_mode_follows_the_system_and_the_switch(opened: chromium.Page) -> None:
     opened.look(1400, "light")
     light = opened.value(COLOURS)
     opened.look(1400, "dark")
@@ -110,7 +110,7 @@ def test_dark_is_dark_by_the_system_and_by_hand(opened: chromium.Page) -> None:
     assert opened.value(COLOURS) == light
 
 
-def test_the_browser_tells_what_is_wrong(tab: chromium.Page, tmp_path: Path) -> None:
+def test_browser_reports_requests_and_errors(tab: chromium.Page, tmp_path: Path) -> None:
     """Or the tests above could not fail."""
     wrong = tmp_path / "wrong.html"
     wrong.write_text("<!doctype html><img src='a.png'><script>oops()</script>", encoding="utf-8")

@@ -118,7 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str,
 
 
 @pytest.mark.parametrize("case", ONE_A_TASK, ids=lambda case: case.task)
-def test_every_task_goes_on_bit_for_bit(case: Case, dropping: Path, tmp_path: Path) -> None:
+def test_every_task_resumes_bit_for_bit(case: Case, dropping: Path, tmp_path: Path) -> None:
     """Stopped in the middle of an epoch, and again at its end."""
     straight, stopped = (Runs(tmp_path / name, dropping, case) for name in ("a", "b"))
     straight.go()
@@ -133,7 +133,7 @@ def test_every_task_goes_on_bit_for_bit(case: Case, dropping: Path, tmp_path: Pa
 
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.integers(1, STEPS), max_size=4), st.sets(st.integers(1, 3), max_size=2))
-def test_it_may_be_stopped_at_any_steps_and_evaluations(
+def test_run_can_be_stopped_at_any_step_or_evaluation(
     whole: dict[str, bytes],
     dropping: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -152,7 +152,7 @@ def test_it_may_be_stopped_at_any_steps_and_evaluations(
     assert files_of(runs.out) == whole
 
 
-def test_optimizer_and_generator_are_part_of_it(dropping: Path, tmp_path: Path) -> None:
+def test_state_holds_optimizer_and_generator(dropping: Path, tmp_path: Path) -> None:
     """Stopped twice or once: the state at that step is the same, moments and all."""
     once, twice = (Runs(tmp_path / name, dropping) for name in ("once", "twice"))
     once.stopped(5)
@@ -167,7 +167,7 @@ def test_optimizer_and_generator_are_part_of_it(dropping: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("choices", [{"patience": 1}, {"epochs": 1.5}, {"freeze": "1"}], ids=str)
-def test_what_a_recipe_asks_for_survives(
+def test_recipe_options_survive_a_resume(
     dropping: Path, tmp_path: Path, choices: dict[str, Any]
 ) -> None:
     straight, stopped = (Runs(tmp_path / name, dropping, **choices) for name in ("a", "b"))
@@ -181,7 +181,7 @@ def test_what_a_recipe_asks_for_survives(
 # What is under way when the signal comes -------------------------------------------------------
 
 
-def test_inside_gradient_accumulation_the_step_is_finished(
+def test_signal_inside_gradient_accumulation_waits_for_the_step(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight, stopped = (Runs(tmp_path / name, dropping, token_budget=20) for name in ("a", "b"))
@@ -206,7 +206,7 @@ def test_inside_gradient_accumulation_the_step_is_finished(
     assert files_of(stopped.out) == files_of(straight.out)
 
 
-def test_an_evaluation_is_broken_off_and_made_anew(
+def test_interrupted_evaluation_is_repeated(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
@@ -226,7 +226,7 @@ def test_an_evaluation_is_broken_off_and_made_anew(
     assert files_of(runs.out) == whole
 
 
-def test_a_state_that_is_being_written_is_finished(
+def test_signal_while_a_state_is_written_waits_for_it(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
@@ -246,7 +246,7 @@ def test_a_state_that_is_being_written_is_finished(
     assert files_of(runs.out) == whole
 
 
-def test_a_second_signal_does_not_wait(
+def test_second_signal_stops_at_once(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path
 ) -> None:
     class Twice(Stops):
@@ -265,7 +265,7 @@ def test_a_second_signal_does_not_wait(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_exit_code_says_what_stopped_it(
+def test_exit_code_names_the_signal(
     dropping: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -322,7 +322,7 @@ def resolve_name(name: str) -> Any:
 
 
 @pytest.mark.process
-def test_a_process_may_die_between_operations_on_the_disk(
+def test_process_killed_at_any_disk_operation_can_resume(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a state after every step, at most the step under way is lost."""
@@ -347,7 +347,7 @@ def test_a_process_may_die_between_operations_on_the_disk(
     assert 40 < n < 200
 
 
-def test_a_damaged_state_costs_an_interval(
+def test_damaged_state_falls_back_to_the_older_one(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
@@ -390,7 +390,7 @@ def damages(state: Path) -> Iterator[tuple[str, int]]:
         (state / name).write_bytes(content)
 
 
-def test_a_full_disk_keeps_the_last_state_and_the_run(
+def test_full_disk_keeps_the_last_state_and_the_run(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A state that can't be written is said; the run goes on, and so does the one after it."""
@@ -417,7 +417,7 @@ def test_a_full_disk_keeps_the_last_state_and_the_run(
 # Which run a command goes on with --------------------------------------------------------------
 
 
-def test_without_out_the_same_command_finds_its_run(
+def test_same_command_without_out_resumes_its_run(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
@@ -435,7 +435,7 @@ def test_without_out_the_same_command_finds_its_run(
     assert go() == Path("runs/rows-3")
 
 
-def test_another_command_is_not_gone_on_with(dropping: Path, tmp_path: Path) -> None:
+def test_run_of_another_command_is_not_resumed(dropping: Path, tmp_path: Path) -> None:
     runs = Runs(tmp_path / "x", dropping)
     runs.stopped(4)
     with pytest.raises(UsageError, match="already holds a run"):
@@ -446,7 +446,9 @@ def test_another_command_is_not_gone_on_with(dropping: Path, tmp_path: Path) -> 
         runs.go()
 
 
-def test_it_may_begin_anew(whole: dict[str, bytes], dropping: Path, tmp_path: Path) -> None:
+def test_no_resume_starts_from_the_beginning(
+    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+) -> None:
     runs = Runs(tmp_path / "x", dropping)
     runs.stopped(2)
     stops = Stops()
@@ -455,7 +457,7 @@ def test_it_may_begin_anew(whole: dict[str, bytes], dropping: Path, tmp_path: Pa
     assert files_of(runs.out) == whole
 
 
-def test_where_the_best_model_was_removed_it_begins_anew(
+def test_run_restarts_if_its_best_model_was_removed(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)
@@ -466,7 +468,9 @@ def test_where_the_best_model_was_removed_it_begins_anew(
     assert files_of(runs.out) == whole
 
 
-def test_resume_insists(dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_flag_requires_an_unfinished_run(
+    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = Runs(tmp_path / "x", dropping)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="no unfinished run of this command"):
@@ -484,7 +488,7 @@ def test_resume_insists(dropping: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert files_of(runs.out) == before
 
 
-def test_a_run_belongs_to_one_process(dropping: Path, tmp_path: Path) -> None:
+def test_second_process_on_the_same_run_is_refused(dropping: Path, tmp_path: Path) -> None:
     runs = Runs(tmp_path / "x", dropping)
     other = Store(runs.out, "another process's")
     assert other.lock()
@@ -494,7 +498,7 @@ def test_a_run_belongs_to_one_process(dropping: Path, tmp_path: Path) -> None:
     runs.go()
 
 
-def test_what_is_not_as_it_was_is_said(
+def test_changed_environment_is_reported_on_resume(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropping)

@@ -27,7 +27,7 @@ class Verify(Regress):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_task_takes_the_roles_of_its_columns(name: str) -> None:
+def test_route_takes_the_roles_of_the_task(name: str) -> None:
     kind = TASKS[name]
     roles = {field.name: field for field in dataclasses.fields(kind.wire_input())}
 
@@ -36,13 +36,13 @@ def test_every_task_takes_the_roles_of_its_columns(name: str) -> None:
     assert tuple(lacking) == kind.columns.optional
 
 
-def test_only_options_are_several_texts_of_one_role() -> None:
+def test_only_options_take_a_list_of_texts() -> None:
     assert {name: set(roles_of_lists(kind)) for name, kind in TASKS.items()} == {
         name: {"options"} if name == "choose" else set() for name in TASKS
     }
 
 
-def test_a_task_that_says_no_more_takes_a_text_for_each_role() -> None:
+def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
     taken = parse(ask_model(Verify), b'{"inputs": {"claim": "a", "evidence": "b"}}')
 
     assert by_role(Verify, taken.inputs) == {"claim": "a", "evidence": "b"}
@@ -59,12 +59,12 @@ def test_a_task_that_says_no_more_takes_a_text_for_each_role() -> None:
         (Classify, b'{"inputs": "a", "coverage": 1.0}', "less than 1"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_its_role(kind: type[Task], body: bytes, said: str) -> None:
+def test_wrong_input_is_refused_by_its_role(kind: type[Task], body: bytes, said: str) -> None:
     with pytest.raises(RequestError, match=said):
         parse(ask_model(kind), body)
 
 
-def test_a_text_may_stand_alone_where_the_other_roles_are_optional() -> None:
+def test_bare_text_is_accepted_if_other_roles_are_optional() -> None:
     taken = parse(ask_model(Classify), b'{"inputs": "a text"}')
 
     assert by_role(Classify, taken.inputs) == {"text": "a text"}

@@ -95,7 +95,7 @@ class Stops(Silent):
 # Several seeds ---------------------------------------------------------------------------------
 
 
-def test_the_best_of_several_seeds_is_kept_and_nothing_else(
+def test_only_the_best_seed_is_kept(
     finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
 ) -> None:
     alone = {seed: finetuned(f"alone-{seed}", seed=seed) for seed in (4, 5, 6)}
@@ -138,7 +138,7 @@ def test_seeds_share_one_split(
     assert splits == [7]
 
 
-def test_seeds_that_were_stopped_go_on(finetuned: Callable[..., onelayer.Predictor]) -> None:
+def test_stopped_seeds_resume(finetuned: Callable[..., onelayer.Predictor]) -> None:
     whole = finetuned("whole", seeds=2)
     with pytest.raises(InterruptedError):
         finetuned("stopped", seeds=2, reporter=Stops(at=12))  # ten steps a run
@@ -149,7 +149,7 @@ def test_seeds_that_were_stopped_go_on(finetuned: Callable[..., onelayer.Predict
     assert record(stopped) == record(whole)
 
 
-def test_a_command_that_is_refused_leaves_nothing(
+def test_refused_command_leaves_nothing(
     finetuned: Callable[..., onelayer.Predictor], tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="--freeze 9"):
@@ -158,7 +158,7 @@ def test_a_command_that_is_refused_leaves_nothing(
     assert not hidden(tmp_path / "run").exists()
 
 
-def test_another_command_does_not_take_the_runs_over(
+def test_runs_of_another_command_are_not_resumed(
     finetuned: Callable[..., onelayer.Predictor],
 ) -> None:
     with pytest.raises(InterruptedError):
@@ -170,14 +170,14 @@ def test_another_command_does_not_take_the_runs_over(
     assert reporter.runs == 2
 
 
-def test_where_there_is_nothing_to_resume_it_is_said(
+def test_resume_without_unfinished_runs_is_refused(
     finetuned: Callable[..., onelayer.Predictor],
 ) -> None:
     with pytest.raises(UsageError, match="no unfinished runs of this command to resume"):
         finetuned("run", seeds=2, resume=True)
 
 
-def test_runs_without_a_place_take_the_next_free_name_or_their_own(
+def test_runs_without_out_take_the_next_free_name_or_resume_their_own(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -194,7 +194,7 @@ def test_runs_without_a_place_take_the_next_free_name_or_their_own(
 
 
 @pytest.mark.parametrize("class_weights", [None, torch.tensor([0.5, 3.0])])
-def test_the_priors_loss_is_that_of_the_best_constant(
+def test_prior_loss_equals_the_best_constant(
     tokenizer: Tokenizer, class_weights: torch.Tensor | None
 ) -> None:
     rows = [TextRow("x", None, label, Place("rows.jsonl")) for label in "aaab"]
@@ -216,7 +216,7 @@ def test_the_priors_loss_is_that_of_the_best_constant(
     assert prior.loss == pytest.approx(float(loss().detach()), abs=1e-5)
 
 
-def test_only_one_class_and_no_lower_loss_is_stuck() -> None:
+def test_run_is_stuck_if_it_predicts_one_class_at_the_prior_loss() -> None:
     prior = ClassPrior(0.6)
     one = np.asarray([[2.0, 1.0], [0.5, 0.1]])
     both = np.asarray([[2.0, 1.0], [0.1, 0.5]])
@@ -244,7 +244,7 @@ def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     return looks
 
 
-def test_a_stuck_run_is_restarted_with_another_seed(
+def test_stuck_run_is_restarted_with_another_seed(
     finetuned: Callable[..., onelayer.Predictor], stuck_once: list[Sequence[float]]
 ) -> None:
     reporter = Stops()
@@ -259,14 +259,14 @@ def test_a_stuck_run_is_restarted_with_another_seed(
     assert weights(run) == weights(other)
 
 
-def test_a_short_run_is_not_called_stuck(
+def test_short_run_is_not_restarted(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
     assert record(finetuned("run"))["history"]["restarts"] == 0
 
 
-def test_two_restarts_are_enough(
+def test_run_is_restarted_at_most_twice(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
@@ -279,7 +279,7 @@ def test_two_restarts_are_enough(
 
 
 @pytest.mark.parametrize("at", [3, 13])
-def test_a_stopped_run_resumes_in_the_attempt_it_was_in(
+def test_stopped_run_resumes_in_the_same_attempt(
     at: int, finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stuck after five steps: stopped in the first attempt, or in the second one."""

@@ -97,7 +97,7 @@ def post(client: TestClient, name: str, **body: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_server_says_what_predict_says(
+def test_server_answers_equal_predict(
     client: TestClient, models: dict[str, Predictor], name: str
 ) -> None:
     answer = post(client, name, inputs=INPUTS[name])

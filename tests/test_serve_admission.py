@@ -285,11 +285,11 @@ def test_host_is_one_of_the_servers_names(
 @pytest.mark.parametrize(
     "host", ["", " ", "a b", "a/b", "me@a", "a:b", "[::1", "[a]", "a,b", "é", "a" * 301]
 )
-def test_host_that_is_none_is_a_bad_request(host: str) -> None:
+def test_invalid_host_is_a_bad_request(host: str) -> None:
     assert host_status(AllowedHosts(["*"]), host) == 400
 
 
-def test_server_at_a_name_answers_to_it_and_to_its_address() -> None:
+def test_server_accepts_its_host_name_and_address() -> None:
     hosts = AllowedHosts.of_server("models.lan", "192.168.1.5", [])
     assert host_status(hosts, "models.lan:80") == host_status(hosts, "192.168.1.5") == 0
 
@@ -307,7 +307,7 @@ def test_refused_host_names_the_flag(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize("name", ["http://a", "a/b", "", "a b"])
-def test_allowed_host_that_is_no_host_is_refused(name: str) -> None:
+def test_invalid_allowed_host_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="--allowed-host"):
         AllowedHosts([name])
 

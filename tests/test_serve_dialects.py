@@ -71,7 +71,7 @@ def tensor(name: str, values: Any, **how: Any) -> Any:
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_triton_classifies(
+def test_triton_client_classifies(
     triton_client: Any, models: dict[str, Predictor], binary_in: bool, binary_out: bool
 ) -> None:
     expected = models["classify"].predict(TEXTS)
@@ -92,7 +92,7 @@ def test_triton_classifies(
 
 
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
-def test_triton_gets_every_output_where_it_names_none(
+def test_triton_client_gets_every_output_by_default(
     triton_client: Any, models: dict[str, Predictor], shape: tuple[int, ...]
 ) -> None:
     result = triton_client.infer("tag", [tensor("text", np.reshape(TEXTS, shape))])
@@ -101,7 +101,9 @@ def test_triton_gets_every_output_where_it_names_none(
     assert [one["tags"] for one in found] == [list(p.tags) for p in models["tag"].predict(TEXTS)]
 
 
-def test_triton_answers_and_chooses(triton_client: Any, models: dict[str, Predictor]) -> None:
+def test_triton_client_answers_and_chooses(
+    triton_client: Any, models: dict[str, Predictor]
+) -> None:
     (expected,) = models["answer"].predict([PASSAGE])
     both = [tensor(name, [value]) for name, value in PASSAGE.items()]
     answered = triton_client.infer("answer", both)
@@ -116,7 +118,7 @@ def test_triton_answers_and_chooses(triton_client: Any, models: dict[str, Predic
     assert chosen.as_numpy("probabilities")[0] == pytest.approx(choice.probabilities, rel=1e-4)
 
 
-def test_triton_asks_what_there_is(triton_client: Any) -> None:
+def test_triton_client_reads_metadata_and_health(triton_client: Any) -> None:
     assert triton_client.is_server_live()
     assert triton_client.is_server_ready()
     assert triton_client.is_model_ready("tag")
@@ -127,7 +129,7 @@ def test_triton_asks_what_there_is(triton_client: Any) -> None:
     assert metadata["inputs"][2]["shape"] == [-1, -1]
 
 
-def test_triton_is_told_what_is_wrong(triton_client: Any) -> None:
+def test_triton_client_gets_the_reason_of_an_error(triton_client: Any) -> None:
     text = tensor("text", TEXTS)
     with pytest.raises(InferenceServerException, match="no model of that name"):
         triton_client.infer("other", [text])
@@ -145,7 +147,7 @@ def infer(client: TestClient, content: bytes, length: object = None) -> httpx.Re
     return client.post("/v2/models/classify/infer", content=content, headers=headers)
 
 
-def test_tensors_that_lie_about_their_bytes(client: TestClient) -> None:
+def test_tensor_with_a_false_size_is_refused(client: TestClient) -> None:
     def head(size: int, n: int = 1) -> bytes:
         one = {"name": "text", "shape": [n], "datatype": "BYTES"}
         return json.dumps({"inputs": [one | {"parameters": {"binary_data_size": size}}]}).encode()
@@ -165,7 +167,7 @@ def test_tensors_that_lie_about_their_bytes(client: TestClient) -> None:
         assert infer(client, head(5) + good, length).status_code == 400
 
 
-def test_the_hub_client_classifies(address: str, models: dict[str, Predictor]) -> None:
+def test_hub_client_classifies(address: str, models: dict[str, Predictor]) -> None:
     client = InferenceClient(model=f"http://{address}")
     (expected,) = models["classify"].predict(TEXTS[:1])
 
@@ -184,7 +186,7 @@ def test_the_hub_client_classifies(address: str, models: dict[str, Predictor]) -
     assert 1 / (1 + np.exp(-raw)) == pytest.approx([o.score for o in sigmoids], rel=1e-4)
 
 
-def test_the_hub_client_tags(models: dict[str, Predictor]) -> None:
+def test_hub_client_tags(models: dict[str, Predictor]) -> None:
     (expected,) = models["tag"].predict(TEXTS[:1])
     with listening(make_app({"tag": models["tag"]})) as address:
         client = InferenceClient(model=f"http://{address}")
@@ -199,7 +201,7 @@ def test_the_hub_client_tags(models: dict[str, Predictor]) -> None:
     assert ignored == []
 
 
-def test_the_hub_client_answers(models: dict[str, Predictor]) -> None:
+def test_hub_client_answers(models: dict[str, Predictor]) -> None:
     (expected,) = models["answer"].predict([PASSAGE])
     with listening(make_app({"answer": models["answer"]})) as address:
         client = InferenceClient(model=f"http://{address}")
@@ -210,7 +212,9 @@ def test_the_hub_client_answers(models: dict[str, Predictor]) -> None:
     assert [one.answer for one in three] == [one.text for one in expected.candidates[:3]]
 
 
-def test_text_embeddings_inference(client: TestClient, models: dict[str, Predictor]) -> None:
+def test_predict_route_equals_text_embeddings_inference(
+    client: TestClient, models: dict[str, Predictor]
+) -> None:
     pairs = [(TEXTS[0],), (TEXTS[0], TEXTS[1])]
     alone, paired = models["classify"].predict(pairs)
 
@@ -236,7 +240,7 @@ def test_text_embeddings_inference(client: TestClient, models: dict[str, Predict
         assert client.post("/predict", json={"inputs": bad}).status_code == 422
 
 
-def test_a_dialect_without_a_model_that_speaks_it(models: dict[str, Predictor]) -> None:
+def test_dialect_routes_are_absent_without_a_suitable_model(models: dict[str, Predictor]) -> None:
     with TestClient(make_app({"choose": models["choose"]})) as client:
         for path in ("/", "/predict"):
             answer = client.post(path, json={"inputs": "a"})
@@ -254,7 +258,7 @@ def described(app: App) -> dict[str, Any]:
     return found
 
 
-def test_the_description_is_of_the_models_that_are_there(models: dict[str, Predictor]) -> None:
+def test_openapi_describes_only_the_served_models(models: dict[str, Predictor]) -> None:
     paths = described(make_app({"one": models["tag"], "two": models["tag"]}, keys=["k"]))["paths"]
     operation = paths["/v1/models/{name}/tag"]["post"]
 
@@ -266,7 +270,7 @@ def test_the_description_is_of_the_models_that_are_there(models: dict[str, Predi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", GenerationMode)
-def test_no_answer_is_beyond_the_description(
+def test_every_answer_fits_the_openapi_description(
     client: TestClient, models: dict[str, Predictor], mode: GenerationMode
 ) -> None:
     """Whatever fits the schemas, and what doesn't: every answer has a status, a type and a body as

@@ -50,7 +50,9 @@ def at_first(server: Server) -> tuple[bytes, int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is Linux's")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_rude_clients(server: Server, at_first: tuple[bytes, int], case: Case) -> None:
+def test_server_survives_rude_client(
+    server: Server, at_first: tuple[bytes, int], case: Case
+) -> None:
     good, memory = at_first
     assert meet(server.port, case) == case.outcome
     assert server.request("POST", PATH, json.loads(GOOD)) == (200, good)

@@ -191,7 +191,7 @@ class Server:
         self.batcher.close()
 
 
-def test_the_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
+def test_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
     server = Server(predictor)
 
     async def story() -> None:

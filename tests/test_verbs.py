@@ -54,7 +54,7 @@ def test_every_verb_is_public() -> None:
         assert "Raises" in verb.__doc__
 
 
-def test_results_in_python_are_those_of_the_command_line(
+def test_python_results_equal_the_command_lines_json(
     model: onelayer.Predictor, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One model for all: it takes longer to train than all the rest."""
@@ -90,7 +90,7 @@ def test_results_in_python_are_those_of_the_command_line(
     shows(page, "saved page.html")
 
 
-def test_predictions_come_from_files_and_lists_and_go_to_files(
+def test_predict_reads_files_and_lists_and_writes_files(
     model: onelayer.Predictor, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = onelayer.predict(model, ["good cat", {"review": "bad"}, ("y bad",)])
@@ -110,7 +110,7 @@ def test_predictions_come_from_files_and_lists_and_go_to_files(
 
 
 @pytest.mark.process
-def test_an_export_says_what_was_measured(model: onelayer.Predictor, reviews: Path) -> None:
+def test_export_reports_what_was_measured(model: onelayer.Predictor, reviews: Path) -> None:
     made = onelayer.export("run", out="bundle", accept=True)
     record = json.loads(Path("bundle/onelayer.json").read_text(encoding="utf-8"))
     assert made.to_json() == {"bundle": "bundle", **record["export"]}

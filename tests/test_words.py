@@ -69,7 +69,7 @@ def allowed(rule: str) -> Counter[str]:
     return Counter(json.loads(ALLOWANCES.read_text(encoding="utf-8")).get(rule, {}))
 
 
-def test_no_turn_of_phrase_that_has_to_be_read_twice() -> None:
+def test_text_has_no_banned_turn() -> None:
     over = banned_turns() - allowed("banned turns")
     said = [f"{name}:{line}: {turn!r}" for name in over for line, turn in turns_in(ROOT / name)]
     assert not over, "say it plainly, or lower the allowance with --update:\n" + "\n".join(said)
@@ -96,11 +96,11 @@ def test_plain_words_are_no_banned_turn(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["Mended", "so_many_rows", "is one of\n    # which", "none of these but", "begun."]
 )
-def test_a_banned_turn_is_found_in_names_and_over_lines(text: str) -> None:
+def test_banned_turn_is_found_in_names_and_over_lines(text: str) -> None:
     assert BANNED.search(text)
 
 
-def test_no_path_of_one_machine() -> None:
+def test_text_has_no_path_of_one_machine() -> None:
     found = [
         f"{name_of(path)}: {line.strip()}"
         for path in texts()
@@ -110,7 +110,7 @@ def test_no_path_of_one_machine() -> None:
     assert not found
 
 
-def test_no_two_source_files_share_a_name() -> None:
+def test_source_file_names_are_unique() -> None:
     assert not doubled_files() - allowed("files of one name")
 
 
@@ -120,7 +120,7 @@ def doubled_files() -> Counter[str]:
     return Counter({name: count for name, count in names.items() if count > 1})
 
 
-def test_a_public_name_has_one_home() -> None:
+def test_public_name_is_defined_once() -> None:
     more = doubled_names() - allowed("homes of a public name")
     assert not more, {name: homes()[name] for name in more}
 
@@ -164,7 +164,7 @@ def test_source_files_are_under_400_lines() -> None:
     assert not {name: length for name, length in lengths.items() if length >= MAX_LINES}
 
 
-def test_no_test_module_imports_another() -> None:
+def test_test_modules_do_not_import_each_other() -> None:
     """What several need is in ``support``, so that each can be read, run and changed alone."""
     imported = re.compile(r"^\s*(?:from|import) (?:tests\.)?(?:test_\w+|conftest)\b", re.MULTILINE)
     for path in (ROOT / "tests").rglob("*.py"):
