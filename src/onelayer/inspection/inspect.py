@@ -31,7 +31,7 @@ from onelayer.engines.registry import engines_for
 from onelayer.inspection.label_errors import LabelErrors
 from onelayer.inspection.repeats import RepeatedText, Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
-from onelayer.tasks import AnyTask, task_called, task_to_json
+from onelayer.tasks import AnyTask, task_called
 from onelayer.tasks.infer_columns import infer_columns
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
@@ -96,7 +96,7 @@ class ModelInspection(Result):
     parameters: ParameterCounts | None = None
     bytes: int = 0
     task: Mapping[str, Any] | None = None
-    """As ``onelayer.json`` has it, without the tables of its calibration."""
+    """As ``onelayer.json`` has it, without long tables."""
     labels: tuple[str, ...] | None = None
     columns: Mapping[str, str | tuple[str, ...]] | None = None
     recipe: Mapping[str, str | int | float | bool | None] | None = None
@@ -229,7 +229,7 @@ def _known(record: ModelRecord) -> ModelInspection:
     """What the record says."""
     return ModelInspection(
         parameters=record.parameters,
-        task=_without_tables(task_to_json(record.task)),
+        task={"name": record.task.name, **record.task.in_short()},
         columns=record.layout.columns,
         recipe=record.recipe,
         choices=record.choices,
@@ -245,14 +245,6 @@ def _shape(config: EncoderConfig) -> str:
         f"{config.num_hidden_layers} layers, width {config.hidden_size}, "
         f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens"
     )
-
-
-def _without_tables(task: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task's record without the hundreds of numbers that its calibration keeps."""
-    known = task.get("calibration")
-    if not known:
-        return dict(task)
-    return {**task, "calibration": {name: known[name] for name in ("rows", "temperature")}}
 
 
 def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> dict[str, int]:

@@ -132,6 +132,20 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         """What ``tune`` chose, in words with the scores by which it did."""
         return None
 
+    @property
+    def pooling_scores(self) -> Mapping[str, float]:
+        """The dev score of each way to pool windows; empty where there was no choice."""
+        return {}
+
+    @property
+    def label_temperature(self) -> float | None:
+        """By what logits are divided before they become probabilities of labels, if by anything."""
+        return None
+
+    def in_short(self) -> dict[str, Any]:
+        """Its fields as a person reads them, without long tables of numbers."""
+        return self.to_json()
+
     # How it differs from other tasks -----------------------------------------------------------
 
     reads_all_tokens: ClassVar[bool] = False

@@ -59,10 +59,10 @@ def _sections(facts: Facts) -> Iterator[Section]:
         yield Section("Confusions", "confusions", tables.top_confusions(of.confusions))
     task = facts.record.task if facts.record else None
     if of.beliefs is not None:
-        temperature = getattr(getattr(task, "calibration", None), "temperature", None)
+        temperature = task.label_temperature if task else None
         reliability = (of.beliefs, temperature, pictures.reliability(of.beliefs))
         yield Section("Reliability", "reliability", reliability)
-    lengths = (of.lengths, getattr(task, "pooling_scores", None), pictures.lengths(of.lengths))
+    lengths = (of.lengths, task.pooling_scores if task else {}, pictures.lengths(of.lengths))
     yield Section("Lengths", "lengths", lengths)
     if of.mistakes:
         yield Section("Worst mistakes", "mistakes", of)

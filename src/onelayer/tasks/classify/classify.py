@@ -105,6 +105,15 @@ class Classify(Task[TextRow, Label | Labels]):
         return chosen_by_scores(self.pooling, self.pooling_scores, self.metric)
 
     @property
+    def label_temperature(self) -> float | None:
+        return self.calibration.temperature if self.calibration else None
+
+    def in_short(self) -> dict[str, Any]:
+        known = self.calibration
+        short = {"rows": known.rows, "temperature": known.temperature} if known else None
+        return {**self.to_json(), "calibration": short}
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         return self.labels
 
@@ -345,8 +354,8 @@ class Classify(Task[TextRow, Label | Labels]):
         return cls(**fields)
 
     def check_values(self) -> None:
-        temperature = self.calibration.temperature if self.calibration else 1.0
-        if not temperature > 0:
+        temperature = self.label_temperature
+        if temperature is not None and not temperature > 0:
             raise CheckpointError(f"temperature is {temperature}, and must be above 0")
         if isinstance(self.threshold, tuple) and len(self.threshold) != len(self.labels):
             n, labels = len(self.threshold), len(self.labels)
