@@ -201,7 +201,7 @@ def test_label_sets_reach_the_requested_coverage(
     covered = []
     for _ in range(40):
         logits, gold = draw(n, rng)
-        asked = tuned(task, logits, named(gold)).asking(coverage, None)
+        asked = tuned(task, logits, named(gold)).with_guarantees(coverage, None)
         logits, gold = draw(100, rng)
         for prediction, right in zip(predicted(asked, logits), named(gold), strict=True):
             right = {right} if isinstance(right, str) else set(right)
@@ -238,7 +238,7 @@ def test_stored_quantiles_are_few_and_conservative() -> None:
 
 def test_label_set_is_never_empty() -> None:
     logits, gold = drawn(500, np.random.default_rng(0), heat=1.0)
-    asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, named(gold)).asking(0.5, None)
+    asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, named(gold)).with_guarantees(0.5, None)
     (unsure,) = predicted(asked, np.zeros((1, 3)))
     assert len(unsure.label_set) >= 1
     assert unsure.label_set[0] == unsure.label
@@ -361,7 +361,7 @@ def test_guarantee_that_too_few_dev_rows_support_is_refused(
 ) -> None:
     task = tuned(ONE, *_named(drawn(n, np.random.default_rng(0))))
     with pytest.raises(UsageError, match=said):
-        task.asking(asked.get("coverage"), asked.get("abstain"))
+        task.with_guarantees(asked.get("coverage"), asked.get("abstain"))
 
 
 def test_lowest_error_named_in_the_refusal_is_accepted() -> None:
@@ -377,21 +377,23 @@ def test_lowest_error_named_in_the_refusal_is_accepted() -> None:
 
 def test_model_without_calibration_refuses_guarantees() -> None:
     with pytest.raises(UsageError, match="no calibration"):
-        ONE.asking(0.9, None)
+        ONE.with_guarantees(0.9, None)
 
 
 def test_multi_label_has_label_sets_but_no_abstaining() -> None:
     task = tuned(SEVERAL, *_named(drawn_sets(60, np.random.default_rng(0))))
     with pytest.raises(UsageError, match="one label a row"):
-        task.asking(0.9, 0.1)
-    (prediction,) = predicted(task.asking(0.9, None), np.array([[3.0, -9.0, 1.0, -9.0]]))
+        task.with_guarantees(0.9, 0.1)
+    (prediction,) = predicted(task.with_guarantees(0.9, None), np.array([[3.0, -9.0, 1.0, -9.0]]))
     assert isinstance(prediction, Labels)
     assert prediction.label_set is not None
     assert prediction.label_set[:2] == ("a", "c")
 
 
 def test_abstained_row_has_no_label_but_keeps_its_probabilities() -> None:
-    task = tuned(ONE, *_named(drawn(400, np.random.default_rng(0), spread=4.0))).asking(None, 0.1)
+    task = tuned(ONE, *_named(drawn(400, np.random.default_rng(0), spread=4.0))).with_guarantees(
+        None, 0.1
+    )
     sure, unsure = predicted(task, np.array([[20.0, 0, 0], [0.1, 0, 0]]))
     assert sure.label == "a"
     assert unsure.label is None
@@ -407,7 +409,7 @@ def test_abstaining_and_sets_add_scores_and_change_no_other() -> None:
     logits, gold = drawn(300, rng, spread=4.0)
     rows = rows_of(named(gold))
     plain = task.score(rows, predicted(task, logits))()
-    asked = task.asking(0.9, 0.1)
+    asked = task.with_guarantees(0.9, 0.1)
     predictions = predicted(asked, logits)
     scores = asked.score(rows, predictions)()
     assert {name: scores[name] for name in plain} == plain

@@ -147,7 +147,7 @@ def print_sets(judges: dict[str, Judge]) -> None:
     print("| set | coverage asked | coverage | labels in a set, of |\n|---|---|---|---|")
     for name, it in judges.items():
         for asked in COVERAGES:
-            scorer = it.scores(it.task.asking(asked, None))
+            scorer = it.scores(it.task.with_guarantees(asked, None))
             size = f"{scorer()['set_size']:.2f}, {len(it.task.labels)}"
             print(f"| {name} | {asked:.0%} | {with_interval(scorer, 'coverage')} | {size} |")
     print()
@@ -162,7 +162,7 @@ def print_answers(judges: dict[str, Judge]) -> None:
         plain = 1 - it.scores(it.task)()["accuracy"]
         for asked in ERRORS:
             try:
-                scorer = it.scores(it.task.asking(None, asked))
+                scorer = it.scores(it.task.with_guarantees(None, asked))
             except UsageError as refusal:
                 found = f"refused: {refusal.hint} | – "
             else:

@@ -142,7 +142,7 @@ def predict(
     from onelayer.prediction.predict_data import predict_data
 
     predictor = load(model, engine) if isinstance(model, (str, Path)) else model
-    predictor = predictor.asking(coverage=coverage, abstain=abstain)
+    predictor = predictor.with_guarantees(coverage=coverage, abstain=abstain)
     return predict_data(
         predictor, data, Columns(**columns), out=out, format=format, watch=watch, say=say
     )

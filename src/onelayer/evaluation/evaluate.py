@@ -55,12 +55,12 @@ def evaluate_model(
     engine: str | None = None,
 ) -> EvaluationResult:
     """Every metric of the task with its 95 % interval, and a table by label where there is one.
-    ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.asking``.
+    ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.with_guarantees``.
 
     The file is read as a stream, several times: first to see that every row can be used, then chunk
     by chunk. What grows with it are the few numbers a row that the bootstrap draws from.
     """
-    predictor = load(run, engine).asking(coverage=coverage, abstain=abstain)
+    predictor = load(run, engine).with_guarantees(coverage=coverage, abstain=abstain)
     task = predictor.task
     scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
     say_cut(predictor, say)

@@ -56,7 +56,9 @@ class Predictor(Result):
             parts += ["dev", score_table(self.record.dev.scores, self.record.dev.intervals)]
         return parts
 
-    def asking(self, *, coverage: float | None = None, abstain: float | None = None) -> Predictor:
+    def with_guarantees(
+        self, *, coverage: float | None = None, abstain: float | None = None
+    ) -> Predictor:
         """The same model with more in its predictions: ``label_set``, which holds what is right
         with the chance ``coverage``, and no label where it is too uncertain for at most the share
         ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
@@ -66,7 +68,7 @@ class Predictor(Result):
             names = " and ".join(name for name, kind in TASKS.items() if kind.promises)
             it = f"this model is for {self.task.name}"
             raise UsageError(f"--coverage and --abstain are for {names}, and {it}")
-        return replace(self, task=self.task.asking(coverage, abstain))
+        return replace(self, task=self.task.with_guarantees(coverage, abstain))
 
     def predict(self, inputs: Iterable[Any]) -> list[Any]:
         """One prediction for each input: a text, a tuple such as (text, pair) or

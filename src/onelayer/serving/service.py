@@ -112,7 +112,7 @@ class Service:
     ) -> PredictionResult:
         """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
         context = RequestContext.of(request)
-        predictor = self.model(name).asking(coverage=query.coverage, abstain=query.abstain)
+        predictor = self.model(name).with_guarantees(coverage=query.coverage, abstain=query.abstain)
         context.model, context.texts = name, len(query.inputs)
         if problem := self.admission.refuse_texts(len(query.inputs)):
             raise problem

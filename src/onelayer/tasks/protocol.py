@@ -157,7 +157,7 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     predicts_number: ClassVar[bool] = False
     """Whether predictions are numbers, which are close to each other instead of the same."""
     promises: ClassVar[bool] = False
-    """Whether ``--coverage`` and ``--abstain`` are choices; see ``asking``."""
+    """Whether ``--coverage`` and ``--abstain`` are choices; see ``with_guarantees``."""
     point: ClassVar[float] = 0.01
     """How much of ``metric`` people call a point: 1 where scores go up to 100."""
 
@@ -176,7 +176,7 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         """Whether a row has several labels; None for a task that doesn't ask."""
         return None
 
-    def asking(self, coverage: float | None, abstain: float | None) -> Self:
+    def with_guarantees(self, coverage: float | None, abstain: float | None) -> Self:
         """The task with sets that hold what is right with the chance ``coverage``, or with answers
         that are wrong for at most the share ``abstain`` of them. Only called where ``promises``.
         Raises UsageError where the dev rows can't promise that."""

@@ -205,7 +205,7 @@ class Classify(Task[TextRow, Label | Labels]):
     ) -> list[Label | Labels]:
         return list(self._predictions(pool(encodings, logits, self.pooling)))
 
-    def asking(self, coverage: float | None, abstain: float | None) -> Self:
+    def with_guarantees(self, coverage: float | None, abstain: float | None) -> Self:
         if self.calibration is None:
             raise UsageError(
                 "the model has no calibration that --coverage and --abstain could rely on",
