@@ -1,7 +1,7 @@
-"""Scores of all tasks, equal to those of scikit-learn, seqeval and the official SQuAD and CMRC
-scorers, with bootstrap intervals.
+"""The scores of all tasks, with bootstrap intervals. They equal those of scikit-learn, seqeval and
+the official SQuAD and CMRC scorers.
 
-Every scorer is a function of row indices, so that one bootstrap, :func:`intervals`, serves all.
+Every scorer is a function of row indices, so one bootstrap, :func:`intervals`, serves all of them.
 """
 
 from onelayer.metrics.answers import (

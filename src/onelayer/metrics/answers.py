@@ -1,7 +1,7 @@
-"""Answers that are spans of a passage: SQuAD's and CMRC's scores, and the no-answer threshold.
+"""Scores of answers that are spans of a passage, as in SQuAD and CMRC, and the no-answer threshold.
 
-The string metrics follow the official scorers (SQuAD v1.1 and v2.0, Rajpurkar et al. 2016, 2018;
-CMRC 2018, Cui et al. 2019) to the last corner, since published numbers are made with them.
+The string metrics equal the official scorers in every detail (SQuAD v1.1 and v2.0, Rajpurkar et al.
+2016, 2018; CMRC 2018, Cui et al. 2019), since published numbers are computed with those.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SquadVersion: TypeAlias = Literal["1.1", "2.0"]
 _ASCII_MARKS = str.maketrans("", "", string.punctuation)
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
-# Which marks CMRC's scorer passes over. A single "…" stays: theirs has only the double one, which
-# no single character equals.
+# The marks that CMRC's scorer removes. A single "…" stays: the official list has "……", and the
+# scorer compares single characters.
 _CMRC_MARKS = str.maketrans("", "", "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 _CMRC_HAN = re.compile(r"([\u4e00-\u9fa5])")
 
@@ -35,12 +35,20 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323a
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Each question's ``exact`` and ``f1`` in 0..1 and whether it ``has_answer``, each ``(N,)``.
+    """Exact match and F1 of N questions, in percent, as in the official scorers.
 
-    Gives EM and F1 in percent, as the official scorers do; with unanswerable questions among
-    them also v2.0's HasAns_exact, HasAns_f1 and NoAns_exact, under our names (nan where the rows
-    chosen have no such question). ``groups`` ``(N,)`` are the passages' or documents' numbers:
-    questions about one passage rise and fall together, so the bootstrap draws whole groups.
+    With unanswerable questions, the scores include v2.0's HasAns_exact, HasAns_f1 and NoAns_exact
+    under our names; they are nan where the chosen rows have no such question.
+
+    Parameters
+    ----------
+    exact, f1
+        (N,) each question's exact match and F1, in 0..1.
+    has_answer
+        (N,) whether a question has an answer.
+    groups
+        (N,) the number of each question's passage or document. The bootstrap draws whole groups,
+        because answers about one passage tend to be right or wrong together.
     """
 
     exact: Floats
@@ -64,11 +72,11 @@ class Answers:
         return {name: 100 * mean(values) for name, values in scores.items()}
 
     def mistakes(self) -> Floats:
-        """What exact match and F1 lack, in 0..2."""
+        """How wrong each answer is, ``(N,)`` in 0..2: what exact match and F1 lack."""
         return 2 - self.exact - self.f1
 
     def but(self, others: Answers, *, where: Bools) -> Answers:
-        """These scores, and those of ``others`` for the rows ``where`` ``(N,)`` is true."""
+        """These scores, but those of ``others`` where ``where`` ``(N,)`` is true."""
         return replace(
             self,
             exact=np.where(where, others.exact, self.exact),
@@ -77,8 +85,22 @@ class Answers:
 
 
 def documents(passages: Ints, titles: Ints) -> Ints:
-    """Each row's document, as the number of the document's last row: what has one title
-    where titles hold passages together, as Wikipedia's articles do in SQuAD, else the passage."""
+    """The document of each row, for resampling whole documents.
+
+    In SQuAD several passages share the title of their Wikipedia article, which is then the
+    document. Where titles don't join passages, each passage is a document.
+
+    Parameters
+    ----------
+    passages, titles
+        (N,) numbers of each row's passage and title.
+
+    Returns
+    -------
+    array
+        (N,) the index of the last row of each row's document.
+    """
+    # More than one title, and fewer than passages: some title joins passages.
     n_titles = len(np.unique(titles))
     keys = titles if 1 < n_titles < len(np.unique(passages)) else passages
     _, document = np.unique(keys, return_inverse=True)
@@ -88,19 +110,27 @@ def documents(passages: Ints, titles: Ints) -> Ints:
 
 
 def squad_exact(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:
-    """1.0 if the prediction equals a gold answer but for case, punctuation and articles, else 0.0.
+    """SQuAD's exact match: 1.0 if the prediction equals a gold answer, else 0.0. Case, punctuation
+    and articles are ignored.
 
-    No answer is ``golds`` of ``[""]`` or ``[]``. Version 2.0 leaves out golds that consist of
-    punctuation and articles, version 1.1 keeps them; a few questions have such golds.
+    Parameters
+    ----------
+    prediction
+        The predicted answer; empty for no answer.
+    golds
+        The gold answers; ``[""]`` or ``[]`` for no answer.
+    version
+        The official scorer. Version 2.0 drops gold answers of only punctuation and articles, which
+        a few questions have; version 1.1 keeps them.
     """
     return float(_squad_normal(prediction) in _squad_golds(golds, version))
 
 
 def squad_f1(prediction: str, golds: Sequence[str], version: SquadVersion = "2.0") -> float:
-    """F1 in 0..1 over the words that prediction and gold share, the best of all golds.
+    """SQuAD's F1 in 0..1 over the words that prediction and gold share; the best of all golds.
 
-    Versions as in :func:`squad_exact`; besides, nothing against nothing is 1.0 in version 2.0
-    and 0.0 in version 1.1.
+    The parameters are those of :func:`squad_exact`. If both answers are empty, F1 is 1.0 in version
+    2.0 and 0.0 in version 1.1.
     """
     found = _squad_normal(prediction).split()
     wanted = _squad_golds(golds, version)
@@ -124,18 +154,26 @@ def _word_f1(found: list[str], wanted: list[str]) -> float:
 
 
 def cmrc_exact(prediction: str, golds: Sequence[str]) -> float:
-    """1.0 if the prediction equals a gold answer but for case and marks, else 0.0."""
+    """CMRC's exact match: 1.0 if the prediction equals a gold answer, else 0.0. Case and marks are
+    ignored."""
     found = _cmrc_normal(prediction)
     return float(any(found == _cmrc_normal(gold) for gold in golds or [""]))
 
 
 def cmrc_f1(prediction: str, golds: Sequence[str]) -> float:
-    """F1 in 0..1 over the longest run of characters (Chinese) and words (others) that prediction
-    and gold share, the best of all golds.
+    """CMRC's F1 in 0..1 over the longest common run of tokens; the best of all golds. A token is a
+    Chinese character or a word of another language.
 
-    Two things that CMRC's scorer leaves open: no answer (``golds`` of ``[""]`` or ``[]``, which
-    CMRC never has) goes by SQuAD 2.0's rule, and non-Chinese words are cut without NLTK's
-    sentence splitter, whose data would have to be downloaded.
+    Two details differ from CMRC's scorer. No answer (``golds`` of ``[""]`` or ``[]``), which CMRC
+    never has, follows SQuAD 2.0's rule. Words are tokenized without NLTK's sentence splitter, whose
+    data would have to be downloaded.
+
+    Parameters
+    ----------
+    prediction
+        The predicted answer; empty for no answer.
+    golds
+        The gold answers; ``[""]`` or ``[]`` for no answer.
     """
     if not any(golds):
         return cmrc_exact(prediction, golds)
@@ -144,7 +182,7 @@ def cmrc_f1(prediction: str, golds: Sequence[str]) -> float:
 
 
 def _cmrc_normal(text: str) -> str:
-    # Stripped before the marks go, so a space that only a mark kept inside remains; theirs does so.
+    # Stripped before marks are removed, as in the official scorer: a space next to a mark remains.
     return text.lower().strip().translate(_CMRC_MARKS)
 
 
@@ -157,7 +195,7 @@ def _cmrc_tokens(text: str) -> list[str]:
 
 @cache
 def _word_tokenizer() -> Callable[[str], list[str]]:
-    # NLTK takes a second to import, which only Chinese answers with foreign words have to pay.
+    # Imported here because it takes a second, and only Chinese answers with foreign words need it.
     from nltk.tokenize import NLTKWordTokenizer
 
     tokenize: Callable[[str], list[str]] = NLTKWordTokenizer().tokenize
@@ -170,7 +208,7 @@ def _run_f1(found: list[str], wanted: list[str]) -> float:
 
 
 def is_chinese(texts: Iterable[str]) -> bool:
-    """Whether most letters are Chinese characters, so that CMRC's metrics fit and not SQuAD's."""
+    """Whether most letters are Chinese characters: then CMRC's metrics apply instead of SQuAD's."""
     han = letters = 0
     for text in texts:
         han += len(_HAN.findall(text))
@@ -181,18 +219,33 @@ def is_chinese(texts: Iterable[str]) -> bool:
 def no_answer_threshold(
     null_minus_best: Floats, score_if_answered: Floats, score_if_null: Floats
 ) -> tuple[float, float]:
-    """The threshold, and the mean score it gives, at which saying "no answer" where
-    ``null_minus_best`` lies above the threshold scores best; all arguments ``(N,)``.
+    """The best threshold for "no answer", as SQuAD v2.0's ``find_best_thresh`` finds it.
 
-    SQuAD v2.0's find_best_thresh with three differences: rows of equal ``null_minus_best``
-    stay on one side, as a threshold can't part them; answering nothing gives the smallest
-    value less one, since theirs is only right for probabilities; the score isn't in percent.
-    Among equals the lowest threshold wins.
+    A question gets no answer if its ``null_minus_best`` is above the threshold. There are three
+    differences from the official function: rows with equal ``null_minus_best`` stay on one side, as
+    no threshold separates them; if no question should be answered, the threshold is the smallest
+    value minus one, since theirs only works for probabilities; the score isn't in percent. Of
+    equally good thresholds the lowest is taken.
+
+    Parameters
+    ----------
+    null_minus_best
+        (N,) the score of no answer minus that of the best answer.
+    score_if_answered, score_if_null
+        (N,) the metric of each row with the best answer, and with no answer.
+
+    Returns
+    -------
+    threshold, score
+        The threshold, and the mean score that it gives.
     """
+    # Sorted by difference, a threshold answers the first k rows; k = 0 answers none.
     order = np.argsort(null_minus_best, kind="stable")
     difference = null_minus_best[order].astype(np.float64)
     gain = (score_if_answered.astype(np.float64) - score_if_null)[order]
+    # Only a k at which the difference changes is possible, because ties can't be separated.
     answered = np.append(True, np.append(difference[1:] != difference[:-1], True))
+    # Answering row i adds gain[i] to the total of answering nothing, so totals are a running sum.
     totals = np.where(answered, np.append(0.0, np.cumsum(gain)), -np.inf)
     best = int(np.argmax(totals))
     threshold = difference[best - 1] if best else difference[0] - 1

@@ -1,4 +1,4 @@
-"""How far a score may lie from what endless data would give."""
+"""Bootstrap intervals: how far a score may be from the one on unlimited data."""
 
 from __future__ import annotations
 
@@ -12,30 +12,46 @@ from onelayer.metrics.counts import ChosenRows, Floats, Ints
 
 
 class Measure(Protocol):
-    """Scores as a function of row indices. One with ``groups`` ``(N,)`` is resampled by them."""
+    """Scores as a function of row indices. With ``groups`` ``(N,)``, whole groups are resampled."""
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        """All metrics over the rows chosen, repetitions counted; over every row when None."""
+        """All metrics over the chosen rows, which may repeat; over every row if None."""
 
 
 class Scorer(Measure, Protocol):
-    """All scores of a task, and what is wrong in each row."""
+    """All scores of a task, and how wrong each row is."""
 
     def mistakes(self) -> Floats:
-        """How much is wrong in each row, ``(N,)``: 0 where nothing is."""
+        """How wrong each row is, ``(N,)``: 0 where nothing is."""
 
 
 def intervals(
     scorer: Measure, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """The percentile bootstrap's interval (Efron 1979) of every metric: low and high end.
+    """The percentile bootstrap interval of every metric (Efron 1979).
 
-    A resample draws as many rows as there are, with repetition; where the scorer has ``groups``
-    it draws whole groups, as many as there are. Resamples in which a metric is nan don't count
-    for it; if all are, so is its interval.
+    A resample draws as many rows as there are, with replacement; if the scorer has ``groups``, it
+    draws as many whole groups as there are. Resamples in which a metric is nan don't count for that
+    metric; if all are nan, so is the interval.
+
+    Parameters
+    ----------
+    scorer
+        The scores of N rows.
+    n_resamples
+        More resamples make the ends less random; the time grows with them.
+    seed
+        Of the random draws.
+    level
+        The share of the resampled scores inside the interval.
+
+    Returns
+    -------
+    dict
+        (low, high) by metric.
     """
     groups: Ints | None = getattr(scorer, "groups", None)
     draws = resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
@@ -46,23 +62,25 @@ def intervals(
 def resamples(
     n_rows: int, groups: Ints | None, n_resamples: int, rng: np.random.Generator
 ) -> Iterator[ChosenRows]:
-    """``n_resamples`` arrays of row indices, ``(N,)`` each, or of whole groups' row indices."""
+    """Draws ``n_resamples`` arrays of row indices with replacement: ``(N,)`` rows each, or, with
+    ``groups`` ``(N,)``, all rows of as many groups as there are."""
     if groups is None:
         for _ in range(n_resamples):
             yield rng.integers(n_rows, size=n_rows, dtype=np.intp)
         return
+    # Rows sorted by group, so that a group is a run of by_group with a start and a size.
     by_group = np.argsort(groups, kind="stable")
     _, starts, sizes = np.unique(groups[by_group], return_index=True, return_counts=True)
     for _ in range(n_resamples):
         drawn = rng.integers(len(sizes), size=len(sizes))
         lengths = sizes[drawn]
-        # Lay the drawn groups end to end: where each begins in by_group less where it begins here.
+        # The drawn groups end to end: a group's start in by_group minus its start in the sample.
         shift = starts[drawn] - (np.cumsum(lengths) - lengths)
         yield by_group[np.repeat(shift, lengths) + np.arange(lengths.sum())]
 
 
 def middle(values: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The quantiles that hold ``level`` of the values between them, nan left out."""
+    """The two quantiles with the share ``level`` of the values between them; nan is left out."""
     known = values[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")

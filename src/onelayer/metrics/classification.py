@@ -1,4 +1,4 @@
-"""One label a row, several labels a row, one option a row."""
+"""Scores of rows with one label, with several labels, and with one right option."""
 
 from __future__ import annotations
 
@@ -24,11 +24,22 @@ from onelayer.metrics.counts import (
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """``gold`` and ``predicted`` label ids below ``n_labels``, each ``(N,)``.
+    """Scores of N rows with one label each: accuracy, macro F1, Matthews' correlation, and for two
+    labels the F1 of the positive one.
 
-    Gives accuracy, macro F1 over the classes that gold or the predictions have, Matthews'
-    correlation and, where there are two labels, the F1 of ``positive`` (label id 1 unless told
-    otherwise); and what ``confidence`` gives for the same rows.
+    Macro F1 averages over the classes that occur in the gold labels or the predictions, as in
+    scikit-learn.
+
+    Parameters
+    ----------
+    gold, predicted
+        (N,) label ids, below ``n_labels``.
+    n_labels
+        The number of labels that the model knows.
+    positive
+        The positive label's id; by default 1.
+    confidence
+        Scores of the same rows' probabilities, to be included.
     """
 
     gold: Ints
@@ -52,6 +63,7 @@ class Classification:
         return scores | ({} if self.confidence is None else self.confidence(rows))
 
     def mistakes(self) -> Floats:
+        """1 for each wrong row, ``(N,)``."""
         return np.asarray(self.gold != self.predicted, dtype=np.float64)
 
     def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
@@ -72,8 +84,9 @@ class Classification:
 
 
 def _mcc(counts: Counts) -> float:
-    """Matthews' correlation for any number of classes (Gorodkin 2004, R_K); 0 if gold or the
-    predictions are all of one class."""
+    """Matthews' correlation for any number of classes (Gorodkin 2004, R_K); 0 if all gold labels or
+    all predictions are the same."""
+    # With totals instead of rates: (n * right - gold . predicted), normalised by both spreads.
     n = counts.gold.sum()
     agreement = counts.right.sum() * n - counts.gold @ counts.predicted
     spread_gold = n * n - counts.gold @ counts.gold
@@ -85,11 +98,18 @@ def _mcc(counts: Counts) -> float:
 
 @dataclass(frozen=True, eq=False)
 class MultiLabel:
-    """``gold`` and ``predicted`` say which of L labels a row has, each ``(N, L)``.
+    """Scores of N rows with several labels each, as scikit-learn defines them: micro F1, macro F1,
+    the mean F1 of the rows, and the share of rows whose labels are all right.
 
-    Gives micro F1, macro F1 over all L labels (0 for one that never occurs), the mean of the
-    rows' own F1 (0 for a row without labels that gets none), and the share of rows whose labels
-    are all right; scikit-learn's definitions. And what ``confidence`` gives for the same rows.
+    Macro F1 averages over all L labels, with 0 for a label that never occurs. A row without labels
+    for which none are predicted has an F1 of 0.
+
+    Parameters
+    ----------
+    gold, predicted
+        (N, L) whether a row has a label.
+    confidence
+        Scores of the same rows' probabilities, to be included.
     """
 
     gold: Bools
@@ -112,7 +132,7 @@ class MultiLabel:
         return scores | ({} if self.confidence is None else self.confidence(rows))
 
     def mistakes(self) -> Floats:
-        """Labels too many or too few."""
+        """The number of labels that are missing or wrong in each row, ``(N,)``."""
         return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
 
     def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
@@ -131,7 +151,8 @@ class MultiLabel:
 
     @cached_property
     def _per_row(self) -> tuple[Bools, NDArray[np.float64]]:
-        """Which rows have all labels right, and each row's F1 over its labels; ``(N,)`` each."""
+        """Which rows have all labels right, and each row's F1 over its labels; each ``(N,)``."""
+        # The same counts as per class, but with a row in the place of a class.
         sets = (self.gold & self.predicted, self.gold, self.predicted)
         counts = Counts(*(labels.sum(axis=1).astype(float) for labels in sets))
         return (self.gold == self.predicted).all(axis=1), counts.f1
@@ -139,9 +160,19 @@ class MultiLabel:
 
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """``gold`` and ``predicted`` option numbers, each ``(N,)``; rows may differ in how many
-    options they have, so accuracy is all there is, beside what ``confidence`` gives. ``groups``
-    ``(N,)`` are the contexts' numbers: the bootstrap draws all questions about one together."""
+    """The accuracy of N rows with one right option each. Rows may have different numbers of
+    options, so there are no scores per class.
+
+    Parameters
+    ----------
+    gold, predicted
+        (N,) option numbers.
+    groups
+        (N,) the number of each row's context: the bootstrap draws all questions about one context
+        together.
+    confidence
+        Scores of the same rows' probabilities, to be included.
+    """
 
     gold: Ints
     predicted: Ints
@@ -157,4 +188,5 @@ class Choices:
         return accuracy | ({} if self.confidence is None else self.confidence(rows))
 
     def mistakes(self) -> Floats:
+        """1 for each wrong row, ``(N,)``."""
         return np.asarray(self.gold != self.predicted, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How far a model's probabilities can be trusted."""
+"""Scores of a model's probabilities: log loss, calibration error, coverage."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from numpy.typing import NDArray
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicity
 
 BINS = 15
-"""Of equal width from 0 to 1, as in Guo et al. 2017."""
+"""Bins of the calibration error, of equal width from 0 to 1, as in Guo et al. 2017."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Confidence:
-    """``loss`` ``(N,)`` is what each row adds to the log loss, in nats. ``probability`` says how
-    likely the model held it that what it said is ``right``: the likeliest label of each row,
-    ``(N,)``, or each label of each row by itself, ``(N, L)``.
+    """The log loss and the expected calibration error of N rows (ECE; Guo et al. 2017,
+    arXiv:1706.04599), and how well sets and abstention keep their promise.
 
-    Gives the log loss and the expected calibration error (Guo et al. 2017, arXiv:1706.04599): by
-    how much probability and share of right ones differ in a bin, averaged over what is in the bins.
-    Chance alone puts the error above 0, the more so the fewer rows there are.
+    The ECE is the mean, over all probabilities, of the difference between mean probability and
+    accuracy in their bin. Chance alone puts it above 0, and more so with fewer rows.
 
-    Where sets were asked for, ``covered`` says which hold all that is gold and ``set_size`` how
-    many labels each has; where rows may go without an answer, ``answered`` says which don't. They
-    add the shares of rows covered and answered, the sets' mean size, and the share of wrong ones
-    among the answers, nan where there is none.
+    Parameters
+    ----------
+    loss
+        (N,) each row's part of the log loss, in nats.
+    probability
+        The predicted probability that an answer is right: (N,) for the likeliest label of each
+        row, or (N, L) for each label by itself.
+    right
+        Whether that answer is right, in the same shape.
+    covered, set_size
+        (N,) whether a row's set of labels holds all gold ones, and its number of labels. They add
+        ``coverage`` and the mean ``set_size``.
+    answered
+        (N,) whether the model gave an answer. It adds the share ``answered`` and the share
+        ``error`` of wrong ones among the answers, nan if there are none.
     """
 
     loss: Floats
@@ -44,6 +53,8 @@ class Confidence:
     def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
         weights = multiplicity(rows, len(self))
         total = weights.sum()
+        # A bin's gap is |sum of (probability - right)|: the weights can repeat rows without going
+        # through the single probabilities again.
         where, bins, gaps = self._gaps
         by_bin = np.bincount(bins, weights[where] * gaps, minlength=BINS)
         scores = {
@@ -61,9 +72,9 @@ class Confidence:
         return scores
 
     def reliability(self) -> list[dict[str, Any]]:
-        """The reliability diagram's bins that hold something, by rising probability: ``low`` and
-        ``high`` end, how many are in it (``count``), their mean probability (``confidence``) and
-        the share of them that is right (``accuracy``)."""
+        """The bins of a reliability diagram, by rising probability, without empty ones: the ends
+        ``low`` and ``high``, the number of probabilities (``count``), their mean (``confidence``)
+        and the share of right answers (``accuracy``)."""
         bins = self._bins.ravel()
         counts = np.bincount(bins, minlength=BINS)
         expected = np.bincount(bins, self.probability.ravel(), minlength=BINS)
@@ -81,18 +92,19 @@ class Confidence:
 
     @property
     def _each(self) -> int:
-        """How many probabilities a row has."""
+        """The number of probabilities per row."""
         return self.probability.shape[1] if self.probability.ndim == 2 else 1
 
     @property
     def _bins(self) -> Ints:
-        """The bin of every probability, each bin without its low end but the first one."""
+        """The bin of every probability. A bin has its high end but not its low one; only the first
+        has both."""
         return np.clip(np.ceil(self.probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
     @cached_property
     def _gaps(self) -> tuple[Ints, Ints, NDArray[np.float64]]:
-        """By how much a row's probabilities in a bin exceed what was right there, summed; the row,
-        the bin and the sum, ``(M,)`` each. With many labels most of a row's share a bin."""
+        """The sum of (probability - right) of each row in each bin: M rows, bins and sums, each
+        ``(M,)``. There are few of them, because most of a row's labels are in the lowest bin."""
         row = np.repeat(np.arange(len(self)), self._each)
         cells, cell = np.unique(row * BINS + self._bins.ravel(), return_inverse=True)
         gaps = np.bincount(cell, self.probability.ravel() - self.right.ravel())

@@ -1,4 +1,4 @@
-"""Counting per class, which classification, multi-label and entity scores have in common."""
+"""Counts per class, on which classification, multi-label and entity scores are based."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 
 Marks: TypeAlias = tuple[Ints, Ints]
-"""Where classes occur: the rows ``(M,)`` and the classes ``(M,)`` of M occurrences."""
+"""M occurrences of classes: their rows ``(M,)`` and their classes ``(M,)``."""
 
 Key = TypeVar("Key")
 
 
 def multiplicity(rows: ChosenRows | None, n_rows: int) -> NDArray[np.float64]:
-    """How often each of N rows was chosen, ``(N,)``; once each when ``rows`` is None."""
+    """How often each of N rows is chosen, ``(N,)``; once each if ``rows`` is None."""
     return np.ones(n_rows) if rows is None else np.bincount(rows, minlength=n_rows).astype(float)
 
 
 def marks(table: Bools) -> Marks:
-    """Where an ``(N, L)`` table of rows and classes is true."""
+    """The occurrences in an ``(N, L)`` table of rows and classes."""
     rows, classes = np.nonzero(table)
     return rows, classes
 
 
 def mean(values: Floats | Bools) -> float:
-    """The mean, and nan (without numpy's warning) of nothing."""
+    """The mean; nan, without numpy's warning, of no values."""
     return float(values.mean(dtype=np.float64)) if values.size else float("nan")
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``part / whole``, and 0 where there is nothing to divide by, as scikit-learn has it."""
+    """``part / whole``; 0 where ``whole`` is 0, as in scikit-learn."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Per class, each ``(L,)``: how many were right, how many gold has, how many were predicted."""
+    """Per class, each ``(L,)``: the numbers of right, gold and predicted occurrences."""
 
     right: NDArray[np.float64]
     gold: NDArray[np.float64]
@@ -62,16 +62,16 @@ class Counts:
         return _ratio(2 * self.right, self.gold + self.predicted)
 
     def total(self) -> Counts:
-        """All classes as one, ``(1,)`` each: what micro averages are made of."""
+        """The sums over all classes, each ``(1,)``, for micro averages."""
         return Counts(*(x.sum(keepdims=True) for x in (self.right, self.gold, self.predicted)))
 
     def macro_f1(self) -> float:
-        """Mean F1 of the classes that gold or the predictions have; 0 if there are none."""
+        """The mean F1 of the classes that occur in gold or predictions; 0 if there are none."""
         present = self.gold + self.predicted > 0
         return float(self.f1[present].mean()) if present.any() else 0.0
 
     def table(self, keys: Iterable[Key]) -> dict[Key, dict[str, float]]:
-        """Precision, recall, F1 and support (how many gold has) of each class, under its key."""
+        """Precision, recall, F1 and support (gold occurrences) of each class, by its key."""
         columns = zip(keys, self.precision, self.recall, self.f1, self.gold, strict=True)
         return {
             key: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
@@ -81,8 +81,8 @@ class Counts:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tally:
-    """Counts per class over any choice of rows, at a cost that grows with what occurs and not
-    with rows x classes."""
+    """Counts per class over any choice of rows. The time grows with the number of occurrences and
+    not with rows x classes: a bootstrap over many classes needs that."""
 
     n_rows: int
     n_classes: int
@@ -101,7 +101,7 @@ class Tally:
         return Counts(per_class(self.right), per_class(self.gold), per_class(self.predicted))
 
     def by_row(self) -> tuple[Ints, Ints, Ints]:
-        """How many were right, how many gold has, how many were predicted in each row, ``(N,)``."""
+        """The numbers of right, gold and predicted occurrences in each row, each ``(N,)``."""
         right, gold, predicted = (
             np.bincount(where, minlength=self.n_rows)
             for where, _ in (self.right, self.gold, self.predicted)

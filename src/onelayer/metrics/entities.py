@@ -1,4 +1,4 @@
-"""Entities (spans with a type) and words with a tag."""
+"""Scores of entities (spans with a type) and of words with tags."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import numpy as np
 from onelayer.metrics.counts import ChosenRows, Floats, Ints, Marks, Tally
 
 Entity: TypeAlias = tuple[int, int, str]
-"""Start, end, type; in whatever unit, as long as gold and predicted share it."""
+"""Start, end and type, in any unit that gold and predictions share."""
 
 
 class Entities:
-    """``gold`` and ``predicted`` sets of entities, one set for each of N rows.
+    """Precision, recall and F1 over all entities of N rows, and macro F1 over their types, as
+    seqeval's strict micro and macro averages. An entity is right if start, end and type are.
 
-    An entity is right if start, end and type all are. Gives precision, recall and F1 over all
-    entities, and macro F1 over the types that gold or the predictions have: seqeval's strict
-    micro and macro averages. The sets are read once as a stream; of each entity only the numbers
-    of its row and its type are kept.
+    Parameters
+    ----------
+    gold, predicted
+        The set of entities of each row. They are read once, as a stream, and only two numbers per
+        entity stay in memory: its row and its type.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Entities:
                     rows.append(self._n_rows)
                     types.append(ids.setdefault(type_, len(ids)))
             self._n_rows += 1
+        # Types got ids as they occurred; order takes these to the ids of the sorted names.
         self._types = sorted(ids)
         order = np.argsort(np.asarray([ids[type_] for type_ in self._types], dtype=np.int64))
 
@@ -71,18 +74,18 @@ class Entities:
         }
 
     def mistakes(self) -> Floats:
-        """Entities missed, and entities that are none."""
+        """The number of entities in each row that are missing or wrong, ``(N,)``."""
         right, gold, predicted = self._tally.by_row()
         return (gold + predicted - 2 * right).astype(np.float64)
 
     def by_type(self, rows: ChosenRows | None = None) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and support of every type, in the order of their names."""
+        """Precision, recall, F1 and support of every type, sorted by name."""
         return self._tally(rows).table(self._types)
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """How many words of a row got the ``right`` tag, of how many in ``total``, each ``(N,)``."""
+    """The accuracy over words: ``right`` tags and ``total`` words of N rows, each ``(N,)``."""
 
     right: Ints
     total: Ints
@@ -96,5 +99,5 @@ class Tokens:
         return {"accuracy": int(self.right[chosen].sum()) / total if total else float("nan")}
 
     def mistakes(self) -> Floats:
-        """Words with a wrong tag."""
+        """The number of words with a wrong tag in each row, ``(N,)``."""
         return (self.total - self.right).astype(np.float64)

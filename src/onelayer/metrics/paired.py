@@ -1,4 +1,4 @@
-"""Is one model better than another on the same rows, or was it luck which rows were asked?"""
+"""Tests whether one model is better than another on the same rows, or just luckier."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from onelayer.metrics.bootstrap import Scorer, middle, resamples
 from onelayer.metrics.counts import ChosenRows, Ints
 
 ROUNDING = 1e-12
-"""Differences this close are one difference, summed in another order."""
+"""Differences closer than this count as equal: they may be the same sum in another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One metric of models A and B: ``difference`` is B's less A's, with the interval that holds
-    ``level`` of the bootstrap's, and ``p`` how likely one so large is among models that are equally
-    good. nan where the metric is not defined."""
+    """One metric of models A and B; nan where the metric isn't defined."""
 
     a: float
     b: float
     difference: float
+    """B's metric minus A's."""
     interval: tuple[float, float]
+    """The bootstrap interval of the difference."""
     p: float
+    """How likely a difference of at least this size is if both models are equally good."""
 
 
 def paired_differences(
@@ -35,22 +36,36 @@ def paired_differences(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Difference]:
-    """Every metric of two models, whose predictions of row i are the scorer's rows 2i and 2i + 1.
+    """Compares two models on the same rows, in every metric.
 
-    Interval: the paired percentile bootstrap (Efron 1979), both models scored on the same draws. p:
-    the two-sided permutation test (Fisher 1935; Noreen 1989), which swaps the two models'
-    predictions of a row by the toss of a coin and counts the differences no smaller than the one
-    seen. It asks the metric of the whole, so it is as good for F1 or a correlation as for accuracy.
-    Where the scorer has ``groups``, whole groups are drawn, and swapped.
+    The interval is the paired percentile bootstrap's (Efron 1979): both models are scored on the
+    same draws. p is that of the two-sided permutation test (Fisher 1935; Noreen 1989): it swaps the
+    two models' predictions of random rows and counts how often the difference is at least as large
+    as the observed one. Each time it computes the metric over all rows, so it works for F1 or a
+    correlation as well as for accuracy.
+
+    Parameters
+    ----------
+    scorer
+        The scores of 2N rows: row 2i has model A's prediction of row i, and row 2i + 1 model B's.
+        If it has ``groups``, whole groups are drawn and swapped.
+    n_resamples, n_permutations
+        The number of draws of the bootstrap and of the test.
+    seed
+        Of both.
+    level
+        The share of the resampled differences inside the interval.
     """
+    # Both predictions of a row have the same group, so every second entry is enough.
     doubled: Ints | None = getattr(scorer, "groups", None)
     groups = None if doubled is None else doubled[::2]
+    # What is swapped together: a row, or a group of rows.
     every = np.arange(len(scorer) // 2)
     unit = every if groups is None else np.unique(groups, return_inverse=True)[1]
     a, b = scorer(2 * every), scorer(2 * every + 1)
 
     def gain(rows: ChosenRows, swap: Ints | int = 0) -> list[float]:
-        """B's scores on these rows less A's, their predictions swapped where ``swap`` is 1."""
+        """B's scores on these rows minus A's; where ``swap`` is 1, the predictions are swapped."""
         of_a, of_b = scorer(2 * rows + swap), scorer(2 * rows + 1 - swap)
         return [of_b[name] - of_a[name] for name in a]
 
@@ -72,15 +87,16 @@ def paired_differences(
 
 
 def clearly_better(one: Scorer, other: Scorer, metric: str, *, n_resamples: int = 200) -> bool:
-    """Whether one is ahead of the other in all but the worst 2.5 % of the paired bootstrap's draws
-    of their rows, which are the same rows in the same order."""
+    """Whether one scorer's metric is higher than the other's in all but 2.5 % of paired bootstrap
+    draws. Both must score the same rows in the same order."""
     draws = resamples(len(one), None, n_resamples, np.random.default_rng(0))
     gains = np.array([one(rows)[metric] - other(rows)[metric] for rows in draws])
     return bool(np.nanquantile(gains, 0.025) > 0) if not np.isnan(gains).all() else False
 
 
 def _p(swapped: NDArray[np.float64], seen: float) -> float:
-    """(k + 1) / (n + 1): what was seen is one of the permutations (Phipson and Smyth 2010)."""
+    """(k + 1) / (n + 1), since the observed difference is one of the permutations (Phipson and
+    Smyth 2010); k of the n permutations have a difference of at least that size."""
     known = swapped[~np.isnan(swapped)]
     if np.isnan(seen) or not known.size:
         return float("nan")

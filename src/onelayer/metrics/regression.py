@@ -1,4 +1,4 @@
-"""A number a row."""
+"""Scores of rows with a number."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from onelayer.metrics.counts import ChosenRows, Floats, Ints
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """``gold`` and ``predicted`` numbers, each ``(N,)``.
+    """Pearson's and Spearman's correlation, root mean square error and mean absolute error.
 
-    Gives Pearson's and Spearman's correlation (ties share their average rank), root mean square
-    error and mean absolute error. The correlation with a constant is nan, as in scipy.
+    Ties share their average rank. The correlation with a constant is nan, as in scipy.
+
+    Parameters
+    ----------
+    gold, predicted
+        (N,) numbers.
     """
 
     gold: Floats
@@ -39,12 +43,13 @@ class Regression:
         }
 
     def mistakes(self) -> Floats:
-        """How far each prediction is off."""
+        """The absolute error of each prediction, ``(N,)``."""
         return np.abs(self.predicted.astype(np.float64) - self.gold)
 
     @cached_property
     def _orders(self) -> tuple[Ints, Ints]:
-        """Each value's place among the distinct values: sorted once, not once a resample."""
+        """Each value's index among the sorted distinct values. Sorting once is enough for all
+        resamples."""
         return (
             np.unique(self.gold, return_inverse=True)[1],
             np.unique(self.predicted, return_inverse=True)[1],
@@ -52,8 +57,8 @@ class Regression:
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    # Constancy is asked of the values themselves: rounding in the mean can leave a constant with
-    # a spread just above zero.
+    # A constant is recognised by its values: after subtracting a rounded mean its spread may be
+    # slightly above zero.
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan")
     x, y = x - x.mean(), y - y.mean()
@@ -62,8 +67,10 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 
 def _average_ranks(order: Ints) -> NDArray[np.float64]:
-    """Ranks from 1, ``(N,)``, ties at their average; ``order`` are small integers, such that
+    """Ranks from 1 with ties at their average, ``(N,)``. ``order`` holds small integers, so
     counting replaces sorting."""
+    # The last of n equal values has the cumulative count as its rank, and the mean of the n ranks
+    # is (n - 1) / 2 below.
     counts = np.bincount(order)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return np.asarray(ranks[order])

@@ -1,1 +1,2 @@
-"""Texts become token ids with character offsets, and batches without padding. No torch here."""
+"""Tokenization: texts to token ids with character offsets, and to batches without padding. No torch
+here."""

@@ -1,4 +1,4 @@
-"""What a ``tokenizer.json`` may be made of: known parts, none with a pattern of its own."""
+"""Checks the parts of a ``tokenizer.json``: only known ones, none with a pattern of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from onelayer.base.errors import CheckpointError
 
-# What BERTs and those who train their own use; none of these can hold a pattern of its own.
+# The parts that BERT models use. None of them holds a regular expression of its own.
 _COMPONENTS = {
     "normalizer": (
         *("BertNormalizer", "Lowercase", "StripAccents", "Strip"),
@@ -24,15 +24,28 @@ _SEQUENCES = {
     "decoder": "decoders",
 }
 LONGEST_WORD = 1000
-"""Characters; a word that is longer becomes [UNK]. The time that a word takes grows with the
-square of its length."""
+"""Characters; a longer word becomes [UNK]. The time for a word grows with the square of its
+length."""
 LONGEST_PREFIX = 100
+"""Characters of the mark before a word's second and later pieces, ``##``."""
 
 
 def check_components(data: Mapping[str, Any], wanted: str = "WordPiece") -> None:
-    """Raises CheckpointError for a model other than ``wanted`` and for parts that aren't known.
+    """Checks a ``tokenizer.json`` before the tokenizers library reads it.
 
-    Unknown parts may hold patterns that never end, or make pages of a letter.
+    Unknown parts may hold regular expressions that never finish, or replace a letter by pages.
+
+    Parameters
+    ----------
+    data
+        The file's content.
+    wanted
+        The type of model that the encoder family uses.
+
+    Raises
+    ------
+    CheckpointError
+        For another model, and for unknown parts.
     """
     model = data.get("model")
     kind = model.get("type", wanted) if isinstance(model, dict) else None
@@ -63,7 +76,7 @@ def check_components(data: Mapping[str, Any], wanted: str = "WordPiece") -> None
 
 
 def _kinds_in(component: Any, part: str) -> Iterator[Any]:
-    """The types of a component and of those it is made of."""
+    """The type of a component, or the types of a sequence's components."""
     if component is None:
         return
     if not isinstance(component, dict):
@@ -73,6 +86,6 @@ def _kinds_in(component: Any, part: str) -> Iterator[Any]:
         return
     parts = component.get(_SEQUENCES[part])
     if not isinstance(parts, list):
-        raise CheckpointError(f"the {part} is a sequence of nothing")
+        raise CheckpointError(f"the {part} is a sequence without a list of parts")
     for inner in parts:
         yield from _kinds_in(inner, part)

@@ -1,4 +1,4 @@
-"""How well a vocabulary can read a text."""
+"""How well a vocabulary covers a text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import split_words
 
 MANY_PIECES = 4
+"""A word of more pieces counts as shattered."""
 POOR_UNKNOWN = 0.05
 POOR_SHATTERED = 0.15
+"""Shares of unknown and of shattered words above which the user gets a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Shares of a sample's words: unknown altogether, and in more than four pieces."""
+    """The shares of a sample's words that are unknown, and that fall into more than four pieces."""
 
     unknown: float
     shattered: float
@@ -25,10 +27,11 @@ class Coverage:
 
     @property
     def poor(self) -> bool:
+        """Whether another model would be a better choice for such text."""
         return self.unknown > POOR_UNKNOWN or self.shattered > POOR_SHATTERED
 
     def advice(self) -> str:
-        """One line: the figures, and models that can read such text."""
+        """A warning in one line: the figures, and models that cover such text."""
         better = (
             "bert-base-chinese, hfl/chinese-macbert-base or hfl/rbt3 (small)"
             if self.chinese > 0.3
@@ -42,7 +45,7 @@ class Coverage:
 
 
 def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
-    """Measured on the given texts' words."""
+    """Measures a tokenizer's coverage of the words of some texts."""
     split = [[text[a:b] for a, b in split_words(text)] for text in texts]
     words = unknown = shattered = 0
     for encoding, own in zip(tokenizer.encode_words(split), split, strict=True):

@@ -1,9 +1,9 @@
-"""Token sequences as ragged arrays: what a task's ``encode`` gives and the model reads.
+"""Token sequences as ragged arrays: the output of a task's ``encode``, the input of every engine.
 
 A *row* of the user's file becomes one or more *sequences* (windows of a long passage, options of
-a choice). Of each sequence the new layer *reads* some vectors: ``[CLS]``, the first subword of
-every word, every passage token. Targets stand beside the vectors that are read, so that a batch
-is cut from these arrays in the same way for every task.
+a choice). The new layer *reads* some vectors of each sequence: ``[CLS]``, the first subword of
+every word, or every passage token. Targets belong to these reads, so a batch is cut from the
+arrays in the same way for every task.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ Ints = NDArray[np.integer]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a length limit cost: ``tokens`` of ``rows`` rows were left out, of how many."""
+    """What a length limit cost: it left out ``tokens`` tokens from ``rows`` rows; ``of_tokens`` and
+    ``of_rows`` are the totals."""
 
     tokens: int = 0
     rows: int = 0
@@ -36,7 +37,7 @@ class Cut:
 
     @classmethod
     def of(cls, lost: Ints, whole: Ints) -> Cut:
-        """From the tokens (B,) that each row loses, and all that it has."""
+        """The sum over rows: ``lost`` (B,) tokens of each row, and ``whole`` (B,) tokens before."""
         return cls(int(lost.sum()), int(np.count_nonzero(lost)), int(whole.sum()), len(whole))
 
     def __str__(self) -> str:
@@ -49,9 +50,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Encodings:
-    """N tokens of S sequences; the layer reads R of their vectors; E examples, B rows.
+    """N tokens of S sequences in E examples and B rows; the layer reads R of their vectors.
 
-    The ``cu_`` arrays hold cumulative counts, first 0: item ``i`` of the outer kind spans
+    The ``cu_`` arrays hold cumulative counts that begin with 0: item ``i`` of the outer kind spans
     ``cu[i]:cu[i + 1]`` of the inner kind.
     """
 
@@ -70,9 +71,9 @@ class Encodings:
     cu_rows: Ints
     """(B + 1,) sequences before each row of the file."""
     targets: NDArray[np.generic] | None = None
-    """(R,) or (R, C), by the head's loss; None where the rows carry no gold labels."""
+    """(R,) or (R, C), as the head's loss needs them; None if the rows have no gold labels."""
     offsets: Ints | None = None
-    """(R, 2) character span of each token read, where decoding needs it; [CLS] has (-1, -1)."""
+    """(R, 2) character span of each read token, if decoding needs it; [CLS] has (-1, -1)."""
     cut: Cut = Cut()
 
     @property
@@ -85,28 +86,30 @@ class Encodings:
         return len(self.cu_examples) - 1
 
     def example_lengths(self, examples: Ints) -> Ints:
-        """Tokens of each of the given examples."""
+        """The number of tokens of each of the given examples."""
         starts, ends = self.cu_examples[examples], self.cu_examples[examples + 1]
         return self.cu_seqlens[ends] - self.cu_seqlens[starts]
 
     @property
     def row_reads(self) -> Ints:
-        """(B + 1,) reads before each row: where a row's logits lie."""
+        """(B + 1,) reads before each row, which says where the row's logits are."""
         return self.cu_reads[self.cu_rows]
 
     def __len__(self) -> int:
         return len(self.cu_rows) - 1
 
     def part(self, start: int, stop: int) -> Encodings:
-        """The rows ``start:stop`` alone, as views of these arrays; what was cut stays behind. All
-        of them are what they were."""
+        """The rows ``start:stop``, as views of these arrays and without ``cut``; for all rows, this
+        object itself."""
         if start == 0 and stop == len(self):
             return self
+        # Sequences first:last; the cumulative counts give the tokens, reads and examples in them.
         first, last = self.cu_rows[[start, stop]].tolist()
         tokens = slice(*self.cu_seqlens[[first, last]].tolist())
         reads = slice(*self.cu_reads[[first, last]].tolist())
         examples = slice(*np.searchsorted(self.cu_examples, [first, last]).tolist())
         cu_examples = self.cu_examples[examples.start : examples.stop + 1]
+        # Cumulative counts begin with 0 again, so each loses what lies before the part.
         return Encodings(
             ids=self.ids[tokens],
             segment_ids=self.segment_ids[tokens],
@@ -121,10 +124,10 @@ class Encodings:
 
 
 def joined(parts: Sequence[Encodings]) -> Encodings:
-    """The rows of several encodings of one task, without gold labels, one after the other."""
+    """The rows of several encodings of one task, one after the other; targets are left out."""
 
     def after(name: str) -> Ints:
-        """Cumulative counts go on where those of the part before end."""
+        """Each part's counts continue where those of the part before end."""
         steps = [np.diff(getattr(part, name)) for part in parts]
         return cumulate(np.concatenate(steps))
 
@@ -147,7 +150,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
 
 
 def first_sequences(encodings: Encodings) -> Encodings:
-    """Of every row its first sequence alone: of a long text, the first window."""
+    """Only the first sequence of every row: the first window of a long text."""
     first = encodings.cu_rows[:-1]
     lengths, n_reads = counts(encodings.cu_seqlens, first), counts(encodings.cu_reads, first)
     tokens = ragged(encodings.cu_seqlens[first], lengths)
@@ -168,48 +171,50 @@ def first_sequences(encodings: Encodings) -> Encodings:
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """The token ids of n texts, or of parts of texts, without special tokens."""
+    """The token ids of n texts, or of parts of them, without special tokens."""
 
     ids: Ints
-    """(N,)"""
+    """(N,) all texts' ids, end to end."""
     starts: Ints
-    """(n,) where each text begins among the ids."""
+    """(n,) the position in ``ids`` at which each text begins."""
     lengths: Ints
     """(n,) tokens of each text."""
 
     def __getitem__(self, texts: Ints) -> Pieces:
-        """The given texts, some of them several times."""
+        """The texts with these indices, which may repeat."""
         return Pieces(self.ids, self.starts[texts], self.lengths[texts])
 
     def part(self, starts: Ints | int, lengths: Ints) -> Pieces:
-        """So much of each text, from these positions on."""
+        """A part of each text: ``lengths`` tokens from position ``starts`` on."""
         return Pieces(self.ids, self.starts + starts, lengths)
 
     @property
     def places(self) -> Ints:
-        """Where all the texts' tokens are among the ids, text after text."""
+        """The positions in ``ids`` of all tokens of the texts, text after text."""
         return ragged(self.starts, self.lengths)
 
 
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
-    """(n,) counts -> (n + 1,) cumulative counts, first 0."""
+    """(n,) counts -> (n + 1,) cumulative counts that begin with 0."""
     return np.concatenate(([0], np.cumsum(np.asarray(counts, dtype=np.int64))))
 
 
 def counts(cu: Ints, items: Ints) -> Ints:
-    """How many there are in each of the given items, from cumulative counts."""
+    """The counts of the given items, from cumulative counts."""
     return cu[items + 1] - cu[items]
 
 
 def ragged(starts: Ints, lengths: Ints) -> Ints:
-    """Indices of all the runs ``starts[i] : starts[i] + lengths[i]``, end to end."""
+    """The indices ``starts[i] : starts[i] + lengths[i]`` of all runs ``i``, end to end."""
+    # Run i begins in the output after the runs before it. Its shift takes output positions to
+    # indices, so one arange serves all runs and no Python loop is needed.
     shifts = starts - cumulate(lengths)[:-1]
     return np.repeat(shifts, lengths) + np.arange(int(lengths.sum()))
 
 
 @dataclass(slots=True)
 class EncodingsBuilder:
-    """Collects sequences one by one; ``build`` turns them into arrays."""
+    """Collects sequences one by one; ``build`` makes arrays of them."""
 
     ids: list[int] = field(default_factory=list)
     segment_ids: list[int] = field(default_factory=list)
@@ -221,7 +226,7 @@ class EncodingsBuilder:
     cut: Cut = Cut()
 
     def start_row(self, tokens: int = 0, lost: int = 0) -> None:
-        """Counts a row: its tokens, and how many of them are cut off."""
+        """Begins a row of ``tokens`` tokens; a length limit cuts off ``lost`` of them."""
         self.row_counts.append(0)
         self.cut += Cut(lost, int(lost > 0), tokens, 1)
 
@@ -232,7 +237,19 @@ class EncodingsBuilder:
         reads: Sequence[int] = (0,),
         offsets: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """A sequence of the current row, whose ``first`` leading tokens are the first text."""
+        """Adds a sequence to the current row.
+
+        Parameters
+        ----------
+        ids
+            The token ids, special tokens included.
+        first
+            The number of leading tokens with segment 0; the others have segment 1.
+        reads
+            Positions of the vectors that the layer reads.
+        offsets
+            The character span of each read token, if decoding needs it.
+        """
         self.ids += ids
         self.segment_ids += [0] * first + [1] * (len(ids) - first)
         self.lengths.append(len(ids))
@@ -242,7 +259,8 @@ class EncodingsBuilder:
         self.row_counts[-1] += 1
 
     def build(self, *, examples_are_rows: bool) -> Encodings:
-        """Examples are rows, or single sequences where each window is learned from by itself."""
+        """The arrays. An example is a row, or a single sequence for tasks that learn from each
+        window by itself."""
         rows = cumulate(self.row_counts)
         return Encodings(
             ids=np.asarray(self.ids, dtype=np.int32),
@@ -260,7 +278,8 @@ class EncodingsBuilder:
 
 
 def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """Spans of at most ``size`` items that cover ``n``, neighbours sharing ``stride`` items."""
+    """Spans of at most ``size`` items that cover ``n`` items; neighbours share ``stride`` items.
+    The last span ends with the last item, so it may share more."""
     if n <= size:
         return [(0, n)]
     step = size - stride
@@ -269,15 +288,39 @@ def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
 
 
 def windows_needed(lengths: Ints, sizes: Ints, stride: int) -> Ints:
-    """(n,) how many windows of the given sizes cover texts of the given lengths, if they are spread
-    evenly and neighbours share at least ``stride`` tokens, or half a window where that is less."""
+    """How many windows cover each text, (n,).
+
+    Windows are spread evenly, and neighbours share at least ``stride`` tokens, or half a window if
+    that is less.
+
+    Parameters
+    ----------
+    lengths
+        (n,) tokens of each text.
+    sizes
+        (n,) tokens of a window over each text.
+    stride
+        Tokens that neighbouring windows share.
+    """
+    # 1 + ceil((lengths - sizes) / steps), in whole numbers: -(a // b) rounds -a / b up.
     steps = np.maximum(sizes - np.minimum(stride, sizes // 2), 1)
     return 1 - (sizes - lengths) // steps
 
 
 def truncate_longest(first: Ints, second: Ints, limit: Ints | int) -> tuple[Ints, Ints]:
-    """How much of two texts to keep, (n,) each, so that together they fit the limits: one token at
-    a time from the longer one, of equals from the first, as BERT's own preprocessing does."""
+    """The numbers of tokens to keep of two texts, (n,) each, so that together they fit a limit.
+
+    As in BERT's preprocessing, one token at a time is taken from the longer text; from the first
+    of two equally long ones.
+
+    Parameters
+    ----------
+    first, second
+        (n,) tokens of the two texts.
+    limit
+        Tokens that both may have together.
+    """
+    # A text is cut to half of the limit only if the other one needs the other half.
     half = limit // 2
     kept_first = np.maximum(half, limit - second)
     kept_second = np.maximum(limit - half, limit - first)

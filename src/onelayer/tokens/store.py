@@ -1,4 +1,4 @@
-"""Encodings on the disk: one flat file an array, written chunk by chunk, mapped when read."""
+"""Encodings on the disk: a flat file per array, written in chunks and memory-mapped to read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ARRAYS = ("ids", "segment_ids", "cu_seqlens", "reads", "cu_reads", "cu_examples"
 
 
 class EncodingsWriter:
-    """Appends encodings to the files of a folder. What only decoding needs (``offsets``) is left
-    out: these are rows to learn from."""
+    """Appends encodings to the files of a folder. ``offsets`` are left out: only decoding needs
+    them, and these rows are for training."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,11 +45,12 @@ class EncodingsWriter:
         self._open.close()
 
     def append(self, encodings: Encodings) -> None:
-        """Adds the rows of ``encodings``, which have targets, after those that are there."""
+        """Appends rows, which must have targets."""
         self._cut += encodings.cut
         for name in ARRAYS:
             array = getattr(encodings, name)
             if name.startswith("cu_"):
+                # Counts of a later chunk continue where the chunk before ended, without the 0.
                 array = array.astype(np.int64)
                 if name in self._about:
                     array = array[1:] + self._about[name]["last"]
@@ -70,16 +71,26 @@ class EncodingsWriter:
         self._files[name].write(data)
 
     def record(self) -> dict[str, Any]:
-        """What ``open_encodings`` needs to know, as JSON can say it."""
+        """What ``open_encodings`` needs to know about the files, as JSON values."""
         keys = ("dtype", "shape", "crc32")
         arrays = {name: {key: about[key] for key in keys} for name, about in self._about.items()}
         return {"arrays": arrays, "cut": astuple(self._cut)}
 
 
 def open_encodings(folder: Path, record: Mapping[str, Any]) -> Encodings:
-    """The encodings that were written, mapped from the disk: none of it has to fit the memory.
+    """Opens written encodings, memory-mapped: they may be larger than the memory.
 
-    Raises ValueError or OSError where a file isn't as it was written.
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    record
+        The result of `EncodingsWriter.record`.
+
+    Raises
+    ------
+    ValueError, OSError
+        Where a file is missing or has changed.
     """
     arrays = {
         name: _mapped(folder / f"{name}.bin", **about) for name, about in record["arrays"].items()

@@ -1,4 +1,4 @@
-"""WordPiece: the vocabulary and the rules by which a BERT cuts text into tokens."""
+"""WordPiece: the vocabulary and rules by which BERT splits text into tokens."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class TokenizerKind:
-    """A kind of tokenizer that an encoder family comes with."""
+    """The kind of tokenizer that an encoder family has."""
 
     model: str
-    """The type of the model in ``tokenizer.json``."""
+    """The model's type in ``tokenizer.json``."""
     classes: tuple[str, ...]
-    """Transformers' classes that cut text as ``vocab.txt`` and the flags of
-    ``tokenizer_config.json`` say. We write the first one."""
+    """Transformers' classes that split text by ``vocab.txt`` and the flags of
+    ``tokenizer_config.json``. We write the first one."""
 
 
 WORDPIECE = TokenizerKind("WordPiece", ("BertTokenizer", "BertTokenizerFast"))
 
 
 class Tokenizer:
-    """A WordPiece tokenizer that gives ids and character offsets, and nothing else.
+    """A WordPiece tokenizer that only gives ids and character offsets.
 
-    It never truncates, pads or adds special tokens: making a sequence of pieces is a task's
-    business. What a user wrote stays text: ``[SEP]`` in it is three ordinary pieces.
+    It never truncates, pads or adds special tokens: tasks make sequences of its pieces. A user's
+    text never becomes a special token: ``[SEP]`` in it is three ordinary pieces.
     """
 
     def __init__(
@@ -68,26 +68,29 @@ class Tokenizer:
         specials: Mapping[str, str],
         kind: TokenizerKind = WORDPIECE,
     ) -> None:
-        """``specials`` gives the text of each role: ``cls_token``, ``sep_token``, ..."""
+        """``specials`` has the special token of each role: ``cls_token``, ``sep_token``, ...
+
+        Raises CheckpointError if the vocabulary lacks one that BERT needs, or if the tokenizer
+        would find one in a user's text.
+        """
         self._kind = kind
         backend.no_truncation()
         backend.no_padding()
-        backend.encode_special_tokens = True  # that is: encode them as any other text
+        backend.encode_special_tokens = True  # which means: as any other text
         self._backend = backend
         self._specials = {**specials, "unk_token": backend.model.unk_token}
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
-        """The rows an embedding needs: one more than the highest id."""
+        """The rows that an embedding table needs: one more than the highest id."""
         normalizer = backend.normalizer
         self.lowercases = normalizer is not None and normalizer.normalize_str("A") == "a"
         self._refuse_leaking_specials()
 
     @classmethod
     def read(cls, folder: str | Path, kind: TokenizerKind = WORDPIECE) -> Tokenizer:
-        """The tokenizer of a model directory: its ``tokenizer.json``, or else its ``vocab.txt``.
+        """Reads the tokenizer of a model directory: its ``tokenizer.json``, else its ``vocab.txt``.
 
-        Raises CheckpointError for files that are missing or damaged, and for a tokenizer of
-        another kind.
+        Raises CheckpointError for missing or damaged files and for a tokenizer of another kind.
         """
         folder = Path(folder)
         settings = _settings(folder)
@@ -110,11 +113,11 @@ class Tokenizer:
             raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The pieces of each text: ``.ids``, and ``.offsets`` counted in characters of the text."""
+        """The pieces of each text: ``.ids``, and ``.offsets`` in characters of the text."""
         return self._backend.encode_batch(_scrubbed(texts), add_special_tokens=False)
 
     def pieces(self, texts: Sequence[str]) -> Pieces:
-        """The ids of each text and nothing else, which is quicker than ``encode``."""
+        """The ids of each text, without offsets, which is faster than ``encode``."""
         batch = self._backend.encode_batch_fast(_scrubbed(texts), add_special_tokens=False)
         ids = [encoding.ids for encoding in batch]
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
@@ -123,23 +126,24 @@ class Tokenizer:
         return Pieces(all_ids, cu[:-1], lengths)
 
     def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
-        """The pieces of texts that come as words: ``.ids``, and ``.word_ids``, a piece's word.
+        """The pieces of texts that are given as words: ``.ids``, and each piece's word in
+        ``.word_ids``.
 
-        A word that normalization empties (a zero-width space, say) has no piece.
+        A word that normalization makes empty, such as a zero-width space, has no pieces.
         """
         batch = list(map(_scrubbed, words))
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
 
     @property
     def digest(self) -> str:
-        """Of all that decides how a text is cut."""
+        """A digest of everything that decides how a text is split."""
         ids = [self.cls_id, self.sep_id, self.unk_id]
         return hashlib.blake2b(f"{ids} {self._backend.to_str()}".encode()).hexdigest()
 
     def write(self, folder: str | Path, *, max_length: int) -> None:
         """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
 
-        ``max_length`` is the model's number of positions, at which transformers truncates.
+        ``max_length`` is the model's number of positions, to which transformers truncates.
         """
         folder = Path(folder)
         _write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
@@ -168,7 +172,8 @@ class Tokenizer:
         return found
 
     def _refuse_leaking_specials(self) -> None:
-        """A pre-tokenizer that keeps ``[SEP]`` in one piece would find it in the vocabulary."""
+        """Raises CheckpointError for a tokenizer that finds special tokens in a user's text, as one
+        whose pre-tokenizer keeps ``[SEP]`` in one piece does."""
         ids = {self.cls_id, self.sep_id, self.pad_id}
         written = list(self._specials.values())
         if any(ids.intersection(encoding.ids) for encoding in self.encode(written)):
@@ -178,7 +183,8 @@ class Tokenizer:
             )
 
     def _class_and_flags(self) -> dict[str, Any]:
-        """How transformers rebuilds us: by BERT's flags where they say it all, else verbatim."""
+        """The class and flags by which transformers rebuilds this tokenizer: BERT's if they
+        describe it completely, else the class that reads ``tokenizer.json`` as it is."""
         normalizer = self._backend.normalizer
         if not isinstance(normalizer, BertNormalizer) or not isinstance(
             self._backend.pre_tokenizer, BertPreTokenizer
@@ -192,11 +198,11 @@ class Tokenizer:
         }
 
     def _vocabulary_lines(self) -> list[str] | None:
-        """``vocab.txt``: line n is token n. None where a line can't hold a token."""
+        """The lines of ``vocab.txt``: line n is token n. None if a token has a line break."""
         vocabulary = self._backend.get_vocab(with_added_tokens=False)
         if any("\n" in token or "\r" in token for token in vocabulary):
             return None
-        # A token that stood on two lines has the later id; the earlier line keeps its place.
+        # A token that was on two lines has the id of the later one; the earlier line is a gap.
         lines = [f"[gap{number}]" for number in range(1 + max(vocabulary.values()))]
         for token, number in vocabulary.items():
             lines[number] = token
@@ -204,7 +210,8 @@ class Tokenizer:
 
 
 def _scrubbed(texts: Sequence[str]) -> list[str]:
-    """Texts that Rust takes. Nearly all are as they should be, and one look at all tells."""
+    """Texts without lone surrogates, which Rust refuses. Hardly any text has one, so all are
+    checked together first."""
     try:
         "".join(texts).encode()
         return list(texts)
@@ -213,7 +220,7 @@ def _scrubbed(texts: Sequence[str]) -> list[str]:
 
 
 def _scrub(text: str) -> str:
-    """``text`` with U+FFFD for lone surrogates, which UTF-8 has no bytes for; as long as before."""
+    """Replaces lone surrogates, which UTF-8 can't hold, by U+FFFD; keeps the length."""
     return _SURROGATE.sub("\ufffd", text)
 
 
@@ -222,7 +229,8 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """``tokenizer_config.json`` over ``special_tokens_map.json`` over BERT's habits."""
+    """The settings of ``tokenizer_config.json``; what it lacks is taken from
+    ``special_tokens_map.json``, then from BERT's defaults."""
     settings: dict[str, Any] = dict(_SPECIALS)
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if path := find(folder, name):
@@ -239,7 +247,7 @@ def _check_settings(settings: dict[str, Any], path: Path) -> None:
         raise CheckpointError(f"tokenizer_class is {name!r}, not a class", place=Place(path))
     for role, usual in _SPECIALS.items():
         token = settings[role]
-        if isinstance(token, dict):  # with rules of how it is matched, which BERT has no use for
+        if isinstance(token, dict):  # a token with rules for matching, which BERT doesn't need
             token = token.get("content")
         settings[role] = usual if token is None else token
         if not isinstance(settings[role], str):
@@ -258,8 +266,8 @@ def _from_tokenizer_json(
     data = read_json(path)
     check_components(data, kind.model)
     for token in data.get("added_tokens") or []:
-        # Markers that somebody added to be written in texts ("[E1]") are to be found there;
-        # only BERT's own five must not be.
+        # Markers that somebody added for use in texts, such as "[E1]", are found there. Only
+        # BERT's own five special tokens must not be.
         token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
@@ -270,7 +278,7 @@ def _from_tokenizer_json(
         raise CheckpointError(f"a {found} tokenizer, and this model's is {kind.model}")
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer) and _goes_by_flags(settings, kind):
-        # Where the two files differ transformers goes by the flags of tokenizer_config.json.
+        # Where the two files differ, transformers follows the flags of tokenizer_config.json.
         normalizer.lowercase = settings.get("do_lower_case", normalizer.lowercase)
         normalizer.strip_accents = settings.get("strip_accents", normalizer.strip_accents)
         normalizer.handle_chinese_chars = settings.get(
@@ -286,7 +294,7 @@ def _goes_by_flags(settings: Mapping[str, Any], kind: TokenizerKind) -> bool:
 def _from_vocabulary(
     path: Path, settings: Mapping[str, Any], kind: TokenizerKind
 ) -> tokenizers.Tokenizer:
-    """The tokenizer that BERT's release and transformers make of a ``vocab.txt``."""
+    """Builds the tokenizer that BERT's release and transformers build from a ``vocab.txt``."""
     if not _goes_by_flags(settings, kind):
         raise CheckpointError(
             f"vocab.txt alone doesn't say how {settings['tokenizer_class']} cuts text",
@@ -315,7 +323,8 @@ def _from_vocabulary(
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
-    """Token to id, the number of its line. Lines end at line feeds only: U+2028 is a token."""
+    """Reads a vocabulary: a token's id is the number of its line, from 0. Only line feeds end
+    lines: U+2028 is a token."""
     text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise CheckpointError("a NUL byte, which no vocabulary has")

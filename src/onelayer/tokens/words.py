@@ -1,4 +1,4 @@
-"""The words of a raw text, as BERT's basic tokenizer cuts them, with their character offsets."""
+"""Splits raw text into words as BERT's basic tokenizer does, with character offsets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 ZERO_WIDTH_JOINER = "\u200d"
 
-# Each character is mapped to the letter of its kind; what a word is, is then a regular expression
-# over kinds, and its spans are those of the text.
+# Each character is replaced by the letter of its kind (see _kind), so a word is a regular
+# expression over kinds. The text keeps its length, so a match's span is the word's span.
 _WORD = re.compile(
     r"""
-    [mj]* (?: e (?: m | j e? )*         # emoji and symbols; those that a joiner joins stay together
+    [mj]* (?: e (?: m | j e? )*         # an emoji or symbol, with others that a joiner connects
             | a [mj]*                   # a punctuation mark or an ideograph, alone
-            | l [lmj]* )                # letters, digits and what combines with them
-    | [mj]+                             # marks and controls with nothing to cling to
+            | l [lmj]* )                # letters, digits and their combining marks
+    | [mj]+                             # marks and controls that follow nothing
     """,
     re.VERBOSE,
 )
@@ -25,23 +25,24 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Joints:
-    """Marks that a file's own words are not cut at, as ``split_words`` would cut them."""
+    """Punctuation marks at which a file's own words aren't split, contrary to BERT's rule."""
 
     inner: str = ""
-    """Between letters or digits they stay inside a word: ``Berners-Lee``, ``3.5``."""
+    """Marks that stay inside a word, between letters or digits: ``Berners-Lee``, ``3.5``."""
     leading: str = ""
-    """Before letters or digits they begin a word: ``'s``, ``@user``."""
+    """Marks that begin a word, before letters or digits: ``'s``, ``@user``."""
 
 
 @dataclass(slots=True)
 class Marks:
-    """Where a file's words have marks, counted sentence by sentence."""
+    """Counts where a file's words have punctuation marks: inside, in front, or alone."""
 
     inner: Counter[str] = field(default_factory=Counter)
     leading: Counter[str] = field(default_factory=Counter)
     alone: Counter[str] = field(default_factory=Counter)
 
     def see(self, words: Iterable[str]) -> None:
+        """Adds the words of a sentence."""
         for word in words:
             if len(word) == 1:
                 self.alone[word] += 1
@@ -50,8 +51,8 @@ class Marks:
             self.leading.update(_LEADING.findall(word))
 
     def joints(self) -> Joints:
-        """A mark is a joint where it is inside words, or begins them, at least twice and not just
-        once in a while beside all the times that it stands alone."""
+        """The marks that are inside words, or in front of them, at least twice and at least a
+        twentieth as often as alone."""
         begins = {mark for mark, n in self.leading.items() if n > self.inner[mark]}
         common = {
             mark
@@ -67,12 +68,19 @@ _LEADING = re.compile(r"^([^\w\s])(?=[^\W_])")
 
 
 def split_words(text: str, joints: Joints = Joints()) -> list[tuple[int, int]]:
-    """Character spans (begin, end) of the words of ``text``, in order.
+    """The character spans (begin, end) of a text's words, in order.
 
-    White space parts words; each punctuation mark, symbol and CJK ideograph is a word, but for the
-    ``joints``; combining marks, joiners and control characters belong to the word they follow.
-    Where BERT's own splitter differs: it leaves symbols beyond ASCII, such as an emoji, inside the
+    White space separates words. Each punctuation mark, symbol and CJK ideograph is a word by
+    itself; combining marks, joiners and control characters belong to the word before them. BERT's
+    own splitter differs in one thing: it leaves symbols beyond ASCII, such as an emoji, inside the
     word they touch.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    joints
+        Punctuation marks that stay part of a word.
     """
     spans = [match.span() for match in _WORD.finditer(text.translate(_KINDS))]
     return _joined(text, spans, joints) if joints.inner or joints.leading else spans
@@ -80,7 +88,7 @@ def split_words(text: str, joints: Joints = Joints()) -> list[tuple[int, int]]:
 
 def _joined(text: str, spans: list[tuple[int, int]], joints: Joints) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
-    open_ended = False  # whether the next piece may belong to the last word
+    open_ended = False  # whether the next piece belongs to the last word
     for i, (start, end) in enumerate(spans):
         mark = text[start:end]
         before = bool(words) and words[-1][1] == start and text[start - 1].isalnum()
@@ -95,7 +103,7 @@ def _joined(text: str, spans: list[tuple[int, int]], joints: Joints) -> list[tup
 
 
 class _Kinds(dict[int, str]):
-    """Character code to kind, found out once for each character."""
+    """A table from character codes to kinds, filled as characters occur."""
 
     def __missing__(self, code: int) -> str:
         self[code] = kind = _kind(chr(code))
@@ -106,6 +114,7 @@ _KINDS = _Kinds()
 
 
 def _kind(character: str) -> str:
+    """s space, j joiner, m combining mark or control, a alone, e emoji or symbol, l letter."""
     category = unicodedata.category(character)
     if character.isspace():
         return "s"
@@ -125,7 +134,8 @@ def _is_skin_tone(character: str) -> bool:
 
 
 def _is_ideograph(code: int) -> bool:
-    """The blocks of google-research/bert, ``tokenization.py``: no kana, no hangul."""
+    """Whether BERT makes it a word by itself: the blocks are those of google-research/bert,
+    ``tokenization.py``, without kana and hangul."""
     return any(low <= code <= high for low, high in _IDEOGRAPHS)
 
 
