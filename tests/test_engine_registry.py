@@ -113,3 +113,12 @@ def test_unknown_engine_is_refused_with_the_known_ones(
     assert said.count("\n") == 1
     assert "no engine is called 'steam'" in said
     assert "known are native, onnxruntime, openvino, torch" in said
+
+
+@pytest.mark.parametrize("command", ["predict", "eval", "serve"])
+def test_help_lists_every_engine(
+    command: str, toy: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "--help"]) == 0
+    words = " ".join(capsys.readouterr().out.split())  # the list may go over two lines
+    assert "[native, onnxruntime, openvino, toy, torch]" in words

@@ -206,7 +206,9 @@ def test_every_recipe_field_is_a_flag_with_help() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"], []])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["serve", "--help"], ["--version"], []]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys, onelayer.cli.main as cli; status = cli.main(sys.argv[1:])\n"

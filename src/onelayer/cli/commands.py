@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import onelayer
 from onelayer import api
+from onelayer.cli.flags import Known
 from onelayer.cli.terminal import RowBar, print_json, print_parts, reporter, say, sayer
+from onelayer.engines.registry import engine_names
 from onelayer.recipe import Columns, Recipe
 from onelayer.serving.limits import Limits
+
+EngineName = Annotated[str | None, Known(engine_names)]
 
 
 def train(
@@ -60,7 +64,7 @@ def evaluate(
     *,
     coverage: float | None = None,
     abstain: float | None = None,
-    engine: str | None = None,
+    engine: EngineName = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -77,7 +81,7 @@ def evaluate(
     abstain
         Check answers of which at most this share shall be wrong.
     engine
-        What runs an exported model, by default what is quickest here; torch runs all others.
+        What runs an exported model; by default the fastest here.
     json
         Print JSON.
     """
@@ -102,7 +106,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
-    engine: str | None = None,
+    engine: EngineName = None,
     columns: Columns,
 ) -> None:
     """Predict for every row of a file, or for every line of a pipe as it comes.
@@ -122,7 +126,7 @@ def predict(
     abstain
         Give no label to rows too doubtful for at most this share of the labels to be wrong.
     engine
-        What runs an exported model, by default what is quickest here; torch runs all others.
+        What runs an exported model; by default the fastest here.
     """
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -313,7 +317,7 @@ def serve(
     host: str = "127.0.0.1",
     allowed_host: tuple[str, ...] = (),
     port: int = 8080,
-    engine: str | None = None,
+    engine: EngineName = None,
     api_key_file: Path | None = None,
     access_log: bool = True,
     limits: Limits,
@@ -331,7 +335,7 @@ def serve(
     port
         0 takes a free one.
     engine
-        What runs exported models, by default what is quickest here; torch runs all others.
+        What runs exported models; by default the fastest here.
     api_key_file
         A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
         and none is asked for without it.

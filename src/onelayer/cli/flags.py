@@ -26,6 +26,13 @@ _PARAMETER = re.compile(r"^(\w+)\n((?: +.*\n?)+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Marks a flag by ``Annotated``: help lists these values, and the command refuses others."""
+
+    values: Callable[[], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """An argument or flag; ``type`` turns its text into its value."""
 
@@ -39,6 +46,7 @@ class Flag:
     several: bool = False
     """Whether it takes any number of values: a function's ``*others``, or a flag of a tuple, which
     may be given again or with commas."""
+    known: Known | None = None
 
     def __str__(self) -> str:
         if self.positional:
@@ -52,7 +60,8 @@ class Flag:
         if self.type is bool:
             takes = "" if self.default is False else f"or --no-{str(self)[2:]}"
         name = str(self) if self.positional else f"{self} {'CHOICE' if self.choices else takes}"
-        choices = f" [{', '.join(self.choices)}]" if self.choices else ""
+        listed = self.choices or (self.known and self.known.values())
+        choices = f" [{', '.join(listed)}]" if listed else ""
         unsaid = self.positional or self.several or self.default is None or self.default is False
         default = "on" if self.default is True else self.default
         return name, self.help + choices + ("" if unsaid else f" [default: {default}]")
@@ -167,7 +176,7 @@ def _in_usage(flag: Flag) -> str:
 
 def flags_of(function: Callable[..., None]) -> list[Flag]:
     """A command's arguments and flags, in order; a dataclass's stand below its first sentence."""
-    hints, texts = get_type_hints(function), described(function)[1]
+    hints, texts = get_type_hints(function, include_extras=True), described(function)[1]
     flags = []
     for name, parameter in inspect.signature(function).parameters.items():
         record: Any = hints[name]
@@ -181,8 +190,10 @@ def flags_of(function: Callable[..., None]) -> list[Flag]:
         positional = variadic or parameter.kind is parameter.POSITIONAL_ONLY
         initial = MISSING if parameter.default is parameter.empty else parameter.default
         heading = "Arguments" if positional else "Flags"
-        of_type = _type(hints[name])
-        flags.append(Flag(name, *of_type, initial, texts[name], heading, positional, several))
+        marks = getattr(hints[name], "__metadata__", ())
+        known = next((mark for mark in marks if isinstance(mark, Known)), None)
+        of_type, text = _type(hints[name]), texts[name]
+        flags.append(Flag(name, *of_type, initial, text, heading, positional, several, known))
     return flags
 
 

@@ -65,10 +65,15 @@ def engine_named(name: str, bundle: Bundle) -> Make:
     raise UsageError(f"no engine {name!r} for this bundle here: {reason}", hint=f"there are {here}")
 
 
+def engine_names() -> tuple[str, ...]:
+    """All names that ``--engine`` takes."""
+    return (*ENGINES, RUN_ENGINE)
+
+
 def check_engine(name: str | None) -> None:
-    """Raises UsageError for an engine that isn't known; None stands for the fastest."""
-    if name not in (None, RUN_ENGINE, *ENGINES):
-        known = ", ".join((*ENGINES, RUN_ENGINE))
+    """Raises UsageError for an unknown engine; None stands for the fastest."""
+    if name is not None and name not in engine_names():
+        known = ", ".join(engine_names())
         raise UsageError(f"no engine is called {name!r:.80}", hint=f"known are {known}")
 
 
