@@ -1,4 +1,4 @@
-"""Fixtures of all test modules; what they are made of is in ``support``."""
+"""Fixtures of all test modules; their helpers are in ``support``."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from support.tiny_bert import MakeBert, write_bert
 if TYPE_CHECKING:
     from support.page_site import Site
 
-# As the engine does before it imports OpenVINO: nothing here may phone home.
+# Like the engine before it imports OpenVINO: no telemetry.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-# Who starts the tests in the background has SIGINT ignored, and they send it.
+# Tests send SIGINT, which a shell ignores for commands in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Models this small are slowed down by threads, and cores may be shared.
+# Threads slow down models this small, and other processes may use the cores.
 torch.set_num_threads(1)
 settings.register_profile("onelayer", deadline=None)
 settings.load_profile("onelayer")
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Libraries that an earlier test compiled, each a second's work."""
+    """A folder for compiled libraries: tests share them, as each takes a second to compile."""
     return tmp_path_factory.mktemp("compiled")
 
 
@@ -55,7 +55,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache_home(
     compiled: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """No test reads or writes the user's own cache, or finds more than libraries in its own."""
+    """A new cache folder for each test, with only the compiled libraries in it."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     home = folder / "onelayer"
@@ -72,7 +72,7 @@ def cache_home(
 def only_marked_tests_start_python(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that ``make quick`` stays quick: another Python has to import all that this one has."""
+    """Only tests marked ``process`` start another Python, so that ``make quick`` stays quick."""
     if request.node.get_closest_marker("process"):
         return
     start = subprocess.Popen.__init__
@@ -86,7 +86,7 @@ def only_marked_tests_start_python(
 
 @pytest.fixture(scope="session")
 def make_bert(tmp_path_factory: pytest.TempPathFactory) -> MakeBert:
-    """Writes each random model once, whoever asks for it."""
+    """Writes each random model once per session."""
     numbers = count()
 
     @cache
@@ -113,7 +113,7 @@ def tokenizer(bert: Path) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def tab() -> Iterator[chromium.Page]:
-    """One browser for all tests of pages that a server sends."""
+    """One browser for all tests of served pages."""
     program = chromium.find()
     if program is None:
         pytest.skip("no chromium on the PATH to open pages with")
@@ -132,7 +132,7 @@ def running() -> Iterator[Site]:
 
 @pytest.fixture
 def site(running: Site, tab: chromium.Page) -> Site:
-    """A server of canned answers, opened on a wide screen by somebody who reads English."""
+    """A server of canned answers, opened in an English browser on a wide screen."""
     from support.page_site import visit
 
     running.refusal, running.key = None, ""
@@ -143,7 +143,7 @@ def site(running: Site, tab: chromium.Page) -> Site:
 
 @pytest.fixture(scope="session")
 def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier with the labels ``no`` and ``yes``, exported: it opens without torch."""
+    """A classifier with the labels ``no`` and ``yes``, exported, so that it opens without torch."""
     from onelayer.exporting.export import export_run as export
     from onelayer.recipe import Columns
 
@@ -160,7 +160,7 @@ def bundle(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def make_predictor(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> MakePredictor:
-    """A task fitted to a case's rows, with a model that says something of any, and the rows."""
+    """Returns a predictor with a random model, its task fitted to a case's rows, and the rows."""
 
     def make(case: Case) -> tuple[Predictor, list[Any]]:
         file = case.write(tmp_path_factory.mktemp("rows"))

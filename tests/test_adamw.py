@@ -1,4 +1,4 @@
-"""AdamW that leaves alone what a batch doesn't touch, against PyTorch's that sweeps everything."""
+"""The lazy AdamW, which updates only the words of a batch, compared with PyTorch's AdamW."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ N_WORDS, WIDTH, N_STEPS = 40, 32, 30
 
 
 class Sentences(nn.Module):
-    """Word vectors, averaged and projected: enough to have all kinds of gradients."""
+    """Averaged and projected word vectors: enough for every kind of gradient."""
 
     def __init__(self, *, sparse: bool) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.words = nn.Embedding(N_WORDS, WIDTH, sparse=sparse)
-        self.layer = nn.Linear(WIDTH, 3)  # neither 3 x 32 nor 3 are whole vectors
+        self.layer = nn.Linear(WIDTH, 3)  # neither 3 x 32 nor 3 numbers fill whole vectors
 
     def loss(self, ids: Tensor) -> Tensor:
         return self.layer(self.words(ids).mean(0)).square().sum()
 
 
 def batches() -> list[Tensor]:
-    """Some words in every batch, most in few, the last ones never."""
+    """Batches with some words always, most words rarely, the last words never."""
     rng = np.random.default_rng(1)
     ids = [rng.integers(0, rng.choice([3, N_WORDS - 5]), size=12) for _ in range(N_STEPS)]
     return [torch.from_numpy(batch) for batch in ids]
@@ -52,7 +52,7 @@ def rate(step: int) -> float:
 
 
 def learned(make: Callable[[Sentences], Optimizer], *, sparse: bool) -> list[Tensor]:
-    """The weights after thirty steps, and the losses on the way."""
+    """The losses of thirty steps and the weights after them."""
     model = Sentences(sparse=sparse)
     adamw = make(model)
     losses = []
@@ -80,7 +80,7 @@ def plain(model: Sentences) -> TorchAdamW:
 
 
 class Eager(LazyAdamW):
-    """The same, with every word brought up to date at every step."""
+    """The lazy AdamW, with every word brought up to date at every step."""
 
     def step(self, max_norm: float) -> None:
         super().step(max_norm)
@@ -125,7 +125,7 @@ def test_step_table_grows_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_biases_and_norms_are_not_decayed(
     way: str, bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With gradients of zero only the decay is left."""
+    """With zero gradients only the decay changes weights."""
     if way == "plain":
         monkeypatch.setattr(compiled, "kernels", lambda: None)
     model = build_model(read_checkpoint(bert), Classify(labels=("a", "b"), max_length=64)).model

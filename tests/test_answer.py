@@ -1,4 +1,4 @@
-"""Answering: windows over long passages, the best spans of all of them, and "no answer"."""
+"""Answering: windows over long passages, the best spans over all windows, and "no answer"."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def row_of(passage: str, answer: str) -> AnswerRow:
 
 
 def sure_of_targets(encodings: Encodings) -> np.ndarray:
-    """Logits of a model that has learned the targets by heart."""
+    """Logits of a model that is certain of the targets."""
     assert encodings.targets is not None
     return np.log(np.maximum(encodings.targets, 1e-4))
 
 
-# Targets and decoding are each other's inverse -------------------------------------------------
+# Targets and decoding are each other's inverse ---------------------------------------------------
 
 LONG = " ".join(f"the cat{i} sat" for i in range(40))
 PASSAGES = {
@@ -120,7 +120,7 @@ def test_unanswerable_question_is_decoded_as_no_answer(
         task = task_with(span_head, no_answer_threshold=threshold)
         encodings = task.encode(rows, tokenizer, labelled=True)
         found = task.decode(rows, encodings, sure_of_targets(encodings))
-        if threshold is None:  # a span is given whenever the passage has a token
+        if threshold is None:  # a span is always given if the passage has a token
             assert [bool(one.text) for one in found] == answers
         else:
             assert [one.text for one in found] == answers
@@ -155,7 +155,7 @@ def test_token_that_is_start_and_end_has_half_of_each_class(tokenizer: Tokenizer
 
 @heads
 def test_targets_sum_to_one(span_head: SpanHead, tokenizer: Tokenizer) -> None:
-    """Over the tokens of each window for start and end; over the classes of each token."""
+    """Over each window's tokens for a span head, over each token's classes for three-way."""
     rows = [row_of(LONG, "cat17 sat"), row("x y"), row("a cat", ("a", 0), ("a cat", 0))]
     encodings = task_with(span_head).encode(rows, tokenizer, labelled=True)
     assert encodings.targets is not None
@@ -166,7 +166,7 @@ def test_targets_sum_to_one(span_head: SpanHead, tokenizer: Tokenizer) -> None:
     np.testing.assert_allclose(sums, 1.0, rtol=1e-6)
 
 
-# Windows ---------------------------------------------------------------------------------------
+# Windows -----------------------------------------------------------------------------------------
 
 
 @given(n=st.integers(0, 200), size=st.integers(1, 40), data=st.data())
@@ -181,7 +181,7 @@ def test_windows_cover_all_tokens_and_overlap_by_the_stride(
     for (start, end), (next_start, next_end) in pairwise(spans):
         assert start < next_start <= end - stride
         assert end < next_end
-        assert end - start == size  # whatever is shorter than the stride is whole in some window
+        assert end - start == size  # anything shorter than the stride is whole in some window
     if n:
         run = min(stride + 1, n)
         assert all(
@@ -230,7 +230,7 @@ def test_question_longer_than_half_a_window_is_cut_and_counted(tokenizer: Tokeni
 def test_span_with_the_largest_logits_is_chosen_from_any_window(
     span_head: SpanHead, tokenizer: Tokenizer
 ) -> None:
-    """Two windows offer a span: the one with the larger logits is taken, wherever it lies."""
+    """Two windows offer a span: the one with the larger logits wins, wherever it is."""
     task = task_with(span_head)
     rows = [row(LONG)]
     encodings = task.encode(rows, tokenizer, labelled=False)
@@ -246,7 +246,7 @@ def test_span_with_the_largest_logits_is_chosen_from_any_window(
         assert (found.start, found.end) == passage.offsets[better]
         assert found.candidates[0].score > found.candidates[1].score
         spans = [(c.start, c.end) for c in found.candidates]
-        assert len(set(spans)) == len(spans)  # windows overlap, and their spans are told once
+        assert len(set(spans)) == len(spans)  # windows overlap, but each span is listed once
 
 
 @heads
@@ -255,7 +255,7 @@ def test_span_with_the_largest_logits_is_chosen_from_any_window(
 def test_span_is_scored_in_the_window_with_most_context(
     span_head: SpanHead, tokenizer: Tokenizer, data: st.DataObject
 ) -> None:
-    """Wherever windows lie: every other window may say of the span what it likes."""
+    """Logits of all other windows have no influence on the span's score."""
     n = data.draw(st.integers(1, 70))
     task = task_with(
         span_head,
@@ -287,7 +287,7 @@ def test_span_is_scored_in_the_window_with_most_context(
 
 
 def test_no_answer_must_win_in_every_window(tokenizer: Tokenizer) -> None:
-    """ "No answer" has to hold in every window: the least sure of them says how sure it is."""
+    """The margin of "no answer" is that of the least certain window."""
     task = task_with(no_answer_threshold=0.0)
     rows = [row(LONG)]
     encodings = task.encode(rows, tokenizer, labelled=False)
@@ -301,7 +301,7 @@ def test_no_answer_must_win_in_every_window(tokenizer: Tokenizer) -> None:
     assert found.text
 
 
-# The best spans --------------------------------------------------------------------------------
+# The best spans ----------------------------------------------------------------------------------
 
 
 @settings(max_examples=150)
@@ -331,7 +331,7 @@ def test_answer_is_at_most_max_answer_tokens_long(
     encodings = task.encode(rows, tokenizer, labelled=False)
     logits = np.zeros((len(encodings.reads), len(task.outputs)), dtype=np.float32)
     logits[-5, -2] = logits[-1, -1] = 9.0  # starts at a, ends at e
-    logits[-4, -1] = 1.0  # or at b, which is near enough
+    logits[-4, -1] = 1.0  # or at b, which is within the limit
     (found,) = task.decode(rows, encodings, logits)
     assert found.text == "a b"
     assert all(len(c.text.split()) <= 2 for c in found.candidates)
@@ -361,18 +361,18 @@ def test_three_way_span_score_is_its_log_odds_against_neither(tokenizer: Tokeniz
     assert found.margin == pytest.approx(-((4.0 - 1.0) + (1.5 - 2.0)))
 
 
-# No answer -------------------------------------------------------------------------------------
+# No answer ---------------------------------------------------------------------------------------
 
 
 def margins(values: Sequence[float], encodings: Encodings) -> np.ndarray:
-    """Logits by which "no answer" beats the only token of each one-token passage by a margin."""
+    """Logits where "no answer" beats the only token of each one-token passage by a margin."""
     logits = np.zeros((len(encodings.reads), 2), dtype=np.float32)
     logits[::2, 0] = values
     return logits
 
 
 def test_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
-    """Answers at margins up to 1.5 are right; at 2 and above there is none."""
+    """Questions with margins up to 1.5 have an answer; those from 2 have none."""
     told = [(-3.0, True), (0.5, True), (1.5, True), (2.0, False), (4.0, False)]
     rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
     task = task_with(no_answer_threshold=0.0)
@@ -434,7 +434,7 @@ def test_chinese_answers_are_scored_like_cmrc(tokenizer: Tokenizer) -> None:
     assert task.score(rows, [found])()["f1"] == pytest.approx(100 * expected)
 
 
-# Gold answers in the shapes that files have ----------------------------------------------------
+# Gold answers in every shape found in files ------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Temperature, sets that cover and answers that are right: fitted on dev rows, true of others."""
+"""Temperature, label sets and abstaining: fitted on dev rows, checked on other rows."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ PLACE = Place("rows.csv", 2)
 def drawn(
     n: int, rng: np.random.Generator, *, heat: float = 1.0, spread: float = 2.0
 ) -> tuple[Logits, np.ndarray]:
-    """Logits of n rows and three labels, and labels drawn by their softmax; ``heat`` makes the
-    logits so many times too large, ``spread`` says how far apart they are."""
+    """Logits of n rows and three labels, and labels drawn from their softmax. ``heat`` is the
+    factor by which the logits are too large, ``spread`` their standard deviation before it."""
     true = rng.normal(scale=spread, size=(n, 3))
     cumulative = scipy.special.softmax(true, axis=1).cumsum(axis=1)
     return heat * true, (rng.random((n, 1)) > cumulative).sum(axis=1)
 
 
 def drawn_sets(n: int, rng: np.random.Generator) -> tuple[Logits, np.ndarray]:
-    """Logits of n rows and four labels, and which labels each has; some rows have none."""
+    """Logits of n rows and four labels, and the labels of each row; some rows have none."""
     logits = rng.normal(-1.0, 2.0, size=(n, 4))
     return logits, rng.random((n, 4)) < scipy.special.expit(logits)
 
@@ -59,7 +59,7 @@ def rows_of(labels: Iterable[Any]) -> list[TextRow]:
 
 
 def tuned(task: Classify, logits: Logits, labels: Iterable[Any]) -> Classify:
-    """Tuned on rows of one sequence each that have these logits and labels."""
+    """The task tuned on one-sequence rows with these logits and labels."""
     rows = rows_of(labels)
     return task.tune(rows, [(rows, one_sequence_each(len(rows)), logits)])[0]
 
@@ -87,7 +87,7 @@ def named(gold: np.ndarray) -> list[Any]:
     return [tuple(np.array(SEVERAL.labels)[row]) for row in gold]
 
 
-# Temperature -----------------------------------------------------------------------------------
+# Temperature -------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10_000), st.integers(2, 80), st.sampled_from([0.3, 1.0, 4.0]))
@@ -186,7 +186,7 @@ def test_choose_is_calibrated() -> None:
     assert scorer()["accuracy"] == plain["accuracy"]
 
 
-# Sets ------------------------------------------------------------------------------------------
+# Sets --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ def test_choose_is_calibrated() -> None:
 def test_label_sets_reach_the_requested_coverage(
     task: Classify, draw: Any, n: int, coverage: float
 ) -> None:
-    """The mean over many dev sets; n above QUANTILES thins what is kept."""
+    """The mean over many dev sets; with n above QUANTILES only quantiles are stored."""
     rng = np.random.default_rng(n)
     covered = []
     for _ in range(40):
@@ -207,7 +207,7 @@ def test_label_sets_reach_the_requested_coverage(
             right = {right} if isinstance(right, str) else set(right)
             covered.append(right <= set(prediction.label_set))
     assert np.mean(covered) >= coverage - 0.015
-    # Close to the promise, so the sets aren't covering by being large.
+    # Close to the requested coverage: the sets aren't merely large.
     assert np.mean(covered) <= coverage + 0.03
 
 
@@ -244,7 +244,7 @@ def test_label_set_is_never_empty() -> None:
     assert unsure.label_set[0] == unsure.label
 
 
-# Answers ---------------------------------------------------------------------------------------
+# Abstaining --------------------------------------------------------------------------------------
 
 
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -256,7 +256,7 @@ def test_error_bound_equals_clopper_pearson(counts: tuple[int, int]) -> None:
 
 @pytest.mark.slow
 def test_abstaining_keeps_the_error_below_the_bound() -> None:
-    """In nine of ten dev sets or so: that is how certain the bound is."""
+    """The bound holds for about nine of ten dev sets, which is its certainty."""
     rng = np.random.default_rng(7)
     draw = partial(drawn, rng=rng, spread=4.0)
     logits, gold = draw(20_000)
@@ -265,7 +265,7 @@ def test_abstaining_keeps_the_error_below_the_bound() -> None:
     kept, answered = [], []
     for _ in range(100):
         known = calibrate_labels(*draw(400))
-        # The same confidence as the model of this temperature has.
+        # the confidence at this temperature
         cooled = scipy.special.softmax(logits / known.temperature, axis=1).max(axis=1)
         answers = cooled >= known.least_confidence(0.1)
         kept.append(wrong[answers].mean() <= 0.1)
@@ -291,7 +291,7 @@ def test_rows_of_equal_confidence_are_answered_together(p: np.ndarray, seed: int
         assert errors == wrong[at_least].sum()
 
 
-# Thresholds ------------------------------------------------------------------------------------
+# Thresholds --------------------------------------------------------------------------------------
 
 
 def f1(chosen: np.ndarray, gold: np.ndarray) -> float:
@@ -310,7 +310,7 @@ def test_frequent_label_gets_its_own_best_threshold(seed: int) -> None:
 
 
 def test_threshold_does_not_separate_rows_of_equal_probability() -> None:
-    """Not the first of them alone, which happen to have it."""
+    """Not only the first of them, which are the ones with the label."""
     p = np.repeat([[0.8], [0.6]], [100, 1000], axis=0)
     gold = np.arange(1100)[:, None] < 200
     (threshold,) = best_thresholds(p, gold)
@@ -323,14 +323,14 @@ def test_rare_label_gets_a_threshold_near_the_common_one() -> None:
     gold[:, 2] = False
     gold[7, 2] = True
     p = np.clip(rng.normal(0.3 + 0.4 * gold, 0.1), 0.0, 1.0)
-    p[7, 2] = 0.03  # by itself this one row would want its label given to everyone
+    p[7, 2] = 0.03  # alone, this row would set the threshold so low that every row gets the label
     first, second, rare = best_thresholds(p, gold)
     assert rare == pytest.approx((first + second) / 2, abs=0.1)
     assert best_thresholds(p, np.zeros_like(gold)) == (0.5, 0.5, 0.5)
 
 
 def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
-    """Where labels are rare, as most are, no probability reaches 0.5."""
+    """With rare labels no probability reaches 0.5."""
     rng = np.random.default_rng(3)
     logits, gold = drawn_sets(1500, rng)
     task = tuned(SEVERAL, logits[:500] - 2.0, named(gold[:500]))
@@ -341,7 +341,7 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
     assert scores["micro_f1"] > plain["micro_f1"] + 0.1
 
 
-# What can't be promised ------------------------------------------------------------------------
+# Guarantees that are refused ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ def test_abstaining_and_sets_add_scores_and_change_no_other() -> None:
     assert scores["set_size"] == pytest.approx(np.mean([len(found) for found in sets]))
 
 
-# What is kept ----------------------------------------------------------------------------------
+# Saving ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])

@@ -1,4 +1,4 @@
-"""Model directories: theirs open here, ours open there, damaged ones say what is wrong."""
+"""Model directories: we and transformers read each other's; damaged ones are refused."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-# Damage, each told in one line
+# Damage, each refused in one line
 
 
 def truncate(folder: Path) -> None:

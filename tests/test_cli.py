@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, one-line errors, what is and isn't written."""
+"""The command line as a user meets it: exit codes, one-line errors and files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def reviews(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def main(make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Main]:
-    """``main("train", ...)`` in an empty folder; commands that take a model get a tiny one."""
+    """Runs ``main("train", ...)`` in an empty folder, with a tiny model where one is needed."""
     monkeypatch.chdir(tmp_path)
     handler = signal.getsignal(signal.SIGTERM)
     bert = make_bert()
@@ -248,7 +248,7 @@ def test_inspect_with_a_run_lists_probable_label_errors(
     seen: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Here by a model that has hardly learned: the list may be empty, who judges is said."""
+    """The model is hardly trained: the list may be empty, but the output names the judge."""
     file = reviews
     if not seen:
         file = tmp_path / "new.csv"
@@ -357,7 +357,7 @@ def test_label_found_only_in_dev_is_refused(
 
 @pytest.fixture
 def sure(main: Main, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A run whose 60 dev rows can bear promises out."""
+    """A run with 60 dev rows, enough for guarantees."""
     dev = tmp_path / "dev.csv"
     lines = [f"{text} {i},{label}" for i, (text, label) in enumerate(REVIEWS * 15)]
     dev.write_text("review,verdict\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -374,7 +374,7 @@ def test_predict_gives_label_sets_and_abstains_on_request(
     assert main("predict", sure, reviews) == 0
     plain = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
     assert all(set(row) == {"label", "probability", "probabilities"} for row in plain)
-    # A bound that no row is near: the same text may be rounded differently in another batch.
+    # A bound far from every row, as another batch may round a text's probability differently.
     low = middle_of_widest_gap([row["probability"] for row in plain])
     record = json.loads((sure / "onelayer.json").read_text(encoding="utf-8"))
     record["task"]["calibration"]["answers"] = [[low, 40, 0], [0.0, 60, 30]]

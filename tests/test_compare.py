@@ -1,4 +1,4 @@
-"""Is one model better than another? The figures are scipy's, the rows those that changed."""
+"""Comparing two models: the figures equal scipy's, and the rows are those that changed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def by_turns(a: Array, b: Array) -> Array:
     return np.stack([a, b], axis=1).reshape(2 * len(a), *a.shape[1:])
 
 
-# ---------------------------------------------------------------- the figures
+# The figures -------------------------------------------------------------------------------------
 
 
 def classifiers(n: int, seed: int) -> tuple[Array, Array, Array]:
@@ -69,7 +69,7 @@ def mcc(gold: Array, predicted: Array) -> float:
 
 
 def test_p_value_equals_scipys_permutation_test() -> None:
-    """For two labels Matthews' correlation is Pearson's, and is no mean over rows."""
+    """Matthews' correlation is a metric that isn't a mean over rows."""
     gold, a, b = (labels % 2 for labels in classifiers(60, 0))
     found = paired_differences(
         Classification(np.repeat(gold, 2), by_turns(a, b), 2), n_permutations=4000, n_resamples=2
@@ -106,7 +106,7 @@ def test_interval_equals_scipys_paired_bootstrap() -> None:
 
 @pytest.mark.slow
 def test_equal_models_are_rarely_called_different() -> None:
-    """At the level of 5 %: were p too small, luck would be taken for skill."""
+    """At the level of 5 %: with p too small, chance would count as a difference."""
     rng = np.random.default_rng(11)
     gold = np.zeros(40, dtype=int)
     real = 0
@@ -119,8 +119,8 @@ def test_equal_models_are_rarely_called_different() -> None:
 
 
 def test_documents_are_resampled_and_permuted_whole() -> None:
-    """Ten questions each about six passages, B better in whole passages: sixty independent wins
-    would be beyond doubt, six passages (of 2⁶ ways to swap them, two are as extreme) are not."""
+    """Ten questions about each of six passages, and B is always better. Sixty independent questions
+    would be significant; six passages are not: two of the 2⁶ swaps are as extreme."""
     passages = np.repeat(np.arange(6), 10)
     a, b = np.zeros(60), np.ones(60)
     scorer = Answers(by_turns(a, b), by_turns(a, b), np.ones(120, bool), np.repeat(passages, 2))
@@ -132,7 +132,7 @@ def test_documents_are_resampled_and_permuted_whole() -> None:
 
 
 def every_scorer() -> Iterator[tuple[Scorer, Scorer, Scorer]]:
-    """Each kind of scorer: of A and B by turns, of A and of B."""
+    """Each kind of scorer: for A and B interleaved, for A, and for B."""
     rng = np.random.default_rng(7)
     n = 12
     gold, a, b = rng.integers(3, size=(3, n))
@@ -202,7 +202,7 @@ def test_undefined_difference_has_no_p_value() -> None:
     assert it.b == pytest.approx(1)
 
 
-# ---------------------------------------------------------------- the rows
+# The rows ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -217,7 +217,7 @@ class Says:
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Predictor]:
-    """``compare`` opens these by their names."""
+    """Predictors that ``compare`` opens by name."""
     made: dict[str, Predictor] = {}
     monkeypatch.setattr(comparing, "load", lambda name: made[str(name)])
     few = partial(paired_differences, n_resamples=50, n_permutations=50)
@@ -231,7 +231,7 @@ COLUMNS = Layout({"text": "text", "label": "label"})
 def classifier(
     tokenizer: Tokenizer, yes: str, labels: tuple[str, str] = ("no", "yes")
 ) -> Predictor:
-    """Says yes to texts with a certain word."""
+    """A classifier that answers yes for texts with a certain word."""
     wanted = tokenizer.encode([yes])[0].ids[0]
 
     def rule(encodings: Encodings) -> Logits:
@@ -301,7 +301,7 @@ def test_model_compared_with_itself_has_no_difference(
 def test_every_task_can_be_compared(
     name: str, models: dict[str, Predictor], tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """Two models that guess: what is nearer is so by the scores of the row alone."""
+    """Two random models; the nearer one has the better score on the row."""
     from onelayer.tasks.labelled import read_labelled
 
     case = next(case for case in CASES if case.name == name)
@@ -405,7 +405,7 @@ def test_questions_are_grouped_by_article_if_titles_span_passages() -> None:
 
     assert groups(["x", "x", "x", "y"]) == [0, 0, 0, 1]
     assert groups(["", "", "", ""]) == [0, 0, 1, 2]  # no titles
-    assert groups(["x", "x", "x", "x"]) == [0, 0, 1, 2]  # one title tells nothing apart
+    assert groups(["x", "x", "x", "x"]) == [0, 0, 1, 2]  # one title for all says nothing
     assert groups(["x", "w", "y", "z"]) == [0, 0, 1, 2]  # a title for each question: not articles
 
 

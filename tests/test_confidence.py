@@ -1,4 +1,4 @@
-"""Log loss and calibration error equal scikit-learn's; sets and abstentions are counted right."""
+"""Log loss and calibration error equal scikit-learn's; sets and abstentions are counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BINS = 15
 
 @st.composite
 def judged(draw: st.DrawFn) -> Confidence:
-    """One probability a row or three, some on the bins' edges."""
+    """One probability a row, or three, some on the edges of bins."""
     n = draw(st.integers(1, 40))
     shape = draw(st.sampled_from([(n,), (n, 3)]))
     thirtieths = st.integers(0, 30).map(lambda i: i / 30)

@@ -1,4 +1,4 @@
-"""The image and the compose file fit together, and the server that they start."""
+"""The image, the compose file and the server that they start fit together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's, in order, without comments and with their lines joined."""
+    """The Dockerfile's instructions in order, without comments, with continued lines joined."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
     return [(word, rest.strip()) for word, _, rest in (x.partition(" ") for x in text.splitlines())]

@@ -1,5 +1,5 @@
-"""Given a labelled file, training gets its rows as tokens mapped from the disk: made once, the same
-as in memory, and made anew when anything they follow from has changed."""
+"""Training reads the tokens of a labelled file from a cache on the disk. They equal those made in
+memory, and are made again only if something that affects them has changed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def equal(one: Data, other: Data) -> None:
 
 @pytest.fixture
 def times_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows whenever a file is read and tokenized."""
+    """A list that grows each time a file is read and tokenized."""
     made: list[str] = []
     prepare = data._prepare
 
@@ -95,13 +95,13 @@ def entries(cache_home: Path) -> list[Path]:
     return sorted((cache_home / "onelayer" / "tokens").iterdir())
 
 
-# The same rows as in memory --------------------------------------------------------------------
+# The same rows as in memory ----------------------------------------------------------------------
 
 
 def test_training_rows_are_the_file_without_dev_rows(
     file: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the chunks: all rows in order, each on one side."""
+    """For any chunk size: all rows in order, each in training or in dev."""
     monkeypatch.setattr(data, "CHUNK", 7)
     found = data_of(file, tokenizer)
     _, _, rows = read_labelled(file, Recipe(), lambda _: None)
@@ -113,7 +113,7 @@ def test_training_rows_are_the_file_without_dev_rows(
 
 
 def test_task_is_fitted_on_training_rows_only(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    """The numbers' mean and deviation leave dev out."""
+    """The numbers' mean and deviation exclude dev."""
     path = tmp_path / "prices.csv"
     path.write_text("text,label\n" + "".join(f"x {i},{i * i / 7}\n" for i in range(50)))
     found = data_of(path, tokenizer)
@@ -145,10 +145,10 @@ def test_bad_rows_are_in_neither_training_nor_dev(tmp_path: Path, tokenizer: Tok
 def test_memory_holds_only_a_few_chunks_of_rows(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of any length: rows come and go."""
+    """Rows of earlier chunks are freed."""
 
     class Row(TextRow):
-        """Can be referred to weakly."""
+        """A row that allows weak references."""
 
     alive: WeakSet[Row] = WeakSet()
     most = 0
@@ -164,7 +164,7 @@ def test_memory_holds_only_a_few_chunks_of_rows(
         return made
 
     ids: set[int] = set()
-    # Rows are equal by value; here each counts for itself.
+    # Rows compare by value; here each object must count.
     monkeypatch.setattr(Row, "__hash__", object.__hash__)
     monkeypatch.setattr(Row, "__eq__", object.__eq__)
     monkeypatch.setattr(Classify, "row", row)
@@ -193,7 +193,7 @@ def test_mapped_and_in_memory_arrays_pack_alike(
                 writer.append(task.encode(rows[end - size : end], tokenizer, labelled=True))
         record = json.loads(json.dumps(writer.record()))
         mapped = open_encodings(folder, record)
-        shutil.rmtree(folder)  # what is mapped needs no name
+        shutil.rmtree(folder)  # mapped files stay readable without a name
         same(mapped, whole)
         examples = rng.permutation(whole.n_examples)[:7]
         one, other = pack(mapped, examples), pack(whole, examples)
@@ -227,7 +227,7 @@ TASKS_AND_ROWS: list[tuple[Task, Callable[[np.random.Generator], Any]]] = [
 ]
 
 
-# The cache -------------------------------------------------------------------------------------
+# The cache ---------------------------------------------------------------------------------------
 
 
 def test_second_run_takes_tokens_from_the_cache(
@@ -255,7 +255,7 @@ def test_run_from_the_cache_writes_the_same_bytes(
 def test_copy_of_the_file_shares_its_cache_entry(
     file: Path, tokenizer: Tokenizer, tmp_path: Path, times_made: list[str]
 ) -> None:
-    """Where the file lies has no part in it but the name that errors give."""
+    """The file's path changes only the place named in errors."""
     data_of(file, tokenizer)
     copy = Path(shutil.copy(file, tmp_path / "copy.jsonl"))
     found = data_of(copy, tokenizer)
@@ -300,7 +300,7 @@ def test_change_that_does_not_affect_tokens_shares_the_cache_entry(
     data_of(file, tokenizer)
     data_of(file, tokenizer, lr=0.1, epochs=9, batch_size=3, class_weights=True)
     assert len(times_made) == 1
-    for seed in (2, 3):  # with a dev file of its own nothing is split by it
+    for seed in (2, 3):  # with a dev file of its own the seed splits nothing
         whole = replace(source(file, tokenizer, seed=seed), splits=False)
         read_data(whole, lambda _: None, Silent())
     assert len(times_made) == 2
@@ -381,7 +381,7 @@ def test_abandoned_cache_entry_is_removed(
     half_written = cache_home / "onelayer" / "tokens" / ".staged-0"
     half_written.mkdir(parents=True)
     data_of(file, tokenizer)
-    assert half_written in entries(cache_home)  # it may be at work
+    assert half_written in entries(cache_home)  # its process may still be running
     monkeypatch.setattr(cache, "ABANDONED", -1)
     data_of(file, tokenizer, seed=2)
     assert half_written not in entries(cache_home)
@@ -455,7 +455,7 @@ def test_dev_rows_with_decimals_are_the_same_from_the_cache(
     assert all(row in rows for row in found.dev)
 
 
-# Progress --------------------------------------------------------------------------------------
+# Progress ----------------------------------------------------------------------------------------
 
 
 def test_reading_a_large_file_reports_progress(

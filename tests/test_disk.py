@@ -1,4 +1,4 @@
-"""A run appears whole or not at all, with a card that the Hub can read."""
+"""A published directory appears complete or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation is true: its links lead somewhere, and its commands and flags exist."""
+"""The documentation is right: its links, commands and flags exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(onelayer [^`\n]+)`")
 ALSO_FOREIGN_FLAGS = ("benchmarks.md", "docker.md")
-"""Pages that name flags of the benchmarks and of docker, too."""
+"""Pages that also name flags of benchmarks and of docker."""
 INLINE_FLAG = re.compile(r"`(--[a-z][^`\n]*)`")
 
 
@@ -74,13 +74,13 @@ def test_flags_named_alone_belong_to_a_command(page: Path) -> None:
 
 
 def check_choice(flag: Flag | None, value: str, line: str) -> None:
-    """A choice that is written out in lower case is one that the flag takes."""
+    """Asserts that a lower-case value after a flag is one of the flag's choices."""
     if flag is not None and flag.choices and value.islower():
         assert value in flag.choices, line
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors that GitHub gives a page's headings."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     plain = (re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading) for heading in HEADING.findall(text))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}

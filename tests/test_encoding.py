@@ -1,4 +1,4 @@
-"""Rows become arrays: the same ones as token by token, whatever the texts and the length."""
+"""Encoding rows as arrays: equal to a token-by-token reference for any text and length."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def test_cut_tokens_are_counted_by_row(tokenizer: Tokenizer) -> None:
     assert str(cut) == "the length limit leaves 48 tokens (51.1%) of 2 of 3 rows unread"
 
 
-# Windows ---------------------------------------------------------------------------------------
+# Windows -----------------------------------------------------------------------------------------
 
 
 class Numbered(Tokenizer):
-    """Every character is a token, and no two of a batch have the same id."""
+    """A tokenizer with one token per character and unique ids in a batch."""
 
     def __init__(self) -> None:
         self.cls_id, self.sep_id, self.seen = -1, -2, 0
@@ -115,7 +115,7 @@ documents = st.lists(
 
 
 def windows_of(encodings: Encodings) -> list[list[tuple[list[int], list[int]]]]:
-    """By row and window, the tokens of the first and of the second text."""
+    """For each row and window, the tokens of the first and of the second text."""
     found = []
     for start, end in pairwise(encodings.cu_seqlens.tolist()):
         ids, segments = encodings.ids[start:end], encodings.segment_ids[start:end]
@@ -149,7 +149,7 @@ def test_windows_read_every_token(
             assert all(ids == list(range(ids[0], ids[0] + size)) for ids in parts if ids)
             for one, after in pairwise(parts):
                 assert len(set(one) & set(after)) >= min(stride, size // 2)
-            if size == len(text):  # a short text stands whole in every window
+            if size == len(text):  # a short text is whole in every window
                 assert all(ids == parts[0] for ids in parts)
 
 
@@ -175,7 +175,7 @@ def test_windows_are_as_few_as_possible() -> None:
     rows = text_rows([("x" * 14, None), ("x" * 15, None), ("x" * 24, None), ("x" * 25, None)])
     encodings = encode_texts(rows, Numbered(), max_length=16, stride=4, pooling="mean")
     assert np.diff(encodings.cu_rows).tolist() == [1, 2, 2, 3]
-    assert encodings.n_examples == 8  # each is learned from by itself
+    assert encodings.n_examples == 8  # each is a training example of its own
 
 
 @given(

@@ -48,7 +48,7 @@ class ToyEngine:
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The engine, from a file of its own, registered for the length of a test."""
+    """Registers the engine, written in a file of its own, for one test."""
     (tmp_path / "toy_engine.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(ENGINES, "toy", lambda: importlib.import_module("toy_engine").ToyEngine)

@@ -1,5 +1,5 @@
-"""Evaluation goes through a file chunk by chunk: the scores are those of the whole, and what stays
-of a row are a few numbers."""
+"""Evaluation reads a file chunk by chunk: the scores equal those of the whole file, and only a few
+numbers of each row stay in memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from support.task_cases import CASES, LONG, Case
 pytestmark = pytest.mark.slow
 
 BYTES_A_ROW = {"answer": 500}
-"""More than is kept, since chunks differ: an answer's candidates alone would be some thousands."""
+"""Bytes; a margin above what is kept. An answer's candidates alone would take thousands."""
 
 
 @dataclass
 class Setup:
-    """A task with some labelled rows, and a model that says something of any."""
+    """A task, labelled rows and a random model."""
 
     case: Case
     rows: list[Any]
@@ -86,7 +86,7 @@ def test_chunked_scores_equal_whole_scores(setup: Setup, data: st.DataObject) ->
 @settings(max_examples=25)
 @given(data=st.data())
 def test_tuning_by_chunks_equals_tuning_on_the_whole(setup: Setup, data: st.DataObject) -> None:
-    """And the scores it gives are those of the tuned task's own predictions."""
+    """The returned scores equal those of the tuned task's own predictions."""
     places = st.lists(st.integers(0, len(setup.rows) - 1), min_size=1, max_size=20)
     rows = [setup.rows[i] for i in data.draw(places)]
     task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
@@ -111,7 +111,7 @@ def test_part_of_encodings_equals_encoding_that_part(setup: Setup) -> None:
 
 
 class Made:
-    """So many rows, made anew each time they are gone through; ``watch`` sees every tenth."""
+    """``n`` rows that are created again in each pass; ``watch`` is called at every tenth."""
 
     def __init__(self, setup: Setup, n: int, watch: Callable[[], None] = lambda: None) -> None:
         self.setup, self.n, self.watch = setup, n, watch
@@ -133,12 +133,12 @@ def test_chunk_is_freed_before_the_next_one(setup: Setup, monkeypatch: pytest.Mo
         alive.extend(things.count(kind) for kind in kinds)
 
     monkeypatch.setattr(setup.engine, "watch", count)
-    gc.freeze()  # what is there already is not counted
+    gc.freeze()  # don't count the objects that exist already
     try:
         assert len(setup.predictor.evaluate(Made(setup, 60, count))) == 60
     finally:
         gc.unfreeze()
-    # A chunk's own, and what the scorer looks at beside it.
+    # the rows of a chunk, and a few that the scorer holds
     assert 10 <= max(alive) <= 14
 
 
@@ -160,5 +160,5 @@ def test_memory_grows_by_few_bytes_a_row(
         finally:
             tracemalloc.stop()
 
-    peak(50)  # what is made once and kept, such as patterns
+    peak(50)  # fill caches that are made once, such as patterns
     assert peak(400) - peak(50) < 350 * BYTES_A_ROW.get(setup.case.task, 150)

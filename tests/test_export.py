@@ -1,4 +1,4 @@
-"""A run becomes a bundle that answers as the run does, or nothing is written."""
+"""Export: the bundle predicts the same as its run, or nothing is written."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def model_for(make_bert: MakeBert, task: str) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """``exported(task, int8)``: a bundle of a model that transformers saved."""
+    """``exported(task, int8)`` returns a bundle of a model saved by transformers."""
     made: dict[tuple[str, bool], Path] = {}
 
     def make(task: str, int8: bool) -> Path:
@@ -143,7 +143,7 @@ def test_bundle_predicts_the_same_as_the_run(
 
 
 def assert_alike(one: Any, other: Any) -> None:
-    """Equal, numbers to 1e-4."""
+    """Asserts equality, for numbers within 1e-4."""
     assert type(one) is type(other)
     if isinstance(one, dict):
         assert one.keys() == other.keys()
@@ -218,7 +218,7 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(make_bert: MakeBert, reviews: Path) -> Path:
-    """Ours, with dev rows carved off its file."""
+    """A run of ours whose dev rows were split from its file."""
     out = reviews.with_name("run")
     onelayer.finetune(
         reviews, out=out, model=str(make_bert()), label="verdict", epochs=2, lr=1e-2, seed=3

@@ -76,7 +76,7 @@ SPROUT = Family(
 
 @pytest.fixture
 def sprout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
-    """The family, from a file of its own, registered for the length of a test."""
+    """Registers the family, written in a file of its own, for one test."""
     package = tmp_path / "sprout_family"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -91,7 +91,7 @@ def sprout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
 
 @pytest.fixture
 def pretrained(sprout: Family, bert: Path, tmp_path: Path) -> Path:
-    """A Sprout with a BERT's weights: its position vectors hold BERT's first segment, too."""
+    """A Sprout with a BERT's weights; its position vectors include BERT's first segment vector."""
     folder = tmp_path / "sprout-base"
     folder.mkdir()
     config = json.loads((bert / "config.json").read_text())
@@ -183,7 +183,7 @@ def test_new_family_works_with_every_command(
 def test_new_family_with_berts_weights_predicts_the_same_as_bert(
     pretrained: Path, sprout: Family, bert: Path, reviews: Path, tmp_path: Path
 ) -> None:
-    """The Sprout has a BERT's weights: trained alike, the two predict alike."""
+    """The Sprout has a BERT's weights, so equal training gives equal predictions."""
     predictions = []
     for model in (bert, pretrained):
         recipe = onelayer.Recipe(model=str(model), epochs=1, seed=3, lr=1e-9)

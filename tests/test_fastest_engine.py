@@ -1,4 +1,4 @@
-"""Which engine a bundle gets: the first one, unless another is clearly quicker here."""
+"""Choosing a bundle's engine: the first one, unless another is clearly faster on this machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LARGE = replace(CONFIG, hidden_size=1024, num_hidden_layers=24, max_position_emb
 
 @dataclass
 class Noting:
-    """An engine that does nothing but note that it was asked."""
+    """An engine that only records its calls."""
 
     name: str
     asked: list[str]
@@ -157,7 +157,7 @@ def test_choice_is_measured_once_for_each_bundle(
     monkeypatch.setattr(fastest, "measured_costs", noted)
     makes = {name: maker(name) for name in seconds}
     assert fastest_engine(bundle, makes).name == "onnxruntime"
-    seconds["native"] = 0.5  # a quieter day: what was found holds
+    seconds["native"] = 0.5  # on a quieter machine the stored choice is still used
     assert fastest_engine(bundle, makes).name == "onnxruntime"
     assert measured == [3.0]
     other = replace(bundle, export=replace(EXPORT, sha256="2"))

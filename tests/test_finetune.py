@@ -1,4 +1,4 @@
-"""From a file to a run: what repeats exactly, what is kept, and what comes out."""
+"""Fine-tuning from a file to a saved run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rows(n: int) -> list[TextRow]:
 
 @pytest.fixture
 def classifier(make_bert: MakeBert) -> Path:
-    """A checkpoint that already has the layer of ``TASK``, without dropout."""
+    """A checkpoint that has the head of ``TASK``, without dropout."""
     return make_bert("BertForSequenceClassification", **SINGLE)
 
 
@@ -62,7 +62,7 @@ def encodings(tokenizer: Tokenizer) -> Encodings:
     return TASK.encode(rows(12), tokenizer, labelled=True)
 
 
-# From file to run ------------------------------------------------------------------------------
+# From file to run --------------------------------------------------------------------------------
 
 
 def finetuned(
@@ -76,11 +76,11 @@ def finetuned(
 
 
 def test_same_seed_writes_the_same_bytes(make_bert: MakeBert, tmp_path: Path) -> None:
-    """Dropout on: order, masks and the new layer all follow from the seed."""
+    """With dropout: order, masks and the new head all follow from the seed."""
     model = make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     torch.manual_seed(0)
     finetuned(tmp_path, rows(24), model=model, out="one")
-    torch.manual_seed(1)  # what the process did before has no part in it
+    torch.manual_seed(1)  # the state of the process has no influence
     finetuned(tmp_path, rows(24), model=model, out="two")
     finetuned(tmp_path, rows(24), model=model, out="other", seed=2)
     one, two, other = (
@@ -120,7 +120,7 @@ def test_base_without_weights_is_refused_before_tokenizing(
     with pytest.raises(CheckpointError, match="holds no weights"):
         finetuned(tmp_path, rows(24), model=model)
     with (model / "model.safetensors").open("wb") as file:
-        file.truncate(1 << 40)  # a hole of a terabyte, which takes an hour to hash
+        file.truncate(1 << 40)  # a sparse terabyte, which would take an hour to hash
     with pytest.raises(CheckpointError, match="weights of 1,099,511"):
         finetuned(tmp_path, rows(24), model=model)
     assert not (tmp_path / "run").exists()
@@ -137,7 +137,7 @@ def test_class_weights_equal_sklearns_balanced_weights(
     assert Counter(targets.tolist()) == {0: 81, 1: 9}
     expected = compute_class_weight("balanced", classes=np.arange(2), y=targets)
     assert seen["class_weights"].tolist() == pytest.approx(expected.tolist())
-    assert not (tmp_path / "run").exists()  # a run that came to nothing leaves nothing
+    assert not (tmp_path / "run").exists()  # a failed run leaves nothing
 
 
 def test_multi_label_class_weights_are_negatives_per_positive(
@@ -157,7 +157,7 @@ def test_multi_label_class_weights_are_negatives_per_positive(
 
 
 def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Sees what would be trained with, and stops before it is."""
+    """Records the arguments of training and stops before the first step."""
     seen: dict[str, Any] = {}
 
     def stop(trainer: Trainer) -> None:
@@ -186,7 +186,7 @@ def test_label_found_only_in_dev_is_refused_before_anything_is_written(
 
 
 def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> None:
-    """Few rows are passed over more often, narrow models learn faster; both are said and saved."""
+    """Few rows get more epochs and narrow models a higher rate; both are reported and saved."""
     said: list[str] = []
 
     class Reporter(Silent):
@@ -206,11 +206,11 @@ def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> N
     assert Recipe.from_json(info["recipe"]).epochs == 20
 
 
-# Regression ------------------------------------------------------------------------------------
+# Regression --------------------------------------------------------------------------------------
 
 
 def test_saved_regression_predicts_in_the_original_unit(bert: Path, tmp_path: Path) -> None:
-    """Prices in thousands: learned as numbers of deviation one, saved as what they are."""
+    """Prices in thousands: trained with a standard deviation of one, saved in their own unit."""
     found = [
         TextRow("good " * (1 + i % 4), None, 250_000.0 + 50_000.5 * (i % 4), HERE)
         for i in range(48)
@@ -221,7 +221,7 @@ def test_saved_regression_predicts_in_the_original_unit(bert: Path, tmp_path: Pa
     assert values == pytest.approx([row.label for row in found[:4]], rel=0.1)
     assert values == sorted(values)
     expected = Regress(max_length=64, stride=16, pooling="mean")
-    assert run.task == expected  # nothing is left to scale
+    assert run.task == expected  # the scale is part of the weights
 
     model = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "run").eval()
     tokenize = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
@@ -234,7 +234,7 @@ def test_saved_regression_predicts_in_the_original_unit(bert: Path, tmp_path: Pa
 def test_kept_regression_head_gives_the_same_numbers_on_new_data(
     make_bert: MakeBert, tokenizer: Tokenizer
 ) -> None:
-    """A kept layer gives the same numbers, whatever mean and deviation the new rows have."""
+    """A kept head gives the same numbers for any mean and deviation of the new rows."""
     folder = make_bert("BertForSequenceClassification", num_labels=1, problem_type="regression")
     inputs = [replace(row, label=None) for row in rows(6)]
 
@@ -251,7 +251,7 @@ def test_kept_regression_head_gives_the_same_numbers_on_new_data(
     )
 
 
-# A checkpoint's own layer ----------------------------------------------------------------------
+# A checkpoint's own head -------------------------------------------------------------------------
 
 TAGGER = Tag(labels=("B-X", "I-X", "O"), scheme=Scheme.IOB2, max_length=64, stride=8)
 
@@ -309,13 +309,13 @@ def test_head_for_other_labels_is_initialized_from_the_seed(
 
 
 def test_training_continues_from_a_run_with_its_head(bert: Path, tmp_path: Path) -> None:
-    """Its layer is kept for the same labels, and the record says that none is new."""
+    """The head is kept for the same labels, and the record counts no new parameters."""
     first = finetuned(tmp_path, rows(24), model=bert, epochs=1)
     assert first.path is not None
     second = finetuned(tmp_path, rows(24)[::-1], model=first.path, out="next", lr=1e-9)
     assert second.record is not None
     assert second.record.to_json()["parameters"]["new"] == 0
-    for run in (first, second):  # each has its own dev rows
+    for run in (first, second):  # each is calibrated on its own dev rows
         assert isinstance(run.task, Classify)
         run.task = replace(run.task, calibration=None)
     texts = [row.text for row in rows(6)]
@@ -324,7 +324,7 @@ def test_training_continues_from_a_run_with_its_head(bert: Path, tmp_path: Path)
 
 
 def test_missing_pooler_is_initialized_if_the_task_needs_it(make_bert: MakeBert) -> None:
-    """A tagger's checkpoint has none; a classifier draws it, a tagger does without."""
+    """A tagger's checkpoint has no pooler: a classifier initializes one, a tagger needs none."""
     checkpoint = read_checkpoint(make_bert("BertForTokenClassification", labels=LABELS))
     built = build_model(checkpoint, TASK)
     assert not built.kept_pooler
@@ -333,7 +333,7 @@ def test_missing_pooler_is_initialized_if_the_task_needs_it(make_bert: MakeBert)
     assert build_model(checkpoint, TAGGER).model.pooler is None
 
 
-# More positions --------------------------------------------------------------------------------
+# More positions ----------------------------------------------------------------------------------
 
 
 def test_positions_option_extends_the_maximum_length(bert: Path, tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_positions_option_extends_the_maximum_length(bert: Path, tmp_path: Path)
 def test_extended_positions_interpolate_trained_positions(bert: Path) -> None:
     name = "embeddings.position.weight"
     checkpoint = read_checkpoint(bert)
-    extended = with_positions(checkpoint, 127)  # 64 points with one between each two
+    extended = with_positions(checkpoint, 127)  # 64 points with a new one between each pair
     assert extended.config.max_position_embeddings == 127
     old, new = checkpoint.encoder[name], extended.encoder[name]
     torch.testing.assert_close(new[::2], old, atol=1e-5, rtol=0)
@@ -364,7 +364,7 @@ def test_max_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) 
         finetuned(tmp_path, rows(24), model=bert, max_length=100)
 
 
-# What is left as pretrained --------------------------------------------------------------------
+# Frozen weights and initial values ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_freezing_more_layers_than_exist_is_refused(bert: Path) -> None:
 
 
 def test_new_three_way_head_starts_from_its_prior(make_bert: MakeBert) -> None:
-    """Of each token the three-way layer first believes that it is neither start nor end."""
+    """At first the three-way head predicts "neither start nor end" for each token."""
     checkpoint = read_checkpoint(make_bert())
     three_way = AnswerTask(max_length=64, stride=8, max_answer_tokens=9, span_head="three-way")
 
@@ -417,7 +417,7 @@ def test_new_three_way_head_starts_from_its_prior(make_bert: MakeBert) -> None:
 
 
 def test_new_multi_label_head_starts_from_log_odds(bert: Path, tmp_path: Path) -> None:
-    """Nine rows have ``a``, three have ``b``; with a rate this small the biases stay put."""
+    """Nine rows have ``a``, three have ``b``; at this learning rate the biases don't move."""
     found = [TextRow(f"cat {i}", None, ("a",) if i % 4 else ("b",), HERE) for i in range(12)]
     dev = tmp_path / "dev.jsonl"
     dev.write_text('{"text": "cat", "label": ["a"]}\n')

@@ -1,4 +1,4 @@
-"""The command line is made of the commands' parameters and of the fields of Recipe and Columns."""
+"""Flags are derived from the commands' parameters and the fields of Recipe and Columns."""
 
 from __future__ import annotations
 

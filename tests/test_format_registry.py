@@ -42,7 +42,7 @@ TOY = FileFormat(lambda sample: ".toy" in sample.suffixes, read_toy)
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The format, from a file of its own, registered for the length of a test; and a file of it."""
+    """Registers the format, written in a file of its own, for one test; and a file of it."""
     (tmp_path / "toy_format.py").write_text(TOY)
     monkeypatch.syspath_prepend(tmp_path)
     found = importlib.import_module("toy_format").TOY

@@ -1,4 +1,4 @@
-"""The way taken on a GPU, walked on a CPU: bf16, ragged attention, few compilations."""
+"""The code path of a GPU, run on a CPU: bf16, variable-length attention, few compilations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from onelayer.tokens.encodings import EncodingsBuilder
 def ragged_attention(
     q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int
 ) -> Tensor:
-    """What PyTorch says that ``varlen_attn`` computes, sequence by sequence."""
+    """``varlen_attn`` as documented by PyTorch, one sequence at a time."""
     assert int(cu_q.diff().max()) <= max_q
     assert int(cu_k.diff().max()) <= max_k
     out = torch.empty_like(q)

@@ -1,5 +1,5 @@
-"""Files made to harm are refused in one line, quickly and in little memory; readers give records
-or a line about why not, whatever the bytes."""
+"""Hostile files are refused in one line, quickly and in little memory. For any bytes readers return
+records or a one-line error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TESTS = Path(__file__).parent
 
 @cache
 def outcomes() -> dict[str, dict[str, Any]]:
-    """What came of every case, run in forks of a process for each core."""
+    """The outcome of every case, run in forks of one process per core."""
     command = [sys.executable, "-m", "support.hostile"]
     names = [case.name for case in CASES]
     n = min(cores(), 4)
@@ -85,7 +85,7 @@ def test_unspoilt_files_are_accepted(good: Path, tmp_path: Path) -> None:
     assert main(["predict", str(good), str(tmp_path / "a.csv")]) == 0
 
 
-# Links ------------------------------------------------------------------------------------------
+# Links -------------------------------------------------------------------------------------------
 
 
 def test_links_of_the_hub_cache_are_followed(good: Path, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_link_to_another_models_blobs_is_refused(good: Path, tmp_path: Path) -> 
         find(good, "config.json")
 
 
-# No code ----------------------------------------------------------------------------------------
+# No code -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.process
@@ -146,7 +146,7 @@ def test_lint_refuses_calls_that_execute_data(snippet: str) -> None:
     assert any(rule in run.stdout for rule in ("TID251", "S102", "S307")), run.stdout
 
 
-# Any bytes --------------------------------------------------------------------------------------
+# Random bytes ------------------------------------------------------------------------------------
 
 
 def parquet() -> bytes:
@@ -188,7 +188,7 @@ Edit = tuple[str, float, float, bytes]
 
 
 def edits(*more: bytes) -> st.SearchStrategy[list[Edit]]:
-    """What happens to a good file: bytes go, come, change, or are there twice."""
+    """Edits of a good file: bytes are removed, added, changed or repeated."""
     chunk = st.binary(min_size=1, max_size=4) | st.sampled_from(
         [b"\0", b"\n", b'"', b"\t", b"[" * 2000, b"{", b"}", b"-1", b"9" * 5000, b"NaN", *more]
     )

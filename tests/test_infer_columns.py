@@ -1,5 +1,5 @@
-"""Given a file as people have it, ``infer_columns`` says what is to be learned from which columns,
-or which flag would say so."""
+"""``infer_columns`` finds the task and the columns of everyday files, or names the flag that is
+needed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 def rows(n: int = 40, /, **columns: Any) -> list[Row]:
-    """n rows. A list gives its values in turn; in a text, ``#`` is the row's number."""
+    """n rows. The values of a list are used in turn; in a text, ``#`` is the row's number."""
 
     def cell(value: Any, i: int) -> Any:
         value = value[i % len(value)] if isinstance(value, list) else value
@@ -49,7 +49,7 @@ OTHER = [f"Another sentence of some words, # {text}" for text in TEXTS]
 
 @dataclass(frozen=True)
 class File:
-    """A file, and what is seen in it: the task and ``role=column`` for each role."""
+    """A file and the expected result: the task, and ``role=column`` for each role."""
 
     about: str
     name: str
@@ -434,7 +434,7 @@ def test_task_and_columns_are_inferred(file: File, tmp_path: Path) -> None:
 
 
 def _words(columns: str) -> list[str]:
-    """``role=column`` one by one; a column's name may have a space in it."""
+    """The ``role=column`` parts; a column's name may contain a space."""
     words: list[str] = []
     for word in columns.split():
         if word[0].isupper():
@@ -621,7 +621,7 @@ def test_multi_label_flag_overrides_the_inference(tmp_path: Path) -> None:
 
 
 def choices(path: Path, rows: str, **asked: str) -> list[int | None]:
-    """The right options of a csv, as they are learned from."""
+    """The indices of the right options of a csv file."""
     path.write_text(rows, encoding="utf-8")
     table = read_table(path, named=tuple(asked.values()))
     seen = infer_columns(table, task="choose", asked=asked)

@@ -1,4 +1,4 @@
-"""A file of predictions is whole and the same, however often its making was stopped."""
+"""A file of predictions has the same bytes however often its job was stopped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Watching:
 
 
 class LengthsAsLogits:
-    """An engine whose answers depend on the row, and on what is run together with it."""
+    """An engine whose logits depend on the row and on its batch."""
 
     name = "lengths"
 
@@ -89,12 +89,11 @@ def write(model: Predictor, file: Path, out: Path, form: str, watch: Watching | 
 
 
 class Killed(BaseException):
-    """The process is gone: nothing is tidied up."""
+    """Stands for the death of the process: nothing is cleaned up."""
 
 
 def dying(at: int, patch: pytest.MonkeyPatch) -> None:
-    """Death at the ``at``-th of the moments at which the disk is asked for anything, or in the
-    midst of what is written then."""
+    """Raises ``Killed`` at the ``at``-th disk operation, or in the middle of its write."""
     left = iter(range(at))
 
     def step() -> None:

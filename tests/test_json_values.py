@@ -1,4 +1,4 @@
-"""Does a value from JSON fit a field's annotation?"""
+"""Checking a value from JSON against a field's annotation."""
 
 from __future__ import annotations
 

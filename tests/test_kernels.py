@@ -1,4 +1,4 @@
-"""The compiled kernels against their twins in PyTorch, and what they promise beyond."""
+"""The compiled kernels, compared with their PyTorch versions, and their other guarantees."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def packed(lengths: list[int], reads: int = 1) -> Packed:
 def both_ways(
     function: Callable[..., Tensor], *inputs: Tensor
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """What a function gives for copies of the inputs, and its gradients for a fixed direction."""
+    """A function's output for copies of the inputs, and its gradients for a fixed direction."""
     copies = [x.clone().requires_grad_() for x in inputs]
     out = function(*copies)
     direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(7))
@@ -90,8 +90,8 @@ def test_attention_equals_the_reference(
 
 @needs_kernels
 def test_attention_dropout_uses_one_mask_forward_and_backward() -> None:
-    """With values that are unit vectors the output *is* the dropped probabilities. The mask that
-    they show, put into plain attention, gives the same gradients."""
+    """With unit vectors as values, the output *is* the probabilities after dropout. Plain attention
+    with the mask taken from them must give the same gradients."""
     n, p = 32, 0.25
     batch = packed([n])
     torch.manual_seed(3)
@@ -142,7 +142,7 @@ def test_add_norm_uses_one_mask_forward_and_backward() -> None:
     x, h = torch.zeros(70, 64), torch.randn(70, 64)
     norm = nn.LayerNorm(64)
     torch.manual_seed(5)
-    with torch.no_grad():  # the same seed, so the same mask, which rows of ones show
+    with torch.no_grad():  # the same seed gives the same mask, visible on ones
         mask = compiled.Dropout.apply(torch.ones(70, 64), 0.3)
 
     def ours(x: Tensor, h: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ def test_linear_gradients_equal_the_reference(m: int, n: int, k: int) -> None:
 def test_every_matrix_product_gives_the_same_result(
     product: linear.Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which one is quickest is measured on the user's machine; they agree."""
+    """The fastest one is chosen by measuring on the user's machine, so all must agree."""
     monkeypatch.setattr(linear, "fastest_product", lambda: product)
     torch.manual_seed(0)
     same(linear.linear, F.linear, torch.randn(9, 40), torch.randn(12, 40) / 9, torch.randn(12))
@@ -181,7 +181,7 @@ def test_every_matrix_product_gives_the_same_result(
 def test_rows_are_padded_to_blocks_without_a_copy_if_memory_allows(
     rows: int, width: int, begin: int
 ) -> None:
-    """For a matrix of our own, one that ends with its memory, and a part of a larger one."""
+    """For a matrix with spare memory, one without, and a part of a larger one."""
     own, tight = roomy(rows, width), torch.randn(rows, width)
     part = torch.randn(begin + rows + BLOCK, width)[begin : begin + rows]
     for x, has_room in ((own.normal_(), True), (tight, rows % BLOCK == 0), (part, True)):
@@ -215,8 +215,8 @@ def test_bfloat16_products_are_close_and_return_fp32() -> None:
 @needs_kernels
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_dropout_masks_pass_statistical_tests(p: float) -> None:
-    """Shares of all, by column, by row, and of pairs that should be independent, each within five
-    standard deviations of what chance gives."""
+    """The shares kept in all, by column and by row, and the correlations of pairs that should be
+    independent, are within five standard deviations."""
     torch.manual_seed(0)
     n, width = 4000, 384
     ones = torch.ones(n, width)
@@ -301,7 +301,7 @@ def test_fallback_without_kernels_works_and_reports_the_reason(
 
 
 def test_measurement_is_remembered(cache_home: Path) -> None:
-    """A run repeated on a busier day chooses the same; another question is another answer."""
+    """A repeated question gets the stored answer; another question is measured."""
     figures = iter([2.0, 1.0, 3.0])
     assert remembered(("bf16", 8, 8), lambda: next(figures)) == 2.0
     assert remembered(("bf16", 8, 8), lambda: next(figures)) == 2.0

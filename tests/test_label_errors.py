@@ -1,4 +1,4 @@
-"""Which labels are probably wrong: the rule is cleanlab's, the models never saw what they judge."""
+"""Label errors: the rule equals cleanlab's, and no model judges rows that it was trained on."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def rows_of(file: Path, **choices: Any) -> Rows:
     return usable_rows(kind, table, layout, recipe, lambda _: None)
 
 
-# ---------------------------------------------------------------- the rule
+# The rule ----------------------------------------------------------------------------------------
 
 
 def noisy(n: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of which a tenth is wrong, and the probabilities of a fair model that is shy of some
+    """Labels with a tenth of them wrong, and probabilities of a fair model that underrates some
     labels."""
     rng = np.random.default_rng(seed)
     true = rng.integers(n_labels, size=n)
@@ -62,8 +62,8 @@ def test_confident_errors_equal_cleanlab(n_labels: int, seed: int) -> None:
     p, labels = noisy(150, n_labels, seed)
     doubts = confident_errors(p, labels)
     theirs = find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
-    # Where the likeliest label is below its own threshold and several others are above theirs,
-    # cleanlab takes it all the same, and the paper the likeliest of the others.
+    # If the most likely label is below its own threshold and several others are above theirs,
+    # cleanlab still takes it, but the paper takes the most likely of the others.
     thresholds = np.array([p[labels == k, k].mean() for k in range(n_labels)])
     above = p >= thresholds - 1e-6
     alike = (above.sum(axis=1) < 2) | above[np.arange(len(p)), p.argmax(axis=1)]
@@ -72,13 +72,13 @@ def test_confident_errors_equal_cleanlab(n_labels: int, seed: int) -> None:
     quality = get_label_quality_scores(
         labels, p, method="normalized_margin", adjust_pred_probs=True
     )
-    # Theirs are shifted above 0 and add up to 1 before the margin is put between 0 and 1.
+    # cleanlab shifts probabilities above 0, normalizes them and then maps the margin to 0..1.
     scale = 1 - thresholds.sum() + n_labels * thresholds.max()
     np.testing.assert_allclose(doubts.margin, (2 * quality - 1) * scale, atol=1e-9)
 
 
 def test_label_with_low_probabilities_everywhere_is_not_suspect() -> None:
-    """Label 1 never gets more than 0.4, and rows given it that get as much as is usual are fine."""
+    """Label 1 never gets more than 0.4, and its rows with the usual probability are no errors."""
     p = np.array([[0.95, 0.05]] * 8 + [[0.6, 0.4]] * 4 + [[0.97, 0.03]])
     labels = np.array([0] * 8 + [1] * 5)
     doubts = confident_errors(p, labels)
@@ -104,7 +104,7 @@ def test_outliers_are_found_by_robust_z_score() -> None:
     assert not outliers(np.ones(5))[0].any()
 
 
-# ---------------------------------------------------------------- folds
+# Folds -------------------------------------------------------------------------------------------
 
 
 def write(folder: Path, rows: Sequence[dict[str, Any]], name: str = "rows.jsonl") -> Path:
@@ -179,7 +179,7 @@ FILES: list[tuple[str, str, dict[str, Any]]] = [
 def test_fold_file_gives_the_rows_of_the_original_file(
     name: str, content: str, choices: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Whatever the file's format, columns and ways to write a label."""
+    """For every format, set of columns and form of a label."""
     (tmp_path / name).write_text(content, encoding="utf-8")
     rows = rows_of(tmp_path / name, **choices)
     fold = tmp_path / "fold.jsonl"
@@ -194,7 +194,7 @@ def test_fold_file_gives_the_rows_of_the_original_file(
     assert len(again) > 1
 
 
-# ---------------------------------------------------------------- has the run seen the rows?
+# Has the run seen the rows? ----------------------------------------------------------------------
 
 
 @settings(max_examples=20)
@@ -210,7 +210,7 @@ def test_sketch_estimates_the_share_of_seen_rows(n: int, n_new: int, seed: int) 
     if n <= SIZE:
         assert share == ((n - n // 2) / asked if asked else None)
     elif share is not None:
-        # 256 of the 512 are asked about, and as large a part of the new ones.
+        # the estimate uses 256 of the 512 hashes, and an equal share of the new rows
         assert share == pytest.approx((n - n // 2) / asked, abs=0.2)
 
 
@@ -222,7 +222,7 @@ def test_sketch_weighs_early_and_late_rows_alike(tmp_path: Path) -> None:
         assert sketch.share_of((str(i),) for i in range(start, start + 1000)) == 1.0
 
 
-# ---------------------------------------------------------------- from a file to its list
+# From a file to its list of suspects -------------------------------------------------------------
 
 
 @dataclass
@@ -235,7 +235,7 @@ class Heard(Silent):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, make_bert: MakeBert) -> Callable[[str], Any]:
-    """A run on a case's file, and the file."""
+    """Returns a run trained on a case's file, and the file."""
     made: dict[str, tuple[Path, Path]] = {}
 
     def run_of(name: str) -> tuple[Path, Path]:
@@ -315,7 +315,7 @@ def test_run_judges_rows_it_has_not_seen_itself(
 
 
 def test_planted_label_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> None:
-    """The label follows from one word; five of sixty rows have the wrong one."""
+    """One word decides the label; five of sixty rows have the wrong label."""
     rng = random.Random(3)
     rows = []
     for i in range(60):

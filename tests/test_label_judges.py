@@ -1,4 +1,4 @@
-"""What a judge says of planted errors, when the model behind it knows better."""
+"""Each task's judge finds planted label errors, given a model with the right answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SURE = 4.0
 
 @dataclass
 class Knows:
-    """An engine whose logits follow from the token that is read, or from a sequence's tokens."""
+    """An engine whose logits depend on the read token, or on the sequence's tokens."""
 
     of_read: Callable[[int, set[int]], Sequence[float]]
 
@@ -78,7 +78,7 @@ def test_wrong_class_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     p = 1 / (1 + np.exp(-SURE))
     assert (found["line"], found["text"], found["given"], found["likely"]) == (7, "bad 6", "y", "n")
     assert found["probability"] == pytest.approx(p)
-    # The threshold of n is p, what each of its rows gets; that of y is lower by the wrong one.
+    # The threshold of n is p, that of each of its rows; the wrong row lowers that of y.
     assert found["margin"] == pytest.approx((1 - p) - (10 * p + 1 - p) / 11)
 
 
@@ -92,8 +92,8 @@ def test_wrong_label_among_several_is_found(judged: Any, tokenizer: Tokenizer) -
         }
         for i in range(30)
     ]
-    rows[4]["label"] = ["b"]  # of b and c
-    rows[9]["label"] = ["c", "g", "b"]  # and no cat there
+    rows[4]["label"] = ["b"]  # instead of b and c
+    rows[9]["label"] = ["c", "g", "b"]  # but the text has no cat
     task = Classify(labels=("g", "b", "c"), max_length=16, multi_label=True)
     found = {row["line"]: row for row in judged(task, knows, TEXT, rows)}
     assert found.keys() == {5, 10}
@@ -107,7 +107,7 @@ def test_wrong_tags_are_found_by_entity_type_and_grouped(judged: Any, tokenizer:
 
     def knows(read: int, _: set[int]) -> list[float]:
         kind = {cat: "X", bad: "Y"}.get(read)
-        # Which of a type's two tags it is, the model does not know.
+        # The model knows the type, but not which of its two tags.
         return [SURE if (label[2:] or None) == kind else 0.0 for label in labels]
 
     words = ["the", "cat", "cat", "x", "bad", "y"]
@@ -165,7 +165,7 @@ def test_answer_without_overlap_with_a_confident_one_is_found(
         {"id": str(i), "question": "who?", "context": f"the good cat is {i}", "answers": "cat"}
         for i in range(20)
     ]
-    rows[3]["answers"] = "good cat"  # which the model's answer is part of
+    rows[3]["answers"] = "good cat"  # contains the model's answer
     rows[7]["answers"] = "is"
     task = AnswerTask(max_length=48, stride=8, max_answer_tokens=5)
     columns = {"id": "id", "question": "question", "context": "context", "label": "answers"}

@@ -1,5 +1,5 @@
-"""Given a labelled file with rows that can't be used, one clear line says where, what and what to
-do; with ``skip_bad`` the other rows are read."""
+"""Bad rows of a labelled file: one line names the place, the problem and the fix; with ``skip_bad``
+the other rows are read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def line_of(path: Path, **choices: Any) -> str:
-    """The error as the user reads it, with the file's name alone for its path."""
+    """The error line, with the file's name in place of its path."""
     with pytest.raises(DataError) as error:
         read_labelled(path, Recipe(**choices), lambda said: None)
     line = str(error.value)

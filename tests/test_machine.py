@@ -1,4 +1,4 @@
-"""What a process may know of its machine."""
+"""Cores and instructions of the machine."""
 
 from __future__ import annotations
 

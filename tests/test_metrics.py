@@ -38,7 +38,7 @@ def same(ours: dict[str, float], theirs: dict[str, float]) -> None:
         assert ours[name] == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
 
-# ---------------------------------------------------------------- scikit-learn and scipy
+# scikit-learn and scipy --------------------------------------------------------------------------
 
 
 @st.composite
@@ -68,7 +68,7 @@ def test_classification_equals_sklearn(scorer: Classification) -> None:
     gold, predicted = scorer.gold, scorer.predicted
     f1 = partial(sklearn.metrics.f1_score, gold, predicted, zero_division=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a confusion matrix with a single class
+        warnings.simplefilter("ignore")  # about a confusion matrix with one class
         theirs = {
             "accuracy": sklearn.metrics.accuracy_score(gold, predicted),
             "macro_f1": f1(average="macro"),
@@ -102,7 +102,7 @@ def test_multi_label_equals_sklearn(scorer: MultiLabel) -> None:
 def test_regression_equals_scipy_with_ties_and_constants(scorer: Regression) -> None:
     gold, predicted = scorer.gold.astype(float), scorer.predicted.astype(float)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of constants, whose correlation is nan
+        warnings.simplefilter("ignore")  # about constants, whose correlation is nan
         theirs = {
             "pearson": scipy.stats.pearsonr(gold, predicted).statistic,
             "spearman": scipy.stats.spearmanr(gold, predicted).statistic,
@@ -125,7 +125,7 @@ def test_choice_and_token_accuracy_are_shares() -> None:
     same(Tokens(np.array([1, 0, 4]), np.array([1, 1, 8]))(), {"accuracy": 0.5})
 
 
-# ---------------------------------------------------------------- seqeval, strict
+# seqeval, strict ---------------------------------------------------------------------------------
 
 WORDS = 8
 
@@ -158,7 +158,7 @@ def test_entities_equal_seqeval_strict(rows: list[tuple[set[Any], set[Any]]]) ->
         assert scorer() == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "macro_f1": 0.0}
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of types without a prediction
+        warnings.simplefilter("ignore")  # about types without a prediction
         report = classification_report(
             [iob2(e) for e in gold],
             [iob2(e) for e in predicted],
@@ -176,11 +176,11 @@ def seqeval_names() -> list[tuple[str, str]]:
     return list(zip(PRF, ("precision", "recall", "f1-score", "support"), strict=True))
 
 
-# ---------------------------------------------------------------- rows and the bootstrap
+# Rows and the bootstrap --------------------------------------------------------------------------
 
 
 def scorers_and_parts(rows: np.ndarray[Any, Any]) -> list[tuple[Scorer, Scorer]]:
-    """Every kind of scorer over ten rows, and the same built from the chosen rows alone."""
+    """Every kind of scorer over ten rows, and the same scorer of the chosen rows only."""
     rng = np.random.default_rng(7)
     n = 10
     a, b = rng.integers(3, size=n), rng.integers(3, size=n)
@@ -243,7 +243,7 @@ def test_intervals_depend_only_on_the_seed() -> None:
 
 
 def test_questions_about_one_passage_are_resampled_together() -> None:
-    # Passages of one, two and three questions, out of order; within a passage all are alike.
+    # Passages of one, two and three questions, out of order; equal scores within a passage.
     groups = np.array([9, 4, 9, 7, 4, 9])
     scorer = Answers(groups == 9, groups / 9, np.ones(6, dtype=bool), groups)
     sizes_and_right = {9: (3, 3), 4: (2, 0), 7: (1, 0)}

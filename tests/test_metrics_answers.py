@@ -1,7 +1,7 @@
 """Answer metrics equal the official SQuAD and CMRC scorers.
 
-Those and their data are read from the folder that ONELAYER_DATA names; without it, the
-comparisons are skipped and the hand-computed cases remain.
+The scorers and their data are read from the folder ONELAYER_DATA. Without it the comparisons are
+skipped, and the hand-computed cases remain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from onelayer.metrics import (
 generated = settings(max_examples=60, deadline=None)
 
 
-# ---------------------------------------------------------------- answers, by hand
+# Computed by hand --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_squad_1_keeps_golds_of_punctuation() -> None:
     [
         ("《红楼梦》", ["红楼梦"], 1.0, 1.0),
         ("北京大学", ["清华大学"], 0.0, 0.5),  # 大学: two of four
-        ("大北学京", ["北京大学"], 0.0, 0.25),  # a run, not a bag
+        ("大北学京", ["北京大学"], 0.0, 0.25),  # a common substring, not a bag of words
         ("Windows XP系统", ["windows xp"], 0.0, 2 / 3),  # two words of four pieces
         ("1998年", ["1998年", "九八年"], 1.0, 1.0),
         ("a-b", ["ab"], 1.0, 1.0),
@@ -83,8 +83,8 @@ def test_squad_1_keeps_golds_of_punctuation() -> None:
         ("春", [""], 0.0, 0.0),
         ("春", [], 0.0, 0.0),
         ("", [], 1.0, 1.0),
-        ("- 春", ["春"], 0.0, 1.0),  # the space that the mark kept inside stays
-        ("‘春’", ["春"], 0.0, 2 / 3),  # of the two quotes only the right one is a mark
+        ("- 春", ["春"], 0.0, 1.0),  # the inner space stays
+        ("‘春’", ["春"], 0.0, 2 / 3),  # only the right quote counts as punctuation
     ],
 )
 def test_cmrc_scores_equal_hand_computed_ones(
@@ -111,7 +111,7 @@ def test_text_is_chinese_if_most_letters_are() -> None:
     assert not is_chinese(["1234", ""])
 
 
-# ---------------------------------------------------------------- the no-answer threshold
+# The no-answer threshold -------------------------------------------------------------------------
 
 
 @st.composite
@@ -145,7 +145,7 @@ def test_lowest_of_equally_good_thresholds_is_chosen() -> None:
     assert no_answer_threshold(difference, np.array([0.0, 1, 0]), np.zeros(3)) == (1.0, 1 / 3)
 
 
-# ---------------------------------------------------------------- the official scorers
+# The official scorers ----------------------------------------------------------------------------
 
 
 @cache
@@ -167,7 +167,7 @@ def official_squad(version: str) -> ModuleType:
 
 
 def official_cmrc() -> SimpleNamespace:
-    """CMRC's scorer, moved from Python 2 to 3 as it is read, without NLTK's sentence splitter."""
+    """CMRC's scorer, converted from Python 2 to 3 on reading, without NLTK's sentence splitter."""
     import nltk
 
     source = (data_folder() / "cmrc2018" / "cmrc2018_evaluate.py").read_text(encoding="utf-8")
@@ -192,7 +192,7 @@ def questions(path: str) -> list[dict[str, Any]]:
 
 
 def spoiled(text: str, rng: random.Random) -> str:
-    """The text, or a piece of it, or it with something around it: what models predict."""
+    """The text, a piece of it, or the text with something around it, like a model's prediction."""
     start, end = sorted(rng.choices(range(len(text) + 1), k=2))
     around = rng.choice(["The {}.", "{}, a", "“{}”", "在{}。", " - {}", "{}Mr. Smith's U.S."])
     return rng.choice([text, text, text[start:end], text.upper(), around.format(text), ""])

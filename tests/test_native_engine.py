@@ -1,4 +1,4 @@
-"""The native int8 engine: its weights, its arithmetic, and what it promises."""
+"""The native int8 engine: its weights, its arithmetic and its guarantees."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def native(model: Model, shape: EncoderConfig = SHAPE, threads: int = 1) -> Nati
 
 
 def texts(lengths: list[int], every: int | None = None, seed: int = 0) -> Encodings:
-    """Random tokens, a text after another; read is the first of each, or every so many."""
+    """Texts of random tokens; the first token of each is read, or one of ``every`` tokens."""
     random = np.random.default_rng(seed)
     builder = EncodingsBuilder()
     for length in lengths:
@@ -89,7 +89,7 @@ def test_quantized_weights_are_within_half_a_step() -> None:
         f"{up}.bias": random.normal(size=32).astype(np.float32),
         "pooler.weight": random.normal(size=(16, 16)).astype(np.float32),
     }
-    tensors[f"{up}.weight"][3] = 0  # a row that pruning emptied
+    tensors[f"{up}.weight"][3] = 0  # a row of zeros, as after pruning
     int8 = quantized(tensors)
     assert int8[f"{up}.weight"].dtype == int8["encoder.embeddings.word.weight"].dtype == np.int8
     for name in (up, "encoder.embeddings.word"):
@@ -103,7 +103,7 @@ def test_quantized_weights_are_within_half_a_step() -> None:
         np.testing.assert_array_equal(int8[name], tensors[name])
 
 
-# The same arithmetic in double precision -----------------------------------------------------
+# The same arithmetic in double precision ---------------------------------------------------------
 
 
 def rounded(x: Array) -> Array:
@@ -120,7 +120,7 @@ def rounded_keys(x: Array) -> Array:
 
 
 def bf16(x: Array) -> Array:
-    """The nearest numbers of which the first half of an fp32 is enough, the even one of two."""
+    """Rounds to the nearest bf16 number, ties to even."""
     bits = x.astype(np.float32).view(np.int32)
     return np.asarray(bits + 0x7FFF + (bits >> 16 & 1) & ~0xFFFF).view(np.float32)
 
@@ -183,14 +183,14 @@ def test_logits_equal_the_double_precision_reference(head: str) -> None:
             x = np.tanh(x @ tensors["pooler.weight"].T + tensors["pooler.bias"])
         expected.append(x @ tensors["head.weight"].T + tensors["head.bias"])
     error = np.abs(native(model).logits(encodings) - np.concatenate(expected))
-    # Where a number lies between two steps the last bit of fp32 decides for one of them: seldom,
-    # but a long text has many numbers.
+    # For a number halfway between two steps the last bit of fp32 decides. That is rare, but a long
+    # text has many numbers.
     assert np.quantile(error, 0.25) < 1e-5
     assert np.median(error) < 1e-3
     assert error.max() < 0.05
 
 
-# Against the fp32 model ----------------------------------------------------------------------
+# Against the fp32 model --------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -213,7 +213,7 @@ def test_logits_are_near_the_fp32_model(activation: str, width: int, n_heads: in
         assert np.abs(ours - exact).mean() < 0.05 * exact.std()
 
 
-# A text's logits are its own -----------------------------------------------------------------
+# A text's logits are its own ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_engine_can_be_called_from_several_threads(engines: list[NativeEngine]) 
 
 @pytest.mark.slow
 def test_portable_code_gives_the_same_bits_as_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a processor without VNNI: the same integers, so the same logits."""
+    """Code for processors without VNNI computes the same integers, so the same logits."""
     model, encodings = random_model(), texts(LENGTHS)
     expected = native(model).logits(encodings)
     monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DPLAIN"))
@@ -299,18 +299,18 @@ def test_prebuilt_library_needs_no_compiler(
 
 
 @pytest.mark.process
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # about fork with threads
 def test_engine_works_in_a_forked_child() -> None:
     two, encodings = native(random_model(), threads=2), texts(LENGTHS)
     expected = two.logits(encodings)
     child = os.fork()
     if not child:
-        signal.alarm(30)  # rather than waiting for threads that are not there
+        signal.alarm(30)  # end the child if it waits for threads that don't exist
         os._exit(0 if np.array_equal(two.logits(encodings), expected) else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-# What is asked from outside ------------------------------------------------------------------
+# Wrong inputs ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Given questions nested in passages, each question is a record."""
+"""Files of questions nested in passages: each question is a record."""
 
 import json
 from pathlib import Path

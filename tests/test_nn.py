@@ -1,4 +1,4 @@
-"""The network against transformers' on random weights: what it computes, and what it learns."""
+"""The network, compared with transformers' on random weights: logits, losses and gradients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def close(ours: Tensor, theirs: Tensor) -> None:
 
 @dataclass
 class Pair:
-    """One set of weights, opened by us and by transformers."""
+    """A model opened by us and by transformers."""
 
     head: str
     ours: Model
@@ -75,7 +75,7 @@ class Pair:
         return logits, head.loss(logits, batch, None) / head.weight(batch, None)
 
     def their_loss(self, encodings: Encodings) -> tuple[Tensor, Tensor]:
-        """Their logits for what the head reads, and their loss, from a padded batch."""
+        """Their logits at the positions that the head reads, and their loss, for a padded batch."""
         inputs = padded(encodings)
         gold = torch.from_numpy(encodings.targets)
         rows, columns = read_at(encodings)
@@ -92,7 +92,7 @@ class Pair:
             labels[rows, columns] = gold
             out = self.theirs(**inputs, labels=labels)
             return out.logits[rows, columns], out.loss
-        if self.head == "three-way":  # each token by itself, summed by window, by hand
+        if self.head == "three-way":  # computed by hand: each token, summed by window
             logits = self.theirs(**inputs).logits[rows, columns]
             log_p = logits - logits.exp().sum(dim=1, keepdim=True).log()
             return logits, -(gold * log_p).sum() / len(encodings.lengths)
@@ -132,7 +132,7 @@ def read_at(encodings: Encodings) -> tuple[Tensor, Tensor]:
 
 
 def gradients(model: Model, architecture: str) -> dict[str, Tensor]:
-    """By transformers' names."""
+    """The gradients by transformers' names."""
     grads = {}
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -142,7 +142,7 @@ def gradients(model: Model, architecture: str) -> dict[str, Tensor]:
 
 @pytest.fixture(params=["compiled", "plain"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the compiled kernels, and as where there are none."""
+    """With and without the compiled kernels."""
     if request.param == "plain":
         monkeypatch.setattr(compiled, "kernels", lambda: None)
 
@@ -160,7 +160,7 @@ def opened(head: str, make_bert: MakeBert, **changes: object) -> Pair:
     return Pair(head, built.model, getattr(transformers, architecture).from_pretrained(folder))
 
 
-# What it computes ------------------------------------------------------------------------------
+# Logits, losses and gradients --------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("way")
@@ -189,7 +189,7 @@ def test_hidden_states_equal_transformers(activation: str, make_bert: MakeBert) 
 
 
 def every_token(encodings: Encodings) -> Encodings:
-    """The same sequences with each of their tokens read."""
+    """The same sequences, with every token read."""
     positions = np.concatenate([np.arange(length) for length in encodings.lengths])
     return replace(encodings, reads=positions, cu_reads=encodings.cu_seqlens, targets=None)
 
@@ -216,7 +216,9 @@ def test_every_gradient_equals_transformers(pair: Pair) -> None:
     for name, grad in theirs.items():
         assert grad is not None
         close(ours[name], grad)
-    assert max(float(grad.abs().max()) for grad in ours.values()) > 1e-2  # something was compared
+    assert (
+        max(float(grad.abs().max()) for grad in ours.values()) > 1e-2
+    )  # the gradients aren't all zero
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu"])
@@ -257,13 +259,13 @@ def test_class_weights_equal_torchs() -> None:
     close(loss, F.cross_entropy(logits, batch.gold, weight=weights, ignore_index=IGNORED))
 
 
-# How a batch is cut changes nothing ------------------------------------------------------------
+# Batches and micro-batches -----------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @settings(max_examples=15)
 @given(
-    # Three times over, so that there are whole questions for the multiple-choice head.
+    # Repeated, so that the multiple-choice head gets whole questions.
     lengths=st.lists(st.integers(2, 9), min_size=1, max_size=8).map(lambda found: found * 3),
     random=st.randoms(use_true_random=False),
 )
@@ -309,13 +311,13 @@ def test_micro_batches_keep_the_token_budget_and_every_example(
         assert sum(lengths[i] for i in group) <= budget or len(group) == 1
 
 
-# Dropout ---------------------------------------------------------------------------------------
+# Dropout -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
 def test_dropout_keeps_the_expected_share(p: float) -> None:
-    """The share kept, in all and in each of the four lanes that one random number serves, lies
-    within five standard deviations."""
+    """The share kept, in all and in each of the four lanes of one random number, is within five
+    standard deviations."""
     torch.manual_seed(0)
     n = 400_000
     kept = keep_mask(torch.Size([n]), p).double()
@@ -344,7 +346,7 @@ def test_dropout_scales_kept_values_and_their_gradients() -> None:
     y.sum().backward()
     assert y.detach().unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert x.grad is not None
-    close(x.grad, y.detach())  # of ones: what was zeroed has no gradient, the rest the same scale
+    close(x.grad, y.detach())  # dropped values have no gradient, the others the scale
     assert dropout(x, 0.25, False) is x
     assert dropout(x, 0.0, True) is x
 
@@ -360,7 +362,7 @@ def test_dropout_is_active_only_in_training(make_bert: MakeBert) -> None:
 
 
 def test_training_and_inference_attention_agree_without_dropout(make_bert: MakeBert) -> None:
-    """Training has its own way through attention; with nothing to drop it changes nothing."""
+    """Training uses its own attention code, which must agree if nothing is dropped."""
     folder = make_bert(attention_probs_dropout_prob=1e-7)
     model = build_model(read_checkpoint(folder), TASKS["label"]).model
     encodings = random_encodings("label", LENGTHS)
@@ -393,7 +395,7 @@ def test_head_dropout_is_where_transformers_has_it(head: str, make_bert: MakeBer
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rate", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
 def test_dropout_gives_the_logit_spread_of_transformers(rate: str, make_bert: MakeBert) -> None:
-    """Where dropout stands in the network: the spread of the logits over masks is transformers'."""
+    """Dropout is at the same places: the logits vary over masks as in transformers."""
     pair = opened("label", make_bert, **{rate: 0.3, "classifier_dropout": 0.0})
     encodings = random_encodings("label", [6])
     batch, inputs = pack(encodings, everything(encodings)), padded(encodings)
@@ -411,7 +413,7 @@ def test_dropout_gives_the_logit_spread_of_transformers(rate: str, make_bert: Ma
     assert bool(((ratio > 0.75) & (ratio < 1.33)).all())  # 5 sigma of a ratio of deviations
 
 
-# The starter's weights -------------------------------------------------------------------------
+# The starter's weights ---------------------------------------------------------------------------
 
 SENTENCES = [
     "It works.",

@@ -1,4 +1,4 @@
-"""What was exported is predicted with and served where there is no torch."""
+"""Exported models predict and are served without torch."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ sys.meta_path.insert(0, Bar())
 
 @pytest.fixture
 def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Processes that are started from now on have no torch; which names they asked for is noted."""
+    """Makes torch fail to import in child processes; returns the file that lists such imports."""
     folder = tmp_path / "bar"
     folder.mkdir()
     code = BAR.format(barred=BARRED, tried=str(tmp_path / "tried"))
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
-    monkeypatch.syspath_prepend(folder)  # which `python` gets by PYTHONPATH
+    monkeypatch.syspath_prepend(folder)  # `python` puts it on PYTHONPATH
     return tmp_path / "tried"
 
 
@@ -79,7 +79,7 @@ FILES = {
 def test_predict_reads_and_writes_every_format_without_torch(
     tried: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    """All kinds of files, in one process: its start is what takes time."""
+    """All formats in one process, as starting one takes most of the time."""
     runs = []
     for kind, write in FILES.items():
         write(tmp_path / f"in.{kind}")
@@ -110,7 +110,7 @@ def test_predict_from_a_pipe_without_torch(tried: Path, bundle: Path) -> None:
 def test_predict_writes_no_device_id(
     bundle: Path, tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ONNX Runtime would, for the statistics that it sends."""
+    """ONNX Runtime writes one for its telemetry unless told otherwise."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     python("-m", "onelayer", "predict", str(bundle), "-", "--engine", "onnxruntime", given="a cat")
@@ -129,7 +129,7 @@ def test_server_runs_without_torch(tried: Path, bundle: Path, tmp_path: Path) ->
 
 
 def test_serve_extra_does_not_require_torch() -> None:
-    """The extra's packages, theirs in turn as they are installed, and so on."""
+    """Checks the extra's packages and, recursively, their installed requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     waiting = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
     found: set[tuple[str, frozenset[str]]] = set()
@@ -146,6 +146,6 @@ def test_serve_extra_does_not_require_torch() -> None:
 
 
 def _applies(requirement: Requirement, extras: Iterable[str]) -> bool:
-    """Here, with these extras of whose requirement it is."""
+    """Whether a requirement applies here, with these extras of the package that has it."""
     marker = requirement.marker
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)

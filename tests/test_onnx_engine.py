@@ -1,5 +1,5 @@
-"""The graph is transformers' model without its padding, and no bundle gets an engine to read what
-export didn't write."""
+"""The graph equals transformers' model without padding, and the engine refuses any file that export
+didn't write."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def write_graph(
 
 
 def check(graph: Path, beside: Path | None = None) -> None:
-    """With the weights that lie beside it, or beside another one."""
+    """Checks a graph with the weights in its folder, or in another graph's folder."""
     name = "model.safetensors"
     check_graph(graph, name, read_slices((beside or graph).with_name(name)))
 
@@ -110,8 +110,8 @@ def test_rectangles_hold_every_sequence_with_little_padding(lengths: list[int]) 
 def test_graph_logits_equal_transformers(
     make_bert: MakeBert, tmp_path: Path, architecture: str
 ) -> None:
-    """On padded batches, whatever stands at the padding. It may be on the left, too, but where
-    transformers reads the first place: there it would read padding."""
+    """On padded batches with any values at the padding. It may also be on the left, except where
+    transformers reads the first position."""
     predictor = opened(make_bert, architecture)
     session = onnxruntime.InferenceSession(write_graph(tmp_path, predictor, architecture, in_float))
     theirs = getattr(transformers, architecture).from_pretrained(predictor.path).eval()
@@ -244,7 +244,7 @@ def test_logits_do_not_depend_on_the_batch(
 
 
 def test_int8_products_are_fused(make_bert: MakeBert, tmp_path: Path) -> None:
-    """ONNX Runtime makes one kernel of scales and product; what it leaves in fp32 is slow."""
+    """ONNX Runtime fuses scales and product into one kernel; products left in fp32 are slow."""
     name = "BertForTokenClassification"
     predictor = opened(make_bert, name)
     found = ranges(state_of(predictor), config_of(predictor), name, encoded(predictor, name))
@@ -426,7 +426,7 @@ def test_damaged_graph_is_refused_or_harmless(
 
 
 def test_weights_of_another_shape_are_refused(make_bert: MakeBert, tmp_path: Path) -> None:
-    """The native engine would read beyond their end."""
+    """Otherwise the native engine would read beyond their end."""
     predictor = opened(make_bert, "BertForSequenceClassification")
     config, path = config_of(predictor), tmp_path / "model.safetensors"
     for precision, state in (

@@ -1,4 +1,4 @@
-"""OpenVINO says of a bundle's graph what ONNX Runtime says of it."""
+"""OpenVINO and ONNX Runtime give the same logits for a bundle's graph."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CASES = {
 def graph_of(
     folder: Path, run: Path, inputs: list[object], *, int8: bool
 ) -> tuple[Path, Encodings]:
-    """The run's graph as export writes it, and the inputs as a model reads them."""
+    """The run's exported graph, and the encoded inputs."""
     predictor = load(run)
     assert isinstance(predictor.engine, TorchEngine)
     rows = [predictor._row(item, i) for i, item in enumerate(inputs)]
@@ -90,7 +90,7 @@ def test_int8_logits_are_near_onnx_runtime(make_bert: MakeBert, tmp_path: Path) 
     inputs = CASES["BertForSequenceClassification"]
     graph, encodings = graph_of(tmp_path, run, inputs, int8=True)
     found, expected = (e(graph, 1).logits(encodings) for e in (OpenVinoEngine, OnnxEngine))
-    # A number that lies between two steps may go to either.
+    # A number halfway between two steps may be rounded either way.
     np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected))
 
 

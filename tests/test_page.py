@@ -1,5 +1,5 @@
-"""The page of a server as people use it: in a real browser, by mouse and by keyboard, in English
-and in Chinese, answered with what a server might say."""
+"""The page of a server in a real browser: by mouse and keyboard, in English and Chinese, with
+canned answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.page_site import (
 
 LETTER = {"text": "Ein Brief."}
 
-# What the server sends
+# The files
 
 
 def test_page_files_have_their_content_type_and_etag() -> None:
@@ -72,7 +72,7 @@ def test_both_languages_have_every_word() -> None:
     assert {one or other for one, other in said} <= {name for name, _ in english}
 
 
-# What people see
+# Use
 
 
 SHOWN = {
@@ -342,6 +342,6 @@ def test_curl_line_is_copied_to_the_clipboard(site: Site, tab: chromium.Page) ->
         tab.until("document.getElementById('copy').textContent === 'Copied'")
         if allowed:
             assert tab.value("navigator.clipboard.readText()") == line
-        else:  # then it is selected, and copied as a person would
+        else:  # then the line is selected, ready to copy by hand
             assert tab.value("getSelection().toString()") == line
         tab.value("document.getElementById('copy').textContent = ''")

@@ -1,4 +1,4 @@
-"""The page of a server on every screen; its policy and weight; the API's page; a real server."""
+"""The page on every screen, its security policy and size, the API's page, and a real server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.page_site import (
 )
 from support.tiny_bert import MakeBert
 
-# How it looks
+# Layout
 
 TOO_WIDE = """[...document.querySelectorAll('body *')]
     .filter(e => !e.closest('.passage'))
@@ -125,7 +125,7 @@ def test_dark_mode_changes_every_colour(site: Site, tab: chromium.Page) -> None:
     assert all(one != other for one, other in zip(light, tab.value(COLOURS), strict=True))
 
 
-# The policy
+# The security policy and the size
 
 
 def test_content_security_policy_blocks_other_servers_and_scripts(

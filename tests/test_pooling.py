@@ -1,5 +1,5 @@
-"""Long documents: windows pooled to one prediction, in the way that dev chooses; what a limit costs
-is said."""
+"""Long texts: windows are pooled to one prediction, with the pooling chosen on dev; unread tokens
+are reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ VALUE = Regress(max_length=12, stride=2, pooling="mean", mean=5.0, deviation=2.0
 
 
 def windows(counts: Sequence[int]) -> Encodings:
-    """Rows of so many windows, each of one token."""
+    """Rows with these numbers of windows, each of one token."""
     each = np.arange(sum(counts) + 1)
     nothing = np.zeros(sum(counts), np.int32)
     return Encodings(nothing, nothing, each, nothing, each, each, cumulate(counts))
@@ -66,11 +66,11 @@ def test_row_of_one_window_keeps_its_logits_bit_for_bit() -> None:
         assert pool(windows([1, 3]), logits, how)[0].tolist() == logits[0].tolist()
 
 
-# The choice ------------------------------------------------------------------------------------
+# The choice --------------------------------------------------------------------------------------
 
 
 def documents(*labels: Any) -> list[TextRow]:
-    """A short text, and then long ones of four windows each."""
+    """A short text, followed by long texts of four windows each."""
     texts = ["a", *["b " * 34] * (len(labels) - 1)]
     return [TextRow(text, None, label, HERE) for text, label in zip(texts, labels, strict=True)]
 
@@ -86,14 +86,14 @@ def tuned(
 
 ONE = [-1.0, 0.0]
 SHOWS: dict[Pooling, list[list[float]]] = {
-    # What each of the four windows says for "good", "bad" having 0.
+    # The logits of "good" in each of the four windows; those of "bad" are 0.
     "mean": [[0, -1.0], [0, -1.0], [0, 9.0], [0, -1.0]],
     "ends": [[0, 1.0], [0, -9.0], [0, -9.0], [0, 1.0]],
     "head": [[0, 1.0], [0, -9.0], [0, -9.0], [0, -9.0]],
     "max": [[0, -1.0], [0, 1.0], [0, -9.0], [0, -1.0]],
 }
 MISLEADS: dict[Pooling, list[list[float]]] = {
-    # What they say of a bad one, where another way would be wrong.
+    # The same for a bad text on which the other poolings are wrong.
     "mean": [[0, -9.0], [0, 1.0], [0, -9.0], [0, -9.0]],
     "ends": [[0, 1.0], [0, 1.0], [0, 1.0], [0, -9.0]],
     "head": [[0, -1.0], [0, 1.0], [0, -9.0], [0, -1.0]],
@@ -113,7 +113,7 @@ def test_best_pooling_on_dev_is_chosen(how: Pooling, tokenizer: Tokenizer) -> No
 
 
 def test_head_pooling_is_not_chosen_on_a_few_rows(tokenizer: Tokenizer) -> None:
-    """The first windows alone are right once more than the others, which may be luck."""
+    """The first windows are right one time more than the others, which may be chance."""
     rows = documents("good", "good", "bad")
     by_window = [ONE, *SHOWS["head"], *MISLEADS["head"]]
     task, *_ = tuned(LONG, rows, by_window, tokenizer)
@@ -197,7 +197,7 @@ def test_record_without_pooling_reads_the_head() -> None:
     assert task_from_json(number) == Regress(max_length=64, pooling="head")
 
 
-# What a limit costs is said ---------------------------------------------------------------------
+# Unread tokens are reported ----------------------------------------------------------------------
 
 
 def write(path: Path, texts: Sequence[str]) -> Path:
@@ -208,7 +208,7 @@ def write(path: Path, texts: Sequence[str]) -> Path:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
-    """To train on and as dev: of every four texts the last one is long, 30 tokens."""
+    """A training and a dev file: every fourth text is long, 30 tokens."""
     texts = [f"{'the ' * (29 if i % 4 == 3 else 3)}{i % 10}" for i in range(24)]
     return write(tmp_path / "train.jsonl", texts), write(tmp_path / "dev.jsonl", texts[:8])
 
@@ -216,7 +216,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def commands(
     files: tuple[Path, Path], bert: Path, capsys: pytest.CaptureFixture[str], *more: str
 ) -> dict[str, list[str]]:
-    """What train, eval and predict say of tokens that are not read."""
+    """The lines of train, eval and predict about unread tokens."""
     run = str(files[0].with_name("run"))
     how = ["--dev", str(files[1]), "--model", str(bert), "--epochs", "1", "--max-length", "16"]
     said = {}
@@ -241,7 +241,7 @@ def test_default_reads_every_token(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of a model that has learned nothing the dev rows might like the head by chance."""
+    """Without head pooling, which an untrained model's dev rows might prefer by chance."""
     monkeypatch.setattr("onelayer.tasks.classify.classify.POOLINGS", ("mean", "max"))
     assert commands(files, bert, capsys) == {"train": [], "eval": [], "predict": []}
 
@@ -275,7 +275,7 @@ def test_answer_and_choose_report_unread_tokens(
     bert: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A question longer than half a window; a context beyond the limit."""
+    """Answer: a question longer than half a window. Choose: a context beyond the limit."""
     path = tmp_path / "rows.jsonl"
     path.write_text((json.dumps(row) + "\n") * 24, encoding="utf-8")
     line = f"the length limit leaves {unread} of 24 of 24 rows unread"

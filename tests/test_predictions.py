@@ -1,4 +1,4 @@
-"""What predictions of every task can do, also those of a task that defines nothing itself."""
+"""Methods of all predictions, including those of a task that defines none itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes from Python: texts, tuples, dicts by column or by role."""
+"""Inputs of a predictor in Python: texts, tuples, dicts by column or by role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Given a data file as owners keep them, ``read`` gives its rows, or one clear line."""
+"""``read_table`` gives the rows of everyday data files, or a one-line error."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ def rows(table: Table) -> list[tuple[object, ...]]:
     return [tuple(record.values.values()) for record in table]
 
 
-# Formats ---------------------------------------------------------------------------------------
+# Formats -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_format_is_found_by_name_and_content(
 
 
 def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
-    path = tmp_path / "reviews"  # known by its content alone
+    path = tmp_path / "reviews"  # recognised by its content only
     pq.write_table(pa.table({"text": ["fine", None], "labels": [[1, 2], []]}), path)
     table = read_table(path)
     assert (table.format, table.columns) == ("parquet", ("text", "labels"))
@@ -95,7 +95,7 @@ def test_unicode_line_separators_do_not_end_a_line(write: Write) -> None:
     assert rows(read_table(write("a.txt", "a\u2028b\u0085c\n"))) == [("a\u2028b\u0085c",)]
 
 
-# Round trips -----------------------------------------------------------------------------------
+# Round trips -------------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
@@ -120,20 +120,20 @@ def test_jsonl_equals_the_json_module(
     assert [record.values for record in read_table(path)] == objects
 
 
-# Headers ---------------------------------------------------------------------------------------
+# Headers -----------------------------------------------------------------------------------------
 
 HEADERLESS = [
     "gj04\t1\t\tOur friends won't buy it.\ngj04\t0\t*\tThe more we study.\n",
     "How do I pay?\tHow to pay?\t0\nIs it late?\tAm I late?\t1\n",
     "如何还款\t怎样还款\n可以延期吗\t能不能延期\n",
     "房间太小\tnegative\n早餐很好，服务也不错\tpositive\n不会再来\tnegative\n",
-    "what is it\tquestion\ngo there\torder\nwho is she\tquestion\n",  # a class like a known name
+    "what is it\tquestion\ngo there\torder\nwho is she\tquestion\n",  # a class called like a column
 ]
 WITH_HEADER = [
     "Quality\t#1 ID\t#1 String\n1\t7028\tAmrozi accused him.\n",
     "qid\ttext_a\n0\t这个宾馆比较陈旧了\n",
     "标签\t内容\n好\t很好的酒店\n",
-    "utt\ttoxicity\nYou are kind.\t0\nYou are not.\t1\n",  # numbers under a name
+    "utt\ttoxicity\nYou are kind.\t0\nYou are not.\t1\n",  # numbers below a name
     "utt\tclass of it\n" + "A sentence of some length.\tgood\nAnother one to read.\tbad\n" * 6,
 ]
 
@@ -162,7 +162,7 @@ def test_named_columns_decide_whether_there_is_a_header(write: Write) -> None:
     assert read_table(known, named=["column2"]).columns == ("column1", "column2")
 
 
-# Quotes ----------------------------------------------------------------------------------------
+# Quotes ------------------------------------------------------------------------------------------
 
 
 def test_quotes_in_a_tsv_are_text(write: Write) -> None:
@@ -190,7 +190,7 @@ def test_text_longer_than_the_csv_limit_is_read(write: Write) -> None:
     assert rows(read_table(write("a.csv", f'text,label\n"{text}",1\n'))) == [(text, "1")]
 
 
-# Bad input -------------------------------------------------------------------------------------
+# Bad input ---------------------------------------------------------------------------------------
 
 SWALLOWING = "text,label\n" + "fine,1\npoor,0\n" * 10 + '"it\nfine,1\npoor,0\nsize 5",1\n'
 

@@ -1,4 +1,4 @@
-"""Recipes of records: those of older versions had options that are gone."""
+"""Recipes in records, including options of older versions that were removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNUSED: dict[str, Any] = {
     "label_smoothing": 0.0,
     "r_drop": 0.0,
 }
-"""The removed options as the record of a run that used none of them has them."""
+"""The removed options in the record of a run that used none of them."""
 USED: dict[str, Any] = {
     "recipe": "careful",
     "ema": 0.98,
@@ -39,7 +39,7 @@ USED: dict[str, Any] = {
 
 @pytest.fixture
 def old_run(bert: Path, tmp_path: Path) -> Callable[..., Predictor]:
-    """``old_run(**options)``: a run whose record holds options of an older version."""
+    """``old_run(**options)`` returns a run whose record holds options of an older version."""
     file = tmp_path / "rows.jsonl"
     rows = [{"text": f"the cat {i}", "label": "ab"[i % 2]} for i in range(24)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``onelayer.json``: what is written is read again, and what no version wrote is refused."""
+"""``onelayer.json``: records survive a round trip, and malformed ones are refused."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ FILE: dict[str, Any] = {
 
 
 def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """With every field of the task and the layout, as this version writes them."""
+    """The record with every field of the task and the layout that this version writes."""
     own = ModelRecord.from_json(values).to_json()
     for part in ("task", "layout"):
         assert own[part].items() >= values[part].items()
@@ -115,7 +115,7 @@ def test_null_is_nan_where_a_number_is_expected() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """Other versions write other things into files of the same format."""
+    """Other versions may write other fields into the same format."""
     record = ModelRecord.from_json({**FILE, "careful": [], "data": {**FILE["data"], "rows": 3}})
     assert "careful" not in record.to_json()
     assert record.data is not None

@@ -85,7 +85,7 @@ def test_repeats_ignore_case_spaces_and_width(one: str, other: str, same: bool) 
     )
 )
 def test_counts_equal_the_dictionary_reference(files: list[list[tuple[str, str]]]) -> None:
-    """The same by the plainest means."""
+    """Compares with a simple implementation."""
 
     class Made(Rows):
         def __iter__(self) -> Any:

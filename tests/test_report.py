@@ -1,4 +1,4 @@
-"""A report shows what a model does, and nothing in a file can harm the page."""
+"""The report: its contents, and that no file can put markup into the page."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_text_and_labels_never_become_markup(make_predictor: MakePredictor) -> N
     ]
     rows[1]["text"] += "y" * 1_000_000
     predictor, read = make_predictor(Case("classify", rows, [], object, ""))
-    # What no file may bring, a table in memory may.
+    # Files can't hold these characters, but tables in memory can.
     read[0] = replace(read[0], place=Place(read[0].place.path, 1, "half \ud83d"))
     html = page(facts_of(predictor, read, f"half \ud83d {HOSTILE[0]}"))
     html.encode("utf-8")
@@ -171,7 +171,7 @@ def marked(draw: st.DrawFn) -> tuple[str, list[Mark]]:
 
 
 def drawn(value: str, marks: list[Mark]) -> str:
-    """An excerpt as the page shows it."""
+    """The HTML of an excerpt."""
     sections = templates().get_template("sections.html.jinja")
     return str(sections.module.marked(excerpt(value, marks)))
 
@@ -194,7 +194,7 @@ def test_excerpt_of_a_long_text_shows_mistakes_first() -> None:
     value = "".join(f"{i:04} " for i in range(2000))
     right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
     said = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).said
-    assert not said.startswith("…")  # the first right one has room, too
+    assert not said.startswith("…")  # there is room for the first right mark, too
     assert " 1799 1800 1801 " in said
     assert " 1899 1900 1901 " in said
     assert "1850" not in said
@@ -283,7 +283,7 @@ def luminance(colour: tuple[float, ...]) -> float:
 
 
 def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """WCAG 2's ratio, 1 to 21."""
+    """The contrast ratio of WCAG 2, 1 to 21."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 

@@ -1,4 +1,4 @@
-"""The report as people see it: opened in a real browser, narrow and wide, in light and in dark."""
+"""The report in a real browser: narrow and wide, light and dark."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_dark_mode_follows_the_system_and_the_switch(opened: chromium.Page) -> N
 
 
 def test_browser_reports_requests_and_errors(tab: chromium.Page, tmp_path: Path) -> None:
-    """Or the tests above could not fail."""
+    """Shows that the tests above can fail."""
     wrong = tmp_path / "wrong.html"
     wrong.write_text("<!doctype html><img src='a.png'><script>oops()</script>", encoding="utf-8")
     tab.events.clear()

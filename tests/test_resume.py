@@ -1,4 +1,4 @@
-"""A run that is stopped goes on as if it had never been: the same bytes, whatever stopped it."""
+"""A stopped run resumes and writes the same bytes as a run that was never stopped."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ STEPS = 9
 
 @pytest.fixture(scope="module")
 def dropping(make_bert: MakeBert) -> Path:
-    """A model with dropout: the generator is part of the state."""
+    """A model with dropout, so that the random generator matters."""
     return make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 
 
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that stands still: seconds are no part of what is compared."""
+    """Stops the clock, so that recorded seconds are equal."""
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.0)
 
 
@@ -71,7 +71,7 @@ class Stops(Silent):
 
 
 class Runs:
-    """The same command, again and again, in one folder."""
+    """Runs one command repeatedly in one folder."""
 
     def __init__(self, folder: Path, model: Path, case: Case = CLASSIFY, **choices: Any) -> None:
         folder.mkdir()
@@ -96,7 +96,7 @@ class Runs:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """All but where the files of the run lay, which is each run's own here."""
+    """The files of a run, without their paths, which differ between the runs."""
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     timing = json.loads(files["timing.json"])
     files["timing.json"] = json.dumps(timing["seconds"]).encode()
@@ -105,7 +105,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str, bytes]:
-    """The files of a run that nothing stopped."""
+    """The files of a run that was never stopped."""
     runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropping)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer.time, "perf_counter", lambda: 0.0)
@@ -114,12 +114,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str,
     return files_of(runs.out)
 
 
-# Bit for bit -----------------------------------------------------------------------------------
+# Bit for bit -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", ONE_A_TASK, ids=lambda case: case.task)
 def test_every_task_resumes_bit_for_bit(case: Case, dropping: Path, tmp_path: Path) -> None:
-    """Stopped in the middle of an epoch, and again at its end."""
+    """Stops in the middle of an epoch, and again at its end."""
     straight, stopped = (Runs(tmp_path / name, dropping, case) for name in ("a", "b"))
     straight.go()
 
@@ -153,7 +153,7 @@ def test_run_can_be_stopped_at_any_step_or_evaluation(
 
 
 def test_state_holds_optimizer_and_generator(dropping: Path, tmp_path: Path) -> None:
-    """Stopped twice or once: the state at that step is the same, moments and all."""
+    """The state at a step is the same after one stop and after two, with all moments."""
     once, twice = (Runs(tmp_path / name, dropping) for name in ("once", "twice"))
     once.stopped(5)
     twice.stopped(2)
@@ -178,7 +178,7 @@ def test_recipe_options_survive_a_resume(
     assert files_of(stopped.out) == files_of(straight.out)
 
 
-# What is under way when the signal comes -------------------------------------------------------
+# Signals during a step, an evaluation or a write -------------------------------------------------
 
 
 def test_signal_inside_gradient_accumulation_waits_for_the_step(
@@ -253,7 +253,7 @@ def test_second_signal_stops_at_once(
         def step(self, progress: Progress) -> None:
             signal.raise_signal(signal.SIGINT)
             for _ in range(100):
-                pass  # a moment at which Python may handle the first one: two at once are one
+                pass  # let Python handle the first one, as two pending signals are one
             signal.raise_signal(signal.SIGINT)
 
     runs = Runs(tmp_path / "x", dropping)
@@ -288,14 +288,14 @@ def test_exit_code_names_the_signal(
     assert str(runs.out) in capsys.readouterr().out
 
 
-# Whatever kills it -----------------------------------------------------------------------------
+# Killed processes, damaged states, full disks ----------------------------------------------------
 
 BOUNDARIES = ("os.fsync", "pathlib.Path.rename", "pathlib.Path.replace", "pathlib.Path.mkdir")
 
 
 def dies_at(n: int, work: Callable[[], object]) -> bool:
-    """Does the work in a process that is gone at the nth call that touches the disk's order of
-    things; says whether there were so many."""
+    """Runs ``work`` in a child process that dies at its nth disk operation; returns whether it
+    died."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
@@ -325,7 +325,7 @@ def resolve_name(name: str) -> Any:
 def test_process_killed_at_any_disk_operation_can_resume(
     dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a state after every step, at most the step under way is lost."""
+    """With a state after every step, at most the current step is lost."""
     straight = Runs(tmp_path / "straight", dropping, epochs=1, batch_size=16)
     straight.go()
     expected = files_of(straight.out)
@@ -369,7 +369,7 @@ def test_damaged_state_falls_back_to_the_older_one(
 
 
 def damages(state: Path) -> Iterator[tuple[str, int]]:
-    """The state with a file cut at each of its boundaries, or one bit of it turned."""
+    """Copies of the state with a file cut at each of its boundaries, or with one bit flipped."""
     for name in ("state.json", "state.safetensors"):
         content = (state / name).read_bytes()
         cuts = {0, 1, 7, 8, 9, len(content) // 2, len(content) - 1}
@@ -393,7 +393,7 @@ def damages(state: Path) -> Iterator[tuple[str, int]]:
 def test_full_disk_keeps_the_last_state_and_the_run(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A state that can't be written is said; the run goes on, and so does the one after it."""
+    """A state that can't be written is a warning; the run continues and can be resumed."""
     runs = Runs(tmp_path / "x", dropping)
     save, calls = run_store.save_file, iter(range(1000))
 
@@ -414,7 +414,7 @@ def test_full_disk_keeps_the_last_state_and_the_run(
     assert files_of(runs.out) == whole
 
 
-# Which run a command goes on with --------------------------------------------------------------
+# Which run a command resumes ---------------------------------------------------------------------
 
 
 def test_same_command_without_out_resumes_its_run(
@@ -483,7 +483,7 @@ def test_resume_flag_requires_an_unfinished_run(
     runs.go(resume=True)
     before = files_of(runs.out)
     stops = Stops()
-    assert runs.go(stops, resume=True).path == runs.out  # and once more: it is finished
+    assert runs.go(stops, resume=True).path == runs.out  # a finished run
     assert "nothing left to do" in stops.said[-1]
     assert files_of(runs.out) == before
 

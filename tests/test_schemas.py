@@ -1,4 +1,4 @@
-"""What a task's route takes follows from what the task says of its inputs."""
+"""The request body of a task's route follows from the task's inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VerifyColumns(ColumnRules):
 
 
 class Verify(Regress):
-    """A task that says nothing of its inputs but their roles."""
+    """A task that defines only the roles of its inputs."""
 
     name = "verify"
     columns = VerifyColumns()

@@ -1,4 +1,4 @@
-"""Runs of several seeds, and runs that are restarted."""
+"""Runs of several seeds, and restarts of stuck runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def model(make_bert: MakeBert) -> Path:
 
 @pytest.fixture
 def finetuned(tmp_path: Path, model: Path) -> Callable[..., onelayer.Predictor]:
-    """The dev rows are given, so that runs of different seeds learn from the same rows."""
+    """Fine-tunes with a dev file, so that all seeds train on the same rows."""
     train = written(tmp_path / "train.jsonl", lines(40))
     dev = written(tmp_path / "dev.jsonl", lines(16, start=100))
 
@@ -74,7 +74,7 @@ def record(predictor: onelayer.Predictor) -> dict[str, Any]:
 
 
 class Stops(Silent):
-    """Fails at the given step, counted over all runs, and counts the runs that start."""
+    """A reporter that raises at a step, counted over all runs, and counts the started runs."""
 
     def __init__(self, at: int | None = None) -> None:
         self.at, self.runs, self.steps = at, 0, 0
@@ -92,7 +92,7 @@ class Stops(Silent):
             raise InterruptedError
 
 
-# Several seeds ---------------------------------------------------------------------------------
+# Several seeds -----------------------------------------------------------------------------------
 
 
 def test_only_the_best_seed_is_kept(
@@ -190,7 +190,7 @@ def test_runs_without_out_take_the_next_free_name_or_resume_their_own(
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["set-1", "set-2"]
 
 
-# Stuck at the class prior ----------------------------------------------------------------------
+# Stuck at the class prior ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("class_weights", [None, torch.tensor([0.5, 3.0])])
@@ -232,7 +232,7 @@ def test_run_is_stuck_if_it_predicts_one_class_at_the_prior_loss() -> None:
 
 @pytest.fixture
 def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
-    """The first look finds a run stuck; which losses were looked at."""
+    """Makes the first check find a run stuck; returns the losses of each check."""
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     looks: list[Sequence[float]] = []
 
@@ -282,7 +282,7 @@ def test_run_is_restarted_at_most_twice(
 def test_stopped_run_resumes_in_the_same_attempt(
     at: int, finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stuck after five steps: stopped in the first attempt, or in the second one."""
+    """The run is stuck after five steps; it is stopped in the first or the second attempt."""
     losses = record(finetuned("unstuck", seed=3))["history"]["losses"]
 
     def is_all(_: ClassPrior, found: Sequence[float]) -> bool:

@@ -1,4 +1,4 @@
-"""A server says what ``predict`` says, whatever comes with it, and in what shape."""
+"""The server's answers equal ``predict``; bad requests are refused."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def models(make_bert: MakeBert) -> dict[str, Predictor]:
         "classify",
         "several",
         "regress",
-    ):  # which read long texts in windows, as after training
+    ):  # long texts are read in windows, as after training
         task: Any = found[name].task
         found[name] = replace(found[name], task=replace(task, pooling="mean", stride=8))
     return found
@@ -80,7 +80,7 @@ def client(models: dict[str, Predictor]) -> Iterator[TestClient]:
 
 
 def predicted(predictor: Predictor, inputs: list[Any]) -> Any:
-    """As ``predict`` has it, with numbers that another batch may turn in their last digits."""
+    """The prediction with tolerances, as another batch may change the last digits."""
     return approx([one.to_json() for one in predictor.predict(inputs)])
 
 
@@ -118,8 +118,8 @@ def test_single_input_gets_a_list_of_one_prediction(
 
 @pytest.mark.slow
 def test_concurrent_requests_get_their_own_answers(models: dict[str, Predictor]) -> None:
-    """Requests of all models, of one text and of many, in the same moments: each gets its own
-    answers, and they are counted."""
+    """Simultaneous requests to all models, of one text and of many: each gets its own answers, and
+    all are counted."""
     app = make_app(models, Limits(token_budget=256, max_waiting=10**6))
     chance = random.Random(0)
     asked = [
@@ -236,7 +236,7 @@ def test_bad_body_is_refused_with_its_reason(
 
 
 def is_problem(answer: httpx.Response) -> Any:
-    """Its fields, after a look at all that every problem has and none may have."""
+    """The fields of a problem, after checking the required and the forbidden ones."""
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["status"] == answer.status_code

@@ -41,7 +41,7 @@ def app(predictor: Predictor) -> App:
 
 
 def fill(app: App, tokens: int = LIMITS.max_waiting) -> None:
-    """Adds tokens that wait for the models and are never run; a negative number makes room."""
+    """Adds tokens to the queue that are never run; a negative number removes tokens."""
     app.service.batcher.backlog.add(tokens, 1.5)
     app.admission._last_queue_refusal = float("-inf")
 
@@ -143,19 +143,19 @@ def test_requests_of_one_loop_round_do_not_share_a_free_place(app: App) -> None:
         first = await accepted()
         assert 1 <= first < 10
         assert await accepted() == 0
-        await asyncio.sleep(0)  # by now their tasks would have joined the queue
+        await asyncio.sleep(0)  # by now the tasks would be in the queue
         fill(app, 0)
         assert await accepted() == first
 
     asyncio.run(story())
 
 
-# Over a connection ------------------------------------------------------------------------------
+# Over a connection -------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def connection(app: App) -> Iterator[socket.socket]:
-    """To a server without room."""
+    """A connection to a server without room."""
     fill(app)
     with listening(app) as address:
         host, port = address.split(":")
@@ -166,7 +166,7 @@ def connection(app: App) -> Iterator[socket.socket]:
 
 
 def statuses(connection: socket.socket, n: int) -> list[int]:
-    """Of the next answers."""
+    """The statuses of the next answers."""
     found = []
     for _ in range(n):
         answer = http.client.HTTPResponse(connection)
@@ -243,11 +243,11 @@ def test_other_asgi_servers_keep_the_same_rules(predictor: Predictor) -> None:
                 assert statuses(connection, 1) == [status], request
 
 
-# Host ----------------------------------------------------------------------------------------
+# Host --------------------------------------------------------------------------------------------
 
 
 def host_status(hosts: AllowedHosts, host: str) -> int:
-    """0 where it is allowed."""
+    """The status for a host, 0 if it is allowed."""
     problem = hosts.refuse(host.encode("latin-1"))
     return 0 if problem is None else problem.status
 
@@ -313,7 +313,7 @@ def test_invalid_allowed_host_is_refused(name: str) -> None:
 
 
 def test_host_without_room_is_left_to_the_application(predictor: Predictor) -> None:
-    """An overload doesn't hide that a host is refused."""
+    """A refused host gets 421 also under overload."""
     app = make_app({"m": predictor}, LIMITS, allowed_hosts=["x"])
     fill(app)
     assert rejection_of(app) is not None

@@ -1,4 +1,4 @@
-"""Clients that break the rules are refused, cost little, and keep nobody else from an answer."""
+"""Clients that break the rules are refused, cost little and don't block other clients."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def at_first(server: Server) -> tuple[bytes, int]:
-    """A good client's answer before any rude client came, and the memory then."""
-    for _ in range(8):  # so that all threads have worked, on large requests, too
+    """A good client's answer, and the server's memory, before any rude client."""
+    for _ in range(8):  # so that all threads have handled large requests
         assert server.request("POST", PATH, {"inputs": ["a good cat"] * 1000})[0] == 200
     for _ in range(20):
         status, body = server.request("POST", PATH, json.loads(GOOD))
@@ -93,7 +93,7 @@ def test_silent_connections_leave_room_for_others(server: Server) -> None:
 
 
 def test_requests_of_a_killed_client_are_forgotten(server: Server) -> None:
-    """The kernel closes its connection; what it asked for is forgotten."""
+    """The kernel closes a killed client's connection; its requests are dropped."""
     asks = f"""
 import socket, time
 a, b = (socket.create_connection(("{HOST}", {server.port})) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The scheduler: batches by tokens in order of arrival, and what a full queue refuses."""
+"""The scheduler: batches by tokens in order of arrival, and refusals by a full queue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Slow:
-    """An engine that runs when it may, and keeps how many rows it was given."""
+    """An engine that runs when allowed, and records the number of rows of each call."""
 
     name = "slow"
 
@@ -47,7 +47,7 @@ class Slow:
 
 
 def slow(tokenizer: Tokenizer) -> Predictor:
-    """Of each text, the id of its first token."""
+    """The id of the first token of each text."""
     return Predictor(Regress(max_length=64), tokenizer, Slow(), Layout({"text": "text"}))
 
 
@@ -152,7 +152,7 @@ def test_throughput_follows_recent_batches() -> None:
 
 
 class Server:
-    """A batcher in an event loop, and requests to it."""
+    """Runs a batcher in an event loop and sends requests to it."""
 
     def __init__(self, predictor: Predictor, **limits: Any) -> None:
         assert isinstance(predictor.engine, Slow)
@@ -214,7 +214,7 @@ def test_next_batch_gathers_while_one_runs(predictor: Predictor) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailsOn(Regress):
-    """Decodes no rows among which is this text."""
+    """A task that fails to decode rows with this text."""
 
     but: str
 
@@ -271,7 +271,7 @@ def test_job_of_a_caller_who_left_is_not_encoded(predictor: Predictor) -> None:
 
 def test_burst_waits_and_overload_is_refused(predictor: Predictor) -> None:
     server = Server(predictor, max_waiting=1000)
-    text = "the " * 100  # guessed to have 135 tokens; then it is learned that 64 are read
+    text = "the " * 100  # estimated at 135 tokens, of them 64 are read
 
     async def refused(*texts: str) -> bool:
         task = server.ask(*texts)
@@ -308,7 +308,7 @@ def test_impossible_limits_are_refused(name: str, value: float) -> None:
     flag = name.replace("_", "-")
     with pytest.raises(UsageError, match=f"--{flag} can't be {value:g}"):
         Limits(**{name: value})  # type: ignore[arg-type]
-    assert Limits(notice=0).notice == 0  # a time may be none, also as a whole number
+    assert Limits(notice=0).notice == 0  # times may be zero and whole numbers
 
 
 def test_model_threads_have_lower_priority_than_the_event_loop(predictor: Predictor) -> None:

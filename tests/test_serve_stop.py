@@ -1,4 +1,4 @@
-"""A server that stops loses no request."""
+"""Stopping a server: accepted requests are answered."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_drain_timeout_ends_an_unfinished_request(bundle: Path, tmp_path: Path) 
 
 
 def test_request_on_its_way_is_answered_before_the_stop(bundle: Path, tmp_path: Path) -> None:
-    """Also if its last bytes come after the idle connections were closed."""
+    """Even if its last bytes arrive after idle connections were closed."""
     request = sized(GOOD)
     with (
         Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server,

@@ -1,4 +1,4 @@
-"""A task that is written outside of onelayer, one class and one registration, works everywhere."""
+"""A task written outside of onelayer, one class and one registration, works with every command."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(make_bert: MakeBert, rows: Path) -> Path:
-    """Made by the command line, out of a file and the task's name."""
+    """A run trained by the command line from a file and the task's name."""
     out = rows.parent / "run"
     settings = ["--model", make_bert(), "--epochs", 2, "--lr", 1e-3, "--batch-size", 8]
     assert main("train", rows, "--task", "rank", "--out", out, *settings) == 0
@@ -80,7 +80,7 @@ def main(*arguments: object) -> int:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
-    """What a command prints as JSON."""
+    """The JSON that a command prints."""
     capsys.readouterr()
     assert main(*arguments) == 0
     return json.loads(capsys.readouterr().out)

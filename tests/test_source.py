@@ -28,7 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A Hub whose models have the files in ``files``, or which raises ``error``."""
+    """A fake Hub: its models have the files in ``files``, or it raises ``error``."""
     state: dict[str, Any] = {"files": ["config.json"], "error": None, "asked": []}
 
     def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
@@ -47,7 +47,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def pretend_starter(
     monkeypatch: pytest.MonkeyPatch, folder: Path | None, sha256: str | None = None
 ) -> None:
-    """Puts the starter's package at ``folder``, or nowhere."""
+    """Pretends that the starter's package is at ``folder``, or not installed."""
     spec = ModuleSpec("starter", None, is_package=True)
     spec.submodule_search_locations = [str(folder)]
     monkeypatch.setattr(source, "find_spec", lambda name: spec if folder else None)

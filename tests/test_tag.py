@@ -22,7 +22,7 @@ from onelayer.tokens.tokenizer import Tokenizer
 HERE = Place("rows.conll", 1)
 IOB2 = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 EMPTY = "\u200b"
-"""A word of which the tokenizer leaves nothing."""
+"""A word without tokens."""
 
 
 def tagger(
@@ -41,11 +41,11 @@ def sentence(words: Sequence[str], tags: Sequence[str] | None = None) -> TagRow:
 
 
 def logits_for(tags: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """Logits that are sure of the given tags."""
+    """Logits that are certain of the given tags."""
     return 10.0 * np.eye(len(labels), dtype=np.float32)[[labels.index(tag) for tag in tags]]
 
 
-# Windows ---------------------------------------------------------------------------------------
+# Windows -----------------------------------------------------------------------------------------
 
 WORDS = st.lists(
     st.sampled_from(["cat", "the", "x", "abcdefg", "京", "🙂", EMPTY, "good"]),
@@ -55,7 +55,7 @@ WORDS = st.lists(
 
 
 def read_words(encodings: Encodings) -> list[tuple[int, int]]:
-    """The sequence and the position in it at which each word is read, in order."""
+    """For each word in order, the sequence and the position at which it is read."""
     bounds = encodings.cu_reads.tolist()
     return [
         (sequence, int(position))
@@ -76,7 +76,7 @@ def test_each_word_is_read_once_at_its_first_piece(
     firsts = [(encoding.ids or [tokenizer.unk_id])[0] for encoding in tokenizer.encode(words)]
     starts = encodings.cu_seqlens
     assert [int(encodings.ids[starts[s] + position]) for s, position in read] == firsts
-    for start, end in itertools.pairwise(starts.tolist()):  # whole sequences, nothing cut
+    for start, end in itertools.pairwise(starts.tolist()):  # sequences are complete
         assert encodings.ids[start] == tokenizer.cls_id
         assert encodings.ids[end - 1] == tokenizer.sep_id
 
@@ -85,7 +85,7 @@ def test_each_word_is_read_once_at_its_first_piece(
 def test_each_word_is_read_in_the_window_with_most_context(
     tokenizer: Tokenizer, n: int, max_length: int, data: st.DataObject
 ) -> None:
-    """Of all windows that hold the word, none shows more of what surrounds it before a cut."""
+    """No other window that contains the word has more context around it."""
     stride = data.draw(st.integers(0, (max_length - 2) // 2))
     task = tagger(max_length=max_length, stride=stride)
     encodings = task.encode([sentence(["x"] * n)], tokenizer, labelled=False)
@@ -103,7 +103,7 @@ def test_each_word_is_read_in_the_window_with_most_context(
 
 
 def spans_of_windows(n: int, encodings: Encodings, size: int, stride: int) -> list[tuple[int, int]]:
-    """Windows of ``size`` words, each sharing ``stride`` with the next; the last ends the text."""
+    """Windows of ``size`` words that overlap by ``stride``; the last one ends the text."""
     spans = [
         (min(i * (size - stride), max(n - size, 0)), min(i * (size - stride) + size, n))
         for i in range(len(encodings.lengths))
@@ -156,7 +156,7 @@ def test_text_without_words_has_no_tags(tokenizer: Tokenizer) -> None:
     assert [one.tags for one in found] == [(), (), ("B-PER",)]
 
 
-# Legal sequences -------------------------------------------------------------------------------
+# Legal sequences ---------------------------------------------------------------------------------
 
 
 def labels_of(scheme: Scheme, types: str = "XY") -> list[str]:
@@ -213,7 +213,7 @@ def test_plain_tags_are_the_most_likely_of_each_word(tokenizer: Tokenizer) -> No
     assert task.decode([row], encodings, logits)[0].tags == ("DET", "NOUN", "NOUN")
 
 
-# Spans of characters ---------------------------------------------------------------------------
+# Spans of characters -----------------------------------------------------------------------------
 
 TEXT = "我们在北京🙂, é\u0301t\u00e9 👨‍👩‍👧 saw שלום"
 
@@ -245,7 +245,7 @@ def test_gold_span_survives_encode_and_decode(
 def test_gold_tags_survive_encode_and_decode(
     tokenizer: Tokenizer, data: st.DataObject, scheme: Scheme
 ) -> None:
-    """Any entities of any sentence: the targets, decoded, are the tags; scored, they are right."""
+    """For random entities: the decoded targets are the tags, and their F1 is 1."""
     words = data.draw(st.lists(st.sampled_from(["cat", "京", "🙂", "e\u0301"]), min_size=1))
     cuts = (
         sorted(data.draw(st.sets(st.integers(0, len(words)), min_size=2, max_size=6)))
@@ -281,7 +281,7 @@ def test_entity_score_is_the_mean_probability_of_its_words(tokenizer: Tokenizer)
     assert tagged.entities == (Entity(0, 3, "a b", "X", pytest.approx(0.7)),)
 
 
-# Rows ------------------------------------------------------------------------------------------
+# Rows --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_words_are_joined_by_space_after() -> None:
 
 
 def test_fit_sets_labels_scheme_and_stride(tokenizer: Tokenizer) -> None:
-    """Labels in order, the scheme, and windows that leave room."""
+    """Labels in order, the scheme, and a stride that fits into a window."""
     rows = [sentence(["a", "b"], ["B-X", "I-X"]), sentence(["c"], ["O"])]
     task = Tag.fit(rows, tokenizer, Recipe(stride=128), 64)
     assert task == tagger(("B-X", "I-X", "O"), max_length=64, stride=31)
@@ -320,7 +320,7 @@ def test_illegal_tag_is_reported_with_its_word() -> None:
 
 
 def test_two_entities_in_one_word_are_refused_with_their_place() -> None:
-    """A word gets one tag, so a text that gives it two can't be learned from."""
+    """A word has one tag, so two entities in one word can't be represented."""
 
     def spanned(*spans: tuple[int, int, str]) -> TagRow:
         return Tag.row({"text": "abcd, ef", "label": list(spans)}, HERE, True)

@@ -49,14 +49,14 @@ def all_sequences(scheme: Scheme, longest: int = 4) -> list[tuple[str, ...]]:
     return [tags for n in lengths for tags in itertools.product(labels(scheme), repeat=n)]
 
 
-# Schemes ---------------------------------------------------------------------------------------
+# Schemes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tags", "scheme"),
     [
         ("B-X I-X O B-X", Scheme.IOB2),
-        ("I-X I-X O I-X B-X", Scheme.IOB1),  # B only between two that touch
+        ("I-X I-X O I-X B-X", Scheme.IOB1),  # B only between adjacent entities
         ("I-X I-X O I-Y", Scheme.IOB1),
         ("B-X I-X O B-X I-X O I-Y", Scheme.IOB2),  # with one mistake
         ("B-X E-X O S-X", Scheme.BIOES),
@@ -117,7 +117,7 @@ def test_transitions_allow_exactly_the_legal_sequences(scheme: Scheme) -> None:
         ("B-X I-Y", Scheme.IOB2, [1]),
         ("B-X O", Scheme.IOB1, [0]),
         ("B-X O", Scheme.BIOES, [1]),
-        ("O B-X", Scheme.BIOES, [1]),  # a sentence that may not end here
+        ("O B-X", Scheme.BIOES, [1]),  # a sentence can't end here
         ("B-X ? I-X", Scheme.IOB2, [1, 2]),
     ],
 )
@@ -127,7 +127,7 @@ def test_violations_name_the_word(tags: str, scheme: Scheme, words: list[int]) -
 
 @st.composite
 def sentences(draw: st.DrawFn) -> tuple[int, list[EntityWords]]:
-    """A number of words and entities that do not overlap, types included that hold dashes."""
+    """A number of words and non-overlapping entities, some with dashes in their types."""
     cuts = sorted(draw(st.sets(st.integers(0, 20), min_size=2)))
     types = st.sampled_from(["PER", "PER.NAM", "a-b", "人名", ""])
     spans = [(draw(types), *span) for span in itertools.pairwise(cuts) if draw(st.booleans())]
@@ -167,7 +167,7 @@ def test_overlapping_or_outside_entities_are_refused(
         from_entities(3, spans, Scheme.IOB2)
 
 
-# Words -----------------------------------------------------------------------------------------
+# Words -------------------------------------------------------------------------------------------
 
 
 def words(text: str) -> list[str]:
@@ -202,7 +202,7 @@ def test_words_are_in_order_and_cover_every_visible_character(text: str) -> None
 
 
 def is_settled(character: str) -> bool:
-    """The tokenizer's tables are an old Unicode's, in which newer punctuation is unassigned."""
+    """Whether a character was assigned in the old Unicode version of the tokenizer's tables."""
     return ucd_3_2_0.category(character) == category(character)
 
 
@@ -217,7 +217,7 @@ shared = st.text(
 @given(shared)
 @example("Ünïcode—ok? 我们 are 3.5% «là» ١٢")
 def test_words_equal_the_bert_pre_tokenizer(text: str) -> None:
-    """Symbols, marks and controls apart, which we keep with what they belong to."""
+    """Except for symbols, marks and controls, which we keep with their word."""
     normalizer = BertNormalizer(
         clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=False
     )

@@ -1,4 +1,4 @@
-"""What every task must pass: train on a file, save, open again, and give the same answers."""
+"""The conformance test of every task: train on a file, save, open again, predict the same."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def run(request: pytest.FixtureRequest, runs: Callable[[str], Run]) -> Run:
     return runs(request.param)
 
 
-# Every task ------------------------------------------------------------------------------------
+# Every task --------------------------------------------------------------------------------------
 
 
 def test_task_is_inferred_and_predictions_have_its_type(run: Run) -> None:
@@ -86,7 +86,7 @@ def test_task_is_inferred_and_predictions_have_its_type(run: Run) -> None:
 
 
 def test_saved_run_equals_the_run_in_memory(run: Run) -> None:
-    """Opened again, it predicts the same, and scores on dev what it scored while in training."""
+    """The opened run has the same task and layout, and predicts the same."""
     again = onelayer.load(run.folder)
     assert again.task == run.predictor.task
     assert again.layout == run.predictor.layout
@@ -94,7 +94,7 @@ def test_saved_run_equals_the_run_in_memory(run: Run) -> None:
 
 
 def test_saved_run_has_the_dev_scores_of_training(run: Run, tmp_path: Path, bert: Path) -> None:
-    """Trained again beside a dev file: its best scores in memory are those of the opened run."""
+    """With a dev file, the recorded best scores equal those of the opened run."""
     info = onelayer.finetune(
         run.file,
         dev=run.file,
@@ -137,7 +137,7 @@ def test_task_survives_json(run: Run) -> None:
 
 
 def test_predictions_do_not_depend_on_the_batch(run: Run) -> None:
-    """Without padding there is nothing that others in the batch could change."""
+    """There is no padding through which other rows could change a prediction."""
     predict, inputs = run.predictor.predict, run.case.inputs
     together = predict(inputs)
     assert_same_predictions(together, [predict([one])[0] for one in inputs])
@@ -145,7 +145,7 @@ def test_predictions_do_not_depend_on_the_batch(run: Run) -> None:
 
 
 def test_transformers_opens_the_run_and_gives_the_same_logits(run: Run) -> None:
-    """Their tokenizer, their model, their labels, from our directory."""
+    """transformers reads tokenizer, model and labels from our directory."""
     architecture = run.case.architecture
     assert BERT.class_for(HEADS[run.predictor.task.head].form) == architecture
     config = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))
@@ -176,7 +176,7 @@ def test_transformers_opens_the_run_and_gives_the_same_logits(run: Run) -> None:
 
 
 def short(case: Case) -> list[Any]:
-    """Inputs that fit one window, with options of one length: what transformers can batch."""
+    """Inputs of one window, and options of equal length, so that transformers can batch them."""
     if case.task == "answer":
         return [("who?", "the good cat in 北京"), ("where", "x")]
     if case.task == "choose":
@@ -202,7 +202,7 @@ def their_logits(task: str, out: Any) -> torch.Tensor:
     return out.logits.T if task == "choose" else out.logits.view(-1, out.logits.shape[-1])
 
 
-# Spans are those of the text as it came --------------------------------------------------------
+# Spans are in the original text ------------------------------------------------------------------
 
 ANY_TEXT = st.text(max_size=40) | st.text(
     st.sampled_from(
@@ -248,7 +248,7 @@ def test_answers_are_spans_of_the_passage(
     assert total == pytest.approx(1.0)
 
 
-# Opening what transformers made ----------------------------------------------------------------
+# Models saved by transformers --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

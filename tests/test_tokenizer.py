@@ -1,4 +1,4 @@
-"""Our tokenizer cuts text as transformers' does, whatever the text; and what is text stays text."""
+"""Our tokenizer equals transformers' on any text, and never reads text as special tokens."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WORDS = ["the", "The", "cat", "##s", "na", "##ive", "##ïve", "猫", "坐", "e",
 WORDS += ["SEP", "cls", "CLS", "mask", "MASK", "\u2028", "!", "\u0e01", "ß", "##ß", "i", "\u0307"]
 VOCABULARY = SPECIALS + WORDS
 
-# Whatever Unicode has, and often what the vocabulary and the normalizer know. Not BERT's markers:
-# transformers takes them in a text for the real ones, and ours is tested not to, below.
+# Any Unicode text, with characters of the vocabulary and the normalizer more often. Not BERT's
+# special tokens: transformers takes them in a text for real ones, and ours doesn't (tested below).
 texts = (
     st.lists(
         st.text(max_size=4)

@@ -1,4 +1,4 @@
-"""Training: the curve, what repeats exactly, what is left alone, and what is chosen."""
+"""Training: losses, learning rate, order of the data, dev split, best model and patience."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rows(n: int) -> list[TextRow]:
 
 @pytest.fixture
 def classifier(make_bert: MakeBert) -> Path:
-    """A checkpoint that already has the layer of ``TASK``, without dropout."""
+    """A checkpoint that has the head of ``TASK``, without dropout."""
     return make_bert("BertForSequenceClassification", **SINGLE)
 
 
@@ -59,11 +59,11 @@ def encodings(tokenizer: Tokenizer) -> Encodings:
     return TASK.encode(rows(12), tokenizer, labelled=True)
 
 
-# The curve -------------------------------------------------------------------------------------
+# Losses and the learning rate --------------------------------------------------------------------
 
 
 def test_losses_equal_a_hand_written_loop(classifier: Path, encodings: Encodings) -> None:
-    """Six steps of our loop against transformers' model, torch's AdamW and a schedule by hand."""
+    """Six steps, compared with transformers' model, torch's AdamW and a schedule by hand."""
     history = trained(classifier, TASK, encodings, RECIPE).history
 
     model = transformers.BertForSequenceClassification.from_pretrained(classifier).train()
@@ -90,12 +90,12 @@ def test_losses_equal_a_hand_written_loop(classifier: Path, encodings: Encodings
         by_hand.append(float(loss.detach()))
 
     assert history.losses == pytest.approx(by_hand, abs=1e-5)
-    assert max(by_hand) - min(by_hand) > 0.05  # it did move
+    assert max(by_hand) - min(by_hand) > 0.05  # the loss changed
     assert history.progress.lr == pytest.approx(1e-3)
 
 
 def test_micro_batches_do_not_change_the_losses(classifier: Path, encodings: Encodings) -> None:
-    """Whether a batch is worked through at once or one example at a time."""
+    """The whole batch at once, compared with one example at a time."""
     whole = trained(classifier, TASK, encodings, RECIPE)
     parts = trained(classifier, TASK, encodings, replace(RECIPE, token_budget=1))
     assert parts.history.losses == pytest.approx(whole.history.losses, abs=1e-6)
@@ -142,7 +142,7 @@ def test_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings)
     assert history.progress.tokens == int(lengths.sum() + lengths[order].sum())
 
 
-# The order of the data -------------------------------------------------------------------------
+# The order of the data ---------------------------------------------------------------------------
 
 
 def epoch_of(sampler: Sampler, epoch: int) -> list[list[int]]:
@@ -158,7 +158,7 @@ def test_epoch_has_every_example_once_in_an_order_set_by_seed_and_epoch(
     assert sorted(i for part in found for i in part) == list(range(n))
     assert [len(part) for part in found[:-1]] == [size] * (len(found) - 1)
     assert 1 <= len(found[-1]) <= size
-    Sampler(n, size, seed + 1).batch(0)  # what was asked for in between has no part in it
+    Sampler(n, size, seed + 1).batch(0)  # another sampler in between has no influence
     assert epoch_of(Sampler(n, size, seed), epoch) == found
 
 
@@ -171,7 +171,7 @@ def test_other_seeds_and_epochs_have_other_orders() -> None:
     assert len(orders) == 16
 
 
-# The dev set -----------------------------------------------------------------------------------
+# The dev set -------------------------------------------------------------------------------------
 
 
 def split(kind: type[Task], found: list[Any], seed: int) -> tuple[list[Any], list[Any]]:
@@ -189,7 +189,7 @@ def test_dev_has_a_tenth_of_every_label() -> None:
     found = [TextRow(f"text {i}", None, label, HERE) for i, label in enumerate(labels)]
     train_rows, dev_rows = split(Classify, found, seed=1)
     assert Counter(row.label for row in dev_rows) == {"a": 50, "b": 30, "c": 10, "d": 1}
-    assert "e" in {row.label for row in train_rows}  # what is unseen there can't be learned
+    assert "e" in {row.label for row in train_rows}  # an unseen label can't be learned
     assert sorted(map(id, train_rows + dev_rows)) == sorted(map(id, found))
 
 
@@ -230,7 +230,7 @@ def test_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None:
 
 
 def split_by_hand(kind: type[Task], found: list[Any], seed: int) -> list[Any]:
-    """The dev rows, from lists of rows."""
+    """The dev rows of a simple implementation that holds all rows."""
     groups: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(found):
         groups[kind.group(row) or f"row {i}"].append(i)
@@ -289,19 +289,19 @@ def test_evaluation_uses_no_dropout_and_restores_training_mode(
     np.testing.assert_array_equal(logits, TorchEngine(model.eval()).logits(encodings))
 
 
-# When it stops, and what it keeps --------------------------------------------------------------
+# Patience and the best model ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("scores", "patience", "kept", "best"),
     [
         ([0.1, 0.3, 0.2, 0.1, 0.4], None, [3, 6, 15], 15),
-        ([0.3, 0.3, 0.2, 0.3, 0.1], None, [3, 6, 12], 12),  # of equals the later one
-        ([0.1, 0.3, 0.2, 0.3], 2, [3, 6, 12], 12),  # twice no better: no fifth epoch
+        ([0.3, 0.3, 0.2, 0.3, 0.1], None, [3, 6, 12], 12),  # the later of equal scores
+        ([0.1, 0.3, 0.2, 0.3], 2, [3, 6, 12], 12),  # no improvement twice: no fifth epoch
         ([0.5, 0.4], 1, [3], 3),
         ([0.1, 0.2, 0.1, 0.3, 0.1], 2, [3, 6, 12], 12),
         ([math.nan, math.nan, 0.1, math.nan, 0.0], None, [3, 6, 9], 9),
-        ([math.nan, 0.1, 0.0], 1, [3, 6], 6),  # a score that isn't one is nothing to fall behind
+        ([math.nan, 0.1, 0.0], 1, [3, 6], 6),  # any score is better than nan
     ],
 )
 def test_best_model_is_kept_and_patience_stops_training(
@@ -321,11 +321,11 @@ def test_best_model_is_kept_and_patience_stops_training(
     assert history.progress.step == 3 * len(scores)
 
 
-# Words that are read twice ---------------------------------------------------------------------
+# Ignored words -----------------------------------------------------------------------------------
 
 
 def test_ignored_words_do_not_affect_the_loss(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
-    """A batch of which nothing is learned from changes nothing."""
+    """A batch with only ignored words changes no weight."""
     folder = make_bert("BertForTokenClassification", labels=("O", "B-X", "I-X"))
     row = Tag.row({"text": ["a", "b"], "label": ["O", "B-X"]}, HERE, True)
     encodings = TAGGER.encode([row], tokenizer, labelled=True)

@@ -1,4 +1,4 @@
-"""What ``Connection`` uses of uvicorn's inside, and of the parser's.
+"""The internals of uvicorn and of the HTTP parser that ``Connection`` uses.
 
 ``serving/http/connection.py`` extends a class that uvicorn doesn't document. Each entry below is
 one thing that it relies on; a release that changes one fails here with the name of the thing, what
@@ -31,14 +31,14 @@ ADVICE = "see serving/http/connection.py, and the upper bound of uvicorn in pypr
 
 @dataclass(frozen=True)
 class Member:
-    """Something that uvicorn's class has, and what it is for."""
+    """A member of uvicorn's class, and our use of it."""
 
     name: str
     use: str
     parameters: tuple[str, ...] | None = None
-    """Of a method, after self; None for an attribute."""
+    """A method's parameters after self; None for an attribute."""
     kind: type | None = None
-    """Of an attribute's value."""
+    """The type of an attribute's value."""
 
 
 PROTOCOL = (
@@ -85,7 +85,7 @@ SERVER = (
 
 
 def check(owner: str, thing: Any, member: Member) -> None:
-    """Fails with what has changed."""
+    """Fails with a message about the change."""
     what = f"uvicorn {uvicorn.__version__}: {owner}.{member.name} ({member.use})"
     assert hasattr(thing, member.name), f"{what} is gone; {ADVICE}"
     found = getattr(thing, member.name)
@@ -102,7 +102,7 @@ def check(owner: str, thing: Any, member: Member) -> None:
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__({"socket": None, "peername": ("a", 1), "sockname": ("b", 2)})
@@ -125,7 +125,7 @@ class Transport(asyncio.Transport):
 
 
 class Exchange:
-    """uvicorn's own connection, with an application that answers when it may."""
+    """uvicorn's own connection, with an application that answers when allowed."""
 
     def __init__(self) -> None:
         self.go, self.seen = asyncio.Event(), list[str]()

@@ -27,7 +27,7 @@ def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def model(reviews: Path, make_bert: Callable[..., Path]) -> onelayer.Predictor:
-    """Trained on the reviews for an epoch."""
+    """A run trained on the reviews for an epoch."""
     base = make_bert()
     return onelayer.finetune(reviews, out="run", model=str(base), epochs=1, **COLUMNS)
 
@@ -39,7 +39,7 @@ def from_command(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 
 
 def shows(result: Result, *texts: str) -> None:
-    """In the text and in the notebook's table."""
+    """Asserts that texts are in the plain form and in the notebook's table."""
     for text in texts:
         assert text in repr(result)
         assert text in result._repr_html_()
@@ -57,7 +57,7 @@ def test_every_verb_is_public() -> None:
 def test_python_results_equal_the_command_lines_json(
     model: onelayer.Predictor, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One model for all: it takes longer to train than all the rest."""
+    """One model for all verbs, as training takes most of the time."""
     assert model.predict(["good cat"])[0].label in ("yes", "no")
     shows(model, "run: one label a row", "accuracy", "95 % interval")
     assert model.to_json()["run"] == "run"

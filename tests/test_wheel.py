@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files in it."""
+    """The names of the files in the wheel."""
     builders = pytest.importorskip("hatchling.builders.wheel")
     folder = tmp_path_factory.mktemp("dist")
     (path,) = builders.WheelBuilder(str(ROOT)).build(directory=str(folder), versions=["standard"])

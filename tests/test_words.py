@@ -1,8 +1,8 @@
 """The repository's own rules of language and structure, which no other tool checks.
 
-What broke a rule before it was written down is allowed by ``allowances.json``, so many times a file
-and no more. ``python tests/test_words.py --update`` lowers the allowances to what is left, or moves
-them with a file that was renamed; it refuses to raise their sum.
+``allowances.json`` counts by file what broke a rule before the rule existed.
+``python tests/test_words.py --update`` lowers the counts to the present state, or moves them with a
+renamed file. It refuses to raise their sum.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ BANNED_TURNS = (
     *("of which", "anew", "begun", "so many", "gone through", "beside it", "goes on", "as may be"),
     *("nothing but", r"none (?:\w+ ){0,3}but", "mend(?:s|ed|ing)?"),
 )
-"""Turns that a reader in a hurry has to read twice. Also in names: ``so_many`` is ``so many``."""
+"""Turns of phrase that are hard to read quickly. Also found in names: ``so_many``."""
 BREAK = r"[\s_#/*>]+"
-"""What may stand between two words: also the line's end, and the sign of a comment after it."""
+"""Characters between two words, including a line's end and the next line's comment sign."""
 BANNED = re.compile(
     rf"(?<![A-Za-z])(?:{'|'.join(BANNED_TURNS).replace(' ', BREAK)})(?![A-Za-z])", re.IGNORECASE
 )
 OWN_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt|media)/\w")
-"""A path of somebody's machine, which is of no use on another."""
+"""An absolute path of one machine."""
 
 
 def main() -> None:
-    """Writes the allowances that are needed now, unless they are more than there were."""
+    """Writes the allowances needed now, unless their sum rises."""
     if sys.argv[1:] != ["--update"]:
         sys.exit("usage: python tests/test_words.py --update")
     found = {
@@ -82,7 +82,7 @@ def banned_turns() -> Counter[str]:
 
 
 def turns_in(path: Path) -> Iterator[tuple[int, str]]:
-    """The banned turns of a file, and their lines."""
+    """The banned turns of a file with their lines."""
     text = path.read_text(encoding="utf-8")
     for found in BANNED.finditer(text):
         yield text.count("\n", 0, found.start()) + 1, found[0]
@@ -115,7 +115,7 @@ def test_source_file_names_are_unique() -> None:
 
 
 def doubled_files() -> Counter[str]:
-    """Files of a name by that name, where there are several."""
+    """The number of files by their name, for names of several files."""
     names = Counter(path.name for path in source_files() if path.name != "__init__.py")
     return Counter({name: count for name, count in names.items() if count > 1})
 
@@ -126,12 +126,12 @@ def test_public_name_is_defined_once() -> None:
 
 
 def doubled_names() -> Counter[str]:
-    """Homes of a public function or class by its name, where it has several."""
+    """The number of definitions by public name, for names with several."""
     return Counter({name: len(files) for name, files in homes().items() if len(files) > 1})
 
 
 def homes() -> dict[str, list[str]]:
-    """The files that define each public function or class at their top."""
+    """The files that define each public function or class at module level."""
     found = defaultdict(list)
     for path in SOURCE.rglob("*.py"):
         name = path.relative_to(SOURCE / "onelayer").as_posix()
@@ -144,13 +144,13 @@ def homes() -> dict[str, list[str]]:
 
 
 def is_exempt(file: str, name: str) -> bool:
-    """Whether a name has a second home for a reason."""
+    """Whether there is a reason for a second definition."""
     return (
-        # A command is the public function of the same name, with a terminal around it.
+        # A command wraps the public function of the same name for the terminal.
         file == "cli/commands.py"
-        # PyTorch's version of each compiled operation, called the same so that they can be swapped.
+        # PyTorch's version of each compiled operation has its name, so that they can be swapped.
         or file == "nn/reference.py"
-        # The routes of each HTTP dialect, in a module of its own.
+        # Each HTTP dialect has a module with its routes.
         or (file.startswith("serving/api/") and name == "operations")
     )
 
@@ -165,7 +165,7 @@ def test_source_files_are_under_400_lines() -> None:
 
 
 def test_test_modules_do_not_import_each_other() -> None:
-    """What several need is in ``support``, so that each can be read, run and changed alone."""
+    """Shared helpers are in ``support``, so that each module can be read and run alone."""
     imported = re.compile(r"^\s*(?:from|import) (?:tests\.)?(?:test_\w+|conftest)\b", re.MULTILINE)
     for path in (ROOT / "tests").rglob("*.py"):
         assert not imported.search(path.read_text(encoding="utf-8")), path
@@ -176,7 +176,7 @@ def source_files() -> list[Path]:
 
 
 def texts() -> list[Path]:
-    """All that people write in the repository, but this file, which has to name what it bans."""
+    """All text files of the repository except this one, which names the banned turns."""
     found = [path for path in ROOT.iterdir() if path.suffix in SUFFIXES or path.name == "Makefile"]
     for folder in FOLDERS:
         found += [path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES]

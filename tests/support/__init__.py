@@ -1,1 +1,1 @@
-"""What several test modules share. No test module imports another one, or conftest."""
+"""Helpers of several test modules, which never import each other or conftest."""

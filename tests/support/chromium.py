@@ -1,4 +1,4 @@
-"""Headless Chromium, driven over the DevTools protocol through a pipe: no port, no other driver."""
+"""Headless Chromium, controlled with the DevTools protocol over a pipe, without a port."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FLAGS = (
 
 
 def find() -> str | None:
-    """The browser's program, if there is one on this machine."""
+    """The path of the browser's program, or None if this machine has none."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
 SILENCE = 60
-"""Seconds after which a browser that says nothing is taken for dead."""
+"""Seconds without a message after which the browser counts as dead."""
 
 
 class Page:
-    """One open tab. ``events`` are all that the browser has reported of it."""
+    """One open tab. ``events`` holds everything that the browser reported about it."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
@@ -71,7 +71,7 @@ class Page:
         return message
 
     def look(self, width: int, scheme: str, height: int = 900) -> None:
-        """As on a screen so wide, whose owner likes it ``light`` or ``dark``."""
+        """Sets the screen's width in pixels and the colour scheme, ``light`` or ``dark``."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.ask("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -85,14 +85,14 @@ class Page:
             self.events.append(self._next())
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives, or what it promises."""
+        """The value of a JavaScript expression; a promise is awaited."""
         how = {"returnByValue": True, "awaitPromise": True}
         answer = self.ask("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def until(self, expression: str) -> Any:
-        """What a JavaScript expression gives as soon as that is true."""
+        """Waits until a JavaScript expression is true and returns its value."""
         return self.value(f"""new Promise((done, fail) => {{
             const end = Date.now() + 10000;
             const look = () => {{
@@ -111,16 +111,16 @@ class Page:
         self.ask("Input.dispatchKeyEvent", type="keyUp", **how)
 
     def write(self, text: str) -> None:
-        """Into the field that has the focus."""
+        """Types text into the focused field."""
         self.ask("Input.insertText", text=text)
 
     def errors(self) -> list[str]:
-        """What went to the console, exceptions included."""
+        """The console's errors and uncaught exceptions."""
         said = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
         return [json.dumps(event) for event in self.events if event["method"] in said]
 
     def requests(self) -> list[str]:
-        """Every address that was asked for."""
+        """Every address that the page requested."""
         return [
             event["params"]["request"]["url"]
             for event in self.events
@@ -136,9 +136,9 @@ class Page:
 
 @contextmanager
 def browser(program: str) -> Iterator[Page]:
-    """A browser of our own with an empty profile, ended afterwards."""
+    """Starts a browser with an empty profile, and ends it afterwards."""
     ours, theirs = os.pipe(), os.pipe()
-    # The browser reads at 3 and writes at 4: its ends are moved out of the way of those numbers.
+    # The browser reads from descriptor 3 and writes to 4, so move our ends to other numbers.
     its_input = fcntl.fcntl(ours[0], fcntl.F_DUPFD_CLOEXEC, 10)
     its_output = fcntl.fcntl(theirs[1], fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(ours[0])

@@ -1,4 +1,4 @@
-"""Random encodings, and encodings as transformers takes them."""
+"""Random encodings, and encodings in the form that transformers takes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onelayer.nn.heads import IGNORED
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 
 LENGTHS = [7, 4, 9, 4, 7, 12, 4, 5, 9]
-"""Ragged, unordered, and most of them more than once."""
+"""Sequence lengths: ragged, unordered, most of them repeated."""
 N_OPTIONS = 3
 
 
 def random_encodings(head: str, lengths: Sequence[int], seed: int = 0) -> Encodings:
-    """Sequences of random tokens that are read, and have targets, as the head's task has them."""
+    """Sequences of random tokens, with the read positions and targets of the head's task."""
     rng = np.random.default_rng(seed)
     builder = EncodingsBuilder()
     for i, length in enumerate(lengths):
@@ -62,7 +62,7 @@ def random_targets(
 def padded(
     encodings: Encodings, examples: np.ndarray
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Some examples as transformers takes them, and their targets."""
+    """Some examples as a padded batch for transformers, and their targets."""
     starts, ends = encodings.cu_seqlens[examples], encodings.cu_seqlens[examples + 1]
     ids = [
         torch.from_numpy(encodings.ids[start:end].astype(np.int64))

@@ -1,4 +1,4 @@
-"""A model that needs no training: its logits follow from the tokens alone."""
+"""A model that needs no training: its logits are a function of the tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakePredictor = Callable[[Case], tuple[Predictor, list[Any]]]
 
 @dataclass
 class FromTokens:
-    """An engine whose logits follow from the tokens of a sequence, whatever its company."""
+    """An engine whose logits depend on the tokens of a sequence, not on its batch."""
 
     n_outputs: int
     watch: Callable[[], None] = lambda: None
@@ -41,7 +41,7 @@ class FromTokens:
 
 
 def record_of(task: AnyTask, layout: Layout) -> ModelRecord:
-    """What a run of four steps remembers of its training."""
+    """The record of a run of four steps."""
     return ModelRecord(
         onelayer="1.2.3",
         task=task,

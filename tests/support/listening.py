@@ -1,4 +1,4 @@
-"""An application behind a port of this machine, in this process."""
+"""Serves an application on a local port, in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onelayer.serving.http.connection import connection_class
 
 @contextmanager
 def listening(app: App) -> Iterator[str]:
-    """The app behind a port of this machine, as ``onelayer serve`` has it: host and port."""
+    """Serves the app as ``onelayer serve`` does and yields ``host:port``."""
     config = uvicorn.Config(
         app,
         http=connection_class(app.service),

@@ -1,4 +1,4 @@
-"""A server of canned answers for the tests of the page, and the page as its visitors use it."""
+"""A server of canned answers for tests of the page, and helpers that use it like a visitor."""
 
 from __future__ import annotations
 
@@ -179,8 +179,9 @@ API = {
 
 
 class Site:
-    """A server of canned answers. ``refusal`` is what it says instead, ``key`` what it asks for,
-    ``bodies`` what it was sent; it is silent while ``busy`` and not ready while ``loading``."""
+    """A server of canned answers. ``refusal`` replaces them, ``key`` is the required API key and
+    ``bodies`` holds the received requests. It doesn't answer while ``busy`` and isn't ready while
+    ``loading``."""
 
     def __init__(self) -> None:
         self.refusal: Response | None = None
@@ -233,7 +234,7 @@ def problem(status: int, detail: str, **headers: str) -> Response:
 @contextmanager
 def served(app: ASGIApp) -> Iterator[str]:
     """The address of a server that runs an app."""
-    # By its protocol asyncio knows that it is TCP, and sends without Nagle's delay.
+    # asyncio turns Nagle's delay off only for sockets whose protocol says TCP.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -250,7 +251,7 @@ def served(app: ASGIApp) -> Iterator[str]:
 
 
 def visit(tab: chromium.Page, url: str, language: str = "en-GB", width: int = 1400) -> None:
-    """Opened as if for the first time."""
+    """Opens the page like a first visit."""
     tab.ask("Emulation.setUserAgentOverride", userAgent="test", acceptLanguage=language)
     tab.look(width, "light")
     if tab.value("location.protocol") == "http:":
@@ -261,7 +262,7 @@ def visit(tab: chromium.Page, url: str, language: str = "en-GB", width: int = 14
 
 
 def choose(tab: chromium.Page, name: str, values: dict[str, str]) -> None:
-    """A model and what it shall read, as typed."""
+    """Selects a model and types its inputs."""
     said = json.dumps([name, values])
     tab.value(f"""(([name, values]) => {{
         const select = document.getElementById('model');
@@ -275,13 +276,13 @@ def choose(tab: chromium.Page, name: str, values: dict[str, str]) -> None:
 
 
 def send(tab: chromium.Page) -> str:
-    """The answer as it is shown."""
+    """Sends the form and returns the answer as shown."""
     tab.value("document.getElementById('send').click()")
     return settled(tab)
 
 
 def settled(tab: chromium.Page) -> str:
-    """What is shown when no answer is awaited any more."""
+    """Waits until no answer is pending and returns the shown text."""
     tab.until("!document.querySelector('#answer[aria-busy]')")
     return str(tab.value("document.getElementById('answer').innerText"))
 

@@ -1,4 +1,4 @@
-"""Predictions compared: words exactly, numbers to the rounding of fp32.
+"""Compares predictions: words exactly, numbers within the rounding of fp32.
 
 A matrix product may round a row differently by its place in the batch, and by the processor. Bits
 are compared only where docs/architecture.md promises them.
@@ -16,14 +16,14 @@ from onelayer.tasks.answer.answer_rows import Answer
 
 
 def assert_same_predictions(predictions: Sequence[Any], others: Sequence[Any]) -> None:
-    """The same labels, spans and choices, and numbers that differ by 1e-5 or by 1e-4 of theirs."""
+    """Asserts equal labels, spans and choices, and numbers within 1e-5, or 1e-4 relative."""
     assert [words(p) for p in predictions] == [words(p) for p in others]
     assert list(numbers(predictions)) == pytest.approx(list(numbers(others)), rel=1e-4, abs=1e-5)
 
 
 def words(value: Any) -> Any:
-    """All that is no number in a prediction."""
-    if isinstance(value, Answer):  # candidates of all but equal scores may change places
+    """Everything in a prediction except its numbers."""
+    if isinstance(value, Answer):  # candidates with nearly equal scores may swap
         return value.text, value.start, value.end
     if isinstance(value, float):
         return None

@@ -1,4 +1,4 @@
-"""A sixth task, as somebody outside of onelayer writes it: how well a passage answers a query."""
+"""A sixth task, as written outside of onelayer: how well a passage answers a query."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Rank(Task[RankRow, Ranked]):
 
 
 class FarFromGrade:
-    """A grade is doubted where it lies much farther from the prediction than others do."""
+    """Reports grades that are much farther from their prediction than the others."""
 
     def __init__(self) -> None:
         self.unjudged = 0

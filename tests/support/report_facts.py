@@ -1,4 +1,4 @@
-"""What both tests of the report put into it: texts that must not become markup, many classes."""
+"""Contents of reports for two test modules: texts that must not become markup, many classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTILE = [
 
 
 def many_classes(facts: Facts, n: int) -> Facts:
-    """As if there had been so many classes, of which 3 was taken for 7 most often."""
+    """The facts with ``n`` classes instead, where class 3 is most often taken for class 7."""
     labels = tuple(f"class {i}" for i in range(n))
     counts = np.eye(n, dtype=np.int64) * 5
     counts[3, 7], counts[1, 2] = 9, 1

@@ -1,5 +1,5 @@
-"""Clients that no server wants to meet, each with what a good one does: its answers, and then
-whether it hangs up (CLOSED) or takes the next request."""
+"""Clients that break the rules, each with the right reaction of a server: its answers, and whether
+it then closes the connection (CLOSED) or takes the next request."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CLOSED = 0
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that lets ``close`` send RST."""
 DRIP = 0.02
-"""Seconds between the pieces of who sends slowly."""
+"""Seconds between the pieces of a client that sends slowly."""
 PATIENCE = 10.0
 
 MODEL = "model"
 MAX_BODY = 100_000
-"""The server's ``--max-body``, as the cases have it."""
+"""The server's ``--max-body`` that the cases assume."""
 PATH = f"/v1/models/{MODEL}/classify"
 GOOD = json.dumps({"inputs": "a good cat"}).encode()
 
 AWAIT = None
-"""In place of a piece: waits for an answer first."""
+"""A piece that stands for waiting for an answer."""
 
 Pieces = Callable[[], Iterable[bytes | None]]
 Then = Literal["wait", "half-close", "close", "reset"]
@@ -40,19 +40,19 @@ class Case:
     name: str
     sends: Pieces
     outcome: tuple[int, ...]
-    """Statuses in order, CLOSED where the server hangs up. Empty for who doesn't wait for any."""
+    """Expected statuses in order, CLOSED at a close. Empty if the client doesn't wait."""
     slowly: bool = False
     then: Then = "wait"
-    """What the client does when all is sent."""
+    """The client's action after it sent everything."""
 
 
 def meet(port: int, case: Case) -> tuple[int, ...]:
-    """What a server does with such a client."""
+    """Runs a case against a server and returns the statuses, as in ``Case``."""
     pieces = case.sends()
     with socket.create_connection((HOST, port), timeout=PATIENCE) as connection:
         heard = Ear(connection)
         if case.then == "half-close" and hasattr(socket, "TCP_CORK"):
-            # The last bytes leave together with the end, or the answer to them might come first.
+            # Send the last bytes together with the end, or their answer might come first.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         try:
             for piece in pieces:
@@ -67,14 +67,14 @@ def meet(port: int, case: Case) -> tuple[int, ...]:
             if case.then == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it doesn't want to hear more; what it has said can still be read
+            pass  # the server closed its reading side; its answers can still be read
         while len(heard.answers) < len(case.outcome) and CLOSED not in heard.answers:
             heard.listen()
         return tuple(heard.answers)
 
 
 class Ear:
-    """What has come over a connection."""
+    """Reads the answers of a connection."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.answers: list[int] = []
@@ -82,7 +82,7 @@ class Ear:
         self._received = b""
 
     def listen(self) -> None:
-        """Waits for one more answer, or the end."""
+        """Waits for one more answer, or for the end of the connection."""
         while (whole := _length(self._received)) is None or len(self._received) < whole:
             try:
                 more = self._connection.recv(1 << 16)
@@ -108,7 +108,7 @@ def _length(received: bytes) -> int | None:
     return len(head) + 4 + int(fields[b"content-length"])
 
 
-# What they send ---------------------------------------------------------------------------------
+# The cases ---------------------------------------------------------------------------------------
 
 
 def head(
@@ -478,7 +478,7 @@ CASES = [*chain.from_iterable(GROUPS.values())]
 
 
 def _hello() -> bytes:
-    """What a browser says first to an https address."""
+    """The first message of a browser to an https address."""
     sent = ssl.MemoryBIO()
     context = ssl.create_default_context()
     with contextlib.suppress(ssl.SSLWantReadError):

@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 
 class Server:
-    """Runs while it is entered; what it logs goes to ``log``."""
+    """Runs inside a ``with`` block and writes its log to ``log``."""
 
     def __init__(self, *models: object, log: Path, port: int = 0, **flags: object) -> None:
         self.log = log
@@ -33,7 +33,7 @@ class Server:
                 self._command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
             )
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()  # when the models are loaded
+        said = self.process.stdout.readline()  # the models are loaded
         assert said, f"no server: {self.log.read_text(encoding='utf-8')}"
         self.port = int(said.split()[0].rsplit(":", 1)[1])
         return self
@@ -63,34 +63,34 @@ class Server:
             connection.close()
 
     def figure(self, name: str, label: str = "") -> float:
-        """One of ``/metrics``, summed over its labels, or over those with this text in them."""
+        """A metric of ``/metrics``, summed over all labels, or over those that contain a text."""
         lines = self.request("GET", "/metrics")[1].decode().splitlines()
         found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
         return sum(float(line.rsplit(" ", 1)[1]) for line in found if label in line)
 
     def memory(self) -> int:
-        """Bytes that are the process's own (RssAnon). Linux only."""
+        """The process's own memory in bytes (RssAnon). Linux only."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
     def holds(self, connection: socket.socket) -> bool:
-        """Whether the process has its end of a client's connection, not the kernel alone."""
+        """Whether the process, not only the kernel, holds its end of a client's connection."""
         ends = f":{self.port:04X}", f":{connection.getsockname()[1]:04X}"
         for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines():
             fields = line.split()
             if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
-                return fields[9] != "0"  # a file of some process
+                return fields[9] != "0"  # a file of another process
         return False
 
     def cpu_seconds(self) -> float:
-        """The processor's time that it has taken so far. Linux only."""
+        """The processor time used so far, in seconds. Linux only."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
         user, system = stat.rsplit(")", 1)[1].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def until(what: Any, seconds: float = 20.0) -> None:
-    """Waits for something to become true."""
+    """Waits until a condition is true."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not happen"

@@ -1,4 +1,4 @@
-"""The labelled files of the conformance test: one or more for every task, with questions to ask."""
+"""The labelled files of the conformance test: one or more for every task, with example inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onelayer.tasks.tag.tag_rows import Tagged
 
 @dataclass(frozen=True)
 class Case:
-    """A labelled file of some rows, what is asked of the model made from it, and what answers."""
+    """The rows of a labelled file, inputs for its model, and the type of its predictions."""
 
     name: str
     rows: list[dict[str, Any]] | str
@@ -43,14 +43,14 @@ PASSAGE = "we saw the good cat in 北京, and 🙂 the bad cats at the zoo of th
 
 
 def texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
-    """24 rows, the labels in turn."""
+    """24 rows with the labels in turn."""
     return [
         {"text": f"{TEXTS[i % 4]} {i}", **more, "label": labels[i % len(labels)]} for i in range(24)
     ]
 
 
 def long_texts(labels: Sequence[Any], **more: Any) -> list[dict[str, Any]]:
-    """Every other text goes beyond the limit of ``SHORT``."""
+    """24 rows; every other text is longer than the limit of ``SHORT``."""
     rows = texts(labels, **more)
     return [row | {"text": f"{row['text']} " * (1 + i % 2 * 9)} for i, row in enumerate(rows)]
 
@@ -61,7 +61,7 @@ def conll(*tagged: str) -> str:
 
 
 def questions(*, unanswered: bool) -> list[dict[str, Any]]:
-    """24 questions about as many passages; ``unanswered``: the answers to half are not there."""
+    """24 questions about 24 passages; half of them have no answer if ``unanswered``."""
     rows = []
     for i in range(24):
         passage, at = f"{PASSAGE}{i}", PASSAGE.index("北京")

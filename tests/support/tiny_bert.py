@@ -25,9 +25,9 @@ MakeBert = Callable[..., Path]
 
 
 def write_bert(folder: Path, architecture: str, labels: tuple[str, ...], **changes: object) -> None:
-    """Writes a random model and its vocabulary, which has pieces for any ASCII text.
+    """Writes a random model and a vocabulary that covers any ASCII text.
 
-    Dropout is off unless ``changes``, values of the config, say otherwise.
+    ``changes`` are values of the config; dropout is off unless they turn it on.
     """
     values: dict[str, object] = {
         "vocab_size": len(VOCABULARY),

@@ -1,4 +1,4 @@
-"""Trainers of rows in memory, whose dev scores a test gives."""
+"""Trainers of rows in memory, with dev scores given by the test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from onelayer.training.trainer import Trainer
 
 
 def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -> Plan:
-    """A plan to fine-tune the model in ``folder`` on rows that are encoded already."""
+    """A plan to fine-tune the model in ``folder`` on encoded rows."""
     base = describe(folder)
     return Plan(
         files=Files(Path("rows.jsonl"), None, {"train": ""}),
@@ -44,7 +44,7 @@ def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -
 
 @dataclass
 class Scores:
-    """A scorer that has one score."""
+    """A scorer with one fixed score."""
 
     metric: str
     score: float
@@ -61,7 +61,7 @@ class Scores:
 
 @dataclass(slots=True)
 class NoStore(Store):
-    """Leaves nothing on the disk, and notes after which steps the model was the best so far."""
+    """A store that writes nothing and records the steps after which the model was the best."""
 
     target: Path = field(default_factory=lambda: Path("nowhere"))
     identity: str = ""
@@ -81,7 +81,7 @@ class NoStore(Store):
 
 
 class Scripted(Trainer):
-    """Its dev scores are given; by default they are all the same."""
+    """A trainer with given dev scores; by default they are all equal."""
 
     def __init__(self, plan: Plan, scores: Iterator[float] | None = None) -> None:
         self.scores = scores
@@ -101,7 +101,7 @@ def trained(
     recipe: Recipe,
     scores: Iterator[float] | None = None,
 ) -> Scripted:
-    """A trainer that has trained to the end, in fp32."""
+    """Trains to the end in fp32 and returns the trainer."""
     trainer = Scripted(plan_of(folder, task, encodings, recipe), scores)
     trainer.train()
     return trainer

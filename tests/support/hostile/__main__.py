@@ -1,11 +1,11 @@
-"""Runs ``onelayer`` on every case as a user would and prints what came of it, a JSON line a run.
+"""Runs ``onelayer`` on every case as a user would and prints each run's outcome as a JSON line.
 
     PYTHONPATH=tests python -m support.hostile [--all] [BEGINNING-OF-A-NAME ...]
 
-A case has several commands, of which the first is run, with ``--all`` each. A run is a fork of this
-process, which has imported all that onelayer needs, so that what is measured is the refusal. The
-system ends it after SECONDS of a processor's time, and refuses it MEGABYTES of memory beyond what
-there was. Linux only.
+Runs the first command of each case, or all commands with ``--all``. Each run is a fork of this
+process, which has already imported all that onelayer needs, so that only the refusal is measured.
+The system ends a run after SECONDS of processor time and denies it more than MEGABYTES of extra
+memory. Linux only.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from support.hostile import CASES
 from support.hostile.case import GOOD_ROWS, Case, write_model
 
 SECONDS = 4
-"""The system takes whole seconds; ``benchmarks.robustness.hostile`` asks for 1."""
+"""Whole seconds, as the system requires; ``benchmarks.robustness.hostile`` uses 1."""
 MEGABYTES = 200
 STUCK = 60
-"""Seconds until what takes no time and never ends, such as who waits for a pipe, is given up."""
+"""Seconds of real time after which a run that only waits, such as for a pipe, is ended."""
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
 
 
 def import_all() -> None:
-    """Everything that a command imports late, so that no case is charged for it."""
+    """Imports everything that commands import late, so that no case is charged for it."""
     os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     for name in (
         *("inspection.inspect", "evaluation.evaluate", "prediction.formats", "training.finetune"),
@@ -53,11 +53,11 @@ def import_all() -> None:
     ):
         import_module(f"onelayer.{name}")
     import_module("pyarrow.parquet")
-    gc.freeze()  # a collection would touch, and so copy, every page that a fork shares with us
+    gc.freeze()  # a collection would write to every page shared with a fork, and so copy it
 
 
 def run(case: Case, command: Sequence[str]) -> dict[str, Any]:
-    """What came of one of the case's commands."""
+    """The outcome of one of the case's commands."""
     with TemporaryDirectory(prefix="hostile-") as home:
         folder = Path(home)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -120,7 +120,7 @@ def limited(arguments: list[str], telling: int) -> int:
 
 
 def memory(key: str) -> int:
-    """Bytes, as ``/proc/self/status`` has them."""
+    """A value of ``/proc/self/status`` in bytes."""
     with open("/proc/self/status") as status:
         found = re.search(rf"{key}:\s*(\d+) kB", status.read())
     assert found is not None

@@ -1,4 +1,4 @@
-"""What a hostile case is, and a good model and good files to spoil."""
+"""The type of a hostile case, and a good model and good files to spoil."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ TO_PREDICT = (("predict", "{model}", "{it}"),)
 
 @dataclass(frozen=True)
 class Case:
-    """Something that must be refused."""
+    """A file or a model that must be refused."""
 
     name: str
     says: str
-    """A part of the one line."""
+    """A part of the expected error line."""
     make: Callable[[Path], Path]
-    """Writes it into an empty folder; gives the path that the commands are told."""
+    """Writes the case into an empty folder and returns the path for the commands."""
     commands: Sequence[Sequence[str]]
 
 
@@ -59,7 +59,7 @@ def model(
     spoil: Callable[[Path], object],
     commands: Sequence[Sequence[str]] = MODEL,
 ) -> Case:
-    """A model directory that was good until it was spoilt."""
+    """A case that is a good model directory with one thing spoilt."""
 
     def make(folder: Path) -> Path:
         write_model(folder / "model")
@@ -76,7 +76,7 @@ def data(
     content: str | bytes | Callable[[Path], object],
     commands: Sequence[Sequence[str]] = FILE,
 ) -> Case:
-    """A data file, given by its content or by what writes it."""
+    """A case that is a data file, given as its content or as a function that writes it."""
 
     def make(folder: Path) -> Path:
         path = folder / file
@@ -123,7 +123,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def safetensors(tensors: Mapping[str, np.ndarray], dtype: str = "F32") -> bytes:
-    """A file as the format has it, of our own making so that it can lie."""
+    """A safetensors file whose header can hold false values."""
     header, body = {}, b""
     for name, array in tensors.items():
         end = len(body) + array.nbytes

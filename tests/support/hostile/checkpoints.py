@@ -1,4 +1,4 @@
-"""Model directories that lie, bite or never end: config.json and weights."""
+"""Hostile model directories: false, malicious or endless config.json and weights."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ WORD = "bert.embeddings.word_embeddings.weight"
 
 
 class Program:
-    """A pickle that would leave a file named ``ran`` where it is opened."""
+    """A pickle that writes a file named ``ran`` if it is ever executed."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("touch ran",)
 
 
-# config.json ------------------------------------------------------------------------------------
+# config.json -------------------------------------------------------------------------------------
 
 
 def config(name: str, says: str, /, **changes: Any) -> Case:
@@ -98,7 +98,7 @@ CONFIGS = [
 ]
 
 
-# safetensors ------------------------------------------------------------------------------------
+# safetensors -------------------------------------------------------------------------------------
 
 
 def raw(name: str, says: str, content: bytes) -> Case:
@@ -109,7 +109,7 @@ def raw(name: str, says: str, content: bytes) -> Case:
 
 
 def header(name: str, says: str, /, **changes: Any) -> Case:
-    """A file whose header says something else of the word embeddings."""
+    """A file with another header entry for the word embeddings."""
     whole = safetensors(weights())
     length = struct.unpack("<Q", whole[:8])[0]
     told = json.loads(whole[8 : 8 + length])
@@ -128,7 +128,7 @@ def one(name: str, says: str, text: str, body: bytes = b"") -> Case:
 
 
 def two_gigabytes(folder: Path) -> None:
-    """A sparse file, so that there really is a header of that length."""
+    """A sparse file that really has a header of that length."""
     with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", 2 << 30) + b'{"a')
         file.truncate((2 << 30) + 100)
@@ -206,7 +206,7 @@ SAFETENSORS = [
 ]
 
 
-# pytorch_model.bin ------------------------------------------------------------------------------
+# pytorch_model.bin -------------------------------------------------------------------------------
 
 
 def pickled(name: str, says: str, write: Callable[[Path], object]) -> Case:
@@ -249,7 +249,7 @@ def with_persistent_id(value: object) -> bytes:
 
 
 def expanded(path: Path) -> None:
-    """A vocabulary of a billion words that are all the same eight numbers."""
+    """A vocabulary of a billion words that all share the same eight numbers."""
     import torch
 
     rows = 10**9
@@ -265,7 +265,7 @@ def saved(value: object, path: Path, **how: Any) -> None:
     torch.save(value, path, **how)
 
 
-# A pickle that says its first string has 2^40 bytes.
+# A pickle that claims a first string of 2^40 bytes.
 LONG_STRING = b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc."
 
 PICKLES = [
@@ -328,7 +328,7 @@ def tensors_by_number() -> dict[Any, Any]:
     return {1: torch.ones(1)}
 
 
-# Files that are none, and indices ----------------------------------------------------------------
+# Not regular files, and indices ------------------------------------------------------------------
 
 
 def instead(name: str, says: str, file: str, put_there: Callable[[Path], object]) -> Case:
@@ -340,7 +340,7 @@ def instead(name: str, says: str, file: str, put_there: Callable[[Path], object]
 
 
 def outside(path: Path) -> None:
-    """A link to a file that the folder has no business with."""
+    """A link to a file outside the folder."""
     elsewhere = path.parent.parent / "private"
     elsewhere.write_text("secret\n", encoding="utf-8")
     path.symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""Data files that lie, bite or never end."""
+"""Hostile data files: false, malicious or endless."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def filled(begin: bytes, byte: bytes, size: int) -> Callable[[Path], object]:
 
 
 def holes(begin: bytes, size: int) -> Callable[[Path], object]:
-    """A sparse file: NUL bytes that take no room on the disk."""
+    """A sparse file: NUL bytes that take no space on the disk."""
 
     def write(path: Path) -> None:
         with path.open("wb") as file:
@@ -49,7 +49,7 @@ def linked(target: str) -> Callable[[Path], object]:
 
 
 DEEP_CELL = "context,options,label\na good b," + "[" * DEEP + ",a\n"
-# Patterns that look for words may try every way to part a long gap.
+# A regular expression for words may try every way to split a long gap.
 GAPS = "text,label\n" + f'"a{" " * 200_000}",yes\n' * 20
 JOINERS = json.dumps(
     {"text": "☺" + "\u200d" * 200_000, "entities": [{"start": 0, "end": 5, "label": "X"}]}
@@ -294,7 +294,7 @@ NESTED = [
 ]
 
 
-# Parquet ----------------------------------------------------------------------------------------
+# Parquet -----------------------------------------------------------------------------------------
 
 
 def table(rows: int = 20) -> pa.Table:
@@ -315,7 +315,7 @@ def zip_bomb(path: Path) -> None:
 
 
 def bomb(size: int, rows: int, codec: str) -> Callable[[Path], object]:
-    """A text of ``size`` bytes that is stored once and stands in every row."""
+    """A text of ``size`` bytes that is stored once and used in every row."""
 
     def write(path: Path) -> None:
         texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows), pa.array(["a" * size]))
@@ -327,8 +327,8 @@ def bomb(size: int, rows: int, codec: str) -> Callable[[Path], object]:
 
 
 WHOLE = parquet(table())
-# A column that may be absent becomes one of an unknown kind, for which its statistics have too many
-# levels. Where pyarrow meets that in a column's metadata it ends the process.
+# An optional column becomes one of an unknown kind, for which its statistics have too many levels.
+# pyarrow ends the process if it reads that in a column's metadata.
 OTHER_SCHEMA = WHOLE.replace(b"\x15\x0c%\x02\x18\x04text", b"\x15\x0c%\x12\x18\x04text")
 FOOTER = struct.unpack("<I", WHOLE[-8:-4])[0]
 

@@ -1,4 +1,4 @@
-"""Tokenizer files and records that lie, bite or never end."""
+"""Hostile tokenizer files and records: false, malicious or endless."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ TOKENIZERS = [
 
 CALIBRATION = {"rows": 100, "temperature": 1.0, "gold": [0.5], "answers": [[0.5, 100, 1]]}
 
-# onelayer.json ----------------------------------------------------------------------------------
+# onelayer.json -----------------------------------------------------------------------------------
 
 
 def record(name: str, says: str, change: Callable[[dict[str, Any]], object]) -> Case:
