@@ -172,7 +172,7 @@ def test_resumed_job_does_not_predict_written_rows_again(
 
     assert kept >= 8
     assert again.engine.rows == ROWS - kept
-    assert watch.said[0] == f"{kept} rows are in out.jsonl.part already: going on from there"
+    assert watch.said[0] == f"{kept} rows are in out.jsonl.part already: resuming from there"
     assert watch.seen[-1] == (ROWS, pytest.approx((ROWS + 1) / (ROWS + 1), abs=0.1))
 
 
@@ -218,7 +218,7 @@ def test_interrupted_job_reports_the_rows_it_keeps(
     with pytest.raises(KeyboardInterrupt):
         write(model, rows, tmp_path / "out.csv", "csv", watch)
 
-    assert watch.said[-1] == "8 rows are kept in out.csv.part: the same command goes on"
+    assert watch.said[-1] == "8 rows are kept in out.csv.part: the same command resumes"
     watch = Watching()
     assert write(model, rows, tmp_path / "out.csv", "csv", watch) == ROWS
     assert watch.said[0].startswith("8 rows are in")
@@ -248,7 +248,7 @@ def test_job_resumes_after_a_full_disk(model: Predictor, rows: Path, tmp_path: P
             if done == 12:
                 patch.setattr(job.os, "fsync", full)
 
-    message = r"No space left on device.*goes on from there"
+    message = r"No space left on device.*resumes from there"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OneLayerError, match=message):
         write(model, rows, out, "csv", Filling())
     watch = Watching()

@@ -64,7 +64,7 @@ def predict_to(
     form = form_of(form_name, table.schema)
     with _part_of(out, _identity(predictor, file, columns, form_name)) as part:
         if part.rows:
-            watch.say(f"{part.rows:,} rows are in {part.path.name} already: going on from there")
+            watch.say(f"{part.rows:,} rows are in {part.path.name} already: resuming from there")
             predictor.cut = part.cut
             form.go_on(part.path)
         rows = predict_table(predictor, table, columns, watch.say, skip=part.rows)
@@ -77,7 +77,7 @@ def predict_to(
                 watch.rows(part.rows, line / last_line if line and last_line else None)
         except KeyboardInterrupt:
             part.keep()
-            watch.say(f"{part.rows:,} rows are kept in {part.path.name}: the same command goes on")
+            watch.say(f"{part.rows:,} rows are kept in {part.path.name}: the same command resumes")
             raise
         part.finish(form, out)
         return part.rows
@@ -191,7 +191,7 @@ def _part_of(out: Path, identity: str) -> Iterator[_Part]:
         raise OneLayerError(
             f"can't be written: {error.strerror or error}",
             place=Place(out),
-            hint=f"what is in {path.name} is kept: the same command goes on from there"
+            hint=f"what is in {path.name} is kept: the same command resumes from there"
             if path.exists()
             else "choose another --out",
         ) from error
