@@ -58,14 +58,14 @@ def learned(make: Callable[[Sentences], Optimizer], *, sparse: bool) -> list[Ten
     losses = []
     for step, ids in enumerate(batches()):
         adamw.lr = rate(step)
-        adamw.catch_up(ids)
+        adamw.apply_missed_steps(ids)
         for part in ids.split(6):  # micro-batches
             loss = model.loss(part)
             loss.backward()
             losses.append(loss.detach())
         adamw.step(0.5)
         assert all(parameter.grad is None for parameter in model.parameters())
-    adamw.settle()
+    adamw.apply_all_missed_steps()
     return [torch.stack(losses), *(parameter.detach() for parameter in model.parameters())]
 
 
@@ -84,7 +84,7 @@ class Eager(LazyAdamW):
 
     def step(self, max_norm: float) -> None:
         super().step(max_norm)
-        self.settle()
+        self.apply_all_missed_steps()
 
 
 @needs_kernels
@@ -134,7 +134,7 @@ def test_biases_and_norms_are_not_decayed(
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     zero_gradients(model)
     adamw.step(1.0)
-    adamw.settle()
+    adamw.apply_all_missed_steps()
     for name, parameter in model.named_parameters():
         spared = name.endswith("bias") or ".norm." in name
         torch.testing.assert_close(parameter.detach(), before[name] * (1.0 if spared else 0.7))

@@ -37,8 +37,9 @@ from onelayer.tokens.store import ARRAYS, EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import dataset as data
 from onelayer.training import token_cache as cache
-from onelayer.training.dataset import Data, Source, read_data
-from onelayer.training.progress import Bar, JsonLines, Silent
+from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.progress import JsonReporter, ProgressBar, Silent
+from onelayer.training.remarks import Remarks
 
 HERE = Place("rows.jsonl")
 WORDS = ["the cat", "good", "x y z and more of it", "京 bad", "a rather longer text, this is"]
@@ -62,8 +63,8 @@ def source(file: Path, tokenizer: Tokenizer, **choices: Any) -> Source:
     return Source(kind, layout, table, sha256, recipe, tokenizer, limit=64, splits=True)
 
 
-def data_of(file: Path, tokenizer: Tokenizer, **choices: Any) -> Data:
-    return read_data(source(file, tokenizer, **choices), lambda _: None, Silent())
+def data_of(file: Path, tokenizer: Tokenizer, **choices: Any) -> TrainingData:
+    return read_data(source(file, tokenizer, **choices), Remarks(Silent()))
 
 
 def same(one: Encodings, other: Encodings) -> None:
@@ -72,7 +73,7 @@ def same(one: Encodings, other: Encodings) -> None:
     assert one.cut == other.cut
 
 
-def equal(one: Data, other: Data) -> None:
+def equal(one: TrainingData, other: TrainingData) -> None:
     same(one.encodings, other.encodings)
     assert (one.task, one.dev) == (other.task, other.dev)
 
@@ -102,7 +103,7 @@ def test_training_rows_are_the_file_without_dev_rows(
     file: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any chunk size: all rows in order, each in training or in dev."""
-    monkeypatch.setattr(data, "CHUNK", 7)
+    monkeypatch.setattr(data, "ROWS_PER_CHUNK", 7)
     found = data_of(file, tokenizer)
     _, _, rows = read_labelled(file, Recipe(), lambda _: None)
     assert len(found.dev) == 6
@@ -168,8 +169,8 @@ def test_memory_holds_only_a_few_chunks_of_rows(
     monkeypatch.setattr(Row, "__hash__", object.__hash__)
     monkeypatch.setattr(Row, "__eq__", object.__eq__)
     monkeypatch.setattr(Classify, "row", row)
-    monkeypatch.setattr(data, "CHUNK", 10)
-    monkeypatch.setattr("onelayer.training.split.MOST_DEV", 20)
+    monkeypatch.setattr(data, "ROWS_PER_CHUNK", 10)
+    monkeypatch.setattr("onelayer.training.split.MAX_DEV_ROWS", 20)
     found = data_of(write(tmp_path / "many.jsonl", 2000), tokenizer)
     assert len(found.encodings) == 1980
     assert 20 < most < 100
@@ -233,13 +234,13 @@ TASKS_AND_ROWS: list[tuple[Task, Callable[[np.random.Generator], Any]]] = [
 def test_second_run_takes_tokens_from_the_cache(
     file: Path, tokenizer: Tokenizer, times_made: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[list[str]] = [[], []]
-    first = read_data(source(file, tokenizer), said[0].append, Silent())
+    remarks, remarks_again = Remarks(Silent()), Remarks(Silent())
+    first = read_data(source(file, tokenizer), remarks)
     monkeypatch.setattr(Tokenizer, "pieces", None)
-    second = read_data(source(file, tokenizer), said[1].append, Silent())
+    second = read_data(source(file, tokenizer), remarks_again)
     assert times_made == [str(file)]
     equal(first, second)
-    assert said[0] == said[1] == ["60 rows: 54 to train on, 6 kept as dev"]
+    assert remarks.told == remarks_again.told == ["60 rows: 54 to train on, 6 kept as dev"]
 
 
 def test_run_from_the_cache_writes_the_same_bytes(
@@ -290,7 +291,7 @@ def test_change_that_affects_tokens_makes_a_new_cache_entry(
         changed = source(file, tokenizer, long="truncate")
     else:
         changed = source(file, tokenizer, **{what: 9})
-    read_data(changed, lambda _: None, Silent())
+    read_data(changed, Remarks(Silent()))
     assert len(times_made) == 2
 
 
@@ -302,7 +303,7 @@ def test_change_that_does_not_affect_tokens_shares_the_cache_entry(
     assert len(times_made) == 1
     for seed in (2, 3):  # with a dev file of its own the seed splits nothing
         whole = replace(source(file, tokenizer, seed=seed), splits=False)
-        read_data(whole, lambda _: None, Silent())
+        read_data(whole, Remarks(Silent()))
     assert len(times_made) == 2
 
 
@@ -382,7 +383,7 @@ def test_abandoned_cache_entry_is_removed(
     half_written.mkdir(parents=True)
     data_of(file, tokenizer)
     assert half_written in entries(cache_home)  # its process may still be running
-    monkeypatch.setattr(cache, "ABANDONED", -1)
+    monkeypatch.setattr(cache, "ABANDONED_SECONDS", -1)
     data_of(file, tokenizer, seed=2)
     assert half_written not in entries(cache_home)
 
@@ -397,7 +398,7 @@ def test_least_recently_used_cache_entry_is_evicted(
         data_of(file, tokenizer, seed=seed)
         found += [entry for entry in entries(cache_home) if entry not in found]
     size = sum(path.stat().st_size for path in found[0].iterdir())
-    monkeypatch.setattr(cache, "MOST_BYTES", 2.5 * size)
+    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", 2.5 * size)
     ages[found[0]] = 99  # used again
     data_of(file, tokenizer, seed=4)
     left = entries(cache_home)
@@ -422,10 +423,10 @@ def test_unusable_cache_is_a_warning(
     else:
         monkeypatch.setattr(cache, "sync", _full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    said: list[str] = []
-    found = read_data(source(file, tokenizer), said.append, Silent())
+    remarks = Remarks(Silent())
+    found = read_data(source(file, tokenizer), remarks)
     equal(found, expected)
-    warnings = [remark for remark in said if remark.startswith("warning")]
+    warnings = [remark for remark in remarks.told if remark.startswith("warning")]
     assert len(warnings) == 1
     assert "tokens are not kept for other runs" in warnings[0]
     assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "elsewhere"}
@@ -458,14 +459,19 @@ def test_dev_rows_with_decimals_are_the_same_from_the_cache(
 # Progress ----------------------------------------------------------------------------------------
 
 
+class QuietRemarks(JsonReporter):
+    """Reports all but remarks."""
+
+    def say(self, remark: str) -> None: ...
+
+
 def test_reading_a_large_file_reports_progress(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "REPORT_EVERY", -1)
+    monkeypatch.setattr(data, "REPORT_SECONDS", -1)
     stream = StringIO()
-    read_data(
-        source(write(tmp_path / "rows.jsonl", 700), tokenizer), lambda _: None, JsonLines(stream)
-    )
+    reporter = QuietRemarks(stream)
+    read_data(source(write(tmp_path / "rows.jsonl", 700), tokenizer), Remarks(reporter))
     assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
         {"event": "reading", "rows": 256, "of": None},
         {"event": "reading", "rows": 512, "of": None},
@@ -477,7 +483,7 @@ def test_reading_a_large_file_reports_progress(
 
 
 def test_progress_bar_is_replaced_by_the_next_one() -> None:
-    bar = Bar()
+    bar = ProgressBar()
     bar.console.file = StringIO()
     assert isinstance(bar.console, Console)
     bar.prepare("reading", 10, None)

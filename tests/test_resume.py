@@ -21,7 +21,7 @@ import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.cli import main as cli
 from onelayer.training import run_store, trainer
-from onelayer.training.history import Progress
+from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
 from onelayer.training.run_store import Store
 from support.task_cases import CASES, LONG, Case
@@ -60,7 +60,7 @@ class Stops(Silent):
     def say(self, remark: str) -> None:
         self.said.append(remark)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: RunProgress) -> None:
         if progress.step in self.after_steps:
             signal.raise_signal(self.number)
 
@@ -250,7 +250,7 @@ def test_second_signal_stops_at_once(
     whole: dict[str, bytes], dropping: Path, tmp_path: Path
 ) -> None:
     class Twice(Stops):
-        def step(self, progress: Progress) -> None:
+        def step(self, progress: RunProgress) -> None:
             signal.raise_signal(signal.SIGINT)
             for _ in range(100):
                 pass  # let Python handle the first one, as two pending signals are one

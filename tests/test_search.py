@@ -18,11 +18,11 @@ from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import run_store, trainer
-from onelayer.training.dataset import Data, Source, read_data
-from onelayer.training.history import Progress
+from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.history import RunProgress
 from onelayer.training.prior import ClassPrior, class_prior
 from onelayer.training.progress import Silent
-from onelayer.training.search import hidden
+from onelayer.training.search import seeds_folder
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ class Stops(Silent):
     def start(self, total_steps: int) -> None:
         self.runs += 1
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: RunProgress) -> None:
         self.steps += 1
         if self.steps == self.at:
             raise InterruptedError
@@ -127,7 +127,7 @@ def test_seeds_share_one_split(
     """The file is read and split once, by the first seed."""
     splits = []
 
-    def spy(source: Source, *rest: Any) -> Data:
+    def spy(source: Source, *rest: Any) -> TrainingData:
         splits.append(source.recipe.seed)
         return read_data(source, *rest)
 
@@ -155,7 +155,7 @@ def test_refused_command_leaves_nothing(
     with pytest.raises(UsageError, match="--freeze 9"):
         finetuned("run", seeds=2, freeze="9")
     assert not (tmp_path / "run").exists()
-    assert not hidden(tmp_path / "run").exists()
+    assert not seeds_folder(tmp_path / "run").exists()
 
 
 def test_runs_of_another_command_are_not_resumed(
@@ -227,7 +227,7 @@ def test_run_is_stuck_if_it_predicts_one_class_at_the_prior_loss() -> None:
     ):
         chunk: Any = ([], None, logits)
         assert list(prior.watch([chunk])) == [chunk]
-        assert prior.is_all(losses) == stuck
+        assert prior.explains(losses) == stuck
 
 
 @pytest.fixture
@@ -236,11 +236,11 @@ def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     looks: list[Sequence[float]] = []
 
-    def is_all(_: ClassPrior, losses: Sequence[float]) -> bool:
+    def explains(_: ClassPrior, losses: Sequence[float]) -> bool:
         looks.append(list(losses))
         return len(looks) == 1
 
-    monkeypatch.setattr(ClassPrior, "is_all", is_all)
+    monkeypatch.setattr(ClassPrior, "explains", explains)
     return looks
 
 
@@ -262,7 +262,7 @@ def test_stuck_run_is_restarted_with_another_seed(
 def test_short_run_is_not_restarted(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
+    monkeypatch.setattr(ClassPrior, "explains", lambda *_: True)
     assert record(finetuned("run"))["history"]["restarts"] == 0
 
 
@@ -270,7 +270,7 @@ def test_run_is_restarted_at_most_twice(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
-    monkeypatch.setattr(ClassPrior, "is_all", lambda *_: True)
+    monkeypatch.setattr(ClassPrior, "explains", lambda *_: True)
     reporter = Stops()
     history = record(finetuned("run", reporter=reporter))["history"]
     assert reporter.runs == 3
@@ -285,13 +285,13 @@ def test_stopped_run_resumes_in_the_same_attempt(
     """The run is stuck after five steps; it is stopped in the first or the second attempt."""
     losses = record(finetuned("unstuck", seed=3))["history"]["losses"]
 
-    def is_all(_: ClassPrior, found: Sequence[float]) -> bool:
+    def explains(_: ClassPrior, found: Sequence[float]) -> bool:
         return round(found[-1], 6) == losses[4]
 
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
-    monkeypatch.setattr(ClassPrior, "is_all", is_all)
-    monkeypatch.setattr(run_store, "INTERVAL", 0.0)
-    monkeypatch.setattr(run_store, "SHARE", 0)
+    monkeypatch.setattr(ClassPrior, "explains", explains)
+    monkeypatch.setattr(run_store, "MIN_SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr(run_store, "MIN_TRAINING_PER_SAVING", 0)
     whole = finetuned("whole", seed=3)
     assert record(whole)["history"]["restarts"] == 1
     with pytest.raises(InterruptedError):

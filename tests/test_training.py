@@ -30,7 +30,7 @@ from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.optimizer import lr_factor
 from onelayer.training.sampler import Sampler
-from onelayer.training.split import Facts, carve
+from onelayer.training.split import SplitKeys, split_dev
 from support.encodings import padded
 from support.tiny_bert import MakeBert
 from support.trainers import trained
@@ -146,8 +146,8 @@ def test_fraction_of_an_epoch_is_trained(classifier: Path, encodings: Encodings)
 
 
 def epoch_of(sampler: Sampler, epoch: int) -> list[list[int]]:
-    first = epoch * sampler.per_epoch
-    return [sampler.batch(step).tolist() for step in range(first, first + sampler.per_epoch)]
+    first = epoch * sampler.steps_per_epoch
+    return [sampler.batch(step).tolist() for step in range(first, first + sampler.steps_per_epoch)]
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 5), st.integers(0, 5))
@@ -176,10 +176,10 @@ def test_other_seeds_and_epochs_have_other_orders() -> None:
 
 def split(kind: type[Task], found: list[Any], seed: int) -> tuple[list[Any], list[Any]]:
     """(training rows, dev rows)."""
-    facts = Facts(kind)
+    keys = SplitKeys(kind)
     for row in found:
-        facts.see(row)
-    dev = carve(facts, np.ones(len(found), np.bool_), seed=seed)
+        keys.add(row)
+    dev = split_dev(keys, np.ones(len(found), np.bool_), seed=seed)
     sides = zip(found, dev, strict=True)
     return [row for row, is_dev in sides if not is_dev], list(compress(found, dev))
 
@@ -261,12 +261,12 @@ def test_split_by_hashes_equals_split_by_rows(labels: list[str], seed: int) -> N
 
 def test_bad_rows_do_not_change_the_split() -> None:
     found = [TextRow(str(i), None, "abc-"[i % 4], HERE) for i in range(120)]
-    facts = Facts(Classify)
+    keys = SplitKeys(Classify)
     for row in found:
-        facts.see(row)
+        keys.add(row)
     good = np.asarray([row.label != "-" for row in found])
     kept = list(compress(found, good))
-    dev = carve(facts, good, seed=1)
+    dev = split_dev(keys, good, seed=1)
     assert list(compress(found, dev)) == split_by_hand(Classify, kept, 1)
 
 

@@ -23,7 +23,7 @@ from multiprocessing import shared_memory
 from pathlib import Path
 
 import onelayer
-from onelayer.training.history import Progress
+from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
 from onelayer.training.resume import is_unfinished
 from onelayer.training.run_store import Store
@@ -94,7 +94,7 @@ class Reports(Silent):
     def __init__(self, memory: memoryview) -> None:
         self.memory = memory
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: RunProgress) -> None:
         self.memory[:4] = progress.step.to_bytes(4, "little")
 
 

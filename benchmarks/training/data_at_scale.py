@@ -40,7 +40,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
 from onelayer.tokens.store import EncodingsWriter
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training.dataset import CHUNK, ahead
+from onelayer.training.dataset import ROWS_PER_CHUNK, encode_ahead
 
 STEPS = 3
 BATCH = 32
@@ -122,9 +122,11 @@ def measure_tokenizing(file: Path, model: str) -> None:
             backend.encode_batch_fast(texts[start : start + THEIR_CHUNK], add_special_tokens=False)
 
     def ours() -> None:
-        chunks = (found[start : start + CHUNK] for start in range(0, len(found), CHUNK))
+        chunks = (
+            found[start : start + ROWS_PER_CHUNK] for start in range(0, len(found), ROWS_PER_CHUNK)
+        )
         with tempfile.TemporaryDirectory() as folder, EncodingsWriter(Path(folder)) as writer:
-            for encodings in ahead(lambda c: task.encode(c, tokenizer, True), chunks):
+            for encodings in encode_ahead(lambda c: task.encode(c, tokenizer, True), chunks):
                 writer.append(encodings)
 
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}

@@ -44,7 +44,7 @@ def ours(spec: Record, turns: Turns) -> None:
     from onelayer.tokens.encodings import counts, ragged
     from onelayer.tokens.tokenizer import Tokenizer
     from onelayer.training.optimizer import adamw
-    from onelayer.training.precision import quicker_precision
+    from onelayer.training.precision import faster_precision
     from onelayer.training.trainer import compiled, learn, packed_parts
 
     speed_set = SpeedSet(**spec["set"])
@@ -67,7 +67,7 @@ def ours(spec: Record, turns: Turns) -> None:
     model = build_model(checkpoint, task).model.to(spec["device"])
     checkpoint = replace(checkpoint, encoder={}, head={})  # as a run does
     if (precision := spec["precision"]) == "auto":
-        precision = quicker_precision(checkpoint.config, lambda remark: None)
+        precision = faster_precision(checkpoint.config, lambda remark: None)
     model.train_in(precision)
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()

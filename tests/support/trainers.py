@@ -16,7 +16,7 @@ from onelayer.metrics.counts import ChosenRows, Floats
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask
 from onelayer.tokens.encodings import Encodings
-from onelayer.training.dataset import Data
+from onelayer.training.dataset import TrainingData
 from onelayer.training.history import History
 from onelayer.training.plan import Files, Plan
 from onelayer.training.progress import Silent
@@ -31,7 +31,7 @@ def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -
     return Plan(
         files=Files(Path("rows.jsonl"), None, {"train": ""}),
         layout=Layout({"text": "text", "label": "label"}),
-        data=Data(task, encodings, [], "", Sketch()),
+        data=TrainingData(task, encodings, [], "", Sketch()),
         dev_encodings=encodings,
         base=base,
         config=base.config,

@@ -92,8 +92,8 @@ def sayer(as_json: bool) -> Callable[[str], None]:
 
 def reporter(as_json: bool) -> Reporter:
     """JSON lines with ``--json``; else a bar on a terminal, and lines of text elsewhere."""
-    from onelayer.training.progress import Bar, JsonLines, TextLines
+    from onelayer.training.progress import JsonReporter, ProgressBar, TextReporter
 
     if as_json:
-        return JsonLines()
-    return Bar() if sys.stderr.isatty() else TextLines()
+        return JsonReporter()
+    return ProgressBar() if sys.stderr.isatty() else TextReporter()

@@ -16,8 +16,8 @@ from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import REMOVED, Columns, Recipe
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.training.run_store import TIMING
-from onelayer.training.split import Facts, carve
+from onelayer.training.run_store import TIMING_FILE
+from onelayer.training.split import SplitKeys, split_dev
 
 Say = Callable[[str], None]
 
@@ -57,17 +57,17 @@ def rows_of_run(
             place=Place(path),
             hint="give --train FILE as it was, or labelled rows with --dev FILE",
         )
-    return _carved(found, path)
+    return _split_again(found, path)
 
 
-def _carved(found: _Found, path: Path) -> RowsOfRun:
-    """Parts the training file as training did."""
+def _split_again(found: _Found, path: Path) -> RowsOfRun:
+    """Splits the training file as training did."""
     record, data = found.predictor.record, found.data
     assert record is not None, "the file is known by its digest"
     assert data is not None
-    facts = Facts(type(found.predictor.task))
-    rows = found.rows(path, facts.see)
-    dev = carve(facts, rows.legal, seed=_seed_of_split(record))
+    keys = SplitKeys(type(found.predictor.task))
+    rows = found.rows(path, keys.add)
+    dev = split_dev(keys, rows.legal, seed=_seed_of_split(record))
     if int(dev.sum()) != data.dev_rows:
         raise OneLayerError(
             f"{int(dev.sum()):,} dev rows, where training kept {data.dev_rows:,}",
@@ -134,7 +134,7 @@ class _Found:
 
 def _paths(run: Path | None) -> Mapping[str, str]:
     try:
-        timing = json.loads(((run or Path()) / TIMING).read_text(encoding="utf-8"))
+        timing = json.loads(((run or Path()) / TIMING_FILE).read_text(encoding="utf-8"))
         return {role: str(path) for role, path in timing["files"].items() if path}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

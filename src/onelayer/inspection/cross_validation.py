@@ -20,7 +20,7 @@ from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Ints
 from onelayer.training.finetune import finetune
-from onelayer.training.history import Progress
+from onelayer.training.history import RunProgress
 from onelayer.training.progress import Reporter
 
 JudgedRows = tuple[Predictor, Ints, Sequence[Any]]
@@ -109,7 +109,7 @@ class _Quiet:
     def start(self, total_steps: int) -> None:
         self.reporter.start(total_steps)
 
-    def step(self, progress: Progress) -> None:
+    def step(self, progress: RunProgress) -> None:
         self.reporter.step(progress)
 
     def finish(self) -> None:

@@ -1,9 +1,10 @@
-"""AdamW on a CPU that leaves alone what a batch does not touch.
+"""AdamW on a CPU that postpones updates of word vectors until they are read.
 
-A batch of 800 tokens touches 300 rows of a table of 30,522 words, and an optimizer that sweeps the
-table moves half of a small BERT for them. AdamW does move the other rows (their moments fade, the
-decay goes on), but nobody looks before a batch has such a word or the model is evaluated: then a
-row makes up for the steps that it missed, one by one, in registers. The numbers are the same.
+A batch of 800 tokens contains 300 of 30,522 words. An ordinary optimizer still updates the whole
+table of word vectors, which is half of a small BERT: the moments of the other words fade, and
+weight decay shrinks their vectors. But nobody reads a vector before a batch contains its word or
+the model is evaluated. Until then its updates are postponed; then all of them are applied, step by
+step, while the row is in registers. The results are equal to those of the ordinary optimizer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class State:
 
     @property
     def moments(self) -> Moments:
-        """As the kernels take them."""
+        """The addresses, as the kernels take them."""
         weights, means, squares = (
             tensor.data_ptr() for tensor in (self.parameter, self.means, self.squares)
         )
@@ -40,11 +41,11 @@ class State:
 
 
 class LazyAdamW:
-    """AdamW with bias correction (Loshchilov & Hutter, 2019) and clipping of the gradient.
+    """AdamW with bias correction (Loshchilov & Hutter, 2019) and gradient clipping.
 
-    The word table's gradient comes as a sparse tensor, a row for each token, as
-    ``nn.Embedding(sparse=True)`` gives it; `catch_up` is to be called before a batch looks words
-    up, and `settle` before all of the model is read.
+    The gradient of the word table is a sparse tensor with a row for each token, as
+    ``nn.Embedding(sparse=True)`` gives it. Call `apply_missed_steps` before a batch looks up words,
+    and `apply_all_missed_steps` before the whole model is read.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class LazyAdamW:
         self._weight_decay = weight_decay
         self._n_steps = 0
         self._steps = np.zeros((1024, 3), dtype=np.float32)
-        """``Step`` in ``adamw.c``, for every step so far."""
+        """The constants of each step so far (``Step`` in ``adamw.c``): a word that missed a step
+        needs them later. Grows by doubling."""
 
         def state(parameter: Tensor, *, decays: bool) -> State:
             means, squares = (torch.zeros_like(parameter, requires_grad=False) for _ in range(2))
@@ -70,59 +72,66 @@ class LazyAdamW:
         self._dense += [state(p, decays=False) for p in others]
         self._words = None if words is None else state(words, decays=True)
         self._all = [*self._dense, *([self._words] if self._words else [])]
-        self._seen_V = torch.zeros(0 if words is None else len(words), dtype=torch.int32)
-        """How many steps each word's vector has made."""
+        self._steps_made_V = torch.zeros(0 if words is None else len(words), dtype=torch.int32)
+        """How many steps each word's vector has made; the others up to ``_n_steps`` it missed."""
 
-    def catch_up(self, ids_T: Tensor) -> None:
-        """Brings these words' vectors up to date."""
+    def apply_missed_steps(self, ids_T: Tensor) -> None:
+        """Brings the vectors of these words up to date."""
         if self._words is not None:
             self._advance(ids_T.unique())
 
-    def settle(self) -> None:
-        """Brings all words' vectors up to date."""
+    def apply_all_missed_steps(self) -> None:
+        """Brings the vectors of all words up to date."""
         if self._words is not None:
-            self._advance(torch.arange(len(self._seen_V)))
+            self._advance(torch.arange(len(self._steps_made_V)))
 
     def state(self) -> dict[str, Tensor]:
-        """The moments of each parameter, by its number, and the steps' constants (steps, 3)."""
+        """The moments of each parameter, by its number, and the steps' constants (steps, 3).
+
+        Call `apply_all_missed_steps` first: which steps a word missed is not part of the state.
+        """
         found = {"steps": torch.from_numpy(self._steps[: self._n_steps].copy())}
         for i, state in enumerate(self._all):
             found |= {f"means.{i}": state.means, f"squares.{i}": state.squares}
         return found
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Becomes the optimizer that gave this state, over the weights as they were then."""
+        """Takes over a state. The weights have to be those of the moment when it was saved."""
         self._steps = state["steps"].numpy().copy()
         self._n_steps = len(self._steps)
-        self._seen_V.fill_(self._n_steps)
+        self._steps_made_V.fill_(self._n_steps)
         for i, own in enumerate(self._all):
             own.means.copy_(state[f"means.{i}"])
             own.squares.copy_(state[f"squares.{i}"])
 
     def step(self, max_norm: float) -> None:
-        """Clips the gradient to a length, makes a step along it, and drops it."""
+        """Clips the gradient to ``max_norm``, makes a step along it, and drops it."""
         library = kernels()
         assert library is not None, "there were kernels when this was made"
+        # A parameter that this batch didn't use, such as an unread head, has no gradient.
         learned = [state for state in self._dense if state.parameter.grad is not None]
         grads = [p.grad for state in learned if (p := state.parameter).grad is not None]
         rows, sums = self._word_gradient()
+        # The norm is that of all gradients together. A word counts once, with its tokens' sum.
         norms = torch._foreach_norm([*grads, sums])
         norm = float(torch.linalg.vector_norm(torch.stack(norms)))
         scale = min(1.0, max_norm / (norm + 1e-6))
         step = self._next_step()
+        # The kernels scale the gradient while they read it: clipping needs no pass of its own.
         for state, grad in zip(learned, grads, strict=True):
             contiguous = grad.contiguous()
             library.adamw(state.moments, step, contiguous.data_ptr(), grad.numel(), scale)
             state.parameter.grad = None
         if self._words is not None:
+            # Only the rows of this batch make the step. All others miss it, and catch up later.
             library.adamw_rows(
                 self._words.moments, step, rows.data_ptr(), *sums.shape,
-                self._seen_V.data_ptr(), sums.data_ptr(), scale,
+                self._steps_made_V.data_ptr(), sums.data_ptr(), scale,
             )  # fmt: skip
             self._words.parameter.grad = None
 
     def _next_step(self) -> int:
-        """Where the constants of the step to be made lie."""
+        """Stores the constants of the next step and returns their address."""
         if self._n_steps == len(self._steps):
             more = np.zeros((max(1024, self._n_steps), 3), dtype=np.float32)
             self._steps = np.concatenate([self._steps, more])
@@ -137,6 +146,8 @@ class LazyAdamW:
         gradient = None if self._words is None else self._words.parameter.grad
         if gradient is None:
             return torch.empty(0, dtype=torch.int64), torch.empty(0, LANES)
+        # A stable sort adds each word's tokens in their order in the batch: a repeated run gets
+        # the same bits.
         ids_T, order_T = gradient._indices()[0].sort(stable=True)
         grads_TD = gradient._values().contiguous()
         rows, counts = ids_T.unique_consecutive(return_counts=True)
@@ -150,10 +161,11 @@ class LazyAdamW:
         return rows, sums
 
     def _advance(self, rows: Tensor) -> None:
+        """Applies all steps that these rows of the word table missed."""
         library, words = kernels(), self._words
         assert library is not None
         assert words is not None
         library.adamw_catch_up(
             words.moments, self._steps.ctypes.data, rows.data_ptr(), len(rows),
-            words.parameter.shape[1], self._seen_V.data_ptr(), self._n_steps,
+            words.parameter.shape[1], self._steps_made_V.data_ptr(), self._n_steps,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The labelled files of a run: read in a stream, split, and turned into tokens on the disk."""
+"""The labelled file of a run: read as a stream, split, and turned into tokens on the disk."""
 
 from __future__ import annotations
 
@@ -32,24 +32,35 @@ from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.store import EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.progress import Reporter
-from onelayer.training.split import DEV_SHARE, MOST_DEV, Facts, carve
+from onelayer.training.remarks import Remarks
+from onelayer.training.split import DEV_SHARE, MAX_DEV_ROWS, SplitKeys, split_dev
 from onelayer.training.token_cache import cached
 
-FORMAT = 3
-"""Goes up whenever ``encode``, ``fit``, ``carve`` or the files of an entry change."""
-CHUNK = 256
-"""Rows turned into tokens at once."""
-COVERAGE_SAMPLE = 500
-REPORT_EVERY = 0.5
-"""Seconds between two reports of progress."""
+CACHE_FORMAT = 3
+"""Raise it whenever ``encode``, ``fit``, ``split_dev`` or the files of an entry change: entries of
+another format aren't read."""
+ROWS_PER_CHUNK = 256
+"""Rows that are turned into tokens by one call of the tokenizer."""
+MAX_COVERAGE_ROWS = 500
+"""Rows that are checked for characters which the tokenizer doesn't know."""
+REPORT_SECONDS = 0.5
+"""Seconds between two reports of progress, at least."""
 
-DECIDING = ("skip_bad", "multi_label", "max_length", "stride", "long", "positions", "span_head")
-"""The fields of a recipe that encodings and task depend on; the split depends on the seed."""
+ENCODING_FIELDS = (
+    "skip_bad",
+    "multi_label",
+    "max_length",
+    "stride",
+    "long",
+    "positions",
+    "span_head",
+)
+"""The fields of a recipe that change the encodings or the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A labelled file of which the first rows were seen, and how its rows become tokens."""
+    """An open labelled file, and all that decides how its rows become tokens."""
 
     kind: type[AnyTask]
     layout: Layout
@@ -70,78 +81,84 @@ class Source:
     def key(self) -> str:
         """A digest of all that the encodings, the split and the fitted task depend on."""
         parts = {
-            "versions": [FORMAT, version("onelayer"), version("tokenizers")],
+            "versions": [CACHE_FORMAT, version("onelayer"), version("tokenizers")],
             "content": self.sha256,
             "read as": [self.table.format, self.table.columns, self.table.note],
             "tokenizer": self.tokenizer.digest,
             "task": [self.kind.name, self.layout.to_json(), self.limit],
             "split": self.recipe.seed if self.splits else None,
-            "recipe": [getattr(self.recipe, name) for name in DECIDING],
+            "recipe": [getattr(self.recipe, name) for name in ENCODING_FIELDS],
         }
         return digest.of_text(json.dumps(parts))
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
-    """What is learned from, mapped from the disk, and the dev rows carved off it, if any."""
+class TrainingData:
+    """The training rows as encodings, mapped from the disk, and the dev rows."""
 
     task: AnyTask
     encodings: Encodings
     dev: list[Any]
     key: str
-    """A digest of all that these follow from."""
+    """A digest of all that these depend on."""
     seen: Sketch
-    """The rows of the file, dev rows included."""
+    """Of the file's rows, dev rows included: tells later whether a row was seen in training."""
 
 
-def read_data(source: Source, say: Callable[[str], None], reporter: Reporter) -> Data:
-    """The file's training rows as encodings: those of an earlier run with the same content, or
-    made now. Raises DataError for rows that can't be used."""
+def read_data(source: Source, remarks: Remarks) -> TrainingData:
+    """The file's training rows as encodings.
+
+    They come from the cache if an earlier run has read the same content in the same way. Raises
+    DataError for rows that can't be used.
+    """
     key = source.key()
-    made = False
-
-    def make(folder: Path) -> None:
-        nonlocal made
-        made = True
-        remarks: list[str] = []
-
-        def remark(text: str) -> None:
-            remarks.append(text)
-            say(text)
-
-        try:
-            entry = _prepare(source, folder, remark, reporter)
-        finally:
-            reporter.finish()
-        entry["remarks"] = remarks
-        _write_entry(folder, entry)
-
-    data, remarks = cached(key, make, lambda folder: _load(source, folder, key), say)
-    if not made:
-        for text in remarks:
-            say(text)
-        reporter.say("rows and tokens are those of an earlier run on the same content")
+    (data, remarks_then), was_cached = cached(
+        key,
+        lambda folder: _make_entry(source, folder, remarks),
+        lambda folder: _load_entry(source, folder, key),
+        remarks.say,
+    )
+    if was_cached:
+        # What was remarked on these rows holds for this run, too.
+        remarks.say_all(remarks_then)
+        remarks.reporter.say("rows and tokens are those of an earlier run on the same content")
     return data
 
 
-def _prepare(
-    source: Source, folder: Path, say: Callable[[str], None], reporter: Reporter
-) -> dict[str, Any]:
-    """Goes through the file: for bad rows and the split, for what the training rows decide, and to
-    turn them into tokens. Nothing is kept of a row but dev rows and a few bytes."""
-    rows, dev, seen = _split(source, say, reporter)
-    task, dev_values, sample = _fit(source, rows, dev, _Progress(reporter, "looking", len(rows)))
+def _make_entry(source: Source, folder: Path, remarks: Remarks) -> None:
+    """Fills a folder with the encodings, and with ``entry.json`` for all else that is known."""
+    n_remarks = len(remarks.told)
+    try:
+        entry = _prepare(source, folder, remarks)
+    finally:
+        remarks.reporter.finish()
+    entry["remarks"] = remarks.told[n_remarks:]
+    # Types that JSON doesn't have, such as Parquet's decimals, read the same as strings.
+    body = json.dumps(entry, default=str)
+    text = json.dumps({"crc32": zlib.crc32(body.encode()), "entry": body})
+    (folder / "entry.json").write_text(text, encoding="utf-8")
+
+
+def _prepare(source: Source, folder: Path, remarks: Remarks) -> dict[str, Any]:
+    """Reads the file three times: to find bad rows and split, to fit the task, and to tokenize.
+
+    Memory holds the dev rows and a few bytes of each other row, however large the file is.
+    """
+    reporter = remarks.reporter
+    rows, dev, seen = _split(source, remarks)
+    progress = _PassProgress(reporter, "looking", len(rows))
+    task, dev_values, sample = _fit(source, rows, dev, progress)
     if (found := coverage(source.tokenizer, sample)).poor:
-        say("warning: " + found.advice())
+        remarks.say("warning: " + found.advice())
     train = dataclasses.replace(rows, legal=rows.legal & ~dev)
-    counted = _Progress(reporter, "tokenizing", len(train)).through(train)
-    chunks = iter(lambda: list(islice(counted, CHUNK)), [])
+    counted = _PassProgress(reporter, "tokenizing", len(train)).through(train)
+    chunks = iter(lambda: list(islice(counted, ROWS_PER_CHUNK)), [])
 
     def encode(chunk: list[Any]) -> Encodings:
         return task.encode(chunk, source.tokenizer, labelled=True)
 
     with EncodingsWriter(folder) as writer:
-        for encodings in ahead(encode, chunks):
+        for encodings in encode_ahead(encode, chunks):
             writer.append(encodings)
     return {
         "task": task_to_json(task),
@@ -151,21 +168,19 @@ def _prepare(
     }
 
 
-def _split(
-    source: Source, say: Callable[[str], None], reporter: Reporter
-) -> tuple[Rows, NDArray[np.bool_], Sketch]:
+def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], Sketch]:
     """The rows that can be used, which of them are kept as dev, and a sketch of them all."""
-    facts = Facts(source.kind)
-    progress = _Progress(reporter, "reading", None)
+    keys = SplitKeys(source.kind)
+    progress = _PassProgress(remarks.reporter, "reading", None)
 
-    def look(row: Any) -> None:
-        facts.see(row)
+    def on_row(row: Any) -> None:
+        keys.add(row)
         progress.tick()
 
-    rows = usable_rows(source.kind, source.table, source.layout, source.recipe, say, look)
+    rows = usable_rows(source.kind, source.table, source.layout, source.recipe, remarks.say, on_row)
     if not source.splits:
-        return rows, np.zeros_like(rows.legal), facts.sketch
-    dev = carve(facts, rows.legal, seed=source.recipe.seed)
+        return rows, np.zeros_like(rows.legal), keys.sketch
+    dev = split_dev(keys, rows.legal, seed=source.recipe.seed)
     n, n_dev = len(rows), int(np.count_nonzero(dev))
     if not 0 < n_dev < n:
         raise DataError(
@@ -173,26 +188,30 @@ def _split(
             place=source.place,
             hint="add rows (of other passages, for answer), or give a --dev file",
         )
-    capped = ", which is enough to choose by" if n * DEV_SHARE > MOST_DEV else ""
-    say(f"{n:,} rows: {n - n_dev:,} to train on, {n_dev:,} kept as dev{capped}")
-    return rows, dev, facts.sketch
+    capped = ", which is enough to choose by" if n * DEV_SHARE > MAX_DEV_ROWS else ""
+    remarks.say(f"{n:,} rows: {n - n_dev:,} to train on, {n_dev:,} kept as dev{capped}")
+    return rows, dev, keys.sketch
 
 
 def _fit(
-    source: Source, rows: Rows, dev: NDArray[np.bool_], progress: _Progress
+    source: Source, rows: Rows, dev: NDArray[np.bool_], progress: _PassProgress
 ) -> tuple[AnyTask, list[Any], list[str]]:
-    """The task that the training rows decide, the dev rows' values by role, and a sample of the
-    training rows' texts."""
+    """Fits the task on the training rows.
+
+    Returns it with the dev rows' values by role and lines, and a sample of the training texts.
+    """
     kind = source.kind
     is_dev = dev[rows.legal]
-    step = max(1, int(np.count_nonzero(~is_dev)) // COVERAGE_SAMPLE)
+    step = max(1, int(np.count_nonzero(~is_dev)) // MAX_COVERAGE_ROWS)
     dev_values: list[Any] = []
     sample: list[str] = []
 
     def train_rows() -> Iterator[Any]:
         n = 0
-        for kept, (values, row) in zip(is_dev, progress.through(rows.with_values()), strict=True):
-            if kept:
+        for belongs_to_dev, (values, row) in zip(
+            is_dev, progress.through(rows.with_values()), strict=True
+        ):
+            if belongs_to_dev:
                 dev_values.append([values, row.place.line])
                 continue
             if n % step == 0:
@@ -202,42 +221,38 @@ def _fit(
 
     stream = train_rows()
     task = kind.fit(stream, source.tokenizer, source.recipe, source.limit)
-    deque(stream, maxlen=0)  # what a task that has nothing to decide has left
+    deque(stream, maxlen=0)  # read to the end: a task may have looked at a few rows only
     return task, dev_values, sample
 
 
-def ahead(
+def encode_ahead(
     encode: Callable[[list[Any]], Encodings], chunks: Iterable[list[Any]]
 ) -> Iterator[Encodings]:
-    """``encode`` of each chunk, in order. While one is in the tokenizer, which has all cores and
-    needs no Python, the next one is read and the last one written."""
+    """Yields ``encode`` of each chunk, in order.
+
+    The tokenizer works without Python's lock. While it has a chunk, the next one is read and the
+    last one is written.
+    """
     with ThreadPoolExecutor(1) as pool:
-        under_way: Future[Encodings] | None = None
+        current: Future[Encodings] | None = None
         for chunk in chunks:
             following = pool.submit(encode, chunk)
-            if under_way is not None:
-                yield under_way.result()
-            under_way = following
-        if under_way is not None:
-            yield under_way.result()
+            if current is not None:
+                yield current.result()
+            current = following
+        if current is not None:
+            yield current.result()
 
 
-def _write_entry(folder: Path, entry: dict[str, Any]) -> None:
-    # Values that JSON has no word for, such as Parquet's decimals, read the same as texts.
-    body = json.dumps(entry, default=str)
-    text = json.dumps({"crc32": zlib.crc32(body.encode()), "entry": body})
-    (folder / "entry.json").write_text(text, encoding="utf-8")
-
-
-def _load(source: Source, folder: Path, key: str) -> tuple[Data, list[str]]:
-    """What ``_prepare`` left in a folder, and what it said."""
-    written = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
-    if zlib.crc32(written["entry"].encode()) != written["crc32"]:
+def _load_entry(source: Source, folder: Path, key: str) -> tuple[TrainingData, list[str]]:
+    """What ``_make_entry`` left in a folder, and the remarks of that time. Raises for damage."""
+    wrapped = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+    if zlib.crc32(wrapped["entry"].encode()) != wrapped["crc32"]:
         raise ValueError("entry.json is not as it was written")
-    entry = json.loads(written["entry"])
+    entry = json.loads(wrapped["entry"])
     path = source.table.path
     dev = [source.kind.row(values, Place(path, line), True) for values, line in entry["dev"]]
-    data = Data(
+    data = TrainingData(
         task_from_json(entry["task"]),
         open_encodings(folder, entry),
         dev,
@@ -247,8 +262,8 @@ def _load(source: Source, folder: Path, key: str) -> tuple[Data, list[str]]:
     return data, entry["remarks"]
 
 
-class _Progress:
-    """Tells now and then how far a pass through a file is."""
+class _PassProgress:
+    """Reports every ``REPORT_SECONDS`` how many rows of a file are read."""
 
     def __init__(self, reporter: Reporter, what: str, total: int | None) -> None:
         self.reporter, self.what, self.total = reporter, what, total
@@ -257,7 +272,7 @@ class _Progress:
 
     def tick(self) -> None:
         self.rows += 1
-        if self.rows % 256 == 0 and time.monotonic() > self.reported + REPORT_EVERY:
+        if self.rows % 256 == 0 and time.monotonic() > self.reported + REPORT_SECONDS:
             self.reported = time.monotonic()
             self.reporter.prepare(self.what, self.rows, self.total)
 

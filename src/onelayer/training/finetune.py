@@ -1,4 +1,4 @@
-"""One call from a labelled file to a run directory."""
+"""Fine-tunes a model: from a labelled file to a run directory, in one call."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def finetune(
     dev
         A labelled file that chooses the best checkpoint; by default a tenth of the rows.
     out
-        The run's directory, which must not hold anything yet; by default a new one below `runs/`.
+        The directory of the run. It has to be new or empty; by default a new one in `runs/`.
     resume
-        Whether to resume an unfinished run of the same data, recipe and model: True insists, False
-        starts from the first step; by default where there is one.
+        Whether to resume an unfinished run of the same data, recipe and model. By default it is
+        resumed if there is one; True raises UsageError if there is none; False starts a new run.
     recipe, choices
         A `Recipe`, or its fields as keyword arguments.
 
@@ -56,5 +56,5 @@ def finetune(
     with open_store(train_file, out, plan.identity, resume, reporter.say) as store:
         predictor = train_and_load(plan, store, reporter)
         draw_report(predictor, plan, reporter)
-        store.clear()  # not before: if the report is broken off, the same command draws it again
+        store.clear()  # after the report: if that is interrupted, the same command draws it
     return predictor

@@ -1,4 +1,4 @@
-"""What has happened in a run, step by step."""
+"""The history of a run: its steps and evaluations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Progress:
+class RunProgress:
     """Where a run stands after a step."""
 
     step: int = 0
     loss: float = math.nan
-    """Of the last batch, by example, word or window."""
+    """Of the last batch: the mean over its examples, words or windows."""
     lr: float = 0.0
     tokens: int = 0
     """Real tokens learned from so far."""
@@ -45,7 +45,7 @@ class History:
     """Restarts before this."""
     stuck: bool = False
     """Whether the last evaluation showed that the model learns nothing."""
-    progress: Progress = field(default_factory=Progress)
+    progress: RunProgress = field(default_factory=RunProgress)
 
     @property
     def step(self) -> int:
@@ -62,14 +62,16 @@ class History:
         self.tokens.append(tokens)
         self.seconds.append(seconds)
         before = self.progress
-        self.progress = Progress(
+        self.progress = RunProgress(
             self.step, loss, lr, before.tokens + tokens, before.seconds + seconds
         )
 
     def add_scores(self, scores: dict[str, float], metric: str) -> bool:
-        """Notes an evaluation; says whether it is the best so far. Of equal scores the later one
-        is, which has learned longer; nan (a constant prediction has no correlation) is only better
-        than nothing."""
+        """Adds an evaluation and returns whether it is the best so far.
+
+        Of equal scores the later one is better: its model has learned longer. The score nan (a
+        constant prediction has no correlation) is better only than no score.
+        """
         score, first = scores[metric], self.best == -math.inf
         is_best = score >= self.best or first
         self.since_best = 0 if score > self.best or first else self.since_best + 1

@@ -1,4 +1,4 @@
-"""AdamW, what it leaves alone, and the learning rate over time."""
+"""AdamW, frozen parameters, and the learning rate over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from onelayer.training.adamw import BETA1, BETA2, EPS, LazyAdamW
 
 
 def freeze(model: Model, what: str) -> None:
-    """``none``, ``embeddings``, the lowest N layers with the embeddings, or the ``encoder``."""
+    """Excludes parameters from training.
+
+    ``what`` is ``none``, ``embeddings``, a number N (the embeddings and the lowest N layers), or
+    ``encoder``. Raises UsageError for more layers than the model has.
+    """
     frozen: list[nn.Module] = []
     if what == "encoder":
         frozen = [model.encoder, *([model.pooler] if model.pooler is not None else [])]
@@ -32,28 +36,28 @@ def freeze(model: Model, what: str) -> None:
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of AdamW."""
+    """AdamW as the training loop uses it."""
 
     lr: float
 
-    def catch_up(self, ids_T: Tensor) -> None:
-        """Called before a batch looks these words up."""
+    def apply_missed_steps(self, ids_T: Tensor) -> None:
+        """Call it before a batch looks up these words."""
 
     def step(self, max_norm: float) -> None:
-        """Clips the gradient to a length, makes a step along it, and drops it."""
+        """Clips the gradient to ``max_norm``, makes a step along it, and drops it."""
 
-    def settle(self) -> None:
-        """Called before all of the model is read."""
+    def apply_all_missed_steps(self) -> None:
+        """Call it before the whole model is read."""
 
     def state(self) -> dict[str, Tensor]:
-        """All that the next steps depend on beside the weights, once it has settled."""
+        """All that the next steps depend on besides the weights. First apply all missed steps."""
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Becomes the optimizer that gave this state, over the weights as they were then."""
+        """Takes over a state. The weights have to be those of the moment when it was saved."""
 
 
 class TorchAdamW:
-    """PyTorch's, which sweeps all parameters at each step."""
+    """PyTorch's AdamW, which updates all parameters at each step."""
 
     def __init__(
         self,
@@ -70,11 +74,11 @@ class TorchAdamW:
         ]
         self._adamw = torch.optim.AdamW(groups, betas=(BETA1, BETA2), eps=EPS, fused=True)
 
-    def catch_up(self, ids_T: Tensor) -> None:
-        """Nothing lags behind."""
+    def apply_missed_steps(self, ids_T: Tensor) -> None:
+        """Does nothing: no step is missed."""
 
-    def settle(self) -> None:
-        """Nothing lags behind."""
+    def apply_all_missed_steps(self) -> None:
+        """Does nothing: no step is missed."""
 
     def state(self) -> dict[str, Tensor]:
         """``step``, ``exp_avg`` and ``exp_avg_sq`` of each parameter, by its number."""
@@ -98,7 +102,10 @@ class TorchAdamW:
 
 
 def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:
-    """AdamW with bias correction (Loshchilov & Hutter, 2019); no decay on biases and LayerNorm."""
+    """AdamW with bias correction (Loshchilov & Hutter, 2019). Biases and LayerNorm don't decay.
+
+    Where our kernels work, it postpones updates of word vectors (`LazyAdamW`).
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in trained if parameter.dim() > 1]
     others = [parameter for parameter in trained if parameter.dim() <= 1]
@@ -111,8 +118,11 @@ def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:
 
 
 def lr_factor(step: int, total: int, warmup: float) -> float:
-    """The share of the peak learning rate at a step counted from 0: a linear rise over the first
-    ``warmup`` of the steps, then a linear fall to zero after the last."""
+    """The learning rate of a step, as a share of the peak. Steps count from 0.
+
+    It rises linearly over the share ``warmup`` of the steps, then falls linearly to zero, which the
+    step after the last one would have.
+    """
     rising = math.ceil(total * warmup)
     if step < rising:
         return (step + 1) / rising

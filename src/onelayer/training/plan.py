@@ -1,5 +1,7 @@
-"""What is decided before the first step: from the labelled files, and from the pretrained model's
-config and tokenizer. No weight is read for it."""
+"""The plan of a run: all that is decided before the first step.
+
+It needs the labelled files, and the config and tokenizer of the pretrained model, but no weights.
+"""
 
 from __future__ import annotations
 
@@ -24,26 +26,26 @@ from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import open_labelled, read_labelled
 from onelayer.tokens.encodings import Encodings
-from onelayer.training.dataset import Data, Source, read_data
-from onelayer.training.precision import quicker_precision
+from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
 
 MIN_STEPS = 600
-"""Few rows are read in more epochs until there are this many steps; more of them cost time."""
-MOST_EPOCHS = 20
-"""But never more often: beyond this a model learns the rows by heart."""
+"""Steps that a run should have. With few rows it gets more epochs, until there are as many."""
+MAX_EPOCHS = 20
+"""Epochs that ``MIN_STEPS`` may ask for. With more a model learns the rows by heart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The labelled files of a run, and the SHA-256 by which they can be told from others."""
+    """The labelled files of a run, and their digests."""
 
     train: Path
     dev: Path | None
     """None where dev rows are split off the training file."""
     digests: Mapping[str, str]
-    """By role."""
+    """SHA-256 by role: ``train`` and ``dev``."""
 
     @classmethod
     def of(cls, train: str | Path, dev: str | Path | None) -> Files:
@@ -70,18 +72,18 @@ class Plan:
 
     files: Files
     layout: Layout
-    data: Data
+    data: TrainingData
     dev_encodings: Encodings
     base: Description
     """The pretrained model."""
     config: EncoderConfig
-    """The base's, with as many positions as the recipe asks for."""
+    """The base's, with the number of positions that the recipe wants."""
     base_digests: Mapping[str, str]
     """SHA-256 of the base's config and weights, by file name."""
     class_weights: NDArray[np.float32] | None
     recipe: Recipe
     remarks: tuple[str, ...]
-    """What the user was told so far."""
+    """What the user has been told so far."""
 
     @property
     def task(self) -> AnyTask:
@@ -96,17 +98,17 @@ class Plan:
     def with_recipe(self, recipe: Recipe) -> Plan:
         return replace(self, recipe=recipe)
 
-    def settled(self, say: Callable[[str], None]) -> Plan:
-        """With what the user left open chosen, and told."""
+    def completed(self, say: Callable[[str], None]) -> Plan:
+        """Chooses what the user left open: epochs, learning rate and precision."""
         recipe = self.recipe
         chosen: dict[str, Any] = {"task": self.task.name}
         if recipe.epochs is None:
             steps_per_epoch = math.ceil(self.data.encodings.n_examples / recipe.batch_size)
-            chosen["epochs"] = min(MOST_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
+            chosen["epochs"] = min(MAX_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
         if recipe.lr is None:
             chosen["lr"] = float(f"{3e-5 * 768 / self.config.hidden_size:.2g}")
         if recipe.precision is None:
-            chosen["precision"] = quicker_precision(self.config, say)
+            chosen["precision"] = faster_precision(self.config, say)
         recipe = replace(recipe, **chosen)
         say(
             f"model = {recipe.model}, epochs = {recipe.epochs:g}, lr = {recipe.lr:g}, "
@@ -114,15 +116,16 @@ class Plan:
         )
         return self.with_recipe(recipe)
 
-    def biases(self) -> list[float] | None:
-        """The log-odds of each label where a row may have several: the biases of a new layer.
+    def initial_biases(self) -> list[float] | None:
+        """Biases of the new layer where a row may have several labels: each label's log-odds.
 
-        From zeros, all logits are first pushed down through the pooler, which small models don't
-        soon recover from: after an epoch of 10,000 goemotions rows the micro F1 was 0.00, and 0.44
-        from here (all labels at 0.5)."""
+        With zeros the first steps push all logits down through the pooler, and small models need
+        long to recover. On 10,000 rows of goemotions the micro F1 after one epoch was 0.00 with
+        zeros, and 0.44 with these (every threshold at 0.5).
+        """
         targets = self.data.encodings.targets
         if targets is None or targets.dtype != np.bool_ or self.recipe.class_weights:
-            return None  # weighted, labels are as frequent as not
+            return None  # with class weights each label is as frequent as its absence
         present = (targets.sum(axis=0) + 1.0) / (len(targets) + 2.0)
         return list(np.log(present / (1.0 - present)).tolist())
 
@@ -130,7 +133,7 @@ class Plan:
 def make_plan(
     train_file: str | Path, dev: str | Path | None, recipe: Recipe, reporter: Reporter
 ) -> Plan:
-    """Reads the files, and of the pretrained model what is no weight.
+    """Reads the labelled files, and the config and tokenizer of the pretrained model.
 
     Raises DataError, UsageError and CheckpointError for what can't be trained.
     """
@@ -147,13 +150,13 @@ def make_plan(
         remarks.say(f"{recipe.positions} positions, interpolated between the trained ones")
     limit = config.max_position_embeddings
     _check_length(recipe, kind, limit)
-    base_digests = digests_of(base)  # before the rows are tokenized: it may refuse the model
+    base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
     files = Files.of(train_file, dev)
     source = Source(
         kind, layout, table, files.digests["train"], recipe, base.tokenizer, limit, dev is None
     )
-    data = read_data(source, remarks.say, reporter)
+    data = read_data(source, remarks)
     if dev_rows is not None:
         remarks.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
         data = replace(data, dev=dev_rows)
@@ -163,7 +166,7 @@ def make_plan(
         files=files,
         layout=layout,
         data=data,
-        # With labels, too: one that only dev has is refused now, not after the first epoch.
+        # Labels are checked, too: one that only dev has is an error now, not after an epoch.
         dev_encodings=data.task.encode(data.dev, base.tokenizer, labelled=True),
         base=base,
         config=config,
@@ -188,7 +191,7 @@ def _check_length(recipe: Recipe, kind: type[AnyTask], limit: int) -> None:
         )
 
 
-def _class_weights(data: Data) -> NDArray[np.float32]:
+def _class_weights(data: TrainingData) -> NDArray[np.float32]:
     balance, targets = HEADS[data.task.head].balance, data.encodings.targets
     if balance is None or targets is None:
         raise UsageError("--class-weights is for tasks with classes: classify and tag")

@@ -1,4 +1,4 @@
-"""Which precision to train in: measured, not assumed."""
+"""The precision to train in. On a CPU it is measured."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from onelayer.nn.linear import CLEARLY, gain_of_bf16
 from onelayer.recipe import Precision
 
 
-def quicker_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precision:
-    """The quicker one for a model of this shape on this machine, said aloud.
+def faster_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precision:
+    """The precision that is faster for this shape on this machine; ``say`` is told of it.
 
-    Processors with the same instructions differ fourfold in how quick they are at bf16.
+    It has to be measured: processors with the same instructions differ fourfold in bf16.
     """
     if best_device().type == "cuda":
         chosen: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
@@ -25,13 +25,13 @@ def quicker_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precis
     chosen = (
         "bf16" if gain_of_bf16(shape.hidden_size, shape.intermediate_size) > CLEARLY else "fp32"
     )
-    # Without the figure: a run that is repeated is to leave the same record.
+    # Without the measured figure, because a repeated run has to leave the same record.
     say(f"precision = {chosen}, measured to be the quicker one here")
     return chosen
 
 
-def remarks_on_paths(shape: EncoderShape, precision: Precision) -> Iterator[str]:
-    """What the paths that this machine takes do otherwise than the others."""
+def remarks_on_device(shape: EncoderShape, precision: Precision) -> Iterator[str]:
+    """How results on this device differ from those on other devices."""
     if best_device().type != "cuda":
         if reason := why_no_kernels():
             yield reason

@@ -1,4 +1,4 @@
-"""A run that has learned nothing but how frequent the classes are."""
+"""Detects a run that has learned only how frequent the classes are."""
 
 from __future__ import annotations
 
@@ -13,37 +13,42 @@ from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings
 
-RESTARTS = 2
-"""Most of them in one run: what fails three times is hardly bad luck."""
-SEEDS_APART = 1000
-"""From one attempt to the next; other runs' seeds are seldom so far away."""
+MAX_RESTARTS = 2
+"""Restarts of one run. After three failures the data is a likelier cause than the seed."""
+SEED_STEP = 1000
+"""How much a restart adds to the seed. Users rarely choose seeds that differ by as much, so a
+restart doesn't repeat another run of theirs."""
 
 
 @dataclass(slots=True)
 class ClassPrior:
-    """Notices such a run, which now and then a small set's seed leads to (Mosbach et al., 2021)."""
+    """The class frequencies, and whether they are all that a model has learned.
+
+    With few rows some seeds lead to such a model (Mosbach et al., 2021).
+    """
 
     loss: float
-    """Of the best constant prediction: the entropy of the classes in training."""
+    """The loss of the best constant prediction: the entropy of the training classes."""
     predicted: set[int] = field(default_factory=set)
-    """The classes of the last evaluation."""
+    """The classes that the last evaluation predicted."""
 
     def watch(self, chunks: Iterable[Chunk[Any]]) -> Iterator[Chunk[Any]]:
-        """Passes an evaluation's chunks on and notes which classes their logits are for."""
+        """Yields an evaluation's chunks and notes which classes they predict."""
         self.predicted = set()
         for chunk in chunks:
             self.predicted.update(np.unique(chunk[2].argmax(axis=1)).tolist())
             yield chunk
 
-    def is_all(self, losses: Sequence[float]) -> bool:
-        """Whether dev was given one class alone, and an epoch's losses say the same."""
+    def explains(self, losses: Sequence[float]) -> bool:
+        """Whether all dev rows got the same class, and the mean training loss is no lower than
+        that of a constant prediction."""
         return len(self.predicted) == 1 and float(np.mean(losses)) >= self.loss
 
 
 def class_prior(
     head: str, encodings: Encodings, class_weights: NDArray[np.float32] | None
 ) -> ClassPrior | None:
-    """For heads that choose one class, by the targets that are learned from."""
+    """The prior of the training targets; None for heads that don't choose one class."""
     targets = encodings.targets
     if HEADS[head].classes != "one" or targets is None:
         return None
@@ -53,6 +58,6 @@ def class_prior(
     counts = np.bincount(learned)
     weights = np.ones(len(counts)) if class_weights is None else class_weights[: len(counts)]
     weighted = counts * weights.astype(np.float64)
-    present = weighted[weighted > 0]
+    present = weighted[weighted > 0]  # 0 · log 0 is 0
     loss = -(present * np.log(present / present.sum())).sum() / weighted.sum()
     return ClassPrior(float(loss))

@@ -1,4 +1,4 @@
-"""Who is told how a run goes: a bar on a terminal, JSON lines elsewhere, silence from Python."""
+"""Reporters: who is told of the progress of a run, and how."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.progress import (
 )
 
 from onelayer.base.json_values import finite
-from onelayer.training.history import Progress as RunProgress
+from onelayer.training.history import RunProgress
 
 
 class Reporter(Protocol):
-    """Who is told how the run goes."""
+    """Gets the remarks, the steps and the evaluations of a run."""
 
     def say(self, remark: str) -> None: ...
     def prepare(self, what: str, rows: int, total: int | None) -> None: ...
@@ -34,7 +34,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Tells nothing."""
+    """Shows nothing: the default in Python."""
 
     def say(self, remark: str) -> None: ...
     def prepare(self, what: str, rows: int, total: int | None) -> None: ...
@@ -46,8 +46,8 @@ class Silent:
     def finish(self) -> None: ...
 
 
-class JsonLines:
-    """One JSON object a line: every remark, every tenth of an epoch or so, every evaluation."""
+class JsonReporter:
+    """A JSON object a line for every remark, every evaluation and about fifty steps of a run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -82,8 +82,8 @@ class JsonLines:
     def finish(self) -> None: ...
 
 
-class TextLines:
-    """One line of text for every remark, every tenth of an epoch or so, and every evaluation."""
+class TextReporter:
+    """A line of text for every remark, every evaluation and about fifty steps of a run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -116,8 +116,8 @@ class TextLines:
     def finish(self) -> None: ...
 
 
-class Bar:
-    """A progress bar with loss, real tokens a second, time left and the dev score."""
+class ProgressBar:
+    """A progress bar on a terminal: loss, real tokens a second, dev score, time left."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)

@@ -1,4 +1,4 @@
-"""What training tells its user in words."""
+"""Remarks: what training tells the user in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onelayer.training.progress import Reporter
 
 
 class Remarks:
-    """Passes remarks on to a reporter and keeps them for the record of the run."""
+    """Gives remarks to a reporter, and keeps them for the record of the run."""
 
     def __init__(self, reporter: Reporter, told: Iterable[str] = ()) -> None:
         self.reporter = reporter
@@ -28,7 +28,7 @@ class Remarks:
 
 
 def remarks_on_rows(encodings: Encodings) -> Iterator[str]:
-    """How the training rows are read where they are long."""
+    """How long training rows are read."""
     if encodings.n_examples > len(encodings):
         yield f"{len(encodings):,} rows are read in {encodings.n_examples:,} windows"
     if encodings.cut.tokens:
@@ -36,7 +36,7 @@ def remarks_on_rows(encodings: Encodings) -> Iterator[str]:
 
 
 def remarks_on_model(built: Built) -> Iterator[str]:
-    """Which of its parameters are pretrained."""
+    """Which parameters are pretrained and which are new."""
     head = built.model.head
     total = sum(p.numel() for p in built.model.parameters())
     if built.kept_head:
@@ -54,7 +54,7 @@ def remarks_on_model(built: Built) -> Iterator[str]:
 
 
 def remarks_on_dev(predictor: Predictor, dev: Sequence[Any]) -> Iterator[str]:
-    """What the dev rows decided of decoding, and what the limit leaves unread of them."""
+    """What the dev rows decided about decoding, and how much of them the length limit cuts off."""
     task = predictor.task
     if task.decided_on_dev is None:
         return

@@ -1,4 +1,4 @@
-"""Which run a command resumes, and where a new one goes."""
+"""Finds the run that a command resumes, or a directory for a new one."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from onelayer.training.run_store import Store
 
 Say = Callable[[str], None]
 RUNS = Path("runs")
-"""Where runs go for which the user names no place."""
+"""Where runs are made if the user gives no ``--out``."""
 
 
 def open_store(
     train_file: str | Path, out: str | Path | None, identity: str, resume: bool | None, say: Say
 ) -> Store:
-    """Where the run goes, held for this process alone, with the state that it resumes from.
+    """A locked store for the run, with the state from which it resumes, if any.
 
-    A command that is given again resumes its unfinished run, unless ``resume`` is False; with
-    True it must. Raises UsageError for a place that holds something else.
+    A repeated command resumes its unfinished run, unless ``resume`` is False. If ``resume`` is
+    True and there is no such run, or if the directory holds something else, raises UsageError.
     """
     if out is not None:
         return _open_at(Path(out), identity, resume, say)
-    stem = stem_of(Path(train_file))
+    stem = run_name(Path(train_file))
     for folder in RUNS.glob(f".{stem}-*.resume") if resume is not False else ():
         store = Store(folder.with_name(folder.name[1:].removesuffix(".resume")), identity)
         if store.lock():
@@ -60,12 +60,12 @@ def _open_at(target: Path, identity: str, resume: bool | None, say: Say) -> Stor
 
 
 def is_unfinished(target: Path) -> bool:
-    """Whether a run there left a state to resume from."""
+    """Whether a run left a state there, from which it can resume."""
     return Store(target, identity="").has_states
 
 
 def refuse_taken(target: Path) -> None:
-    """Raises UsageError for a place that already holds something."""
+    """Raises UsageError for a directory that isn't empty."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(
             "already holds a run" if (target / "config.json").is_file() else "is not empty",
@@ -79,7 +79,7 @@ def _nothing_to_resume(place: Path) -> UsageError:
     return UsageError("no unfinished run of this command to resume", place=Place(place), hint=hint)
 
 
-def stem_of(path: Path) -> str:
-    """What runs on a file are called."""
+def run_name(path: Path) -> str:
+    """A name for runs on this file: its stem, but for ``train.csv`` the name of its folder."""
     own = path.stem if path.stem not in ("train", "training") else path.absolute().parent.name
     return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "run"

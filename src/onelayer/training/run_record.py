@@ -1,4 +1,4 @@
-"""What is told of a run in ``onelayer.json`` and in its model card."""
+"""What ``onelayer.json`` and the model card tell about a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DevResult:
     """A model's scores on dev."""
 
     task: AnyTask
-    """Its decoding tuned on dev: what is saved with the model."""
+    """With its decoding tuned on dev, as it is saved with the model."""
     scores: dict[str, float]
     scorer: Scorer
 
@@ -43,7 +43,7 @@ class DevResult:
 def run_record(
     plan: Plan, built: Built, on_dev: DevResult, history: History, remarks: Sequence[str]
 ) -> ModelRecord:
-    """What ``onelayer.json`` tells, but for the digest of the weights."""
+    """The record for ``onelayer.json``, except the digest of the weights."""
     parameters = list(built.model.parameters())
     new = [] if built.kept_head else list(built.model.head.parameters())
     files, data = plan.files, plan.data

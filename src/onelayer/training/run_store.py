@@ -1,4 +1,4 @@
-"""A run on the disk: its best model so far, and the states that it resumes from."""
+"""A run on the disk: its best model so far, and the states from which it can resume."""
 
 from __future__ import annotations
 
@@ -37,22 +37,23 @@ from onelayer.training.run_record import (
     run_record,
 )
 
-FORMAT = 1
-"""Goes up when `RunState` or the names of the tensors change."""
-KEPT = 2
-"""States on the disk. With two, a damaged one costs an interval and not the run."""
-INTERVAL = 60.0
-"""Seconds between two states, at least. A killed run loses as much."""
-SHARE = 30
-"""Steps take at least this many times as long as saving states."""
-ATTEMPT = 10**8
-"""Steps that one attempt may have: the states of a restarted run are newer than all before."""
-TIMING = "timing.json"
+STATE_FORMAT = 1
+"""Raise it when `RunState` or the names of the tensors change."""
+MAX_STATES = 2
+"""States on the disk. If the newest one is damaged, the run resumes from the one before."""
+MIN_SECONDS_BETWEEN_STATES = 60.0
+"""Seconds between two states, at least. A run that is killed loses the steps since the last one."""
+MIN_TRAINING_PER_SAVING = 30
+"""How many times as long as saving a state the steps before it take, at least."""
+MAX_STEPS_OF_ATTEMPT = 10**8
+"""Steps between two restarts, at most. It makes states after a restart sort behind those before."""
+TIMING_FILE = "timing.json"
+"""Written last: a directory that has it is a finished run."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What a run is between two steps, beside its tensors."""
+    """The state of a run between two steps, except its tensors."""
 
     recipe: Recipe
     """With what was chosen when the run started."""
@@ -62,22 +63,24 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class SavedState(RunState):
-    """A state on the disk, complete by its digests."""
+    """A state on the disk. Its digests show that it is complete."""
 
     folder: Path
     identity: str
-    """Of the command: its data, recipe and model."""
+    """A digest of the command: its data, recipe and model."""
     environment: dict[str, Any]
-    """What the last digits depend on."""
+    """What the last digits depend on besides the command."""
 
     def tensors(self) -> dict[str, Tensor]:
         return load_file(self.folder / "state.safetensors")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Raises OSError, ValueError, LookupError or TypeError for a damaged state."""
+        """Raises OneLayerError, OSError, ValueError, LookupError or TypeError for damage."""
         wrapped = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        if wrapped["format"] != FORMAT or wrapped["sha256"] != digest.of_text(wrapped["state"]):
+        if wrapped["format"] != STATE_FORMAT:
+            raise ValueError("state.json has another format")
+        if wrapped["sha256"] != digest.of_text(wrapped["state"]):
             raise ValueError("state.json is not as it was written")
         values = json.loads(wrapped["state"])
         if digest.of_file(folder / "state.safetensors") != values["sha256"]:
@@ -94,19 +97,19 @@ class SavedState(RunState):
 
 @dataclass(slots=True)
 class Store:
-    """A run's directory ``target``, and a hidden folder next to it that holds its states.
+    """The directory of a run, ``target``, and a hidden folder next to it with the run's states.
 
-    One process at a time has them: between `lock` and `release`.
+    Between `lock` and `release` no other process can use them.
     """
 
     target: Path
     identity: str
-    """Of the command that trains there."""
+    """Of the command that trains in this directory."""
     resumed: SavedState | None = None
-    """The state that the run resumes from."""
+    """The state from which the run resumes."""
     _lock: TextIO | None = None
     _saved_at: float = field(default_factory=time.monotonic)
-    _took: float = 0.0
+    _save_seconds: float = 0.0
 
     @property
     def folder(self) -> Path:
@@ -120,7 +123,7 @@ class Store:
         self.release()
 
     def lock(self) -> bool:
-        """Takes the folder, unless a running process has it."""
+        """Locks the folder; returns False if another process has locked it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / "lock").open("w")
@@ -135,11 +138,11 @@ class Store:
         return True
 
     def release(self) -> None:
-        """Lets other processes have the folder, and removes it where it holds no state."""
+        """Unlocks the folder, and removes it if it holds no state."""
         if self._lock is not None:
-            if not self._folders():
+            if not self._state_folders():
                 shutil.rmtree(self.folder, ignore_errors=True)
-                with suppress(OSError):  # not empty: others' runs are there
+                with suppress(OSError):  # not empty: other runs are there
                     self.folder.parent.rmdir()
             self._lock.close()
 
@@ -148,11 +151,11 @@ class Store:
     @property
     def has_states(self) -> bool:
         """Whether an unfinished run left a state."""
-        return bool(self._folders())
+        return bool(self._state_folders())
 
     def newest_state(self, say: Callable[[str], None]) -> SavedState | None:
-        """The last state that is complete."""
-        for folder in self._folders():
+        """The newest state that isn't damaged."""
+        for folder in self._state_folders():
             try:
                 return SavedState.read(folder)
             except (OneLayerError, OSError, ValueError, LookupError, TypeError) as error:
@@ -160,7 +163,7 @@ class Store:
         return None
 
     def state_to_resume(self, say: Callable[[str], None]) -> SavedState | None:
-        """The state of the same command's run, if its best model so far is there, too."""
+        """The newest state, if the same command saved it and its best model so far exists."""
         saved = self.newest_state(say)
         if saved is None or saved.identity != self.identity:
             return None
@@ -168,11 +171,15 @@ class Store:
         return None if is_lost else saved
 
     def is_state_due(self) -> bool:
-        return time.monotonic() - self._saved_at > max(INTERVAL, SHARE * self._took)
+        return time.monotonic() - self._saved_at > max(
+            MIN_SECONDS_BETWEEN_STATES, MIN_TRAINING_PER_SAVING * self._save_seconds
+        )
 
     def save_state(self, state: RunState, tensors: dict[str, Tensor]) -> None:
-        """Saves a state and removes all but the last ones. Raises OneLayerError where the disk
-        refuses; the last one then stands."""
+        """Saves a state and removes all but the last ``MAX_STATES``.
+
+        Raises OneLayerError if it can't be written; the states before it are kept.
+        """
         started = time.monotonic()
 
         def write(folder: Path) -> None:
@@ -188,23 +195,23 @@ class Store:
                 "sha256": digest.of_file(path),
             }
             body = json.dumps(values)
-            wrapped = {"format": FORMAT, "sha256": digest.of_text(body), "state": body}
+            wrapped = {"format": STATE_FORMAT, "sha256": digest.of_text(body), "state": body}
             (folder / "state.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
-        number = state.history.attempt * ATTEMPT + state.history.step
+        number = state.history.attempt * MAX_STEPS_OF_ATTEMPT + state.history.step
         publish(self.folder / f"step-{number:09d}", write)
-        for folder in self._folders()[KEPT:]:
+        for folder in self._state_folders()[MAX_STATES:]:
             shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
-        self._took = self._saved_at - started
+        self._save_seconds = self._saved_at - started
 
     def clear(self) -> None:
-        """Removes all states: the run is finished, or starts from its first step."""
-        for folder in self._folders():
+        """Removes all states, because the run is finished or starts from the first step."""
+        for folder in self._state_folders():
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _folders(self) -> list[Path]:
-        """Of the states, the newest first."""
+    def _state_folders(self) -> list[Path]:
+        """The folders of the states, the newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True)
 
     # The best model ----------------------------------------------------------------------------
@@ -217,7 +224,7 @@ class Store:
         history: History,
         remarks: Sequence[str],
     ) -> None:
-        """Publishes the model as it is, with all that is known of it."""
+        """Replaces the model in ``target`` by the current one, with its record and card."""
         head = HEADS[plan.task.head]
         record = run_record(plan, built, evaluation, history, remarks)
         card = model_card(card_facts(plan, evaluation, self.target.name))
@@ -239,21 +246,21 @@ class Store:
             publish(self.target, write)
 
     def finish(self, files: Files, history: History, remarks: Sequence[str]) -> None:
-        """Completes the record: since the best model was saved, the run went on.
+        """Adds the steps after the best model to the record.
 
-        What a clock measured, and where the files of the run are, stands in a file of its own, so
-        that a repeated run leaves the same record.
+        Durations and paths are written to another file, so that a repeated run leaves the same
+        record.
         """
         path = self.target / "onelayer.json"
         record = ModelRecord.from_json(read_json(path))
         record = replace(record, choices=tuple(remarks), history=history_record(history))
         rewrite(path, as_json(record.to_json()))
         seconds = [round(seconds, 6) for seconds in history.seconds]
-        rewrite(self.target / TIMING, as_json({"seconds": seconds, "files": files.places()}))
+        rewrite(self.target / TIMING_FILE, as_json({"seconds": seconds, "files": files.places()}))
 
 
 def environment() -> dict[str, Any]:
-    """What the last digits of a run depend on beside the command."""
+    """What the last digits of a run depend on besides the command."""
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
@@ -263,8 +270,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def differences(then: dict[str, Any]) -> str:
-    """What is not as it was when a state was saved, in words; empty where nothing is."""
+def environment_changes(then: dict[str, Any]) -> str:
+    """What changed since a state was saved, in words; empty if nothing did."""
     now = environment()
     changed = ((name, then.get(name), is_now) for name, is_now in now.items())
     return ", ".join(f"{name} {was} → {is_now}" for name, was, is_now in changed if was != is_now)

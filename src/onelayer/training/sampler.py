@@ -1,4 +1,4 @@
-"""The order of the data: a pure function of seed and epoch."""
+"""The order of the training examples: a pure function of seed and epoch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from onelayer.tokens.encodings import Ints
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """Every example once an epoch, in batches; an epoch's last one may be smaller."""
+    """Draws every example once an epoch, in batches. The last batch of an epoch may be smaller."""
 
     n_examples: int
     batch_size: int
     seed: int
 
     @property
-    def per_epoch(self) -> int:
+    def steps_per_epoch(self) -> int:
         return math.ceil(self.n_examples / self.batch_size)
 
     def batch(self, step: int) -> Ints:
-        """The examples of a step counted from 0."""
-        epoch, i = divmod(step, self.per_epoch)
+        """The examples of a step. Steps count from 0."""
+        epoch, i = divmod(step, self.steps_per_epoch)
         order = _order(self.n_examples, self.seed, epoch)
         return order[i * self.batch_size : (i + 1) * self.batch_size]
 

@@ -1,7 +1,7 @@
-"""Several seeds of a recipe: each is a run of its own, and the best is kept.
+"""Trains a recipe with several seeds and keeps the best run.
 
-The runs are in a hidden folder next to the place where the best of them will be. A seed that is
-finished there is not trained again, so the command resumes where it was stopped.
+The runs are in a hidden folder next to the directory that the best of them gets. A finished seed is
+not trained again, so a command that was stopped resumes at the seed where it stopped.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.training.plan import Plan
 from onelayer.training.progress import Reporter
-from onelayer.training.resume import RUNS, is_unfinished, open_store, stem_of
-from onelayer.training.run_store import TIMING
+from onelayer.training.resume import RUNS, is_unfinished, open_store, run_name
+from onelayer.training.run_store import TIMING_FILE
 from onelayer.training.trainer import draw_report, train_and_load
 
 
@@ -36,7 +36,7 @@ class Outcome:
     folder: Path
     score: float
     recipe: Mapping[str, Any]
-    """With what was chosen when the run started."""
+    """Complete, with the values that were chosen when the run started."""
 
     @classmethod
     def read(cls, folder: Path, seed: int, metric: str) -> Outcome:
@@ -48,16 +48,16 @@ class Outcome:
 def best_of_seeds(
     plan: Plan, out: str | Path | None, resume: bool | None, reporter: Reporter
 ) -> Predictor:
-    """Trains all seeds, moves the best run to its place and removes the others."""
-    target = _open(plan, out, resume)
+    """Trains all seeds, moves the best run to ``out`` and removes the others."""
+    target = _reserve(plan, out, resume)
     try:
         outcomes = _train_seeds(plan, target, reporter)
     except BaseException:
-        _close(target)
+        _release(target)
         raise
     scores = [outcome.score for outcome in outcomes]
     mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
-    # Of equal scores the first; nan (a constant prediction has no correlation) is the lowest.
+    # Of equal scores the first wins; nan (a constant prediction has no correlation) is the lowest.
     best = max(outcomes, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
     metric = plan.task.metric
     remark = (
@@ -78,22 +78,22 @@ def best_of_seeds(
     rewrite(path, as_json(record.to_json()))
     draw_report(load(best.folder), plan, reporter)
     best.folder.replace(target)
-    shutil.rmtree(hidden(target))
+    shutil.rmtree(seeds_folder(target))
     return load(target)
 
 
 def _train_seeds(plan: Plan, target: Path, reporter: Reporter) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for seed in range(plan.recipe.seed, plan.recipe.seed + plan.recipe.seeds):
-        # The target's own name, by which a run calls itself in its model card.
-        folder = hidden(target) / f"seed-{seed}" / target.name
-        # What was measured or derived for the first run holds for all.
+        # Each run's directory has the target's name, because its model card has it as a title.
+        folder = seeds_folder(target) / f"seed-{seed}" / target.name
+        # The first run chooses what the user left open; the others have to use the same values.
         names = ("epochs", "lr", "precision") if outcomes else ()
-        settled = {name: outcomes[0].recipe[name] for name in names}
+        chosen = {name: outcomes[0].recipe[name] for name in names}
         if not _is_finished(folder):
             if not is_unfinished(folder):
                 shutil.rmtree(folder, ignore_errors=True)  # stopped before its first state
-            one = replace(plan, recipe=replace(plan.recipe, seed=seed, seeds=1, **settled))
+            one = replace(plan, recipe=replace(plan.recipe, seed=seed, seeds=1, **chosen))
             with open_store(plan.files.train, folder, one.identity, None, reporter.say) as store:
                 train_and_load(one, store, reporter)
                 store.clear()
@@ -101,22 +101,23 @@ def _train_seeds(plan: Plan, target: Path, reporter: Reporter) -> list[Outcome]:
     return outcomes
 
 
-def hidden(target: Path) -> Path:
-    """Where the runs are until the best is chosen."""
+def seeds_folder(target: Path) -> Path:
+    """Where the runs of the seeds are until the best is chosen."""
     return target.with_name(f".{target.name}.seeds")
 
 
 def _is_finished(folder: Path) -> bool:
-    return (folder / TIMING).is_file()  # written last
+    return (folder / TIMING_FILE).is_file()  # written last
 
 
-def _open(plan: Plan, out: str | Path | None, resume: bool | None) -> Path:
-    """Where the best run will be; unfinished runs next to it are the same command's.
+def _reserve(plan: Plan, out: str | Path | None, resume: bool | None) -> Path:
+    """Makes the directory of the best run, and the folder of the seeds.
 
-    Raises UsageError where others are there, or none although ``resume`` insists.
+    Raises UsageError if that folder holds runs of another command, or if there are none and
+    ``resume`` is True.
     """
-    target = Path(out) if out is not None else _place_by_itself(plan, resume)
-    folder = hidden(target)
+    target = Path(out) if out is not None else _default_target(plan, resume)
+    folder = seeds_folder(target)
     if resume is False:
         shutil.rmtree(folder, ignore_errors=True)
     elif folder.exists() and _identity(folder) != plan.identity:
@@ -130,15 +131,15 @@ def _open(plan: Plan, out: str | Path | None, resume: bool | None) -> Path:
     return target
 
 
-def _close(target: Path) -> None:
-    """Removes what `_open` made, if no run has left anything there."""
-    if not any(path.is_dir() for path in hidden(target).iterdir()):
-        shutil.rmtree(hidden(target))
+def _release(target: Path) -> None:
+    """Removes what `_reserve` made, unless a run has left something there."""
+    if not any(path.is_dir() for path in seeds_folder(target).iterdir()):
+        shutil.rmtree(seeds_folder(target))
         target.rmdir()
 
 
-def _place_by_itself(plan: Plan, resume: bool | None) -> Path:
-    stem = stem_of(plan.files.train)
+def _default_target(plan: Plan, resume: bool | None) -> Path:
+    stem = run_name(plan.files.train)
     for folder in RUNS.glob(f".{stem}-*.seeds") if resume is not False else ():
         if _identity(folder) == plan.identity:
             return folder.with_name(folder.name[1:].removesuffix(".seeds"))

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while training: they wait until the step under way is finished and saved."""
+"""SIGINT and SIGTERM during training: they wait until the current step is finished and saved."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from types import FrameType
 from typing import Any
 
 
-class BrokenOff(BaseException):
-    """A signal came while work was under way that can be done again."""
+class WorkInterrupted(BaseException):
+    """A signal came during work that can be repeated."""
 
 
-class HeldSignals:
-    """Holds the first signal back until `pass_on`; a second one is for who can't wait.
+class DeferredSignals:
+    """Holds the first signal until `deliver`. A second one takes effect at once.
 
-    Only a process's main thread gets signals: in another one this does nothing.
+    Only the main thread of a process gets signals: in another thread this does nothing.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._breakable = False
-        self._before: dict[int, Any] = {}
+        self._interruptible = False
+        self._handlers_before: dict[int, Any] = {}
 
-    def __enter__(self) -> HeldSignals:
+    def __enter__(self) -> DeferredSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                # What nohup has turned off stays off.
+                # A signal that is ignored, as under nohup, stays ignored.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._hold)
+                    self._handlers_before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers_before.items():
             signal.signal(number, handler)
-        self._before.clear()
+        self._handlers_before.clear()
 
-    def _hold(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.received is not None:
             self.__exit__()
             signal.raise_signal(number)
         self.received = number
-        if self._breakable:
-            raise BrokenOff
+        if self._interruptible:
+            raise WorkInterrupted
 
     @contextmanager
-    def breakable(self) -> Iterator[None]:
-        """Work that a signal may break off, by BrokenOff, since it changes nothing."""
+    def interruptible(self) -> Iterator[None]:
+        """Work that changes nothing, so a signal may end it: raises WorkInterrupted."""
         if self.received is not None:
-            raise BrokenOff
-        self._breakable = True
+            raise WorkInterrupted
+        self._interruptible = True
         try:
             yield
         finally:
-            self._breakable = False
+            self._interruptible = False
 
-    def pass_on(self) -> None:
-        """Lets the signal that was held back do what it would have done."""
+    def deliver(self) -> None:
+        """Raises the signal that was held, now with its usual handler."""
         if self.received is not None:
             signal.raise_signal(self.received)
-            raise KeyboardInterrupt  # whoever handles it otherwise still wants the run to stop
+            raise KeyboardInterrupt  # the handler returned, but the run has to stop

@@ -1,4 +1,4 @@
-"""A cache on the disk whose entries are whole or not there."""
+"""A cache on the disk. An entry is complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from onelayer.base.errors import OneLayerError, Place
 from onelayer.base.machine import cache_home
 
 T = TypeVar("T")
-STAGED = ".staged-"
-MOST_BYTES = 20 * 1024**3
-"""Entries that were not used for longest make room beyond this."""
-ABANDONED = 24 * 3600
-"""Seconds after which a half-written entry is taken for that of a killed process."""
+STAGED_PREFIX = ".staged-"
+"""Starts the names of folders that are still being written."""
+MAX_CACHE_BYTES = 20 * 1024**3
+"""Bytes of all entries. Beyond this the ones that were used least recently are removed."""
+ABANDONED_SECONDS = 24 * 3600
+"""Age from which an incomplete entry is removed: its process was probably killed."""
 
 
-def entries_home() -> Path:
-    """Where entries lie. Whoever wants the room back removes the folder."""
+def cache_folder() -> Path:
+    """Where the entries are. It can be removed at any time to free space."""
     return cache_home() / "tokens"
 
 
@@ -33,32 +34,41 @@ def cached(
     make: Callable[[Path], None],
     load: Callable[[Path], T],
     say: Callable[[str], None],
-) -> T:
-    """What ``load`` reads from the entry ``key``, which ``make`` fills if there is none.
+) -> tuple[T, bool]:
+    """What ``load`` reads from an entry, and whether the entry existed before.
 
-    ``load`` raises ValueError, LookupError, TypeError, OSError or OneLayerError for an entry that
-    is damaged: it is made anew. Where the cache can't be written, a temporary folder does for this
-    once; ``load`` must not need the files' names once it has returned.
+    Parameters
+    ----------
+    key
+        The name of the entry.
+    make
+        Fills a folder with the entry if there is none.
+    load
+        Reads the folder. It raises ValueError, LookupError, TypeError, OSError or OneLayerError for
+        a damaged entry, which is then made again. It must not need the names of the files after it
+        has returned: where the cache can't be written, the folder is a temporary one.
+    say
+        Is warned where the cache can't be written.
     """
-    entry = entries_home() / key
+    entry = cache_folder() / key
     with suppress(ValueError, LookupError, TypeError, OSError, OneLayerError):
         found = load(entry)
         with suppress(OSError):
             os.utime(entry)
-        return found
-    shutil.rmtree(entry, ignore_errors=True)  # it was damaged
+        return found, True
+    shutil.rmtree(entry, ignore_errors=True)  # damaged, if there is one
     try:
         _publish(entry, make)
         with suppress(OSError):  # another process may be doing the same
             _make_room(entry)
-        return load(entry)
+        return load(entry), False
     except OSError as error:
         reason = error.strerror or str(error)
     say(f"warning: {entry.parent} can't be written ({reason}): tokens are not kept for other runs")
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             make(Path(folder))
-            return load(Path(folder))
+            return load(Path(folder)), False
     except OSError as error:
         raise OneLayerError(
             f"no room for the file's tokens: {error.strerror or error}",
@@ -68,27 +78,27 @@ def cached(
 
 
 def _publish(entry: Path, make: Callable[[Path], None]) -> None:
-    """Fills a folder of its own, which gets the entry's name when all of it is on the disk."""
+    """Fills a temporary folder, and renames it to the entry when all of it is on the disk."""
     entry.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=entry.parent))
+    staged = Path(tempfile.mkdtemp(prefix=STAGED_PREFIX, dir=entry.parent))
     try:
         make(staged)
         sync(staged)
         try:
             staged.rename(entry)
         except OSError:
-            if not entry.exists():  # else another process was first, with the same content
+            if not entry.exists():  # if it does, another process has written the same content
                 raise
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
 def _make_room(newest: Path) -> None:
-    """Removes what was abandoned, and the entries used least recently beyond ``MOST_BYTES``."""
-    room = MOST_BYTES
+    """Removes abandoned folders, and the least recently used entries beyond ``MAX_CACHE_BYTES``."""
+    room = MAX_CACHE_BYTES
     for folder in sorted(newest.parent.iterdir(), key=_last_used, reverse=True):
-        if folder.name.startswith(STAGED):
-            if _last_used(folder) < time.time() - ABANDONED:
+        if folder.name.startswith(STAGED_PREFIX):
+            if _last_used(folder) < time.time() - ABANDONED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
             continue
         room -= sum(file.stat().st_size for file in folder.iterdir())

@@ -1,4 +1,4 @@
-"""The trainer: fine-tunes a model by a plan and keeps the best of it."""
+"""The trainer: fine-tunes a model by a plan and keeps the best state."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from onelayer.tokens.packing import micro_batches
 from onelayer.training.history import History
 from onelayer.training.optimizer import Optimizer, adamw, freeze, lr_factor
 from onelayer.training.plan import Plan
-from onelayer.training.precision import remarks_on_paths
-from onelayer.training.prior import RESTARTS, SEEDS_APART, class_prior
+from onelayer.training.precision import remarks_on_device
+from onelayer.training.prior import MAX_RESTARTS, SEED_STEP, class_prior
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import (
     Remarks,
@@ -36,9 +36,9 @@ from onelayer.training.remarks import (
     remarks_on_rows,
 )
 from onelayer.training.run_record import DevResult
-from onelayer.training.run_store import RunState, SavedState, Store, differences
+from onelayer.training.run_store import RunState, SavedState, Store, environment_changes
 from onelayer.training.sampler import Sampler
-from onelayer.training.signals import BrokenOff, HeldSignals
+from onelayer.training.signals import DeferredSignals, WorkInterrupted
 
 MIN_STEPS_BEFORE_RESTART = 100
 """Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
@@ -49,43 +49,47 @@ class Trainer:
     """One run, from the first step to the last.
 
     The next batch follows from (seed, step). So model, optimizer, random generators and history are
-    all that a run is between two steps, and a run resumes from them bit for bit.
+    the whole state of a run between two steps, and a run resumes from them bit for bit.
     """
 
     def __init__(self, plan: Plan, store: Store, reporter: Reporter) -> None:
-        """Builds the model, and resumes the unfinished run if the store has one."""
+        """Builds the model, and restores the state that the store found, if any."""
         saved = store.resumed
         self.store = store
         self.reporter = reporter
         self.remarks = Remarks(reporter, plan.remarks)
-        self.plan = replace(plan, recipe=saved.recipe) if saved else plan.settled(self.remarks.say)
+        self.plan = (
+            replace(plan, recipe=saved.recipe) if saved else plan.completed(self.remarks.say)
+        )
         recipe, task, encodings = self.plan.recipe, self.plan.task, self.plan.data.encodings
-        assert recipe.epochs is not None, "a settled plan leaves nothing open"
+        assert recipe.epochs is not None, "a completed plan has no open choices"
         assert recipe.lr is not None
         assert recipe.precision is not None
         self.recipe, self.task, self.encodings = recipe, task, encodings
         self.head: Head = HEADS[task.head]
         self.peak_lr, self.precision = recipe.lr, recipe.precision
-        self.steps_per_epoch = Sampler(encodings.n_examples, recipe.batch_size, 0).per_epoch
+        self.steps_per_epoch = Sampler(encodings.n_examples, recipe.batch_size, 0).steps_per_epoch
         self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
 
         self.remarks.say(task.summary)
         self.remarks.say_all(remarks_on_rows(encodings))
         self._start(attempt=saved.history.attempt if saved else 0)
         self.remarks.say_all(remarks_on_model(self.built))
-        self.remarks.say_all(remarks_on_paths(self.plan.config, recipe.precision))
+        self.remarks.say_all(remarks_on_device(self.plan.config, recipe.precision))
         if saved is not None:
             self._resume(saved)
 
     def _start(self, attempt: int) -> None:
-        """A fresh model, optimizer and history. Each attempt has a seed of its own."""
+        """Makes a new model, optimizer and history. Each attempt has another seed."""
         plan, recipe, device = self.plan, self.recipe, best_device()
-        self.seed = recipe.seed + SEEDS_APART * attempt
-        # The base's weights are read for each model that is built of them, and not kept.
+        self.seed = recipe.seed + SEED_STEP * attempt
+        # Reading the base's weights for each attempt saves the memory of keeping them.
         checkpoint = with_weights(plan.base)
         if recipe.positions is not None:
             checkpoint = with_positions(checkpoint, recipe.positions)
-        self.built: Built = build_model(checkpoint, self.task, seed=self.seed, prior=plan.biases())
+        self.built: Built = build_model(
+            checkpoint, self.task, seed=self.seed, prior=plan.initial_biases()
+        )
         freeze(self.built.model, recipe.freeze)
         self.model: Model = self.built.model.to(device)
         self.model.train_in(self.precision)
@@ -107,14 +111,14 @@ class Trainer:
     def train(self) -> None:
         """Trains to the end; then the store has the best model.
 
-        A SIGINT or SIGTERM lets the step under way finish, or breaks an evaluation off, which
-        changes nothing. Then the state is saved, and the signal does what it would have done.
+        On SIGINT or SIGTERM the current step is finished, but an evaluation is interrupted, because
+        it can be repeated. Then the state is saved and the signal takes effect.
         """
         self.reporter.start(self.total_steps)
-        with HeldSignals() as signals:
+        with DeferredSignals() as signals:
             while signals.received is None and not self.is_finished:
                 if self.is_evaluation_due:
-                    with suppress(BrokenOff):
+                    with suppress(WorkInterrupted):
                         self.evaluate(signals)
                 elif self.history.stuck:
                     self.restart()
@@ -126,13 +130,13 @@ class Trainer:
                 n, metric = self.history.since_best, self.task.metric
                 self.reporter.say(f"stopped early: no better {metric} in {n} evaluations")
             self.reporter.finish()
-        signals.pass_on()
+        signals.deliver()
         self.store.finish(self.plan.files, self.history, self.remarks.told)
         self._say_finished()
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last step is evaluated, or early stopping ends the run before it."""
+        """Whether the last step has been evaluated, or early stopping ends the run before it."""
         history, patience = self.history, self.recipe.patience
         if not history.evaluated or history.stuck:
             return False
@@ -141,7 +145,7 @@ class Trainer:
 
     @property
     def is_evaluation_due(self) -> bool:
-        """At the end of every epoch, and after the last step."""
+        """True at the end of every epoch, and after the last step."""
         step = self.history.step
         is_end = step == self.total_steps or (step > 0 and step % self.steps_per_epoch == 0)
         return is_end and not self.history.evaluated
@@ -160,12 +164,12 @@ class Trainer:
         self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
         self.reporter.step(self.history.progress)
 
-    def evaluate(self, signals: HeldSignals) -> None:
-        """Scores the model on dev, keeps it if it is the best so far, and sees whether the run is
-        stuck. A signal breaks the scoring off: raises BrokenOff, and nothing has changed."""
+    def evaluate(self, signals: DeferredSignals) -> None:
+        """Scores the model on dev, saves it if it is the best so far, and checks whether the run is
+        stuck. Raises WorkInterrupted on a signal while it scores; then nothing has changed."""
         history, metric = self.history, self.task.metric
-        self.optimizer.settle()
-        with signals.breakable():
+        self.optimizer.apply_all_missed_steps()
+        with signals.interruptible():
             evaluation = self.score_dev()
         is_best = history.add_scores(evaluation.scores, metric)
         epoch = history.step / self.steps_per_epoch
@@ -175,7 +179,7 @@ class Trainer:
         history.stuck = self._is_stuck()
 
     def score_dev(self) -> DevResult:
-        """The dev scores of the model as it is, its decoding tuned there."""
+        """The dev scores of the current model, with its decoding tuned on dev."""
         plan = self.plan
         engine = TorchEngine(self.model, self.recipe.token_budget)
         with as_saved(self.model, self.task) as task:
@@ -187,25 +191,24 @@ class Trainer:
         return DevResult(tuned, scorer(), scorer)
 
     def _is_stuck(self) -> bool:
-        """Whether, in the middle of the run, all that the model has learned is how frequent the
-        classes are."""
+        """Whether the model, halfway through the run, has learned only the class frequencies."""
         history = self.history
-        if self.prior is None or history.attempt == RESTARTS:
+        if self.prior is None or history.attempt == MAX_RESTARTS:
             return False
         if history.step < max(MIN_STEPS_BEFORE_RESTART, self.total_steps / 2):
             return False
-        # An epoch's losses, but never those of the first half, when the layer was new.
+        # The last epoch's losses, but none of the first half of the steps: there the layer is new.
         recent = min(self.steps_per_epoch, -(-history.step // 2))
-        return self.prior.is_all(history.losses[-recent:])
+        return self.prior.explains(history.losses[-recent:])
 
     def restart(self) -> None:
-        """Starts the run again with another seed."""
+        """Starts the run from the first step with another seed."""
         step, attempt = self.history.step, self.history.attempt + 1
         self.reporter.finish()
         self.remarks.say(
             f"stuck after step {step:,}: one class for all dev rows, and a loss no lower than "
             "that of guessing by frequency; restarted with seed = "
-            f"{self.recipe.seed + SEEDS_APART * attempt}"
+            f"{self.recipe.seed + SEED_STEP * attempt}"
         )
         self._start(attempt)
         self.reporter.start(self.total_steps)
@@ -213,7 +216,7 @@ class Trainer:
     # The state between two steps ---------------------------------------------------------------
 
     def save_state(self, *, stopping: bool) -> None:
-        """A disk that refuses a state doesn't end the run; the last state that was saved stays."""
+        """Saves the state. If it can't be written, the run continues with a warning."""
         step = self.history.step
         state = RunState(self.recipe, self.remarks.told, self.history)
         try:
@@ -231,7 +234,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, the optimizer's moments, and the generators that dropout draws from."""
-        self.optimizer.settle()
+        self.optimizer.apply_all_missed_steps()
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
         found["generator.cpu"] = torch.get_rng_state()
@@ -240,7 +243,7 @@ class Trainer:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Becomes the trainer that gave these tensors."""
+        """Restores what `state_dict` gave."""
 
         def under(prefix: str) -> dict[str, Tensor]:
             found = (name for name in tensors if name.startswith(prefix))
@@ -254,7 +257,7 @@ class Trainer:
 
     def _resume(self, saved: SavedState) -> None:
         self.reporter.say(f"resumes after step {saved.history.step:,}")
-        if changed := differences(saved.environment):
+        if changed := environment_changes(saved.environment):
             self.reporter.say(f"warning: not as it was, so the last digits may differ: {changed}")
         self.remarks.told = list(saved.remarks)
         self.history = saved.history
@@ -286,23 +289,23 @@ def learn(
     """One step of the optimizer over the micro-batches of a batch; returns the batch's loss."""
     weight = sum(head.weight(part, class_weights) for part in parts)
     if weight == 0:
-        return 0.0  # a batch of windows without a single word of their own
+        return 0.0  # windows whose words all belong to other windows
     device = next(network.parameters()).device
     losses = []
     for part in parts:
-        optimizer.catch_up(part.ids_T)
+        optimizer.apply_missed_steps(part.ids_T)
         batch = part.to(device)
         loss = head.loss(network(batch), batch, class_weights) / weight
         loss.backward()
         losses.append(loss.detach())
     optimizer.step(max_norm)
-    return float(sum(losses))  # a GPU is waited for here, and nowhere before
+    return float(sum(losses))  # the only place where the CPU waits for a GPU
 
 
 def compiled(model: Model) -> nn.Module:
-    """For a GPU, and batches of any size. The modules are the model's own, which evaluation takes
-    as it is."""
-    with suppress(ImportError):  # where its package is installed
+    """The model compiled for a GPU and batches of any size. It shares the model's weights;
+    evaluation uses the model itself."""
+    with suppress(ImportError):  # its package may be missing
         activate_flash_attention_impl("FA3")
     network = torch.compile(model, dynamic=True)
     assert isinstance(network, nn.Module)
@@ -310,7 +313,7 @@ def compiled(model: Model) -> nn.Module:
 
 
 def train_and_load(plan: Plan, store: Store, reporter: Reporter) -> Predictor:
-    """Trains to the end and opens what was saved."""
+    """Trains to the end and loads the best model."""
     Trainer(plan, store, reporter).train()
     predictor = load(store.target)
     for remark in remarks_on_dev(predictor, plan.data.dev):
@@ -319,7 +322,7 @@ def train_and_load(plan: Plan, store: Store, reporter: Reporter) -> Predictor:
 
 
 def draw_report(predictor: Predictor, plan: Plan, reporter: Reporter) -> None:
-    """Writes the report on the dev rows. No run is lost for a picture that can't be drawn."""
+    """Writes the report on the dev rows. If that fails, the run is kept and a warning says why."""
     assert predictor.path is not None
     try:
         write_report(predictor, plan.data.dev, plan.files.dev_name, predictor.path / NAME)
