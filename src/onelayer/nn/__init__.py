@@ -1,1 +1,1 @@
-"""The model: a packed batch, the encoder, the one layer of each task."""
+"""The model in PyTorch: the packed batch, the encoder, and the output layer of each task."""

@@ -25,14 +25,17 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(width, eps=norm_eps)
 
     def forward(self, x_TD: Tensor, batch: Packed) -> Tensor:
+        """(T, D) -> (T, D)."""
         p = self.attention_dropout if self.training else 0.0
         mixed_TD = attend(self.qkv(x_TD), batch, self.n_heads, p)
         return self._close(x_TD, mixed_TD)
 
     def read(self, x_TD: Tensor, batch: Packed) -> Tensor:
-        """(S, D): as ``forward``, for the one vector of each sequence that is read."""
+        """(T, D) -> (S, D): as ``forward``, but only for the one vector read of each sequence."""
         p = self.attention_dropout if self.training else 0.0
         bf16 = self.qkv.bf16 and self.training
+        # Keys and values are needed of all tokens, queries only of those that are read, so the
+        # one matrix for all three is split.
         w_q, w_kv = self.qkv.weight.split([self.width, 2 * self.width])
         b_q, b_kv = self.qkv.bias.split([self.width, 2 * self.width])
         x_SD = x_TD[batch.only_reads_S]
@@ -41,4 +44,5 @@ class Attention(nn.Module):
         return self._close(x_SD, mixed_SD)
 
     def _close(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The output product, the residual and the norm."""
         return add_norm(x, self.output(mixed), self.norm, self.dropout if self.training else 0.0)

@@ -1,4 +1,7 @@
-"""The compiled kernels as functions that PyTorch can differentiate. Shapes: see ``encoder.py``."""
+"""The compiled kernels as differentiable functions of PyTorch. Shapes: see ``encoder.py``.
+
+Each forward pass keeps as little as possible: masks are computed again from their seed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from onelayer.nn.room import roomy
 
 
 def kernels_take(x: Tensor, *widths: int) -> bool:
-    """Whether the kernels take this tensor, whose rows are made of parts of the given widths."""
+    """Whether the kernels can compute with a tensor: fp32 in two dimensions on a CPU. Its rows, and
+    the parts of the given ``widths`` in them, must fill whole vectors."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -33,11 +37,13 @@ def _library() -> ctypes.CDLL:
 
 
 def _draw_seed(p: float) -> int:
-    """A mask's seed, from torch's generator."""
+    """The seed of a dropout mask, from torch's generator, so that ``manual_seed`` decides it."""
     return int(torch.empty((), dtype=torch.int64).random_()) if p > 0.0 else 0
 
 
 class Dropout(torch.autograd.Function):
+    """(T, D) -> (T, D). The backward pass applies the same mask, made from the same seed."""
+
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, p: float) -> Tensor:
         ctx.p, ctx.seed = p, _draw_seed(p)
@@ -58,6 +64,8 @@ class Dropout(torch.autograd.Function):
 
 
 class Gelu(torch.autograd.Function):
+    """(T, F) -> (T, F): x Phi(x), keeping only x."""
+
     @staticmethod
     def forward(ctx: Any, x_TF: Tensor) -> Tensor:
         x_TF = x_TF.contiguous()
@@ -77,7 +85,7 @@ class Gelu(torch.autograd.Function):
 
 
 class AddNorm(torch.autograd.Function):
-    """LayerNorm(x + dropout(h)), keeping the sum and two numbers a row."""
+    """LayerNorm(x + dropout(h)), (T, D) each, keeping the sum and two numbers per row."""
 
     @staticmethod
     def forward(
@@ -99,8 +107,11 @@ class AddNorm(torch.autograd.Function):
     def backward(ctx: Any, dy_TD: Tensor) -> tuple[Tensor | None, ...]:
         z_TD, stats_T2, weight = ctx.saved_tensors
         dy_TD = dy_TD.contiguous()
+        # Without dropout both branches of the sum have the same gradient.
         dx_TD = roomy(*z_TD.shape)
         dh_TD = roomy(*z_TD.shape) if ctx.p > 0.0 else dx_TD
+        # The weight's gradient is summed in fixed chunks of rows and not per thread, so the bits
+        # don't depend on the number of threads.
         n_chunks = _library().n_chunks(len(z_TD))
         sums_2CD = z_TD.new_zeros(2, n_chunks, len(weight))
         tensors = (z_TD, stats_T2, weight, dy_TD, dx_TD, dh_TD, *sums_2CD)
@@ -110,8 +121,12 @@ class AddNorm(torch.autograd.Function):
 
 
 class Attend(torch.autograd.Function):
-    """Self-attention of packed sequences: queries, keys and values from one tensor, or a single
-    query for each sequence from ``q_SD`` and the rest from ``packed``, (T, 2D) then."""
+    """Self-attention of packed sequences.
+
+    Without ``q_SD``, ``packed`` (T, 3D) has queries, keys and values, and the result is (T, D).
+    With it, each sequence has the single query in ``q_SD``, ``packed`` (T, 2D) has keys and values,
+    and the result is (S, D). Scores are computed again in the backward pass.
+    """
 
     @staticmethod
     def forward(
@@ -141,7 +156,7 @@ class Attend(torch.autograd.Function):
 
     @staticmethod
     def parts(packed: Tensor, q_SD: Tensor | None) -> tuple[int, int, int]:
-        """Where queries, keys and values begin."""
+        """The addresses of the first query, key and value."""
         at = packed.data_ptr()
         width = packed.element_size() * packed.shape[1] // (3 if q_SD is None else 2)
         if q_SD is None:
@@ -152,6 +167,7 @@ class Attend(torch.autograd.Function):
     def arguments(
         ctx: Any, packed: Tensor, q_SD: Tensor | None, cu_q: Tensor, cu_k: Tensor
     ) -> AttentionArguments:
+        """The arguments of both passes, as the C structure has them."""
         width = packed.shape[1] // (3 if q_SD is None else 2)
         return AttentionArguments(
             *Attend.parts(packed, q_SD),

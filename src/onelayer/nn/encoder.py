@@ -1,8 +1,7 @@
-"""The encoder (Devlin et al., 2019) over packed tokens, composed of the bricks that a family's
-`EncoderConfig` asks for.
+"""The encoder (Devlin et al., 2019) over packed tokens, built as an `EncoderConfig` describes it.
 
-Legend of the shape suffixes: T packed tokens, S sequences, R vectors that the layer reads,
-D model width, F feed-forward width, C outputs of the new layer.
+Shape suffixes: T packed tokens, S sequences, R vectors that the output layer reads, D model width,
+F feed-forward width, C outputs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from onelayer.nn.packed import Packed
 
 
 class EncoderShape(Protocol):
-    """The part of an `EncoderConfig` that decides which bricks there are, and how large."""
+    """The fields of an `EncoderConfig` that decide the encoder's modules and their sizes."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -58,7 +57,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Word, position and segment vectors, added, normed and dropped out: (T, D)."""
+    """The sum of word, position and segment vectors, with norm and dropout: (T, D)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
@@ -78,6 +77,8 @@ class Embeddings(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """The feed-forward half of a layer, post-norm: (T, D) -> (T, D)."""
+
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.up = Linear(shape.hidden_size, shape.intermediate_size)
@@ -92,6 +93,8 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
+    """A layer: self-attention, then feed-forward."""
+
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
         self.attention = Attention(
@@ -109,7 +112,8 @@ class Layer(nn.Module):
         return x_TD
 
     def read(self, x_TD: Tensor, batch: Packed) -> Tensor:
-        """(R, D): the vectors that the new layer reads, and no others where that is quicker."""
+        """(T, D) -> (R, D): the last layer's vectors that the output layer reads."""
+        # If one vector per sequence is read, such as [CLS], only these are computed.
         if batch.only_reads_S is None:
             x_TD = self(x_TD, batch)
             return x_TD[batch.reads_R]
@@ -118,7 +122,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Packed tokens in; the contextual vectors that the new layer reads out, (R, D)."""
+    """Packed tokens -> (R, D), the contextual vectors that the output layer reads."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()

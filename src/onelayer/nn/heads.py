@@ -1,8 +1,8 @@
-"""The one new layer of each task, and its loss.
+"""The new output layer of each kind of task, and its loss.
 
-A head reads R vectors of the batch and gives each C numbers. Its loss is a *sum*, its ``weight``
-the number that the sum is to be divided by: a batch that is worked through in several
-micro-batches thereby has exactly the gradient of the whole.
+A head reads R vectors of the batch and gives C numbers for each. Its loss is a *sum*, and
+``weight`` the number to divide the sum by. So a batch that is computed in several micro-batches
+has exactly the gradient of the whole batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from onelayer.nn.packed import Packed
 
 IGNORED = -100
-"""The target of a vector that is read but not learned from."""
+"""The target of a vector that is read but has no part in the loss."""
 
 
 Targets = NDArray[np.generic]
@@ -31,28 +31,28 @@ Sum = Callable[[Tensor, Packed, Tensor | None], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a layer is fed and judged."""
+    """What an output layer reads, and its loss."""
 
     form: str
-    """How the classes of transformers that have this layer are called after ``For``."""
+    """The part after ``For`` in the names of transformers' classes with this layer."""
     pooled: bool
     """Whether the layer reads ``[CLS]`` through BERT's pooler."""
     dropped: bool
     """Whether dropout is applied to what the layer reads, as in transformers."""
     loss: Sum
     weight: Callable[[Packed, Tensor | None], float]
-    """(batch, class weights) -> what a sum is divided by."""
+    """(batch, class weights) -> what the loss's sum is divided by."""
     problem_type: str | None = None
     """transformers' name for the loss, where its class has several losses."""
     classes: Literal["one", "several"] | None = None
-    """How many classes a vector that is read may be of; None where it isn't about classes."""
+    """Whether a read vector has one class or several; None if the task has no classes."""
     balance: Callable[[Targets, int], Floats] | None = None
-    """(targets, number of outputs) -> weights (C,) by which all classes count alike; None where
-    it isn't about classes."""
+    """(targets, number of outputs) -> weights (C,) that make all classes count the same; None if
+    the task has no classes."""
     named: bool = False
-    """Whether the outputs have names that ``config.json`` and the model card tell."""
+    """Whether the outputs have names, which ``config.json`` and the model card list."""
     prior: tuple[float, ...] | None = None
-    """The biases that a new layer begins with; by default zeros, as in BERT."""
+    """The initial biases of a new layer; by default zeros, as in BERT."""
 
 
 def _label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
@@ -90,13 +90,14 @@ def _value_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
 
 
 def _span_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
-    """Start and end are each chosen among the tokens read in one window; targets (R, 2) are
-    distributions over them, shared by the answers that annotators gave."""
+    """The mean cross-entropy of choosing start and end among the tokens read in a window. Targets
+    (R, 2) are distributions: several annotated answers share the probability."""
     return _choice_loss(logits, batch.gold, batch.groups) / 2
 
 
 def _three_way_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
-    """Each token by itself: neither, start or end. A window's loss is the sum of its tokens'."""
+    """The cross-entropy of each token by itself, which is neither, start or end; a window's loss is
+    the sum over its tokens."""
     return -(batch.gold * logits.log_softmax(dim=1)).sum()
 
 
@@ -105,7 +106,8 @@ def _option_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
 
 
 def _choice_loss(logits_RC: Tensor, targets_RC: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """Cross-entropy of choosing one of each group's reads, column by column."""
+    """The cross-entropy of choosing one read of each group, in each column."""
+    # The softmax goes over a group's reads and not over the outputs of a read.
     log_p_RC = torch.cat([one.log_softmax(dim=0) for one in logits_RC.split(groups)])
     return -(targets_RC * log_p_RC).sum()
 
@@ -124,8 +126,8 @@ _TOKENS = "TokenClassification"
 HEADS: dict[str, Head] = {
     "label": Head(
         _SEQUENCE,
-        True,
-        True,
+        pooled=True,
+        dropped=True,
         loss=_label_loss,
         weight=_label_weight,
         problem_type="single_label_classification",
@@ -135,8 +137,8 @@ HEADS: dict[str, Head] = {
     ),
     "labels": Head(
         _SEQUENCE,
-        True,
-        True,
+        pooled=True,
+        dropped=True,
         loss=_multi_label_loss,
         weight=_elements,
         problem_type="multi_label_classification",
@@ -145,29 +147,38 @@ HEADS: dict[str, Head] = {
         named=True,
     ),
     "value": Head(
-        _SEQUENCE, True, True, loss=_value_loss, weight=_elements, problem_type="regression"
+        _SEQUENCE,
+        pooled=True,
+        dropped=True,
+        loss=_value_loss,
+        weight=_elements,
+        problem_type="regression",
     ),
     "tags": Head(
         _TOKENS,
-        False,
-        True,
+        pooled=False,
+        dropped=True,
         loss=_label_loss,
         weight=_label_weight,
         classes="one",
         balance=_label_balance,
         named=True,
     ),
-    "span": Head("QuestionAnswering", False, False, loss=_span_loss, weight=_examples),
-    # One token of some 150 begins an answer. From zeros a small learning rate would spend the run
-    # on finding that out (Lin et al., 2017, section 4.1, begin their rare class in the same way).
+    "span": Head(
+        "QuestionAnswering", pooled=False, dropped=False, loss=_span_loss, weight=_examples
+    ),
+    # One token in about 150 begins an answer. From zeros, a small learning rate would need the
+    # whole run to learn that (Lin et al., 2017, section 4.1, do the same for their rare class).
     "three-way": Head(
         _TOKENS,
-        False,
-        True,
+        pooled=False,
+        dropped=True,
         loss=_three_way_loss,
         weight=_examples,
         named=True,
         prior=(0.0, -5.0, -5.0),
     ),
-    "option": Head("MultipleChoice", True, True, loss=_option_loss, weight=_examples),
+    "option": Head(
+        "MultipleChoice", pooled=True, dropped=True, loss=_option_loss, weight=_examples
+    ),
 }

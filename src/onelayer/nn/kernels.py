@@ -1,7 +1,7 @@
-"""The compiled kernels: built for this machine when first needed, kept in the user's cache.
+"""The compiled kernels: built for this machine when first needed, and kept in the user's cache.
 
-They need a C compiler with OpenMP (gcc, or clang with libomp). Where there is none, or with
-``ONELAYER_KERNELS=0``, PyTorch does the same work more slowly.
+They need a C compiler with OpenMP (gcc, or clang with libomp). Without one, or with
+``ONELAYER_KERNELS=0``, PyTorch does the same more slowly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FLAGS = (
     *("-fopenmp", "-fPIC", "-shared"),
 )
 LANES = 16
-"""Floats of a vector: widths are multiples of it."""
+"""Floats in a vector, as in ``vector.h``: widths must be multiples of it."""
 
 _POINTER, _INT, _FLOAT, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64
 
@@ -78,12 +78,12 @@ _SIGNATURES = {
 
 
 def kernels() -> ctypes.CDLL | None:
-    """The library, or None where it can't be had: `why_no_kernels` says why."""
+    """The library, or None where it can't be used: `why_no_kernels` says why."""
     return _loaded()[0]
 
 
 def why_no_kernels() -> str | None:
-    """Why the kernels can't be used, in words for the user; None where they can."""
+    """Why the kernels can't be used, for the user; None where they can."""
     return _loaded()[1]
 
 
@@ -96,7 +96,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
     if command is None:
         return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
     try:
-        # Another torch may come with another OpenMP.
+        # The version is in the key because another torch may bring another OpenMP.
         built = compiled_library(
             "kernels", command, FLAGS, c_sources("training"), [torch.__version__]
         )

@@ -1,4 +1,4 @@
-"""Matrix products by the quickest library that this machine has."""
+"""Matrix products by the fastest library on this machine."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ from onelayer.nn.kernels import kernels
 from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
-"""How many times as fast another library has to be to be chosen. More than the noise of a
-measurement, so that the choice is the same the next day."""
+"""How many times as fast another library has to be to be chosen: more than a measurement's noise,
+so that another measurement would choose the same."""
 
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(M, K), (N, K), (N,) -> (M, N): x w^T + b."""
+"""x (M, K), w (N, K), b (N,) or None -> x w^T + b (M, N)."""
 
 
 class Linear(nn.Linear):
     """A fully connected layer over packed tokens: (T, K) -> (T, N)."""
 
     bf16 = False
-    """Whether products are made in bfloat16 while training; weights stay fp32."""
+    """Whether products are computed in bfloat16 during training; weights stay fp32."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias, bf16=self.bf16 and self.training)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, bf16: bool = False) -> Tensor:
-    """x w^T + b."""
+    """x (T, K), weight (N, K), bias (N,) -> x weight^T + bias (T, N), differentiable.
+
+    With ``bf16`` the product is computed in bfloat16.
+    """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         if bf16:
             return F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
@@ -52,6 +55,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, bf16: bool) -> Tensor:
         if bf16:
+            # Whole blocks of rows, so that oneDNN compiles few shapes: see room.py.
             weight, bias = weight.bfloat16(), bias.bfloat16()
             halves = in_blocks(x, torch.bfloat16)
             ctx.save_for_backward(halves, weight)
@@ -65,6 +69,8 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         dx = d_weight = d_bias = None
         if x.dtype == torch.bfloat16:
+            # dx = dy w, d_weight = dy^T x. The saved x has whole blocks too, and their added rows
+            # are zeros, so they add nothing to the sum over rows.
             halves = in_blocks(dy, torch.bfloat16)
             if ctx.needs_input_grad[0]:
                 dx = F.linear(halves, weight.t())[: len(dy)].float()
@@ -79,7 +85,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _weight_backward(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(M, N) and (M, K) -> (N, K) and (N,)."""
+    """dy (M, N), x (M, K) -> d_weight (N, K), d_bias (N,)."""
     n, k = dy.shape[1], x.shape[1]
     if not (kernels_take(x, k) and n % 8 == 0):
         return dy.t() @ x, dy.sum(0)
@@ -99,13 +105,13 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def fastest_product() -> Product:
-    """PyTorch's own product, or oneDNN's where that is clearly faster: PyTorch calls MKL, which
-    reaches half of an AMD processor's peak."""
+    """PyTorch's own product, or oneDNN's where that is clearly faster. PyTorch calls MKL, which
+    reaches only half of the peak on AMD processors."""
     if not torch.backends.mkldnn.is_available() or not hasattr(
         torch.ops.mkldnn, "_linear_pointwise"
     ):
         return F.linear
-    x, weight = torch.ones(512, 384), torch.ones(1536, 384)
+    x, weight = torch.ones(512, 384), torch.ones(1536, 384)  # the sizes of a small BERT
 
     def measure() -> float:
         with torch.no_grad():
@@ -115,13 +121,19 @@ def fastest_product() -> Product:
 
 
 def gain_of_bf16(width: int, inner: int) -> float:
-    """How many times as fast a layer's products are in bfloat16 on this CPU, forward and backward,
-    casts included; ``width`` and ``inner`` are the layer's sizes."""
+    """The speed of bfloat16 products on this CPU, as a multiple of that of fp32 ones, forward and
+    backward with casts. It is measured once per machine.
+
+    Parameters
+    ----------
+    width, inner
+        The model's width and its feed-forward width.
+    """
     return remembered(_of("bf16", width, inner), lambda: _measured_gain_of_bf16(width, inner))
 
 
 def _of(*what: object) -> tuple[object, ...]:
-    """The key of a remembered figure: what was measured, and what it depends on but the machine."""
+    """The key of a measurement: what is measured, and all that it depends on except the machine."""
     return (*what, torch.__version__, torch.get_num_threads())
 
 
@@ -137,9 +149,9 @@ def _measured_gain_of_bf16(width: int, inner: int) -> float:
 
 
 def times_as_quick(one: Callable[[], object], other: Callable[[], object]) -> float:
-    """Time of ``other`` by time of ``one``, the best of six tries each, in turns.
+    """The time of ``other`` divided by the time of ``one``: the best of six tries each, in turns.
 
-    On one thread and by its processor time, which other work on the machine hardly changes.
+    Both run on one thread, and its processor time counts, which other processes hardly change.
     """
     threads = torch.get_num_threads()
     best = [math.inf, math.inf]

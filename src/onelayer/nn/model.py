@@ -1,4 +1,4 @@
-"""A pretrained encoder and one new fully connected layer."""
+"""The model: a pretrained encoder and one new fully connected layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from onelayer.recipe import Precision
 
 
 class Model(nn.Module):
-    """The whole network of any task: encoder, pooler where the head wants it, one layer."""
+    """The network of any task: the encoder, the pooler if the head reads through it, one layer.
+
+    Parameters
+    ----------
+    shape
+        The encoder's sizes.
+    head
+        What the output layer reads, and its loss.
+    n_outputs
+        Outputs of the layer.
+    head_dropout
+        The dropout rate before the layer, if the head uses dropout.
+    """
 
     def __init__(
         self, shape: EncoderShape, head: Head, *, n_outputs: int, head_dropout: float
@@ -26,8 +38,8 @@ class Model(nn.Module):
         self.head_dropout = head_dropout if head.dropped else 0.0
 
     def train_in(self, precision: Precision) -> None:
-        """In bfloat16 the encoder's products are quicker on some machines; weights, sums, norms
-        and the new layer stay in fp32, and so does all that a model in use computes."""
+        """Sets the precision of the encoder's products in training. bfloat16 is faster on some
+        machines. Weights, norms and the output layer stay in fp32, and so does inference."""
         for module in self.encoder.modules():
             if isinstance(module, Linear):
                 module.bf16 = precision == "bf16"

@@ -1,5 +1,5 @@
-"""The operations of an encoder layer, each by the fastest code that this machine has: the compiled
-kernels on a CPU, flash attention on a GPU, else PyTorch. Shapes: see ``encoder.py``."""
+"""The operations of an encoder layer, each by the fastest code available: the compiled kernels on a
+CPU, flash attention on a GPU, else PyTorch. Shapes: see ``encoder.py``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
 
 
 def gelu(x_TF: Tensor) -> Tensor:
-    """x Phi(x), as BERT has it: no approximation by tanh."""
+    """x Phi(x), as in BERT, without the approximation by tanh."""
     if compiled.kernels_take(x_TF):
         y: Tensor = compiled.Gelu.apply(x_TF)
         return y
@@ -31,7 +31,7 @@ def gelu(x_TF: Tensor) -> Tensor:
 
 
 def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor:
-    """LayerNorm(x + dropout(h)): what follows each of a layer's two halves."""
+    """LayerNorm(x + dropout(h)), which ends each of a layer's two halves."""
     if compiled.kernels_take(x_TD):
         y: Tensor = compiled.AddNorm.apply(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
         return y
@@ -39,7 +39,7 @@ def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor
 
 
 def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
-    """(T, 3D) queries, keys and values -> (T, D), each token from the tokens of its sequence."""
+    """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D)."""
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
         return y
@@ -50,8 +50,8 @@ def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
 
 
 def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
-    """One query for each sequence -> (S, D): all that the last layer computes where only
-    ``[CLS]`` is read."""
+    """Attention with one query per sequence: (S, D) queries, (T, 2D) keys and values -> (S, D). The
+    last layer needs no more where only ``[CLS]`` is read."""
     if compiled.kernels_take(kv_T2D, q_SD.shape[1] // n_heads):
         y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
         return y

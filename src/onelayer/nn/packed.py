@@ -1,4 +1,4 @@
-"""A packed batch as the model computes with it."""
+"""A packed batch as tensors, the input of the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelayer.tokens.packing import Runs, packing
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """``Packing`` as tensors: T tokens of S sequences; the layer reads R of the vectors."""
+    """A ``Packing`` as tensors: T tokens of S sequences; the output layer reads R vectors."""
 
     ids_T: Tensor
     segment_ids_T: Tensor
@@ -23,24 +23,24 @@ class Packed:
     """(S + 1,) int32, tokens before each sequence."""
     runs: Runs
     longest: int
-    """The tokens of the longest sequence, rounded up to a multiple of 64: flash attention is
-    compiled for each such number, so it is compiled rarely."""
+    """The tokens of the longest sequence, rounded up to a multiple of 64. Flash attention is
+    compiled for each such number; rounding makes that rare."""
     only_reads_S: Tensor | None
-    """Where the layer reads one vector of each sequence: which of the T vectors, in order."""
+    """Indices among T of the one vector read of each sequence; None if the numbers differ."""
     reads_R: Tensor
-    """Indices of the vectors that the layer reads: among T, or among S where ``only_reads_S`` is
-    given."""
+    """Indices of the read vectors: among the S of ``only_reads_S`` if given, else among T."""
     groups: tuple[int, ...]
-    """Reads of each example: over these a span or an option is chosen."""
+    """The number of reads of each example, among which a span or an option is chosen."""
     targets: Tensor | None
 
     @property
     def gold(self) -> Tensor:
-        """The targets of a batch that is learned from."""
+        """The targets, which a batch for training has."""
         assert self.targets is not None, "rows without gold labels were given to a loss"
         return self.targets
 
     def to(self, device: torch.device) -> Packed:
+        """The batch on a device. Pinned memory lets the copies run while the CPU continues."""
         if device.type == "cpu":
             return self
         tensors: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Packed:
 
 
 def pack(encodings: Encodings, examples: Ints) -> Packed:
-    """The given examples, in the given order, as one packed batch."""
+    """Packs the examples with these indices, in this order; see `packing`."""
     batch = packing(encodings, examples)
     targets = encodings.targets
     longest = batch.runs[-1][1]

@@ -1,5 +1,5 @@
-"""What the compiled kernels compute, in PyTorch: their twins in the tests, and the way taken
-where there are none. Shapes: see ``encoder.py``."""
+"""The operations of the compiled kernels in PyTorch: used where there are no kernels, and as their
+reference in tests. Shapes: see ``encoder.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onelayer.tokens.packing import Runs
 
 
 class _MaskedScale(torch.autograd.Function):
-    """x * mask * scale, keeping one byte an element for the way back."""
+    """x * mask * scale, keeping one byte per element for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -29,8 +29,8 @@ class _MaskedScale(torch.autograd.Function):
 
 
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """True with probability 1 - p, to 1/65536: 64 random bits serve four elements, and on a CPU
-    the random numbers are most of what dropout costs."""
+    """True with probability 1 - p, exact to 1/65536. 64 random bits serve four elements, because
+    on a CPU drawing random numbers takes most of dropout's time."""
     n = shape.numel()
     bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = bits.view(torch.int16)[:n]
@@ -55,8 +55,9 @@ def add_norm(
 
 
 def attend(qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
-    """Self-attention of each sequence, run by run of equal lengths: rectangles need no mask."""
-    # One split, not a slice a run: each slice's gradient would zero-fill the whole tensor.
+    """Self-attention within each sequence: (T, 3D) -> (T, D). Sequences of equal length are
+    computed together, as a rectangle that needs no mask."""
+    # One split instead of a slice per run: each slice's gradient would be a whole tensor of zeros.
     parts = qkv_T3D.split([n * length for n, length in runs])
     mixed = []
     for part, (n, length) in zip(parts, runs, strict=True):
@@ -66,7 +67,7 @@ def attend(qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
 
 
 def attend_once(q_SD: Tensor, kv_T2D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
-    """As ``attend``, with a single query for each sequence."""
+    """As ``attend``, with one query per sequence: (S, D), (T, 2D) -> (S, D)."""
     parts = kv_T2D.split([n * length for n, length in runs])
     queries = q_SD.split([n for n, _ in runs])
     mixed = []
@@ -78,7 +79,7 @@ def attend_once(q_SD: Tensor, kv_T2D: Tensor, runs: Runs, n_heads: int, p: float
 
 
 def _mix(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    """(n, heads, length, d) queries, keys and values -> the values, mixed."""
+    """Scaled dot-product attention: (n, heads, length, d) each -> (n, heads, length, d)."""
     if p == 0.0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, dropout_p=p)
     # With dropout_p > 0, scaled_dot_product_attention has no fast path on a CPU.

@@ -1,9 +1,9 @@
 """Matrices with room for whole blocks of rows.
 
-oneDNN compiles a product for its exact number of rows and keeps it: 10 ms and 5 MB for a small
-BERT, while packed batches hardly ever have the same number of tokens twice. So products are
-computed for whole blocks of rows. A kernel writes into a matrix with room behind its last row, so
-that nothing has to be copied for that; what stands in that room is never read.
+oneDNN compiles a product for each number of rows and keeps the code: 10 ms and 5 MB for a small
+BERT, and packed batches hardly ever have the same number of tokens twice. So products are computed
+on whole blocks of rows. Kernels write into matrices that have room after their last row, which
+saves a copy; results for the rows in that room are never read.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Rows of a block. On average half a block is multiplied in vain: 2 % of 800 tokens."""
+"""Rows of a block. On average half a block is computed for nothing: 2 % of 800 tokens. A larger
+block wastes more, a smaller one makes oneDNN compile more often."""
 
 
 def whole_blocks(rows: int) -> int:
+    """``rows`` rounded up to whole blocks."""
     return -(-rows // BLOCK) * BLOCK
 
 
 def roomy(rows: int, width: int) -> Tensor:
-    """(rows, width) fp32, uninitialised, with room for a whole block behind the last row."""
+    """An uninitialised (rows, width) fp32 matrix, with room after its last row for whole blocks."""
     return torch.empty(whole_blocks(rows), width)[:rows]
 
 
 def in_blocks(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, width) -> (whole blocks, width). Without a copy where ``x`` has room behind its last
-    row: the added rows then hold anything; otherwise they are zeros."""
+    """(rows, width) -> (whole blocks, width). If ``x`` has room after its last row, nothing is
+    copied and the added rows hold any values; otherwise they are zeros."""
     rows, width = x.shape
     whole = whole_blocks(rows)
     if x.dtype == dtype and x.is_contiguous():

@@ -1,4 +1,4 @@
-"""Attention over packed sequences on a GPU, in half precision."""
+"""Flash attention over packed sequences on a GPU, in half precision."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from onelayer.nn.packed import Packed
 
 
 def varlen_attend(q: Tensor, k: Tensor, v: Tensor, batch: Packed, n_heads: int) -> Tensor:
-    """(queries, D), (T, D), (T, D) -> (queries, D) by flash attention for ragged batches. It has
-    no attention dropout: the run says so.
+    """Flash attention for packed sequences. It has no attention dropout, which the run reports.
 
-    There are as many queries as tokens, or one for each sequence.
+    Parameters
+    ----------
+    q
+        (T, D) queries of all tokens, or (S, D) with one per sequence.
+    k, v
+        (T, D) keys and values.
+    batch
+        The lengths of the sequences.
+    n_heads
+        The number of heads, which share D.
     """
     cu_k, longest = batch.cu_seqlens, batch.longest
     cu_q, most = cu_k, longest
