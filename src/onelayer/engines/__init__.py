@@ -1,1 +1,1 @@
-"""What runs an encoder: torch, ONNX Runtime, OpenVINO, and our own in C."""
+"""The engines that run a model: torch, ONNX Runtime, OpenVINO, and our own in C."""

@@ -1,4 +1,4 @@
-"""The interface of what computes logits."""
+"""The interface of an engine, which computes logits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Turns encodings into logits."""
+    """Computes logits from encodings."""
 
     @property
     def name(self) -> str:
-        """The engine's key in the registry; ``torch`` for a run's."""
+        """The engine's key in the registry; ``torch`` for runs."""
         ...
 
     def logits(self, encodings: Encodings) -> Logits:
@@ -24,23 +24,23 @@ class Engine(Protocol):
 
 
 class EngineKind(Protocol):
-    """A class of engines that run exported models; its module must be importable without its
-    package."""
+    """A class of engines that run exported models. Its module must be importable without the
+    engine's package."""
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """The engine's name in tables and messages."""
         ...
 
     @property
     def package(self) -> str | None:
-        """The package on PyPI that does the work; None for our own code."""
+        """The engine's package on PyPI; None for our own code."""
         ...
 
     def why_not(self, bundle: Bundle) -> str | None:
-        """Why it can't run this bundle on this machine; None where it can."""
+        """Why it can't run a bundle on this machine; None if it can."""
         ...
 
     def of_bundle(self, bundle: Bundle) -> Engine:
-        """Opens the bundle. Raises CheckpointError where the engine refuses its files."""
+        """Opens a bundle. Raises CheckpointError if the engine refuses its files."""
         ...

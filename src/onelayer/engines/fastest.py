@@ -1,4 +1,4 @@
-"""The fastest engine for a bundle on this machine: measured once, and remembered."""
+"""Chooses the fastest engine for a bundle on this machine, by a measurement made once."""
 
 from __future__ import annotations
 
@@ -19,19 +19,29 @@ from onelayer.engines.registry import ENGINES
 from onelayer.tokens.encodings import Encodings, cumulate
 
 CLEARLY = 1.1
-"""How many times as fast as the first engine another one must be to be chosen in its place, without
-taking more processor time: on a busy machine, the clock alone would choose by chance."""
+"""How many times as fast as the first engine another one must be to be chosen instead. It must not
+take more processor time either: on a busy machine, the clock alone would choose by chance."""
 ROUNDS = 5
+"""Measurements of each engine; the best one counts."""
 SECONDS = 0.6
-"""No round starts after this time: it bounds how long opening a bundle takes."""
+"""No round starts after this time, which bounds how long it takes to open a bundle."""
 OPERATIONS = 2e10
-"""Multiplications of one pass over the sample, about: a large model gets a shorter sample."""
+"""Multiplications of one pass, about: a large model is measured on fewer tokens."""
 LEAST_TOKENS, MOST_TOKENS = 128, 1024
 MEAN_LENGTH = 24
+"""Tokens of a sequence on average, as in short texts."""
 
 
 def fastest_engine(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine]]) -> Engine:
-    """The first of these engines, or another one that is clearly quicker with this bundle here."""
+    """Opens a bundle in the first of some engines, or in another that is clearly faster here.
+
+    Parameters
+    ----------
+    bundle
+        The exported model.
+    makes
+        By name, what opens the bundle in each engine; the one expected to be fastest comes first.
+    """
     names = list(makes)
     made: dict[str, Engine] = {}
 
@@ -52,15 +62,15 @@ def fastest_engine(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine
 
 
 class Cost(NamedTuple):
-    """What one pass over the sample takes."""
+    """What one pass takes, by the clock and in processor time."""
 
     seconds: float
     cpu_seconds: float
 
 
 def measured_costs(engines: Mapping[str, Engine], encodings: Encodings) -> dict[str, Cost]:
-    """The least cost of each engine, measured in turns. The first pass of each doesn't count: some
-    engines compile in it."""
+    """The lowest cost of each engine, measured in turns. The first pass of each doesn't count,
+    because some engines compile in it."""
     for engine in engines.values():
         engine.logits(encodings)
     costs = dict.fromkeys(engines, Cost(np.inf, np.inf))
@@ -77,8 +87,8 @@ def measured_costs(engines: Mapping[str, Engine], encodings: Encodings) -> dict[
 
 
 def clearly_fastest(costs: Mapping[str, Cost]) -> str:
-    """The first name, or the fastest of those that are clearly faster and take no more processor
-    time."""
+    """The first name, or that of the fastest engine among those that are clearly faster and take no
+    more processor time."""
     name, first = next(iter(costs.items()))
     better = {
         other: cost.seconds
@@ -89,8 +99,16 @@ def clearly_fastest(costs: Mapping[str, Cost]) -> str:
 
 
 def random_encodings(config: EncoderConfig, *, all_reads: bool) -> Encodings:
-    """Random tokens in sequences of very different lengths, as texts are. One vector of each is
-    read, or all of them."""
+    """Random tokens in sequences of very different lengths, like real texts.
+
+    Parameters
+    ----------
+    config
+        The model, whose size decides the number of tokens.
+    all_reads
+        Whether all vectors of a sequence are read, or only the first.
+    """
+    # A layer has 4 D^2 weights in attention and about 8 D^2 in its feed-forward half.
     weights = 12 * config.num_hidden_layers * config.hidden_size**2
     tokens = min(max(int(OPERATIONS / weights), LEAST_TOKENS), MOST_TOKENS)
     rng = np.random.default_rng(0)
@@ -111,7 +129,7 @@ def random_encodings(config: EncoderConfig, *, all_reads: bool) -> Encodings:
 
 
 def _versions(names: list[str]) -> list[str]:
-    """Ours, which the native engine comes with, and those of the engines' packages."""
+    """The versions of onelayer, for the native engine, and of the engines' packages."""
     found = [__version__]
     for package in (ENGINES[name]().package for name in names if name in ENGINES):
         if package is not None:

@@ -1,4 +1,4 @@
-"""The portable engine: a bundle's graph in ONNX Runtime."""
+"""The engine that runs a bundle's graph in ONNX Runtime, on any machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from onelayer.tokens.encodings import Encodings
 
 
 def quiet_onnxruntime() -> Any:
-    """ONNX Runtime without its telemetry: on import it would write an id of this machine to the
-    cache, and send what it sees."""
+    """Imports ONNX Runtime without its telemetry, which would write an id of this machine to the
+    cache and send data."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
@@ -29,7 +29,7 @@ def quiet_onnxruntime() -> Any:
 
 
 class OnnxEngine:
-    """Runs a graph on rectangles that are nearly full, all cores together on one at a time."""
+    """Runs a graph on rectangles with little padding, one at a time on all cores."""
 
     name = "onnxruntime"
     title: ClassVar[str] = "ONNX Runtime"
@@ -37,7 +37,7 @@ class OnnxEngine:
 
     @classmethod
     def why_not(cls, bundle: Bundle) -> str | None:
-        """Only that it isn't installed: it runs every bundle."""
+        """Why it can't run a bundle: only if it isn't installed."""
         return None if find_spec("onnxruntime") else "pip install onnxruntime"
 
     @classmethod
@@ -45,16 +45,17 @@ class OnnxEngine:
         return cls(bundle.graph)
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
-        """Raises CheckpointError for a graph that ONNX Runtime doesn't take."""
+        """``threads`` is by default the number of processors. Raises CheckpointError for a graph
+        that ONNX Runtime refuses."""
         ort = quiet_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cores()
         options.log_severity_level = 3
-        # Nearly every shape is new, so a plan for one is of no use to the next.
+        # Nearly every batch has a new shape, so memory plans per shape are never used again.
         options.enable_mem_pattern = False
-        # Threads that spin between two batches take the cores from tokenizing.
+        # Threads that spin between two batches take processors from tokenizing.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Without VNNI, sums of two products of unsigned and signed bytes may not fit 16 bits.
+        # Without VNNI, a sum of two products of unsigned and signed bytes may overflow 16 bits.
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
@@ -81,5 +82,5 @@ class OnnxEngine:
         return self._graph.logits(encodings)
 
     def outputs(self, encodings: Encodings) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """All that the graph gives for one rectangle after another, by name."""
+        """All outputs of the graph by name, for one rectangle after another."""
         return self._graph.outputs(encodings)

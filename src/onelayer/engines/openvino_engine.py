@@ -1,4 +1,4 @@
-"""A bundle's graph in OpenVINO."""
+"""The engine that runs a bundle's graph in OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from onelayer.tokens.encodings import Encodings
 
 
 def quiet_openvino() -> Any:
-    """OpenVINO without its telemetry, which on import looks up hosts and writes an id into the home
-    directory. Where that package can't be imported, OpenVINO works without it."""
+    """Imports OpenVINO without its telemetry, which would look up hosts and write an id into the
+    home directory. OpenVINO works without that package if it can't be imported."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
@@ -27,7 +27,7 @@ def quiet_openvino() -> Any:
 
 
 class OpenVinoEngine:
-    """Runs a graph as ``OnnxEngine`` does, all cores together on one rectangle at a time."""
+    """Runs a graph as ``OnnxEngine`` does, one rectangle at a time on all cores."""
 
     name = "openvino"
     title: ClassVar[str] = "OpenVINO"
@@ -35,7 +35,8 @@ class OpenVinoEngine:
 
     @classmethod
     def why_not(cls, bundle: Bundle) -> str | None:
-        """It isn't installed, or the bundle's int8 products are of the kind that it is slow at."""
+        """Why it can't run a bundle: it isn't installed, or it is slow at the bundle's int8
+        products."""
         if find_spec("openvino") is None:
             return "pip install openvino"
         if bundle.export.activations == "dynamic":
@@ -47,17 +48,18 @@ class OpenVinoEngine:
         return cls(bundle.graph)
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
-        """Raises CheckpointError for a graph that OpenVINO doesn't take."""
+        """``threads`` is by default the number of processors. Raises CheckpointError for a graph
+        that OpenVINO refuses."""
         settings = {
             "INFERENCE_NUM_THREADS": threads or cores(),
             "NUM_STREAMS": 1,
-            # It would be bf16 on processors that have it: other answers than on others.
+            # The default is bf16 on processors that have it, which would change the answers.
             "INFERENCE_PRECISION_HINT": "f32",
         }
         try:
             core = quiet_openvino().Core()
             source = core.read_model(graph)
-            # Compiling adds names of its own to those of the inputs and outputs.
+            # Names are taken before compiling, which adds others to inputs and outputs.
             names = tuple(output.any_name for output in source.outputs)
             inputs = tuple(given.any_name for given in source.inputs)
             model = core.compile_model(source, "CPU", settings)

@@ -1,7 +1,7 @@
-"""What all engines share that run a bundle's ONNX graph: encodings become rectangles, and the
-logits that are read are picked out of the outputs.
+"""The part that all engines for ONNX graphs share: it makes rectangles of encodings, and picks the
+logits of the reads from the outputs.
 
-The graph packs a rectangle's tokens, so that padding costs attention alone, and rectangles are cut
+The graph packs a rectangle's tokens, so padding costs time only in attention; rectangles are made
 so that there is little of it.
 """
 
@@ -17,9 +17,9 @@ from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, Ints, counts, ragged
 
 TOKENS = 1024
-"""Places of a rectangle at most, unless one sequence is longer. Twice as many took 7 % longer."""
+"""Places of a rectangle, at most, unless one sequence is longer. Twice as many took 7 % longer."""
 FULL = 0.9
-"""The share of a rectangle's places that hold tokens, at least."""
+"""The share of a rectangle's places that hold tokens, at least: the rest is padding."""
 
 Feeds = dict[str, NDArray[np.int64]]
 Outputs = Sequence[NDArray[np.float32]]
@@ -27,16 +27,18 @@ Outputs = Sequence[NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """``run`` takes the inputs by name and gives all outputs, in the order of ``names``."""
+    """An ONNX graph that an engine has opened."""
 
     run: Callable[[Feeds], Outputs]
+    """Takes the inputs by name and gives all outputs, in the order of ``names``."""
     names: tuple[str, ...]
+    """The names of the outputs."""
     inputs: tuple[str, ...]
-    """Names of the inputs: a family without segments has no ``token_type_ids``."""
+    """The names of the inputs: a family without segments has no ``token_type_ids``."""
     rank: int
-    """Of the inputs: 2, or 3 where options of a choice are told apart."""
+    """The number of the inputs' dimensions: 2, or 3 with one for the options of a choice."""
     width: int
-    """Numbers in the first output's last dimension, where that isn't one of the input's."""
+    """The size of the first output's last dimension, if it isn't one of the input's."""
 
     @property
     def _is_span(self) -> bool:
@@ -48,6 +50,8 @@ class Graph:
         logits = np.empty((len(encodings.reads), n_outputs), dtype=np.float32)
         for sequences in rectangles(encodings.lengths):
             found = self._of(encodings, sequences)
+            # The heads differ in their outputs: start and end (B, L) apart, logits of every token
+            # (B, L, C), or one vector of logits per sequence (B, C).
             both = np.stack(found, axis=-1) if self._is_span else found[0]
             read_counts = counts(encodings.cu_reads, sequences)
             where = ragged(encodings.cu_reads[sequences], read_counts)
@@ -59,7 +63,7 @@ class Graph:
         return logits
 
     def outputs(self, encodings: Encodings) -> Iterator[dict[str, NDArray[np.float32]]]:
-        """All that the graph gives for one rectangle after another, by name."""
+        """All outputs by name, for one rectangle after another."""
         for sequences in rectangles(encodings.lengths):
             yield dict(zip(self.names, self._of(encodings, sequences), strict=True))
 
@@ -72,8 +76,20 @@ class Graph:
 
 
 def rectangles(lengths: Ints) -> Iterator[Ints]:
-    """Sequences of these lengths in groups, the longest first, whose rectangles have at most
-    ``TOKENS`` places; tokens fill at least the share ``FULL``. Gives indices of ``lengths``."""
+    """Groups sequences, the longest first, so that each group's rectangle has at most ``TOKENS``
+    places and tokens fill at least the share ``FULL`` of them.
+
+    Parameters
+    ----------
+    lengths
+        (S,) tokens of each sequence.
+
+    Yields
+    ------
+    array
+        The indices of a group's sequences.
+    """
+    # Greedy: a sequence joins the group unless the rectangle would get too large or too empty.
     order = np.argsort(-lengths, kind="stable")
     begin = end = tokens = 0
     while end < len(order):
@@ -90,7 +106,7 @@ def rectangles(lengths: Ints) -> Iterator[Ints]:
 
 
 def rectangle(encodings: Encodings, sequences: Ints) -> Feeds:
-    """Some sequences as every tool feeds them, (B, L) each."""
+    """The given sequences as padded inputs with a mask, (B, L) each."""
     lengths = encodings.lengths[sequences]
     mask = np.arange(int(lengths.max())) < lengths[:, None]
     starts = np.repeat(encodings.cu_seqlens[sequences], lengths)

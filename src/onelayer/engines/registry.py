@@ -1,4 +1,4 @@
-"""The engines that run what was exported: one file each, and its entry here."""
+"""The registry of engines for exported models. Each engine has a file, and an entry here."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 Make = Callable[["Bundle"], "Engine"]
 
 RUN_ENGINE = "torch"
-"""What runs a model that was not exported. It takes no bundle, so that none needs it."""
+"""The engine of models that were not exported. It isn't in ``ENGINES``, because it takes no
+bundles."""
 
 
-# Each entry imports its engine when it is asked: `onelayer --help` and a server with another
-# engine don't wait for it.
+# Each entry imports its engine when called, so `onelayer --help` and servers with another engine
+# don't wait for it.
 def _native() -> EngineKind:
     from onelayer.engines.native.native_engine import NativeEngine
 
@@ -43,17 +44,17 @@ ENGINES: dict[str, Callable[[], EngineKind]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }
-"""By name; the one that is expected to be fastest where it can be had comes first."""
+"""Engines by name; the one that is expected to be fastest where it runs comes first."""
 
 
 def engines_for(bundle: Bundle) -> dict[str, Make]:
-    """By name, what opens this bundle here, in the order of ``ENGINES``."""
+    """What opens a bundle, by the name of each engine that can run it, in ``ENGINES``' order."""
     kinds = {name: entry() for name, entry in ENGINES.items()}
     return {name: kind.of_bundle for name, kind in kinds.items() if kind.why_not(bundle) is None}
 
 
 def engine_named(name: str, bundle: Bundle) -> Make:
-    """What opens the bundle in one engine. Raises UsageError, which says why it can't."""
+    """What opens a bundle in the named engine. Raises UsageError with the reason if it can't."""
     check_engine(name)
     if name == RUN_ENGINE:
         reason: str | None = "it runs what was not exported"
@@ -78,5 +79,5 @@ def check_engine(name: str | None) -> None:
 
 
 def title_of(name: str) -> str:
-    """An engine's name in tables for people."""
+    """An engine's name as tables show it."""
     return "torch, the run" if name == RUN_ENGINE else ENGINES[name]().title

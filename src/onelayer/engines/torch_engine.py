@@ -1,4 +1,4 @@
-"""The engine of runs that were not exported."""
+"""The engine of models that were not exported, in PyTorch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from onelayer.tokens.packing import micro_batches
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class TorchEngine:
-    """Runs a model in micro-batches of at most ``token_budget`` tokens."""
+    """Runs a model in micro-batches of at most ``token_budget`` tokens, which bounds the memory."""
 
     name = "torch"
 
@@ -29,6 +29,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def logits(self, encodings: Encodings) -> Logits:
+        """(R, C) fp32 logits, in the order of the reads."""
         was_training = self.model.training
         self.model.eval()
         device = self.model.head.weight.device

@@ -1,1 +1,1 @@
-"""Our own int8 encoder for CPUs: C, built for the machine when first needed."""
+"""Our own int8 encoder for CPUs, in C; built for the machine when first needed."""

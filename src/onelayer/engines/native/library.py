@@ -1,8 +1,7 @@
-"""The C encoder as a library: built for this machine when first needed, or before, with
+"""The C encoder as a library, built for this machine when first needed. For machines without a
+compiler, such as a container, and with AVX-512 VNNI it can be built beforehand:
 
     python -m onelayer.engines.native.library
-
-for machines that have no compiler, such as a container, and a processor with AVX-512 VNNI.
 """
 
 from __future__ import annotations
@@ -19,13 +18,15 @@ from onelayer.base.machine import build_library, c_sources, compiled_library, co
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 PREBUILT_IN = Path(__file__).parent
 PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
-"""The quickest first, each with what it needs beyond x86-64-v4."""
+"""Prebuilt libraries, the fastest first, with the instruction sets that each needs beyond
+x86-64-v4."""
 V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+"""The AVX-512 sets of x86-64-v4, by Linux's names."""
 
 
 @cache
 def library() -> tuple[ctypes.CDLL | None, str | None]:
-    """The library, or why there is none."""
+    """The library, or None and the reason."""
     if os.environ.get("ONELAYER_KERNELS") == "0":
         return None, "compiled kernels are turned off (ONELAYER_KERNELS=0)"
     command = compiler()
@@ -48,7 +49,7 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
 
 
 def prebuilt() -> Path | None:
-    """The first library that was made before and runs on this processor."""
+    """The fastest prebuilt library that runs on this processor; None without one."""
     for name, sets in PREBUILT.items():
         needs = V4 | {each.replace("avx512", "avx512_") for each in sets}  # as Linux writes them
         if (PREBUILT_IN / name).exists() and instructions() >= needs:
@@ -57,8 +58,11 @@ def prebuilt() -> Path | None:
 
 
 def prebuild() -> None:
-    """Makes a library for every processor with AVX-512 VNNI, and a quicker one for those that have
-    bf16, too. Raises UsageError without a compiler, subprocess.SubprocessError where it fails."""
+    """Builds a library for processors with AVX-512 VNNI, and a faster one for those that also have
+    AVX-512 BF16.
+
+    Raises UsageError without a compiler, and subprocess.SubprocessError where it fails.
+    """
     command = compiler()
     if command is None:
         raise UsageError("no C compiler", hint="install gcc or clang")

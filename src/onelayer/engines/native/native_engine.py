@@ -1,4 +1,4 @@
-"""The native engine: an int8 bundle's weights laid out for the C encoder, and its one function."""
+"""The native engine: lays out an int8 bundle's weights for the C encoder, and calls it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 LANES, PANEL = 16, 64
+"""As in ``csrc``: floats of a vector, and columns of a matrix that are stored together."""
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 GROUP_TOKENS = 64, 256
-"""The least and most tokens that a worker takes through the model at once. With more, a weight is
-used more often for each read from memory; with fewer, activations stay in the worker's cache."""
+"""The fewest and most tokens that a worker computes at once. With more, each weight read from
+memory is used more often; with fewer, activations stay in the worker's cache."""
 GROUPS = 8
-"""Groups for each worker, where there are tokens enough: none waits long for the last one."""
+"""Groups per worker in a large batch: with more of them, workers finish closer together."""
 
 Array = NDArray[Any]
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -75,14 +76,14 @@ class _Batch(ctypes.Structure):
 
 
 def why_not_native(shape: EncoderConfig) -> str | None:
-    """Why a model of this shape can't have this engine here; None where it can."""
+    """Why this engine can't run a model of this shape here; None if it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
     return library()[1]
 
 
 class NativeEngine:
-    """Runs an int8 bundle's tensors, copied into the order that the C code reads."""
+    """Runs an int8 bundle. Its tensors are copied into the order in which the C code reads them."""
 
     name = "native"
     title: ClassVar[str] = "onelayer's own engine"
@@ -90,8 +91,8 @@ class NativeEngine:
 
     @classmethod
     def why_not(cls, bundle: Bundle) -> str | None:
-        """Why it can't run this bundle here: it computes in int8, and needs a processor and a
-        compiler that can."""
+        """Why it can't run a bundle here: it only computes in int8, and needs a C compiler or a
+        prebuilt library."""
         if bundle.precision != "int8":
             return "it runs int8 bundles only (onelayer export RUN --int8)"
         return why_not_native(bundle.config)
@@ -103,9 +104,9 @@ class NativeEngine:
     def __init__(
         self, tensors: Mapping[str, Array], shape: EncoderConfig, threads: int | None = None
     ) -> None:
-        """``tensors`` are as `weights.quantized` gives them, ``threads`` by default as many as
-        this process has processors. Raises UsageError where the engine can't be had, and
-        CheckpointError for tensors of another model."""
+        """``tensors`` are the result of `packed_weights.quantized`; ``threads`` is by default the
+        number of processors. Raises UsageError where the engine can't run, and CheckpointError for
+        tensors of another model."""
         found, _ = library()
         if (reason := why_not_native(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
@@ -122,10 +123,11 @@ class NativeEngine:
         }
 
     def logits(self, encodings: Encodings) -> Logits:
-        """(R, C), fp32. A row's bits don't depend on the other rows of the batch."""
+        """(R, C) fp32 logits. A row's bits don't depend on the other rows of the batch."""
         if not self._segments:
             encodings = replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
         self._check(encodings)
+        # The C code forms groups from sequences sorted by length, the longest first.
         order = np.argsort(-encodings.lengths, kind="stable")
         arrays: list[Array] = [
             encodings.ids.astype(np.int32, copy=False),
@@ -147,7 +149,7 @@ class NativeEngine:
         return out
 
     def _check(self, encodings: Encodings) -> None:
-        """Raises UsageError for an index outside of a table: the C code doesn't check."""
+        """Raises UsageError for an index outside its table, which the C code doesn't check."""
         lengths, counts = encodings.lengths, np.diff(encodings.cu_reads)
         inside = encodings.reads < np.repeat(lengths, counts)
         for what, values in (
@@ -169,7 +171,7 @@ class NativeEngine:
         pooled = "pooler.weight" in tensors
         head = _padded(tensors["head.weight"].T, LANES)
         words = "encoder.embeddings.word"
-        # The C code always adds a segment's vector: for a family without them, zeros.
+        # The C code always adds a segment's vector; a family without segments gets zeros.
         nothing = np.zeros((1, width), dtype=np.float32)
         segments = tensors.get("encoder.embeddings.segment.weight", nothing)
         return _Model(
@@ -206,7 +208,8 @@ class NativeEngine:
         return _Norm(*(self._pointer(tensors[f"{name}.{kind}"]) for kind in ("weight", "bias")))
 
     def _matrix(self, tensors: Mapping[str, Array], name: str) -> _Matrix:
-        """(K, N) int8 -> panels of columns, four inputs of a column side by side."""
+        """(K, N) int8 -> (N / PANEL, K / 4, PANEL, 4): panels of columns, in which four inputs of a
+        column are neighbours, as one instruction multiplies them."""
         weight = tensors[f"{name}.weight"]
         weight = np.pad(weight, ((0, -len(weight) % LANES), (0, -weight.shape[1] % PANEL)))
         k, n = weight.shape
@@ -222,7 +225,7 @@ class NativeEngine:
         )
 
     def _pointer(self, array: Array) -> int:
-        """Where the numbers lie, in one piece and at the start of a cache line, kept alive."""
+        """The address of a copy that is contiguous, begins at a cache line, and is kept alive."""
         room = np.empty(array.nbytes + 63, dtype=np.uint8)
         at = -room.ctypes.data % 64
         copy = room[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -232,5 +235,5 @@ class NativeEngine:
 
 
 def _padded(array: Array, multiple: int) -> Array:
-    """With zeros at the end of the last axis, up to a multiple."""
+    """The array with zeros appended to its last axis, up to a multiple."""
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % multiple)])

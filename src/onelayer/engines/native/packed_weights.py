@@ -1,7 +1,7 @@
-"""Weights in eight bits, which is how an int8 bundle keeps them.
+"""Weights in eight bits, as an int8 bundle stores them.
 
 Letters of shapes: K inputs and N outputs of a matrix; V words, D model width, F feed-forward width,
-C outputs of the new layer.
+C outputs of the output layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from onelayer.checkpoint.config import EncoderConfig
 Array = NDArray[Any]
 
 LARGEST = 127
-"""Symmetric: -128 is not used, so that w and -w are as exact as each other."""
+"""The largest step. -128 isn't used, so that w and -w are equally exact."""
 
 EMBEDDINGS = "encoder.embeddings"
 WORDS = f"{EMBEDDINGS}.word"
@@ -29,8 +29,8 @@ _MATRIX = re.compile(
 
 
 def check(tensors: Mapping[str, Array], shape: EncoderConfig) -> None:
-    """Raises CheckpointError for tensors that are not what `quantized` makes of such a model: the C
-    code reads as much of each as the configuration says."""
+    """Raises CheckpointError unless the tensors are those that `quantized` makes of such a model.
+    The C code trusts the configuration's sizes."""
     for name, (sizes, kind) in _expected(tensors, shape).items():
         tensor = tensors.get(name)
         if tensor is None:
@@ -48,7 +48,7 @@ def check(tensors: Mapping[str, Array], shape: EncoderConfig) -> None:
 def _expected(
     tensors: Mapping[str, Array], shape: EncoderConfig
 ) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
-    """By name, the shape and type of every tensor."""
+    """The shape and type of every tensor, by name."""
     d, f = shape.hidden_size, shape.intermediate_size
     outputs = len(tensors.get("head.bias", ()))
     sizes: dict[str, tuple[int, ...]] = {
@@ -82,11 +82,11 @@ def _expected(
 
 
 def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
-    """A model's fp32 tensors by our names -> those of an int8 bundle.
+    """Quantizes a model's fp32 tensors, by our names, to those of an int8 bundle.
 
     Each matrix of the encoder, ``X.weight`` (N, K), becomes int8 (K, N) with ``X.scale`` (N,):
     ``weight[n, k]`` is about ``scale[n] * q[k, n]``. Word vectors become int8 (V, D) with a scale
-    a row. All else stays as it is: what is left is small, or only looked up.
+    per row. Everything else stays fp32: it is small, or only looked up.
     """
     out: dict[str, Array] = {}
     for name, tensor in state.items():
@@ -100,7 +100,7 @@ def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _by_rows(tensor: Array) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(rows, columns) -> int8 of the same shape, and what one step of each row is worth."""
+    """(rows, columns) -> int8 of the same shape, and the size of one step in each row."""
     largest = np.abs(tensor).max(axis=1).astype(np.float32)
     scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1))
     return np.rint(tensor / scale[:, None]).astype(np.int8), scale
