@@ -1,23 +1,23 @@
-"""Every verb as a function. The command line calls these, with the same options.
+"""The public functions. The command line calls them, with the same options.
 
-What a function needs is imported when it is called: ``import onelayer`` waits for neither numpy nor
-torch.
+A function imports what it needs when it is called, so that ``import onelayer`` is fast: it loads
+neither numpy nor torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, Unpack
 
 from onelayer.base.errors import Place, UsageError
-from onelayer.base.result import Result, Table
+from onelayer.base.wording import Say, silent
 from onelayer.recipe import ColumnNames, Columns
 
 if TYPE_CHECKING:
     from onelayer.evaluation.compare import Comparison
     from onelayer.evaluation.evaluate import EvaluationResult
+    from onelayer.evaluation.report.write_report import ReportPage
     from onelayer.exporting.export import Exported
     from onelayer.inspection.inspect import FileInspection, ModelInspection
     from onelayer.prediction.job import Watch
@@ -25,24 +25,6 @@ if TYPE_CHECKING:
     from onelayer.prediction.predictor import Predictor
     from onelayer.serving.limits import Limits
     from onelayer.training.progress import Reporter
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class ReportPage(Result):
-    """A report that was written."""
-
-    run: str
-    file: str
-    out: str
-
-    def parts(self) -> list[str | Table]:
-        return [f"saved {self.out}"]
-
-
-def _silent(remark: str) -> None:
-    """Says nothing."""
 
 
 def evaluate(
@@ -52,7 +34,7 @@ def evaluate(
     coverage: float | None = None,
     abstain: float | None = None,
     engine: str | None = None,
-    say: Say = _silent,
+    say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> EvaluationResult:
     """Score a model on a labelled file.
@@ -62,15 +44,15 @@ def evaluate(
     run
         A model directory.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns that are named as in training are found.
     coverage, abstain
-        Guarantees to check, as shares of the rows from 0 to 1, for classify.
+        Guarantees to check, as shares from 0 to 1, for classify: see `predict`.
     engine
-        What runs a bundle; by default the quickest one here.
+        The engine of an exported model; by default the fastest one installed.
     say
-        Is called with remarks.
+        Called with each remark, a line of text.
     columns
-        Which column plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, such as ``text="review"``.
 
     Returns
     -------
@@ -101,35 +83,40 @@ def predict(
     abstain: float | None = None,
     engine: str | None = None,
     watch: Watch | None = None,
-    say: Say = _silent,
+    say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> Predictions:
-    """Predict for every row of a file, or of a list.
+    """Predict for every row of a file or a list.
 
     Parameters
     ----------
     model
         A model directory, or a loaded model.
     data
-        A file, an open text stream with a text or a JSON object a line, or a list of texts, tuples
-        such as ``(text, pair)``, or dicts by column.
+        A file; an open text stream with one text or JSON object per line; or a list of texts,
+        tuples such as ``(text, pair)``, or dicts by column.
     out
-        The file or binary stream to write. A file is continued where the same call was stopped.
+        The file or binary stream to write. A file that the same call left unfinished is continued.
         By default nothing is written, and the predictions are returned.
     format
-        Of what is written; by default that of ``out``, else jsonl.
+        The format to write; by default from the suffix of ``out``, else jsonl.
     coverage
-        Add a set of labels that holds the right one for this share of rows like dev's, 0 to 1.
+        Add label sets that contain the right label for this share (0 to 1) of rows like dev's.
     abstain
-        Give no label to doubtful rows, so that at most this share of the labels is wrong, 0 to 1.
+        Leave uncertain rows unlabelled, so that at most this share of the labels (0 to 1) is wrong.
     engine
-        What runs a bundle; by default the quickest one here.
+        The engine of an exported model; by default the fastest one installed.
     watch
-        Is told how many rows are written to a file.
+        Receives the number of rows that are written to a file.
     say
-        Is called with remarks.
+        Called with each remark, a line of text.
     columns
-        Which column plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, such as ``text="review"``.
+
+    Returns
+    -------
+    Predictions
+        The number of rows, and the typed predictions unless they were written.
 
     Raises
     ------
@@ -153,26 +140,26 @@ def compare(
     run_b: str | Path,
     file: str | Path,
     *,
-    say: Say = _silent,
+    say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> Comparison:
-    """Say whether one model is better than another, by how much, and on which rows.
+    """Test which of two models is better on a labelled file, by how much, and on which rows.
 
     Parameters
     ----------
     run_a, run_b
         Model directories, of the same task and labels.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns that are named as in training are found.
     say
-        Is called with remarks.
+        Called with each remark, a line of text.
     columns
-        Which column plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, such as ``text="review"``.
 
     Returns
     -------
     Comparison
-        Every metric of both, B's difference with its 95 % interval and p, and the changed rows.
+        Each metric of A and B, B - A with its 95 % interval and p-value, and the changed rows.
 
     Raises
     ------
@@ -196,54 +183,58 @@ def inspect(
     reporter: Reporter | None = None,
     **columns: Unpack[ColumnNames],
 ) -> FileInspection | ModelInspection:
-    """Show what is in a file and what is wrong with it, or what a model is.
+    """Describe a labelled file and its problems, or a model.
 
     Parameters
     ----------
     file_or_run
         A labelled file, or a model directory.
     others
-        Files whose rows are looked for in the first one, such as dev and test sets.
+        More files, such as dev and test, to search for texts that are in several files.
     with_
-        A run that says which labels are probably wrong: by itself if it has not seen the rows,
-        else its recipe is cross-validated.
+        A run to find label errors with. If it was trained on these rows, its recipe is
+        cross-validated on them instead.
     folds
-        Parts of the file, two or more, each judged by a model that learned from the others.
+        The number of folds of the cross-validation, two or more.
     task
-        What the file is for; by default inferred from it.
+        The task of the file; by default inferred from it.
     model
-        Whose vocabulary counts the tokens.
+        The model whose tokenizer counts the tokens.
     reporter
-        Is told how cross-validation proceeds; by default nobody is.
+        Receives the progress of the cross-validation.
     columns
-        Which column plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, such as ``text="review"``.
+
+    Returns
+    -------
+    FileInspection | ModelInspection
+        What is in the file and its problems; or a model's architecture, recipe and scores.
 
     Raises
     ------
     UsageError
-        For rows asked of a model, and fewer than two folds.
+        For a model with ``others`` or ``with_``, and for fewer than two folds.
     DataError, CheckpointError
         For a file and a model that can't be read.
     """
-    from dataclasses import replace
-
     from onelayer.inspection.inspect import inspect_file, inspect_run
     from onelayer.prediction.predictor import is_run
 
     if is_run(file_or_run) or file_or_run == "starter":
         if others or with_ is not None:
-            place = Place(file_or_run)
-            raise UsageError("a model has no rows", place=place, hint="name a file first")
+            hint, place = "name a labelled file first", Place(file_or_run)
+            raise UsageError("a model has no rows", place=place, hint=hint)
         return inspect_run(file_or_run)
-    named = Columns(**columns)
-    result = inspect_file(file_or_run, named, others=others, task=task, model=model)
-    if with_ is None:
-        return result
-    from onelayer.inspection.label_errors import wrong_labels
-    from onelayer.training.progress import Silent
-
-    found = wrong_labels(file_or_run, with_, named, folds=folds, reporter=reporter or Silent())
-    return replace(result, label_errors=found)
+    return inspect_file(
+        file_or_run,
+        Columns(**columns),
+        others=others,
+        task=task,
+        model=model,
+        judge=with_,
+        folds=folds,
+        reporter=reporter,
+    )
 
 
 def export(
@@ -256,44 +247,50 @@ def export(
     accept: bool = False,
     train: str | Path | None = None,
     dev: str | Path | None = None,
-    say: Say = _silent,
+    say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> Exported:
-    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+    """Export a model to a bundle that runs without torch, if the predictions match.
 
     Parameters
     ----------
     run
         A model directory.
     to
-        The form of the graph.
+        The format of the exported model.
     int8
-        Weights and products in 8 bits.
+        Quantize weights and matrix products to 8 bits.
     out
-        The bundle's directory; by default next to the run, its name with ``-onnx`` or ``-int8``.
+        The bundle's directory; by default the run's with ``-onnx`` or ``-int8`` appended.
     max_drop
-        Points of the task's metric that int8 may cost on dev.
+        Points of the task's metric that int8 may lose on dev.
     accept
-        Write the bundle even if its answers are not the run's; its card then says so.
+        Write the bundle even if its predictions differ from the run's; its card then says so.
     train
-        The file the run was trained on, if it isn't where it was.
+        The run's training file, if it has moved.
     dev
-        Labelled rows to judge by; by default those that the run was chosen by.
+        Labelled rows to compare the predictions on; by default the run's dev rows.
     say
-        Is called with remarks.
+        Called with each remark, a line of text.
     columns
-        Which column of ``dev`` plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, for ``dev``.
+
+    Returns
+    -------
+    Exported
+        The bundle's directory and what was measured of it.
 
     Raises
     ------
     OneLayerError
-        With nothing written, for a bundle that doesn't say what the run says.
+        If the predictions differ from the run's. Nothing is written then.
     UsageError
-        Where there are no rows to judge by.
+        For an unknown format, and if there are no rows to compare the predictions on.
     """
     from onelayer.exporting.export import export_run
 
-    assert to == "onnx", "the one form there is"
+    if to != "onnx":
+        raise UsageError(f"can't export to {to!r}", hint="the format is onnx")
     return export_run(
         run,
         out=out,
@@ -312,35 +309,39 @@ def report(
     file: str | Path,
     *,
     out: str | Path = "report.html",
-    say: Say = _silent,
+    say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> ReportPage:
-    """Write a page that shows how a model learned, how good it is and where it is wrong.
+    """Write an HTML page with a model's training curves, scores and worst mistakes.
 
     Parameters
     ----------
     run
         A model directory.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns that are named as in training are found.
     out
-        The page to write.
+        The HTML file to write.
     say
-        Is called with remarks.
+        Called with each remark, a line of text.
     columns
-        Which column plays which role: ``text="review"``, and ``skip_bad``.
+        Fields of `Columns`, such as ``text="review"``.
+
+    Returns
+    -------
+    ReportPage
+        The paths of the model, the labelled file and the page.
 
     Raises
     ------
     DataError, CheckpointError
         For a row that can't be used, and a model that can't be read.
     OneLayerError
-        Where the page can't be written.
+        If the page can't be written.
     """
     from onelayer.evaluation.report.write_report import report_file
 
-    report_file(run, file, Path(out), Columns(**columns), say)
-    return ReportPage(run=str(run), file=str(file), out=str(out))
+    return report_file(run, file, Path(out), Columns(**columns), say)
 
 
 def serve(
@@ -353,32 +354,31 @@ def serve(
     access_log: bool = True,
     limits: Limits | None = None,
 ) -> None:
-    """Serve models over HTTP until the process is told to stop.
+    """Serve models over HTTP until the process gets SIGTERM or SIGINT.
 
     Parameters
     ----------
     models
-        Model directories; ``NAME=DIR`` names one, else it has its directory's name.
+        Model directories. ``NAME=DIR`` names a model; by default it has its directory's name.
     host
-        The address to listen at; 0.0.0.0 is every one of this machine.
+        The address to listen on; 0.0.0.0 for every address of this machine.
     allowed_host
-        More names that Host headers may have; ``*`` is any.
+        Further names to accept in the Host header; ``*`` accepts any.
     port
-        0 takes a free one.
+        The port to listen on; 0 for any free one.
     engine
-        What runs bundles; by default the quickest one here.
+        The engine of exported models; by default the fastest one installed.
     api_key_file
-        A file with the keys that callers may use, one a line; by default that in
-        ``ONELAYER_API_KEY``, and none is asked for without it.
+        A file with one API key per line; by default the key in ``ONELAYER_API_KEY``, if set.
     access_log
         Write a JSON line per request to stderr.
     limits
-        What the server takes on; by default the defaults of `Limits`.
+        The server's limits; by default those of `Limits`.
 
     Raises
     ------
     UsageError, CheckpointError
-        Before anything is served: for a port that is taken, and a model that can't be read.
+        At the start: for a port that is in use, and a model that can't be read.
     """
     from onelayer.serving.http.admission import read_api_keys
     from onelayer.serving.limits import Limits

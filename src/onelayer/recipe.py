@@ -1,4 +1,4 @@
-"""Every choice of a run, in one place."""
+"""Every option of a training run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REMOVED: dict[str, Any] = {
     "label_smoothing": 0.0,
     "r_drop": 0.0,
 }
-"""Options that older records still hold, with the values at which they changed nothing."""
+"""Options of older versions, with the values at which they had no effect."""
 
 ROLES = ("text", "pair", "label", "question", "context", "options")
 """The roles of columns that have a flag."""
@@ -40,24 +40,24 @@ class ColumnNames(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Where a file holds what; by default seen from the names and contents of its columns.
+    """Columns, inferred from their names and contents unless named here.
 
     Parameters
     ----------
     text
-        Column of the text (or of the words to tag).
+        The text, or the words to tag.
     pair
-        Column of the second text of a pair.
+        The second text of a pair.
     label
-        Column of what is to be predicted: label, number, tags, answers or the right option.
+        What to predict: label, number, tags, answers or the right option.
     question
-        Column of the question.
+        The question.
     context
-        Column of the passage or of the situation.
+        The passage to answer from, or the context of the options.
     options
-        Column of the options to choose among, or several columns separated by commas.
+        The options to choose from: one column, or several separated by commas.
     skip_bad
-        Leave out rows that can't be used, and say how many, instead of stopping.
+        Skip and count rows that can't be used, instead of stopping.
     """
 
     text: str | None = None
@@ -88,55 +88,52 @@ class Columns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe(Columns):
-    """How a model is fine-tuned. What is None is chosen from the data or the model, and said.
+    """Training options. What is None is chosen from the data or the model, and logged.
 
     Parameters
     ----------
     task
-        What to learn: classify, regress, tag, answer or choose; by default seen from the file.
+        classify, regress, tag, answer or choose; default: inferred from the file.
     model
-        A directory, a name on the Hugging Face Hub, or `starter`.
+        Pretrained model: a directory, a Hugging Face Hub name, or `starter`.
     epochs
-        Passes over the training rows; by default 3, more where rows are few.
+        Passes over the training rows; default: 3, more for few rows.
     lr
-        Peak learning rate; by default 3e-5 for a 768-wide model, more for narrower ones.
+        Peak learning rate; default: 3e-5 for width 768, more for narrower models.
     batch_size
-        Examples for each step of the optimizer.
+        Examples per optimizer step.
     seed
-        Order of the rows, the new layer and dropout follow from it.
+        Seed of the row order, the new layer and dropout.
     seeds
-        Train with so many seeds, one after another, and keep the model that is best on dev.
+        Seeds to train with; keep the best model on dev.
     max_length
-        Tokens in one sequence; by default the model's limit, 384 for answer.
+        Tokens per sequence; default: the model's limit, 384 for answer.
     stride
-        Tokens that neighbouring windows of a long text share.
+        Tokens by which neighbouring windows of a long text overlap.
     long
-        For classify and regress: texts beyond `max_length` are read in `windows`, or, which is
-        quicker, `truncate`d.
+        Long texts of classify and regress: read in windows, or truncate (faster).
     warmup
-        Share of the steps in which the learning rate rises, before it falls to zero.
+        Share of the steps in which the learning rate rises.
     weight_decay
-        AdamW's decay; biases and LayerNorm have none.
+        Weight decay of AdamW; none for biases and LayerNorm.
     max_grad_norm
-        Gradients are clipped to this length.
+        Norm to which gradients are clipped.
     patience
-        Stop after so many evaluations without a better dev score.
+        Stop after this many evaluations without a better dev score.
     freeze
-        What to keep as pretrained: `none`, `embeddings`, the lowest N layers with them, or
-        the whole `encoder`.
+        Layers not to train: none, embeddings, encoder, or N lowest layers.
     positions
-        Extend the model to so many positions, interpolated, for long passages.
+        Extend the model to this many positions, by interpolation.
     class_weights
-        Weigh classes against their frequency.
+        Weight rare classes more in the loss.
     multi_label
-        Whether a row may have several labels; by default seen from the file.
+        Whether a row may have several labels; default: inferred from the file.
     span_head
-        Answers as one distribution each over starts and ends, or `three-way` per token.
+        Output layer of answer: span logits, or three classes per token.
     token_budget
-        Tokens worked through at once; bounds the memory, changes no result.
+        Tokens in memory at once; changes no result.
     precision
-        Of the matrix products in training; by default the quicker one on this machine. Weights,
-        scores and predictions are in fp32.
+        Precision of matrix products in training; default: the faster one here.
     """
 
     task: str | None = None

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypedDict
 
 from onelayer.base.errors import Place
 
+Say = Callable[[str], None]
+"""Receives remarks, each a line of text."""
+
 NONE = "–"
 """Printed for no label, no entity or no answer."""
+
+
+def silent(remark: str) -> None:
+    """Ignores a remark."""
 
 
 def listed(names: Sequence[str], shown: int = 8) -> str:
@@ -27,6 +34,13 @@ def clipped(text: str, width: int = 160) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
-def where(place: Place) -> dict[str, Any]:
+class RowPlace(TypedDict, total=False):
+    """Where a row is in its file, as keyword arguments of a record."""
+
+    line: int | None
+    id: int | str | None
+
+
+def where(place: Place) -> RowPlace:
     """A row's line, or its id in formats without lines."""
     return {"line": place.line} if place.line is not None else {"id": place.column}

@@ -1,4 +1,4 @@
-"""The commands. A function's parameters are its arguments and flags, its docstring is its help."""
+"""The commands. A function's parameters are its arguments and flags; its docstring is its help."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ def train(
     Parameters
     ----------
     file
-        csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
     dev
-        A file that chooses the best checkpoint; by default a tenth of the rows.
+        Labelled rows that choose the best checkpoint; default: a tenth of FILE.
     out
-        The run's directory; by default a new one below `runs/`.
+        The run's directory; default: a new one in `runs/`.
     resume
-        Insist on resuming an unfinished run of the same command, or on starting again; by default
-        it is resumed where there is one.
+        Resume an unfinished run, or start again; default: resume if possible.
     json
-        Progress as JSON lines on stderr, the result as JSON on stdout.
+        Print progress as JSON on stderr, the result on stdout.
     """
     predictor = onelayer.finetune(
         file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
@@ -68,20 +67,20 @@ def evaluate(
     json: bool = False,
     columns: Columns,
 ) -> None:
-    """Score a model on a labelled file: every standard metric, with 95 % intervals.
+    """Score a model on a labelled file, with 95 % intervals.
 
     Parameters
     ----------
     run
         A model directory.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns named as in training need no flags.
     coverage
-        Check sets of labels that shall hold the right one for this share of the rows.
+        Check that label sets contain the right label this often.
     abstain
-        Check answers of which at most this share shall be wrong.
+        Check that at most this share of the given labels is wrong.
     engine
-        What runs an exported model; by default the fastest here.
+        The engine of an exported model; default: the fastest one installed.
     json
         Print JSON.
     """
@@ -109,24 +108,24 @@ def predict(
     engine: EngineName = None,
     columns: Columns,
 ) -> None:
-    """Predict for every row of a file, or for every line of a pipe as it comes.
+    """Predict for each row of a file or line of a pipe.
 
     Parameters
     ----------
     run
         A model directory.
     file
-        A file, or `-` for stdin: a text or a JSON object a line.
+        A file, or `-` for stdin: one text or JSON object per line.
     out
-        The file to write, by default stdout; the same command goes on where it was stopped.
+        The file to write; default: stdout. Repeat a stopped command to resume.
     format
-        By default that of `--out`, else jsonl.
+        The output format; default: from the suffix of `--out`, else jsonl.
     coverage
-        Add a set of labels to each row that holds the right one for this share of rows like dev's.
+        Add label sets that contain the right label this often.
     abstain
-        Give no label to rows too doubtful for at most this share of the labels to be wrong.
+        Leave uncertain rows unlabelled, so at most this share is wrong.
     engine
-        What runs an exported model; by default the fastest here.
+        The engine of an exported model; default: the fastest one installed.
     """
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -157,16 +156,16 @@ def report(
     out: Path = Path("report.html"),
     columns: Columns,
 ) -> None:
-    """Show on one page how a model learned, how good it is on a file, and where it is wrong.
+    """Write a page with a model's training curves, scores and worst mistakes.
 
     Parameters
     ----------
     run
         A model directory.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns named as in training need no flags.
     out
-        The page to write.
+        The HTML file to write.
     """
     print(api.report(run, file, out=out, say=say, **columns.keywords))
 
@@ -185,26 +184,26 @@ def export(
     json: bool = False,
     columns: Columns,
 ) -> None:
-    """Make a bundle of a model that runs without torch, once it is shown to say the same.
+    """Export a model to run without torch; check that its predictions match.
 
     Parameters
     ----------
     run
         A model directory.
     to
-        The form of the graph.
+        The format of the exported model.
     int8
-        Weights and products in 8 bits.
+        Quantize weights and matrix products to 8 bits.
     out
-        The bundle's directory; by default beside the run, its name with `-onnx` or `-int8`.
+        The bundle's directory; default: the run's name with `-onnx` or `-int8`.
     max_drop
-        Points of the task's metric that int8 may cost on dev.
+        Points of the task's metric that int8 may lose on dev.
     accept
-        Write the bundle even if its answers are not the run's; its card then says so.
+        Write the bundle even if its predictions differ; its card says so.
     train
-        The file the run was trained on, if it isn't where it was.
+        The run's training file, if it has moved.
     dev
-        Labelled rows to judge by; by default those that the run was chosen by.
+        Labelled rows to compare predictions on; default: the run's dev rows.
     json
         Print JSON.
     """
@@ -237,19 +236,18 @@ def compare(
     json: bool = False,
     columns: Columns,
 ) -> None:
-    """Say whether one model is better than another on a labelled file, by how much, and on which
-    rows.
+    """Test which of two models is better on a labelled file.
 
     Parameters
     ----------
     run_a
         A model directory.
     run_b
-        Another one, of the same task and labels.
+        Another model directory, of the same task and labels.
     file
-        A labelled file; columns as in training where it has them.
+        A labelled file. Columns named as in training need no flags.
     rows
-        How many changed rows to print in either direction; `--json` has all.
+        Changed rows to print for each model; `--json` has all.
     json
         Print JSON.
     """
@@ -272,25 +270,24 @@ def inspect(
     json: bool = False,
     columns: Columns,
 ) -> None:
-    """Show what is in a file and what is wrong with it, or what a model is.
+    """Describe a labelled file and its problems, or a model.
 
     Parameters
     ----------
     file_or_run
         A labelled file, or a model directory.
     others
-        Files whose rows are looked for in the first one, such as dev and test sets.
+        More files, such as dev and test, to search for repeated texts.
     with_
-        A run that says which labels are probably wrong: by itself if it has not seen the rows,
-        else its recipe is cross-validated.
+        A run to find label errors with; cross-validated if it saw these rows.
     folds
-        Parts of the file, each judged by a model that learned from the others.
+        Folds of the cross-validation.
     rows
-        How many rows of a kind to print; `--json` has all.
+        Rows to print in each list; `--json` has all.
     task
-        What the file is for: classify, regress, tag, answer or choose; by default seen from it.
+        classify, regress, tag, answer or choose; default: inferred from the file.
     model
-        Whose vocabulary counts the tokens.
+        The model whose tokenizer counts the tokens.
     json
         Print JSON.
     """
@@ -327,18 +324,17 @@ def serve(
     Parameters
     ----------
     models
-        Model directories; `NAME=DIR` names one, else it is called as its directory is.
+        Model directories. `NAME=DIR` names a model; default: its directory's name.
     host
-        The address to listen at; 0.0.0.0 is every one of this machine.
+        The address to listen on; 0.0.0.0 for every address of this machine.
     allowed_host
-        Another name that Host headers may have; repeat it or use commas; * is any.
+        A host name to accept; repeatable or comma-separated; * accepts any.
     port
-        0 takes a free one.
+        The port to listen on; 0 for any free one.
     engine
-        What runs exported models; by default the fastest here.
+        The engine of exported models; default: the fastest one installed.
     api_key_file
-        A file with the keys that callers may use, one a line; by default that in ONELAYER_API_KEY,
-        and none is asked for without it.
+        A file with one API key per line; default: ONELAYER_API_KEY, if set.
     access_log
         Write a JSON line per request to stderr.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table, place_text, short_figure, signed_figure
-from onelayer.base.wording import clipped, listed, where
+from onelayer.base.wording import Say, clipped, listed, where
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, paired_differences
@@ -94,7 +94,7 @@ def compare_models(
     run_b: str | Path,
     file: str | Path,
     columns: Columns,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Comparison:
     """Every metric of both models, B's difference with its 95 % interval and p, and the rows of
     which they say different things, with whose answer is nearer to the gold label.

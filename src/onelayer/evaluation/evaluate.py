@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from onelayer.base.result import Result, Table, interval_text, score_table, short_figure
+from onelayer.base.wording import Say
 from onelayer.data.rows import Rows
 from onelayer.metrics import ChosenRows, intervals
 from onelayer.prediction.load import load
@@ -48,7 +49,7 @@ def evaluate_model(
     run: str | Path,
     file: str | Path,
     columns: Columns,
-    say: Callable[[str], None],
+    say: Say,
     *,
     coverage: float | None = None,
     abstain: float | None = None,
@@ -102,9 +103,7 @@ class _Table:
         }
 
 
-def labelled_rows(
-    predictor: Predictor, file: str | Path, columns: Columns, say: Callable[[str], None]
-) -> Rows:
+def labelled_rows(predictor: Predictor, file: str | Path, columns: Columns, say: Say) -> Rows:
     """The rows of a labelled file, read as the model's training file was where it has the same
     columns. Raises DataError for rows that can't be used, unless they are to be left out."""
     task = predictor.task
@@ -117,7 +116,7 @@ def labelled_rows(
     return usable_rows(kind, table, layout, recipe, say)
 
 
-def say_cut(predictor: Predictor, say: Callable[[str], None]) -> None:
+def say_cut(predictor: Predictor, say: Say) -> None:
     """How much of the texts the model has not seen, if any."""
     if predictor.cut.tokens:
         say(str(predictor.cut))

@@ -1,4 +1,4 @@
-"""What is in a file, and what is wrong with it; what a model is, and how good it is."""
+"""Describes a labelled file and its problems, or a model."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.registry import engines_for
-from onelayer.inspection.label_errors import LabelErrors
+from onelayer.inspection.label_errors import DEFAULT_POSITIONS, LabelErrors, wrong_labels
 from onelayer.inspection.repeats import RepeatedText, Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask, task_called
 from onelayer.tasks.infer_columns import infer_columns
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.progress import Reporter, Silent
 
-SAMPLE = 2000
-POSITIONS = 512
-LISTED_VALUES = 40
+MAX_SAMPLED_ROWS = 2000
+"""About how many rows are tokenized for the lengths. More rows take longer and change little."""
+MAX_PRINTED_VALUES = 40
 """Values of a field that are printed; ``to_json`` has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class FileInspection(Result):
-    """What is in a labelled file, and what is wrong with it."""
+    """The contents and the problems of a labelled file."""
 
     file: str
     format: str
@@ -62,16 +63,16 @@ class FileInspection(Result):
     conflicting_labels: tuple[RepeatedText, ...]
     """Texts with different labels."""
     rows_in_several_files: Mapping[str, int]
-    """By file: rows whose texts are in another file, too."""
+    """By file: the number of rows whose texts are also in another file."""
     in_several_files: tuple[RepeatedText, ...]
     label_errors: LabelErrors | None = None
-    """Where a model was asked for them."""
+    """None unless a model judged the labels."""
 
     def parts(self) -> list[str | Table]:
         return self.parts_with(0)
 
     def parts_with(self, n_rows: int) -> list[str | Table]:
-        """With the first rows of what is listed."""
+        """As `parts`, with the first ``n_rows`` entries of each list."""
         lists = ("conflicting_labels", "in_several_files", "label_errors")
         parts: list[str | Table] = _lines(self, lists)
         for name in lists[:2]:
@@ -88,7 +89,7 @@ class FileInspection(Result):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ModelInspection(Result):
-    """What a model directory is, how it was made and how good it is. What is None is not known."""
+    """A model: architecture, task, recipe, data and scores. What is unknown is None."""
 
     model: str = ""
     architecture: str | None = None
@@ -105,7 +106,7 @@ class ModelInspection(Result):
     dev: DevScores | None = None
     export: ExportRecord | None = None
     engines: tuple[str, ...] | None = None
-    """That can run it here."""
+    """The installed engines that can run it."""
     made_by: str
 
     def parts(self) -> list[str | Table]:
@@ -113,7 +114,7 @@ class ModelInspection(Result):
 
 
 def _lines(inspected: Result, without: Collection[str] = ()) -> list[str | Table]:
-    """A line for each field, those of nested values indented."""
+    """A line for each field; nested values are indented."""
     values = {name: it for name, it in inspected.to_json().items() if name not in without}
     return [line for name, value in values.items() for line in _item(name, value)]
 
@@ -124,10 +125,10 @@ def _item(name: str, value: Any, indent: str = "") -> list[str | Table]:
         return []
     inner = f"{indent}  "
     if isinstance(value, dict):
-        items = list(value.items())[:LISTED_VALUES]
+        items = list(value.items())[:MAX_PRINTED_VALUES]
         return [f"{indent}{name}:", *chain.from_iterable(_item(k, v, inner) for k, v in items)]
     if isinstance(value, list) and not all(isinstance(item, (int, float)) for item in value):
-        return [f"{indent}{name}:", *(f"{inner}{item}" for item in value[:LISTED_VALUES])]
+        return [f"{indent}{name}:", *(f"{inner}{item}" for item in value[:MAX_PRINTED_VALUES])]
     text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
     return [f"{indent}{name}: {text}"]
 
@@ -139,12 +140,16 @@ def inspect_file(
     others: Sequence[str | Path] = (),
     task: str | None = None,
     model: str = "starter",
+    judge: str | Path | None = None,
+    folds: int = 5,
+    reporter: Reporter | None = None,
 ) -> FileInspection:
-    """Format, task, columns, labels, lengths and problems of a labelled file, before training; and
-    which of its texts are labelled differently elsewhere, or stand in one of the others too."""
+    """Format, task, columns, labels, lengths and problems of a labelled file; the texts that have
+    different labels or are also in one of the other files; and with the run ``judge`` the probable
+    label errors."""
     asked = columns.asked
     if task is not None:
-        task_called(task)  # a wrong name is told before the file is read
+        task_called(task)  # report a wrong name before the file is read
     table = read_table(path, named=tuple(asked.values()))
     inferred = infer_columns(table, task=task, asked=asked)
     kind, layout = inferred.kind, inferred.layout
@@ -152,9 +157,12 @@ def inspect_file(
     rows = list(found)
     folder = resolve(model)
     tokenizer = read_tokenizer(folder, read_config(folder)[0])
-    beside = [_like(other, kind, layout, asked) for other in others]
-    repeats = find_repeats([found, *beside])
-    bad = [line for rows_of_one in (found, *beside) for line in _bad(rows_of_one)]
+    files = [found, *(_alike(other, kind, layout, asked) for other in others)]
+    repeats = find_repeats(files)
+    bad = [line for rows_of_one in files for line in _bad_rows(rows_of_one)]
+    errors = None
+    if judge is not None:
+        errors = wrong_labels(path, judge, columns, folds=folds, reporter=reporter or Silent())
     return FileInspection(
         file=str(path),
         format=table.format,
@@ -164,35 +172,36 @@ def inspect_file(
         rows=len(rows) + found.n_bad,
         labels=dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
         tokens=_lengths(kind, rows, tokenizer),
-        problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeated(repeats)),
+        problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeat_problems(repeats)),
         remarks=tuple(inferred.remarks),
         conflicting_labels=repeats.conflicts,
         rows_in_several_files=repeats.across if others else {},
         in_several_files=repeats.shared,
+        label_errors=errors,
     )
 
 
-def _like(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
-    """Another file's rows, read in the same way where it has the same columns."""
+def _alike(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
+    """The rows of another file, by the same columns if it has them."""
     table = read_table(path, named=tuple(asked.values()))
     if not layout.fits(table.columns):
         layout = infer_columns(table, task=kind.name, asked=asked).layout
     return read_rows(kind, table, layout)
 
 
-def _repeated(repeats: Repeats) -> list[str]:
+def _repeat_problems(repeats: Repeats) -> list[str]:
     lines = []
     if repeats.rows:
         alike = repeats.differently_written
-        but = f", {alike:,} of them but for case, spaces or width" if alike else ""
-        lines.append(f"{repeats.rows:,} rows repeat the texts of another row{but}")
+        differing = f", {alike:,} of them with other case, spaces or width" if alike else ""
+        lines.append(f"{repeats.rows:,} rows repeat the texts of another row{differing}")
     if repeats.conflicting:
         lines.append(f"{repeats.conflicting:,} texts occur with different labels")
     return lines
 
 
 def inspect_run(path: str | Path) -> ModelInspection:
-    """What a model directory is, how it was made and how good it is."""
+    """Architecture, task, recipe, data and scores of a model directory."""
     folder = resolve(path)
     if is_bundle(folder):
         return _inspect_bundle(read_bundle(folder))
@@ -202,7 +211,7 @@ def inspect_run(path: str | Path) -> ModelInspection:
     encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())
     head = sum(tensor.numel() for tensor in checkpoint.head.values())
     size = sum(file.stat().st_size for file in Path(checkpoint.folder).iterdir() if file.is_file())
-    known = _known(record) if record else ModelInspection(made_by="transformers")
+    known = _from_record(record) if record else ModelInspection(made_by="transformers")
     return replace(
         known,
         model=str(path),
@@ -217,7 +226,7 @@ def inspect_run(path: str | Path) -> ModelInspection:
 
 def _inspect_bundle(bundle: Bundle) -> ModelInspection:
     return replace(
-        _known(bundle.record),
+        _from_record(bundle.record),
         model=str(bundle.folder),
         shape=_shape(bundle.config),
         bytes=sum(file.stat().st_size for file in bundle.folder.rglob("*") if file.is_file()),
@@ -225,8 +234,8 @@ def _inspect_bundle(bundle: Bundle) -> ModelInspection:
     )
 
 
-def _known(record: ModelRecord) -> ModelInspection:
-    """What the record says."""
+def _from_record(record: ModelRecord) -> ModelInspection:
+    """What ``onelayer.json`` says of a model."""
     return ModelInspection(
         parameters=record.parameters,
         task={"name": record.task.name, **record.task.in_short()},
@@ -248,8 +257,8 @@ def _shape(config: EncoderConfig) -> str:
 
 
 def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> dict[str, int]:
-    """Tokens of a row's texts, special tokens not counted, in a sample of the rows."""
-    step = max(1, len(rows) // SAMPLE)
+    """Quantiles of the tokens of a row's texts, without special tokens, in a sample of the rows."""
+    step = max(1, len(rows) // MAX_SAMPLED_ROWS)
     lengths = [
         sum(len(encoding.ids) for encoding in tokenizer.encode(kind.texts(row)))
         for row in rows[::step]
@@ -260,7 +269,7 @@ def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> 
     return {name: int(np.quantile(lengths, q)) for name, q in quantiles.items()}
 
 
-def _bad(found: Rows) -> list[str]:
+def _bad_rows(found: Rows) -> list[str]:
     more = found.n_bad - len(found.bad)
     return [str(error) for error in found.bad] + (
         [f"… and {more:,} more rows that can't be used"] if more else []
@@ -272,10 +281,10 @@ def _problems(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) ->
         return []
     problems = []
     try:
-        kind.fit(rows, tokenizer, Recipe(), POSITIONS)
+        kind.fit(rows, tokenizer, Recipe(), DEFAULT_POSITIONS)
     except DataError as error:
         problems.append(str(error))
-    step = max(1, len(rows) // SAMPLE)
+    step = max(1, len(rows) // MAX_SAMPLED_ROWS)
     found = coverage(tokenizer, [text for row in rows[::step] for text in kind.texts(row)])
     if found.poor:
         problems.append(found.advice())

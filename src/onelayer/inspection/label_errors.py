@@ -1,4 +1,4 @@
-"""Which labels of a file are probably wrong."""
+"""Finds the labels of a file that are probably wrong."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from onelayer.tasks import AnyTask
 from onelayer.tasks.label_judges import Suspect
 from onelayer.training.progress import Reporter
 
-LEARNED = 0.05
-"""A run that has seen more of the rows than this can't judge their labels by itself."""
-POSITIONS = 512
+MAX_SHARE_LEARNED = 0.05
+"""A run that was trained on more of the rows than this has learned their wrong labels, so that its
+recipe is cross-validated instead."""
+DEFAULT_POSITIONS = 512
+"""Positions of the model that a task is fitted for, where only its labels matter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +35,15 @@ class SuspectRow:
 
     line: int | None = None
     id: int | str | None = None
-    """Where lines say nothing."""
+    """The row's id, in formats where lines don't identify rows."""
     text: str
     given: str
     likely: str
     probability: float | None
-    """Of the likely label."""
+    """The probability of the likely label."""
     given_probability: float | None
     margin: float
-    """The smaller, the surer."""
+    """How far the given label is from being accepted: the smaller, the more certain the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -49,19 +51,19 @@ class LabelErrors(Result):
     """The rows of a file whose labels are probably wrong."""
 
     judged: str
-    """By what."""
+    """By which model, in words."""
     rows: int
     not_judged: int
-    """Rows whose labels are too rare."""
+    """Rows whose labels are too rare to be judged."""
     probably_wrong: int
     suspects: tuple[SuspectRow, ...]
-    """The surest first."""
+    """The most certain errors first."""
 
     def parts(self) -> list[str | Table]:
         return self.parts_with(0)
 
     def parts_with(self, n_rows: int) -> list[str | Table]:
-        """With the first suspects."""
+        """As `parts`, with the first ``n_rows`` suspects."""
         parts: list[str | Table] = [f"labels judged {self.judged}"]
         if self.not_judged:
             parts.append(f"  {self.not_judged:,} rows have labels too rare to be judged")
@@ -82,24 +84,25 @@ def wrong_labels(
     folds: int,
     reporter: Reporter,
 ) -> LabelErrors:
-    """The rows of a labelled file whose labels are probably wrong, the surest first, by confident
-    learning from the probabilities of models that did not learn from them.
+    """The rows of a labelled file whose labels are probably wrong, the most certain first, by
+    confident learning (Northcutt et al. 2021).
 
-    A run that has seen none of the rows judges them by itself. Otherwise its recipe is trained once
-    a fold on all other rows, which takes about as long as training so many times.
+    The probabilities must come from a model that was not trained on these rows. If the run was not,
+    it judges them. Otherwise its recipe is cross-validated: it is trained once per fold, on all
+    other rows.
     """
     if folds < 2:
-        raise UsageError(f"--folds {folds}: two or more are needed")
+        raise UsageError(f"--folds must be 2 or more, not {folds}")
     predictor = load(run)
     rows = labelled_rows(predictor, file, columns, reporter.say)
     record = predictor.record
-    how, share = _seen(record, rows)
-    if share <= LEARNED:
+    how, share = _share_seen(record, rows)
+    if share <= MAX_SHARE_LEARNED:
         task = predictor.task
         judged = by_itself(predictor, rows)
         how = f"by the run itself: {how}"
     else:
-        assert record is not None, "otherwise it has seen nothing that is known"
+        assert record is not None, "without a record the share is 0"
         recipe = Recipe.from_json(record.recipe or {})
         task, judged = _by_recipe(predictor, rows, recipe, folds, reporter)
         how = f"by {folds}-fold cross-validation with the run's recipe: {how}"
@@ -113,19 +116,19 @@ def wrong_labels(
         rows=len(rows),
         not_judged=judge.unjudged,
         probably_wrong=len(suspects),
-        suspects=_listed(suspects, rows),
+        suspects=_suspect_rows(suspects, rows),
     )
 
 
-def _seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
-    """Of which share of these rows a run has seen the texts: in words, and in numbers."""
+def _share_seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
+    """The share of these rows whose texts the run was trained on, in words and as a number."""
     if record is None or record.recipe is None:
-        return "what it learned from is not known, nor its recipe", 0.0
+        return "its training data and its recipe are not known", 0.0
     if record.seen is None:
-        return "what it learned from is not known", 1.0
+        return "its training data is not known", 1.0
     share = Sketch.from_text(record.seen).share_of(rows.kind.texts(row) for row in rows)
     if share is None:
-        return "the rows are too few to tell whether it has seen them", 0.0
+        return "there are too few rows to tell whether it has seen them", 0.0
     part = {0.0: "none", 1.0: "all"}.get(share, f"about {share:.0%}")
     return f"it has seen {part} of the rows", share
 
@@ -133,23 +136,23 @@ def _seen(record: ModelRecord | None, rows: Rows) -> tuple[str, float]:
 def _by_recipe(
     predictor: Predictor, rows: Rows, recipe: Recipe, folds: int, reporter: Reporter
 ) -> tuple[AnyTask, Iterator[JudgedRows]]:
-    task = type(predictor.task).fit(rows, predictor.tokenizer, recipe, POSITIONS)
+    task = type(predictor.task).fit(rows, predictor.tokenizer, recipe, DEFAULT_POSITIONS)
     judged = cross_validated(rows, recipe, folds, reporter, multi_label=task.several_labels)
     return task, judged
 
 
-def _listed(suspects: list[Suspect], rows: Rows) -> tuple[SuspectRow, ...]:
-    """The suspects with place, text and labels, for which the file is read once more."""
+def _suspect_rows(suspects: list[Suspect], rows: Rows) -> tuple[SuspectRow, ...]:
+    """The suspects with place, text and labels. Reads the file once more."""
     by_number = {suspect.number: suspect for suspect in suspects}
     found = {
-        number: _entry(by_number[number], row, rows)
+        number: _suspect_row(by_number[number], row, rows)
         for number, row in enumerate(rows)
         if number in by_number
     }
     return tuple(found[suspect.number] for suspect in suspects)
 
 
-def _entry(suspect: Suspect, row: Any, rows: Rows) -> SuspectRow:
+def _suspect_row(suspect: Suspect, row: Any, rows: Rows) -> SuspectRow:
     text, given, likely = " | ".join(rows.kind.texts(row)), rows.kind.gold_text(row), suspect.likely
     if suspect.corrections:
         parts = [(text[a:b], one, other) for a, b, one, other in suspect.corrections]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from onelayer.base.result import Result, Table
+from onelayer.base.wording import Say
 from onelayer.prediction.formats import FORMS
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
 from onelayer.prediction.predictor import Predictor
@@ -49,7 +50,7 @@ def predict_data(
     out: str | Path | BinaryIO | None,
     format: str | None,
     watch: Watch | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Predictions:
     """Predictions for a file, a stream of lines, or a list; written to ``out``, else returned."""
     suffix = Path(out).suffix.lstrip(".") if isinstance(out, (str, Path)) else ""

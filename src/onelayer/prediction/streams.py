@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from queue import Queue
@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.wording import Say, silent
 from onelayer.data.jsonlines import decode_line
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
@@ -29,7 +30,7 @@ def predict_file(
     predictor: Predictor,
     path: str | Path,
     columns: Columns,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = silent,
 ) -> Iterator[Predicted]:
     """A prediction for each row of a file; see `predict_table`."""
     return predict_table(predictor, open_input(path, columns), columns, say)
@@ -39,7 +40,7 @@ def predict_table(
     predictor: Predictor,
     table: Table,
     columns: Columns,
-    say: Callable[[str], None],
+    say: Say,
     *,
     skip: int = 0,
 ) -> Iterator[Predicted]:

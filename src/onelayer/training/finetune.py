@@ -1,4 +1,4 @@
-"""Fine-tunes a model: from a labelled file to a run directory, in one call."""
+"""Fine-tuning: from a labelled file to a run directory, in one call."""
 
 from __future__ import annotations
 
@@ -26,23 +26,41 @@ def finetune(
     reporter: Reporter | None = None,
     **choices: Any,
 ) -> Predictor:
-    """Fine-tunes a pretrained BERT on a labelled file and returns the best model, saved.
+    """Fine-tune a pretrained BERT on a labelled file, and save the best model.
 
     Parameters
     ----------
     train_file
-        csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
     dev
-        A labelled file that chooses the best checkpoint; by default a tenth of the rows.
+        A labelled file to choose the best checkpoint by; by default a tenth of the training rows.
     out
-        The directory of the run. It has to be new or empty; by default a new one in `runs/`.
+        The run's directory, new or empty; by default a new one in ``runs/``.
+    recipe
+        The training options; by default those of `Recipe`.
     resume
-        Whether to resume an unfinished run of the same data, recipe and model. By default it is
-        resumed if there is one; True raises UsageError if there is none; False starts a new run.
-    recipe, choices
-        A `Recipe`, or its fields as keyword arguments.
+        True: resume an unfinished run of the same data, recipe and model, or fail. False: start
+        again. By default resume if there is such a run.
+    reporter
+        Receives progress and remarks.
+    choices
+        Fields of `Recipe`, which override those of ``recipe``.
 
-    Raises DataError, UsageError and CheckpointError, before anything is written.
+    Returns
+    -------
+    Predictor
+        The best model, loaded from the run's directory.
+
+    Raises
+    ------
+    DataError
+        For a file or a row that can't be used.
+    UsageError
+        For options that don't fit the data or the model, and a directory that is in use.
+    CheckpointError
+        For a pretrained model that can't be read.
+    OneLayerError
+        If the run can't be written.
     """
     recipe, reporter = replace(recipe or Recipe(), **choices), reporter or Silent()
     if out is not None and not is_unfinished(Path(out)):

@@ -1,13 +1,16 @@
-"""Makes ``report.html`` for a run and a labelled file."""
+"""Writes ``report.html`` for a model and a labelled file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.disk import rewrite
+from onelayer.base.result import Result, Table
+from onelayer.base.wording import Say
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.gather import facts_of
@@ -18,22 +21,35 @@ from onelayer.recipe import Columns
 NAME = "report.html"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ReportPage(Result):
+    """A report that was written."""
+
+    run: str
+    file: str
+    out: str
+
+    def parts(self) -> list[str | Table]:
+        return [f"saved {self.out}"]
+
+
 def report_file(
-    run: str | Path, file: str | Path, out: Path, columns: Columns, say: Callable[[str], None]
-) -> None:
-    """A report of a model on the rows of a labelled file, which is read as a stream."""
+    run: str | Path, file: str | Path, out: Path, columns: Columns, say: Say
+) -> ReportPage:
+    """Writes a report on a model and a labelled file, which is read as a stream."""
     predictor = load(run)
     rows = labelled_rows(predictor, file, columns, say)
     write_report(predictor, rows, Path(file).name, out)
+    return ReportPage(run=str(run), file=str(file), out=str(out))
 
 
 def write_report(predictor: Predictor, rows: Iterable[Any], file: str, out: Path) -> None:
-    """Writes a report whole or not at all. Raises OneLayerError where the disk refuses."""
+    """Writes a report, atomically. Raises OneLayerError if the file can't be written."""
     rewrite(out, page(facts_of(predictor, rows, file, _seconds(predictor.path))))
 
 
 def _seconds(run: Path | None) -> Sequence[float]:
-    """What each training step took, where the run has written it down."""
+    """The duration of each training step; empty if the run has no ``timing.json``."""
     try:
         timing = json.loads(((run or Path()) / "timing.json").read_text(encoding="utf-8"))
         return [float(seconds) for seconds in timing["seconds"]]
