@@ -1,8 +1,8 @@
 """One contestant of inference_speed.py, in a process of its own. Started by it, not by hand.
 
-A turn goes from texts to answers: a pass over all rows, or some rows one after another. Engines
-that can be set are given a short search beforehand, and the best of what they were tried with is
-kept in their folder, so that the next run begins at once.
+A turn goes from texts to answers: a pass over all rows, or some rows one after another. For
+engines with settings, a short search finds the best ones first. They are saved in the engine's
+folder, so the next run skips the search.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from benchmarks.support.turns import Batch, Turns
 Record = dict[str, Any]
 Inputs = list[list[str]]
 
-ONES = 32
-"""Rows of a turn in which they are given one a call."""
+ROWS_ONE_A_CALL = 32
+"""Rows of a turn with one row a call."""
 SHARE = 8
-"""Of what transformers is given: every so manieth row. It is slow, and a turn is to be short."""
+"""transformers gets every n-th row only: it is slow, and a turn should be short."""
 TRIED = 4096
-"""Tokens of the rows that a setting is tried with, about."""
+"""Approximate number of tokens that a setting is tried with."""
 TRIES = 2
 LONGEST_ANSWER = 30
 
@@ -50,11 +50,11 @@ class Contestant(Protocol):
     setting: str
 
     def answer(self, inputs: Inputs) -> object:
-        """From texts to what a user wants to know: a label, or the text of an answer."""
+        """From texts to the result for a user: a label, or the text of an answer."""
         ...
 
     def logits(self, encodings: Record) -> Floats | None:
-        """(R, C), one line for each read of the given arrays; None where they are in fp32."""
+        """(R, C), one line for each read of the given arrays; None if they are in fp32."""
         ...
 
 
@@ -91,22 +91,22 @@ def all_at_once(chosen: Ints) -> Iterator[Ints]:
 def ones(n: int) -> Iterator[Ints]:
     start = 0
     while True:
-        yield np.arange(start, start + ONES) % n
-        start += ONES
+        yield np.arange(start, start + ROWS_ONE_A_CALL) % n
+        start += ROWS_ONE_A_CALL
 
 
 # Ours.
 
 
 class Ours:
-    """A bundle as users open it, with the engine that it chooses for itself or with a named one."""
+    """A bundle as users open it, with the fastest engine or with a named one."""
 
     def __init__(self, spec: Record, inputs: Inputs) -> None:
         import onelayer
 
         self._predictor = onelayer.load(spec["bundle"], engine=spec["engine"])
         self.setting = self._predictor.engine.name
-        self.answer(inputs[:ONES])
+        self.answer(inputs[:ROWS_ONE_A_CALL])
 
     def answer(self, inputs: Inputs) -> object:
         return self._predictor.predict([pair_of(texts) for texts in inputs])
@@ -148,7 +148,7 @@ class Peer:
         return best_answers(inputs, owners, windows, self._run(windows))
 
     def _run(self, encodings: list[Any]) -> list[Floats]:
-        """The logits of each sequence, those of padding left out."""
+        """The logits of each sequence without padding."""
         lengths = np.fromiter((len(one.ids) for one in encodings), np.int64, len(encodings))
 
         def run(part: Ints) -> Floats:
@@ -186,17 +186,17 @@ class Peer:
             [row[reads[bounds[i] : bounds[i + 1]]] for i, row in enumerate(found)]
         )
 
-    # Which setting?
+    # Search for the best setting.
 
     def _search(self, inputs: Inputs, spec: Record) -> Setting:
-        """The best file, then the best share of threads, then the best size of batches; each is
-        tried ``TRIES`` times, and the quickest counts."""
+        """The best file, then the best number of threads, then the best batch size. Each is
+        tried ``TRIES`` times, and the fastest try counts."""
         cores, one_a_call = len(os.sched_getaffinity(0)), spec["way"] == "one"
         best = Setting(PEERS[self._name][0], streams=cores, threads=1)
         if one_a_call:
             best = replace(best, streams=1, batch_size=1)
         step = max(1, sum(spec["lengths"]) // TRIED)
-        sample = [[one] for one in inputs[:ONES]] if one_a_call else [inputs[::step]]
+        sample = [[one] for one in inputs[:ROWS_ONE_A_CALL]] if one_a_call else [inputs[::step]]
         times: dict[Setting, float] = {}
 
         def better(*candidates: Setting) -> Setting:
@@ -255,8 +255,8 @@ class Pipeline:
 
 
 class Questions:
-    """Version 5 of transformers has no pipeline for questions: in its place the model reads the
-    windows of a question, or of several, as the pipeline of version 4 did."""
+    """Version 5 of transformers has no pipeline for questions. Instead, the model reads the
+    windows of one or several questions, as the pipeline of version 4 did."""
 
     def __init__(self, spec: Record, inputs: Inputs) -> None:
         import torch
@@ -304,7 +304,7 @@ def transformers_as_used(spec: Record, inputs: Inputs) -> Contestant:
 def best_answers(
     inputs: Inputs, owners: Sequence[int], windows: Sequence[Any], logits: Iterable[Floats]
 ) -> list[str]:
-    """The text of each question's best span; ``owners`` says whose the windows are."""
+    """The text of each question's best span; ``owners`` has the question of each window."""
     best = [(-np.inf, "")] * len(inputs)
     for i, window, rows in zip(owners, windows, logits, strict=True):
         score, start, end = best_span(window, rows)
@@ -314,8 +314,8 @@ def best_answers(
 
 
 def best_span(window: Any, logits: Floats) -> tuple[float, int, int]:
-    """The best start among the passage's tokens and the best end soon after it: their score, and
-    where they are in the passage."""
+    """The best start among the passage's tokens and the best end within the longest answer: their
+    score, and their offsets in the passage."""
     passage = np.flatnonzero(window.type_ids)[:-1]  # without the last [SEP]
     first, last = int(passage[0]), int(passage[-1]) + 1
     start = first + int(logits[first:last, 0].argmax())

@@ -1,5 +1,5 @@
 """The engines that inference_speed.py compares with, each quantized by its own tools and run as its
-documentation advises. They know nothing of onelayer: their way from texts to answers is their own.
+documentation advises. They share no code with onelayer, from texts to answers.
 
 A rectangle (B, L) of padded tokens goes in, and out come logits (B, C), or (B, L, 2) for starts and
 ends of answers.
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# No peer phones home: without this package OpenVINO and NNCF send nothing.
+# No peer sends telemetry: without this package OpenVINO and NNCF send nothing.
 sys.modules.setdefault("openvino_telemetry", None)
 
 Ints = NDArray[np.integer]
@@ -36,8 +36,8 @@ CALIBRATION_BATCHES, CALIBRATION_ROWS = 40, 8
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A peer's choices: which of its files, how many batches at once with how many threads each,
-    and how many rows a batch, or tokens with padding where that is not None."""
+    """A peer's setting: the file, the number of parallel batches and of threads for each, and the
+    rows of a batch, or its tokens with padding if ``budget`` is not None."""
 
     file: str
     streams: int
@@ -54,11 +54,11 @@ class Session(Protocol):
     def __call__(self, ids_BL: Ints, mask_BL: Ints, segments_BL: Ints) -> Floats: ...
 
 
-# From a run to their files.
+# From a run to the peers' files.
 
 
 def missing() -> dict[str, str]:
-    """The peers that can't take part, and the packages that they lack."""
+    """The peers that can't run, and the packages that they need."""
     return {
         peer: package
         for peer, packages in {
@@ -72,7 +72,7 @@ def missing() -> dict[str, str]:
 
 
 def convert(run: Path, folder: Path, texts: list[list[str]], max_length: int) -> None:
-    """All files of all peers, made when first asked for. ``texts`` calibrate static scales."""
+    """All files of all peers, made on the first call. ``texts`` calibrate static scales."""
     done = folder / "converted.json"
     if done.exists():
         return
@@ -96,8 +96,8 @@ def convert(run: Path, folder: Path, texts: list[list[str]], max_length: int) ->
 
 
 def _to_onnx(run: Path, path: Path) -> None:
-    """By the TorchScript exporter: its graph is the one whose patterns ONNX Runtime's optimizer
-    recognises; OpenVINO is as fast with either exporter's."""
+    """With the TorchScript exporter, because ONNX Runtime's optimizer recognises the patterns of
+    its graph. OpenVINO is equally fast with both exporters."""
     import torch
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
@@ -182,7 +182,7 @@ def _to_ctranslate2(run: Path, folder: Path) -> None:
     from ctranslate2.converters import TransformersConverter
     from safetensors.numpy import load_file
 
-    # Its converter asks for an attribute that BERT's config no longer has by default.
+    # Its converter needs an attribute that BERT's config no longer has by default.
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     with TemporaryDirectory() as named:
         copy = Path(shutil.copytree(run, named, dirs_exist_ok=True))
@@ -232,7 +232,7 @@ def _openvino(path: Path, setting: Setting) -> Session:
     compiled = openvino.Core().compile_model(
         path, "CPU", {"NUM_STREAMS": setting.streams, "INFERENCE_NUM_THREADS": threads}
     )
-    local = threading.local()  # a request for each of our threads
+    local = threading.local()  # one request for each thread
 
     def run(*inputs: Ints) -> Floats:
         if not hasattr(local, "request"):
@@ -258,7 +258,7 @@ def _ctranslate2(path: Path, setting: Setting) -> Session:
 
     def run(ids_BL: Ints, mask_BL: Ints, segments_BL: Ints) -> Floats:
         lengths = mask_BL.sum(1)
-        segments = None  # that is: all 0
+        segments = None  # all of them are 0
         if segments_BL.any():
             segments = [row[:n].tolist() for row, n in zip(segments_BL, lengths, strict=True)]
         found = encoder.forward_batch(
@@ -271,7 +271,7 @@ def _ctranslate2(path: Path, setting: Setting) -> Session:
 
 
 def _joined(outputs: list[Floats]) -> Floats:
-    """Logits as they are; those of starts and of ends as one array."""
+    """Unchanged logits; those of starts and of ends as one array."""
     return outputs[0] if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 
@@ -281,8 +281,8 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def read_tokenizer(run: Path, max_length: int, stride: int | None = None) -> Any:
-    """The tokenizer as transformers uses it, which truncates, or with ``stride`` makes windows of
-    the second text."""
+    """The tokenizer as transformers uses it. It truncates, or makes windows of the second text if
+    ``stride`` is given."""
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_file(str(run / "tokenizer.json"))
@@ -299,7 +299,7 @@ def pair_of(texts: list[str]) -> Any:
 
 
 def rectangle(encodings: list[Any]) -> dict[str, Ints]:
-    """A batch, padded to its longest."""
+    """A batch, padded to its longest sequence."""
     ids = [encoding.ids for encoding in encodings]
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     mask_BL = np.arange(lengths.max()) < lengths[:, None]

@@ -1,4 +1,4 @@
-"""What inference_speed.py measures on: rows, and models that were fine-tuned for them."""
+"""The rows of inference_speed.py, and the models that are fine-tuned for them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ SHAPES = ("starter", "base")
 
 @dataclass(frozen=True, slots=True)
 class InferenceSet:
-    """``way`` is how the rows are given: all at once, or one a call; or whether there are texts of
-    one length instead, which no data set has."""
+    """``way`` is how the rows are passed: all at once (``ragged``) or one a call (``one``).
+    ``dense`` has generated texts of one length instead, which no data set has."""
 
     name: str
     task: str
@@ -71,10 +71,10 @@ SETS = [
 
 
 def fine_tuned(one: InferenceSet, shape: str, data: Path, work: Path) -> Path:
-    """The run of a shape that was trained on a slice of the set; made when first asked for.
+    """The run of a shape that was trained on a slice of the set; trained on the first call.
 
-    The starter's is good enough for scores to mean something. BERT-Base begins with random weights
-    and sees 64 rows: its speed is what counts.
+    The starter is good enough for meaningful scores. BERT-Base starts from random weights
+    and sees 64 rows: only its speed means something.
     """
     run = work / "runs" / f"{shape}-{one.model}"
     if run.exists():
@@ -107,8 +107,8 @@ def slice_of(source: Path, rows: int, target: Path) -> Path:
 
 
 def bundle_of(one: InferenceSet, shape: str, run: Path, work: Path, precision: str) -> Path:
-    """The run as ``onelayer export`` makes it deployable; made when first asked for. Whatever its
-    gate finds is accepted: the tables tell how good the answers are."""
+    """The bundle that ``onelayer export`` makes of the run, on the first call. It is accepted even
+    if its answers differ: the tables show how good they are."""
     bundle = work / "bundles" / f"{run.name}-{precision}"
     if not bundle.exists():
         bundle.parent.mkdir(exist_ok=True)
@@ -125,8 +125,8 @@ def bundle_of(one: InferenceSet, shape: str, run: Path, work: Path, precision: s
 def read_rows(
     one: InferenceSet, data: Path, rows: int, tokenizer: Tokenizer
 ) -> tuple[list[Any], list[list[str]]]:
-    """A sample of the labelled rows, or dense ones without labels, and what a model is given for
-    each: a text, or two."""
+    """A sample of the labelled rows, or dense rows without labels, and the input of each: one or
+    two texts."""
     if one.way == "dense":
         texts = dense_texts(tokenizer, rows)
         place = Place("dense")
@@ -136,7 +136,7 @@ def read_rows(
 
 
 def calibration_texts(one: InferenceSet, data: Path) -> list[list[str]]:
-    """Training rows that the peers take their static scales from."""
+    """Training rows that calibrate the peers' static scales."""
     return [texts_of(row) for row in _sample(one, data / one.train, CALIBRATION)]
 
 
@@ -152,8 +152,8 @@ def texts_of(row: Any) -> list[str]:
 
 
 def dense_texts(tokenizer: Tokenizer, rows: int) -> list[str]:
-    """Texts of exactly ``DENSE_LENGTH`` tokens with ``[CLS]`` and ``[SEP]``: random words that the
-    vocabulary has as they are."""
+    """Texts of exactly ``DENSE_LENGTH`` tokens with ``[CLS]`` and ``[SEP]``: random whole words of
+    the vocabulary."""
     vocabulary = json.loads(tokenizer._backend.to_str())["model"]["vocab"]
     words = sorted(word for word in vocabulary if word.isascii() and word.isalpha())
     rng = random.Random(0)
@@ -173,10 +173,12 @@ def scores(
     reference: Logits,
     logits: Logits | None,
 ) -> dict[str, float]:
-    """How good logits are, those in fp32 where they are None. ``same``: of how many percent of the
-    rows they give the class, or of the sequences the best start and end, that ``reference`` gives,
-    the logits in fp32. ``off``: how far they are from the reference, against its own spread.
-    ``score``: the task's metric on a scale of 100, where rows have labels."""
+    """How good the logits are; None stands for those in fp32. ``reference`` are the logits in fp32.
+
+    ``same`` is the percentage of rows with the same class as in the reference, or of sequences with
+    the same best start and end. ``off`` is the distance from the reference, divided by the spread
+    of the reference. ``score`` is the task's metric on a scale of 100, if rows have labels.
+    """
     logits = reference if logits is None else logits
     off = np.sqrt(((logits - reference) ** 2).mean()) / reference.std(axis=0).mean()
     found = {"same": _same(encodings, reference, logits), "off": float(off)}

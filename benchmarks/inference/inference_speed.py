@@ -1,16 +1,16 @@
-"""How fast does a model answer, ours against the engines that people deploy? Real tokens a second,
-from texts to answers, with the same fine-tuned weights, on both cores.
+"""How fast is inference with onelayer, compared with the engines that people deploy? Real tokens a
+second, from texts to answers, with the same fine-tuned weights, on both cores.
 
     python -m benchmarks.inference.inference_speed DATA --work WORK
     python -m benchmarks.inference.inference_speed DATA --work WORK --only rte --rows 100
 
-DATA holds the data sets in their owners' formats. WORK keeps what is made once: models fine-tuned
-on slices of them, their bundles, the peers' files, and which batches suit a peer best. The
-contestants are the bundle with its own choice of an engine and with each engine, ONNX Runtime,
-OpenVINO and CTranslate2 in int8 at their best batching and sorted by length, and transformers'
-pipeline as people use it. Each is a process of its own, and they take turns, one pass over the
-rows each, so that a busy machine hurts all alike; ratios are medians over the rounds. The extra
-``bench`` brings the peers. On a machine that is quieter now, remove WORK/settings.
+DATA holds the data sets in their owners' formats. WORK keeps files that are made once: models
+fine-tuned on slices of the sets, their bundles, the peers' files, and the best settings of each
+peer. The contestants are the bundle with its fastest engine and with each engine; ONNX Runtime,
+OpenVINO and CTranslate2 in int8 with their best batch size, sorted by length; and transformers'
+pipeline as people use it. Each is a process of its own. They take turns, one pass over the rows
+each, so a busy machine affects all of them equally. Ratios are medians over the rounds. The extra
+``bench`` installs the peers. If the machine is quieter than at the last run, remove WORK/settings.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ MIN_ROUNDS = 3
 def main() -> None:
     arguments = parse()
     for peer, package in missing().items():
-        say(f"{peer} is left out: there is no {package} (pip install onelayer[bench])")
+        say(f"{peer} is skipped: {package} is not installed (pip install onelayer[bench])")
     results = []
     for shape in arguments.shape.split(","):
         for one in SETS:
             if one.name not in arguments.only:
                 continue
             if not (arguments.data / one.dev).exists():
-                say(f"{one.name} is left out: no {arguments.data / one.dev}")
+                say(f"{one.name} is skipped: no {arguments.data / one.dev}")
                 continue
             say(f"{one.name}, {shape}")
             results.append(measure(one, shape, arguments))
@@ -79,14 +79,26 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     names = [one.name for one in SETS]
     parser.add_argument("data", type=Path, metavar="DATA")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for what is made once")
-    parser.add_argument("--only", action="append", choices=names, help="a set, or several")
-    parser.add_argument("--shape", default=",".join(SHAPES), help="starter, base, or both")
-    parser.add_argument("--rows", type=int, help="of each set; by default as many as take a second")
-    parser.add_argument("--seconds", type=float, default=40, help="of turns for each set and shape")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="a folder for models, bundles and settings"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=names, help="a set; repeat the flag for several"
+    )
+    parser.add_argument(
+        "--shape", default=",".join(SHAPES), help="starter, base, or both, separated by commas"
+    )
+    parser.add_argument(
+        "--rows", type=int, help="rows of each set; by default about a second's work"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=40, help="seconds of turns for each set and shape"
+    )
     parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="ours")
-    parser.add_argument("--contestants", help="only those whose names hold one of these, by commas")
-    parser.add_argument("--json", type=Path, help="write all that was measured here")
+    parser.add_argument(
+        "--contestants", help="only names that contain one of these, separated by commas"
+    )
+    parser.add_argument("--json", type=Path, help="a file for all measurements")
     arguments = parser.parse_args()
     arguments.only = arguments.only or names
     if unknown := set(arguments.shape.split(",")) - set(SHAPES):
@@ -97,7 +109,7 @@ def parse() -> argparse.Namespace:
 def contestants(
     arguments: argparse.Namespace, one: InferenceSet, bundle: Path
 ) -> dict[str, Record]:
-    """By name; the first is ours as users get it, with the engine that was the quickest."""
+    """By name; the first is onelayer as users get it, with the fastest engine."""
     absent = missing()
     found: dict[str, Record] = {"onelayer": {"side": "ours", "engine": None}}
     for engine in list(engines_for(read_bundle(bundle)))[1:]:
@@ -152,7 +164,7 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
 def prepare(
     one: InferenceSet, shape: str, arguments: argparse.Namespace
 ) -> tuple[Record, Callable[[Any], Record]]:
-    """Makes what is made once. Gives what every contestant is told, and a judge of its logits."""
+    """Makes the files in WORK. Returns the settings of all contestants, and a judge of logits."""
     data, work = arguments.data, arguments.work
     scratch = work / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
@@ -184,8 +196,8 @@ def prepare(
 
 
 def take_turns(race: Race, seconds: float) -> None:
-    """A pass each to warm up, and then rounds until the time is used up; every other round goes
-    backwards."""
+    """One pass each to warm up, then rounds until the time is up; every other round runs in reverse
+    order."""
     race.ask(lambda worker: worker.step(1))
     started, done = time.perf_counter(), 0
     while done < MIN_ROUNDS or time.perf_counter() - started < seconds:

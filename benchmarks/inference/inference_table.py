@@ -6,8 +6,8 @@ from statistics import median
 from typing import Any
 
 Record = dict[str, Any]
-MOST_LOST = 1.0
-"""Points of the metric that a contestant may lose and still be of equal accuracy."""
+MAX_POINTS_LOST = 1.0
+"""Points of the metric that a contestant may lose and still count as equally accurate."""
 
 
 def print_tables(results: list[Record]) -> None:
@@ -27,8 +27,8 @@ def print_tables(results: list[Record]) -> None:
 
 
 def _print_speeds(results: list[Record], names: list[str]) -> None:
-    """Speeds are sums over the rounds; ratios are medians over them, by wall clock and by processor
-    time: how many times as fast as each other contestant the first one is."""
+    """Speeds are totals over the rounds. Ratios are medians over the rounds, by wall clock and by
+    CPU time: the speed of the first contestant divided by that of each other one."""
     first, *others = names
     _row(
         "shape", "rows", "mean length", f"{first}", *(f"times {name}" for name in others), "rounds"
@@ -43,8 +43,8 @@ def _print_speeds(results: list[Record], names: list[str]) -> None:
             cells.append(" / ".join(f"{x:.2f}" for x in pair if x is not None) or "–")
             cells[-1] += _mark(r, name)
         _row(*cells, str(len(next(iter(turns.values())))))
-    print(f"\nBy wall clock / by processor time. *: loses more than {MOST_LOST:g} point.\n")
-    print("Against the fastest engine of others:\n")
+    print(f"\nBy wall clock / by CPU time. *: loses more than {MAX_POINTS_LOST:g} point.\n")
+    print("Compared with the fastest other engine:\n")
     for r in results:
         by_peer = {
             name: x
@@ -65,13 +65,13 @@ def _print_processor_time(results: list[Record], names: list[str]) -> None:
 
 
 def _print_quality(results: list[Record], names: list[str]) -> None:
-    """The metric on labelled rows, and how many percent of the answers are those of fp32."""
+    """The metric on labelled rows, and the percentage of answers that equal those in fp32."""
     print()
     _row("shape", "rows", "fp32", *names)
     print("|" + "---|" * (len(names) + 3))
     for r in results:
         _row(r["shape"], r["set"], *(_quality(r["quality"].get(n)) for n in ["fp32", *names]))
-    print("\nScore, share of answers that are fp32's, distance of the logits against their spread.")
+    print("\nScore, share of answers equal to fp32's, distance of the logits / their spread.")
 
 
 def _quality(found: dict[str, float] | None) -> str:
@@ -82,17 +82,17 @@ def _quality(found: dict[str, float] | None) -> str:
 
 
 def _mark(r: Record, name: str) -> str:
-    return "*" if lost(r, name) > MOST_LOST else ""
+    return "*" if lost(r, name) > MAX_POINTS_LOST else ""
 
 
 def lost(r: Record, name: str) -> float:
-    """Points of the metric that a contestant is below fp32; 0 where there are no labels."""
+    """Points of the metric that a contestant is below fp32; 0 if there are no labels."""
     found = r["quality"].get(name, {})
     return float(r["quality"]["fp32"].get("score", 0) - found["score"]) if "score" in found else 0.0
 
 
 def ratio(r: Record, a: str, b: str, per: str = "seconds") -> float | None:
-    """How many times as fast as ``b`` ``a`` is, the median over the rounds."""
+    """Speed of ``a`` divided by the speed of ``b``, the median over the rounds."""
     turns = r["turns"]
     if a not in turns or b not in turns:
         return None

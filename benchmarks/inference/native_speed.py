@@ -1,12 +1,12 @@
-"""How near to the processor's peak is the native int8 engine? One thread, random weights, texts of
+"""How close to the processor's peak is the native int8 engine? One thread, random weights, texts of
 random lengths, no tokenizing.
 
     python -m benchmarks.inference.native_speed
     python -m benchmarks.inference.native_speed --shape starter --seconds 1
 
-The peak is that of ``vpdpbusd``, 64 multiplications of bytes in one instruction, in a loop that
-does nothing else. Operations are those that are needed: of real tokens, and in the last layer of
-what is read. All times are the thread's own.
+The peak is the rate of ``vpdpbusd``, 64 multiplications of bytes in one instruction, in a loop that
+does nothing else. Only needed operations count: those of real tokens, and in the last layer those
+of the vectors that are read. All times are the thread's CPU time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 SHAPES = {"starter": (6, 384, 12), "base": (12, 768, 12)}
 """Layers, width and heads."""
 TEXTS = {"sentences": (8.3, 3, 66), "pairs": (23, 20, 240), "windows": (60, 60, 384)}
-"""Lengths are drawn from a gamma distribution of shape 3: its scale, the least and the most."""
+"""Lengths are drawn from a gamma distribution of shape 3: its scale, the minimum and maximum."""
 WORDS = 1000
 TOKENS = {"starter": 12_000, "base": 3_000}
 
@@ -59,7 +59,9 @@ double operations_a_second(long rounds)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--shape", default=",".join(SHAPES), help="starter, base, or both")
+    parser.add_argument(
+        "--shape", default=",".join(SHAPES), help="starter, base, or both, separated by commas"
+    )
     parser.add_argument("--seconds", type=float, default=3, help="for each line of the table")
     arguments = parser.parse_args()
     print("| shape | texts | mean length | tokens a CPU second | operations | of the peak |")
@@ -72,7 +74,7 @@ def main() -> None:
             encodings = random_texts(TOKENS[name], scale, least, most, every)
             lengths = encodings.lengths.tolist()
             reads = np.diff(encodings.cu_reads).tolist()
-            operations = needed_operations(lengths, reads, shape) / 3  # of which forward is a third
+            operations = needed_operations(lengths, reads, shape) / 3  # forward only
             engine = random_engine(layers, width, heads, pooled=not every)
             best, peak = turns(engine, encodings, arguments.seconds)
             rate = operations / best
@@ -110,7 +112,8 @@ def peak_loop() -> ctypes._NamedFuncPointer:
 
 
 def random_texts(tokens: int, scale: float, least: int, most: int, every: bool) -> Encodings:
-    """About so many tokens; all of them are read, or the first of each text."""
+    """Texts of ``tokens`` tokens in total, or a few more. Reads all of them if ``every``, else the
+    first of each text."""
     random = np.random.default_rng(0)
     builder = EncodingsBuilder()
     while len(builder.ids) < tokens:

@@ -2,11 +2,11 @@
 
     python -m benchmarks.inference.predict_at_scale MODEL [--rows 20000,200000] [--kills 20]
 
-MODEL is a run or an exported bundle for classify. Files of made-up texts are predicted by the
-command line in processes of their own. Memory is the peak of the anonymous memory (RssAnon, read
+MODEL is a run or an exported bundle for classify. The command line predicts files of generated
+texts, in processes of their own. Memory is the peak of the anonymous memory (RssAnon, read
 fifty times a second from /proc, Linux only), which should not grow with the rows. Then the smallest
-file is predicted again and again while SIGKILL falls at random moments; the same command goes on
-each time, and the finished file must have the bytes of the one that nothing stopped.
+file is predicted again and again while SIGKILL stops the process at random moments. The same
+command continues each time, and the finished file must have the bytes of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ def main() -> int:
 
 
 def scale(arguments: argparse.Namespace, folder: Path, rows: int, rng: random.Random) -> float:
-    """Predicts a file of so many rows; its peak of memory in MB."""
+    """Predicts a file with ``rows`` rows. Returns the peak memory in MB."""
     pool = [text(rng) for _ in range(5000)]
     numbers = range(rows)
     texts = [f"{rng.choice(pool)} {i}" for i in numbers]
     table = pa.table({"number": pa.array(numbers, pa.int32()), "text": texts})
     pq.write_table(table, folder / f"{rows}.parquet", row_group_size=20_000)
-    begun = time.monotonic()
-    process = start(arguments, folder, rows, "straight")
+    started = time.monotonic()
+    process = start(arguments, folder, rows, "uninterrupted")
     peak = 0.0
     while process.poll() is None:
         peak = max(peak, anonymous_memory(process.pid))
         time.sleep(0.02)
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started
     assert process.returncode == 0, f"the command failed with {process.returncode}"
-    print(f"{rows:,} rows: {rows / seconds:,.0f} rows/s with the start, peak {peak:,.0f} MB")
+    print(f"{rows:,} rows: {rows / seconds:,.0f} rows/s with startup, peak {peak:,.0f} MB")
     return peak
 
 
@@ -72,7 +72,7 @@ def start(
 
 
 def anonymous_memory(pid: int) -> float:
-    """MB; 0 for a process that is gone."""
+    """MB; 0 for a process that has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -82,12 +82,14 @@ def anonymous_memory(pid: int) -> float:
 
 
 def kill(arguments: argparse.Namespace, folder: Path, rows: int, rng: random.Random) -> int:
-    """Kills, and looks at what is finished."""
-    straight, killed = (folder / f"{out}-{rows}.{arguments.form}" for out in ("straight", "killed"))
-    begun = time.monotonic()
+    """Kills the command at random moments, and compares each finished file."""
+    uninterrupted, killed = (
+        folder / f"{out}-{rows}.{arguments.form}" for out in ("uninterrupted", "killed")
+    )
+    started = time.monotonic()
     start(arguments, folder, rows, "killed").wait()
-    whole = time.monotonic() - begun
-    finished, wrong = 1, int(killed.read_bytes() != straight.read_bytes())
+    whole = time.monotonic() - started
+    finished, wrong = 1, int(killed.read_bytes() != uninterrupted.read_bytes())
     killed.unlink()
     for _ in range(arguments.kills):
         process = start(arguments, folder, rows, "killed")
@@ -97,11 +99,14 @@ def kill(arguments: argparse.Namespace, folder: Path, rows: int, rng: random.Ran
             process.send_signal(signal.SIGKILL)
             process.wait()
         if killed.exists():
-            finished, wrong = finished + 1, wrong + (killed.read_bytes() != straight.read_bytes())
+            finished, wrong = (
+                finished + 1,
+                wrong + (killed.read_bytes() != uninterrupted.read_bytes()),
+            )
             killed.unlink()
     if killed.with_name(killed.name + ".part").exists():
         start(arguments, folder, rows, "killed").wait()
-        finished, wrong = finished + 1, wrong + (killed.read_bytes() != straight.read_bytes())
+        finished, wrong = finished + 1, wrong + (killed.read_bytes() != uninterrupted.read_bytes())
     print(f"{arguments.kills} kills: {finished} files finished, {wrong} with other bytes")
     return int(wrong > 0)
 

@@ -1,10 +1,10 @@
-"""How many wrong labels does ``onelayer inspect FILE --with RUN`` find? Some labels of a public set
-are made wrong on purpose, by a seed; then the file is inspected as a user would.
+"""How many wrong labels does ``onelayer inspect FILE --with RUN`` find? Some labels of a public
+set, chosen by a seed, are made wrong on purpose. Then the file is inspected as a user would do it.
 
     python -m benchmarks.quality.label_errors DATA [--rows 1000] [--folds 3] [--unseen] [--seeds 1]
 
 DATA holds ``sst2_sentences`` and ``wnut17`` in their owners' formats. A row counts as wrong if one
-of its labels was made wrong. Mistakes that the sets have of their own count as false alarms. By
+of its labels was made wrong. Errors that were already in the sets count as false alarms. By
 default the file is cross-validated with the recipe of a run on it; with ``--unseen`` a run on clean
 training rows judges the dev file, which it has not seen.
 """
@@ -32,7 +32,8 @@ Flip = Callable[[Path, Path, int, float, int], tuple[set[int], int]]
 def flip_sentences(
     source: Path, target: Path, n: int, share: float, seed: int
 ) -> tuple[set[int], int]:
-    """A slice with so many labels exchanged; the lines of those rows, and the number of rows."""
+    """Writes a slice in which this share of the labels is flipped. Returns the lines of those rows,
+    and the number of rows."""
     rng = random.Random(seed)
     lines = source.read_text(encoding="utf-8").splitlines()
     lines = rng.sample(lines, min(n, len(lines)))
@@ -48,7 +49,8 @@ def flip_sentences(
 def flip_entities(
     source: Path, target: Path, n: int, share: float, seed: int
 ) -> tuple[set[int], int]:
-    """A slice in which so many entities get another type or are no longer marked, by turns."""
+    """Writes a slice in which this share of the entities alternately gets another type or is no
+    longer marked."""
     rng = random.Random(seed)
     lines = source.read_text(encoding="utf-8").splitlines()
     groups = (

@@ -2,14 +2,14 @@
 
     python -m benchmarks.quality.long_text DATA
 
-Films are judged by reviews of 300 tokens on average, of which a limit of 256 cuts a third. Once the
-model learns from the first 256 tokens, as is customary, and once from windows of as many; the
-same rows, seeds and epochs. Both models then read the test reviews in every way, so that the table
-shows what windows do in training and what they do afterwards.
+The film reviews have 300 tokens on average, and a limit of 256 cuts a third of them. One model is
+trained on the first 256 tokens, as is common, the other on windows of 256 tokens, with the same
+rows, seeds and epochs. Both models then read the test reviews with every pooling, so the table
+shows the effect of windows in training and in prediction.
 
-The difference is drawn again and again from the test reviews, for the 95 % interval. Seconds are
-those of the processor in training steps, evaluations left out. A result is written as soon as it is
-there: a benchmark that was interrupted goes on where it was.
+The 95 % interval of the difference is a bootstrap over the test reviews. Seconds are the CPU time
+of training steps, without evaluations. Each result is written at once, so an interrupted benchmark
+continues where it stopped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA")
     parser.add_argument("--seeds", default="1,2")
     parser.add_argument("--out", type=Path, default=Path("runs/long_text.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print what --out holds, run nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the results in --out, run nothing"
+    )
     arguments = parser.parse_args()
     if not arguments.table:
         if arguments.data is None:
@@ -81,7 +83,7 @@ def measure(data: Path, seeds: Sequence[int], out: Path) -> None:
 
 
 def run(data: Path, side: str, seed: int) -> Record:
-    """Trains on one side and reads the test file in every way."""
+    """Trains one side and reads the test file with every pooling."""
     with tempfile.TemporaryDirectory() as folder:
         train, dev, test = cut(data, Path(folder))
         learning.seconds = 0.0
@@ -101,7 +103,7 @@ def run(data: Path, side: str, seed: int) -> Record:
 
 
 def cut(data: Path, folder: Path) -> Iterator[Path]:
-    """Writes the slices. The shuffle is fixed, so that all seeds and both sides see the same."""
+    """Writes the slices. The shuffle is fixed, so all seeds and both sides see the same rows."""
     files = {name: data / f"{name}.jsonl" for name in ("train", "test")}
     lines = {name: path.read_text("utf-8").strip().split("\n") for name, path in files.items()}
     for rows in lines.values():
@@ -118,7 +120,7 @@ def cut(data: Path, folder: Path) -> Iterator[Path]:
 
 
 def right(predictor: Predictor, test: Path) -> dict[str, list[str]]:
-    """By way of pooling, a 1 for each test row whose label is found, and a 0 for the others."""
+    """By pooling: a 1 for each test row with the right label, and a 0 for the others."""
     _, _, rows = read_labelled(test, Recipe(task="classify"), print)
     task = replace(predictor.task, stride=RECIPE["stride"], pooling="mean")  # all windows
     found: dict[str, list[str]] = {how: [] for how in POOLINGS}
@@ -133,7 +135,7 @@ def right(predictor: Predictor, test: Path) -> dict[str, list[str]]:
 
 
 class Learning:
-    """Counts the processor's seconds in training steps."""
+    """Counts the CPU seconds of training steps."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -161,7 +163,7 @@ def print_tables(measured: list[Record]) -> None:
     if not seeds:
         return
     sides = {side: [runs[seed] for seed in seeds] for side, runs in by_side.items()}
-    print("\n| learned from | " + " | ".join(f"read: {way}" for way in WAYS.values()) + " |")
+    print("\n| trained on | " + " | ".join(f"read: {way}" for way in WAYS.values()) + " |")
     print("|" + "---|" * (1 + len(WAYS)))
     for side, runs in sides.items():
         scores = [spread([share(r["right"][how]) for r in runs]) for how in WAYS]

@@ -1,4 +1,4 @@
-"""Our side of quality.py, through the functions that users call."""
+"""onelayer's side of quality.py, through the functions that users call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCORED = {
     "answer": "text",
     "choose": "index",
 }
-"""Which part of a prediction ``sets.score`` takes."""
+"""The part of a prediction that ``sets.score`` takes."""
 
 
 def train_and_predict(
@@ -42,5 +42,5 @@ def train_and_predict(
     return [list(part) if isinstance(part, tuple) else part for part in parts]
 
 
-# The rows that are scored choose no checkpoint, here as little as on the peer's side.
+# As on the peer's side, the scored rows choose no checkpoint.
 Trainer.score_dev = score_nothing  # type: ignore[method-assign]

@@ -3,7 +3,8 @@
     python -m benchmarks.quality.precisions DATA
     python -m benchmarks.quality.precisions DATA --only rte --seeds 1,2,3,4,5
 
-They take turns, seed by seed. The last epoch's model is scored on dev rows that chose nothing.
+They take turns, seed by seed. The last epoch's model is scored on dev rows that were not used to
+choose it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
-# As the command line has it.
+# As the command line does it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import onelayer
-from benchmarks.quality import ours  # noqa: F401  (keeps the last epoch, without looking at dev)
+from benchmarks.quality import ours  # noqa: F401  (keeps the last epoch, without dev scores)
 from benchmarks.support.machine import machine
 from benchmarks.support.sets import DATA_SETS, DataSet, cut
 from onelayer.evaluation.evaluate import evaluate_model as evaluate

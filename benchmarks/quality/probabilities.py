@@ -1,12 +1,12 @@
-"""Are probabilities, thresholds, sets and abstaining what they promise, on rows never looked at?
+"""Do probabilities, thresholds, sets and abstaining keep their promises on unseen rows?
 
     python -m benchmarks.quality.probabilities DATA [--only sst2,emotion] [--seed 1]
 
 DATA holds ``goemotions`` and ``sst2_sentences`` in their owners' formats. The starter is
-fine-tuned on slices: whether a sentence is positive, with the set's own dev file; which one emotion
-a comment has (rows with a single label) and which several (all rows), with the tenth of the
-training rows that is kept as dev by default. All that is tuned is tuned there. The test files,
-whole, are the judge.
+fine-tuned on slices: ``sst2``, whether a sentence is positive, with the set's own dev file;
+``emotion``, the emotion of a comment (rows with a single label); ``emotions``, all emotions of a
+comment (all rows). The last two keep a tenth of the training rows as dev, the default. Everything
+is tuned on dev and scored on the complete test files.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ERRORS = (0.01, 0.05, 0.1)
 
 @dataclass(frozen=True)
 class Slice:
-    """So many training rows, and which of all rows belong to the set."""
+    """A part of a data set: how many training rows, and which lines belong to it."""
 
     folder: str
     train_rows: int
@@ -144,7 +144,7 @@ def print_thresholds(judges: dict[str, Judge]) -> None:
 
 
 def print_sets(judges: dict[str, Judge]) -> None:
-    print("| set | coverage asked | coverage | labels in a set, of |\n|---|---|---|---|")
+    print("| set | requested coverage | coverage | labels in a set, of |\n|---|---|---|---|")
     for name, it in judges.items():
         for asked in COVERAGES:
             scorer = it.scores(it.task.with_guarantees(asked, None))
@@ -154,7 +154,7 @@ def print_sets(judges: dict[str, Judge]) -> None:
 
 
 def print_answers(judges: dict[str, Judge]) -> None:
-    print("| set | error without abstaining | error asked | error among answers | answered |")
+    print("| set | error without abstaining | requested error | error among answers | answered |")
     print("|---|---|---|---|---|")
     for name, it in judges.items():
         if it.task.multi_label:

@@ -1,13 +1,13 @@
-"""Is ours at least as good as what people run today? The same starter weights, rows, recipe and
-seeds through onelayer and through transformers' Trainer, judged by one scorer.
+"""Does onelayer score as well as what people run today? onelayer and transformers' Trainer use the
+same starter weights, rows, recipe and seeds, and one scorer judges both.
 
     python -m benchmarks.quality.quality DATA                    # everything, three seeds
     python -m benchmarks.quality.quality DATA --only rte,dream --seeds 1
-    python -m benchmarks.quality.quality --table                 # what has been measured so far
+    python -m benchmarks.quality.quality --table                 # the results so far
 
 DATA holds the data sets in their owners' formats, in the folders that ``sets.py`` names. The two
-sides take turns, seed by seed, so that a busy machine hurts both alike. A result is written as soon
-as it is there: a benchmark that was interrupted goes on where it was.
+sides take turns, seed by seed, so a busy machine affects both equally. Each result is written at
+once, so an interrupted benchmark continues where it stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Threads that spin while they wait would make a busy machine's noise worse, for either side.
+# Threads that spin while they wait would increase the noise of a busy machine for both sides.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from benchmarks.quality import ours
@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--only", help="names of data sets, separated by commas")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--out", type=Path, default=Path("runs/quality.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print what --out holds, run nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the results in --out, run nothing"
+    )
     arguments = parser.parse_args()
 
     names = arguments.only.split(",") if arguments.only else [d.name for d in DATA_SETS]
@@ -114,8 +116,8 @@ COLUMNS = [
 
 
 def print_table(chosen: Iterable[DataSet], measured: list[Record]) -> None:
-    """Markdown, as the README has it. Scores are means ± standard deviations over the seeds that
-    both sides have; seconds run from the files to the predictions."""
+    """A Markdown table. Scores are means ± standard deviations over the seeds that both sides have.
+    Seconds are the time from the files to the predictions."""
     print("|", " | ".join(COLUMNS), "|")
     print("|" + "---|" * len(COLUMNS))
     for data_set in chosen:

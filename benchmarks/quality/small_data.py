@@ -1,18 +1,17 @@
-"""Small sets, where scores of like runs lie far apart: how far, by recipe? Five seeds of each.
+"""On small sets, scores differ widely from seed to seed. How widely, by recipe? Five seeds of each.
 
     python -m benchmarks.quality.small_data DATA               # plain and default on every set
     python -m benchmarks.quality.small_data DATA --only rte --recipes plain
-    python -m benchmarks.quality.small_data --table            # what has been measured
+    python -m benchmarks.quality.small_data --table            # the results so far
 
-``plain`` is what people run, the defaults of transformers' ``run_glue.py``: three epochs of
+``plain`` is the usual recipe, the defaults of transformers' ``run_glue.py``: three epochs of
 batches of 32, AdamW with bias correction, a learning rate that falls from the first step, no weight
-decay; the last epoch's model is kept. The peak rate is what onelayer takes for the model, for all
-recipes alike. ``default`` is what ``onelayer train`` does.
+decay; the last epoch's model is kept. Both recipes use onelayer's peak learning rate for the
+model. ``default`` is what ``onelayer train`` does.
 
-A tenth of a set's training rows, always the same ones, is given as ``--dev``; the seed decides the
-new layer, the order of the rows and dropout. The model that a run leaves is scored by scikit-learn
-on rows that no run saw. A result is written as soon as it is there, so that a benchmark that was
-interrupted goes on where it was.
+``--dev`` is a fixed tenth of a set's training rows. The seed decides the new layer, the order of
+the rows and dropout. scikit-learn scores the model of a run on rows that no run has seen. Each
+result is written at once, so an interrupted benchmark continues where it stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ RECIPES: dict[str, Record] = {
     "plain": {"epochs": 3, "warmup": 0.0, "weight_decay": 0.0},
     "default": {},
 }
-"""By name, what each asks for."""
+"""The choices of each recipe, by its name."""
 
 
 def rte_row(cells: list[str]) -> Row:
@@ -70,7 +69,7 @@ class SmallSet:
     train: str
     test: str
     rows: int
-    """Training rows used, dev among them."""
+    """Training rows used, including dev."""
     row: Callable[[list[str]], Row]
     headed: bool
     metrics: dict[str, Callable[[Sequence[str], Sequence[str]], float]]
@@ -112,7 +111,9 @@ def main() -> None:
     parser.add_argument("--recipes", default="plain,default")
     parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--out", type=Path, default=Path("runs/small_data.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print what --out holds, run nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the results in --out, run nothing"
+    )
     arguments = parser.parse_args()
 
     names = arguments.only.split(",") if arguments.only else [s.name for s in SETS]
@@ -172,7 +173,7 @@ def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
 
 
 def cut(data: Path, small_set: SmallSet, folder: Path) -> tuple[Path, Path, Path]:
-    """Training, dev and test files. The shuffle is fixed: all recipes and seeds see the same."""
+    """Training, dev and test files. The shuffle is fixed for all recipes and seeds."""
     rows = read(data / small_set.train, small_set)
     random.Random(0).shuffle(rows)
     rows, n_dev = rows[: small_set.rows], small_set.rows // 10
@@ -212,7 +213,7 @@ COLUMNS = [
 
 
 def print_table(chosen: Iterable[SmallSet], measured: list[Record]) -> None:
-    """Markdown: over the seeds, and the seed that dev would choose of them (``--seeds 5``)."""
+    """Markdown: scores over the seeds, and the score of the best seed on dev (``--seeds 5``)."""
     print("|", " | ".join(COLUMNS), "|")
     print("|" + "---|" * len(COLUMNS))
     for small_set in chosen:

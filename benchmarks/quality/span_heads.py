@@ -1,5 +1,5 @@
-"""Two ways to point at an answer: one distribution each over starts and ends (``span``), or start,
-end or neither for each token (``three-way``). Same rows, recipe and seeds; official scorers.
+"""Two heads for answers: one distribution each over starts and ends (``span``), or start, end or
+neither for each token (``three-way``). Same rows, recipe and seeds; official scorers.
 
     python -m benchmarks.quality.span_heads DATA [--rows 300] [--seeds 1,2,3]
 

@@ -1,4 +1,4 @@
-"""The peer of quality.py: what people run today. transformers' Trainer, with the preprocessing and
+"""The peer of quality.py, as people run it: transformers' Trainer with the preprocessing and
 decoding of transformers' example scripts, dynamic padding, and its own defaults otherwise."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Features = list[dict[str, Any]]
 
 @dataclass
 class Setup:
-    """What the tasks differ in."""
+    """The parts that differ from task to task."""
 
     auto_model: Any
     config: dict[str, Any]
@@ -50,7 +50,7 @@ class Setup:
     dev: Features
     collate: Any
     decode: Callable[[Any], list[Any]]
-    """From logits, in the order of ``dev``, to predictions as ``sets.score`` takes them."""
+    """Turns logits, in the order of ``dev``, into predictions for ``sets.score``."""
 
 
 def train_and_predict(
@@ -69,7 +69,7 @@ def train_and_predict(
             learning_rate=data_set.lr,
             per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=batch_size,
-            warmup_steps=0.1,  # a share of all steps where it is below one
+            warmup_steps=0.1,  # below one, it is a share of all steps
             weight_decay=0.01,
             max_grad_norm=1.0,
             seed=seed,
@@ -77,7 +77,7 @@ def train_and_predict(
             logging_strategy="no",
             report_to="none",
             disable_tqdm=True,
-            dataloader_pin_memory=torch.cuda.is_available(),  # what it falls back to, unwarned
+            dataloader_pin_memory=torch.cuda.is_available(),  # the fallback, without the warning
         ),
         train_dataset=setup.train,
         data_collator=setup.collate,
@@ -191,7 +191,7 @@ def choose(
         auto_model=AutoModelForMultipleChoice,
         config={},
         train=[{**encode(row), "labels": row["answer"]} for row in train],
-        dev=[{**encode(row), "labels": 0} for row in dev],  # its collator insists on labels
+        dev=[{**encode(row), "labels": 0} for row in dev],  # its collator needs labels
         collate=DataCollatorForMultipleChoice(tokenizer),
         decode=lambda logits: logits.argmax(-1).tolist(),
     )
@@ -206,7 +206,7 @@ def answer(
     """As run_qa.py: overlapping windows; a window without the answer points at [CLS]."""
 
     def windows(row: Row) -> list[tuple[dict[str, Any], list[tuple[int, int] | None]]]:
-        """The features, and the place in the passage of every passage token."""
+        """The features, and the offsets in the passage of every passage token."""
         encoded = tokenizer(
             row["question"].lstrip(),
             row["context"],

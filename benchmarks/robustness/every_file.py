@@ -1,9 +1,9 @@
-"""Does every kind of file train and score? One run of a small random BERT on each data set as its
-owner publishes it, whole, through the command line. The scores mean nothing; the exit codes do.
+"""Does every kind of file train and score? One run of a small random BERT on each complete data set
+as its owner publishes it, with the command line. Only the exit codes count, not the scores.
 
     python -m benchmarks.robustness.every_file DATA CHINESE_VOCABULARY [WORD]
 
-WORD chooses the runs whose training file has it in its name.
+WORD selects the runs with this word in the name of their training file.
 
 DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
 ``vocab.txt`` of bert-base-chinese. English runs take the starter's vocabulary.
@@ -90,7 +90,7 @@ def main() -> int:
         small_bert(models["zh"], chinese)
         for number, (language, train, test, flags) in enumerate(chosen):
             if not (data / train).exists():
-                print(f"{train}: skipped, not there")
+                print(f"{train}: skipped, not found")
                 continue
             started = time.perf_counter()
             run = Path(scratch, str(number))
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def one_run(model: Path, train: Path, test: Path, run: Path, flags: list[str]) -> str:
-    """Trains for a few steps with ``test`` as dev set, then scores the saved run on it anew."""
+    """Trains for a few steps with ``test`` as dev set, then scores the saved run on it again."""
     columns = [flag for flag in flags if flag == "--skip-bad"]
     steps = ["--epochs", f"{STEPS * BATCH_SIZE / rows_of(train, model, columns):.6f}"]
     trained = onelayer(

@@ -1,12 +1,12 @@
-"""Looks for bytes that a reader neither reads nor refuses, guided by the lines that they reach.
+"""Searches for bytes that a reader neither reads nor refuses. The fuzzer is guided by coverage.
 
     pip install 'onelayer[fuzz]'
     python -m benchmarks.robustness.fuzz READER [READER ...] [--minutes 10] [--keep FOLDER]
 
-Each reader is given files that atheris, a fuzzer on libFuzzer, grows from good ones and from the
-small files of tests/support/hostile. Anything but a result or a OneLayerError ends it, as do 30
-seconds or 2 GB for one file. It prints executions and minutes for each reader, and fails where one
-ended early. What it found interesting stays in FOLDER for the next time, and so does what ended it.
+atheris, a fuzzer on libFuzzer, mutates valid files and the small files of tests/support/hostile,
+and each reader reads the results. A run ends early at any exception but a OneLayerError, or when
+one file takes 30 seconds or 2 GB. The command prints executions and minutes for each reader, and
+fails if one ended early. FOLDER keeps the corpus for the next run, and the file that ended a run.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[2] / "tests"
 sys.path.insert(0, str(TESTS))
 SHARED_MEMORY = Path("/dev/shm")
-"""Where files cost no disk."""
+"""A file system in memory."""
 
 LARGEST = 4096
 FILES = {
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def seed(reader: str, folder: Path) -> None:
-    """Puts good files and the small hostile ones where the fuzzer begins."""
+    """Writes the fuzzer's first corpus: valid files and the small hostile ones."""
     from support.hostile import CASES
     from support.hostile.case import write_model
     from support.hostile.tokenizing import TOKENIZER
@@ -97,7 +97,7 @@ def seed(reader: str, folder: Path) -> None:
 
 
 def examples(reader: str) -> list[Path]:
-    """The beginnings of the example sets, cut to a size that a fuzzer can work with."""
+    """The first lines of the example sets, small enough for a fuzzer."""
     made = []
     kinds = {"txt": "*.txt", "json": "*.json"}.get(reader, f"*.{reader}")
     home = Path(tempfile.mkdtemp(dir=SHARED_MEMORY))
@@ -145,7 +145,7 @@ def fuzz(reader: str, minutes: float, folder: Path) -> None:
 
 
 def reader_of(name: str) -> Callable[[Path], object]:
-    """Files are read to their end and seen as rows; a model's files as a model is loaded."""
+    """Reads a table to its end as rows of a task, or a model's file as loading a model does."""
     from onelayer.base.model_files import read_json
     from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.config import EncoderConfig

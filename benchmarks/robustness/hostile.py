@@ -1,11 +1,11 @@
 """CPU seconds and memory that each hostile file of tests/support/hostile takes until it is refused.
 
-    python -m benchmarks.robustness.hostile [BEGINNING-OF-A-NAME ...]
+    python -m benchmarks.robustness.hostile [START-OF-A-NAME ...]
 
-Each case is run by every command that would read it, in a fork of a process that has imported all
-of onelayer: the figures are the refusal's alone, memory as the peak beyond what there was. Prints
-the slowest and the largest of each kind, and fails where one took more than a second or 200 MB,
-wasn't refused with exit code 2, or said it otherwise than in one line. Linux only.
+Every command that would read a case runs it, in a fork of a process that has imported all of
+onelayer, so the figures are those of the refusal alone. Memory is the additional peak. Prints the
+slowest and the largest case of each kind. Fails if one takes more than a second or 200 MB, isn't
+refused with exit code 2, or prints more than one line. Linux only.
 """
 
 from __future__ import annotations

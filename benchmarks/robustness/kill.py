@@ -1,11 +1,11 @@
-"""Kills training runs at random moments, by SIGKILL, and sees what is left.
+"""Kills training runs at random moments with SIGKILL, and checks the saved state.
 
     python -m benchmarks.robustness.kill --kills 200
 
-A state is saved after every step. After each kill the newest state must open and be at most one
-step behind what the run had reported, and the same command must go on from it. Whenever a run is
-finished, its files must be those of a run that nothing stopped, byte for byte. The model is a small
-random BERT with dropout and the rows are made here, so no data is needed.
+A state is saved after every step. After each kill the newest state must be readable and at most one
+step behind the last reported step, and the same command must continue from it. When a run
+finishes, its files must equal those of an uninterrupted run, byte for byte. The model is a small
+random BERT with dropout and the rows are generated, so no data is needed.
 """
 
 from __future__ import annotations
@@ -37,31 +37,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--straight", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--uninterrupted", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.straight:
-        train(arguments.straight, Silent())
+    if arguments.uninterrupted:
+        train(arguments.uninterrupted, Silent())
         return 0
     Store.is_state_due = lambda _: True  # type: ignore[method-assign]
     random.seed(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_CACHE_HOME"] = f"{name}/cache"
-        return kill_and_look(Path(name), arguments.kills)
+        return kill_and_check(Path(name), arguments.kills)
 
 
-def kill_and_look(folder: Path, kills: int) -> int:
+def kill_and_check(folder: Path, kills: int) -> int:
     write_rows(folder / "rows.jsonl")
     write_bert(folder / "bert")
-    straight = folder / "straight" / "run"
-    # A process of its own, with another hash seed.
-    command = [sys.executable, "-m", "benchmarks.robustness.kill", "--straight", straight]
+    uninterrupted = folder / "uninterrupted" / "run"
+    # Another process has another hash seed.
+    command = [sys.executable, "-m", "benchmarks.robustness.kill", "--uninterrupted", uninterrupted]
     subprocess.run(command, check=True)
-    expected = files_of(straight)
+    expected = files_of(uninterrupted)
     out = folder / "killed" / "run"
-    begun = time.monotonic()
+    started = time.monotonic()
     one_run(out, None)
-    whole = time.monotonic() - begun
-    assert files_of(out) == expected, "a repeated run left other bytes"
+    whole = time.monotonic() - started
+    assert files_of(out) == expected, "a repeated run wrote other bytes"
     shutil.rmtree(out.parent)
     print(f"{len(expected)} files, {whole:.1f} s a run with a state after every step")
     finished, most_lost, killed_before_a_state = 0, 0, 0
@@ -69,7 +69,7 @@ def kill_and_look(folder: Path, kills: int) -> int:
         reported = one_run(out, random.uniform(0.0, 0.4) * whole)
         if reported is None:
             finished += 1
-            assert files_of(out) == expected, f"run {finished} left other bytes"
+            assert files_of(out) == expected, f"run {finished} wrote other bytes"
             shutil.rmtree(out.parent)
             continue
         warnings: list[str] = []
@@ -80,16 +80,16 @@ def kill_and_look(folder: Path, kills: int) -> int:
         if kill % 20 == 0:
             print(f"{kill} kills, {finished} runs finished, at most {most_lost} steps lost")
     one_run(out, None)
-    assert files_of(out) == expected, "the last run left other bytes"
+    assert files_of(out) == expected, "the last run wrote other bytes"
     print(
-        f"{kills} kills: {finished + 1} runs finished, all with the bytes of one that nothing "
-        f"stopped; at most {most_lost} steps lost; {killed_before_a_state} killed before a state"
+        f"{kills} kills: {finished + 1} runs finished, all with the bytes of an uninterrupted run; "
+        f"at most {most_lost} steps lost; {killed_before_a_state} killed before the first state"
     )
     return int(most_lost > 1)
 
 
 class Reports(Silent):
-    """Leaves the last step where the parent can see it."""
+    """Writes the last step to memory that the parent process reads."""
 
     def __init__(self, memory: memoryview) -> None:
         self.memory = memory
@@ -99,8 +99,8 @@ class Reports(Silent):
 
 
 def one_run(out: Path, seconds: float | None) -> int | None:
-    """Runs the command, killed after so many seconds: the last step that it reported; None where it
-    was finished before."""
+    """Runs the command and kills it after ``seconds``. Returns the last reported step, or None if
+    the run has finished."""
     memory = shared_memory.SharedMemory(create=True, size=4)
     try:
         child = os.fork()
@@ -141,7 +141,7 @@ def train(out: Path, reporter: Silent) -> None:
 
 
 def files_of(run: Path) -> dict[str, bytes]:
-    """All but what a clock measured, and what is drawn of it."""
+    """All files except measured times and the report, which draws them."""
     clocked = ("timing.json", "report.html")
     return {path.name: path.read_bytes() for path in run.iterdir() if path.name not in clocked}
 

@@ -1,7 +1,7 @@
-"""An HTTP client for load: requests are bytes made beforehand, and one loop drives all sockets.
+"""An HTTP load client: requests are prepared as bytes, and one loop drives all sockets.
 
-It shares the machine's cores with the server, so it does as little as it can: a request costs a
-send, a receive and a look at the head of the answer. Bodies are counted and thrown away.
+It shares the machine's cores with the server, so it does as little as possible: a request costs a
+send, a receive and parsing the head of the answer. Bodies are counted and discarded.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 HOST = "127.0.0.1"
 CLOSED = 0
-"""The status of a request whose connection ended without an answer."""
+"""The status of a request whose connection closed without an answer."""
 REFUSED = -1
-"""The status of a request that was never sent: nobody listened."""
+"""The status of a request that was not sent, because the connection was refused."""
 
 
 def post(path: str, body: Any, identity: str = "") -> bytes:
@@ -42,27 +42,27 @@ def get(path: str) -> bytes:
 @dataclass(frozen=True, slots=True)
 class Answer:
     request: int
-    """Which of its stream's requests."""
+    """The index of the request in its stream."""
     status: int
     due: float
-    """When it was to be sent, by ``time.perf_counter``."""
+    """When it was due, by ``time.perf_counter``."""
     seconds: float
-    """From then to the whole answer: a request that the client sends late has waited, too."""
+    """From then to the complete answer, so it includes any delay of the client."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """Requests of one kind, over connections of their own."""
+    """Requests of one kind, with their own connections."""
 
     requests: Sequence[bytes]
-    """Sent in turn, from the first again after the last."""
+    """Sent in order; after the last one, again from the first."""
     connections: int
-    """At most so many requests are on their way at a time."""
+    """The maximum number of concurrent requests."""
     rate: float | None = None
-    """Requests a second, at random moments as independent callers send them; None for the next as
-    soon as there is an answer."""
+    """Requests a second, at random moments like those of independent clients. None sends the next
+    request after each answer."""
     count: int | None = None
-    """Ends after so many."""
+    """Ends after this number of requests."""
     answers: list[Answer] = field(default_factory=list)
     sent: int = 0
     _gaps: random.Random = field(default_factory=lambda: random.Random(0))
@@ -73,7 +73,7 @@ class Stream:
         return self.sent == self.count
 
     def due(self) -> float:
-        """Seconds after the start at which the next is to be sent."""
+        """Seconds after the start at which the next request is due."""
         return self._due
 
     def take(self) -> int:
@@ -84,7 +84,7 @@ class Stream:
         return (self.sent - 1) % len(self.requests)
 
     def seconds(self, *statuses: int) -> list[float]:
-        """How long the answers with these statuses took."""
+        """Latencies of the answers with these statuses."""
         return [answer.seconds for answer in self.answers if answer.status in statuses]
 
 
@@ -96,7 +96,7 @@ class _Connection:
     due: float = 0.0
     received: bytearray = field(default_factory=bytearray)
     missing: int | None = None
-    """Bytes of the answer that are still to come; None before its head is whole."""
+    """Bytes of the answer that are still missing; None before its head is complete."""
     status: int = CLOSED
     busy: bool = False
 
@@ -114,7 +114,7 @@ class Client:
         self._busy = 0
 
     def run(self, seconds: float, grace: float = 30.0) -> float:
-        """Sends for so long, then waits for what is on its way; the seconds that sending took."""
+        """Sends for ``seconds``, then waits for open requests. Returns the seconds of sending."""
         start = time.perf_counter()
         end = start + seconds
         while time.perf_counter() < end and not all(stream.done for stream, _ in self._idle):
@@ -129,10 +129,10 @@ class Client:
         return sent_for
 
     def _send_due(self, start: float, end: float) -> float:
-        """Sends what is due; seconds until there is more to send."""
+        """Sends due requests. Returns the seconds until the next one is due."""
         wake = end
         for stream, idle in self._idle:
-            for _ in range(len(idle)):  # each once: where nobody listens they come back at once
+            for _ in range(len(idle)):  # each only once: a refused connection fails at once
                 due = start + stream.due()
                 if stream.done or due > (now := time.perf_counter()):
                     break
@@ -169,7 +169,7 @@ class Client:
                 received = connection.socket.recv(262_144)
             except OSError:
                 received = b""
-            if not connection.busy:  # its time is up: the end, or a word about it
+            if not connection.busy:  # its time is up: the connection closes, or says why
                 self._close(connection)
             elif not received:
                 connection.status = CLOSED
@@ -178,7 +178,7 @@ class Client:
                 self._answered(connection, closed=b"connection: close" in connection.received)
 
     def _take(self, connection: _Connection, received: bytes) -> bool:
-        """Whether the answer is whole."""
+        """Whether the answer is complete."""
         if connection.missing is None:
             connection.received += received
             end = connection.received.find(b"\r\n\r\n")
@@ -214,5 +214,5 @@ class Client:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that so large a share of them doesn't exceed."""
+    """The value that this share of them doesn't exceed."""
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]

@@ -1,18 +1,18 @@
-"""What a server takes, and what it does when that is exceeded, on a loopback port of this machine.
+"""The throughput of a server, and its behaviour in an overload, on a loopback port of this machine.
 
     python -m benchmarks.serving.serve_load --texts DATA/sst2_glue/dev.tsv [--shape base]
     python -m benchmarks.serving.serve_load --model BUNDLE --only throughput,overload
 
-Starts ``onelayer serve`` as a process of its own and loads it from this one, which shares the
-cores; the client's part of them is told. Without ``--model`` a classifier is trained for a moment
-and exported in int8: its answers are no good, its time is that of any.
+Starts ``onelayer serve`` as a process of its own. This process is the load client. Both share the
+cores, and the client's share is printed. Without ``--model`` a classifier is trained briefly and
+exported in int8: its answers are bad, but it is as fast as any other.
 
-- throughput: texts a second at saturation, against the engine's own on the same texts in a
-  process of its own, by turns. The engine's is that of ``predict``: tokenizing, running, decoding,
-  1,024 rows at a time, nothing to be sent.
-- overload: three times as many requests as it can take, at random moments. Latencies count from
-  the moment a request was due, so a client that falls behind hides nothing.
-- memory: 100,000 requests, and the process's own memory (RssAnon) on the way.
+- throughput: texts a second at saturation, compared with the engine's throughput on the same texts
+  in another process, in turn. The engine's throughput is that of ``predict``: tokenizing, running,
+  decoding, 1,024 rows at a time, without HTTP.
+- overload: three times the capacity in requests, at random moments. Latencies count from the moment
+  when a request was due, so a slow client hides nothing.
+- memory: 100,000 requests, and the memory of the process (RssAnon) during them.
 - hostile: each of the clients of tests/support/rude_clients.py, many times.
 - restart: SIGTERM under load, and a new server on the same port.
 """
@@ -49,21 +49,21 @@ from support.server_process import Server  # noqa: E402
 EXAMPLES = ROOT / "examples" / "en" / "classify" / "train.csv"
 CORES = os.cpu_count() or 1
 SATURATING = {1: 160, 32: 6}
-"""Callers at a time, by the texts of their requests: the next batch is there when one is done."""
-SETTLING = 1.0
-"""Seconds before anything is counted: by then the callers come one after another."""
+"""Concurrent clients, by the texts of a request: enough that the next batch is always ready."""
+WARM_UP_SECONDS = 1.0
+"""Seconds before counting starts: by then the clients are spread out in time."""
 OVERLOAD = 3
-BURST = 2.0
-"""Seconds of overload after which what the server let in before it knew is answered."""
-TIDY = 3.0
-"""Seconds in which a server gives back what is free."""
-TIMES = 50
-"""Each of the rude clients comes so often."""
+BURST_SECONDS = 2.0
+"""Seconds of overload after which the requests of the first burst are answered."""
+RELEASE_SECONDS = 3.0
+"""Seconds in which a server releases free memory."""
+CLIENTS_PER_KIND = 50
+"""Number of clients of each hostile kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A model, the texts to ask it about, and how much of everything there is to be."""
+    """A model, the texts of its requests, and the scale of time and requests."""
 
     model: str
     texts: list[str]
@@ -74,16 +74,20 @@ class Bench:
         return Server(f"{MODEL}={self.model}", log=self.log, **flags)
 
     def requests(self, n: int) -> list[bytes]:
-        """All texts, so many a request."""
+        """All texts, ``n`` in each request."""
         starts = range(0, len(self.texts) - n + 1, n)
         return [post(PATH, {"inputs": self.texts[start : start + n]}) for start in starts]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--model", help="a bundle or run with a classifier; else one is made")
-    parser.add_argument("--shape", choices=("starter", "base"), default="starter", help="of it")
-    parser.add_argument("--texts", type=Path, default=EXAMPLES, help="a file with a column of them")
+    parser.add_argument("--model", help="a classifier, bundle or run; by default one is trained")
+    parser.add_argument(
+        "--shape", choices=("starter", "base"), default="starter", help="of the trained model"
+    )
+    parser.add_argument(
+        "--texts", type=Path, default=EXAMPLES, help="a file with a column of texts"
+    )
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="a tenth of the time and requests")
     parser.add_argument("--engine", action="store_true", help=argparse.SUPPRESS)
@@ -115,7 +119,7 @@ def texts_of(path: Path) -> list[str]:
 
 
 def made(shape: str, folder: Path) -> str:
-    """A classifier in int8, that has hardly learned anything."""
+    """An int8 classifier after one epoch of training."""
     base = "starter"
     if shape != "starter":
         from benchmarks.training.train_sets import SETS, model_folder
@@ -135,13 +139,13 @@ def made(shape: str, folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was done in one go, by the clock and by the processor."""
+    """The result of one turn, in wall-clock and CPU time."""
 
     texts: int
     seconds: float
     cpu_seconds: float
     client: float = 0.0
-    """The client's processor time."""
+    """The client's CPU time."""
 
     @property
     def rate(self) -> float:
@@ -177,18 +181,18 @@ def throughput(bench: Bench, file: Path) -> None:
         engine.stdin.close()
     own = turns["predict"]
     logits = turns["logits"]
-    row("the engine's own (tokenizing, logits, decoding), texts a second", "", rates(own))
-    row("its logits alone, texts a second", "", rates(logits))
+    row("engine throughput (tokenizing, logits, decoding), texts a second", "", rates(own))
+    row("engine throughput, logits only, texts a second", "", rates(logits))
     for name in ("1", "32"):
         server_turns = turns[name]
         what = f"requests of {name}"
         left = 1 - median(t.client / t.seconds / CORES for t in server_turns)
         share = median(s.rate / o.rate for s, o in zip(server_turns, own, strict=True))
         row(f"{what}: texts a second", "", rates(server_turns))
-        row(f"{what}: of the engine's own", "≥ 90 %", f"{share:.1%}")
-        row(f"{what}: of the share of it that the client leaves", "", f"{share / left:.1%}")
+        row(f"{what}: share of the engine throughput", "≥ 90 %", f"{share:.1%}")
+        row(f"{what}: the same, without the client's share of the cores", "", f"{share / left:.1%}")
         cpu = median(o.cpu_a_text / s.cpu_a_text for s, o in zip(server_turns, own, strict=True))
-        row(f"{what}: by processor time a text", "≥ 90 %", f"{cpu:.1%}")
+        row(f"{what}: by CPU time a text", "≥ 90 %", f"{cpu:.1%}")
         row(f"{what}: cores that the client took", "", f"{(1 - left) * CORES:.2f} of {CORES}")
 
 
@@ -198,24 +202,24 @@ def rates(turns: Iterable[Turn]) -> str:
 
 
 def saturated(server: Server, requests: list[bytes], n: int, seconds: float) -> Turn:
-    """``n`` texts a request, as many requests at a time as it takes."""
+    """``n`` texts a request, with enough concurrent requests for saturation."""
     stream = Stream(requests, SATURATING[n])
     cpu, client = server.cpu_seconds(), time.process_time()
-    Client(server.port, stream).run(SETTLING + seconds)
+    Client(server.port, stream).run(WARM_UP_SECONDS + seconds)
     statuses = Counter(answer.status for answer in stream.answers)
-    assert set(statuses) == {200}, f"not saturation, but {dict(statuses)}"
+    assert set(statuses) == {200}, f"not only answers with 200: {dict(statuses)}"
     client = time.process_time() - client
-    begin = stream.answers[0].due + SETTLING
+    begin = stream.answers[0].due + WARM_UP_SECONDS
     came = (answer.due + answer.seconds for answer in stream.answers)
     in_time = sum(begin < moment <= begin + seconds for moment in came)
-    # The processor's time is that of all answers, the clock's that of those that came in time.
+    # CPU time is that of all answers; the rate counts only the answers within the time.
     part = in_time / len(stream.answers)
     cpu = server.cpu_seconds() - cpu
     return Turn(n * in_time, seconds, part * cpu, part * client)
 
 
 def engine_turns(model: str, texts: list[str]) -> None:
-    """A process of its own: for each line, ``predict`` or ``logits`` and how long, one turn."""
+    """A separate process: one turn for each line, ``predict`` or ``logits`` and the seconds."""
     predictor = onelayer.load(model)
     rows = [predictor.row_by_role({"text": text}, i) for i, text in enumerate(texts, start=1)]
     rows = (rows * (1 + 1024 // len(rows)))[:1024] if len(rows) < 1024 else rows
@@ -255,24 +259,24 @@ def overload(bench: Bench, _: Path) -> None:
         client = time.process_time() - client
     accepted, refused = crowd.seconds(200), crowd.seconds(429)
     others = len(crowd.answers) - len(accepted) - len(refused)
-    begin = crowd.answers[0].due + BURST
+    begin = crowd.answers[0].due + BURST_SECONDS
     later = [a.seconds for a in crowd.answers if a.status == 200 and a.due > begin]
     row("unloaded, p50 and p99", "", f"{ms(quantile(alone, 0.5))}, {ms(quantile(alone, 0.99))}")
     row("capacity, requests of 1 text a second", "", f"{capacity:,.0f}")
     row("requests a second", f"{OVERLOAD} × that", f"{len(crowd.answers) / sent_for:,.0f}")
     row("accepted a second", "", f"{len(accepted) / sent_for:,.0f}")
     row("answered 429", "", f"{len(refused) / len(crowd.answers):.1%}")
-    row("answered otherwise, or not", "0", f"{others}")
+    row("other answers, or none", "0", f"{others}")
     row("time to a 429, p50", "", ms(quantile(refused, 0.5)))
     row("time to a 429, p99", "≤ 50 ms", ms(quantile(refused, 0.99)))
-    row("time to a 429, the longest", "≤ 50 ms", ms(max(refused)))
+    row("time to a 429, the slowest", "≤ 50 ms", ms(max(refused)))
     row("accepted, p50", "", ms(quantile(accepted, 0.5)))
-    for what, waits in (("all", accepted), (f"once {BURST:g} s of it are over", later)):
+    for what, waits in (("all", accepted), (f"after the first {BURST_SECONDS:g} s", later)):
         p99 = quantile(waits, 0.99)
         row(f"accepted, p99: {what}", "", ms(p99))
         row(f"accepted p99 / unloaded p99: {what}", "≤ 2", f"{p99 / quantile(alone, 0.99):.1f}")
-    row("/health meanwhile, p99", "< 50 ms", ms(quantile(health.seconds(200), 0.99)))
-    row("/health meanwhile, the longest", "< 50 ms", ms(max(health.seconds(200))))
+    row("/health during the overload, p99", "< 50 ms", ms(quantile(health.seconds(200), 0.99)))
+    row("/health during the overload, the slowest", "< 50 ms", ms(max(health.seconds(200))))
     row("cores that the client took", "", f"{client / sent_for:.2f} of {CORES}")
 
 
@@ -305,14 +309,14 @@ def memory(bench: Bench, _: Path) -> None:
 
 def hostile(bench: Bench, _: Path) -> None:
     flags = {"header_timeout": 1, "body_timeout": 1, "idle_timeout": 2, "max_body": MAX_BODY}
-    times = max(int(TIMES * bench.scale), 5)
+    times = max(int(CLIENTS_PER_KIND * bench.scale), 5)
     good = [post(PATH, {"inputs": bench.texts[0]})]
     with bench.server(**flags) as server, ThreadPoolExecutor(times) as pool:
         large = [post(PATH, {"inputs": bench.texts[:500]})]
         Client(server.port, Stream(good, 8, count=2000)).run(60)
         small = server.memory()
         Client(server.port, Stream(large, 4, count=100)).run(60)
-        time.sleep(TIDY)
+        time.sleep(RELEASE_SECONDS)
         before = server.memory()
         row(
             "memory after small good requests, and after large ones, MB",
@@ -331,14 +335,16 @@ def hostile(bench: Bench, _: Path) -> None:
             fine = len(others.seconds(200)) == 20
             amiss = {case: n for case, n in wrong.items() if n}
             how = (
-                "all refused as they should be" if not amiss else f"not as they should be: {amiss}"
+                "all refused with the right status"
+                if not amiss
+                else f"with the wrong status: {amiss}"
             )
             row(
                 f"{name}: {len(cases)} cases, {times} clients each",
                 "others are answered, < 10 MB",
                 f"{how}; others {'are' if fine else 'ARE NOT'} answered; {most / 2**20:+.1f} MB",
             )
-        time.sleep(TIDY)
+        time.sleep(RELEASE_SECONDS)
         row("memory after all of them, MB", "< 10", f"{(server.memory() - before) / 2**20:+.1f}")
 
 
@@ -347,7 +353,7 @@ def megabytes(*sizes: int) -> str:
 
 
 def meets_its_outcome(port: int, case: Case) -> bool:
-    """Whether the server does what it should do; when it is crowded, 429 is as good as 200."""
+    """Whether the server reacts correctly; while it is overloaded, 429 is as good as 200."""
     try:
         met = meet(port, case)
     except OSError:
@@ -386,10 +392,10 @@ def restart(bench: Bench, _: Path) -> None:
         counts += Counter(str(answer.status) for answer in stream.answers)
     row("SIGTERM under load, then a new server", "", f"{rounds} times")
     row("exit codes", "0", " ".join(map(str, codes)))
-    row("requests accepted, by the log", "", f"{counts['accepted']:,}")
+    row("requests accepted, by the access log", "", f"{counts['accepted']:,}")
     row("accepted and not answered", "0", f"{counts['lost']}")
-    row("connections that ended under a request nobody had read", "", f"{counts[str(CLOSED)]}")
-    row("refused connections, between the two", "", f"{counts[str(REFUSED)]:,}")
+    row("connections closed with an unread request", "", f"{counts[str(CLOSED)]}")
+    row("connections refused between the two servers", "", f"{counts[str(REFUSED)]:,}")
     told = {status: n for status, n in counts.items() if status.isdigit() and int(status) > 200}
     row("other statuses", "", f"{told or 'none'}")
 

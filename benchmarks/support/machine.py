@@ -1,4 +1,4 @@
-"""What a benchmark was measured on."""
+"""The machine and the versions that a benchmark ran with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 def machine(*others: str) -> str:
-    """Processor, threads, and versions of the packages that matter, where they are installed."""
+    """Processor, threads, and versions of torch, transformers and ``packages``, if installed."""
     cpu = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         models = (line for line in info.read_text().splitlines() if line.startswith("model name"))

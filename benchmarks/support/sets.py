@@ -1,9 +1,9 @@
-"""The data sets of the benchmarks: where they lie, which slice of them is used, with which recipe,
-how they are read, and how predictions for them are scored.
+"""The data sets of the benchmarks: their folders, slices and recipes, how they are read, and how
+predictions are scored.
 
-Nothing here is ours or the peer's: the slices are written in the owners' formats for both sides to
-read, and one scorer, which is not ours either (scikit-learn, scipy, seqeval, SQuAD's official
-script), judges both.
+This file favours neither onelayer nor its peer: slices are written in the owners' formats, both
+sides read them, and a third party's scorer (scikit-learn, scipy, seqeval, SQuAD's official script)
+judges both.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class DataSet:
     lr: float
     max_length: int = 512
     max_words: int | None = None
-    """Rows with a longer context are left out: long passages would take the whole time budget."""
+    """Rows with a longer context are left out: long passages would take most of the time."""
     metrics: tuple[str, ...] = ("accuracy",)
 
 
-# Rates and epochs were chosen by what the peer learns from a slice of this size, not by ours.
+# Rates and epochs were chosen so that the peer learns well from a slice of this size.
 DATA_SETS = [
     DataSet(
         name="sst2_sentences",
@@ -118,13 +118,13 @@ DATA_SETS = [
 ]
 
 
-# Slices. A file falls into a head, which every slice keeps, and rows.
+# Slices. A file consists of a head, which every slice keeps, and rows.
 
 
 def cut(data_set: DataSet, data: Path, folder: Path) -> tuple[Path, Path]:
     """Writes the slice's train and dev files into ``folder``, in the owner's format.
 
-    The shuffle is fixed, so that all seeds and both sides see the same rows.
+    The shuffle is fixed, so all seeds and both sides see the same rows.
     """
     split, join, _ = FORMATS[data_set.format]
     paths = []
@@ -191,7 +191,7 @@ def join_dream(_: str, dialogues: list[list[Any]]) -> str:
     return json.dumps(dialogues)
 
 
-# Rows as the peer's preprocessing and the scorers take them.
+# Rows for the peer's preprocessing and the scorers.
 
 
 def read(data_set: DataSet, path: Path) -> list[dict[str, Any]]:

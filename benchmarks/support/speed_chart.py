@@ -1,4 +1,4 @@
-"""Draws the README's chart from what the speed benchmarks measured.
+"""Draws the README's chart from the results of the speed benchmarks.
 
 python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY --shape starter --json t.json
 python -m benchmarks.inference.inference_speed DATA --work WORK --shape starter --json i.json
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def training_bars(results: Sequence[Record]) -> dict[str, float]:
-    """Times the Trainer as people run it, geometric means over the data sets."""
+    """Speeds as multiples of the Trainer as people run it, geometric means over the data sets."""
     sides = {
         "onelayer": "onelayer",
         "Trainer at its best": "Trainer, group_by_length",
@@ -58,7 +58,7 @@ def training_bars(results: Sequence[Record]) -> dict[str, float]:
 
 
 def inference_bars(results: Sequence[Record]) -> dict[str, float]:
-    """Times transformers' pipeline as people run it, geometric means over the sets of rows."""
+    """Speeds as multiples of transformers' pipeline, geometric means over the sets of rows."""
     sides = {
         "onelayer": "onelayer",
         "OpenVINO int8": "OpenVINO",
@@ -74,7 +74,7 @@ def bars(
     results: Sequence[Mapping[str, Any]],
     rounds_of: Callable[[Any], Sequence[Record]],
 ) -> dict[str, float]:
-    """Each side's rate as a multiple of the last side's, by the label that it gets."""
+    """Each side's rate as a multiple of the last side's, by label."""
     *_, last = sides
     found = {}
     for name, label in sides.items():

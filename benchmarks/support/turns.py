@@ -1,6 +1,6 @@
-"""Processes that take turns: each is told how many steps to do, does them, and waits again.
+"""Processes that take turns: each gets a number of steps, does them, and waits again.
 
-One line of JSON a message, over the worker's stdin and stdout. Only one process works at a time;
+A message is one line of JSON over the worker's stdin or stdout. Only one process works at a time;
 the others sleep in a read.
 """
 
@@ -19,30 +19,30 @@ from typing import Any
 
 Record = dict[str, Any]
 Turn = dict[str, Record]
-"""What each contestant answered, by its name."""
+"""The answer of each contestant, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step, of the optimizer say, worked on."""
+    """The work of one step, for example an optimizer step."""
 
     lengths: list[int]
     """Real tokens of each sequence."""
     computed: int
     """Tokens that went through the model, padding included."""
     reads: list[int] | None = None
-    """Vectors of each sequence that the new layer reads, where the contestant knows."""
+    """Vectors of each sequence that the new layer reads, if the contestant knows them."""
 
 
 class Turns:
     """The worker's end."""
 
     def __init__(self, device: str) -> None:
-        # What libraries print must not get between the messages.
+        # Output of libraries must not mix with the messages.
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         if (score := Path("/proc/self/oom_score_adj")).exists():
-            score.write_text("1000")  # where memory runs out, this process goes and nobody's else
+            score.write_text("1000")  # if memory runs out, the system kills this process first
         self._device = device
         self._left = 0
         self._steps: list[Record] = []
@@ -50,25 +50,26 @@ class Turns:
         self._resident = 0
 
     def ready(self) -> None:
-        """Says that imports and encoding are done, and waits for the word to load the model."""
+        """Reports that imports and encoding are done, and waits until it may load the model."""
         self._resident = resident("VmRSS")
         self._say({})
         self._hear()
 
     def prepared(self, **chosen: Any) -> None:
-        """Says that the first turn can come, and what was chosen for it."""
+        """Reports that the first turn can start, and the chosen settings."""
         self._say(chosen)
 
     def wait(self) -> bool:
-        """Waits for the next turn; False where there won't be one. The clock of a turn runs from
-        here, so whatever comes between two steps belongs to one of them."""
+        """Waits for the next turn; False if there is none. The clock of a turn starts here, so all
+        work between two steps counts for one of them."""
         self._left = self._hear()
         self._steps = []
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
         return self._left > 0
 
     def stepped(self, batch: Batch) -> bool:
-        """Notes a step; after a turn's last one, reports and waits. False where it's time to go."""
+        """Records a step. After the last step of a turn, reports and waits. False if no turn
+        follows."""
         self._steps.append(asdict(batch))
         self._left -= 1
         if self._left:
@@ -82,8 +83,8 @@ class Turns:
         return self.wait()
 
     def _peak(self) -> int:
-        """Bytes, at most: of the device's memory, or what the process grew by since it had
-        imported and encoded everything: weights, gradients, the optimizer's state, activations."""
+        """Peak bytes of the device's memory, or the growth of the process since it has imported and
+        encoded everything: weights, gradients, the optimizer's state, activations."""
         if self._device == "cuda":
             import torch
 
@@ -104,8 +105,7 @@ class Turns:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process in memory: ``VmRSS`` now, ``VmHWM`` at most. 0 where the system has no
-    /proc."""
+    """Bytes of this process in memory: ``VmRSS`` now, ``VmHWM`` at the peak. 0 without /proc."""
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
@@ -114,11 +114,11 @@ def resident(field: str) -> int:
 
 
 class WorkerDiedError(Exception):
-    """A contestant's process has ended before its time; the message names it and its exit code."""
+    """A contestant's process has ended early; the message names it and its exit code."""
 
 
 class Worker:
-    """The parent's end of one contestant. To be closed, or used in a ``with`` statement."""
+    """The parent's end of one contestant. Close it, or use it in a ``with`` statement."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
@@ -147,19 +147,19 @@ class Worker:
         self._process.stdin.flush()
 
     def step(self, n: int) -> Record:
-        """Grants a turn of n steps, and waits until they are done."""
-        with suppress(BrokenPipeError):  # whoever has died says nothing, and that is noticed
+        """Starts a turn of n steps, and waits until they are done."""
+        with suppress(BrokenPipeError):  # a dead worker sends nothing, which is noticed
             self.say(n)
         return self.hear()
 
     def close(self) -> None:
-        """Ends the worker; a run that was cut short does not leave it behind."""
+        """Ends the worker, also after an error."""
         self._process.kill()
         self._process.wait()
 
 
 class Race:
-    """The workers, and why those that fell out did."""
+    """The workers, and the reasons of those that failed."""
 
     def __init__(self) -> None:
         self.workers: list[Worker] = []
@@ -169,7 +169,7 @@ class Race:
         return [worker for worker in self.workers if worker.name not in self.lost]
 
     def ask(self, question: Callable[[Worker], Record], *, backwards: bool = False) -> Turn:
-        """What each worker answers, one after the other."""
+        """The answer of each worker, one after the other."""
         answers = {}
         running = self.running()
         for worker in reversed(running) if backwards else running:

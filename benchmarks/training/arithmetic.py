@@ -1,4 +1,4 @@
-"""What a training step has to compute, and how fast this machine multiplies matrices.
+"""The operations of a training step, and the rate of this machine's matrix products.
 
 Letters of shapes: D model width, F feed-forward width, T tokens of a batch.
 """
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 SECONDS_A_PROBE = 0.03
 LARGE = 8192
-"""Rows and columns of the product that a GPU's peak is measured with."""
+"""Rows and columns of the product that measures a GPU's peak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class Shape:
 
 
 def needed_operations(lengths: Sequence[int], reads: Sequence[int], shape: Shape) -> float:
-    """Floating-point operations that training needs for sequences of these lengths, of which the
-    new layer reads so many vectors each.
+    """Floating-point operations that training needs for sequences with these ``lengths``, if the
+    new layer reads ``reads`` vectors of each.
 
-    A multiplication and an addition count as two. Counted are the matrix products of the encoder's
-    layers for real tokens, forward and backward: each has two products of its own size on the way
-    back, one for the gradient of either factor, hence 3 × 2 operations a weight and token. Padding
-    and recomputation don't count, nor do embeddings, pooler, the new layer and the optimizer. For
-    a sequence of n tokens a layer needs
+    A multiplication and an addition count as two. The count has the matrix products of the
+    encoder's layers for real tokens, forward and backward. The backward pass has two products of
+    the same size, one for the gradient of each factor, hence 3 × 2 operations a weight and token.
+    Padding and recomputation don't count, nor do embeddings, pooler, the new layer and the
+    optimizer. For a sequence of n tokens a layer needs
 
     - 6 n (4 D² + 2 D F) in its linear layers,
     - 12 n² D in attention: n² D multiplications each for scores and mixing, 3 × 2 each.
@@ -46,7 +46,7 @@ def needed_operations(lengths: Sequence[int], reads: Sequence[int], shape: Shape
     6 (2 D² n + (2 D² + 2 D F) r) and 12 n r D.
 
     MiniLM-L6-H384 has 10.6 million weights in these products, so a token needs 64 million
-    operations besides attention where all vectors are read, and BERT-Base 510 million:
+    operations without attention if all vectors are read, and BERT-Base 510 million:
 
     >>> minilm = Shape(layers=6, width=384, feed_forward=1536)
     >>> linear = 6 * 6 * (4 * 384**2 + 2 * 384 * 1536)
@@ -55,8 +55,8 @@ def needed_operations(lengths: Sequence[int], reads: Sequence[int], shape: Shape
     >>> needed_operations([10], [10], minilm) == 10 * linear + 10**2 * 12 * 6 * 384
     True
 
-    Of a long sequence whose ``[CLS]`` alone is read the last layer keeps its keys and values: a
-    sixth of its linear part, where F = 4 D.
+    If only ``[CLS]`` of a long sequence is read, the last layer computes its keys and values: a
+    sixth of its linear part, if F = 4 D.
 
     >>> last = Shape(layers=1, width=384, feed_forward=1536)
     >>> share = needed_operations([512], [1], last) / (512 * linear / 6)
@@ -73,19 +73,19 @@ def needed_operations(lengths: Sequence[int], reads: Sequence[int], shape: Shape
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Operations for each second, and for each second that all threads together worked."""
+    """Operations a second, and operations a CPU second of all threads together."""
 
     a_second: float
     a_cpu_second: float
 
 
 class GemmRate:
-    """The rate of matrix products, probed now and then during a run.
+    """The rate of matrix products, measured several times during a run.
 
     On a CPU the products are those of the model's linear layers, T × (D → 3D, D → D, D → F,
-    F → D), through each kernel that torch has; a probe keeps the fastest of the four. On CUDA it is
-    one large square product. The rate of a kernel is the median of its probes, as the steps beside
-    which they were taken had the same share of a busy machine.
+    F → D), with each kernel of torch; a probe keeps the fastest of the four. On CUDA it is
+    one large square product. The rate of a kernel is the median of its probes: the training steps
+    had the same share of a busy machine.
     """
 
     def __init__(self, shape: Shape, tokens: int, device: str, dtype: torch.dtype) -> None:
@@ -144,7 +144,7 @@ class GemmRate:
 
 
 def kernels(device: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """The ways of torch to multiply by a transposed weight. ``F.linear`` takes the BLAS library
+    """torch's kernels for a product with a transposed weight. ``F.linear`` uses the BLAS library
     that torch was built with; oneDNN is more than twice as fast as MKL on some CPUs."""
     found: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"F.linear": F.linear}
     if device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):

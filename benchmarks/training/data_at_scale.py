@@ -1,15 +1,15 @@
-"""Training on a file of millions of rows: how fast it becomes tokens, what memory that takes, and
-how soon the first step begins.
+"""Training on a file of millions of rows: the rate of tokenizing, the memory, and the time to the
+first step.
 
     python -m benchmarks.training.data_at_scale [--rows 5000000] [--model starter] [--folder DIR]
 
-Makes a csv of sentences from a seeded generator in a temporary folder, with a cache of its own, and
-trains a few steps on it through `onelayer train` in a process of its own: without a cached entry,
-with it, and on a file of a thousand rows.
+Writes a csv of sentences from a seeded generator into a temporary folder with its own cache. Then
+`onelayer train` trains a few steps on it in a process of its own: without a cached entry, with it,
+and on a file of a thousand rows.
 
-Memory is anonymous memory (RssAnon in /proc/PID/status, sampled twenty times a second): what can't
-be dropped and read again, as mapped files can. "Above the model" is the peak beyond that of the
-thousand rows, whose process has the same model, optimizer and libraries. Linux only.
+Memory is anonymous memory (RssAnon in /proc/PID/status, sampled twenty times a second). It excludes
+mapped files, which the system can drop and read again. "Above the model" is the peak minus the peak
+with a thousand rows, whose process has the same model, optimizer and libraries. Linux only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BATCH = 32
 SAMPLE = 100_000
 ROUNDS = 5
 THEIR_CHUNK = 1024
-"""Texts for each of the library's calls, which is faster with it than with more at once."""
+"""Texts in each call of the library, which is slower with more at once."""
 
 SUBJECTS = ["the train", "my neighbour", "this kettle", "our teacher", "the bridge", "a parcel"]
 VERBS = ["arrived", "broke", "helped us", "sounded fine", "fell apart", "kept its promise", "sang"]
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--model", default="starter")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, tokenizers {tokenizers.__version__}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}", flush=True)
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def write(file: Path, rows: int) -> None:
-    """Sentences with a label that some of their words decide, the same ones every time."""
+    """Sentences with labels that depend on some of their words; the same in every run."""
     random_ = random.Random(1)
     pick = random_.choice
     with file.open("w", encoding="utf-8") as out:
@@ -109,7 +109,7 @@ def write(file: Path, rows: int) -> None:
 
 
 def measure_tokenizing(file: Path, model: str) -> None:
-    """Our pass from rows to arrays beside the library's own call on the same texts, in turn."""
+    """onelayer from rows to arrays, and the library's own call on the same texts, in turn."""
     tokenizer = Tokenizer.read(resolve(model))
     backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
     layout = Layout({"text": "text", "label": "label"})
@@ -154,14 +154,14 @@ def timed(work: Callable[[], None]) -> float:
 
 @dataclass(slots=True)
 class Measured:
-    """What was seen of a run from outside."""
+    """Measurements of a run from another process."""
 
     first_step: float = 0.0
-    """Seconds from the start of the process until the first step begins."""
+    """Seconds from the start of the process to the first step."""
     peak: float = 0.0
     """MB of anonymous memory."""
     passes: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
-    """Of each pass through the file, how far it was when."""
+    """For each pass through the file, its progress over time."""
 
 
 def run(file: Path, rows: int, model: str, folder: Path) -> Measured:
@@ -183,7 +183,7 @@ def run(file: Path, rows: int, model: str, folder: Path) -> Measured:
             time.sleep(0.05)
             measured.peak = max(measured.peak, anonymous(process.pid))
             now = time.perf_counter()
-            lines = log.read_text().split("\n")[:-1]  # the last one may be half written
+            lines = log.read_text().split("\n")[:-1]  # the last one may be incomplete
             for event in map(json.loads, lines[seen:]):
                 if event["event"] == "start":
                     measured.first_step = now - started

@@ -2,10 +2,10 @@
 
     python -m benchmarks.training.eval_memory [--rows 10000,200000] [--tasks classify,tag]
 
-For every task a small random BERT is trained for a moment and then scores files of so many rows,
-made up by a seeded generator, each in a process of its own. The figure is the peak of the anonymous
-memory (RssAnon, read a hundred times a second from /proc) while it scores, above what there is once
-the model is loaded and has scored a hundred rows. Linux only.
+For every task a small random BERT is trained briefly and then scores files with these numbers of
+rows, written by a seeded generator, each in a process of its own. The figure is the peak of the
+anonymous memory (RssAnon, read a hundred times a second from /proc) during scoring, above the
+memory after the model is loaded and has scored a hundred rows. Linux only.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """One contestant of train_speed.py, in a process of its own. Started by it, not by hand.
 
 ``ours`` calls the code that ``onelayer train`` runs, step by step. ``trainer`` is transformers'
-Trainer with its own loop, which a callback holds at the end of every turn.
+Trainer with its own loop, which a callback stops at the end of every turn.
 
-The clock of a turn starts when the turn is granted and stops after its last optimizer step, so
-everything that a step needs is inside: batches are put together, gradients are clipped, learning
-rates are set. (The Trainer's loader works one batch ahead: the turn that makes the next batch pays
-for it, and was given its first by the turn before.)
+The clock of a turn starts with the turn and stops after its last optimizer step. So it includes
+everything that a step needs: making batches, clipping gradients, setting learning rates. (The
+Trainer's loader works one batch ahead: a turn makes the first batch of the next turn, and gets its
+own first batch from the turn before.)
 """
 
 from __future__ import annotations
@@ -127,9 +127,9 @@ def trainer(spec: Record, turns: Turns) -> None:
                 control.should_training_stop = True
 
     class Order(Sampler[int]):
-        """Random batches are the very ones that ours gets. Batches of ``group_by_length`` are the
-        Trainer's own, in an order whose every beginning is representative: it sorts pools of up
-        to 50 batches from long to short, and a short run would only see the long ones."""
+        """Random batches are the same as onelayer's. Batches of ``group_by_length`` are the
+        Trainer's own, in an order in which every prefix is representative: the Trainer sorts pools
+        of up to 50 batches from long to short, and a short run would only see the long ones."""
 
         def __init__(self, grouped: Sampler[int]) -> None:
             self.grouped = grouped
@@ -199,16 +199,16 @@ def trainer(spec: Record, turns: Turns) -> None:
 
 
 def spread_out(n: int) -> list[int]:
-    """0 to n - 1, the first of all, then the middle, the quarters, the eighths (van der Corput):
-    however soon one stops, what was taken lies evenly spread."""
+    """0 to n - 1: first 0, then the middle, the quarters, the eighths (van der Corput). Every
+    prefix is evenly spread."""
     bits = max(1, (n - 1).bit_length())
     reversed_ = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits)]
     return list(dict.fromkeys(i * n >> bits for i in reversed_))
 
 
 def fastest_attention(model: Any, setup: Any, spec: Record) -> str:
-    """Which implementation takes a quarter of a batch of middling length forward and back in the
-    least time; each is tried twice, and the better try counts."""
+    """The implementation with the fastest forward and backward pass of a quarter of a batch of
+    median length. Each is tried twice, and the faster try counts."""
     import torch
     from transformers.utils import is_flash_attn_2_available
 

@@ -1,4 +1,4 @@
-"""What train_speed.py measures on: data sets and models, made the same for all contestants."""
+"""The data sets and models of train_speed.py, the same for all contestants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from onelayer.tokens.encodings import Ints
 from onelayer.tokens.tokenizer import Tokenizer
 
 ROWS = 6400
-"""Of larger sets a sample: 200 batches, enough for the largest pool of 50 batches that
+"""Larger sets are sampled: 200 batches, enough for the largest pool of 50 batches that
 ``group_by_length`` sorts."""
 POSITIONS = 512
 
@@ -63,11 +63,11 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-# Rows. They are read once, by our readers, so that all contestants learn from the same.
+# Rows. onelayer's readers read them once, so all contestants learn from the same rows.
 
 
 def read_rows(speed_set: SpeedSet, data: Path) -> tuple[type[Task], list[Any]]:
-    """The set's training rows, or a fixed sample of them, with the task that they are for."""
+    """The set's training rows, or a fixed sample of them, and their task."""
     recipe = Recipe(task=speed_set.task, skip_bad=speed_set.skip_bad)
     kind, _, rows = read_labelled(data / speed_set.train, recipe, lambda _: None)
     if len(rows) > ROWS:
@@ -78,7 +78,7 @@ def read_rows(speed_set: SpeedSet, data: Path) -> tuple[type[Task], list[Any]]:
 def plain_rows(
     speed_set: SpeedSet, kind: type[Task], rows: list[Any], tokenizer: Tokenizer
 ) -> list[dict[str, Any]]:
-    """The rows as ``trainer_peer.py`` takes them."""
+    """The rows in the format of ``trainer_peer.py``."""
     match speed_set.task:
         case "classify":
             return [{"text": row.text, "pair": row.pair, "label": row.label} for row in rows]
@@ -94,7 +94,7 @@ def plain_rows(
                 }
                 for row in rows
             ]
-    # Words and their tags, also where the file marks entities by characters.
+    # Words and their tags, also if the file marks entities by characters.
     task: Any = kind.fit(rows, tokenizer, Recipe(task="tag"), POSITIONS)
     encodings = task.encode(rows, tokenizer, labelled=True)
     tags = [task.labels[target] for target in encodings.targets]
@@ -109,7 +109,7 @@ def plain_rows(
 
 
 def random_batches(n_examples: int, batch_size: int) -> Iterator[Ints]:
-    """Batches without end, epoch by epoch, for all contestants that take them at random."""
+    """Endless batches, epoch by epoch, for all contestants with random batches."""
     epoch = 0
     while True:
         order = np.random.default_rng((0, epoch)).permutation(n_examples)
@@ -118,12 +118,12 @@ def random_batches(n_examples: int, batch_size: int) -> Iterator[Ints]:
         epoch += 1
 
 
-# Models: the starter, and random weights where only the shape counts.
+# Models: the starter, and random weights if only the shape counts.
 
 
 def model_folder(shape: str, speed_set: SpeedSet, chinese: Path, folder: Path) -> Path:
-    """A model directory, below ``folder`` unless it is the starter's own; made when first asked
-    for. Weights are drawn as BERT's were before pretraining."""
+    """A model directory, below ``folder`` unless it is the starter's own; made on the first call.
+    Weights are initialised as BERT's were before pretraining."""
     starter = resolve("starter")
     if shape == "starter" and not speed_set.chinese:
         return starter

@@ -1,5 +1,5 @@
-"""How fast does a model learn, ours against what people run today? Real tokens a second of whole
-training steps, with dropout, from the same weights, on the same examples, with the same optimizer.
+"""How fast is training with onelayer, compared with what people run today? Real tokens a second of
+whole training steps, with dropout, the same initial weights, examples and optimizer.
 
     python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY
     python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY --sets cola --shape starter
@@ -7,9 +7,9 @@ training steps, with dropout, from the same weights, on the same examples, with 
 DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
 ``vocab.txt`` of bert-base-chinese. The contestants are onelayer, transformers' Trainer as people
 run it (random batches, dynamic padding, fused AdamW), and the Trainer at its best
-(``group_by_length``, the fastest attention implementation). Each is a process of its own, and they
-take turns of a few steps, so that a busy machine hurts all alike. Between the rounds the machine's
-rate of matrix products is measured, with as many threads.
+(``group_by_length``, the fastest attention implementation). Each is a process of its own. They
+take turns of a few steps, so a busy machine affects all of them equally. Between the rounds the
+machine's rate of matrix products is measured with the same number of threads.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# onelayer's command line sets it for itself. Here all get it: beside other work, threads that spin
-# while they wait slow the Trainer down several times over, which is no merit of ours. On a machine
-# that has nothing else to do, try --spin, too.
+# onelayer's command line sets this for itself. Here all contestants get it: on a busy machine,
+# threads that spin while they wait slow the Trainer down several times, which would flatter
+# onelayer. On a quiet machine, try --spin too.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
@@ -53,9 +53,9 @@ CONTESTANT = "benchmarks.training.train_contestant"
 BATCH_SIZE = 32
 WARM_UP = 2
 LONG_STEP = 10.0
-"""Seconds; after a step that long, one is enough to warm up."""
+"""Seconds; if a step takes this long, one is enough to warm up."""
 TURN = 2.0
-"""Seconds that the slowest contestant's turn is to last, about."""
+"""Approximate seconds of the slowest contestant's turn."""
 MIN_ROUNDS = 3
 
 AS_RUN = {"side": "trainer", "sampling": "random", "fastest_attention": False, "bf16": False}
@@ -97,16 +97,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16", "auto"),
-        help="onelayer's: fp32, as the Trainer's, unless told otherwise; bf16 on a GPU",
+        help="onelayer's; by default fp32, like the Trainer, and bf16 on a GPU",
     )
-    parser.add_argument("--peer-bf16", action="store_true", help="on a CPU: a bf16 Trainer, too")
+    parser.add_argument("--peer-bf16", action="store_true", help="on a CPU: add a bf16 Trainer")
     parser.add_argument(
         "--spin",
         action="store_true",
-        help="let the Trainer's threads wait as torch's default has it",
+        help="the Trainer's threads spin, torch's default",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", type=Path, help="write all that was measured here")
+    parser.add_argument("--json", type=Path, help="a file for all measurements")
     arguments = parser.parse_args()
     if arguments.shape is None:
         arguments.shape = "starter,base" if arguments.device == "cpu" else "base,large"
@@ -119,8 +119,7 @@ def parse() -> argparse.Namespace:
 
 
 def contestants(arguments: argparse.Namespace) -> dict[str, Record]:
-    """By name; the first is ours, the second the Trainer as people run it, the third at its
-    best."""
+    """By name: onelayer, the Trainer as people run it, and the Trainer at its best."""
     found = {"onelayer": {"side": "ours"}, "Trainer": AS_RUN}
     if arguments.device == "cuda":
         return {**found, "Trainer bf16 at its best": BF16}
@@ -156,7 +155,7 @@ def measure(
                 del environment["OMP_WAIT_POLICY"]
             race.workers.append(Worker(name, command, environment))
             stack.callback(race.workers[-1].close)
-        # They import and encode side by side, and load their models one after another.
+        # They import and encode in parallel, and load their models one after another.
         race.ask(Worker.hear)
         prepared = race.ask(lambda worker: worker.step(0))
         warm = warm_up(race)
@@ -181,7 +180,7 @@ def measure(
 
 
 def warm_up(race: Race) -> Turn:
-    """The first steps allocate, choose kernels and may compile. Gives the last of them."""
+    """The first steps allocate, choose kernels and may compile. Returns the last of them."""
     for _ in range(WARM_UP):
         answers = race.ask(lambda worker: worker.step(1))
         if slowest(answers) > LONG_STEP:
@@ -192,8 +191,8 @@ def warm_up(race: Race) -> Turn:
 def take_turns(
     race: Race, warm: Turn, shape: Shape, arguments: argparse.Namespace
 ) -> dict[str, GemmRate]:
-    """Rounds of equally many steps until the steps or the time are used up, and at least
-    ``MIN_ROUNDS`` of them; every other round goes backwards."""
+    """Rounds with the same number of steps until the steps or the time are used up, and at least
+    ``MIN_ROUNDS`` of them; every other round runs in reverse order."""
     (first, *_) = warm.values()
     tokens = sum(first["steps"][0]["lengths"])
     rates = {
@@ -237,7 +236,7 @@ def gemm(rate: GemmRate) -> Record:
 
 
 def figures(turn: Record, shape: Shape) -> Record:
-    """A turn in numbers; operations where it is known which vectors the new layer reads."""
+    """A turn in numbers; with operations if it is known which vectors the new layer reads."""
     lengths = [n for step in turn["steps"] for n in step["lengths"]]
     reads = [r for step in turn["steps"] for r in step["reads"] or ()]
     return {

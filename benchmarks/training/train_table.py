@@ -10,9 +10,9 @@ OURS = "onelayer"
 
 
 def print_table(results: list[Record]) -> None:
-    """One line a data set and shape, then the geometric means of the ratios. Tokens are real ones;
-    all figures are sums over the rounds. Where other work takes the cores now and then, ratios and
-    shares by CPU time are the steadier ones; they leave out how well the threads share the work."""
+    """One line for each data set and shape, then the geometric means of the ratios. Tokens are real
+    tokens; all figures are totals over the rounds. On a busy machine, ratios and shares by CPU time
+    vary less; they don't show how well the threads share the work."""
     if not results:
         return
     names = list(dict.fromkeys(name for r in results for name in [*r["contestants"], *r["lost"]]))
@@ -87,7 +87,7 @@ def print_means(shape: str, results: list[Record], peers: list[str]) -> None:
 
 
 def speed(result: Record, name: str, per: str = "seconds", what: str = "tokens") -> float:
-    """Real tokens, or ``what``, a second; nan where the contestant fell out."""
+    """Real tokens, or ``what``, a second; nan if the contestant failed."""
     return total(result, name, what) / total(result, name, per)
 
 
