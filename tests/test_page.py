@@ -68,7 +68,7 @@ def test_both_languages_have_every_word() -> None:
     said = set()
     for name in (*PAGES.values(), *STATIC):
         text = page.joinpath(name).read_text(encoding="utf-8")
-        said |= set(re.findall(r"\bsay\(\"(\w+)\"|data-(?:text|label)=\"(\w+)\"", text))
+        said |= set(re.findall(r"\bt\(\"(\w+)\"|data-(?:text|label)=\"(\w+)\"", text))
     assert {one or other for one, other in said} <= {name for name, _ in english}
 
 
@@ -80,7 +80,7 @@ SHOWN = {
     "labels": ["billing", "✓ billing", "97.0%", f"✓ {HOSTILE}", "38.0%", "returns\n41.0%", "0.4%"],
     "none": ["No label", "billing\n97.0%"],
     "many": ["intent 0 50.0%", "✓ intent 0", "intent 9\n0.1%", "All 100"],
-    "number": ["4.2", "Numbers of the dev rows: -1 to 5.5."],
+    "number": ["4.2", "The dev set has numbers from -1 to 5.5."],
     "entities": ["3 entities", "𝒜nna PER flew from 北京 LOC", f"Oslo {HOSTILE} 🎉", "As a list"],
     "tags": ["4 words", "IceNOUN,PUNCT iceNOUN meltsVERB"],
     "answer": ["1877 87.0%", "The bridge was opened in 1877. After."],
@@ -95,7 +95,7 @@ def test_prediction_is_shown(site: Site, tab: chromium.Page, case: str) -> None:
     shown = asked(tab, case)
     assert [part for part in SHOWN[case] if part not in shown] == [], shown
     assert re.search(r"\d ms, measured in the browser · 1,234 tokens read\n", shown)
-    assert "The length limit leaves 5 tokens unread." in shown
+    assert "The length limit cut off 5 tokens." in shown
     ours = site.url.rstrip("/")
     assert [url for url in tab.requests() if not url.startswith(ours)] == []
     assert tab.errors() == []
@@ -130,9 +130,9 @@ def test_request_holds_filled_fields_by_role(site: Site, tab: chromium.Page) -> 
 
 def test_missing_field_is_reported_before_sending(site: Site, tab: chromium.Page) -> None:
     choose(tab, "exam", {"context": "Rain.", "question": "", "options": "one\n"})
-    assert "Two options are the least" in send(tab)
+    assert "Give at least two options" in send(tab)
     choose(tab, "alike", {"text": "a", "pair": " "})
-    assert "Something is missing: second text." in send(tab)
+    assert "Please fill in: second text." in send(tab)
     assert (
         tab.value("document.activeElement.name + document.activeElement.ariaInvalid") == "pairtrue"
     )
@@ -174,7 +174,7 @@ def test_number_is_drawn_on_the_range_of_the_model(site: Site, tab: chromium.Pag
 
 
 def test_label_thresholds_are_marked(site: Site, tab: chromium.Page) -> None:
-    assert "A stroke marks the probability from which the label is given." in asked(tab, "labels")
+    assert "A line marks the threshold" in asked(tab, "labels")
     strokes = """[...document.querySelectorAll('.track')].map(track => {
         const [whole, stroke] = [track, track.lastChild].map(it => it.getBoundingClientRect());
         return Math.round(100 * (stroke.left + 1 - whole.left) / whole.width);
@@ -200,10 +200,10 @@ def test_refusal_is_explained_in_words(site: Site, tab: chromium.Page) -> None:
     for refusal, words in (
         (problem(429, "queue full", **{"retry-after": "3"}), "busy. Try again in 3 seconds."),
         (problem(422, HOSTILE), "can’t use this input."),
-        (problem(413, "too big"), "more than the server takes"),
+        (problem(413, "too big"), "too large for this server"),
         (problem(503, "draining"), "not ready"),
-        (problem(500, "failed"), "answered with 500"),
-        (Response("<h1>Bad gateway</h1>", 502), "answered with 502"),
+        (problem(500, "failed"), "answered with status 500"),
+        (Response("<h1>Bad gateway</h1>", 502), "answered with status 502"),
     ):
         site.refusal = refusal
         shown = send(tab)
@@ -225,11 +225,13 @@ OFFLINE = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThrou
 def test_api_key_is_asked_for_and_not_shown(site: Site, tab: chromium.Page) -> None:
     site.key = "sesame-1"
     visit(tab, site.url)
-    assert "wants an API key" in settled(tab)
+    assert "needs an API key" in settled(tab)
     assert tab.value("document.activeElement.id") == "key"
     tab.write("pappel 🔑")
     tab.press("Enter")
-    tab.until("document.getElementById('answer').innerText.includes('not the server’s API key')")
+    tab.until(
+        "document.getElementById('answer').innerText.includes('does not accept this API key')"
+    )
     tab.until("document.activeElement.id === 'key'")
     tab.write(site.key)
     tab.press("Enter")
@@ -286,7 +288,7 @@ def test_page_uses_the_browsers_language_and_can_switch(site: Site, tab: chromiu
     visit(tab, site.url, "zh-CN")
     assert tab.value("document.documentElement.lang") == "zh-Hans"
     for case, words in (
-        ("label", ["结果", "good 97.3%", "毫秒", "读取 1,234 个词元", "有 5 个词元未读"]),
+        ("label", ["结果", "good 97.3%", "毫秒", "读取 1,234 个词元", "截去了 5 个词元"]),
         ("none", ["没有标签"]),
         ("many", ["全部 100 个"]),
         ("entities", ["3 个实体", "列表"]),

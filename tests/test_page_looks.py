@@ -227,10 +227,10 @@ def test_page_and_curl_line_agree_on_a_real_server(tab: chromium.Page, real: str
                 ticks = [label for label in "abc" if f"✓ {label}" in shown]
                 assert ticks == sorted(said["labels"])
                 assert tab.value("document.querySelectorAll('.track b').length") == 3
-                assert "A stroke marks the probability" in shown
+                assert "A line marks the threshold" in shown
             case "regress":
                 assert f"{said['value']:.6g}" in shown
-                assert "Numbers of the dev rows: -90 to 90." in shown
+                assert "The dev set has numbers from -90 to 90." in shown
             case "tag":
                 assert marks == [entity["text"] for entity in said["entities"]] != []
                 assert tab.value("document.querySelector('.passage').innerText").count("🎉") == 1

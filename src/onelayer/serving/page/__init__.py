@@ -1,6 +1,6 @@
-"""The page at ``/`` and the API's description at ``/docs``: files of this folder, sent as they are.
+"""The page at ``/`` and the description of the API at ``/docs``. The files are sent as they are.
 
-Their addresses are relative, so that both also work below a path that a proxy puts before them.
+They refer to each other by relative addresses, so they also work behind a proxy that adds a path.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # Chromium then refuses innerHTML and its like, whoever writes to it.
+        # Chromium then refuses to parse text as HTML, for example in innerHTML.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -46,7 +46,7 @@ POLICY = "; ".join(
 
 
 def routes() -> list[Route]:
-    """GET and HEAD of every file."""
+    """Routes for GET and HEAD of every file."""
     named = PAGES | {f"/static/{name}": name for name in STATIC}
     compressed = [Middleware(GZipMiddleware)]
     return [
@@ -57,10 +57,10 @@ def routes() -> list[Route]:
 
 def _sender(name: str) -> Callable[[Request], Awaitable[Response]]:
     content = files("onelayer.serving.page").joinpath(name).read_bytes()
-    etag = f'W/"{sha256(content).hexdigest()[:32]}"'  # weak: compressed or not
+    etag = f'W/"{sha256(content).hexdigest()[:32]}"'  # weak: GZip changes the bytes
     headers = {
         "etag": etag,
-        # Asked again each time: after an upgrade no page has an older page's script.
+        # The browser asks each time, so after an upgrade no page uses an old script.
         "cache-control": "no-cache",
         "content-security-policy": POLICY,
         "referrer-policy": "no-referrer",

@@ -1,9 +1,9 @@
-// The server, as both pages ask it. Its API key, if it wants one, stays in this tab.
+// Requests to the server, for both pages. The API key is stored in this tab only.
 
 const memory = {};
 
-/** What this tab remembers; in memory alone where the browser forbids more. */
-export function kept(name) {
+/** A value that is stored in this tab; in memory if the browser forbids session storage. */
+export function stored(name) {
   try {
     return sessionStorage.getItem(`onelayer.${name}`) ?? "";
   } catch {
@@ -11,17 +11,17 @@ export function kept(name) {
   }
 }
 
-export function keep(name, value) {
+export function store(name, value) {
   memory[name] = value;
   try {
     sessionStorage.setItem(`onelayer.${name}`, value);
   } catch {
-    // in memory it is
+    // The copy in memory is used.
   }
 }
 
-/** An answer that is no success: problem JSON, or what a proxy made of it. */
-export class Refusal extends Error {
+/** An answer with an error status: problem JSON of our server, or anything from a proxy. */
+export class HttpError extends Error {
   constructor(response, problem) {
     super(problem.detail ?? problem.title ?? "");
     this.status = response.status;
@@ -30,15 +30,15 @@ export class Refusal extends Error {
   }
 }
 
-/** GETs a path, or POSTs a body to it; gives JSON, or throws a Refusal. */
-export async function ask(path, body, signal) {
+/** GETs a path, or POSTs a body to it. Returns the parsed JSON, or throws an HttpError. */
+export async function request(path, body, signal) {
   const headers = {};
-  // What is no header's text can't be the key, either.
-  const key = kept("key").replace(/[^ -~]/g, "");
+  // fetch() throws for characters that a header can't have. The server's key can't have them either.
+  const key = stored("key").replace(/[^ -~]/g, "");
   if (key) headers.authorization = `Bearer ${key}`;
   if (body !== undefined) headers["content-type"] = "application/json";
   const method = body === undefined ? "GET" : "POST";
   const response = await fetch(path, { method, headers, body, signal, cache: "no-store" });
   if (response.ok) return response.json();
-  throw new Refusal(response, await response.json().catch(() => ({})));
+  throw new HttpError(response, await response.json().catch(() => ({})));
 }

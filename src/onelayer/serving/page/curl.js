@@ -1,22 +1,24 @@
-// Requests as lines for a shell.
+// Requests as shell commands.
 
-// Linux takes no single argument of more than 128 KiB; printf is a builtin and takes any.
-const LONGEST = 100_000;
+// Bytes of a body up to which it is an argument of curl. Linux allows 128 KiB for one argument;
+// longer bodies go through printf, a shell builtin without a limit.
+const MAX_ARGUMENT_BYTES = 100_000;
 
-/** A text as one word of a POSIX shell. */
+/** A text quoted for a POSIX shell. */
 export const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The curl line that sends this. `secret` says that the server wants a key, which is not shown. */
+/** The curl command for a request. With `secret` it sends an API key from the environment, so the key
+ * itself isn't shown. */
 export function curl(method, url, { body, secret } = {}) {
   const parts = [`curl ${method === "GET" || body ? "" : `-X ${method} `}${quoted(url)}`];
   if (secret) parts.push('-H "authorization: Bearer $ONELAYER_API_KEY"');
   if (body === undefined) return parts.join(" \\\n  ");
   parts.push("-H 'content-type: application/json'");
-  if (new Blob([body]).size < LONGEST) return [...parts, `-d ${quoted(body)}`].join(" \\\n  ");
+  if (new Blob([body]).size < MAX_ARGUMENT_BYTES) return [...parts, `-d ${quoted(body)}`].join(" \\\n  ");
   return `printf %s ${quoted(body)} |\n  ${[...parts, "-d @-"].join(" \\\n  ")}`;
 }
 
-/** Copies an element's text; without https there is no clipboard but by selecting. */
+/** Copies an element's text. Without https browsers have no clipboard API, so it is selected. */
 export async function copy(element) {
   try {
     await navigator.clipboard.writeText(element.textContent);

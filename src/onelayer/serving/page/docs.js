@@ -1,13 +1,13 @@
-// The API's description, from openapi.json: every route with its curl line, and every object.
+// The page at /docs, made from openapi.json: every route with its curl command, and every object.
 
-import { ask, kept } from "./api.js";
+import { request, stored } from "./api.js";
 import { copy, curl } from "./curl.js";
 import { properties, prose, row, sample, typeOf } from "./schema.js";
 import { el } from "./show.js";
-import { say, translate } from "./words.js";
+import { t, translatePage } from "./words.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 let api = null;
 
 const named = () => api.components?.schemas ?? {};
@@ -30,7 +30,7 @@ function operations() {
   );
 }
 
-/** What goes in or comes out: its JSON's type, or the name of another format. */
+/** The type of a body: that of its JSON, or the media type of another format. */
 function content(of) {
   const json = Object.entries(of ?? {}).find(([kind]) => /json/.test(kind));
   if (!json) return [Object.keys(of ?? {}).join(", ")];
@@ -50,12 +50,12 @@ function line({ method, path, parameters, requestBody }) {
   const pre = el(
     "pre",
     { dir: "ltr", tabindex: 0 },
-    curl(method, url, { body, secret: kept("key") }),
+    curl(method, url, { body, secret: stored("key") }),
   );
-  const button = el("button", { type: "button", class: "quiet copy" }, say("copy"));
+  const button = el("button", { type: "button", class: "quiet copy" }, t("copy"));
   button.onclick = async () => {
     await copy(pre);
-    button.textContent = say("copied");
+    button.textContent = t("copied");
   };
   return el("div", { class: "line" }, el("h3", {}, "curl"), button, pre);
 }
@@ -84,19 +84,19 @@ function operation(of) {
     ...prose(description),
     line(of),
     ...section(
-      say("parameters"),
+      t("parameters"),
       parameters.map((it) =>
         row(it.name, it.schema ?? {}, it.required, it.description ?? it.schema?.description),
       ),
     ),
     ...(body
       ? [
-          el("h3", {}, say("body")),
+          el("h3", {}, t("body")),
           el("p", {}, ...content(body.content)),
           ...prose(body.description),
         ]
       : []),
-    ...section(say("answers"), answers),
+    ...section(t("answers"), answers),
   );
 }
 
@@ -105,14 +105,14 @@ function object([name, schema]) {
   return fold(name, [el("code", {}, name)], ...prose(schema.description), type);
 }
 
-/** What opens when its title is chosen, or when its name is the address's fragment. */
+/** A section that opens when its title is clicked, or when the address's fragment is its name. */
 function fold(name, title, ...inside) {
   const id = name.replace(/[^\w{}/.-]+/g, "-");
   return el("details", { id, class: "fold" }, el("summary", {}, ...title), ...inside);
 }
 
 function follow() {
-  const target = at(decodeURIComponent(location.hash.slice(1)));
+  const target = byId(decodeURIComponent(location.hash.slice(1)));
   if (target?.tagName !== "DETAILS") return;
   target.open = true;
   target.scrollIntoView();
@@ -124,26 +124,26 @@ function render() {
   const { title, version, description } = api.info;
   const link = el("a", { href: "openapi.json" }, "openapi.json");
   const heading = el("h2", { class: "title" }, title, " ", el("small", {}, version));
-  at("intro").replaceChildren(heading, ...prose(description), el("p", {}, say("intro"), " ", link));
+  byId("intro").replaceChildren(heading, ...prose(description), el("p", {}, t("intro"), " ", link));
   const groups = Map.groupBy(operations(), ({ tags }) => tags?.[0] ?? "");
   const listed = [...groups].flatMap(([tag, some]) => [
     ...(tag ? [el("h2", {}, tag)] : []),
     ...some.map(operation),
   ]);
-  at("operations").replaceChildren(...listed);
+  byId("operations").replaceChildren(...listed);
   const objects = Object.entries(named());
-  at("schemas").replaceChildren(
-    ...(objects.length ? [el("h2", {}, say("schemas")), ...objects.map(object)] : []),
+  byId("schemas").replaceChildren(
+    ...(objects.length ? [el("h2", {}, t("schemas")), ...objects.map(object)] : []),
   );
   follow();
 }
 
-translate(render);
+translatePage(render);
 addEventListener("hashchange", follow);
 try {
-  api = await ask("openapi.json");
+  api = await request("openapi.json");
   render();
 } catch (error) {
-  at("trouble").textContent = error.status ? say("refused", error.status) : say("e0");
+  byId("trouble").textContent = error.status ? t("refused", error.status) : t("e0");
 }
-at("main").classList.remove("waiting");
+byId("main").classList.remove("waiting");

@@ -1,28 +1,29 @@
-// The form: which model, what goes in, what came out, and the curl line that does the same.
+// The page at /: a form for one model's input, the answer, and the curl line for the same request.
 
-import { Refusal, ask, keep, kept } from "./api.js";
+import { HttpError, request, store, stored } from "./api.js";
 import { copy, curl } from "./curl.js";
-import { el, shown } from "./show.js";
-import { examples, figure, say, translate } from "./words.js";
+import { el, present } from "./show.js";
+import { examples, formatNumber, t, translatePage } from "./words.js";
 
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 const ROWS = { text: 5, pair: 3, question: 2, context: 8, options: 4 };
 
 let models = null;
 let model = null;
-/** What became of the last request: {sent, prediction, tokens, unread, ms}, {error}, or {missing}
- * if it wasn't sent; null before the first. */
+/** The result of the last request: {sent, prediction, tokens, unread, ms}, {error}, or {missing} if
+ * the input was incomplete. null before the first request. */
 let result = null;
+/** The AbortController of the request that is being sent. */
 let running = null;
 
-// What goes in
+// The input
 
-const fields = () => [...at("fields").querySelectorAll("textarea")];
+const fields = () => [...byId("fields").querySelectorAll("textarea")];
 const isOptional = (role) => role === "question" && model.inputs.includes("options");
 
 function label(role) {
-  if (role === "text" && model.inputs.includes("pair")) return say("first");
-  return say(isOptional(role) ? "optional" : role) ?? role;
+  if (role === "text" && model.inputs.includes("pair")) return t("first");
+  return t(isOptional(role) ? "optional" : role) ?? role;
 }
 
 function lines(text) {
@@ -41,52 +42,53 @@ function input() {
   return Object.fromEntries(given.filter(([name, value]) => value.length || !isOptional(name)));
 }
 
-/** What keeps the input from being sent: the field and the words for it. */
-function lack() {
+/** Why the input can't be sent: the field, and a function that gives the message in the current
+ * language. undefined if it can. */
+function inputProblem() {
   const empty = fields().find(({ name, value }) => !value.trim() && !isOptional(name));
-  if (empty) return { field: empty, words: () => say("missing", label(empty.name)) };
+  if (empty) return { field: empty, message: () => t("missing", label(empty.name)) };
   const options = fields().find(({ name, value }) => name === "options" && lines(value).length < 2);
-  return options && { field: options, words: () => say("two") };
+  return options && { field: options, message: () => t("two") };
 }
 
 const path = () => `v1/models/${encodeURIComponent(model.name)}/${model.task}`;
 const body = () => JSON.stringify({ inputs: input() });
 
-function fill(values) {
+function fillFields(values) {
   for (const field of fields()) field.value = values[field.name] ?? "";
-  write();
+  showCurl();
 }
 
-// What the page shows
+// Showing
 
-function choose(name) {
+function selectModel(name) {
   const before = models && model ? Object.fromEntries(fields().map((f) => [f.name, f.value])) : {};
   model = models.find((one) => one.name === name) ?? models[0];
-  at("fields").replaceChildren(
+  byId("fields").replaceChildren(
     ...model.inputs.flatMap((role) => [
       el("label", { for: `field-${role}` }, label(role)),
       el("textarea", { id: `field-${role}`, name: role, rows: ROWS[role] ?? 3, dir: "auto" }),
     ]),
   );
-  forget();
-  fill(before);
+  reset();
+  fillFields(before);
 }
 
-function describe() {
+function showModel() {
   if (!model) return;
   const facts = [
     models.length === 1 && model.name,
-    say(`does_${model.task}`),
-    model.labels?.length && model.task === "classify" && say("labels", figure(model.labels.length)),
-    model.max_length && say("reads", figure(model.max_length)),
+    t(`does_${model.task}`),
+    model.labels?.length && model.task === "classify" && t("labels", formatNumber(model.labels.length)),
+    model.max_length && t("reads", formatNumber(model.max_length)),
     [model.engine, model.precision].filter(Boolean).join(" "),
   ];
-  at("about").textContent = facts.filter(Boolean).join(" · ");
-  for (const it of at("fields").querySelectorAll("label"))
+  byId("about").textContent = facts.filter(Boolean).join(" · ");
+  for (const it of byId("fields").querySelectorAll("label"))
     it.textContent = label(it.htmlFor.slice("field-".length));
   const known = examples(model.task, model.inputs);
-  at("examples").hidden = !known.length;
-  at("examples")
+  byId("examples").hidden = !known.length;
+  byId("examples")
     .querySelector("ul")
     .replaceChildren(
       ...known.map((values) => {
@@ -94,182 +96,182 @@ function describe() {
         const title = values.question ?? texts;
         const button = el("button", { type: "button", class: "example" }, title);
         button.onclick = () => {
-          fill(values);
-          at("form").requestSubmit();
+          fillFields(values);
+          byId("form").requestSubmit();
         };
         return el("li", {}, button);
       }),
     );
 }
 
-function write() {
+function showCurl() {
   if (!model) return;
   const url = new URL(path(), document.baseURI).href;
-  at("curl").textContent = curl("POST", url, { body: body(), secret: Boolean(kept("key")) });
+  byId("curl").textContent = curl("POST", url, { body: body(), secret: Boolean(stored("key")) });
 }
 
-function explained(error) {
-  if (!(error instanceof Refusal)) return say("e0");
+function errorMessage(error) {
+  if (!(error instanceof HttpError)) return t("e0");
   const { status, retryAfter } = error;
-  if (status === 401 && kept("key")) return say("wrongkey");
-  if (status === 429) return say("e429", retryAfter);
+  if (status === 401 && stored("key")) return t("wrongkey");
+  if (status === 429) return t("e429", retryAfter);
   const same = { 400: 422, 411: 413, 504: 408 }[status] ?? status;
-  return say(`e${same}`) ?? say("refused", status);
+  return t(`e${same}`) ?? t("refused", status);
 }
 
-function failed(error) {
-  const headline = [el("span", { class: "bad" }, explained(error))];
-  if (!(error instanceof Refusal) || error.status === 401) return [headline, []];
+function errorElements(error) {
+  const headline = [el("span", { class: "bad" }, errorMessage(error))];
+  if (!(error instanceof HttpError) || error.status === 401) return [headline, []];
   const detail = el("p", { lang: "en", dir: "auto" }, error.message);
-  return [headline, [detail, el("p", { class: "faint" }, say("request", error.id))]];
+  return [headline, [detail, el("p", { class: "faint" }, t("request", error.id))]];
 }
 
-/** The result in the language of the page. */
+/** Shows the result in the current language. */
 function render() {
   const { error, missing, prediction, sent, ms, tokens, unread } = result ?? {};
-  let [headline, detail] = [[el("span", { class: "faint" }, say("empty"))], []];
+  let [headline, detail] = [[el("span", { class: "faint" }, t("empty"))], []];
   if (!models && !error) headline = [""];
-  if (error) [headline, detail] = failed(error);
+  if (error) [headline, detail] = errorElements(error);
   if (missing) headline = [el("span", { class: "bad" }, missing())];
-  if (prediction) [headline, detail] = shown(model, prediction, sent);
-  at("headline").replaceChildren(...headline);
-  const size = at("headline").textContent.length < 80 ? "large" : "long";
-  at("headline").className = prediction ? size : "";
-  at("detail").replaceChildren(...detail);
-  at("cost").replaceChildren(...(prediction ? cost(ms, tokens, unread) : []));
-  const box = at("detail").querySelector(".passage");
+  if (prediction) [headline, detail] = present(model, prediction, sent);
+  byId("headline").replaceChildren(...headline);
+  const size = byId("headline").textContent.length < 80 ? "large" : "long";
+  byId("headline").className = prediction ? size : "";
+  byId("detail").replaceChildren(...detail);
+  byId("cost").replaceChildren(...(prediction ? costLines(ms, tokens, unread) : []));
+  const box = byId("detail").querySelector(".passage");
   const mark = box?.querySelector("mark.found");
   if (mark) box.scrollTop = mark.offsetTop - box.clientHeight / 2;
 }
 
-function cost(ms, tokens, unread) {
-  const took = say("took", figure(ms, { maximumFractionDigits: ms < 10 ? 1 : 0 }));
-  const read = say("read", figure(tokens));
-  const lost = unread ? [el("strong", {}, say("unread", figure(unread)))] : [];
+function costLines(ms, tokens, unread) {
+  const took = t("took", formatNumber(ms, { maximumFractionDigits: ms < 10 ? 1 : 0 }));
+  const read = t("read", formatNumber(tokens));
+  const lost = unread ? [el("strong", {}, t("unread", formatNumber(unread)))] : [];
   return [`${took} · ${read}`, ...lost];
 }
 
-// What happens
+// Events
 
-function forget() {
+function reset() {
   running?.abort();
   result = null;
   for (const field of fields()) field.removeAttribute("aria-invalid");
-  at("answer").removeAttribute("aria-busy");
+  byId("answer").removeAttribute("aria-busy");
   render();
 }
 
 async function send() {
-  forget();
-  const lacking = lack();
-  if (lacking) {
-    result = { missing: lacking.words };
-    lacking.field.setAttribute("aria-invalid", "true");
-    lacking.field.focus();
+  reset();
+  const problem = inputProblem();
+  if (problem) {
+    result = { missing: problem.message };
+    problem.field.setAttribute("aria-invalid", "true");
+    problem.field.focus();
     return render();
   }
   const { signal } = (running = new AbortController());
-  at("answer").setAttribute("aria-busy", "true");
-  const outcome = await answered(input(), signal);
+  byId("answer").setAttribute("aria-busy", "true");
+  const outcome = await predict(input(), signal);
   if (signal.aborted) return;
   result = outcome;
   running = null;
-  at("answer").removeAttribute("aria-busy");
+  byId("answer").removeAttribute("aria-busy");
   render();
-  if (result.error?.status === 401) return open();
-  const { top, bottom } = at("headline").getBoundingClientRect();
-  if (top < 0 || bottom > innerHeight) at("answer").scrollIntoView();
+  if (result.error?.status === 401) return askForKey();
+  const { top, bottom } = byId("headline").getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) byId("answer").scrollIntoView();
 }
 
-async function answered(sent, signal) {
-  const began = performance.now();
+async function predict(sent, signal) {
+  const started = performance.now();
   try {
-    const { predictions, tokens, unread_tokens: unread } = await ask(path(), body(), signal);
-    const ms = performance.now() - began;
+    const { predictions, tokens, unread_tokens: unread } = await request(path(), body(), signal);
+    const ms = performance.now() - started;
     return { sent, prediction: predictions[0], tokens, unread, ms };
   } catch (error) {
     return { error };
   }
 }
 
-/** Asks for the key, and goes on with what was refused for want of it. */
-function open() {
-  at("door").hidden = false;
-  at("key").select();
-  at("key").focus();
+/** Shows the form for the API key. Submitting it repeats the request that got 401. */
+function askForKey() {
+  byId("key-form").hidden = false;
+  byId("key").select();
+  byId("key").focus();
 }
 
-async function begin() {
+async function start() {
   try {
-    await ask("health/ready");
-    ({ models } = await ask("v1/models"));
+    await request("health/ready");
+    ({ models } = await request("v1/models"));
     result = null;
   } catch (error) {
     result = { error };
   }
-  at("main").classList.remove("waiting");
-  at("main").classList.toggle("shut", !models);
+  byId("main").classList.remove("waiting");
+  byId("main").classList.toggle("no-models", !models);
   if (models) {
-    at("model").replaceChildren(...models.map(({ name }) => el("option", { value: name }, name)));
-    at("choice").classList.toggle("single", models.length === 1);
-    choose();
-    describe();
+    byId("model").replaceChildren(...models.map(({ name }) => el("option", { value: name }, name)));
+    byId("choice").classList.toggle("single", models.length === 1);
+    selectModel();
+    showModel();
     fields()[0].focus({ preventScroll: true });
     return;
   }
   render();
   const { status, retryAfter } = result.error;
-  if (status === 401) open();
-  if (status === 503) setTimeout(begin, 1000 * retryAfter);
+  if (status === 401) askForKey();
+  if (status === 503) setTimeout(start, 1000 * retryAfter);
 }
 
-at("form").onsubmit = (event) => {
+byId("form").onsubmit = (event) => {
   event.preventDefault();
   send();
 };
-at("door").onsubmit = (event) => {
+byId("key-form").onsubmit = (event) => {
   event.preventDefault();
-  keep("key", at("key").value.trim());
-  at("door").hidden = true;
-  write();
+  store("key", byId("key").value.trim());
+  byId("key-form").hidden = true;
+  showCurl();
   if (models) send();
-  else begin();
+  else start();
 };
-at("model").onchange = () => {
-  choose(at("model").value);
-  describe();
+byId("model").onchange = () => {
+  selectModel(byId("model").value);
+  showModel();
 };
-at("fields").oninput = write;
-at("clear").onclick = clear;
-at("copy").onclick = async () => {
-  await copy(at("curl"));
-  at("copy").textContent = say("copied");
-  setTimeout(() => (at("copy").textContent = say("copy")), 2000);
+byId("fields").oninput = showCurl;
+byId("clear").onclick = clear;
+byId("copy").onclick = async () => {
+  await copy(byId("curl"));
+  byId("copy").textContent = t("copied");
+  setTimeout(() => (byId("copy").textContent = t("copy")), 2000);
 };
 
 function clear() {
-  forget();
-  fill({});
+  reset();
+  fillFields({});
   fields()[0].focus();
 }
 
 document.onkeydown = (event) => {
-  // While an input method composes a word, its keys are the method's own.
+  // While an input method composes a word (Chinese, Japanese), its keys are not shortcuts.
   if (event.isComposing || !model) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    at("form").requestSubmit();
+    byId("form").requestSubmit();
   }
   if (event.key === "Escape" && !event.target.matches("select, #key")) {
     event.preventDefault();
-    if (running) forget();
+    if (running) reset();
     else clear();
   }
 };
 
-if (/Mac|iPhone|iPad/.test(navigator.platform)) at("shortcut").textContent = "⌘ Enter";
-translate(() => {
-  describe();
+if (/Mac|iPhone|iPad/.test(navigator.platform)) byId("shortcut").textContent = "⌘ Enter";
+translatePage(() => {
+  showModel();
   render();
 });
-begin();
+start();

@@ -1,7 +1,7 @@
-// JSON Schema as people read it: types in one line, objects as tables, and a value that fits.
+// Shows JSON Schema: types in one line, objects as tables, and an example value.
 
 import { el } from "./show.js";
-import { say } from "./words.js";
+import { t } from "./words.js";
 
 const LIMITS = {
   minimum: "≥",
@@ -18,7 +18,7 @@ const nameOf = (reference) => reference.split("/").at(-1);
 const code = (text) => el("code", {}, text);
 const between = (parts, text) => parts.flatMap((part, i) => (i ? [text, ...part] : part));
 
-/** A schema's type as a list of nodes and texts; what has a name of its own is a link to it. */
+/** A schema's type as a list of nodes and strings. A named schema is a link to its definition. */
 export function typeOf(schema) {
   if (schema === undefined || schema === true) return ["any"];
   const { $ref, enum: values, anyOf, oneOf, allOf, prefixItems, items, type } = schema;
@@ -41,7 +41,7 @@ export function typeOf(schema) {
   return [[type ?? "any"].flat().join(" | ")];
 }
 
-/** What holds of a value beside its type, also where the type is one of several. */
+/** The limits and the default of a value, also those of each alternative. */
 function limits(schema) {
   const all = [schema, ...(schema.anyOf ?? schema.oneOf ?? [])].flatMap((one) =>
     Object.entries(LIMITS)
@@ -49,11 +49,11 @@ function limits(schema) {
       .map(([key, sign]) => `${sign} ${one[key]}`),
   );
   const otherwise = schema.default ?? null;
-  if (otherwise !== null) all.push(`${say("default")} ${JSON.stringify(otherwise)}`);
+  if (otherwise !== null) all.push(`${t("default")} ${JSON.stringify(otherwise)}`);
   return all.join(", ");
 }
 
-/** Prose of a description: paragraphs, and `code` among them. */
+/** A description as paragraphs, with `code` in backquotes. */
 export function prose(text) {
   return (text ?? "")
     .split(/\n\s*\n/)
@@ -67,9 +67,9 @@ export function prose(text) {
     );
 }
 
-/** A row of a table: a name, a type, and what is to be said of it. */
+/** A table row: name, type, limits and description. */
 export function row(name, schema, isRequired, description = schema.description) {
-  const facts = [isRequired && say("required"), limits(schema)].filter(Boolean).join(", ");
+  const facts = [isRequired && t("required"), limits(schema)].filter(Boolean).join(", ");
   const inner = schema.properties && !schema.$ref ? [properties(schema)] : [];
   return el(
     "tr",
@@ -84,7 +84,7 @@ export function properties({ properties: named, required = [] }) {
   return el("table", {}, ...rows.map(([name, of]) => row(name, of, required.includes(name))));
 }
 
-/** A value that fits a schema, its own example first. */
+/** An example value for a schema; its own example if it has one. */
 export function sample(schema, named, depth = 0) {
   const { $ref, example, examples, anyOf, oneOf, allOf, prefixItems, items, type } = schema ?? {};
   const again = (of) => sample(of, named, depth + 1);

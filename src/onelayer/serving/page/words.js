@@ -1,6 +1,6 @@
-// Every word that the pages say, in two languages, and which of them is spoken.
+// All texts of the pages in English and Chinese, and the language in use.
 
-import { keep, kept } from "./api.js";
+import { store, stored } from "./api.js";
 
 export const WORDS = {
   en: {
@@ -12,58 +12,58 @@ export const WORDS = {
     page: "Try it",
     model: "Model",
     key: "API key",
-    use: "Use it",
-    kept: "It stays in this tab and is gone when you close it.",
+    use: "Use key",
+    keyhint: "It is kept in this tab only, until you close it.",
     send: "Send",
     clear: "Clear",
     examples: "Examples",
     answer: "Answer",
-    shell: "The same from a shell",
+    shell: "The same request with curl",
     copy: "Copy",
     copied: "Copied",
     does_classify: "gives a text its label",
     does_regress: "gives a text a number",
     does_tag: "labels the words of a text",
     does_answer: "finds the answer in a passage",
-    does_choose: "chooses among options",
+    does_choose: "chooses one of several options",
     labels: (n) => `${n} labels`,
-    reads: (n) => `reads ${n} tokens at a time`,
+    reads: (n) => `reads up to ${n} tokens at a time`,
     text: "Text",
     first: "First text",
     pair: "Second text",
     question: "Question",
-    optional: "Question, if there is one",
+    optional: "Question (optional)",
     context: "Passage",
-    options: "Options, one a line",
+    options: "Options, one per line",
     empty: "The answer will appear here.",
-    missing: (field) => `Something is missing: ${field.toLowerCase()}.`,
-    two: "Two options are the least to choose from.",
+    missing: (field) => `Please fill in: ${field.toLowerCase()}.`,
+    two: "Give at least two options.",
     chosen: "chosen",
     nolabel: "No label",
     all: (n) => `All ${n}`,
     entities: (n) => (n === 0 ? "No entity found" : n === 1 ? "1 entity" : `${n} entities`),
     words: (n) => (n === 1 ? "1 word" : `${n} words`),
-    between: (low, high) => `Numbers of the dev rows: ${low} to ${high}.`,
+    between: (low, high) => `The dev set has numbers from ${low} to ${high}.`,
     list: "As a list",
     type: "Type",
     characters: "Characters",
     probability: "Probability",
-    threshold: "A stroke marks the probability from which the label is given.",
+    threshold: "A line marks the threshold: the label is given from this probability on.",
     noanswer: "No answer in this passage",
     others: "Other candidates",
     took: (ms) => `${ms} ms, measured in the browser`,
     read: (n) => (n === "1" ? "1 token read" : `${n} tokens read`),
-    unread: (n) => `The length limit leaves ${n} ${n === "1" ? "token" : "tokens"} unread.`,
+    unread: (n) => `The length limit cut off ${n} ${n === "1" ? "token" : "tokens"}.`,
     e0: "The server can’t be reached.",
-    e401: "The server wants an API key.",
-    wrongkey: "That is not the server’s API key.",
+    e401: "The server needs an API key.",
+    wrongkey: "The server does not accept this API key.",
     e404: "The server has no such model.",
-    e408: "That took too long.",
-    e413: "That is more than the server takes in one request.",
+    e408: "The request took too long.",
+    e413: "The request is too large for this server.",
     e422: "The server can’t use this input.",
     e429: (s) => `The server is busy. Try again in ${s} ${s === 1 ? "second" : "seconds"}.`,
-    e503: "The server is not ready: it is starting, or about to stop.",
-    refused: (status) => `The server answered with ${status}.`,
+    e503: "The server is not ready: it is starting or stopping.",
+    refused: (status) => `The server answered with status ${status}.`,
     request: (id) => `Request ${id}`,
     schemas: "Objects",
     parameters: "Parameters",
@@ -71,7 +71,7 @@ export const WORDS = {
     answers: "Answers",
     required: "required",
     default: "default",
-    intro: "Every route of this server, as its OpenAPI description has it.",
+    intro: "All routes of this server, from its OpenAPI description.",
   },
   zh: {
     code: "zh-Hans",
@@ -83,12 +83,12 @@ export const WORDS = {
     model: "模型",
     key: "API 密钥",
     use: "使用",
-    kept: "密钥只留在这个标签页里，关闭后即消失。",
+    keyhint: "密钥只留在这个标签页里，关闭后即消失。",
     send: "发送",
     clear: "清空",
     examples: "示例",
     answer: "结果",
-    shell: "在命令行中这样做",
+    shell: "用 curl 发送同样的请求",
     copy: "复制",
     copied: "已复制",
     does_classify: "给文本归类",
@@ -97,7 +97,7 @@ export const WORDS = {
     does_answer: "在段落里找答案",
     does_choose: "从选项中挑选",
     labels: (n) => `${n} 个标签`,
-    reads: (n) => `一次读 ${n} 个词元`,
+    reads: (n) => `一次最多读 ${n} 个词元`,
     text: "文本",
     first: "第一段文本",
     pair: "第二段文本",
@@ -113,27 +113,27 @@ export const WORDS = {
     all: (n) => `全部 ${n} 个`,
     entities: (n) => (n === 0 ? "没有找到实体" : `${n} 个实体`),
     words: (n) => `${n} 个词`,
-    between: (low, high) => `验证集里的数：${low} 至 ${high}。`,
+    between: (low, high) => `验证集的数值范围：${low} 至 ${high}。`,
     list: "列表",
     type: "类型",
     characters: "字符",
     probability: "概率",
-    threshold: "竖线标出给出该标签所需的概率。",
+    threshold: "竖线是阈值：概率达到阈值才给出该标签。",
     noanswer: "段落里没有答案",
     others: "其他候选",
     took: (ms) => `${ms} 毫秒（浏览器测得）`,
     read: (n) => `读取 ${n} 个词元`,
-    unread: (n) => `超出长度上限，有 ${n} 个词元未读。`,
+    unread: (n) => `超出长度上限，截去了 ${n} 个词元。`,
     e0: "连接不上服务器。",
     e401: "服务器需要 API 密钥。",
-    wrongkey: "这不是服务器的 API 密钥。",
+    wrongkey: "服务器不接受这个 API 密钥。",
     e404: "服务器没有这个模型。",
-    e408: "等得太久了。",
-    e413: "超出了服务器一次能接收的大小。",
+    e408: "请求超时。",
+    e413: "请求太大，服务器无法接收。",
     e422: "服务器无法处理这个输入。",
     e429: (s) => `服务器正忙，请 ${s} 秒后再试。`,
-    e503: "服务器尚未就绪：正在启动，或即将停止。",
-    refused: (status) => `服务器返回 ${status}。`,
+    e503: "服务器尚未就绪：正在启动或停止。",
+    refused: (status) => `服务器返回状态码 ${status}。`,
     request: (id) => `请求 ${id}`,
     schemas: "对象",
     parameters: "参数",
@@ -145,35 +145,35 @@ export const WORDS = {
   },
 };
 
-let lang = kept("language") || (/^zh\b/i.test(navigator.language) ? "zh" : "en");
+let lang = stored("language") || (/^zh\b/i.test(navigator.language) ? "zh" : "en");
 
 export const language = () => WORDS[lang].code;
 
-/** A word, or a sentence with its values. */
-export function say(name, ...values) {
+/** The text of this name in the current language, with its values filled in. */
+export function t(name, ...values) {
   const word = WORDS[lang][name];
   return typeof word === "function" ? word(...values) : word;
 }
 
-/** A number as this language writes it. */
-export const figure = (n, options) => n.toLocaleString(language(), options);
+/** A number as it is written in the current language. */
+export const formatNumber = (n, options) => n.toLocaleString(language(), options);
 
 const PERCENT = { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 };
-export const percent = (p) => figure(p, PERCENT);
+export const formatPercent = (p) => formatNumber(p, PERCENT);
 
-/** Puts the words into the page, and calls `changed` whenever the other language is chosen. */
-export function translate(changed) {
+/** Fills in the texts of the page. Calls `changed` now and whenever the language is switched. */
+export function translatePage(changed) {
   document.documentElement.lang = language();
-  for (const it of document.querySelectorAll("[data-text]")) it.textContent = say(it.dataset.text);
+  for (const it of document.querySelectorAll("[data-text]")) it.textContent = t(it.dataset.text);
   for (const it of document.querySelectorAll("[data-label]"))
-    it.setAttribute("aria-label", say(it.dataset.label));
+    it.setAttribute("aria-label", t(it.dataset.label));
   const other = document.getElementById("language");
-  other.textContent = say("other");
+  other.textContent = t("other");
   other.lang = lang === "en" ? "zh-Hans" : "en";
   other.onclick = () => {
     lang = lang === "en" ? "zh" : "en";
-    keep("language", lang);
-    translate(changed);
+    store("language", lang);
+    translatePage(changed);
   };
   changed();
 }
@@ -251,7 +251,7 @@ const EXAMPLES = {
   },
 };
 
-/** Inputs to try with a model that takes these: the task's own, else any that have the roles. */
+/** Example inputs for a model: those of its task, else any that have all the roles. */
 export function examples(task, inputs) {
   const known = EXAMPLES[lang];
   const all = [inputs.includes("pair") ? known.pair : known[task], ...Object.values(known)];
