@@ -1,7 +1,7 @@
-"""The access log: a JSON line per request, written by a thread so that a slow reader stops nobody.
+"""The access log: a JSON line per request. A thread writes it, so a slow reader blocks no request.
 
-Not ``logging.handlers.QueueHandler``: it wakes its listener for each line, and each time the event
-loop waits for that thread. On two cores that took the loop 40 microseconds a line, here it is one.
+Why not ``logging.handlers.QueueHandler``: it wakes its listener for each line, and then the event
+loop waits for Python's lock. On two cores a line took the loop 40 microseconds; here it takes one.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import time
 from typing import Any
 
 MAX_QUEUED_LINES = 10_000
-"""Lines that may wait for a slow reader; further ones are dropped and counted."""
+"""Lines that may wait for a slow reader. Further ones are dropped and counted."""
 
 WRITE_INTERVAL = 0.05
-"""Seconds in which lines gather, so that the thread wakes once for all of them."""
+"""Seconds for which lines are collected, so that the thread wakes once for all of them."""
 
 
 class AccessLog:
-    """Writes lines to stderr, all that have gathered at once."""
+    """Writes lines to stderr, many at a time."""
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -31,8 +31,10 @@ class AccessLog:
         self._thread: threading.Thread | None = None
 
     def write(self, line: dict[str, Any]) -> None:
-        """Queues a line, or drops it if too many wait. Call it from one thread only, and don't
-        change the line afterwards."""
+        """Queues a line, or drops it if too many are queued.
+
+        Call it from one thread only, and don't change the line afterwards.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._write, name="access log", daemon=True)
             self._thread.start()
@@ -44,7 +46,7 @@ class AccessLog:
         self._lines.put(line)
 
     def flush(self, seconds: float = 1.0) -> None:
-        """Returns when all lines are out, or after ``seconds`` if the reader is too slow."""
+        """Returns when all lines are written, or after ``seconds`` if the reader is too slow."""
         self._flushing.set()
         with self._progress:
             self._progress.wait_for(lambda: self._written == self._accepted, timeout=seconds)
@@ -61,7 +63,7 @@ class AccessLog:
             try:
                 sys.stderr.write("".join(map(_json_line, lines)))
                 sys.stderr.flush()
-            except (OSError, ValueError):  # the reader has closed its end
+            except (OSError, ValueError):  # the reader has closed the pipe
                 pass
             with self._progress:
                 self._written += count

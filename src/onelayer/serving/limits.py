@@ -20,22 +20,22 @@ class Limits:
     max_tokens
         Tokens of an input, its windows or options together.
     max_requests
-        Requests at a time; four times as many connections.
+        Requests at a time. Four times as many connections may be open.
     max_waiting
-        Tokens that wait for the models or are in them; a request counts as half a batch at most.
-        Far fewer wait in an overload.
+        Tokens that are queued or running; a request counts as half a batch at most. In an
+        overload the queue is much shorter.
     token_budget
         Tokens of a batch.
     header_timeout
-        Seconds for a request's headers to come in.
+        Seconds in which a request's headers have to arrive.
     body_timeout
-        Seconds for its body.
+        Seconds in which its body has to arrive.
     idle_timeout
-        Seconds to keep a connection without a request.
+        Seconds after which a connection without a request is closed.
     drain_timeout
-        Seconds for accepted requests to finish after SIGTERM.
+        Seconds that accepted requests get to finish after SIGTERM.
     notice
-        Seconds between failing readiness and no longer listening.
+        Seconds from SIGTERM, when readiness fails, until the server stops listening.
     """
 
     max_body: int = 1 << 20
@@ -51,7 +51,7 @@ class Limits:
     notice: float = 2.0
 
     def __post_init__(self) -> None:
-        """Raises UsageError for a limit that no request could keep."""
+        """Raises UsageError for a limit that every request would exceed."""
         for field in fields(self):
             value, least = getattr(self, field.name), 1 if isinstance(field.default, int) else 0
             if not value >= least:

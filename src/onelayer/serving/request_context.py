@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered, for the access log and the metrics."""
+"""The context of a request: what the access log and the metrics record of it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from starlette.requests import Request
 
 _SAFE_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 
-# The system is asked for randomness once: waiting for its answer would let other threads run.
+# Random bytes are read once. A system call per request would release Python's lock each time.
 _new_ids = map(f"{secrets.token_hex(6)}{{:08x}}".format, itertools.count())
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """A request from its headers to its answer."""
+    """Filled in while a request is handled."""
 
     id: str
     method: str
@@ -36,5 +36,5 @@ class RequestContext:
 
 
 def request_id(given: bytes) -> str:
-    """The caller's own if it can stand in a log, else a new one."""
+    """The caller's id if it is safe to log, else a new one."""
     return given.decode("ascii") if _SAFE_ID.fullmatch(given) else next(_new_ids)

@@ -1,4 +1,4 @@
-"""Errors as problem JSON (RFC 9457): no path of the machine, no traceback, a request id."""
+"""Errors as problem JSON (RFC 9457), with a request id, without paths and tracebacks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.responses import Response
 from onelayer.base.errors import OneLayerError
 
 MAX_DETAIL = 500
-"""Characters of a detail, which may quote what was sent."""
+"""Characters of a detail. It may quote the request, which may be long."""
 
 
 class RequestError(Exception):
-    """What is wrong with a request, as its caller sees it."""
+    """An error that the caller sees: an HTTP status and a detail."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class RequestError(Exception):
 
 
 def to_problem(error: Exception) -> RequestError:
-    """The one table from error to status. An error of the server's own gives no reason."""
+    """Maps every error to a status. The detail of an internal error stays in the server's log."""
     match error:
         case RequestError():
             return error
@@ -56,7 +56,7 @@ def problem_response(problem: RequestError, request_id: str, path: str) -> Respo
 
 
 def problem_bytes(problem: RequestError, request_id: str | None = None, path: str = "") -> bytes:
-    """The same answer as bytes, for a request that never reaches the application. Its path may be
+    """The same answer as bytes, for a request that doesn't reach the application. The path may be
     unknown."""
     body = _body(problem, request_id, path)
     own = {"content-type": _MEDIA_TYPE, "content-length": str(len(body))}

@@ -1,4 +1,4 @@
-"""From the command to the last answer: listens, loads, serves, stops without losing a request."""
+"""The server process: listens, loads the models, serves, and stops without losing a request."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from onelayer.serving.scheduler.batcher import lower_thread_priority
 from onelayer.serving.service import Service
 
 SWITCH_SECONDS = 0.0005
-"""How long one Python thread makes another wait; Python's own default is 5 milliseconds."""
+"""How long a Python thread may keep others waiting. Python's default, 5 ms, delays every answer."""
 FREE_MEMORY_EVERY = 1.0
-"""Seconds between giving unused memory back to the system."""
+"""Seconds between two times that unused memory is given back to the system."""
 
 
 def run_server(
@@ -58,13 +58,13 @@ def run_server(
     limits
         What requests may cost.
     engine
-        Runs exported models; by default the fastest on this machine.
+        The engine for exported models; by default the fastest on this machine.
     keys
         API keys; without any the server is open.
     access_log
-        Whether each request leaves a JSON line on stderr.
+        Whether to write a JSON line to stderr for each request.
     allowed_hosts
-        Names that callers may use for the server besides its own; ``*`` is any.
+        Names that callers may use for the server, besides its own; ``*`` allows any.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def run_server(
     CheckpointError
         A model can't be loaded.
     UsageError
-        There is no such port, or an allowed host is no host.
+        The port is out of range, or an allowed host isn't a host.
     """
     check_engine(engine)
     listener = listen(host, port)
@@ -105,7 +105,7 @@ def run_server(
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves signals to ``_serve``, where readiness fails first."""
+    """Leaves signals to ``_serve``, because readiness has to fail before the server stops."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -118,11 +118,12 @@ async def _serve(
     listener: socket.socket,
     load_all: Callable[[], None],
 ) -> None:
+    """Loads the models while uvicorn already listens, serves until a signal, and stops in order."""
     loop = asyncio.get_running_loop()
     stop_wanted = asyncio.Event()
 
     def stop(number: int) -> None:
-        if stop_wanted.is_set():  # a second signal: don't wait
+        if stop_wanted.is_set():  # a second signal: stop at once
             os._exit(128 + number)
         stop_wanted.set()
 
@@ -136,15 +137,18 @@ async def _serve(
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
-            gc.freeze()  # collecting what is loaded again and again would cost a third of the speed
+            # Otherwise each garbage collection visits all that is loaded: a third of the speed.
+            gc.freeze()
             app.open()
             print(_summary(listener, app.service))
             freeing = asyncio.create_task(_free_memory())
             await stopping
             freeing.cancel()
             app.admission.phase = "draining"
+            # Load balancers need this time to see that readiness fails.
             await asyncio.sleep(app.service.limits.notice)
-            listener.listen(0)  # no new callers: the system's queue is empty when it is closed
+            # A backlog of zero: no caller waits in the system's queue when the socket is closed.
+            listener.listen(0)
             await asyncio.sleep(SHUTDOWN_GRACE_SECONDS)
     finally:
         server.should_exit = True
@@ -152,17 +156,18 @@ async def _serve(
         app.service.batcher.close()
         for number, handler in handlers.items():
             loop.remove_signal_handler(number)
-            signal.signal(number, handler)  # the loop leaves a handler that does nothing
+            signal.signal(number, handler)  # asyncio doesn't restore it
 
 
 async def _free_memory() -> None:
-    """Without it a crowd of large requests leaves its memory behind for good."""
+    """Gives unused memory back, which malloc otherwise keeps after a burst of large requests."""
     while True:
         await asyncio.sleep(FREE_MEMORY_EVERY)
         await asyncio.to_thread(give_memory_back)
 
 
 def _load(service: Service, models: Mapping[str, str], engine: str | None) -> None:
+    """Loads and warms up all models; runs in a thread."""
     lower_thread_priority()
     for name, path in models.items():
         predictor = load(path, engine)
@@ -171,7 +176,7 @@ def _load(service: Service, models: Mapping[str, str], engine: str | None) -> No
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OneLayerError if the address isn't free, UsageError for no port."""
+    """A bound socket. Raises OneLayerError for an address in use, UsageError for a wrong port."""
     host = host.removeprefix("[").removesuffix("]")  # as URLs write IPv6 addresses
     if not 0 <= port < 1 << 16:
         raise UsageError(f"there is no port {port}", hint="--port 0 to 65535")
@@ -196,12 +201,12 @@ def _summary(listener: socket.socket, service: Service) -> str:
 
 
 def _authority(host: str, port: int) -> str:
-    """As a URL has it."""
+    """Host and port as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def models_by_name(models: Sequence[str]) -> dict[str, str]:
-    """``DIR`` or ``NAME=DIR`` -> directories by name. Raises UsageError."""
+    """Directories by name, from arguments ``DIR`` or ``NAME=DIR``. Raises UsageError."""
     found: dict[str, str] = {}
     for model in models:
         name, equals, path = model.partition("=")

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus. Labels are routes and models, never a caller's words."""
+"""Metrics for Prometheus. Labels are routes and models only: text of callers never becomes one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHARE_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
 class ServerMetrics:
-    """One registry per server: two servers in one process don't share their counts."""
+    """All metrics of a server. Each server has a registry of its own, also two in one process."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -61,7 +61,7 @@ class ServerMetrics:
         n_tokens.inc(tokens)
         queue.observe(waited)
 
-    # Looking a metric up by its labels takes longer than counting; the combinations are few.
+    # Looking up a metric by its labels takes longer than counting, so the results are cached.
 
     def _children_of_route(self, route: str, model: str, status: int) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, model, status), self.latency.labels(route, model)

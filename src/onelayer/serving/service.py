@@ -1,4 +1,4 @@
-"""The models that are served, and the one way to ask them, whatever the protocol of a route."""
+"""The service: the models, and one method that predicts, for the routes of all protocols."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from onelayer.serving.server_metrics import ServerMetrics
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """What a request asks of a model, in any protocol. ``inputs`` are values by role."""
+    """A request for predictions, from any protocol. ``inputs`` are values by role."""
 
     inputs: Sequence[Mapping[str, Any]]
     long: LongTextPolicy = "window"
@@ -35,17 +35,19 @@ class PredictionRequest:
 
 @dataclass(frozen=True, slots=True)
 class PredictionResult:
+    """The predictions, and the job with its token counts and logits."""
+
     predictions: Sequence[Any]
     job: Job
 
 
 class Service:
-    """The models, what they may cost, and what is counted and logged.
+    """The models with their batcher, admission, metrics and access log.
 
     Parameters
     ----------
     models
-        By name; they may be added until ``App.open``.
+        By name. Models can be added until ``App.open``.
     limits
         What requests may cost.
     access_log
@@ -72,14 +74,14 @@ class Service:
         self.admission = Admission(limits, self.batcher.backlog, self.metrics, keys, hosts)
 
     def model(self, name: str) -> Predictor:
-        """Raises RequestError for a name that isn't served."""
+        """The model of this name. Raises RequestError if it isn't served."""
         if problem := self.admission.refuse_while_loading():
             raise problem
         if name not in self.models:
             raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
         return self.models[name]
 
-    def first(self, *tasks: str) -> str:
+    def first_model_for(self, *tasks: str) -> str:
         """The name of the first model for one of these tasks. Raises RequestError."""
         for name, predictor in self.models.items():
             if predictor.task.name in tasks:
@@ -89,7 +91,7 @@ class Service:
         raise RequestError(404, f"no model here is for {' or '.join(tasks)}")
 
     def record(self, context: RequestContext, status: int) -> None:
-        """Counts an answered request and writes its line."""
+        """Counts an answered request and writes its line to the access log."""
         seconds = time.perf_counter() - context.started
         self.metrics.count_answer(context.route, context.model, status, seconds)
         if self.access_log is not None:
@@ -142,6 +144,7 @@ class Service:
 
 
 async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:
+    """Cancels the job when the connection closes, so that no model works for nobody."""
     while (await receive())["type"] != "http.disconnect":
         pass
     if not job.answer.done():
@@ -149,7 +152,7 @@ async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:
 
 
 def describe_model(name: str, predictor: Predictor) -> dict[str, Any]:
-    """A model, as its callers need to know it."""
+    """What callers need to know about a model."""
     task = predictor.task
     roles = list(task.columns.default_layout().columns)
     if "pair" in predictor.layout.columns:

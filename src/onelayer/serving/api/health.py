@@ -1,4 +1,4 @@
-"""Health checks and metrics: what load balancers and Prometheus ask."""
+"""Health checks for load balancers, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def operations(service: Service) -> list[Operation]:
 
     health = [
         *(
-            (path, live, "Whether it runs")
+            (path, live, "Whether the server runs")
             for path in ("/health", "/health/live", "/v2/health/live")
         ),
         *(
-            (path, ready, "Whether it takes requests")
+            (path, ready, "Whether the server accepts requests")
             for path in ("/health/ready", "/v2/health/ready")
         ),
     ]
@@ -45,7 +45,7 @@ def operations(service: Service) -> list[Operation]:
                 endpoint=endpoint,
                 summary=summary,
                 gives=Health,
-                open=True,
+                public=True,
                 statuses=(503,) if endpoint is ready else (),
             )
             for path, endpoint, summary in health
@@ -54,7 +54,7 @@ def operations(service: Service) -> list[Operation]:
             method="GET",
             path="/metrics",
             endpoint=metrics,
-            summary="Figures for Prometheus",
+            summary="Metrics for Prometheus",
             gives="text/plain",
         ),
     ]

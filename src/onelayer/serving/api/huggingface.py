@@ -1,8 +1,10 @@
-"""What clients of Hugging Face's servers ask: text-embeddings-inference's ``/predict``, and ``/``
-as ``huggingface_hub.InferenceClient`` asks a server of one model. The first that can answers.
+"""Routes for clients of Hugging Face's servers.
 
-Hugging Face has a form of request and answer for each kind of pipeline. A task says which of them
-its predictions fit, by ``hub_form``.
+``/predict`` is that of text-embeddings-inference; ``/`` is what ``huggingface_hub.InferenceClient``
+uses for a server of one model. Neither names a model: the first model with a suitable task answers.
+
+Hugging Face has a form of request and answer for each kind of pipeline. A task's ``hub_form`` says
+which of them fits its predictions.
 """
 
 from __future__ import annotations
@@ -51,15 +53,15 @@ class TeiAsk(Strict):
         Discriminator(_nesting),
     ]
     truncate: bool | None = False
-    """Read no more than the first window of a long text, where else the model reads it its way."""
+    """Whether to read only the first window of a long text, not all of it."""
     raw_scores: bool = False
-    """Logits, in place of probabilities."""
+    """Whether to return logits, not probabilities."""
 
 
 class ClassifyParameters(Strict):
     top_k: Annotated[int, Field(ge=1)] | None = None
     function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
-    """Of the logits; by default the model's own, calibrated."""
+    """Applied to the logits; by default the model's calibrated function."""
 
 
 class HubClassify(Strict):
@@ -69,7 +71,7 @@ class HubClassify(Strict):
 
 class TagParameters(Strict):
     aggregation_strategy: Literal["simple", "first", "average", "max"] | None = None
-    """Entities are whole words whatever is asked for."""
+    """Accepted and ignored: entities are always whole words."""
     ignore_labels: list[str] | None = None
 
 
@@ -89,7 +91,7 @@ class HubEntity(Strict):
 class AnswerParameters(Strict):
     top_k: Annotated[int, Field(ge=1)] | None = None
     handle_impossible_answer: bool | None = None
-    """False: the best span also where the model holds that there is no answer."""
+    """False: return the best span even if the model predicts that there is no answer."""
 
 
 class HubAnswer(Strict):
@@ -106,9 +108,9 @@ class Span(Strict):
 
 def operations(service: Service) -> list[Operation]:
     async def predict(request: Request) -> Response:
-        name = service.first(*_tasks_of("text-classification"))
+        name = service.first_model_for(*_tasks_of("text-classification"))
         body = await read_body(request, service.admission)
-        ask = await in_thread_if_large(len(body), lambda: schema.parse(TeiAsk, body))
+        ask = await in_thread_if_large(len(body), lambda: schema.parse_body(TeiAsk, body))
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
         roles = service.model(name).task.columns.inputs
@@ -122,24 +124,24 @@ def operations(service: Service) -> list[Operation]:
         ranked = [_ranked(scores) for scores in scored]
         return json_response(ranked[0] if one else ranked)
 
-    async def like_the_hub(request: Request) -> Response:
-        name = service.first(*_tasks_of(*PIPELINES))
+    async def pipeline(request: Request) -> Response:
+        name = service.first_model_for(*_tasks_of(*PIPELINES))
         task = service.model(name).task
         form = PIPELINES[task.hub_form or ""]
         body = await read_body(request, service.admission)
-        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse(form.takes, body))
+        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse_body(form.takes, body))
         several = isinstance(ask.inputs, list)
         inputs = ask.inputs if several else [ask.inputs]
-        answered = await service.predict(
+        result = await service.predict(
             request,
             name,
-            PredictionRequest([schema.by_role(type(task), one) for one in inputs]),
+            PredictionRequest([schema.values_by_role(type(task), one) for one in inputs]),
         )
-        found = list(form.respond(answered, ask.parameters))
+        found = list(form.respond(result, ask.parameters))
         return json_response(found if several or form.always_lists else found[0])
 
-    spoken = (model.task.hub_form for model in service.models.values())
-    first = next((PIPELINES[form] for form in spoken if form is not None), None)
+    forms = (model.task.hub_form for model in service.models.values())
+    first = next((PIPELINES[form] for form in forms if form is not None), None)
     return [
         Operation(
             method="POST",
@@ -153,7 +155,7 @@ def operations(service: Service) -> list[Operation]:
         Operation(
             method="POST",
             path="/",
-            endpoint=like_the_hub,
+            endpoint=pipeline,
             summary="Predict, as Hugging Face's inference endpoints do",
             takes=first.takes if first else None,
             gives=first.gives if first else None,
@@ -166,11 +168,11 @@ def _listed(item: str | list[str]) -> list[str]:
     return [item] if isinstance(item, str) else item
 
 
-def _scores(answered: PredictionResult, function: str | None) -> list[Scores]:
-    """Of each row, by label; None: its probabilities."""
+def _scores(result: PredictionResult, function: str | None) -> list[Scores]:
+    """Scores of each row by label: ``function`` of the logits, or None for the probabilities."""
     if function is None:
-        return [prediction.probabilities for prediction in answered.predictions]
-    job = answered.job
+        return [prediction.probabilities for prediction in result.predictions]
+    job = result.job
     assert job.encodings is not None
     logits = job.task.row_logits(job.encodings, job.all_logits())
     applied = {"none": lambda x: x, "softmax": softmax, "sigmoid": sigmoid}[function](logits)
@@ -182,12 +184,15 @@ def _ranked(scores: Scores, top: int | None = None) -> list[dict[str, Any]]:
     return [{"label": label, "score": float(f"{score:.7g}")} for label, score in ranked[:top]]
 
 
-def _classified(answered: PredictionResult, asked: ClassifyParameters) -> Iterable[Any]:
-    return [_ranked(scores, asked.top_k) for scores in _scores(answered, asked.function_to_apply)]
+def _classified(result: PredictionResult, parameters: ClassifyParameters) -> Iterable[Any]:
+    return [
+        _ranked(scores, parameters.top_k)
+        for scores in _scores(result, parameters.function_to_apply)
+    ]
 
 
-def _tagged(answered: PredictionResult, asked: TagParameters) -> Iterable[Any]:
-    predictions: Sequence[Tagged] = answered.predictions
+def _tagged(result: PredictionResult, parameters: TagParameters) -> Iterable[Any]:
+    predictions: Sequence[Tagged] = result.predictions
     for prediction in predictions:
         yield [
             {
@@ -198,24 +203,24 @@ def _tagged(answered: PredictionResult, asked: TagParameters) -> Iterable[Any]:
                 "end": entity.end,
             }
             for entity in prediction.entities
-            if entity.label not in (asked.ignore_labels or ())
+            if entity.label not in (parameters.ignore_labels or ())
         ]
 
 
-def _answered(answered: PredictionResult, asked: AnswerParameters) -> Iterable[Any]:
-    predictions: Sequence[Answer] = answered.predictions
+def _answered(result: PredictionResult, parameters: AnswerParameters) -> Iterable[Any]:
+    predictions: Sequence[Answer] = result.predictions
     for found in predictions:
         spans = [
             {"answer": span.text, "score": span.score, "start": span.start, "end": span.end}
             for span in found.candidates
         ]
-        if not found.text and (asked.handle_impossible_answer is not False or not spans):
+        if not found.text and (parameters.handle_impossible_answer is not False or not spans):
             spans.insert(0, {"answer": "", "score": found.no_answer_score, "start": 0, "end": 0})
-        yield spans[0] if asked.top_k is None else spans[: asked.top_k]
+        yield spans[0] if parameters.top_k is None else spans[: parameters.top_k]
 
 
 class PipelineForm(NamedTuple):
-    """How one kind of pipeline is asked and answers."""
+    """The form of requests and answers of one kind of pipeline."""
 
     takes: type[Strict]
     gives: Any
@@ -235,5 +240,5 @@ PIPELINES: dict[str, PipelineForm] = {
 
 
 def _tasks_of(*forms: str) -> tuple[str, ...]:
-    """The names of the tasks that speak in one of these forms."""
+    """The names of the tasks with one of these forms."""
     return tuple(kind.name for kind in TASKS.values() if kind.hub_form in forms)

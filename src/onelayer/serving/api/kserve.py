@@ -1,5 +1,7 @@
-"""The Open Inference Protocol, version 2, as Triton and KServe clients speak it: named tensors, in
-JSON or, by the binary extension, behind it."""
+"""The Open Inference Protocol, version 2, for clients of Triton and KServe.
+
+Tensors have names. They are in the JSON or, with the binary extension, behind it.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,10 @@ from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import roles_of_lists
 
 HEADER_LENGTH = "inference-header-content-length"
-"""Where a body is JSON and then the tensors' bytes: how long the JSON is."""
+"""Header with the length of the JSON, if tensors' bytes follow it."""
 
 VERSION = "1"
-"""Of every model: what is served under a name doesn't change while the server runs."""
+"""The version of every model: a model doesn't change while the server runs."""
 
 
 class Binary(Strict):
@@ -131,7 +133,7 @@ def operations(service: Service) -> list[Operation]:
         task = service.model(name).task
         body = await read_body(request, service.admission, binary=True)
         length = _header_length(request, body)
-        ask = await in_thread_if_large(length, lambda: schema.parse(InferAsk, body[:length]))
+        ask = await in_thread_if_large(length, lambda: schema.parse_body(InferAsk, body[:length]))
         query = PredictionRequest(
             _rows(ask.inputs, memoryview(body)[length:], service.model(name)),
             long=ask.parameters.long,
@@ -139,8 +141,8 @@ def operations(service: Service) -> list[Operation]:
             abstain=ask.parameters.abstain,
         )
         wanted = _wanted(ask, task)
-        answered = await service.predict(request, name, query)
-        predictions = answered.predictions
+        result = await service.predict(request, name, query)
+        predictions = result.predictions
         return await in_thread_if_large(
             len(predictions) * BYTES_PER_PREDICTION,
             lambda: _response(name, ask.id, wanted, predictions),
@@ -159,7 +161,7 @@ def operations(service: Service) -> list[Operation]:
             method="GET",
             path="/v2",
             endpoint=server,
-            summary="What the server is",
+            summary="Name and version of the server",
             gives=ServerMetadata,
         ),
         Operation(
@@ -197,7 +199,7 @@ def _metadata(name: str, predictor: Predictor) -> dict[str, Any]:
 
 
 def _header_length(request: Request, body: bytes) -> int:
-    """Of the JSON before the tensors' bytes. Raises RequestError."""
+    """The length of the JSON before the tensors' bytes. Raises RequestError."""
     given = request.headers.get(HEADER_LENGTH)
     if given is None:
         return len(body)
@@ -236,7 +238,7 @@ def _flat(data: Sequence[str | list[str]]) -> list[str]:
 
 
 def _shaped(tensor: TensorIn, values: list[str], *, several: bool) -> list[Any]:
-    """A value for each row: a text, or ``several`` of them."""
+    """A value for each row: a text, or a list of texts for a role with ``several``."""
     more = tensor.shape[1:]
     if len(values) != math.prod(tensor.shape):
         raise RequestError(422, f"{tensor.name}: {len(values)} values for shape {tensor.shape}")
@@ -250,7 +252,7 @@ def _shaped(tensor: TensorIn, values: list[str], *, several: bool) -> list[Any]:
 
 
 def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[OutputTensor, bool]]:
-    """The outputs that were asked for, and whether as bytes. Raises RequestError."""
+    """The requested outputs, and for each whether it is sent as bytes. Raises RequestError."""
     by_default = ask.parameters.binary_data_output
     known = {output.name: output for output in outputs_of(task)}
     if not ask.outputs:

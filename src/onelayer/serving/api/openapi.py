@@ -1,5 +1,4 @@
-"""The OpenAPI 3.1 document, made from the operations that also answer, and from the models that are
-served."""
+"""The OpenAPI 3.1 document, made from the operations and the models that are served."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ PROBLEM = {
         "request_id": {"type": "string"},
         "error": {
             "type": "string",
-            "description": "The detail, for other clients.",
+            "description": "The same as detail, for clients of other protocols.",
         },
     },
     "required": ["type", "title", "status", "detail"],
@@ -37,7 +36,7 @@ PROBLEM = {
 def describe_api(
     service: Service, operations: Sequence[Operation], *, keys: bool
 ) -> dict[str, Any]:
-    """``keys``: whether callers need one."""
+    """The document as JSON values. ``keys``: whether callers need an API key."""
     there = [one for one in operations if models_of(service, one)]
     adapters = [(one, _adapters(one)) for one in there]
     schemas, definitions = TypeAdapter.json_schemas(
@@ -65,7 +64,7 @@ def describe_api(
 
 
 _ABOUT = (
-    "Fine-tuned BERTs over HTTP. Every answer has an x-request-id, every problem is RFC 9457's."
+    "Fine-tuned BERTs over HTTP. Answers have an x-request-id. Errors are problem JSON (RFC 9457)."
 )
 
 _SCHEMES = {
@@ -75,13 +74,13 @@ _SCHEMES = {
 
 
 def _as_written() -> dict[str, Mapping[str, Any]]:
-    """By type of prediction, the fields that JSON has in another type than Python."""
+    """By type of prediction: schemas of fields that JSON has in another type than Python."""
     kinds = (kind.prediction_type() for kind in TASKS.values())
     return {one.__name__: one.json_schema for kind in kinds for one in get_args(kind) or (kind,)}
 
 
 def models_of(service: Service, operation: Operation) -> list[str]:
-    """Names of the models that an operation is for."""
+    """Names of the models that an operation can be used for."""
     models = service.models.items()
     of = operation.tasks
     return [name for name, predictor in models if of is None or predictor.task.name in of]
@@ -116,7 +115,7 @@ def _operation(
     if "takes" in schemas:
         body = {"application/json": {"schema": schemas["takes"]}}
         described["requestBody"] = {"required": True, "content": body}
-    if keys and not operation.open:
+    if keys and not operation.public:
         described["security"] = [{"bearer": []}, {"key": []}]
     return described
 
@@ -139,6 +138,6 @@ def _statuses(operation: Operation, keys: bool) -> Iterable[int]:
         found |= {404, 503}
     if operation.takes is not None:
         found |= {404, 413, 415, 422, 503}
-    if not operation.open:
+    if not operation.public:
         found |= {401, 429} if keys else {429}
     return sorted(found)

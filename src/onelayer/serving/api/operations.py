@@ -1,4 +1,4 @@
-"""Operations: one entry per method and path; routing and the OpenAPI document follow from it."""
+"""Operations: one entry per method and path, from which routing and the OpenAPI document follow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What a method of a path does, takes and gives back."""
+    """A method of a path: its endpoint, and the types of its request and answer."""
 
     method: str
     path: str
@@ -31,29 +31,29 @@ class Operation:
     gives: Any = None
     """The type of the answer, or its media type if it isn't JSON."""
     tasks: Sequence[str] | None = None
-    """It exists if a model of one of these tasks is served; None: of any task."""
-    open: bool = False
-    """Whether it needs no key and is answered however busy the server is."""
+    """The document shows it only if a model of one of these tasks is served; None: of any task."""
+    public: bool = False
+    """Whether it needs no key and is answered even by an overloaded server."""
     statuses: Sequence[int] = ()
-    """Statuses of its problems, besides those that follow from the other fields."""
+    """Its error statuses, besides those that follow from the other fields."""
 
     def route(self) -> Route:
         return Route(self.path, self.endpoint, methods=[self.method])
 
 
-# Made once: json.dumps makes an encoder per call unless all options are its defaults.
+# Made once: with options other than the defaults, json.dumps makes an encoder for each call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 LARGE_REQUEST_BYTES = 1 << 15
-"""Bytes to parse, or as much other work, from which other callers notice a busy event loop."""
+"""Bytes of JSON whose parsing blocks the event loop noticeably for other callers."""
 
 BYTES_PER_PREDICTION = 512
-"""Bytes whose parsing is as much work as writing a prediction."""
+"""Bytes whose parsing takes as long as writing one prediction."""
 
 
 async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
-    """Runs ``work`` in another thread if it is as much as parsing a large request."""
+    """Runs ``work`` in another thread if it takes as long as parsing a large request."""
     return work() if size < LARGE_REQUEST_BYTES else await asyncio.to_thread(work)
 
 

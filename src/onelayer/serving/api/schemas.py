@@ -1,4 +1,4 @@
-"""What the routes take and give, as types: they check requests, and the OpenAPI is made of them."""
+"""Types of requests and answers. They validate requests, and the OpenAPI document shows them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ X = TypeVar("X")
 
 
 class Strict(BaseModel):
-    """Nothing is converted, and nothing unknown is passed over: a misspelt option is told of."""
+    """Converts nothing and forbids unknown fields, so a misspelt option is an error."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -42,7 +42,7 @@ def _shape(value: object) -> str:
     return "~text" if isinstance(value, str) else "~object"
 
 
-# What is there decides what it was meant to be, so that an error is about that alone.
+# The form of the value chooses one alternative, so an error is about that one only.
 OneOrSeveral = Annotated[
     Annotated[X, Tag("~one")] | Annotated[list[X], Field(min_length=1), Tag("~several")],
     Discriminator(_quantity),
@@ -59,7 +59,7 @@ class Ask(Strict, Generic[X]):
     long: LongTextPolicy = "window"
 
 
-class AskPromises(Ask[X], Generic[X]):
+class AskWithGuarantees(Ask[X], Generic[X]):
     """``coverage`` adds sets of labels that hold the right one with that chance; ``abstain`` leaves
     out labels, so that no more than that share is wrong."""
 
@@ -69,7 +69,7 @@ class AskPromises(Ask[X], Generic[X]):
 
 @cache
 def strict_model(of: type[Any]) -> type[Strict]:
-    """The same fields as a dataclass's, with the constraints in their metadata."""
+    """A model with the fields of a dataclass, and with the constraints in their metadata."""
     hints = get_type_hints(of)
     fields: dict[str, Any] = {
         field.name: (
@@ -83,43 +83,47 @@ def strict_model(of: type[Any]) -> type[Strict]:
 
 @cache
 def ask_model(kind: type[AnyTask]) -> type[Ask[Any]]:
-    """The body of a request to a task's route. Where one text is enough, it may stand alone."""
+    """The body of a request to a task's route. If a row needs one text only, a string is enough."""
     of: Any = kind.wire_input()
     one: Any = strict_model(of)
     _, *others = one.model_fields.values()
     if not any(field.is_required() for field in others):
         one = OrText[one]  # type: ignore[misc]
-    base: Any = AskPromises if kind.promises else Ask
-    about = AskPromises.__doc__ if kind.promises else None
+    base: Any = AskWithGuarantees if kind.promises else Ask
+    about = AskWithGuarantees.__doc__ if kind.promises else None
     made: type[Ask[Any]] = create_model(
         f"Ask{kind.name.title()}", __base__=base[one], __doc__=about
     )
     return made
 
 
-def by_role(kind: type[AnyTask], one: str | Strict) -> dict[str, Any]:
-    """An input's values by role; of a plain string, the first one's."""
+def values_by_role(kind: type[AnyTask], one: str | Strict) -> dict[str, Any]:
+    """An input's values by role. A plain string is the value of the first role."""
     if isinstance(one, str):
         return {kind.columns.inputs[0]: one}
     return one.model_dump(exclude_none=True)
 
 
-def parse(kind: type[M], body: bytes) -> M:
-    """A request's body. Raises RequestError: 400 where it is no JSON, 422 where it has another
-    shape."""
+def parse_body(kind: type[M], body: bytes) -> M:
+    """Parses and validates a request's body.
+
+    Raises RequestError: 400 if it isn't JSON, 422 if it doesn't fit ``kind``.
+    """
     try:
         return kind.model_validate(from_json(body))
     except ValidationError as error:
         first, *others = error.errors(include_url=False, include_input=False)
-        said = "Input should be an object" if first["type"] == "model_type" else first["msg"]
-        spot = ".".join(str(part) for part in first["loc"] if not str(part).startswith("~"))
+        message = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("~"))
         more = f" (and {len(others)} more)" if others else ""
-        raise RequestError(422, f"{spot}: {said}{more}" if spot else said) from None
+        raise RequestError(422, f"{place}: {message}{more}" if place else message) from None
 
 
 def from_json(body: bytes) -> Any:
-    """JSON as RFC 8259 has it and no two parsers read differently: no NaN, no key twice, no halves
-    of characters. Raises RequestError."""
+    """Parses JSON that all parsers read alike: no NaN, no key twice, no half of a surrogate pair.
+
+    Raises RequestError.
+    """
     try:
         text = body.decode()
         value = _decode(text)

@@ -1,4 +1,4 @@
-"""What goes through the Open Inference Protocol: predictions as named tensors, texts as bytes."""
+"""Tensors of the Open Inference Protocol: predictions by name, texts as bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def outputs_of(task: AnyTask) -> list[OutputTensor]:
-    """Every task's predictions as JSON, and what of them fits a tensor."""
+    """The output tensors of a task. ``prediction`` has each whole prediction as JSON."""
     return [*task.tensors(), OutputTensor("prediction", "BYTES", _as_json)]
 
 
@@ -27,7 +27,10 @@ def _as_json(prediction: Any) -> str:
 
 
 def texts_of(data: memoryview, size: int) -> list[str]:
-    """A BYTES tensor: each element after its length in four bytes. Raises RequestError."""
+    """The elements of a BYTES tensor: each has its length in four bytes before it.
+
+    Raises RequestError.
+    """
     found = []
     at = 0
     try:
@@ -44,7 +47,7 @@ def texts_of(data: memoryview, size: int) -> list[str]:
 
 
 def array_of(output: OutputTensor, predictions: Sequence[Any]) -> Array:
-    """A value for each prediction, (n,) or (n, columns)."""
+    """An output's value for each prediction, (n,) or (n, columns)."""
     kinds: dict[str, np.dtype[Any]] = {
         "BYTES": np.dtype(object),
         "FP32": np.dtype("<f4"),
@@ -54,7 +57,7 @@ def array_of(output: OutputTensor, predictions: Sequence[Any]) -> Array:
 
 
 def bytes_of(array: Array, datatype: str) -> bytes:
-    """Row by row; each text after its length in four bytes."""
+    """The array as bytes, row by row; each text has its length in four bytes before it."""
     if datatype != "BYTES":
         return array.tobytes()
     texts = [text.encode() for text in array.ravel().tolist()]

@@ -1,4 +1,4 @@
-"""The server's own routes: a model by its name, and a verb for each task."""
+"""The server's own routes, /v1: one for each task, by the name of the model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Predicted(Strict, Generic[P]):
     unread_tokens: int
 
 
-class Model(Strict):
+class ServedModel(Strict):
     name: str
     task: str
     labels: list[str]
     thresholds: list[float]
-    """From which probability a label is given, where a text gets several; else empty."""
+    """Per label: the probability from which it is given, if a text may have several; else empty."""
     range: list[float]
-    """The least and the greatest number of the dev rows, for regress where they are known."""
+    """The smallest and the largest number of the dev rows, for regress if they are known."""
     inputs: list[str]
     engine: str
     precision: str
@@ -49,7 +49,7 @@ class Model(Strict):
 
 
 class Models(Strict):
-    models: list[Model]
+    models: list[ServedModel]
 
 
 def operations(service: Service) -> list[Operation]:
@@ -85,7 +85,7 @@ def operations(service: Service) -> list[Operation]:
             path="/v1/models/{name}",
             endpoint=model,
             summary="A model",
-            gives=Model,
+            gives=ServedModel,
         ),
     ]
 
@@ -99,26 +99,26 @@ def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
         if kind.name != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
         body = await read_body(request, service.admission)
-        ask = await in_thread_if_large(len(body), lambda: schema.parse(model, body))
+        ask = await in_thread_if_large(len(body), lambda: schema.parse_body(model, body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
         query = PredictionRequest(
-            [schema.by_role(kind, one) for one in inputs],
+            [schema.values_by_role(kind, one) for one in inputs],
             long=ask.long,
             coverage=getattr(ask, "coverage", None),
             abstain=getattr(ask, "abstain", None),
         )
-        answered = await service.predict(request, name, query)
+        result = await service.predict(request, name, query)
 
-        def written() -> Response:
+        def response() -> Response:
             return json_response(
                 {
                     "model": name,
-                    "predictions": [one.to_json() for one in answered.predictions],
-                    "tokens": answered.job.tokens,
-                    "unread_tokens": answered.job.unread,
+                    "predictions": [one.to_json() for one in result.predictions],
+                    "tokens": result.job.tokens,
+                    "unread_tokens": result.job.unread,
                 }
             )
 
-        return await in_thread_if_large(len(inputs) * BYTES_PER_PREDICTION, written)
+        return await in_thread_if_large(len(inputs) * BYTES_PER_PREDICTION, response)
 
     return predict

@@ -1,9 +1,9 @@
-"""Admission: the only place that decides who is refused.
+"""Admission: the only module that decides which requests are refused.
 
-Every rule is one method that returns the error a caller gets, or None. ``App`` applies the rules to
-every request, so they hold under any ASGI server; ``Service`` and ``read_body`` apply those that
-need the model or the body. ``Connection`` applies the same rules before a request becomes a task;
-otherwise an overloaded server spends most of its time on refusing.
+Each rule is a method that returns the error for the caller, or None. ``App`` applies the rules to
+every request, so they hold under any ASGI server. ``Service`` and ``read_body`` apply those that
+need the model or the body. ``Connection`` applies the same rules before a request becomes a task:
+refusing is then so cheap that an overloaded server has time for the requests that it accepts.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from onelayer.serving.server_metrics import ServerMetrics
 
 Phase = Literal["loading", "ready", "draining"]
 HeaderList = Sequence[tuple[bytes, bytes]]
-"""As ASGI and uvicorn have them: names in lower case."""
+"""Headers as ASGI and uvicorn have them, with names in lower case."""
 
 MAX_HEADER_BYTES = 1 << 15
+"""Bytes of a request's target and headers together."""
 CONNECTIONS_PER_REQUEST = 4
-"""Connections that may be open for each request that may be in flight: more callers may keep one
-without a request."""
+"""Open connections for each request that may be in flight. Most callers keep a connection open
+between their requests."""
 MAX_PIPELINED = 16
-"""Requests of one connection that may wait for the one before them: each takes a hundred times the
+"""Requests of a connection that may wait for the one before them. Each needs a hundred times the
 memory of its bytes."""
 OVERLOAD_SECONDS = 1.0
-"""Seconds without a refusal after which a burst may queue again."""
+"""Seconds since the last refusal after which a burst may queue again."""
 MIN_QUEUE_TOKENS = 64
-"""Tokens that may be ahead of any request: an engine isn't much faster with fewer in a batch."""
+"""Tokens that may be queued before any request. A batch with fewer takes about as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,18 @@ class Rejection:
 
 
 class Admission:
-    """Knows the limits and how much of them is used.
+    """Applies the limits; knows how much of them is used.
 
     Parameters
     ----------
     limits
         What all requests together may cost.
     backlog
-        The work before the models.
+        The work that is queued or running.
     metrics
-        Shows the requests in flight.
+        Gets the number of requests in flight.
     keys
-        API keys that open the server; without any it is open.
+        API keys, one of which each request has to have; without any the server is open.
     hosts
         Names that callers may use for the server.
     """
@@ -82,10 +83,10 @@ class Admission:
     ) -> None:
         self.phase: Phase = "loading"
         self.public_paths: AbstractSet[str] = frozenset()
-        """Read without a key and however busy the server is: health, the page, the API's
-        description."""
+        """Paths that are read without a key, also from an overloaded server: health, the page and
+        the API's description."""
         self.prediction_targets: Mapping[bytes, tuple[str, str]] = {}
-        """Request targets that cost a model's time, with their route and model."""
+        """Request targets that ask for predictions, with their route and model."""
         self.needs_key = bool(keys)
         self._keys = [key.encode() for key in keys]
         self._hosts = hosts or AllowedHosts(["*"])
@@ -101,8 +102,11 @@ class Admission:
     def refuse_host(
         self, headers: HeaderList, named: Mapping[bytes, bytes], http_version: str
     ) -> RequestError | None:
-        """RFC 9112 wants one Host in HTTP/1.1. A web page whose name an attacker points at this
-        machine (DNS rebinding) sends that name, which isn't one of ours."""
+        """The Host header: exactly one in HTTP/1.1 (RFC 9112), and a name of this server.
+
+        An attacker can let the name of his web page point to this machine (DNS rebinding). The
+        browser then sends that name as Host, which isn't one of ours.
+        """
         host = named.get(b"host")
         if host is None:
             missing = http_version == "1.1"
@@ -112,7 +116,7 @@ class Admission:
         return self._hosts.refuse(host)
 
     def refuse_key(self, named: Mapping[bytes, bytes]) -> RequestError | None:
-        """Compares with every key, and in a time that doesn't depend on how much of one fits."""
+        """The API key. The time to compare doesn't tell how much of a key was right."""
         if not self._keys:
             return None
         scheme, _, token = named.get(b"authorization", b"").partition(b" ")
@@ -124,17 +128,17 @@ class Admission:
         return RequestError(401, "an API key is needed", {"www-authenticate": "Bearer"})
 
     def refuse_count(self) -> RequestError | None:
-        """Requests in flight."""
+        """The number of requests in flight."""
         if self._in_flight < self.limits.max_requests:
             return None
         return RequestError(429, "too many requests at a time", {"retry-after": "1"})
 
     def refuse_queue(self, tokens: int, now: float, arriving: int = 0) -> RequestError | None:
-        """Tokens that wait for the models, and those of requests that are ``arriving``.
+        """The tokens in the queue, and those of requests that are ``arriving``.
 
-        A burst may wait. When more comes in than the models can do, a long queue would only make
-        everybody late. So after a refusal a request may queue only if its own work is about as much
-        as what is ahead of it: its answer then takes about twice its own time at most.
+        A burst may queue. In an overload a long queue would only make every answer late. So after a
+        refusal a request may queue only if the work before it is no more than its own: then its
+        answer takes about twice as long as on an idle server, at most.
         """
         overloaded = now - self._last_queue_refusal < OVERLOAD_SECONDS
         room = max(tokens, MIN_QUEUE_TOKENS) if overloaded else self.limits.max_waiting - tokens
@@ -146,14 +150,14 @@ class Admission:
         return RequestError(429, "too much is waiting for the model", headers)
 
     def refuse_body(self, size: int) -> RequestError | None:
-        """Bytes that a body has, or says that it has."""
+        """The bytes of a body, received or announced."""
         if size <= self.limits.max_body:
             return None
         detail = f"the body has more than {self.limits.max_body:,} bytes"
         return RequestError(413, detail, {"connection": "close"})
 
     def refuse_texts(self, count: int) -> RequestError | None:
-        """Inputs of one request."""
+        """The number of inputs of a request."""
         limit = self.limits.max_texts
         if count <= limit:
             return None
@@ -165,13 +169,13 @@ class Admission:
         return RequestError(503, "the models are being loaded", {"retry-after": "1"})
 
     def refuse_unless_ready(self) -> RequestError | None:
-        """For readiness: a draining server still answers requests but wants no new callers."""
+        """For the readiness check. A draining server answers requests but wants no new callers."""
         if self.phase == "ready":
             return None
         return RequestError(503, self.phase, {"retry-after": "1"})
 
     def refuse_head(self, target: bytes, headers: HeaderList) -> RequestError | None:
-        """The size of a request's head, and how its body comes."""
+        """The size of a request's head, and its transfer encoding."""
         size, encodings = len(target), []
         for name, value in headers:
             size += len(name) + len(value)
@@ -207,8 +211,10 @@ class Admission:
     def reject_before_task(
         self, method: bytes, target: bytes, headers: HeaderList
     ) -> Rejection | None:
-        """Rules for a request that costs a model's time, before anything is done for it. All other
-        requests, and those that another rule refuses or that look unusual, go to the application.
+        """Rules for a request for predictions, before a task is made for it.
+
+        Returns None for all other requests, and for requests that look unusual or break another
+        rule: the application handles them.
         """
         if method != b"POST" or target not in self.prediction_targets or self.phase != "ready":
             return None
@@ -224,7 +230,7 @@ class Admission:
             return None
         route, model = self.prediction_targets[target]
         now = time.perf_counter()
-        # A body has at least as many bytes as characters.
+        # An upper bound: a body has at least as many bytes as characters.
         tokens = self._backlog.estimate_tokens(model, int(length))
         problem = self.refuse_count() or self.refuse_queue(tokens, now, self._arriving_tokens)
         if problem is None:
@@ -235,18 +241,21 @@ class Admission:
         return Rejection(context, problem.status, problem_bytes(problem, identity, route))
 
     def enter(self) -> None:
-        """The application starts with a request."""
+        """Counts a request that the application starts to handle."""
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
 
     def leave(self) -> None:
+        """Counts a request that has been answered."""
         self._in_flight -= 1
         self._metrics.in_flight.set(self._in_flight)
 
     def _reserve(self, tokens: int) -> None:
-        """Keeps a place in the queue until the request's task starts: otherwise all requests that
-        are read in one round of the event loop find the same place free. The task joins the queue
-        before anything else is read."""
+        """Reserves room in the queue until the request's task starts.
+
+        Otherwise all requests that are read in one round of the event loop would see the same free
+        room. In the next round the tasks join the queue before more is read.
+        """
         self._arriving_tokens += tokens
         asyncio.get_running_loop().call_soon(self._release, tokens)
 
@@ -259,7 +268,7 @@ def headers_too_large() -> RequestError:
 
 
 def server_stops() -> RequestError:
-    """For a request that isn't whole when the server closes its connections."""
+    """For a request that hasn't arrived completely when the server closes its connections."""
     return RequestError(503, "the server stops")
 
 
@@ -267,40 +276,47 @@ _HOST = re.compile(r"(\[[0-9a-f.]*:[0-9a-f:.]*\]|[\w.~%-]+?)\.?(?::\d*)?", re.AS
 
 LOOPBACK_NAME = "localhost"
 MAX_HOST_BYTES = 300
-"""Of a Host header. DNS has no longer names, and decisions on 256 of them are kept."""
+"""Bytes of a Host header. Names in DNS are shorter. It limits the cache of 256 decisions."""
 
 
 class AllowedHosts:
-    """What callers may write in Host, with any port.
+    """The hosts that callers may name in the Host header, with any port.
 
     Parameters
     ----------
     names
         Names and addresses; ``*`` allows all.
     any_address
-        Whether every IP address is allowed, too. Safe against DNS rebinding, which needs a name.
+        Whether to allow every IP address. DNS rebinding needs a name, so this is safe.
     """
 
     def __init__(self, names: Sequence[str], *, any_address: bool = False) -> None:
         self._all = "*" in names
         self._any_address = any_address
         self._names = {_host_name(name) for name in names if name != "*"} | {LOOPBACK_NAME}
-        self._judge = lru_cache(maxsize=256)(self._judged)  # most callers send the same few
+        self._cached_check = lru_cache(maxsize=256)(self._check)  # callers send few different ones
 
     @classmethod
     def of_server(cls, host: str, address: str, more: Sequence[str]) -> AllowedHosts:
-        """Of a server at ``--host``, bound to ``address``, with every ``--allowed-host``: loopback
-        names, ``host`` and ``more``; every address where it listens at all of them."""
+        """The hosts of a server that listens at ``host``, which resolved to ``address``.
+
+        Allowed are loopback names, ``host``, and ``more`` (every ``--allowed-host``). If the server
+        listens at all addresses of the machine, every address is allowed.
+        """
         everywhere = ipaddress.ip_address(address.partition("%")[0]).is_unspecified
         own = [] if everywhere else [host, address.partition("%")[0]]
         return cls([*own, *more], any_address=everywhere)
 
     def refuse(self, host: bytes) -> RequestError | None:
-        """A value of the header."""
-        problem = (400, "the Host is too long") if len(host) > MAX_HOST_BYTES else self._judge(host)
+        """The error for this value of the header, or None."""
+        problem = (
+            (400, "the Host is too long")
+            if len(host) > MAX_HOST_BYTES
+            else self._cached_check(host)
+        )
         return None if problem is None else RequestError(*problem)
 
-    def _judged(self, host: bytes) -> tuple[int, str] | None:
+    def _check(self, host: bytes) -> tuple[int, str] | None:
         text = host.decode("latin-1").strip().lower()
         match = _HOST.fullmatch(text)
         if match is None:
@@ -319,7 +335,7 @@ class AllowedHosts:
 
 
 def _host_name(given: str) -> str:
-    """As ``AllowedHosts`` compares it. Raises UsageError for what can't be a host."""
+    """The form of a host that ``AllowedHosts`` compares. Raises UsageError if it isn't a host."""
     name = given.strip().lower()
     try:
         return str(ipaddress.ip_address(name.strip("[]")))
@@ -333,7 +349,7 @@ def _host_name(given: str) -> str:
 
 
 def read_api_keys(path: Path | None) -> list[str]:
-    """API keys, one a line of a file, or the one in ONELAYER_API_KEY. Raises UsageError."""
+    """API keys from a file with one per line, or from ONELAYER_API_KEY. Raises UsageError."""
     if path is None:
         key = os.environ.get("ONELAYER_API_KEY", "").strip()
         return [key] if key else []

@@ -29,29 +29,29 @@ from onelayer.serving.request_errors import RequestError, problem_response, to_p
 from onelayer.serving.service import Service
 
 CALLER_LEFT = 499
-"""The status in log and metrics if the caller hung up, as nginx has it."""
+"""The status in log and metrics if the caller closed the connection; nginx uses the same."""
 
 
 class App:
-    """An ASGI application. Until ``open`` it answers health checks, and 503 to predictions."""
+    """An ASGI application. Before ``open`` it answers health checks, and 503 to predictions."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
         self.admission = service.admission
         operations = self._operations()
         self._routes = [operation.route() for operation in operations] + page.routes()
-        public = [operation.path for operation in operations if operation.open]
+        public = [operation.path for operation in operations if operation.public]
         self.admission.public_paths = {*public, *(route.path for route in page.routes())}
         self._router = Router(self._routes)
         self._openapi: dict[tuple[str, ...], bytes | memoryview] = {}
 
     def open(self) -> None:
-        """All models are loaded: predictions may come."""
+        """Starts to accept predictions. Call it when all models are loaded."""
         self.admission.prediction_targets = {
             quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
             for operation in self._operations()
             if operation.takes is not None
-            # A route without a name is for the first model, so that one is set last.
+            # Several models share a route without a name. The first model is set last, so it wins.
             for name in reversed(models_of(self.service, operation))
         }
         self.admission.phase = "ready"
@@ -67,14 +67,15 @@ class App:
         scope["onelayer.context"], scope["app"] = context, self
         status = CALLER_LEFT
 
-        async def send_on(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                more = MutableHeaders(scope=message)
-                more["x-request-id"] = context.id
+                answer_headers = MutableHeaders(scope=message)
+                answer_headers["x-request-id"] = context.id
                 if self.admission.phase == "draining":
-                    more["connection"] = "close"  # the next request goes to another server
+                    # The caller's next request then goes to another server.
+                    answer_headers["connection"] = "close"
             await send(message)
 
         refusal = self.admission.refuse_request(
@@ -84,19 +85,19 @@ class App:
         try:
             if refusal is not None:
                 raise refusal
-            await self._router(scope, receive, send_on)
+            await self._router(scope, receive, send_with_headers)
         except (CallerLeftError, asyncio.CancelledError):
             self.service.metrics.left.inc()
         except Exception as error:
-            problem = self._to_problem(error, scope)
-            await problem_response(problem, context.id, path)(scope, receive, send_on)
+            problem = self._problem_of(error, scope)
+            await problem_response(problem, context.id, path)(scope, receive, send_with_headers)
         finally:
             self.admission.leave()
             context.route = getattr(scope.get("route"), "path", "none")
             self.service.record(context, status)
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        """The start and the end of the server, as ASGI servers announce them."""
+        """Answers the ASGI server's events of startup and shutdown."""
         while True:
             event = (await receive())["type"]  # lifespan.startup or lifespan.shutdown
             if event == "lifespan.shutdown":
@@ -106,7 +107,7 @@ class App:
                 return
 
     def _operations(self) -> list[Operation]:
-        """The table of all routes, for the models that are loaded so far."""
+        """The table of all routes, for the models that are loaded by now."""
         service = self.service
 
         async def openapi(request: Request) -> Response:
@@ -128,11 +129,11 @@ class App:
                 endpoint=openapi,
                 summary="This description",
                 gives=dict[str, Any],
-                open=True,
+                public=True,
             ),
         ]
 
-    def _to_problem(self, error: Exception, scope: Scope) -> RequestError:
+    def _problem_of(self, error: Exception, scope: Scope) -> RequestError:
         problem = to_problem(error)
         if problem.status == 500:
             traceback.print_exception(error)
@@ -149,10 +150,10 @@ def make_app(
     allowed_hosts: Sequence[str] = ("*",),
     access_log: bool = False,
 ) -> App:
-    """An application of loaded models, by name, for any ASGI server.
+    """An application for any ASGI server, from loaded models by name.
 
-    ``allowed_hosts`` are the names that callers may use for the server besides ``localhost``;
-    ``*`` is any. Name them where browsers of the machine could be lured to it.
+    ``allowed_hosts`` are the names that callers may use for the server besides ``localhost``; ``*``
+    allows any. List them if a web page, opened on the server's machine, must not reach it.
     """
     log = AccessLog() if access_log else None
     hosts = AllowedHosts(allowed_hosts)

@@ -13,14 +13,18 @@ _BINARY = ("", "application/octet-stream")
 
 
 class CallerLeftError(Exception):
-    """The caller has hung up: nobody waits for an answer."""
+    """The caller has closed the connection, so nobody waits for an answer."""
 
 
 async def read_body(request: Request, admission: Admission, *, binary: bool = False) -> bytes:
-    """The whole body. Raises RequestError for another type (415), for a body that is too large
-    whatever its headers say (413) and for one that comes in too slowly (408)."""
+    """Reads the whole body.
+
+    Raises RequestError for another content type (415), for a body that is too large, whatever its
+    headers say (413), and for one that arrives too slowly (408).
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # Triton's client names no type. For any other type a browser asks before another site may send.
+    # Triton's client sends no content type. Before a web page of another site sends one of the
+    # other two, its browser asks the server (CORS), which doesn't allow it.
     if media_type != "application/json" and not (binary and media_type in _BINARY):
         raise RequestError(415, "content-type has to be application/json")
     if request.headers.get("content-encoding", "identity").lower() != "identity":

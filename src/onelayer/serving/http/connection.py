@@ -1,8 +1,12 @@
-"""A caller's connection: uvicorn's, with the limits that uvicorn leaves to a proxy in front of it.
+"""A connection: uvicorn's, with the limits that uvicorn leaves to a proxy in front of it.
 
-They are: seconds and bytes for the headers, requests that are refused before they become a task,
-bodies that nobody reads, callers who read no answer, and the number of connections. What this file
-uses of uvicorn's inside is listed in tests/test_uvicorn_contract.py.
+It limits the time and size of headers and the number of connections. It ends connections whose
+caller doesn't read the answer, and it refuses requests before they become a task.
+
+uvicorn parses the bytes and calls ``on_...``. It makes a ``RequestResponseCycle`` for each request
+and starts the application as its task. ``cycle`` is the request that is being read, ``_running``
+the one that is being answered. ``pipeline`` has the requests that wait for their turn.
+tests/test_uvicorn_contract.py lists all internals of uvicorn that this file uses.
 """
 
 from __future__ import annotations
@@ -22,18 +26,18 @@ from onelayer.serving.request_errors import RequestError, problem_bytes
 from onelayer.serving.service import Service
 
 SHUTDOWN_GRACE_SECONDS = 0.1
-"""A server that stops still reads what was sent before any caller could know."""
+"""Seconds for which a stopping server still reads: requests may be on their way already."""
 CLOSE_DELAY_SECONDS = 2.0
-"""For a caller to notice that the rest of his body isn't wanted."""
+"""Seconds that a caller gets to read the refusal of a request that is still being sent."""
 
 
 def connection_class(service: Service) -> type[HttpToolsProtocol]:
-    """The class of connections to this service, as uvicorn's ``http`` option takes it."""
+    """A class of connections with this service: uvicorn's ``http`` option makes objects of it."""
     return type("ServiceConnection", (Connection,), {"service": service})
 
 
 class Connection(HttpToolsProtocol):
-    """One caller's connection."""
+    """A connection with one caller."""
 
     service: Service
 
@@ -41,15 +45,19 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._rejection: Rejection | None = None  # of the request that is being read
-        self._last_answer: bytes | None = None  # goes out when those before it are out
+        self._rejection: Rejection | None = (
+            None  # of the request that is being read, sent when it is whole
+        )
+        self._last_answer: bytes | None = (
+            None  # sent after the answers before it, then the connection closes
+        )
         self._ignores_input = False
         self._running: RequestResponseCycle | None = None
         self._in_headers = False
         self._in_body = False
         self._wants_upgrade = False
-        self._parsed = 0  # heads, parts of bodies and ends of messages
-        self._unparsed_bytes = 0  # since the last of them
+        self._parsed = 0  # how many heads, parts of bodies and ends of messages were found
+        self._unparsed_bytes = 0  # received since the last of them
         self._header_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._last_request_at = self.loop.time()
@@ -70,19 +78,22 @@ class Connection(HttpToolsProtocol):
             return
         before = self._parsed
         self._parse(data)
+        # The parser may have refused the request, or a caller may have left, while it worked.
         if self._ignores_input or self.transport.is_closing():
             return
         if self._parsed == before:
+            # Nothing was completed: headers that never end would fill the memory.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEADER_BYTES:
                 self._refuse(headers_too_large())
                 return
-        # Headers are awaited, or the rest of a request that is read to be refused.
-        between = not self._in_body and (self._in_headers or self._parsed == before)
-        if between or self._rejection is not None:
+        # The timer runs while headers are read, and while a rejected request is read to its end.
+        awaits_headers = not self._in_body and (self._in_headers or self._parsed == before)
+        if awaits_headers or self._rejection is not None:
             self._start_header_timer()
 
     def pause_writing(self) -> None:
+        # The caller doesn't read: his answers would fill the memory.
         super().pause_writing()
         self._end_in(self.service.limits.body_timeout)
 
@@ -101,6 +112,7 @@ class Connection(HttpToolsProtocol):
                     self.parser.feed_data(rest)
                     return
                 except HttpParserUpgrade as paused:
+                    # The parser stops after the head; ``args[0]`` is how far it has read.
                     rest = memoryview(rest)[paused.args[0] :]
                     if self._wants_upgrade:
                         self._continue_without_upgrade()
@@ -112,7 +124,7 @@ class Connection(HttpToolsProtocol):
         self._in_headers = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # else a trailer, which nobody reads
+        if not self._in_body:  # else it is a trailer, which nobody reads
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -120,7 +132,7 @@ class Connection(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 self._refuse(RequestError(400, "this server is no proxy"))
             else:
-                self._wants_upgrade = True
+                self._wants_upgrade = True  # ``_parse`` continues without it
             return
         self._stop_header_timer()
         self._in_headers, self._in_body = False, True
@@ -136,7 +148,9 @@ class Connection(HttpToolsProtocol):
             if self._rejection is None:
                 super().on_headers_complete()
                 if not self.pipeline or self.pipeline[0][0] is not self.cycle:
-                    self._running = self.cycle  # uvicorn started it; else it waits its turn
+                    self._running = (
+                        self.cycle
+                    )  # uvicorn has started it; otherwise it is in the pipeline
 
     def on_body(self, body: bytes) -> None:
         self._progress()
@@ -156,8 +170,11 @@ class Connection(HttpToolsProtocol):
             self._answer_rejection(self._rejection)
 
     def _continue_without_upgrade(self) -> None:
-        """A server may ignore Upgrade (RFC 9110 7.8), but the parser stops there and would read the
-        body as a second request. So it gets the head again, without the Upgrade header."""
+        """Parses the head again without its Upgrade header.
+
+        A server may ignore Upgrade (RFC 9110 7.8), but the parser stops at it and would read the
+        body as a second request.
+        """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         kept = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         self._wants_upgrade = False
@@ -169,10 +186,14 @@ class Connection(HttpToolsProtocol):
         self._parsed += 1
         self._unparsed_bytes = 0
 
-    # Refusing before there is a task ---------------------------------------------------------
+    # Refusals before there is a task ---------------------------------------------------------
 
     def _reject(self) -> Rejection | None:
-        """Of several requests at a time, each is answered in its turn: those before it first."""
+        """A rejection if admission refuses the request now.
+
+        Only if no other request is being answered, because answers have to keep the order of the
+        requests; and only for usual requests, which leave the connection open.
+        """
         parser = self.parser
         usual = parser.should_keep_alive() and parser.get_http_version() == "1.1"
         if self._answering() or not usual:
@@ -182,7 +203,7 @@ class Connection(HttpToolsProtocol):
         )
 
     def _answer_rejection(self, rejection: Rejection) -> None:
-        """When the whole request is read: the next one starts right behind it."""
+        """Sends the rejection. The whole request has been read, so the next one can follow it."""
         self._stop_header_timer()
         self._rejection = None
         self.service.record(rejection.context, rejection.status)
@@ -190,12 +211,16 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
 
     def _refuse(self, problem: RequestError) -> None:
-        """Answers and closes, after the answers to the requests before this one. The application
-        never sees the end of such a request."""
+        """Answers with an error and closes, after the answers to the requests before this one.
+
+        The application never gets the end of such a request.
+        """
         if self._ignores_input:
             return
         self._ignores_input = True
         self._rejection = None
+        # uvicorn may have started the application with the head of this request. Then its answer is
+        # replaced by the refusal. A request in the pipeline is removed from it.
         closing = RequestError(problem.status, problem.detail, {"connection": "close"})
         self._last_answer = problem_bytes(closing)
         in_body = self.cycle is not None and self.cycle.more_body
@@ -217,16 +242,17 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         answered = self._running
         if self.pipeline and not self.transport.is_closing():
-            self._running = self.pipeline[-1][0]  # uvicorn starts it now
+            self._running = self.pipeline[-1][0]  # uvicorn starts it in the next line
         super().on_response_complete()
         if self.transport.is_closing():
-            # What is written goes out first, to a caller who reads it.
+            # What is written is still sent, but a caller who doesn't read can't keep it open.
             self._end_in(self.service.limits.body_timeout)
         elif self._running is not answered:
             return
         elif self._last_answer is not None:
             self._send_last_answer()
         elif answered is not None and answered.more_body:
+            # Answered before its body was read, for example with 413.
             self._close_after_delay()
 
     def shutdown(self) -> None:
@@ -235,13 +261,13 @@ class Connection(HttpToolsProtocol):
     def _shut_down(self) -> None:
         if self._rejection is not None:
             self._refuse(server_stops())
-        elif not self._in_headers:  # else a request comes, whose answer says that it is the last
+        elif not self._in_headers:  # else a request is arriving; its answer closes the connection
             super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         if self._ignores_input or self._in_headers or not self._is_idle():
-            return  # another timer runs for what happens now
-        if self.transport.get_write_buffer_size():
+            return  # another timer limits what is going on
+        if self.transport.get_write_buffer_size():  # close() would wait for the caller to read
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
@@ -253,22 +279,26 @@ class Connection(HttpToolsProtocol):
         return not (self._in_body or self._answering() or self.pipeline)
 
     def _make_room(self) -> None:
-        """Closes the connection that has asked for nothing for longest, so that no crowd of silent
-        callers shuts out those who ask. If all others are being answered, it closes this one."""
+        """Closes the connection that has been idle for longest, so that idle connections don't keep
+        others out. If all others are being answered, it closes this one."""
         others = [other for other in self.connections if isinstance(other, Connection)]
         idle = [other for other in others if other is not self and other._is_idle()]
         longest = min(idle, key=lambda other: other._last_request_at, default=self)
-        self.connections.discard(longest)  # connection_lost comes later
+        self.connections.discard(longest)  # connection_lost is called later
         longest.transport.abort()
 
     def _abandon_running(self) -> None:
-        """Tells the application that nobody waits for the answer that it is working on."""
+        """Tells the application that its caller has left."""
         if self._running is not None and self._answering():
             self._running.disconnected = True
             self._running.message_event.set()
 
     def _close_after_delay(self) -> None:
-        """Closing at once, with bytes unread, would take the answer back before it is read."""
+        """Ends our side and closes the connection a little later.
+
+        If a socket is closed with unread bytes, the system resets the connection, and the caller
+        may lose the answer.
+        """
         self._ignores_input = True
         self.transport.resume_reading()
         if self.transport.can_write_eof():
@@ -298,7 +328,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _end_in(self, seconds: float | None) -> None:
-        """Ends the connection then, whatever its other end does; None cancels that."""
+        """Aborts the connection after ``seconds``, whatever the caller does; None cancels that."""
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._end_timer = None

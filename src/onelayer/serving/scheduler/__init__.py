@@ -1,1 +1,1 @@
-"""Requests become batches."""
+"""The scheduler: from requests to batches to predictions."""

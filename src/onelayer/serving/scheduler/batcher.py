@@ -1,9 +1,12 @@
-"""From requests to predictions: two threads, one encodes what comes in while the other runs what is
-encoded.
+"""The batcher: two threads turn jobs into predictions.
 
-Nothing waits by the clock. While the engine runs a batch the next one gathers, so batches are as
-large as there is work. A single request on an idle server is a batch of its own, and the thread
-that encoded it runs it: waking the other thread would take longer than many a batch.
+While one thread runs a batch, the other encodes the jobs that arrive. No job waits for a timer:
+while the engine is busy, the next batch grows, so batches are as large as the load needs. On an
+idle server a single request is a batch, and the thread that encoded it also runs it: waking the
+other thread often takes longer than the batch.
+
+Both threads execute ``_work``. Two locks give them roles: ``_encoding`` is held by the one that
+encodes, ``_running`` by the one that is in the engine.
 """
 
 from __future__ import annotations
@@ -32,27 +35,30 @@ from onelayer.tasks.protocol import roles_of_lists
 from onelayer.tokens.encodings import Encodings, joined
 
 Answer = tuple[Job, list[Any] | Exception]
+"""A job, and its predictions or why there are none."""
 
 _BATCH_READY = object()
+"""Wakes a thread that waits for jobs, because there is a batch to run."""
+_NO_MORE_JOBS = None
+"""Stops the threads."""
 
 _EXAMPLE = "a sentence that is about as long as most"
 
 THREAD_NICENESS = 10
-"""How far the models' threads stand behind the event loop's, as ``nice`` counts."""
+"""Niceness of the models' threads, relative to the event loop's."""
 
 MAX_CHARACTERS_ENCODED_TOGETHER = 2000
-"""Characters of a request up to which it is encoded with others. One call of the tokenizer for many
-short texts is faster than many calls; long texts gain nothing."""
+"""Characters of a request up to which it is encoded together with others. One call of the tokenizer
+for many short texts is faster than many calls; for long texts it is not."""
 
 
 class Batcher:
-    """Runs jobs of several models, one batch at a time. ``predict`` belongs to the event loop."""
+    """Runs jobs of several models, one batch at a time. Call ``predict`` on the event loop only."""
 
     def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
         self.backlog = Backlog(limits, metrics)
         self._limits = limits
         self._metrics = metrics
-        # None: no more jobs will come. _BATCH_READY: a batch can be run.
         self._arrivals: queue.SimpleQueue[Job | object | None] = queue.SimpleQueue()
         self._encoded_jobs = JobQueue()
         self._encoding, self._running = threading.Lock(), threading.Lock()
@@ -60,7 +66,10 @@ class Batcher:
         self._threads: list[threading.Thread] = []
 
     async def predict(self, job: Job) -> list[Any]:
-        """One prediction for each row. Raises RequestError for a text that is too long."""
+        """One prediction for each row. Raises RequestError for a text that is too long.
+
+        If it is cancelled, the job's rows that wait are never run.
+        """
         tokens = job.tokens
         seconds = self.backlog.throughput(job.model).estimate_seconds(tokens)
         self._start()
@@ -69,12 +78,15 @@ class Batcher:
         try:
             return await job.answer
         finally:
-            job.left = True  # also if the wait was broken off
+            job.left = True  # matters if this was cancelled: the threads then drop the job
             self.backlog.add(-tokens, -seconds)
 
     def warm_up(self, model: str, predictor: Predictor) -> None:
-        """Runs a few rows, so that the first callers don't wait for what is made on first use, and
-        the model's throughput is known from the start."""
+        """Runs a few rows.
+
+        Engines prepare things on first use, and the model's throughput has to be known before the
+        first request.
+        """
         row = _example_row(predictor.task)
         characters = sum(map(len, predictor.task.texts(row)))
         throughput = self.backlog.throughput(model)
@@ -86,9 +98,9 @@ class Batcher:
             throughput.record_encoding(len(encodings.ids), characters * len(rows))
 
     def close(self) -> None:
-        """Returns when the threads have done what waits. A process that ended while one of them is
-        in the engine would be aborted."""
-        self._arrivals.put(None)
+        """Waits until the threads have finished all jobs. If the process ended while one of them is
+        in the engine, it would crash."""
+        self._arrivals.put(_NO_MORE_JOBS)
         for thread in self._threads:
             thread.join()
 
@@ -100,29 +112,32 @@ class Batcher:
                 thread.start()
                 self._threads.append(thread)
 
-    # What follows runs in the two threads and hands its results to the event loop.
+    # The methods below run in the two threads. `_deliver` gives results to the event loop.
 
     def _work(self) -> None:
         lower_thread_priority()
         while self._encode_arrivals():
-            # A thread that releases the lock looks again, so that no job is forgotten.
+            # If the other thread is in the engine, it takes these jobs after its batch: whoever
+            # releases the lock looks at the queue again, so no job is forgotten.
             while self._encoded_jobs and self._running.acquire(blocking=False):
                 try:
                     result = self._run()
                 finally:
                     self._running.release()
-                if self._encoded_jobs:  # the other thread may run it while this one decodes
+                # This thread still has to decode. Meanwhile the other one can run the next batch.
+                if self._encoded_jobs:
                     self._arrivals.put(_BATCH_READY)
                 if result is not None:
                     self._deliver(result.answers())
 
     def _encode_arrivals(self) -> bool:
-        """Encodes what came in; False when no more will come."""
+        """Encodes the jobs that arrived, after waiting for some. False if no more will come."""
         with self._encoding:
             jobs = self._take_arrivals()
             if jobs is None:
                 return False
             ready: list[Job] = []
+            # Sorting by group lets one call of the tokenizer encode a whole group.
             jobs.sort(key=_encoding_group)
             for _, group in groupby(jobs, _encoding_group):
                 ready += self._encode_jobs([job for job in group if not job.left])
@@ -131,13 +146,16 @@ class Batcher:
         return True
 
     def _take_arrivals(self) -> list[Job] | None:
-        """Waits for jobs and returns all that came in; None when no more will come."""
+        """Waits for an arrival and returns all jobs that have arrived; None if no more come."""
         items = [self._arrivals.get()]
         while not self._arrivals.empty():
             items.append(self._arrivals.get())
-        if None in items:
-            self._arrivals.put(None)  # for the next round, and for the other thread
-        return None if items == [None] else [item for item in items if isinstance(item, Job)]
+        if _NO_MORE_JOBS in items:
+            # Put back: the other thread has to see it, and this one again after the jobs here.
+            self._arrivals.put(_NO_MORE_JOBS)
+        return (
+            None if items == [_NO_MORE_JOBS] else [item for item in items if isinstance(item, Job)]
+        )
 
     def _encode_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Encodes jobs of one model; returns those that can be run."""
@@ -149,7 +167,8 @@ class Batcher:
         except Exception as error:
             self._deliver((job, error) for job in jobs)
             return []
-        if len(jobs) > 1 and encodings.cut.tokens:  # how much is cut of which job isn't known
+        # ``cut`` counts for all jobs together. Each job has to know its own, so encode them alone.
+        if len(jobs) > 1 and encodings.cut.tokens:
             return [one for job in jobs for one in self._encode_jobs([job])]
         ready, start = [], 0
         for job in jobs:
@@ -166,7 +185,7 @@ class Batcher:
         return ready
 
     def _run(self) -> BatchResult | None:
-        """Runs the next batch; None if all who waited have left."""
+        """Runs the next batch; None if the callers of all queued jobs have left."""
         budget = self._limits.token_budget
         if (batch := self._encoded_jobs.take(budget)) is None:
             return None
@@ -187,16 +206,20 @@ class Batcher:
 
 
 def lower_thread_priority() -> None:
-    """Lets the event loop go first where cores are few: answering and refusing are quick if the
-    models' threads don't stand before them. Threads that this one starts inherit its priority."""
+    """Lowers the priority of this thread and of those that it will start.
+
+    On few cores the event loop then goes first, so answers and refusals don't wait for a model.
+    """
     if hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), THREAD_NICENESS)
 
 
 def _encoding_group(job: Job) -> tuple[str, int]:
-    """Jobs with an equal group are encoded together: short ones of one model. A long one, or one
-    whose caller wants to know what is cut, is a group of its own."""
+    """Jobs of equal groups are encoded together: short jobs of one model.
+
+    A long job is a group of its own, and so is one whose ``long`` needs to know how much is cut.
+    """
     alone = job.characters > MAX_CHARACTERS_ENCODED_TOGETHER or job.long != "window"
     return job.model, id(job) if alone else 0
 
@@ -221,18 +244,21 @@ class BatchResult:
     error: Exception | None = None
 
     def answers(self) -> list[Answer]:
-        """The predictions of the jobs whose last rows are in this batch."""
+        """The answers to the jobs whose last rows are in this batch; of a failed batch, to all."""
         if self.error is not None:
             return [(one.job, self.error) for one in self.batch.slices]
         finished = (one.job for one in self.batch.slices if one.stop == len(one.job.rows))
         return self._decode_together() or [(job, decode_job(job)) for job in finished]
 
     def _decode_together(self) -> list[Answer]:
-        """Decodes all jobs in one call, for many small ones several times as fast as one by one.
-        Empty if they ask for different things, have rows in other batches, or one of them fails."""
+        """Decodes all jobs in one call, which is several times as fast for many small jobs.
+
+        Empty if that isn't possible: a job has other guarantees or rows in other batches, or one
+        fails. Then each is decoded alone, and only the faulty one gets an error.
+        """
         jobs = [one.job for one in self.batch.slices]
         task = jobs[0].task
-        if any(one.part or one.job.task is not task for one in self.batch.slices):
+        if any(one.is_part or one.job.task is not task for one in self.batch.slices):
             return []
         assert self.encodings is not None
         assert self.logits is not None
@@ -245,7 +271,10 @@ class BatchResult:
 
 
 def run_batch(batch: Batch, started: float) -> BatchResult:
-    """Gives each job the logits of its rows."""
+    """Runs a batch in the engine and gives each job the logits of its rows.
+
+    ``started`` is when this began; a job keeps the start of its first batch.
+    """
     parts = []
     for one in batch.slices:
         assert one.job.encodings is not None
@@ -263,6 +292,7 @@ def run_batch(batch: Batch, started: float) -> BatchResult:
 
 
 def decode_job(job: Job) -> list[Any] | Exception:
+    """The predictions of a job, or the error of its task."""
     assert job.encodings is not None
     try:
         return job.task.decode(job.rows, job.encodings, job.all_logits())
@@ -271,7 +301,7 @@ def decode_job(job: Job) -> list[Any] | Exception:
 
 
 def _example_row(task: AnyTask) -> Any:
-    """A row with a short text in each role that it can't lack."""
+    """A row with a short text in each required role."""
     lists = roles_of_lists(type(task))
     roles = (role for role in task.columns.inputs if role not in task.columns.optional)
     values = {role: ["this", "that"] if role in lists else _EXAMPLE for role in roles}

@@ -1,4 +1,5 @@
-"""Requests that wait for a model: whose rows are in the next batch, counted in tokens."""
+"""The queue of encoded jobs. It decides which rows are in the next batch; batches are counted in
+tokens."""
 
 from __future__ import annotations
 
@@ -19,11 +20,15 @@ from onelayer.tokens.encodings import Encodings, Ints
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """The rows of one request. Encoding sets ``encodings``; each batch adds to ``logits``."""
+    """The rows of one request. Encoding sets ``encodings``; each batch adds to ``logits``.
+
+    The event loop makes it and reads it when ``answer`` is set. In between one thread at a time
+    changes it.
+    """
 
     model: str
     predictor: Predictor
-    """With the request's coverage and abstain."""
+    """With the coverage and abstention that the request wants."""
     rows: Sequence[Any]
     long: str
     characters: int
@@ -41,14 +46,14 @@ class Job:
     started: float | None = None
     """When its first rows went into a batch."""
     left: bool = False
-    """Whether the caller has hung up: nothing more is done for this job."""
+    """Whether nobody waits for the answer any more: the job is dropped."""
 
     @property
     def task(self) -> AnyTask:
         return self.predictor.task
 
     def all_logits(self) -> Logits:
-        """(R, C), when all rows have been run."""
+        """(R, C). Call it when all rows have been run."""
         return self.logits[0] if len(self.logits) == 1 else np.concatenate(self.logits)
 
     def set_encodings(self, encodings: Encodings, unread: int) -> None:
@@ -58,7 +63,7 @@ class Job:
         self.tokens = int(self.cu_tokens[-1])
 
     def rows_within(self, start: int, tokens: int) -> int:
-        """The end of the rows from ``start`` on that have at most ``tokens`` tokens together."""
+        """Where the longest run of rows from ``start`` with at most ``tokens`` tokens ends."""
         assert self.cu_tokens is not None
         limit = int(self.cu_tokens[start]) + tokens
         return int(np.searchsorted(self.cu_tokens, limit, side="right")) - 1
@@ -77,7 +82,7 @@ class Slice:
     stop: int
 
     @property
-    def part(self) -> bool:
+    def is_part(self) -> bool:
         """Whether the job has more rows than these."""
         return self.stop - self.start < len(self.job.rows)
 
@@ -111,13 +116,13 @@ class JobQueue:
         """The next batch; None if no job waits."""
         with self._lock:
             for model in list(self._jobs):
-                # Models take turns: this one goes to the end of the queue.
+                # Models take turns: this one goes to the end of the dict if it has jobs left.
                 jobs = self._jobs.pop(model)
                 jobs = deque(job for job in jobs if not job.left)
                 if not jobs:
                     continue
                 batch = batch_of(jobs, budget)
-                # Jobs that got nothing yet come before those that got a part.
+                # In the next batch, jobs that got nothing in this one come first.
                 unfinished = [job for job in jobs if job.next_row < len(job.rows)]
                 if unfinished:
                     served = {id(one.job) for one in batch.slices}
@@ -128,9 +133,12 @@ class JobQueue:
 
 
 def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
-    """First come, first served, but a job gets more than an even share of the budget only after all
-    jobs have had theirs: a thousand texts don't keep a single one waiting. A row that exceeds the
-    budget makes a batch of its own."""
+    """Chooses rows of the jobs for a batch of at most ``budget`` tokens.
+
+    First come, first served, in two rounds: each job gets up to an even share, then the earliest
+    jobs get what is left. So a request with a single text doesn't wait for one with a thousand. A
+    row with more tokens than the budget is a batch of its own.
+    """
     stops = [job.next_row for job in jobs]
     left = budget
     for share in (budget // len(jobs), budget):
@@ -140,7 +148,7 @@ def batch_of(jobs: Sequence[Job], budget: int) -> Batch:
                 continue
             stop = job.rows_within(start, min(share, left))
             if stop == start and start == job.next_row:
-                stop += 1  # at least one row, even if it has more than a share
+                stop += 1  # one row at least, also if it has more tokens than the share
             tokens = job.tokens_of(start, stop)
             if tokens <= left or left == budget:
                 stops[i] = stop

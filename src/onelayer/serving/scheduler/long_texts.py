@@ -1,4 +1,4 @@
-"""Texts that are longer than the model reads at once."""
+"""What happens to texts that are longer than the model's limit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from onelayer.serving.scheduler.job_queue import Job
 from onelayer.tokens.encodings import Encodings, first_sequences
 
 LongTextPolicy = Literal["window", "truncate", "refuse"]
-"""Read all of it, mostly in windows; read the first window only; refuse the request."""
+"""``window``: read all, for most tasks in sliding windows. ``truncate``: read the first window.
+``refuse``: the request is an error."""
 
 
 def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple[Encodings, int]:
-    """The encodings that the model reads of a job, and how many tokens stay unread. Raises
-    RequestError for a text that is longer than the server or the caller allows."""
+    """The encodings that the model reads, and how many tokens it doesn't read.
+
+    Raises RequestError for a text that is longer than the server or the caller allows.
+    """
     unread = encodings.cut.tokens
-    # Options are sequences, not windows: what doesn't fit them is always cut off.
+    # The sequences of a row are windows, or options. What doesn't fit into an option is always cut.
     windowed = job.task.reads_windows and len(encodings.cu_seqlens) - 1 > len(encodings)
     if job.long == "refuse" and (unread or windowed):
         raise _too_long(job, encodings)
@@ -39,7 +42,10 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
 
 
 def _too_long(job: Job, encodings: Encodings) -> RequestError:
-    """Names the first one. Only a text that fills a sequence can be too long: few are encoded."""
+    """The error for the first input that is too long.
+
+    Only inputs that fill a whole sequence can be too long, so few have to be encoded again.
+    """
     limit = job.task.max_length
     for row in np.flatnonzero(np.diff(encodings.cu_seqlens[encodings.cu_rows]) >= limit).tolist():
         alone = job.task.encode([job.rows[row]], job.predictor.tokenizer, labelled=False)

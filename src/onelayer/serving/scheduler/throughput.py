@@ -1,4 +1,4 @@
-"""How fast each model is, learned from what it has just done, and how much work lies before it."""
+"""The throughput of each model, measured while it works, and the backlog of accepted work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from onelayer.serving.limits import Limits
 from onelayer.serving.server_metrics import ServerMetrics
 
 DECAY = 0.9
-"""How much of what was learned before a batch still counts after it."""
+"""The weight of earlier batches when a new one is added. Less adapts faster and varies more."""
 
 
 class Throughput:
-    """Moving averages of one model. Guesses stand in until it has done something."""
+    """Moving averages of one model. They start from guesses."""
 
     def __init__(self) -> None:
         self._tokens_encoded, self._characters = 1.0, 3.0
@@ -33,13 +33,15 @@ class Throughput:
         return 2 + int(characters * self._tokens_encoded / self._characters)
 
     def estimate_seconds(self, tokens: int) -> float:
-        """How long the engine takes for them."""
+        """How many seconds the engine takes for these tokens."""
         return tokens * self._seconds / self._tokens_run
 
 
 class Backlog:
-    """The work that is accepted and not answered yet, of all models together. The event loop adds
-    and removes; the scheduler's threads record throughput."""
+    """The accepted work of all models that isn't answered yet, in tokens and estimated seconds.
+
+    The event loop adds and removes work; the scheduler's threads record throughput.
+    """
 
     def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
         self.tokens, self.seconds = 0, 0.0
@@ -51,12 +53,14 @@ class Backlog:
         return self._throughput[model]
 
     def estimate_tokens(self, model: str, characters: int) -> int:
-        """What a request of this length adds. A large one runs in parts, and others wait for one
-        part only, so it counts as half a batch at most."""
+        """How many tokens a request of this length adds to the backlog.
+
+        At most half a batch: a large request runs in parts, and others wait for one part only.
+        """
         return min(self._throughput[model].estimate_tokens(characters), self._max_counted)
 
     def add(self, tokens: int, seconds: float) -> None:
-        """Negative amounts remove what was added before."""
+        """Adds work; negative amounts remove it."""
         self.tokens += tokens
         # Starting from zero when nothing is left keeps rounding errors from adding up.
         self.seconds = self.seconds + seconds if self.tokens else 0.0
