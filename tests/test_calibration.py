@@ -81,7 +81,7 @@ ONE = Classify(labels=("a", "b", "c"), max_length=8)
 SEVERAL = Classify(labels=("a", "b", "c", "d"), max_length=8, multi_label=True)
 
 
-def named(gold: np.ndarray) -> list[Any]:
+def label_names(gold: np.ndarray) -> list[Any]:
     if gold.ndim == 1:
         return [ONE.labels[i] for i in gold]
     return [tuple(np.array(SEVERAL.labels)[row]) for row in gold]
@@ -141,15 +141,15 @@ HALVES = st.integers(-60, 60).map(lambda i: i / 2)
 @pytest.mark.slow
 @given(arrays(np.float32, (6, 3), elements=HALVES), st.integers(0, 99))
 def test_temperature_changes_no_label(logits: Logits, seed: int) -> None:
-    task = tuned(ONE, *_named(drawn(60, np.random.default_rng(seed), heat=5.0)))
+    task = tuned(ONE, *with_label_names(drawn(60, np.random.default_rng(seed), heat=5.0)))
     assert task.calibration is not None
     assert task.calibration.temperature != 1.0
     labels = [prediction.label for prediction in predicted(task, logits)]
     assert labels == [prediction.label for prediction in predicted(ONE, logits)]
 
 
-def _named(drawn: tuple[Logits, np.ndarray]) -> tuple[Logits, list[Any]]:
-    return drawn[0], named(drawn[1])
+def with_label_names(drawn: tuple[Logits, np.ndarray]) -> tuple[Logits, list[Any]]:
+    return drawn[0], label_names(drawn[1])
 
 
 def test_padding_options_do_not_change_the_temperature() -> None:
@@ -201,9 +201,9 @@ def test_label_sets_reach_the_requested_coverage(
     covered = []
     for _ in range(40):
         logits, gold = draw(n, rng)
-        asked = tuned(task, logits, named(gold)).with_guarantees(coverage, None)
+        asked = tuned(task, logits, label_names(gold)).with_guarantees(coverage, None)
         logits, gold = draw(100, rng)
-        for prediction, right in zip(predicted(asked, logits), named(gold), strict=True):
+        for prediction, right in zip(predicted(asked, logits), label_names(gold), strict=True):
             right = {right} if isinstance(right, str) else set(right)
             covered.append(right <= set(prediction.label_set))
     assert np.mean(covered) >= coverage - 0.015
@@ -238,7 +238,7 @@ def test_stored_quantiles_are_few_and_conservative() -> None:
 
 def test_label_set_is_never_empty() -> None:
     logits, gold = drawn(500, np.random.default_rng(0), heat=1.0)
-    asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, named(gold)).with_guarantees(0.5, None)
+    asked = tuned(ONE, 9 * np.eye(3)[gold] + logits, label_names(gold)).with_guarantees(0.5, None)
     (unsure,) = predicted(asked, np.zeros((1, 3)))
     assert len(unsure.label_set) >= 1
     assert unsure.label_set[0] == unsure.label
@@ -333,8 +333,8 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
     """With rare labels no probability reaches 0.5."""
     rng = np.random.default_rng(3)
     logits, gold = drawn_sets(1500, rng)
-    task = tuned(SEVERAL, logits[:500] - 2.0, named(gold[:500]))
-    rows = rows_of(named(gold[500:]))
+    task = tuned(SEVERAL, logits[:500] - 2.0, label_names(gold[:500]))
+    rows = rows_of(label_names(gold[500:]))
     scores = task.score(rows, predicted(task, logits[500:] - 2.0))()
     plain = SEVERAL.score(rows, predicted(SEVERAL, logits[500:] - 2.0))()
     assert scores["macro_f1"] > plain["macro_f1"] + 0.1
@@ -359,7 +359,7 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
 def test_guarantee_that_too_few_dev_rows_support_is_refused(
     n: int, asked: dict[str, float], said: str
 ) -> None:
-    task = tuned(ONE, *_named(drawn(n, np.random.default_rng(0))))
+    task = tuned(ONE, *with_label_names(drawn(n, np.random.default_rng(0))))
     with pytest.raises(UsageError, match=said):
         task.with_guarantees(asked.get("coverage"), asked.get("abstain"))
 
@@ -381,7 +381,7 @@ def test_model_without_calibration_refuses_guarantees() -> None:
 
 
 def test_multi_label_has_label_sets_but_no_abstaining() -> None:
-    task = tuned(SEVERAL, *_named(drawn_sets(60, np.random.default_rng(0))))
+    task = tuned(SEVERAL, *with_label_names(drawn_sets(60, np.random.default_rng(0))))
     with pytest.raises(UsageError, match="one label a row"):
         task.with_guarantees(0.9, 0.1)
     (prediction,) = predicted(task.with_guarantees(0.9, None), np.array([[3.0, -9.0, 1.0, -9.0]]))
@@ -391,9 +391,9 @@ def test_multi_label_has_label_sets_but_no_abstaining() -> None:
 
 
 def test_abstained_row_has_no_label_but_keeps_its_probabilities() -> None:
-    task = tuned(ONE, *_named(drawn(400, np.random.default_rng(0), spread=4.0))).with_guarantees(
-        None, 0.1
-    )
+    task = tuned(
+        ONE, *with_label_names(drawn(400, np.random.default_rng(0), spread=4.0))
+    ).with_guarantees(None, 0.1)
     sure, unsure = predicted(task, np.array([[20.0, 0, 0], [0.1, 0, 0]]))
     assert sure.label == "a"
     assert unsure.label is None
@@ -405,9 +405,9 @@ def test_abstained_row_has_no_label_but_keeps_its_probabilities() -> None:
 
 def test_abstaining_and_sets_add_scores_and_change_no_other() -> None:
     rng = np.random.default_rng(5)
-    task = tuned(ONE, *_named(drawn(400, rng, spread=4.0)))
+    task = tuned(ONE, *with_label_names(drawn(400, rng, spread=4.0)))
     logits, gold = drawn(300, rng, spread=4.0)
-    rows = rows_of(named(gold))
+    rows = rows_of(label_names(gold))
     plain = task.score(rows, predicted(task, logits))()
     asked = task.with_guarantees(0.9, 0.1)
     predictions = predicted(asked, logits)
@@ -427,7 +427,7 @@ def test_abstaining_and_sets_add_scores_and_change_no_other() -> None:
 
 @pytest.mark.parametrize(("task", "draw"), [(ONE, drawn), (SEVERAL, drawn_sets)])
 def test_calibration_survives_json(task: Classify, draw: Any) -> None:
-    fitted = tuned(task, *_named(draw(700, np.random.default_rng(3))))
+    fitted = tuned(task, *with_label_names(draw(700, np.random.default_rng(3))))
     assert fitted.calibration is not None
     again = task_from_json(json.loads(json.dumps(task_to_json(fitted))))
     assert again == fitted

@@ -307,11 +307,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit_config(f, position_embedding_type="relative_key"),
         "position_embedding_type is 'relative_key'",
     ),
-    "a size that is none": (
+    "a size that is text": (
         lambda f: edit_config(f, hidden_size="8"),
         "config.json: hidden_size is '8', and must be a whole number from 1",
     ),
-    "a rate that is none": (
+    "an invalid rate": (
         lambda f: edit_config(f, hidden_dropout_prob=1.5),
         "hidden_dropout_prob is 1.5",
     ),

@@ -31,7 +31,7 @@ from onelayer.metrics import (
     Tokens,
     paired_differences,
 )
-from onelayer.prediction import predictor as predictors
+from onelayer.prediction import predictor as predictor_module
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
@@ -44,7 +44,7 @@ from support.task_cases import CASES, LONG
 Array = NDArray[Any]
 
 
-def by_turns(a: Array, b: Array) -> Array:
+def interleaved(a: Array, b: Array) -> Array:
     return np.stack([a, b], axis=1).reshape(2 * len(a), *a.shape[1:])
 
 
@@ -72,7 +72,7 @@ def test_p_value_equals_scipys_permutation_test() -> None:
     """Matthews' correlation is a metric that isn't a mean over rows."""
     gold, a, b = (labels % 2 for labels in classifiers(60, 0))
     found = paired_differences(
-        Classification(np.repeat(gold, 2), by_turns(a, b), 2), n_permutations=4000, n_resamples=2
+        Classification(np.repeat(gold, 2), interleaved(a, b), 2), n_permutations=4000, n_resamples=2
     )
     for name, metric in (("accuracy", accuracy), ("mcc", mcc)):
         theirs = scipy.stats.permutation_test(
@@ -90,7 +90,7 @@ def test_p_value_equals_scipys_permutation_test() -> None:
 def test_interval_equals_scipys_paired_bootstrap() -> None:
     gold, a, b = classifiers(100, 2)
     found = paired_differences(
-        Classification(np.repeat(gold, 2), by_turns(a, b), 3), n_resamples=3000, n_permutations=2
+        Classification(np.repeat(gold, 2), interleaved(a, b), 3), n_resamples=3000, n_permutations=2
     )["accuracy"]
     theirs = scipy.stats.bootstrap(
         (gold, a, b),
@@ -112,7 +112,7 @@ def test_equal_models_are_rarely_called_different() -> None:
     real = 0
     for _ in range(200):
         a, b = rng.integers(2, size=(2, 40))
-        scorer = Choices(np.repeat(gold, 2), by_turns(a, b))
+        scorer = Choices(np.repeat(gold, 2), interleaved(a, b))
         p = paired_differences(scorer, n_resamples=1, n_permutations=200)["accuracy"].p
         real += p < 0.05
     assert 0 < real <= scipy.stats.binom(200, 0.05).ppf(0.999)
@@ -123,7 +123,9 @@ def test_documents_are_resampled_and_permuted_whole() -> None:
     would be significant; six passages are not: two of the 2⁶ swaps are as extreme."""
     passages = np.repeat(np.arange(6), 10)
     a, b = np.zeros(60), np.ones(60)
-    scorer = Answers(by_turns(a, b), by_turns(a, b), np.ones(120, bool), np.repeat(passages, 2))
+    scorer = Answers(
+        interleaved(a, b), interleaved(a, b), np.ones(120, bool), np.repeat(passages, 2)
+    )
     by_passage = paired_differences(scorer, n_permutations=4000, n_resamples=50)["em"]
     by_question = paired_differences(replace(scorer, groups=None), n_resamples=50)["em"]
     assert by_passage.p == pytest.approx(2 / 2**6, abs=0.01)
@@ -138,29 +140,29 @@ def every_scorer() -> Iterator[tuple[Scorer, Scorer, Scorer]]:
     gold, a, b = rng.integers(3, size=(3, n))
     twice = np.repeat(gold, 2)
     yield (
-        Classification(twice, by_turns(a, b), 3),
+        Classification(twice, interleaved(a, b), 3),
         Classification(gold, a, 3),
         Classification(gold, b, 3),
     )
-    yield Choices(twice, by_turns(a, b)), Choices(gold, a), Choices(gold, b)
+    yield Choices(twice, interleaved(a, b)), Choices(gold, a), Choices(gold, b)
     table, table_a, table_b = rng.random((3, n, 4)) < 0.4
     yield (
-        MultiLabel(np.repeat(table, 2, axis=0), by_turns(table_a, table_b)),
+        MultiLabel(np.repeat(table, 2, axis=0), interleaved(table_a, table_b)),
         MultiLabel(table, table_a),
         MultiLabel(table, table_b),
     )
     x, y, z = rng.normal(size=(3, n))
-    yield Regression(np.repeat(x, 2), by_turns(y, z)), Regression(x, y), Regression(x, z)
+    yield Regression(np.repeat(x, 2), interleaved(y, z)), Regression(x, y), Regression(x, z)
     sets, sets_a, sets_b = ([{(0, int(i), "AB"[i % 2])} for i in ids] for ids in (gold, a, b))
     both = [one for pair in zip(sets_a, sets_b, strict=True) for one in pair]
     doubled = [one for one in sets for _ in "ab"]
     yield Entities(doubled, both), Entities(sets, sets_a), Entities(sets, sets_b)
     total = a + b + 1
-    yield Tokens(by_turns(a, b), np.repeat(total, 2)), Tokens(a, total), Tokens(b, total)
+    yield Tokens(interleaved(a, b), np.repeat(total, 2)), Tokens(a, total), Tokens(b, total)
     has = np.arange(n) % 3 > 0
     f1_a, f1_b = rng.random((2, n))
     yield (
-        Answers(by_turns(f1_a > 0.5, f1_b > 0.5), by_turns(f1_a, f1_b), np.repeat(has, 2)),
+        Answers(interleaved(f1_a > 0.5, f1_b > 0.5), interleaved(f1_a, f1_b), np.repeat(has, 2)),
         Answers(f1_a > 0.5, f1_a, has),
         Answers(f1_b > 0.5, f1_b, has),
     )
@@ -196,7 +198,7 @@ def test_mistakes_are_zero_for_right_rows_and_grow_with_the_error() -> None:
 
 def test_undefined_difference_has_no_p_value() -> None:
     constant, rising = np.ones(4), np.arange(4.0)
-    scorer = Regression(np.repeat(rising, 2), by_turns(constant, rising))
+    scorer = Regression(np.repeat(rising, 2), interleaved(constant, rising))
     it = paired_differences(scorer, n_resamples=5, n_permutations=5)["pearson"]
     assert np.isnan([it.difference, it.p]).all()
     assert it.b == pytest.approx(1)
@@ -206,7 +208,7 @@ def test_undefined_difference_has_no_p_value() -> None:
 
 
 @dataclass
-class Says:
+class RuleEngine:
     """An engine that answers by a rule."""
 
     rule: Callable[[Encodings], Logits]
@@ -241,7 +243,7 @@ def classifier(
         return np.array([[4.0, 0.0] if it == first else [0.0, 4.0] for it in said])
 
     task = Classify(labels=labels, max_length=32)
-    return Predictor(task, tokenizer, Says(rule), COLUMNS)
+    return Predictor(task, tokenizer, RuleEngine(rule), COLUMNS)
 
 
 @pytest.fixture
@@ -260,7 +262,7 @@ def test_changed_rows_are_listed_with_the_nearer_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     models |= {"a": classifier(tokenizer, "good"), "b": classifier(tokenizer, "bad")}
-    monkeypatch.setattr(predictors, "CHUNK", 3)
+    monkeypatch.setattr(predictor_module, "CHUNK", 3)
     found = compare("a", "b", reviews, Columns(), lambda _: None).to_json()
     assert found["rows"] == 4
     assert found["metrics"]["accuracy"]["a"] == 0.75
@@ -310,12 +312,12 @@ def test_every_task_can_be_compared(
     kind, layout, rows = read_labelled(file, recipe, lambda _: None)
     task = kind.fit(rows, tokenizer, recipe, 64)
 
-    def guess(seed: int) -> Says:
+    def guess(seed: int) -> RuleEngine:
         def rule(encodings: Encodings) -> Logits:
             rng = np.random.default_rng((seed, len(encodings.ids)))
             return rng.normal(size=(len(encodings.reads), len(task.outputs)))
 
-        return Says(rule)
+        return RuleEngine(rule)
 
     models |= {x: Predictor(task, tokenizer, guess(i), layout) for i, x in enumerate("ab")}
     found = compare("a", "b", file, Columns(), lambda _: None).to_json()
@@ -370,7 +372,7 @@ def test_models_that_cannot_be_compared_are_refused(
     tokenizer: Tokenizer,
     reviews: Path,
 ) -> None:
-    silent = Says(lambda encodings: np.zeros((len(encodings.reads), 2)))
+    silent = RuleEngine(lambda encodings: np.zeros((len(encodings.reads), 2)))
     models |= {"a": Predictor(a, tokenizer, silent, COLUMNS)}
     models |= {"b": Predictor(b, tokenizer, silent, COLUMNS)}
     with pytest.raises(UsageError, match=expected):

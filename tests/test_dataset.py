@@ -35,8 +35,7 @@ from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.store import ARRAYS, EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import dataset as data
-from onelayer.training import token_cache as cache
+from onelayer.training import dataset, token_cache
 from onelayer.training.dataset import Source, TrainingData, read_data
 from onelayer.training.progress import JsonReporter, ProgressBar, Silent
 from onelayer.training.remarks import Remarks
@@ -79,16 +78,16 @@ def equal(one: TrainingData, other: TrainingData) -> None:
 
 
 @pytest.fixture
-def times_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def made_datasets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A list that grows each time a file is read and tokenized."""
     made: list[str] = []
-    prepare = data._prepare
+    prepare = dataset._prepare
 
     def counting(source: Source, *rest: Any) -> dict[str, Any]:
         made.append(source.table.path)
         return prepare(source, *rest)
 
-    monkeypatch.setattr(data, "_prepare", counting)
+    monkeypatch.setattr(dataset, "_prepare", counting)
     return made
 
 
@@ -103,7 +102,7 @@ def test_training_rows_are_the_file_without_dev_rows(
     file: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any chunk size: all rows in order, each in training or in dev."""
-    monkeypatch.setattr(data, "ROWS_PER_CHUNK", 7)
+    monkeypatch.setattr(dataset, "ROWS_PER_CHUNK", 7)
     found = data_of(file, tokenizer)
     _, _, rows = read_labelled(file, Recipe(), lambda _: None)
     assert len(found.dev) == 6
@@ -169,7 +168,7 @@ def test_memory_holds_only_a_few_chunks_of_rows(
     monkeypatch.setattr(Row, "__hash__", object.__hash__)
     monkeypatch.setattr(Row, "__eq__", object.__eq__)
     monkeypatch.setattr(Classify, "row", row)
-    monkeypatch.setattr(data, "ROWS_PER_CHUNK", 10)
+    monkeypatch.setattr(dataset, "ROWS_PER_CHUNK", 10)
     monkeypatch.setattr("onelayer.training.split.MAX_DEV_ROWS", 20)
     found = data_of(write(tmp_path / "many.jsonl", 2000), tokenizer)
     assert len(found.encodings) == 1980
@@ -232,35 +231,35 @@ TASKS_AND_ROWS: list[tuple[Task, Callable[[np.random.Generator], Any]]] = [
 
 
 def test_second_run_takes_tokens_from_the_cache(
-    file: Path, tokenizer: Tokenizer, times_made: list[str], monkeypatch: pytest.MonkeyPatch
+    file: Path, tokenizer: Tokenizer, made_datasets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remarks, remarks_again = Remarks(Silent()), Remarks(Silent())
     first = read_data(source(file, tokenizer), remarks)
     monkeypatch.setattr(Tokenizer, "pieces", None)
     second = read_data(source(file, tokenizer), remarks_again)
-    assert times_made == [str(file)]
+    assert made_datasets == [str(file)]
     equal(first, second)
     assert remarks.told == remarks_again.told == ["60 rows: 54 to train on, 6 kept as dev"]
 
 
 def test_run_from_the_cache_writes_the_same_bytes(
-    file: Path, bert: Path, tmp_path: Path, times_made: list[str]
+    file: Path, bert: Path, tmp_path: Path, made_datasets: list[str]
 ) -> None:
     for name in ("one", "two"):
         onelayer.finetune(file, model=str(bert), out=tmp_path / name, epochs=1)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
     assert one == two
-    assert len(times_made) == 1
+    assert len(made_datasets) == 1
 
 
 def test_copy_of_the_file_shares_its_cache_entry(
-    file: Path, tokenizer: Tokenizer, tmp_path: Path, times_made: list[str]
+    file: Path, tokenizer: Tokenizer, tmp_path: Path, made_datasets: list[str]
 ) -> None:
     """The file's path changes only the place named in errors."""
     data_of(file, tokenizer)
     copy = Path(shutil.copy(file, tmp_path / "copy.jsonl"))
     found = data_of(copy, tokenizer)
-    assert len(times_made) == 1
+    assert len(made_datasets) == 1
     assert {row.place.path for row in found.dev} == {str(copy)}
 
 
@@ -269,7 +268,7 @@ WHAT = ["a byte", "tokenizer", "max_length", "long", "seed", "dev", "positions"]
 
 @pytest.mark.parametrize("what", WHAT)
 def test_change_that_affects_tokens_makes_a_new_cache_entry(
-    what: str, file: Path, tokenizer: Tokenizer, make_bert: Any, times_made: list[str]
+    what: str, file: Path, tokenizer: Tokenizer, make_bert: Any, made_datasets: list[str]
 ) -> None:
     data_of(file, tokenizer)
     changed = source(file, tokenizer)
@@ -292,19 +291,19 @@ def test_change_that_affects_tokens_makes_a_new_cache_entry(
     else:
         changed = source(file, tokenizer, **{what: 9})
     read_data(changed, Remarks(Silent()))
-    assert len(times_made) == 2
+    assert len(made_datasets) == 2
 
 
 def test_change_that_does_not_affect_tokens_shares_the_cache_entry(
-    file: Path, tokenizer: Tokenizer, times_made: list[str]
+    file: Path, tokenizer: Tokenizer, made_datasets: list[str]
 ) -> None:
     data_of(file, tokenizer)
     data_of(file, tokenizer, lr=0.1, epochs=9, batch_size=3, class_weights=True)
-    assert len(times_made) == 1
+    assert len(made_datasets) == 1
     for seed in (2, 3):  # with a dev file of its own the seed splits nothing
         whole = replace(source(file, tokenizer, seed=seed), splits=False)
         read_data(whole, Remarks(Silent()))
-    assert len(times_made) == 2
+    assert len(made_datasets) == 2
 
 
 DAMAGE: dict[str, Callable[[Path], Any]] = {
@@ -338,7 +337,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_cache_entry_is_replaced(
-    damage: str, file: Path, tokenizer: Tokenizer, cache_home: Path, times_made: list[str]
+    damage: str, file: Path, tokenizer: Tokenizer, cache_home: Path, made_datasets: list[str]
 ) -> None:
     first = data_of(file, tokenizer)
     kept = replace(
@@ -349,7 +348,7 @@ def test_damaged_cache_entry_is_replaced(
     DAMAGE[damage](entry)
     equal(data_of(file, tokenizer), replace(first, encodings=kept))
     equal(data_of(file, tokenizer), replace(first, encodings=kept))
-    assert len(times_made) == 2
+    assert len(made_datasets) == 2
     assert entries(cache_home) == [entry]
 
 
@@ -383,7 +382,7 @@ def test_abandoned_cache_entry_is_removed(
     half_written.mkdir(parents=True)
     data_of(file, tokenizer)
     assert half_written in entries(cache_home)  # its process may still be running
-    monkeypatch.setattr(cache, "ABANDONED_SECONDS", -1)
+    monkeypatch.setattr(token_cache, "ABANDONED_SECONDS", -1)
     data_of(file, tokenizer, seed=2)
     assert half_written not in entries(cache_home)
 
@@ -392,13 +391,15 @@ def test_least_recently_used_cache_entry_is_evicted(
     file: Path, tokenizer: Tokenizer, cache_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ages: dict[Path, float] = {}
-    monkeypatch.setattr(cache, "_last_used", lambda folder: ages.setdefault(folder, len(ages)))
+    monkeypatch.setattr(
+        token_cache, "_last_used", lambda folder: ages.setdefault(folder, len(ages))
+    )
     found: list[Path] = []
     for seed in (1, 2, 3):
         data_of(file, tokenizer, seed=seed)
         found += [entry for entry in entries(cache_home) if entry not in found]
     size = sum(path.stat().st_size for path in found[0].iterdir())
-    monkeypatch.setattr(cache, "MAX_CACHE_BYTES", 2.5 * size)
+    monkeypatch.setattr(token_cache, "MAX_CACHE_BYTES", 2.5 * size)
     ages[found[0]] = 99  # used again
     data_of(file, tokenizer, seed=4)
     left = entries(cache_home)
@@ -421,7 +422,7 @@ def test_unusable_cache_is_a_warning(
     if trouble == "no folder":
         home.write_text("a file where the folder should be")
     else:
-        monkeypatch.setattr(cache, "sync", _full)
+        monkeypatch.setattr(token_cache, "sync", _full)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     remarks = Remarks(Silent())
     found = read_data(source(file, tokenizer), remarks)
@@ -468,7 +469,7 @@ class QuietRemarks(JsonReporter):
 def test_reading_a_large_file_reports_progress(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "REPORT_SECONDS", -1)
+    monkeypatch.setattr(dataset, "REPORT_SECONDS", -1)
     stream = StringIO()
     reporter = QuietRemarks(stream)
     read_data(source(write(tmp_path / "rows.jsonl", 700), tokenizer), Remarks(reporter))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelayer.metrics import intervals
-from onelayer.prediction import predictor as predictors
+from onelayer.prediction import predictor as predictor_module
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
@@ -73,7 +73,7 @@ def test_chunked_scores_equal_whole_scores(setup: Setup, data: st.DataObject) ->
     task = setup.predictor.task
     whole = task.score(rows, setup.predict(rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictors, "CHUNK", data.draw(st.integers(1, 7)))
+        patch.setattr(predictor_module, "CHUNK", data.draw(st.integers(1, 7)))
         chunked = setup.predictor.evaluate(rows)
     assert len(chunked) == len(whole) == len(rows)
     np.testing.assert_equal(chunked(), whole())
@@ -92,7 +92,7 @@ def test_tuning_by_chunks_equals_tuning_on_the_whole(setup: Setup, data: st.Data
     task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
     encodings = task.encode(rows, tokenizer, labelled=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictors, "CHUNK", data.draw(st.integers(1, 7)))
+        patch.setattr(predictor_module, "CHUNK", data.draw(st.integers(1, 7)))
         tuned, scorer = task.tune(rows, setup.predictor.run_encoded(rows, encodings))
     logits = setup.engine.logits(encodings)
     assert tuned == task.tune(rows, [(rows, encodings, logits)])[0]
@@ -110,7 +110,7 @@ def test_part_of_encodings_equals_encoding_that_part(setup: Setup) -> None:
             np.testing.assert_array_equal(getattr(part, name), getattr(expected, name), name)
 
 
-class Made:
+class GeneratedRows:
     """``n`` rows that are created again in each pass; ``watch`` is called at every tenth."""
 
     def __init__(self, setup: Setup, n: int, watch: Callable[[], None] = lambda: None) -> None:
@@ -124,7 +124,7 @@ class Made:
 
 
 def test_chunk_is_freed_before_the_next_one(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictors, "CHUNK", 10)
+    monkeypatch.setattr(predictor_module, "CHUNK", 10)
     kinds = (type(setup.rows[0]), setup.case.prediction)
     alive: list[int] = []
 
@@ -135,7 +135,7 @@ def test_chunk_is_freed_before_the_next_one(setup: Setup, monkeypatch: pytest.Mo
     monkeypatch.setattr(setup.engine, "watch", count)
     gc.freeze()  # don't count the objects that exist already
     try:
-        assert len(setup.predictor.evaluate(Made(setup, 60, count))) == 60
+        assert len(setup.predictor.evaluate(GeneratedRows(setup, 60, count))) == 60
     finally:
         gc.unfreeze()
     # the rows of a chunk, and a few that the scorer holds
@@ -150,12 +150,12 @@ def test_memory_grows_by_few_bytes_a_row(
     setups: Callable[[str], Setup], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = setups(name)
-    monkeypatch.setattr(predictors, "CHUNK", 10)
+    monkeypatch.setattr(predictor_module, "CHUNK", 10)
 
     def peak(n: int) -> int:
         tracemalloc.start()
         try:
-            setup.predictor.evaluate(Made(setup, n))
+            setup.predictor.evaluate(GeneratedRows(setup, n))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -41,7 +41,7 @@ LARGE = replace(CONFIG, hidden_size=1024, num_hidden_layers=24, max_position_emb
 
 
 @dataclass
-class Noting:
+class RecordingEngine:
     """An engine that only records its calls."""
 
     name: str
@@ -70,8 +70,8 @@ EXPORT = ExportRecord(
 )
 
 
-def maker(name: str) -> Callable[[Bundle], Noting]:
-    return lambda _: Noting(name, [])
+def maker(name: str) -> Callable[[Bundle], RecordingEngine]:
+    return lambda _: RecordingEngine(name, [])
 
 
 @pytest.fixture
@@ -117,7 +117,8 @@ def test_first_engine_is_kept_unless_another_is_clearly_faster_without_more_cpu(
 def test_engines_are_measured_in_turns_after_a_warm_up() -> None:
     asked: list[str] = []
     costs = measured_costs(
-        {name: Noting(name, asked) for name in "ab"}, random_encodings(CONFIG, all_reads=False)
+        {name: RecordingEngine(name, asked) for name in "ab"},
+        random_encodings(CONFIG, all_reads=False),
     )
     assert asked == ["a", "b"] * (fastest.ROUNDS + 1)
     assert all(0 < cost.seconds < np.inf > cost.cpu_seconds >= 0 for cost in costs.values())

@@ -78,7 +78,7 @@ def whiten(wall: Path, /, *others: Path, with_: str = "chalk") -> None:
     CALLS.append((wall, others, with_))
 
 
-def told(*given: str) -> tuple[Any, ...]:
+def parsed(*given: str) -> tuple[Any, ...]:
     CALLS.clear()
     run("house", "All about houses.", "1.0", {"paint": paint, "whiten": whiten}, given)
     (call,) = CALLS
@@ -98,14 +98,14 @@ def told(*given: str) -> tuple[Any, ...]:
     ],
 )
 def test_flags_become_arguments_and_fields(given: list[str], expected: tuple[Any, ...]) -> None:
-    assert told("paint", *given) == expected
+    assert parsed("paint", *given) == expected
 
 
 def test_variadic_parameter_takes_many_arguments() -> None:
     north, south, east = map(Path, ("north", "south", "east"))
-    assert told("whiten", "north") == (north, (), "chalk")
-    assert told("whiten", "north", "south", "east") == (north, (south, east), "chalk")
-    assert told("whiten", "north", "--with", "lime", "south") == (north, (south,), "lime")
+    assert parsed("whiten", "north") == (north, (), "chalk")
+    assert parsed("whiten", "north", "south", "east") == (north, (south, east), "chalk")
+    assert parsed("whiten", "north", "--with", "lime", "south") == (north, (south,), "lime")
     others, with_ = flags_of(whiten)[1:]
     assert (str(others), str(with_)) == ("OTHERS", "--with")
 
@@ -163,7 +163,7 @@ def test_help_shows_the_no_form_of_a_flag() -> None:
 )
 def test_wrong_usage_is_refused_in_one_line(given: Sequence[str], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        told(*given)
+        parsed(*given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -80,7 +80,7 @@ def write(path: Path, rows: Sequence[Row], *, header: bool = True) -> Path:
     return path
 
 
-def look(
+def inferred(
     path: Path, asked: dict[str, str], task: str | None = None, **more: Any
 ) -> InferredColumns:
     return infer_columns(
@@ -105,14 +105,14 @@ CLASSIFY = [
         "text=premise pair=hypothesis label=gold_label",
     ),
     File(
-        "tickets: the label has a name of its own",
+        "tickets: an unusual label name",
         "tickets.csv",
         rows(subject="Ticket no. #", body=TEXT, queue=["billing", "returns", "other"]),
         "classify",
         "text=body label=queue",
     ),
     File(
-        "headlines and nothing else",
+        "only headlines",
         "a.csv",
         rows(headline=TEXT, category=["sport", "arts"]),
         "classify",
@@ -159,7 +159,7 @@ CLASSIFY = [
         "text label",
     ),
     File(
-        "no header, and an id that is no second text",
+        "no header, and an id column",
         "a.tsv",
         rows(a=["good #", "bad thing #", "fine by me #"], b=["1", "0"], c="ee84bj#"),
         "classify",
@@ -197,7 +197,7 @@ CLASSIFY = [
         "text=question pair=sentence label",
     ),
     File(
-        "the columns that the user names",
+        "columns named by the user",
         "a.csv",
         rows(text=TEXT, label=["a", "b"], title=OTHER, shelf=["up", "down"]),
         "classify",
@@ -216,7 +216,7 @@ MULTI_LABEL = [
         "text label=labels",
     ),
     File(
-        "labels parted by semicolons",
+        "labels separated by semicolons",
         "a.csv",
         rows(text=TEXT, emotions=["joy", "joy;awe", "awe", "awe; rage", "rage"]),
         "classify",
@@ -224,7 +224,7 @@ MULTI_LABEL = [
         separator=";",
     ),
     File(
-        "numbers of labels parted by commas (GoEmotions)",
+        "label numbers separated by commas (GoEmotions)",
         "a.tsv",
         rows(a=TEXT, b=["27", "4,27", "4", "3", "3,4"], c="ee84bj#"),
         "classify",
@@ -258,7 +258,7 @@ REGRESS = [
         "text=essay label=score",
     ),
     File(
-        "marks with a gap, which is a bad row and no class",
+        "scores with a missing value, which is a bad row",
         "a.csv",
         rows(text=TEXT, grade=[*[f"{i}.5" for i in range(19)], "n/a"]),
         "regress",
@@ -267,7 +267,7 @@ REGRESS = [
     ),
     File("decimals", "a.jsonl", rows(text=TEXT, label=[0.25, 1.5, 2.0]), "regress", "text label"),
     File(
-        "stars, if the user wants numbers",
+        "stars as numbers on request",
         "a.csv",
         rows(review=TEXT, stars=["1", "3", "5"]),
         "regress",
@@ -292,7 +292,7 @@ TAG = [
         "text=tokens label=ner_tags",
     ),
     File(
-        "characters of entities",
+        "entities by character offsets",
         "a.jsonl",
         rows(text="In Rome", entities=[[{"start": 3, "end": 7, "label": "LOC"}], []]),
         "tag",
@@ -327,14 +327,14 @@ TAG = [
 
 ANSWER = [
     File(
-        "SQuAD as the Hub has it",
+        "SQuAD from the Hub",
         "squad.parquet",
         rows(id="q#", title="x", context=TEXTS[0], question=OTHER, answers=[ANSWERS]),
         "answer",
         "id question context label=answers title",
     ),
     File(
-        "a csv with the answer and where it is",
+        "a csv with the answer and its start",
         "a.csv",
         rows(question=OTHER, context=f"# {TEXTS[0]}", answer=["parcel", "days", "late", "whole"])[
             :4
@@ -343,7 +343,7 @@ ANSWER = [
         "question context label=answer",
     ),
     File(
-        "answers at a place that is given",
+        "answers with their start",
         "a.jsonl",
         rows(question=OTHER, context=TEXTS[0], answer="two days", answer_start=[16])[:3],
         "answer",
@@ -396,7 +396,7 @@ CHOOSE = [
         "context=question options=A+B+C+D label=answer",
     ),
     File(
-        "ARC, with marks of its own",
+        "ARC, with its own option labels",
         "arc.jsonl",
         rows(
             question=TEXT,
@@ -407,7 +407,7 @@ CHOOSE = [
         "context=question options=choices label=answerKey",
     ),
     File(
-        "options that the user names",
+        "options named by the user",
         "a.csv",
         rows(story=TEXT, first="x y", second="z", right=["0", "1"]),
         "choose",
@@ -454,7 +454,7 @@ def _words(columns: str) -> list[str]:
             "no column 'Lable' (did you mean 'label'? columns: text, label)",
         ),
         (
-            "a name like no other",
+            "an unknown name",
             rows(text=TEXT, label=["a", "b"]),
             {"text": "本文"},
             "no column '本文' (columns: text, label)",
@@ -511,7 +511,7 @@ def _words(columns: str) -> list[str]:
             "and --pair NAME if two belong together)",
         ),
         (
-            "a title and what it stands over (AG News)",
+            "a title and a description (AG News)",
             rows(**{"Class Index": ["1", "2"], "Title": TEXT, "Description": OTHER}),
             {},
             "can't tell which column is the text: Title or Description",
@@ -551,7 +551,7 @@ def test_ambiguous_file_is_refused_with_the_flag_to_use(
 ) -> None:
     path = write(tmp_path / "a.csv", columns)
     with pytest.raises(UsageError) as error:
-        look(path, asked)
+        inferred(path, asked)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
 
@@ -560,25 +560,25 @@ def test_entities_and_label_columns_together_need_a_task_flag(tmp_path: Path) ->
     entities = [[{"start": 0, "end": 3, "label": "X"}]]
     path = write(tmp_path / "a.jsonl", rows(text=TEXT, entities=entities, label=["a", "b"]))
     with pytest.raises(UsageError, match="say so with --task tag or --task classify"):
-        look(path, {})
-    assert look(path, {}, "tag").layout.columns["label"] == "entities"
-    assert look(path, {}, "classify").layout.columns["label"] == "label"
-    assert look(path, {"label": "label"}).kind.name == "classify"
+        inferred(path, {})
+    assert inferred(path, {}, "tag").layout.columns["label"] == "entities"
+    assert inferred(path, {}, "classify").layout.columns["label"] == "label"
+    assert inferred(path, {"label": "label"}).kind.name == "classify"
 
 
 def test_every_inference_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", rows(review=TEXT, stars=["1", "3", "5"]))
-    assert look(path, {}).remarks == (
+    assert inferred(path, {}).remarks == (
         "task = classify, text = review, label = stars",
         "the numbers in stars are taken as names; --task regress measures them",
     )
     path = write(tmp_path / "b.tsv", rows(a=TEXT, b=["x", "y", "x;y"]), header=False)
-    assert look(path, {}).remarks == (
+    assert inferred(path, {}).remarks == (
         "no header line: columns are called column1 to column2",
         "task = classify, text = column1, label = column2, several labels parted by ';'",
     )
     path = write(tmp_path / "c.jsonl", rows(tokens=[["a", "b"]], ner_tags=[[0, 1]]))
-    assert look(path, {}).remarks == (
+    assert inferred(path, {}).remarks == (
         "task = tag, text = tokens, label = ner_tags",
         "tags are numbers: without names such as B-PER each word is scored by itself",
     )
@@ -608,16 +608,16 @@ def test_unlabelled_file_needs_no_label_column(
     task: str, columns: list[Row], expected: dict[str, str], tmp_path: Path
 ) -> None:
     path = write(tmp_path / "a.csv", columns)
-    assert look(path, {}, task, labelled=False).layout.columns == expected
+    assert inferred(path, {}, task, labelled=False).layout.columns == expected
 
 
 def test_multi_label_flag_overrides_the_inference(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", rows(text=TEXT, label=["a;b", "c"]))
-    assert look(path, {}).layout.separator is None
-    assert look(path, {}, multi_label=True).layout.separator == ";"
+    assert inferred(path, {}).layout.separator is None
+    assert inferred(path, {}, multi_label=True).layout.separator == ";"
     path = write(tmp_path / "b.csv", rows(text=TEXT, label=["a;b", "a", "b"]))
-    assert look(path, {}).layout.separator == ";"
-    assert look(path, {}, multi_label=False).layout.separator is None
+    assert inferred(path, {}).layout.separator == ";"
+    assert inferred(path, {}, multi_label=False).layout.separator is None
 
 
 def choices(path: Path, rows: str, **asked: str) -> list[int | None]:

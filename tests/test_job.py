@@ -22,9 +22,7 @@ from hypothesis import strategies as st
 
 from onelayer.base.errors import DataError, OneLayerError, UsageError
 from onelayer.data.layout import Layout
-from onelayer.prediction import formats as forms
-from onelayer.prediction import job, predictor
-from onelayer.prediction import streams as files
+from onelayer.prediction import formats, job, predictor, streams
 from onelayer.prediction.job import predict_to, write_to
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
@@ -38,7 +36,7 @@ TEXTS = [f"the cat {i} is {'good' if i % 3 else 'bad'}" for i in range(ROWS)]
 FORMS = ("jsonl", "csv", "parquet")
 
 
-class Watching:
+class RecordingWatch:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.seen: list[tuple[int, float | None]] = []
@@ -65,7 +63,7 @@ class LengthsAsLogits:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (files, predictor):
+    for module in (streams, predictor):
         monkeypatch.setattr(module, "CHUNK", 4)
     monkeypatch.setattr(job, "INTERVAL", 0.0)
 
@@ -84,15 +82,17 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def write(model: Predictor, file: Path, out: Path, form: str, watch: Watching | None = None) -> int:
-    return predict_to(out, replace(model), file, Columns(), form, watch or Watching())
+def write(
+    model: Predictor, file: Path, out: Path, form: str, watch: RecordingWatch | None = None
+) -> int:
+    return predict_to(out, replace(model), file, Columns(), form, watch or RecordingWatch())
 
 
 class Killed(BaseException):
     """Stands for the death of the process: nothing is cleaned up."""
 
 
-def dying(at: int, patch: pytest.MonkeyPatch) -> None:
+def die_at(at: int, patch: pytest.MonkeyPatch) -> None:
     """Raises ``Killed`` at the ``at``-th disk operation, or in the middle of its write."""
     left = iter(range(at))
 
@@ -146,7 +146,7 @@ def test_killed_job_resumes_and_writes_the_same_bytes(
 
     for at in deaths:
         with pytest.MonkeyPatch.context() as patch:
-            dying(at, patch)
+            die_at(at, patch)
             with suppress(Killed):
                 write(model, rows, out, form)
     assert write(model, rows, out, form) == ROWS
@@ -160,12 +160,12 @@ def test_resumed_job_does_not_predict_written_rows_again(
 ) -> None:
     out = tmp_path / "out.jsonl"
     with pytest.MonkeyPatch.context() as patch:
-        dying(11, patch)
+        die_at(11, patch)
         with pytest.raises(Killed):
             write(model, rows, out, "jsonl")
     assert not out.exists()
     kept = json.loads((tmp_path / "out.jsonl.part.json").read_text())["rows"]
-    watch = Watching()
+    watch = RecordingWatch()
     again = replace(model, engine=LengthsAsLogits())
 
     assert predict_to(out, again, rows, Columns(), "jsonl", watch) == ROWS
@@ -182,7 +182,7 @@ def test_part_file_of_another_job_is_not_resumed(
 ) -> None:
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
-        dying(11, patch)
+        die_at(11, patch)
         with pytest.raises(Killed):
             write(model, rows, out, "jsonl")
     form = "jsonl"
@@ -196,7 +196,7 @@ def test_part_file_of_another_job_is_not_resumed(
         (tmp_path / "out.part.json").write_text("[")
     else:
         (tmp_path / "out.part").write_bytes(b"")
-    watch = Watching()
+    watch = RecordingWatch()
 
     write(model, rows, out, form, watch)
 
@@ -208,7 +208,7 @@ def test_part_file_of_another_job_is_not_resumed(
 def test_interrupted_job_reports_the_rows_it_keeps(
     model: Predictor, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Impatient(Watching):
+    class Impatient(RecordingWatch):
         def rows(self, done: int, share: float | None) -> None:
             if done == 8:
                 raise KeyboardInterrupt
@@ -219,7 +219,7 @@ def test_interrupted_job_reports_the_rows_it_keeps(
         write(model, rows, tmp_path / "out.csv", "csv", watch)
 
     assert watch.said[-1] == "8 rows are kept in out.csv.part: the same command resumes"
-    watch = Watching()
+    watch = RecordingWatch()
     assert write(model, rows, tmp_path / "out.csv", "csv", watch) == ROWS
     assert watch.said[0].startswith("8 rows are in")
 
@@ -229,7 +229,7 @@ def test_second_process_on_the_same_output_is_refused(
 ) -> None:
     out = tmp_path / "out.csv"
 
-    class Meanwhile(Watching):
+    class Meanwhile(RecordingWatch):
         def rows(self, done: int, share: float | None) -> None:
             with pytest.raises(UsageError, match="being written already"):
                 write(model, rows, out, "csv")
@@ -243,7 +243,7 @@ def test_job_resumes_after_a_full_disk(model: Predictor, rows: Path, tmp_path: P
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    class Filling(Watching):
+    class Filling(RecordingWatch):
         def rows(self, done: int, share: float | None) -> None:
             if done == 12:
                 patch.setattr(job.os, "fsync", full)
@@ -251,7 +251,7 @@ def test_job_resumes_after_a_full_disk(model: Predictor, rows: Path, tmp_path: P
     message = r"No space left on device.*resumes from there"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OneLayerError, match=message):
         write(model, rows, out, "csv", Filling())
-    watch = Watching()
+    watch = RecordingWatch()
     assert write(model, rows, out, "csv", watch) == ROWS
     assert watch.said[0].startswith("12 rows are in")
 
@@ -327,7 +327,7 @@ def test_line_is_answered_before_the_next_one_arrives(model: Predictor) -> None:
         yield "\n"
         yield '{"text": "bad cat", "more": 1}\n'
 
-    answers = files.predict_lines(model, lines())
+    answers = streams.predict_lines(model, lines())
     (first,) = next(answers)
     answered.set()
     rest = [row for chunk in answers for row in chunk]
@@ -342,10 +342,10 @@ def test_read_error_of_a_pipe_is_raised(model: Predictor) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with pytest.raises(OSError, match="Input/output"):
-        list(files.predict_lines(model, lines()))
+        list(streams.predict_lines(model, lines()))
 
 
 def test_unknown_output_format_is_refused() -> None:
-    assert set(forms.FORMS) == set(FORMS)
+    assert set(formats.FORMS) == set(FORMS)
     with pytest.raises(UsageError, match="no format 'xml'"):
-        forms.form_of("xml")
+        formats.form_of("xml")

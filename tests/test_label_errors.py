@@ -21,8 +21,7 @@ from onelayer import UsageError, load
 from onelayer.base.errors import Place
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import SIZE, Sketch
-from onelayer.inspection import cross_validation as outside
-from onelayer.inspection import label_errors as audit
+from onelayer.inspection import cross_validation, label_errors
 from onelayer.inspection.cross_validation import deal
 from onelayer.inspection.label_errors import wrong_labels
 from onelayer.metrics import confident_errors, outliers
@@ -183,8 +182,8 @@ def test_fold_file_gives_the_rows_of_the_original_file(
     (tmp_path / name).write_text(content, encoding="utf-8")
     rows = rows_of(tmp_path / name, **choices)
     fold = tmp_path / "fold.jsonl"
-    outside.write(rows, rows.legal, fold)
-    recipe = outside.by_role(Recipe(**choices), rows, choices.get("multi_label"))
+    cross_validation.write(rows, rows.legal, fold)
+    recipe = cross_validation.by_role(Recipe(**choices), rows, choices.get("multi_label"))
     _, layout, table = open_labelled(fold, recipe, lambda _: None)
     again = usable_rows(rows.kind, table, layout, recipe, lambda _: None)
     nowhere = Place("x")
@@ -226,7 +225,7 @@ def test_sketch_weighs_early_and_late_rows_alike(tmp_path: Path) -> None:
 
 
 @dataclass
-class Heard(Silent):
+class RecordingReporter(Silent):
     remarks: list[str] = field(default_factory=list)
 
     def say(self, remark: str) -> None:
@@ -258,7 +257,7 @@ def test_rows_are_judged_by_models_that_were_not_trained_on_them(
 ) -> None:
     run, file = runs(name)
     learned: list[Rows] = []
-    finetune = outside.finetune
+    finetune = cross_validation.finetune
 
     def watched(train: Path, **more: Any) -> Any:
         assert more["recipe"].epochs == 1
@@ -272,21 +271,21 @@ def test_rows_are_judged_by_models_that_were_not_trained_on_them(
         )
         return finetune(train, **more)
 
-    monkeypatch.setattr(outside, "finetune", watched)
+    monkeypatch.setattr(cross_validation, "finetune", watched)
     judged: list[tuple[int, list[int], list[Any]]] = []
-    chunks = outside._chunks
+    chunks = cross_validation._chunks
 
     def noted(predictor: Any, rows: Rows, chosen: Any) -> Any:
         for _, numbers, chunk in chunks(predictor, rows, chosen):
             judged.append((len(learned) - 1, numbers.tolist(), chunk))
             yield predictor, numbers, chunk
 
-    monkeypatch.setattr(outside, "_chunks", noted)
-    heard = Heard()
-    found = wrong_labels(file, run, Columns(), folds=2, reporter=heard).to_json()
+    monkeypatch.setattr(cross_validation, "_chunks", noted)
+    reporter = RecordingReporter()
+    found = wrong_labels(file, run, Columns(), folds=2, reporter=reporter).to_json()
     assert "2-fold cross-validation" in found["judged"]
     assert "it has seen all of the rows" in found["judged"]
-    assert sum(remark.startswith("fold ") for remark in heard.remarks) == 2
+    assert sum(remark.startswith("fold ") for remark in reporter.remarks) == 2
     assert sorted(n for _, numbers, _ in judged for n in numbers) == list(range(found["rows"]))
     for fold, _, rows in judged:
         assert {TASKS[name.split()[0]].texts(row) for row in rows}.isdisjoint(learned[fold])
@@ -308,8 +307,8 @@ def test_run_judges_rows_it_has_not_seen_itself(
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(outside, "finetune", never)
-    found = wrong_labels(new, run, Columns(), folds=5, reporter=Heard()).to_json()
+    monkeypatch.setattr(cross_validation, "finetune", never)
+    found = wrong_labels(new, run, Columns(), folds=5, reporter=RecordingReporter()).to_json()
     assert found["judged"] == "by the run itself: it has seen none of the rows"
     assert found["rows"] == 30
 
@@ -328,7 +327,9 @@ def test_planted_label_errors_are_found(tmp_path: Path, make_bert: MakeBert) -> 
     file = write(tmp_path, rows)
     choices = {"epochs": 12, "lr": 0.005, "batch_size": 8, "model": str(make_bert())}
     onelayer.finetune(file, out=tmp_path / "run", **choices)
-    found = wrong_labels(file, tmp_path / "run", Columns(), folds=3, reporter=Heard()).to_json()
+    found = wrong_labels(
+        file, tmp_path / "run", Columns(), folds=3, reporter=RecordingReporter()
+    ).to_json()
     assert {row["line"] - 1 for row in found["suspects"]} == planted
     for row in found["suspects"]:
         assert row["likely"] == rows[row["line"] - 1]["text"].split()[0]
@@ -341,7 +342,9 @@ def test_label_in_one_fold_only_is_not_judged(tmp_path: Path, make_bert: MakeBer
     file = write(tmp_path, rows)
     choices = {"epochs": 1, "batch_size": 8, "model": str(make_bert())}
     onelayer.finetune(file, out=tmp_path / "run", **choices)
-    found = wrong_labels(file, tmp_path / "run", Columns(), folds=2, reporter=Heard()).to_json()
+    found = wrong_labels(
+        file, tmp_path / "run", Columns(), folds=2, reporter=RecordingReporter()
+    ).to_json()
     assert found["not_judged"] == 1
     assert 25 not in [row["line"] for row in found["suspects"]]
 
@@ -349,7 +352,7 @@ def test_label_in_one_fold_only_is_not_judged(tmp_path: Path, make_bert: MakeBer
 def test_one_fold_is_refused(runs: Callable[[str], tuple[Path, Path]]) -> None:
     run, file = runs("classify")
     with pytest.raises(UsageError, match="2 or more"):
-        wrong_labels(file, run, Columns(), folds=1, reporter=Heard())
+        wrong_labels(file, run, Columns(), folds=1, reporter=RecordingReporter())
 
 
 @pytest.mark.parametrize(("recipe", "by"), [({}, 1.0), (None, 0.0)])
@@ -359,4 +362,6 @@ def test_run_without_a_sketch_counts_as_trained_on_the_rows_if_it_has_a_recipe(
     run, file = runs("classify")
     known = load(run).record
     assert known is not None
-    assert audit._share_seen(replace(known, recipe=recipe, seen=None), rows_of(file))[1] == by
+    assert (
+        label_errors._share_seen(replace(known, recipe=recipe, seen=None), rows_of(file))[1] == by
+    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onelayer.data.layout import Layout
-from onelayer.inspection import label_errors as audit
+from onelayer.inspection import label_errors
 from onelayer.inspection.label_errors import wrong_labels
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
@@ -27,7 +27,7 @@ SURE = 4.0
 
 
 @dataclass
-class Knows:
+class RuleEngine:
     """An engine whose logits depend on the read token, or on the sequence's tokens."""
 
     of_read: Callable[[int, set[int]], Sequence[float]]
@@ -47,12 +47,12 @@ def judged(
     tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[dict[str, Any]]]:
     def by(
-        task: Task, knows: Knows, columns: dict[str, str], rows: Sequence[dict[str, Any]]
+        task: Task, knows: RuleEngine, columns: dict[str, str], rows: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         file = tmp_path / "rows.jsonl"
         file.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
         predictor = Predictor(task, tokenizer, knows, Layout(columns))
-        monkeypatch.setattr(audit, "load", lambda _: predictor)
+        monkeypatch.setattr(label_errors, "load", lambda _: predictor)
         found = wrong_labels(file, "run", Columns(), folds=2, reporter=Silent()).to_json()
         assert found["judged"].startswith("by the run itself")
         assert found["rows"] == len(rows)
@@ -71,7 +71,7 @@ TEXT = {"text": "text", "label": "label"}
 
 def test_wrong_class_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
-    knows = Knows(lambda _, tokens: [0, SURE] if good in tokens else [SURE, 0])
+    knows = RuleEngine(lambda _, tokens: [0, SURE] if good in tokens else [SURE, 0])
     rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "ny"[i % 2]} for i in range(20)]
     rows[6]["label"] = "y"
     (found,) = judged(Classify(labels=("n", "y"), max_length=16), knows, TEXT, rows)
@@ -84,7 +84,7 @@ def test_wrong_class_is_found(judged: Any, tokenizer: Tokenizer) -> None:
 
 def test_wrong_label_among_several_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     words = [token(tokenizer, word) for word in ("good", "bad", "cat")]
-    knows = Knows(lambda _, tokens: [SURE if word in tokens else -SURE for word in words])
+    knows = RuleEngine(lambda _, tokens: [SURE if word in tokens else -SURE for word in words])
     rows = [
         {
             "text": f"{'good' * (i % 2)} {'cat' * (i % 3 > 0)} {'bad' * (i % 5 > 2)} {i}",
@@ -118,7 +118,7 @@ def test_wrong_tags_are_found_by_entity_type_and_grouped(judged: Any, tokenizer:
     rows[8]["tags"][0] = "B-X"
     task = Tag(labels=labels, scheme=Scheme.IOB2, max_length=32, stride=8)
     columns = {"text": "tokens", "label": "tags"}
-    found = {row["line"]: row for row in judged(task, Knows(knows), columns, rows)}
+    found = {row["line"]: row for row in judged(task, RuleEngine(knows), columns, rows)}
     assert found.keys() == {4, 9}
     assert (found[4]["given"], found[4]["likely"]) == ("cat cat [Y]", "cat cat [X]")
     assert found[9]["given"] == "the [X]; bad [O]"
@@ -134,7 +134,7 @@ def softmax_of(labels: Sequence[str], kind: str) -> float:
 
 def test_number_far_from_its_prediction_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
-    knows = Knows(lambda _, tokens: [4.0 if good in tokens else 1.0])
+    knows = RuleEngine(lambda _, tokens: [4.0 if good in tokens else 1.0])
     rows = [
         {"text": f"{'good' if i % 2 else 'bad'} {i}", "label": (4.0 if i % 2 else 1.0) + i % 7 / 10}
         for i in range(30)
@@ -148,7 +148,7 @@ def test_number_far_from_its_prediction_is_found(judged: Any, tokenizer: Tokeniz
 
 def test_wrong_option_is_found(judged: Any, tokenizer: Tokenizer) -> None:
     good = token(tokenizer, "good")
-    knows = Knows(lambda _, tokens: [SURE if good in tokens else 0.0])
+    knows = RuleEngine(lambda _, tokens: [SURE if good in tokens else 0.0])
     rows = [{"context": f"the {i}", "options": ["x", "good", "y"], "answer": 1} for i in range(20)]
     rows[5]["answer"] = 2
     columns = {"context": "context", "options": "options", "label": "answer"}
@@ -160,7 +160,7 @@ def test_answer_without_overlap_with_a_confident_one_is_found(
     judged: Any, tokenizer: Tokenizer
 ) -> None:
     cat = token(tokenizer, "cat")
-    knows = Knows(lambda read, _: [3 * SURE, 3 * SURE] if read == cat else [0.0, 0.0])
+    knows = RuleEngine(lambda read, _: [3 * SURE, 3 * SURE] if read == cat else [0.0, 0.0])
     rows = [
         {"id": str(i), "question": "who?", "context": f"the good cat is {i}", "answers": "cat"}
         for i in range(20)

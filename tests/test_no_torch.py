@@ -32,7 +32,7 @@ import sys
 class Bar:
     def find_spec(self, name, path=None, target=None):
         if name in {barred}:
-            with open({tried!r}, "a") as file:
+            with open({torch_imports!r}, "a") as file:
                 file.write(name + chr(10))
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
@@ -41,14 +41,14 @@ sys.meta_path.insert(0, Bar())
 
 
 @pytest.fixture
-def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def torch_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes torch fail to import in child processes; returns the file that lists such imports."""
     folder = tmp_path / "bar"
     folder.mkdir()
-    code = BAR.format(barred=BARRED, tried=str(tmp_path / "tried"))
+    code = BAR.format(barred=BARRED, torch_imports=str(tmp_path / "torch_imports"))
     (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(folder)  # `python` puts it on PYTHONPATH
-    return tmp_path / "tried"
+    return tmp_path / "torch_imports"
 
 
 def python(*arguments: str, given: str = "") -> str:
@@ -60,10 +60,10 @@ def python(*arguments: str, given: str = "") -> str:
     return ran.stdout
 
 
-def test_torch_cannot_be_imported_here(tried: Path) -> None:
+def test_torch_cannot_be_imported_here(torch_imports: Path) -> None:
     with pytest.raises(AssertionError, match="No module named 'torch'"):
         python("-c", "import torch")
-    assert tried.read_text() == "torch\n"
+    assert torch_imports.read_text() == "torch\n"
 
 
 ROWS = [{"text": text} for text in TEXTS]
@@ -77,7 +77,7 @@ FILES = {
 
 
 def test_predict_reads_and_writes_every_format_without_torch(
-    tried: Path, bundle: Path, tmp_path: Path
+    torch_imports: Path, bundle: Path, tmp_path: Path
 ) -> None:
     """All formats in one process, as starting one takes most of the time."""
     runs = []
@@ -98,13 +98,13 @@ def test_predict_reads_and_writes_every_format_without_torch(
     ] == labels[:3]
     assert (tmp_path / "out.csv").read_text().count("\n") == len(TEXTS) + 1
     assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == labels[:3]
-    assert not tried.exists()
+    assert not torch_imports.exists()
 
 
-def test_predict_from_a_pipe_without_torch(tried: Path, bundle: Path) -> None:
+def test_predict_from_a_pipe_without_torch(torch_imports: Path, bundle: Path) -> None:
     lines = python("-m", "onelayer", "predict", str(bundle), "-", given="\n".join(TEXTS))
     assert len(lines.splitlines()) == len(TEXTS)
-    assert not tried.exists()
+    assert not torch_imports.exists()
 
 
 def test_predict_writes_no_device_id(
@@ -118,14 +118,14 @@ def test_predict_writes_no_device_id(
     assert not [path for path in written if "deviceid" in path.name or "Microsoft" in path.parts]
 
 
-def test_server_runs_without_torch(tried: Path, bundle: Path, tmp_path: Path) -> None:
+def test_server_runs_without_torch(torch_imports: Path, bundle: Path, tmp_path: Path) -> None:
     with Server(f"{MODEL}={bundle}", log=tmp_path / "log", notice=0) as server:
         status, body = server.request("POST", PATH, json.loads(GOOD))
         assert server.request("GET", "/openapi.json")[0] == 200
         assert server.request("GET", "/metrics")[0] == 200
     assert status == 200
     assert json.loads(body)["predictions"][0]["label"] in ("no", "yes")
-    assert not tried.exists()
+    assert not torch_imports.exists()
 
 
 def test_serve_extra_does_not_require_torch() -> None:

@@ -368,14 +368,14 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
 }
 ENDINGS = {
-    "a field that nobody knows": (b"\x98\x06\x00", "Model with field 99"),
+    "an unknown field": (b"\x98\x06\x00", "Model with field 99"),
     "a number where operators' versions belong": (b"\x40\x07", "Model with field 8"),
     "a group": (b"\x0b\x0c", "Model with field 1"),
     "a group without end": (b"\x0b", "damaged"),
     "groups in groups": (b"\x0b" * 1000 + b"\x0c" * 1000, "damaged"),
     "a number without end": (b"\x08" + b"\xff" * 11, "damaged"),
     "a text beyond the end": (b"\x12\x7f", "damaged"),
-    "a text that is none": (b"\x12\x01\xff", "damaged"),
+    "a text that isn't UTF-8": (b"\x12\x01\xff", "damaged"),
     "a second graph that adds to the first": (b"\x3a\x04\x0a\x02\x3a\x00", "Node with field 7"),
 }
 
@@ -462,14 +462,14 @@ HEADERS = {
     "no length": (b"abc", DAMAGED),
     "a header beyond the file": ((99).to_bytes(8, "little") + b"{}", DAMAGED),
     "an endless header": ((1 << 40).to_bytes(8, "little") + b"{}", "a header of 1,099"),
-    "a tensor twice": (f'{{"a": {F32 % ("2", "0,8")}, "a": {F32 % ("2", "0,8")}}}', "twice"),
+    "a duplicate tensor": (f'{{"a": {F32 % ("2", "0,8")}, "a": {F32 % ("2", "0,8")}}}', "twice"),
     "no tensor": ('{"a": 3}', DAMAGED),
     "another type": ('{"a": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}}', "no tensor"),
     "no numbers": (f'{{"a": {F32 % ("0", "0,0")}, "b": {F32 % ("2", "0,8")}}}', "no tensor"),
     "beyond the end": (f'{{"a": {F32 % ("9", "0,36")}}}', DAMAGED),
     "not up to the end": (f'{{"a": {F32 % ("1", "0,4")}}}', DAMAGED),
     "a gap": (f'{{"a": {F32 % ("1", "4,8")}}}', DAMAGED),
-    "one over the other": (f'{{"a": {F32 % ("2", "0,8")}, "b": {F32 % ("1", "4,8")}}}', DAMAGED),
+    "overlapping tensors": (f'{{"a": {F32 % ("2", "0,8")}, "b": {F32 % ("1", "4,8")}}}', DAMAGED),
     "backwards": (f'{{"a": {F32 % ("1", "4,0")}}}', DAMAGED),
     "a negative side": (f'{{"a": {F32 % ("-1, -2", "0,8")}}}', DAMAGED),
     "fewer numbers": (f'{{"a": {F32 % ("3", "0,8")}}}', DAMAGED),

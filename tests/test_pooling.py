@@ -302,7 +302,7 @@ def test_train_reports_tokens_left_unread_by_the_chosen_pooling(
     }
 
 
-class Listening(Silent):
+class RecordingReporter(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
 
@@ -311,7 +311,7 @@ class Listening(Silent):
 
 
 def test_chosen_pooling_is_reported_and_recorded(files: tuple[Path, Path], bert: Path) -> None:
-    listening = Listening()
+    listening = RecordingReporter()
     run = onelayer.finetune(
         files[0],
         dev=files[1],

@@ -36,19 +36,19 @@ STEPS = 9
 
 
 @pytest.fixture(scope="module")
-def dropping(make_bert: MakeBert) -> Path:
+def dropout_model(make_bert: MakeBert) -> Path:
     """A model with dropout, so that the random generator matters."""
     return make_bert(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
 
 
 @pytest.fixture(autouse=True)
-def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stops the clock, so that recorded seconds are equal."""
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.0)
 
 
 @dataclass
-class Stops(Silent):
+class StopAfter(Silent):
     """Sends this process a signal after some steps and evaluations."""
 
     after_steps: set[int] = field(default_factory=set)
@@ -84,8 +84,8 @@ class Runs:
         choices = self.choices | more
         return onelayer.finetune(self.file, out=self.out, reporter=reporter, **choices)
 
-    def stopped(self, *after_steps: int, evaluations: tuple[int, ...] = ()) -> Stops:
-        stops = Stops(set(after_steps), set(evaluations))
+    def stopped(self, *after_steps: int, evaluations: tuple[int, ...] = ()) -> StopAfter:
+        stops = StopAfter(set(after_steps), set(evaluations))
         with pytest.raises(KeyboardInterrupt):
             self.go(stops)
         return stops
@@ -104,9 +104,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str, bytes]:
+def whole(tmp_path_factory: pytest.TempPathFactory, dropout_model: Path) -> dict[str, bytes]:
     """The files of a run that was never stopped."""
-    runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropping)
+    runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropout_model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer.time, "perf_counter", lambda: 0.0)
         runs.go()
@@ -118,9 +118,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dropping: Path) -> dict[str,
 
 
 @pytest.mark.parametrize("case", ONE_A_TASK, ids=lambda case: case.task)
-def test_every_task_resumes_bit_for_bit(case: Case, dropping: Path, tmp_path: Path) -> None:
+def test_every_task_resumes_bit_for_bit(case: Case, dropout_model: Path, tmp_path: Path) -> None:
     """Stops in the middle of an epoch, and again at its end."""
-    straight, stopped = (Runs(tmp_path / name, dropping, case) for name in ("a", "b"))
+    straight, stopped = (Runs(tmp_path / name, dropout_model, case) for name in ("a", "b"))
     straight.go()
 
     stopped.stopped(1)
@@ -135,13 +135,13 @@ def test_every_task_resumes_bit_for_bit(case: Case, dropping: Path, tmp_path: Pa
 @given(st.sets(st.integers(1, STEPS), max_size=4), st.sets(st.integers(1, 3), max_size=2))
 def test_run_can_be_stopped_at_any_step_or_evaluation(
     whole: dict[str, bytes],
-    dropping: Path,
+    dropout_model: Path,
     tmp_path_factory: pytest.TempPathFactory,
     steps: set[int],
     evaluations: set[int],
 ) -> None:
-    runs = Runs(tmp_path_factory.mktemp("stopped") / "x", dropping)
-    stops = Stops(steps, evaluations)
+    runs = Runs(tmp_path_factory.mktemp("stopped") / "x", dropout_model)
+    stops = StopAfter(steps, evaluations)
     for _ in range(len(steps) + len(evaluations)):
         with suppress(KeyboardInterrupt):
             runs.go(stops)
@@ -152,9 +152,9 @@ def test_run_can_be_stopped_at_any_step_or_evaluation(
     assert files_of(runs.out) == whole
 
 
-def test_state_holds_optimizer_and_generator(dropping: Path, tmp_path: Path) -> None:
+def test_state_holds_optimizer_and_generator(dropout_model: Path, tmp_path: Path) -> None:
     """The state at a step is the same after one stop and after two, with all moments."""
-    once, twice = (Runs(tmp_path / name, dropping) for name in ("once", "twice"))
+    once, twice = (Runs(tmp_path / name, dropout_model) for name in ("once", "twice"))
     once.stopped(5)
     twice.stopped(2)
     twice.stopped(5)
@@ -168,9 +168,9 @@ def test_state_holds_optimizer_and_generator(dropping: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("choices", [{"patience": 1}, {"epochs": 1.5}, {"freeze": "1"}], ids=str)
 def test_recipe_options_survive_a_resume(
-    dropping: Path, tmp_path: Path, choices: dict[str, Any]
+    dropout_model: Path, tmp_path: Path, choices: dict[str, Any]
 ) -> None:
-    straight, stopped = (Runs(tmp_path / name, dropping, **choices) for name in ("a", "b"))
+    straight, stopped = (Runs(tmp_path / name, dropout_model, **choices) for name in ("a", "b"))
     straight.go()
     stopped.stopped(2)
     stopped.stopped(evaluations=(1,))
@@ -182,9 +182,11 @@ def test_recipe_options_survive_a_resume(
 
 
 def test_signal_inside_gradient_accumulation_waits_for_the_step(
-    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, stopped = (Runs(tmp_path / name, dropping, token_budget=20) for name in ("a", "b"))
+    straight, stopped = (
+        Runs(tmp_path / name, dropout_model, token_budget=20) for name in ("a", "b")
+    )
     straight.go()
     pack, calls = trainer.pack, iter(range(1000))
 
@@ -207,9 +209,9 @@ def test_signal_inside_gradient_accumulation_waits_for_the_step(
 
 
 def test_interrupted_evaluation_is_repeated(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     logits = trainer.TorchEngine.logits
 
     def signal_before(*arguments: Any) -> Any:
@@ -227,9 +229,9 @@ def test_interrupted_evaluation_is_repeated(
 
 
 def test_signal_while_a_state_is_written_waits_for_it(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     save = run_store.save_file
 
     def signal_inside(*arguments: Any) -> None:
@@ -247,16 +249,16 @@ def test_signal_while_a_state_is_written_waits_for_it(
 
 
 def test_second_signal_stops_at_once(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path
 ) -> None:
-    class Twice(Stops):
+    class Twice(StopAfter):
         def step(self, progress: RunProgress) -> None:
             signal.raise_signal(signal.SIGINT)
             for _ in range(100):
                 pass  # let Python handle the first one, as two pending signals are one
             signal.raise_signal(signal.SIGINT)
 
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     with pytest.raises(KeyboardInterrupt):
         runs.go(Twice())
     assert [path.name for path in runs.folder.iterdir()] == [runs.file.name]
@@ -266,17 +268,17 @@ def test_second_signal_stops_at_once(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_exit_code_names_the_signal(
-    dropping: Path,
+    dropout_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
     code: int,
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
-    monkeypatch.setattr("onelayer.cli.commands.reporter", lambda _: Stops({2}, number=number))
+    runs = Runs(tmp_path / "x", dropout_model)
+    monkeypatch.setattr("onelayer.cli.commands.reporter", lambda _: StopAfter({2}, number=number))
     before = signal.getsignal(signal.SIGTERM)
-    arguments = ["train", runs.file, "--out", runs.out, "--model", dropping, "--batch-size", 8]
+    arguments = ["train", runs.file, "--out", runs.out, "--model", dropout_model, "--batch-size", 8]
     try:
         assert cli.main([str(argument) for argument in arguments]) == code
         assert [path.name for path in runs.states] == ["step-000000002"]
@@ -323,21 +325,21 @@ def resolve_name(name: str) -> Any:
 
 @pytest.mark.process
 def test_process_killed_at_any_disk_operation_can_resume(
-    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a state after every step, at most the current step is lost."""
-    straight = Runs(tmp_path / "straight", dropping, epochs=1, batch_size=16)
+    straight = Runs(tmp_path / "straight", dropout_model, epochs=1, batch_size=16)
     straight.go()
     expected = files_of(straight.out)
     monkeypatch.setattr(Store, "is_state_due", lambda _: True)
     for n in range(0, 200, 4):
-        runs = Runs(tmp_path / f"{n}", dropping, epochs=1, batch_size=16)
+        runs = Runs(tmp_path / f"{n}", dropout_model, epochs=1, batch_size=16)
         if not dies_at(n, runs.go):
             break
         reached = max((int(path.name[5:]) for path in runs.states), default=0)
         saved = Store(runs.out, "").newest_state(pytest.fail)
         assert (saved.history.step if saved else 0) == reached
-        stops = Stops()
+        stops = StopAfter()
         if saved or not runs.out.exists():
             runs.go(stops)
             assert sorted(path.name for path in runs.folder.iterdir()) == [runs.file.name, "run"]
@@ -348,9 +350,9 @@ def test_process_killed_at_any_disk_operation_can_resume(
 
 
 def test_damaged_state_falls_back_to_the_older_one(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "is_state_due", lambda _: True)
         runs.stopped(4)
@@ -391,10 +393,10 @@ def damages(state: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_full_disk_keeps_the_last_state_and_the_run(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A state that can't be written is a warning; the run continues and can be resumed."""
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     save, calls = run_store.save_file, iter(range(1000))
 
     def full_from_the_third(*arguments: Any) -> None:
@@ -418,25 +420,25 @@ def test_full_disk_keeps_the_last_state_and_the_run(
 
 
 def test_same_command_without_out_resumes_its_run(
-    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     monkeypatch.chdir(tmp_path)
 
     def go(reporter: Silent | None = None, **more: Any) -> Path | None:
         return onelayer.finetune(runs.file, reporter=reporter, **runs.choices | more).path
 
     with pytest.raises(KeyboardInterrupt):
-        go(Stops({2}))
+        go(StopAfter({2}))
     assert go(seed=2) == Path("runs/rows-2")  # another command is another run
-    stops = Stops()
+    stops = StopAfter()
     assert go(stops) == Path("runs/rows-1")
     assert "resumes after step 2" in stops.said
     assert go() == Path("runs/rows-3")
 
 
-def test_run_of_another_command_is_not_resumed(dropping: Path, tmp_path: Path) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+def test_run_of_another_command_is_not_resumed(dropout_model: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropout_model)
     runs.stopped(4)
     with pytest.raises(UsageError, match="already holds a run"):
         runs.go(lr=0.02)
@@ -447,20 +449,20 @@ def test_run_of_another_command_is_not_resumed(dropping: Path, tmp_path: Path) -
 
 
 def test_no_resume_starts_from_the_beginning(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     runs.stopped(2)
-    stops = Stops()
+    stops = StopAfter()
     runs.go(stops, resume=False)
     assert not any("resumes" in remark for remark in stops.said)
     assert files_of(runs.out) == whole
 
 
 def test_run_restarts_if_its_best_model_was_removed(
-    whole: dict[str, bytes], dropping: Path, tmp_path: Path
+    whole: dict[str, bytes], dropout_model: Path, tmp_path: Path
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     runs.stopped(4)
     for path in runs.out.iterdir():
         path.unlink()
@@ -469,9 +471,9 @@ def test_run_restarts_if_its_best_model_was_removed(
 
 
 def test_resume_flag_requires_an_unfinished_run(
-    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="no unfinished run of this command"):
         runs.go(resume=True)
@@ -482,14 +484,14 @@ def test_resume_flag_requires_an_unfinished_run(
     runs.stopped(2)
     runs.go(resume=True)
     before = files_of(runs.out)
-    stops = Stops()
+    stops = StopAfter()
     assert runs.go(stops, resume=True).path == runs.out  # a finished run
     assert "nothing left to do" in stops.said[-1]
     assert files_of(runs.out) == before
 
 
-def test_second_process_on_the_same_run_is_refused(dropping: Path, tmp_path: Path) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+def test_second_process_on_the_same_run_is_refused(dropout_model: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropout_model)
     other = Store(runs.out, "another process's")
     assert other.lock()
     with pytest.raises(UsageError, match="another process is training there"):
@@ -499,11 +501,11 @@ def test_second_process_on_the_same_run_is_refused(dropping: Path, tmp_path: Pat
 
 
 def test_changed_environment_is_reported_on_resume(
-    dropping: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = Runs(tmp_path / "x", dropping)
+    runs = Runs(tmp_path / "x", dropout_model)
     runs.stopped(2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    stops = Stops()
+    stops = StopAfter()
     runs.go(stops)
     assert any("threads 1 → 7" in remark for remark in stops.said)

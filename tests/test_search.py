@@ -73,7 +73,7 @@ def record(predictor: onelayer.Predictor) -> dict[str, Any]:
     return predictor.record.to_json()
 
 
-class Stops(Silent):
+class FailAt(Silent):
     """A reporter that raises at a step, counted over all runs, and counts the started runs."""
 
     def __init__(self, at: int | None = None) -> None:
@@ -100,7 +100,7 @@ def test_only_the_best_seed_is_kept(
 ) -> None:
     alone = {seed: finetuned(f"alone-{seed}", seed=seed) for seed in (4, 5, 6)}
     scores = {s: record(run)["dev"]["scores"]["accuracy"] for s, run in alone.items()}
-    reporter = Stops()
+    reporter = FailAt()
     best = finetuned("best", seed=4, seeds=3, reporter=reporter)
     kept = record(best)["seeds"]["kept"]
     assert scores[kept] == max(scores.values())
@@ -141,8 +141,8 @@ def test_seeds_share_one_split(
 def test_stopped_seeds_resume(finetuned: Callable[..., onelayer.Predictor]) -> None:
     whole = finetuned("whole", seeds=2)
     with pytest.raises(InterruptedError):
-        finetuned("stopped", seeds=2, reporter=Stops(at=12))  # ten steps a run
-    reporter = Stops()
+        finetuned("stopped", seeds=2, reporter=FailAt(at=12))  # ten steps a run
+    reporter = FailAt()
     stopped = finetuned("stopped", seeds=2, reporter=reporter)
     assert reporter.runs == 1  # the first one was finished
     assert weights(stopped) == weights(whole)
@@ -162,10 +162,10 @@ def test_runs_of_another_command_are_not_resumed(
     finetuned: Callable[..., onelayer.Predictor],
 ) -> None:
     with pytest.raises(InterruptedError):
-        finetuned("run", seeds=2, reporter=Stops(at=12))
+        finetuned("run", seeds=2, reporter=FailAt(at=12))
     with pytest.raises(UsageError, match="unfinished runs of another command"):
         finetuned("run", seeds=2, lr=1e-3)
-    reporter = Stops()
+    reporter = FailAt()
     finetuned("run", seeds=2, lr=1e-3, resume=False, reporter=reporter)
     assert reporter.runs == 2
 
@@ -185,7 +185,7 @@ def test_runs_without_out_take_the_next_free_name_or_resume_their_own(
     train = written(tmp_path / "set.jsonl", lines(40))
     choices: dict[str, Any] = {"model": str(model), "epochs": 1, "lr": 1e-3, "seeds": 2}
     with pytest.raises(InterruptedError):
-        onelayer.finetune(train, reporter=Stops(at=3), **choices)
+        onelayer.finetune(train, reporter=FailAt(at=3), **choices)
     assert onelayer.finetune(train, **choices).path == Path("runs/set-2")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["set-1", "set-2"]
 
@@ -247,7 +247,7 @@ def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
 def test_stuck_run_is_restarted_with_another_seed(
     finetuned: Callable[..., onelayer.Predictor], stuck_once: list[Sequence[float]]
 ) -> None:
-    reporter = Stops()
+    reporter = FailAt()
     run = finetuned("run", seed=3, epochs=4, reporter=reporter)
     assert [len(losses) for losses in stuck_once] == [5] * 4  # from the middle on
     history = record(run)["history"]
@@ -271,7 +271,7 @@ def test_run_is_restarted_at_most_twice(
 ) -> None:
     monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
     monkeypatch.setattr(ClassPrior, "explains", lambda *_: True)
-    reporter = Stops()
+    reporter = FailAt()
     history = record(finetuned("run", reporter=reporter))["history"]
     assert reporter.runs == 3
     assert history["restarts"] == 2
@@ -295,8 +295,8 @@ def test_stopped_run_resumes_in_the_same_attempt(
     whole = finetuned("whole", seed=3)
     assert record(whole)["history"]["restarts"] == 1
     with pytest.raises(InterruptedError):
-        finetuned("run", seed=3, reporter=Stops(at))
-    reporter = Stops()
+        finetuned("run", seed=3, reporter=FailAt(at))
+    reporter = FailAt()
     resumed = finetuned("run", seed=3, reporter=reporter)
     assert reporter.steps == 5 + 10 - (at - 1)
     assert weights(resumed) == weights(whole)

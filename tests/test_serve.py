@@ -202,26 +202,26 @@ def test_unread_tokens_are_counted_without_windows(client: TestClient) -> None:
 
 
 BAD: dict[str, tuple[bytes, int, str]] = {
-    "no JSON": (b"{", 400, "no JSON"),
-    "nothing": (b"", 400, "no JSON"),
-    "no UTF-8": (b'{"inputs": "\xff"}', 400, "no UTF-8 at byte 12"),
+    "invalid JSON": (b"{", 400, "no JSON"),
+    "an empty body": (b"", 400, "no JSON"),
+    "invalid UTF-8": (b'{"inputs": "\xff"}', 400, "no UTF-8 at byte 12"),
     "deep": (b'{"inputs": ' + b"[" * 100_000, 400, "too deeply"),
     "NaN": (b'{"inputs": NaN}', 400, "NaN is no number"),
     "infinite": (b'{"inputs": "a", "coverage": -Infinity}', 400, "-Infinity"),
-    "half a character": (rb'{"inputs": "\ud800"}', 400, "surrogate"),
-    "half of a key": (rb'{"\udc00": "a"}', 400, "surrogate"),
+    "a lone surrogate": (rb'{"inputs": "\ud800"}', 400, "surrogate"),
+    "a lone surrogate in a key": (rb'{"\udc00": "a"}', 400, "surrogate"),
     "a huge integer": (b'{"inputs": ' + b"9" * 5000 + b"}", 400, "digits"),
-    "a key twice": (b'{"inputs": "a", "inputs": "b"}', 400, "a key twice"),
-    "a key twice below": (b'{"inputs": {"text": "a", "text": "b"}}', 400, "a key twice"),
+    "a duplicate key": (b'{"inputs": "a", "inputs": "b"}', 400, "a key twice"),
+    "a duplicate nested key": (b'{"inputs": {"text": "a", "text": "b"}}', 400, "a key twice"),
     "a list": (b"[]", 422, "should be an object"),
     "no inputs": (b"{}", 422, "inputs: Field required"),
     "no input": (b'{"inputs": []}', 422, "inputs: List should have at least 1 item"),
     "a number": (b'{"inputs": 5}', 422, "inputs: "),
-    "a number below": (b'{"inputs": ["a", {"text": 5}]}', 422, "inputs.1.text: "),
+    "a nested number": (b'{"inputs": ["a", {"text": 5}]}', 422, "inputs.1.text: "),
     "an unknown option": (b'{"inputs": "a", "lang": "x"}', 422, "lang: Extra"),
-    "another way": (b'{"inputs": "a", "long": "maybe"}', 422, "long: "),
-    "no share": (b'{"inputs": "a", "coverage": 2}', 422, "coverage: "),
-    "no promise": (b'{"inputs": "a", "coverage": 0.9}', 400, "no calibration"),
+    "an unknown way": (b'{"inputs": "a", "long": "maybe"}', 422, "long: "),
+    "a coverage above one": (b'{"inputs": "a", "coverage": 2}', 422, "coverage: "),
+    "coverage without calibration": (b'{"inputs": "a", "coverage": 0.9}', 400, "no calibration"),
 }
 
 
@@ -301,10 +301,10 @@ def test_request_beyond_a_limit_is_refused(models: dict[str, Predictor]) -> None
         assert client.post(url, content=b"x", headers=compressed).status_code == 415
 
 
-class Held:
+class BlockedEngine:
     """An engine that waits until it may run, and counts its runs."""
 
-    name = "held"
+    name = "blocked"
 
     def __init__(self, engine: Any) -> None:
         self.engine, self.runs, self.let, self.entered = engine, 0, Event(), Event()
@@ -317,7 +317,7 @@ class Held:
 
 
 def test_request_beyond_max_requests_gets_429(models: dict[str, Predictor]) -> None:
-    engine = Held(models["tag"].engine)
+    engine = BlockedEngine(models["tag"].engine)
     held = replace(models["tag"], engine=engine)
     app = make_app({"tag": held}, Limits(max_requests=1))
 
@@ -337,7 +337,7 @@ def test_request_beyond_max_requests_gets_429(models: dict[str, Predictor]) -> N
 
 
 def test_request_of_a_caller_who_left_is_not_run(models: dict[str, Predictor]) -> None:
-    engine = Held(models["tag"].engine)
+    engine = BlockedEngine(models["tag"].engine)
     app = make_app({"tag": replace(models["tag"], engine=engine)})
     sent: list[Any] = []
 

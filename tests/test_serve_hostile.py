@@ -38,7 +38,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def at_first(server: Server) -> tuple[bytes, int]:
+def baseline(server: Server) -> tuple[bytes, int]:
     """A good client's answer, and the server's memory, before any rude client."""
     for _ in range(8):  # so that all threads have handled large requests
         assert server.request("POST", PATH, {"inputs": ["a good cat"] * 1000})[0] == 200
@@ -51,9 +51,9 @@ def at_first(server: Server) -> tuple[bytes, int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is Linux's")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_server_survives_rude_client(
-    server: Server, at_first: tuple[bytes, int], case: Case
+    server: Server, baseline: tuple[bytes, int], case: Case
 ) -> None:
-    good, memory = at_first
+    good, memory = baseline
     assert meet(server.port, case) == case.outcome
     assert server.request("POST", PATH, json.loads(GOOD)) == (200, good)
     assert server.memory() < memory + MEGABYTES * 2**20
@@ -63,8 +63,8 @@ def test_every_case_has_its_own_name() -> None:
     assert max(Counter(case.name for case in CASES).values()) == 1
 
 
-def test_caller_who_reads_no_answer_is_dropped(server: Server, at_first: tuple[bytes, int]) -> None:
-    good, memory = at_first
+def test_caller_who_reads_no_answer_is_dropped(server: Server, baseline: tuple[bytes, int]) -> None:
+    good, memory = baseline
 
     def answered() -> float:
         return server.figure("onelayer_requests_total", "/openapi.json")

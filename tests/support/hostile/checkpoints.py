@@ -71,8 +71,8 @@ CONFIGS = [
     config("no attention heads", "num_attention_heads is 0", num_attention_heads=0),
     config("heads that don't divide", "can't be shared", num_attention_heads=3),
     config("a negative size", "intermediate_size is -6", intermediate_size=-6),
-    config("a size that is true", "num_hidden_layers is True", num_hidden_layers=True),
-    config("a size that is a fraction", "hidden_size is 8.0", hidden_size=8.0),
+    config("a boolean size", "num_hidden_layers is True", num_hidden_layers=True),
+    config("a fractional size", "hidden_size is 8.0", hidden_size=8.0),
     config("NaN", "layer_norm_eps is nan", layer_norm_eps=float("nan")),
     config("infinity", "hidden_dropout_prob is inf", hidden_dropout_prob=float("inf")),
     config("a wrong number of labels", "3 labels", id2label={"0": "a", "1": "b", "2": "c"}),
@@ -87,7 +87,9 @@ CONFIGS = [
     ),
     config_bytes("lists 100,000 deep", "nested too deeply", b"[" * DEEP),
     config_bytes("objects 100,000 deep", "nested too deeply", b'{"a":' * DEEP),
-    config_text("a name twice", "twice", '"hidden_size": 8', '"hidden_size": 4, "hidden_size": 8'),
+    config_text(
+        "a duplicate key", "twice", '"hidden_size": 8', '"hidden_size": 4, "hidden_size": 8'
+    ),
     config_bytes("UTF-16", "isn't UTF-8", json.dumps(CONFIG).encode("utf-16")),
     config_bytes("Latin-1", "isn't UTF-8", b'{"model_type": "bert\xe9"}'),
     config_bytes("NUL bytes", "isn't JSON", b"\0" * 1000),
@@ -150,8 +152,8 @@ SAFETENSORS = [
     raw("a header alone", "truncated or damaged", WHOLE[:100]),
     raw("cut in the header", "truncated or damaged", WHOLE[:500]),
     raw("cut in the last tensor", "truncated or damaged", WHOLE[:-1]),
-    raw("something after the end", "truncated or damaged", WHOLE + b"\0" * 64),
-    one("a header that is no JSON", "truncated or damaged", "{tensors}"),
+    raw("bytes after the end", "truncated or damaged", WHOLE + b"\0" * 64),
+    one("a header that isn't JSON", "truncated or damaged", "{tensors}"),
     one("a header that is a list", "truncated or damaged", "[]"),
     one("a deep header", "truncated or damaged", '{"a":' * DEEP),
     one("a number for a tensor", "truncated or damaged", '{"a": 1}'),
@@ -167,7 +169,10 @@ SAFETENSORS = [
         f'{{"a":{F32 % ("4294967296,4294967296,16", "0,0")}}}',
     ),
     one(
-        "a name twice", "twice", f'{{"a":{F32 % ("1", "0,4")},"a":{F32 % ("1", "0,4")}}}', b"\0" * 4
+        "a duplicate key",
+        "twice",
+        f'{{"a":{F32 % ("1", "0,4")},"a":{F32 % ("1", "0,4")}}}',
+        b"\0" * 4,
     ),
     one(
         "a hole between tensors",
@@ -177,14 +182,14 @@ SAFETENSORS = [
     ),
     header("a negative size", "truncated or damaged", shape=[-18, 8]),
     header("a size that is text", "truncated or damaged", shape=["18", 8]),
-    header("tensors one over the other", "truncated or damaged", data_offsets=[4, 580]),
+    header("overlapping tensors", "truncated or damaged", data_offsets=[4, 580]),
     header("offsets beyond the end", "truncated or damaged", data_offsets=[0, 10**12]),
-    header("an end before its begin", "truncated or damaged", data_offsets=[576, 0]),
+    header("an end before its start", "truncated or damaged", data_offsets=[576, 0]),
     header("an unknown type", "truncated or damaged", dtype="PICKLE"),
     header("whole numbers", "holds int32", dtype="I32"),
     tensor("NaN", "NaN", lambda state: put(state[NORM], np.nan)),
     tensor("infinity", "infinit", lambda state: put(state[WORD], np.inf)),
-    tensor("a tensor too few", "is missing", lambda state: state.pop(NORM)),
+    tensor("a missing tensor", "is missing", lambda state: state.pop(NORM)),
     tensor("another shape", "config.json makes it", lambda s: s.update({WORD: s[WORD].T.copy()})),
     tensor(
         "ten dimensions",
@@ -192,7 +197,7 @@ SAFETENSORS = [
         lambda s: s.update({WORD: s[WORD].reshape(18, 8, *[1] * 8)}),
     ),
     tensor(
-        "a head of other labels",
+        "a head for other labels",
         "2 labels, and the weights have 3",
         lambda s: s.update(
             {"classifier.weight": np.ones((3, 8), "<f4"), "classifier.bias": np.ones(3, "<f4")}
@@ -297,7 +302,7 @@ PICKLES = [
     pickled("a string of a terabyte", "damaged", lambda p: p.write_bytes(archive(LONG_STRING))),
     pickled("a terabyte, old layout", "damaged", lambda p: p.write_bytes(LONG_STRING)),
     pickled(
-        "a persistent id that is no storage",
+        "a persistent id of no storage",
         "damaged",
         lambda p: p.write_bytes(archive(with_persistent_id("evil"))),
     ),
@@ -315,7 +320,7 @@ PICKLES = [
         "no dictionary of tensors",
         lambda p: saved(tensors_by_number(), p),
     ),
-    pickled("a billion words that are one", "repeats its numbers", expanded),
+    pickled("a billion words that share memory", "repeats its numbers", expanded),
     pickled(
         "binary noise", "damaged", lambda p: p.write_bytes(np.random.default_rng(0).bytes(10_000))
     ),
@@ -354,7 +359,7 @@ FILES = [
         instead("a directory", "not a regular file", file, Path.mkdir),
         instead("a link to /dev/zero", "leads out of", file, lambda p: p.symlink_to("/dev/zero")),
         instead("a link to itself", "link", file, lambda p: p.symlink_to(p)),
-        instead("a link that leads out", "leads out of", file, outside),
+        instead("a link out of the directory", "leads out of", file, outside),
     )
 ]
 
@@ -373,11 +378,11 @@ INDICES = [
     index("a shard by its whole path", "no plain file name", {"a": "/etc/passwd"}),
     index("a shard named ..", "no plain file name", {"a": ".."}),
     index("a shard with a NUL in its name", "no plain file name", {"a": "a\0b"}),
-    index("a shard with half a character", "no plain file name", {"a": "\ud800"}),
+    index("a shard with a lone surrogate in its name", "no plain file name", {"a": "\ud800"}),
     index("a shard with a name of 10,000 letters", "no plain file name", {"a": "x" * 10_000}),
     index("a missing shard", "is missing", {"a": "lost.safetensors"}),
     index("a tensor that its shard lacks", "lacks a", {"a": "shard.safetensors"}),
-    index("itself for a shard", "damaged", {"a": "model.safetensors.index.json"}),
+    index("the index itself as a shard", "damaged", {"a": "model.safetensors.index.json"}),
     index("a shard that is a link", "leads out of", {"a": "s"}, lambda f: outside(f / "s")),
     index("a FIFO for a shard", "not a regular file", {"a": "s"}, lambda f: os.mkfifo(f / "s")),
     index("names for a list", "no weight_map", ["shard.safetensors"]),

@@ -101,7 +101,7 @@ TOKENIZERS = [
         normalizer={"type": "Replace", "pattern": BOMB, "content": "b"},
     ),
     made(
-        "text that grows",
+        "a replacement that lengthens the text",
         "Replace",
         normalizer={
             "type": "Sequence",
@@ -145,7 +145,7 @@ TOKENIZERS = [
         "WordLevel",
         model={"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
     ),
-    made("BPE that doesn't say so", "BPE", model=NAMELESS),
+    made("BPE without its type", "BPE", model=NAMELESS),
     made("a model that is a list", "model", model=[]),
     made("no model", "model", model=None),
     pieces("no [CLS]", "without [CLS]", vocab=vocabulary("[CLS]")),
@@ -159,7 +159,11 @@ TOKENIZERS = [
     pieces(
         "a prefix of a megabyte", "continuing_subword_prefix", continuing_subword_prefix="#" * 10**6
     ),
-    made("a token added far away", "doesn't match the weights", added_tokens=[token("far", 10**9)]),
+    made(
+        "an added token with a huge id",
+        "doesn't match the weights",
+        added_tokens=[token("far", 10**9)],
+    ),
     made(
         "150,000 tokens added",
         "memory",
@@ -191,7 +195,7 @@ TOKENIZERS = [
     settings("a class of its own", "evil.py--Tokenizer", tokenizer_class="evil.py--Tokenizer"),
     settings("a class that is a number", "tokenizer_class", tokenizer_class=7),
     settings("a token that is a list", "cls_token is", cls_token=["[CLS]"]),
-    settings("a token that is not there", "without evil", cls_token="evil"),
+    settings("a token outside the vocabulary", "without evil", cls_token="evil"),
     settings("a flag that is text", "do_lower_case is", do_lower_case="yes"),
 ]
 
@@ -233,11 +237,11 @@ RECORDS = [
     record("a layout that is a list", "layout", lambda r: r.update(layout=[])),
     task("an unknown task", "unknown task", name="os.system"),
     task("a task that is a list", "unknown task", name=["classify"]),
-    task("a field too many", "does not fit", evil="__import__"),
+    task("an unknown field", "does not fit", evil="__import__"),
     task("labels that are numbers", "labels", labels=[1, 2]),
     task("labels that are text", "labels", labels="no"),
     model(
-        "onelayer.json: a label too many",
+        "onelayer.json: an extra label",
         "does not fit the task",
         lambda f: edit_json(f / "onelayer.json", lambda r: r["task"]["labels"].append("maybe")),
         RECORD_OF_MODEL[1:],
@@ -247,20 +251,20 @@ RECORDS = [
     task("a length of zero", "max_length", max_length=0),
     task("a length beyond the model", "max_length", max_length=10**9),
     task("a threshold that is text", "threshold", threshold="high", multi_label=True),
-    task("a threshold that is no number", "threshold", threshold=float("nan"), multi_label=True),
-    task("a threshold too few", "threshold has 1", threshold=[0.5], multi_label=True),
+    task("a threshold of NaN", "threshold", threshold=float("nan"), multi_label=True),
+    task("a missing threshold", "threshold has 1", threshold=[0.5], multi_label=True),
     task("a calibration that is text", "does not fit", calibration="evil"),
-    task("a calibration of nothing", "does not fit", calibration={"rows": 1}),
+    task("an incomplete calibration", "does not fit", calibration={"rows": 1}),
     task(
         "a temperature that is text",
         "temperature",
         calibration=CALIBRATION | {"temperature": "hot"},
     ),
-    task("no temperature at all", "temperature", calibration=CALIBRATION | {"temperature": 0}),
+    task("a temperature of zero", "temperature", calibration=CALIBRATION | {"temperature": 0}),
     record("a length that is missing", "max_length", lambda r: r["task"].pop("max_length")),
     tags("an unknown scheme", "Scheme", scheme="evil"),
-    tags("no joints", "Joints", joints=7),
-    tags("windows that never move on", "stride", stride=10**6),
+    tags("joints of a wrong type", "Joints", joints=7),
+    tags("windows that never advance", "stride", stride=10**6),
     layout("columns that are a list", "columns", columns=["text"]),
     layout("a column that is a number", "columns", columns={"text": 7}),
     layout("a separator that is a list", "separator", separator=[]),
