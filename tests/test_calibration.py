@@ -353,7 +353,7 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
         (60, {"coverage": 1.5}, "a share between 0 and 1, not 1.5"),
         (60, {"coverage": 0.0}, "a share between 0 and 1, not 0"),
         (60, {"abstain": 5.0}, "a share between 0 and 1, not 5"),
-        (60, {"abstain": 0.001}, "don't bear out an error so low"),
+        (60, {"abstain": 0.001}, "can't guarantee so low an error"),
     ],
 )
 def test_guarantee_that_too_few_dev_rows_support_is_refused(

@@ -71,9 +71,9 @@ class Calibration:
         if not good:
             lowest = math.ceil(min(bounds) * 1000) / 1000
             raise UsageError(
-                f"--abstain {error:g}: the {self.rows} dev rows don't bear out an error so low, "
-                "however few are answered",
-                hint=f"from {lowest:g} on they do; more dev rows or a better model reach lower",
+                f"--abstain {error:g}: the {self.rows} dev rows can't guarantee so low an error, "
+                "even with few answers",
+                hint=f"{lowest:g} or more works; more dev rows or a better model reach lower",
             )
         return self.answers[good[-1]][0]
 
