@@ -38,7 +38,7 @@ def main() -> None:
         "ytick.color": INK,
         "axes.edgecolor": INK,
         "svg.hashsalt": "onelayer",
-        "font.sans-serif": ["Helvetica", "Arial", "sans-serif"],
+        "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     }
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.5), layout="constrained")
     draw(left, "Fine-tuning: tokens a second", training_bars(trained["results"]))
@@ -94,17 +94,21 @@ def rate(rounds: Sequence[Record]) -> float:
 
 
 def draw(axes: Any, title: str, values: Mapping[str, float]) -> None:
-    labels = list(values)
-    rows = range(len(labels))
+    """Horizontal bars, the longest on top, each with its multiple."""
+    labels = sorted(values, key=lambda label: -values[label])
     colours = [OURS if label == "onelayer" else THEIRS for label in labels]
-    axes.barh(rows, list(values.values()), color=colours, height=0.66)
-    for row, value in zip(rows, values.values(), strict=True):
-        axes.text(
-            value, row, f"  {value:.1f}×", va="center", fontweight="bold" if row == 0 else None
+    axes.barh(labels, [values[label] for label in labels], color=colours, height=0.66)
+    for label in labels:
+        axes.annotate(
+            f"{values[label]:.1f}×",
+            (values[label], label),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontweight="bold" if label == "onelayer" else "normal",
         )
-    axes.set_yticks(rows, labels)
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.15 * max(values.values()))
+    axes.set_xlim(0, 1.18 * max(values.values()))
     axes.xaxis.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
