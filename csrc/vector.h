@@ -1,8 +1,8 @@
-/* Vectors of LANES floats, dropout's masks, and small matrix products.
+/* Vectors of LANES floats, dropout masks, and small matrix products.
  *
- * GCC's vector extensions, which clang has, too: the compiler maps them onto whatever registers
- * the machine has. Tensors are contiguous fp32 unless a row stride is given; strides count floats.
- * Widths are multiples of LANES. What a kernel computes does not depend on the number of threads.
+ * The code uses GCC's vector extensions, which clang has too: the compiler maps them to the
+ * registers of the machine. Tensors are contiguous fp32 unless a row stride is given; strides count
+ * floats. Widths are multiples of LANES. No result depends on the number of threads.
  */
 #pragma once
 #include <math.h>
@@ -23,7 +23,7 @@ typedef uint32_t uvec __attribute__((vector_size(4 * LANES), aligned(4), may_ali
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec x) { *(vec *)p = x; }
 INLINE vec splat(float x) { return x - (vec){0}; }
-#ifdef __AVX512F__ /* compilers do not see one instruction in what follows */
+#ifdef __AVX512F__ /* compilers don't turn the portable form below into one instruction */
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 INLINE vec smaller(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
 #else
@@ -31,8 +31,8 @@ INLINE vec larger(vec a, vec b) { return (vec)(((ivec)a & (a > b)) | ((ivec)b & 
 INLINE vec smaller(vec a, vec b) { return (vec)(((ivec)a & (a < b)) | ((ivec)b & ~(a < b))); }
 #endif
 
-/* Folds a vector onto itself, lane i with i ^ 8, then i ^ 4, i ^ 2, i ^ 1: a sum or a maximum over
- * 16 lanes takes four steps, in an order that is the same on every machine. */
+/* Combines lane i with lane i ^ 8, then i ^ 4, i ^ 2, i ^ 1: a sum or maximum over 16 lanes takes
+ * four steps, in the same order on every machine, so the bits are the same too. */
 #define SWAP __builtin_shufflevector
 #define ACROSS(x, OF)                                                                 \
     x = OF(x, SWAP(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));      \
@@ -53,21 +53,22 @@ INLINE float maximum(vec x)
     return x[0];
 }
 
-/* 2^x for x <= 0, to a relative 3e-7; 0 below -126. */
+/* 2^x for x <= 0, with a relative error of 3e-7; 0 below -126. */
 INLINE vec exp2_neg(vec x)
 {
     const vec shift = splat(0x1.8p23f);
     x = larger(x, splat(-127.0f));
-    vec rounded = x + shift; /* 1.5 x 2^23 leaves no bits for fractions: the integer part */
+    vec rounded = x + shift; /* at 1.5 x 2^23 a float has no bits for fractions: x is rounded */
     vec f = x - (rounded - shift); /* in [-1/2, 1/2] */
-    vec p = splat(1.5403530e-4f); /* the minimax polynomial of degree 6 */
+    vec p = splat(1.5403530e-4f); /* 2^f by its minimax polynomial of degree 6 */
     p = p * f + 1.3333558e-3f;
     p = p * f + 9.6181291e-3f;
     p = p * f + 5.5504109e-2f;
     p = p * f + 2.4022651e-1f;
     p = p * f + 6.9314718e-1f;
     p = p * f + 1.0f;
-    /* Adding to the exponent field multiplies by 2^integer; below -126 that would wrap around. */
+    /* Adding to the exponent field multiplies by 2^integer. Below -126 the field would wrap around,
+     * so the result is set to 0 there. */
     ivec exponent = (ivec)rounded << 23;
     return (vec)(((ivec)p + exponent) & (x > -126.0f));
 }
@@ -82,13 +83,13 @@ INLINE float *scratch(int64_t floats)
 }
 
 /* Dropout -------------------------------------------------------------------------------------
- * A mask is a function of (seed, row, column): the backward pass computes it again, so that it
- * takes no memory. The 32 bits of an integer hash ("lowbias32", C. Wellons, 2018) serve two elements
- * LANES apart with 16 each: the rate is exact to 1/65536.
+ * A mask is a function of (seed, row, column): the backward pass computes it again instead of
+ * keeping it in memory. An integer hash ("lowbias32", C. Wellons, 2018) gives 32 bits, 16 for each
+ * of two elements LANES apart, so the rate is exact to 1/65536.
  */
 typedef struct {
-    uint32_t threshold; /* of 65536 */
-    float scale;
+    uint32_t threshold; /* an element whose 16 bits are below it is dropped */
+    float scale;        /* of the elements that are kept: 1 / (1 - p) */
 } Rate;
 
 INLINE Rate rate_of(float p)
@@ -99,6 +100,7 @@ INLINE Rate rate_of(float p)
 
 #define MIX(x) x ^= x >> 16, x *= 0x7feb352du, x ^= x >> 15, x *= 0x846ca68bu, x ^= x >> 16
 
+/* The hash of seed and row, mixed with the column in `keep`. All 64 bits of both count. */
 INLINE uint32_t row_key(uint64_t seed, uint64_t row)
 {
     uint32_t key = (uint32_t)row;
@@ -110,8 +112,8 @@ INLINE uint32_t row_key(uint64_t seed, uint64_t row)
     return key;
 }
 
-/* 16 hashed words give 32 elements: the low half of each word for one vector, the high half for the
- * next. The mask of columns `at` to `at + 2 * LANES`, as two vectors of 0 or 1 / (1 - p). */
+/* The mask of columns `at` to `at + 2 * LANES`, as two vectors of 0 or 1 / (1 - p). The low halves
+ * of 16 hashes decide the first vector, the high halves the second. */
 INLINE void keep(uint32_t key, uint32_t at, Rate rate, vec mask[2])
 {
     static const uvec steps = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -123,8 +125,8 @@ INLINE void keep(uint32_t key, uint32_t at, Rate rate, vec mask[2])
 }
 
 /* Matrix products -------------------------------------------------------------------------------
- * tile_R_V: C (R, V * LANES) = or += A (R, K) B (K, V * LANES), all of C in registers. B and C lie
- * in rows; A in any order, A[r * ar + k * ak]: with ar = 1 it is read as its transpose.
+ * tile_R_V: C (R, V * LANES) = or += A (R, K) B (K, V * LANES), with all of C in registers. B and C
+ * are stored by rows; A has any strides, A[r * ar + k * ak]: with ar = 1 it is read transposed.
  */
 #define UNROLL _Pragma("GCC unroll 8")
 #define TILE(R, V)                                                                           \

@@ -1,33 +1,35 @@
 /* Attention of one head of one sequence.
  *
  * Queries and keys are quantized vector by vector, so scores are exact sums of integers, as in a
- * product. Probabilities and values are rounded to bf16, whose products are added up in fp32: small
- * probabilities keep eight significant bits, while steps of 1/255 would round many to 0. Six queries
- * are computed together: their scores never leave the first cache.
+ * product. Probabilities and values are rounded to bf16, and their products are summed in fp32: in
+ * bf16 small probabilities keep eight significant bits, while steps of 1/255 would round many to 0.
+ * Six queries are computed together, so that their scores stay in the first cache.
  */
 #include "int8.h"
 
-#define ROWS 6
+#define ROWS 6 /* queries computed together; TALL in int8.h bounds it */
 
 typedef struct {
-    int8_t *bytes;   /* (d / 4, padded, 4): four numbers of each key side by side */
-    int32_t *values; /* (padded / 2, d): two keys' numbers in bf16 side by side */
-    float *step;     /* (padded) what 1 is worth in each key */
+    int8_t *bytes;   /* (d / 4, padded, 4): four numbers of a key are neighbours */
+    int32_t *values; /* (padded / 2, d): numbers of two keys in bf16 are neighbours */
+    float *step;     /* (padded) the size of a step in each key */
     float *total;    /* (padded) step x the key's sum */
     float *bias;     /* (padded) -infinity where there is no key */
     uint8_t *query;  /* (ROWS, d) */
     Scale *scale;    /* (ROWS) */
-    float *scores;   /* (ROWS, padded); then the probabilities in bf16, from each row's start on */
+    float *scores;   /* (ROWS, padded), then overwritten by the probabilities in bf16 */
     int64_t padded;
 } Room;
 
 static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
+/* Bytes of a Room: see room_of. */
 int64_t attention_room(int64_t n, int64_t d)
 {
     return pad(n) * (3 * d + 12 + 4 * ROWS) + ROWS * d + LANES * (int64_t)sizeof(Scale);
 }
 
+/* Divides the memory among the arrays of a Room for n keys. */
 static Room room_of(char *memory, int64_t n, int64_t d)
 {
     Room a = {.padded = pad(n)};
@@ -42,8 +44,8 @@ static Room room_of(char *memory, int64_t n, int64_t d)
     return a;
 }
 
-/* Rows of keys -> signed bytes in the order that dot_tile wants: 127 steps up to a key's largest
- * number, and as many down. */
+/* Quantizes keys to signed bytes, in the order in which dot_tile reads them. A key's largest
+ * absolute number becomes 127 or -127. */
 static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, int64_t d)
 {
     for (int64_t i = 0; i < n; i++, k += ld) {
@@ -61,14 +63,14 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
         a->step[i] = largest * (1 / 127.0f);
         a->bias[i] = 0;
     }
-    /* Padding: a bias of -infinity gives these keys a probability of 0. */
+    /* Padding up to whole vectors: a bias of -infinity gives these keys a probability of 0. */
     for (int64_t i = n; i < a->padded; i++) {
         a->step[i] = 0;
         a->bias[i] = -INFINITY;
         for (int64_t j = 0; j < d; j += 4)
             memset(a->bytes + j * a->padded + i * 4, 0, 4);
     }
-    /* Sums of each key, for the part of a product that a query's lowest number adds. */
+    /* The sum of each key: a query's lowest number is added to every score in proportion to it. */
     for (int64_t i = 0; i < a->padded; i += LANES) {
         ivec total = {0};
         for (int64_t j = 0; j < d; j += 4)
@@ -77,14 +79,15 @@ static void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
     }
 }
 
-/* Rounded to bf16, the upper half of an fp32; to even where two are equally near. */
+/* Rounds to bf16, the upper half of an fp32; to even if two numbers are equally near. */
 INLINE ivec to_bf16(vec x)
 {
     const ivec bits = (ivec)x;
     return (bits + 0x7fff + (bits >> 16 & 1)) & ~0xffff;
 }
 
-/* Values of two neighbouring keys in one lane, as dot2 reads them; of an odd last one with 0. */
+/* Puts the values of two neighbouring keys into one lane, as dot2 reads them. An odd last one gets
+ * a 0 for its partner. */
 static void pair_values(const Room *a, const float *v, int64_t ld, int64_t n, int64_t d)
 {
     for (int64_t i = 0; i < n; i += 2, v += 2 * ld)
@@ -95,8 +98,8 @@ static void pair_values(const Room *a, const float *v, int64_t ld, int64_t n, in
         }
 }
 
-/* Scores of R queries with V * LANES keys: query q = low + step * bytes, so q k = step * (bytes k)
- * + low * (sum of k). */
+/* The scores of R queries with V * LANES keys. A query is q = low + step * bytes, so its product
+ * with a key is q k = step * (bytes k) + low * (sum of k). */
 INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int64_t d)
 {
     ivec acc[TALL][WIDE];
@@ -113,10 +116,11 @@ INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int6
     }
 }
 
-/* Scores -> powers of two of what they are below the row's largest, in bf16; 1 / their sum. */
+/* Turns a row of scores into 2^(score - largest score), in bf16, and returns 1 / their sum. The
+ * largest score is subtracted so that no power overflows. */
 static float exponentials(float *row, int64_t padded)
 {
-    int16_t *const probabilities = (int16_t *)row; /* half as wide: never overtakes the reading */
+    int16_t *const probabilities = (int16_t *)row; /* half as wide: stays behind reading */
     vec most = load(row), total = {0};
     for (int64_t j = LANES; j < padded; j += LANES)
         most = larger(most, load(row + j));
@@ -129,7 +133,8 @@ static float exponentials(float *row, int64_t padded)
     return 1 / sum(total);
 }
 
-/* R queries' sums of the values, V * LANES columns; `share` is 1 / the sum of probabilities. */
+/* The mixed values of R queries in V * LANES columns, from column `at` on. `share` is 1 / the sum
+ * of a row's powers, which makes probabilities of them. */
 INLINE void mix_tile(const int R, const int V, const Room *a, int64_t at, int64_t n, int64_t d,
                      const float *share, float *out, int64_t ldo)
 {
@@ -146,7 +151,8 @@ INLINE void mix_tile(const int R, const int V, const Room *a, int64_t at, int64_
         store(out + r * ldo + at + i * LANES, acc[r][i] * share[r]);
 }
 
-/* R queries, from bytes to mixed values. */
+/* R queries, from bytes to mixed values. Tiles of four vectors come first, then two and one for the
+ * rest: padded and d are only multiples of LANES. */
 INLINE void rows(const int R, const Room *a, int64_t n, int64_t d, float *out, int64_t ldo)
 {
     float share[ROWS];
@@ -171,7 +177,8 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             int64_t n, int64_t d, float *out, int64_t ldo, void *memory)
 {
     const Room a = room_of(memory, n, d);
-    const float by = 1.44269504f / sqrtf((float)d); /* 1 / ln 2: powers of 2 are faster than of e */
+    /* Scores are divided by sqrt(d), and by ln 2 because powers of 2 are faster than those of e. */
+    const float by = 1.44269504f / sqrtf((float)d);
     quantize_keys(&a, k, ldkv, n, d);
     pair_values(&a, v, ldkv, n, d);
     for (int64_t i = 0; i < n_q; i += ROWS, out += ROWS * ldo) {
@@ -180,7 +187,7 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             a.scale[r] = quantize(q + (i + r) * ldq, d, a.query + r * d);
             a.scale[r].step *= by, a.scale[r].low *= by;
         }
-        switch (R) {
+        switch (R) { /* R must be a constant, so that sums stay in registers */
         case 1: rows(1, &a, n, d, out, ldo); break;
         case 2: rows(2, &a, n, d, out, ldo); break;
         case 3: rows(3, &a, n, d, out, ldo); break;

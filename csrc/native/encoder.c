@@ -1,21 +1,21 @@
-/* A group of whole sequences through all layers. Each member of a team runs all of this code, and
- * takes units of rows, columns or heads until none is left. The number of units depends on the group
- * alone, because a member that is late must not read what others are changing. A team of one takes
- * every unit and never waits.
+/* Runs a group of whole sequences through all layers. Every member of a team runs this code, and in
+ * each phase takes units of rows, columns or heads until none is left. The number of units depends
+ * on the group alone: a late member must not read data that others are changing. A team of one
+ * takes every unit and never waits.
  */
 #include "native.h"
 
-#define ROWS 8 /* of a unit: enough to be worth an atomic add */
+#define ROWS 8 /* rows of a unit: enough work to be worth an atomic add */
 
 typedef struct {
-    Rows all, read;         /* every token; in the last layer, what is read */
+    Rows all, read;         /* every token; in the last layer, the vectors that are read */
     float *wide;            /* (T, 3 D or F, in whole panels) */
     float *narrow;          /* (T or R, D in whole panels) */
-    uint8_t *bytes;         /* (T or R, F) what goes into output and down */
-    Scale *scale;           /* (T or R) */
+    uint8_t *bytes;         /* (T or R, F) the quantized inputs of the products output and down */
+    Scale *scale;           /* (T or R) their scales */
     int64_t *tokens, *reads; /* (S + 1) cumulative counts within the group */
-    char *rooms;            /* one for each member's attention and new layer */
-    int64_t room;
+    char *rooms;            /* memory of each member for attention and the output layer */
+    int64_t room;           /* bytes of one of them */
 } Work;
 
 static int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
@@ -38,7 +38,7 @@ static Rows take_rows(const Model *m, int64_t n, char **memory)
     return rows;
 }
 
-/* Places all buffers of a group in `memory`, the same way each time: every member computes it. */
+/* Places all buffers of a group in `memory`. Every member computes the same places. */
 static Work lay_out(const Model *m, const Group *g, int members, char **memory)
 {
     const int64_t rows = g->T > g->R ? g->T : g->R, qkv = padded(3 * m->D), up = padded(m->F);
@@ -63,7 +63,8 @@ int64_t forward_room(const Model *m, const Group *g, int members)
     return end - start;
 }
 
-/* Columns from ... to - 1 of y = x w + bias, or a few more on either side. */
+/* Columns `from` to `to` - 1 of y = x w + bias; whole panels, so perhaps a few more on either side.
+ * A unit is a panel. */
 static void multiply(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows,
                      int64_t from, int64_t to, float *y, int64_t ldy, Member *me)
 {
@@ -78,7 +79,7 @@ static int64_t row_end(int64_t unit, int64_t rows)
     return unit * ROWS + ROWS < rows ? unit * ROWS + ROWS : rows;
 }
 
-/* Cumulative tokens and reads within the group; one member does it, the others wait. */
+/* Cumulative tokens and reads within the group, by one member while the others wait. */
 static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
 {
     while (next(me, 1) >= 0) {
@@ -91,7 +92,8 @@ static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
     }
 }
 
-/* Embeddings of every token, in fp32 for the residual and in bytes for the first product. */
+/* The embeddings of every token, in fp32 for the residual and in bytes for the first product. A
+ * unit is a sequence. */
 static void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
 {
     for (int64_t s; (s = next(me, g->S)) >= 0;) {
@@ -105,7 +107,7 @@ static void embed_all(const Model *m, const Batch *batch, const Group *g, const 
     }
 }
 
-/* What is read of each sequence, copied together. */
+/* Copies the vectors that are read of each sequence next to each other. */
 static void gather(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
 {
     for (int64_t s; (s = next(me, g->S)) >= 0;) {
@@ -119,7 +121,9 @@ static void gather(const Model *m, const Batch *batch, const Group *g, const Wor
     }
 }
 
-/* Queries (rows of cu, ldq) and the keys and values in `wide` -> mixed values in `narrow`. */
+/* Attention of all queries over the keys and values in `wide`; the mixed values go to `narrow`.
+ * Query rows are ldq apart, and sequence s has those from cu[s] on. A unit is a head of a
+ * sequence. */
 static void attend_all(const Model *m, const Group *g, const Work *w, const float *q, int64_t ldq,
                        const int64_t *cu, Member *me)
 {
@@ -133,6 +137,7 @@ static void attend_all(const Model *m, const Group *g, const Work *w, const floa
     }
 }
 
+/* The residual and the norm: x = LayerNorm(x + narrow), and its bytes for the next product. */
 static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm norm, Member *me)
 {
     for (int64_t u; (u = next(me, row_units(rows->n))) >= 0;)
@@ -141,7 +146,8 @@ static void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm n
                                       m->eps, m->D, rows->q + i * m->D);
 }
 
-/* The rest of a layer after attention: output, norm, feed-forward, norm. */
+/* A layer after attention: output, norm, feed-forward, norm. The input of each product is quantized
+ * row by row first. */
 static void close_layer(const Model *m, const Layer *layer, const Rows *rows, const Work *w,
                         Member *me)
 {
@@ -173,7 +179,8 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *memory, M
         attend_all(m, g, &w, w.wide, qkv, w.tokens, me);
         close_layer(m, layer, &w.all, &w, me);
     }
-    /* The last layer: keys and values of all tokens, the rest for those that are read. */
+    /* The last layer computes keys and values of all tokens, and all else only for the vectors that
+     * are read. */
     const Layer *last = m->layers + m->n_layers - 1;
     gather(m, batch, g, &w, me);
     multiply(&last->qkv, w.all.q, w.all.scale, g->T, D, 3 * D, w.wide, qkv, me);

@@ -1,9 +1,11 @@
-/* Products of quantized rows with a matrix, panel by panel: a panel of 64 columns comes from memory
- * once for all rows of a group and stays in the first cache while blocks of six rows pass.
+/* Products of quantized rows with a matrix, panel by panel. A panel of 64 columns is read from
+ * memory once for all rows of a group, and stays in the first cache while blocks of six rows use
+ * it.
  */
 #include "int8.h"
 
-/* R rows times a panel: exact integer sums, then scale, offset and bias of row and column. */
+/* R rows times a panel: exact integer sums first. With x = low + step q, the product is
+ * step (q w) + low (sum of w), where w's own step is part of `step` and `total`. */
 INLINE void block(const int R, const Matrix *w, int64_t panel, const uint8_t *q, const Scale *scale,
                   float *y, int64_t ldy)
 {
@@ -26,7 +28,7 @@ void product(const Matrix *w, const uint8_t *q, const Scale *scale, int64_t rows
 {
     for (; rows >= TALL; rows -= TALL, q += TALL * w->K, scale += TALL, y += TALL * ldy)
         block(TALL, w, panel, q, scale, y, ldy);
-    switch (rows) { /* R must be a constant: sums in registers have no loop over rows */
+    switch (rows) { /* R must be a constant, so that sums stay in registers */
     case 1: block(1, w, panel, q, scale, y, ldy); break;
     case 2: block(2, w, panel, q, scale, y, ldy); break;
     case 3: block(3, w, panel, q, scale, y, ldy); break;

@@ -1,8 +1,8 @@
 /* Sums of products of bytes, exact in 32 bits, and of pairs in bf16.
  *
- * One operand is unsigned, the steps of a row; the other signed, four consecutive inputs of each of
- * 16 columns in a vector. VNNI does 64 of these products in one instruction. The other way computes
- * the same integers on any machine.
+ * One operand is unsigned: the steps of a row. The other is signed: four consecutive inputs of each
+ * of 16 columns in a vector. VNNI computes these 64 products in one instruction; the portable code
+ * gives the same integers on any machine.
  */
 #pragma once
 #include "native.h"
@@ -23,8 +23,8 @@ INLINE ivec dot4(ivec sum, int32_t four, ivec w)
 }
 #endif
 
-/* Products of pairs in bf16, added up in fp32. The upper number of a lane comes first, as in the
- * instruction: other machines give the same bits. */
+/* Products of pairs in bf16, summed in fp32. The upper number of a lane is added first, as the
+ * instruction does, so all machines give the same bits. */
 INLINE vec dot2(vec sum, int32_t two, ivec v)
 {
 #if defined(__AVX512BF16__) && !defined(PLAIN)
@@ -39,11 +39,11 @@ INLINE vec dot2(vec sum, int32_t two, ivec v)
 }
 
 #define ALL _Pragma("GCC unroll 16")
-#define TALL 6 /* rows and vectors of a tile: 24 of the 32 registers are sums */
+#define TALL 6 /* rows of a tile; with WIDE vectors each, 24 of the 32 registers hold sums */
 #define WIDE 4
 
-/* acc (R, V vectors) += x (R, 4 K4) w; w has `step` bytes for four inputs. R and V are constants
- * where this is inlined, so that all of acc is in registers. */
+/* acc (R, V vectors) += x (R, 4 K4) w. The next four inputs of w are `step` bytes further. R and V
+ * are constants wherever this is inlined, so that all of acc stays in registers. */
 INLINE void dot_tile(const int R, const int V, int64_t K4, const uint8_t *x, int64_t ldx,
                      const int8_t *w, int64_t step, ivec acc[TALL][WIDE])
 {
@@ -61,10 +61,11 @@ INLINE void dot_tile(const int R, const int V, int64_t K4, const uint8_t *x, int
 
 INLINE vec to_float(ivec x) { return __builtin_convertvector(x, vec); }
 
-/* Each number's nearest integer, in the low bits of the mantissa of its sum with 1.5 x 2^23. */
+/* The nearest integer of each number: adding 1.5 x 2^23 moves it to the low bits of the
+ * mantissa. */
 INLINE ivec nearest(vec x) { return (ivec)(x + splat(0x1.8p23f)); }
 
-/* The low byte of each. */
+/* Stores the low byte of each number. */
 INLINE void store_bytes(uint8_t *to, ivec x)
 {
 #ifdef __AVX512F__
@@ -75,7 +76,7 @@ INLINE void store_bytes(uint8_t *to, ivec x)
 #endif
 }
 
-/* The low half of each. */
+/* Stores the low half of each number. */
 INLINE void store_halves(int16_t *to, ivec x)
 {
 #ifdef __AVX512F__

@@ -1,23 +1,23 @@
 /* The encoder in eight bits over packed tokens, for CPUs.
  *
- * Legend of shapes: T tokens, S sequences and R reads (vectors that the new layer reads) of a
+ * Letters of shapes: T tokens, S sequences and R reads (vectors that the output layer reads) of a
  * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
  * of a sequence, d width of a head. D, d and F are multiples of LANES, N is padded to whole PANELs.
  *
- * Activations are quantized row by row as they come, in 255 steps from a row's smallest number to
- * its largest: x is about low + step q. So a product is step (q w) + low (sum of w's column). Sums
- * q w are exact integers and all else is done for a row or for a sequence alone: a text's logits are
- * the same bits whatever else is in the batch, and on any number of threads.
+ * Activations are quantized row by row when they are computed, in 255 steps from a row's smallest
+ * number to its largest: x is about low + step q. So a product is step (q w) + low (sum of w's
+ * column). The sums q w are exact integers, and everything else is computed for a row or a sequence
+ * alone. Therefore a text's logits have the same bits in any batch and on any number of threads.
  */
 #pragma once
 #include "../vector.h"
 #include <stdatomic.h>
 
-#define PANEL 64 /* columns of a matrix that lie together: four vectors */
+#define PANEL 64 /* columns of a matrix that are stored together: four vectors */
 
 typedef struct {
     const int8_t *weight; /* (N / PANEL, K / 4, PANEL, 4) */
-    const float *step;    /* (N) what 1 is worth in each column */
+    const float *step;    /* (N) the size of a step in each column */
     const float *total;   /* (N) step x the column's sum */
     const float *bias;    /* (N) */
     int64_t K, N;
@@ -41,14 +41,14 @@ typedef struct {
     const float *segments;    /* (segments, D) */
     Norm norm;
     const Layer *layers;
-    const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL where there is none */
+    const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL without a pooler */
     const float *head, *head_bias;     /* (D, C padded to LANES), (C padded) */
     int64_t n_layers, n_heads, D, F, C;
     int64_t activation; /* index in ACTIVATIONS of native_engine.py: gelu, gelu_new, relu */
     float eps;
 } Model;
 
-/* Sequences as `tokens.encodings.Encodings` has them. */
+/* The arrays of `Encodings` in tokens/encodings.py. */
 typedef struct {
     const int32_t *ids;        /* (N) */
     const uint8_t *segments;   /* (N) */
@@ -60,12 +60,13 @@ typedef struct {
     float *logits; /* (R, C) */
 } Batch;
 
-/* Threads that work on one group together, phase by phase. Who comes takes the next unit of the
- * phase; a late member, whose core had other work, finds less to do, and no one waits for it. */
+/* Threads that compute one group together, phase by phase. Each takes the next unit of the phase
+ * when it is free. A member whose core had other work comes late and finds fewer units left, so the
+ * others don't wait for it. */
 typedef struct {
     int size;
-    atomic_llong taken; /* phase << 32 | units of it */
-    atomic_llong done;  /* units of the phase */
+    atomic_llong taken; /* phase << 32 | the number of its units that are taken */
+    atomic_llong done;  /* the number of the phase's units that are done */
 } Team;
 
 typedef struct {
@@ -74,7 +75,7 @@ typedef struct {
     int64_t phase, unit;
 } Member;
 
-/* The next of a phase's n units, or -1 when all are done: `while ((u = next(me, n)) >= 0)`. */
+/* The next of a phase's n units, or -1 when all n are done: `while ((u = next(me, n)) >= 0)`. */
 int64_t next_together(Member *me, int64_t n);
 
 INLINE int64_t next(Member *me, int64_t n)
@@ -82,7 +83,7 @@ INLINE int64_t next(Member *me, int64_t n)
     if (me->team->size > 1)
         return next_together(me, n);
     const int64_t unit = me->unit < n ? me->unit : -1;
-    me->unit = unit + 1; /* that is 0 again at the end */
+    me->unit = unit + 1; /* 0 again at the end of a phase */
     return unit;
 }
 
@@ -115,8 +116,8 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
             int64_t n, int64_t d, float *out, int64_t ldo, void *room);
 int64_t attention_room(int64_t n, int64_t d);
 
-/* encoder.c: all layers for S sequences of T tokens in all and n at most; R vectors are
- * read. `memory` is of forward_room bytes. */
+/* encoder.c: all layers for S sequences, T tokens together and at most n each; R vectors are read.
+ * `memory` has forward_room bytes. */
 typedef struct {
     const int64_t *sequences;
     int64_t S, T, R, n;
@@ -125,5 +126,5 @@ typedef struct {
 int64_t forward_room(const Model *m, const Group *g, int members);
 void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member *me);
 
-/* pool.c: a worker thread for each but the first of `threads`, which is the caller. */
+/* pool.c: a batch on `threads` threads, the caller's included. */
 int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens);

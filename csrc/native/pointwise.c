@@ -1,9 +1,11 @@
 /* The operations between two products, row by row. */
 #include "int8.h"
 
+/* |x|: the sign bit cleared. */
 INLINE vec size(vec x) { return (vec)((ivec)x & 0x7fffffff); }
 
-/* The largest of `most` and of -`least`, both in the same three steps. */
+/* The scale of a row from its lanewise extremes. The largest of `most` and of -`least` are found
+ * together, each in one half of a vector, which saves half of the shuffles. */
 INLINE Scale scale_of(vec least, vec most)
 {
     const vec other = -least;
@@ -15,7 +17,8 @@ INLINE Scale scale_of(vec least, vec most)
     return (Scale){(x[0] + x[8]) * (1 / 255.0f), -x[8]};
 }
 
-/* x as bytes: steps of `scale.step` above `scale.low`, 0 to 255. A constant row has no step. */
+/* x as bytes: the number of steps of `scale.step` above `scale.low`, 0 to 255. A constant row has a
+ * step of 0, and all its bytes are 0. */
 INLINE void store_steps(const float *x, int64_t n, Scale scale, uint8_t *q)
 {
     const float by = scale.step > 0 ? 1 / scale.step : 0;
@@ -35,7 +38,7 @@ INLINE vec load_bytes(const int8_t *from)
 #endif
 }
 
-/* (n) -> bytes, from the row's smallest number (0) to its largest (255). */
+/* A row of n floats -> bytes, from its smallest number (0) to its largest (255). */
 Scale quantize(const float *x, int64_t n, uint8_t *q)
 {
     vec least = load(x), most = least;
@@ -48,7 +51,8 @@ Scale quantize(const float *x, int64_t n, uint8_t *q)
     return scale;
 }
 
-/* x = LayerNorm(x + h), and its bytes; h may be NULL. */
+/* x = LayerNorm(x + h), and its bytes; h may be NULL. The variance takes a second pass over the
+ * row, because E[z^2] - mean^2 in one pass would cancel. */
 Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_t *q)
 {
     vec total = {0}, squares = {0}, least = splat(INFINITY), most = splat(-INFINITY);
@@ -76,9 +80,10 @@ Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, uint8_
     return scale;
 }
 
-/* x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth: a polynomial
- * of degree 14 fitted in Chebyshev nodes, off by 7e-7 at most, a ten-thousandth of a step. */
-#define FAR 5.3f
+/* GELU: x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth. g is a
+ * polynomial of degree 14, fitted at Chebyshev nodes, with an error of at most 7e-7: a
+ * ten-thousandth of a quantization step. */
+#define FAR 5.3f /* beyond it g is taken as constant: it is below 1e-6 */
 
 INLINE vec gelu(vec x)
 {
@@ -96,7 +101,7 @@ INLINE vec gelu(vec x)
 INLINE vec gelu_new(vec x)
 {
     const vec u = x * (x * x * 0.044715f + 1) * 0.79788456f;
-    const vec e = exp2_neg(size(u) * (-2 * 1.44269504f)); /* of the smaller of the two sides */
+    const vec e = exp2_neg(size(u) * (-2 * 1.44269504f)); /* e^-2|u|, which can't overflow */
     const vec half = 1 / (1 + e);
     return x * (vec)(((ivec)half & (u > 0)) | ((ivec)(e * half) & ~(u > 0)));
 }
@@ -114,7 +119,7 @@ void activate(float *x, int64_t n, int64_t activation)
             store(x + j, larger(load(x + j), splat(0)));
 }
 
-/* Word, position and segment vectors of one token, normed: (D). */
+/* The sum of a token's word, position and segment vectors, with norm: (D). */
 Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q)
 {
     const int8_t *word = m->words + id * m->D;
@@ -130,7 +135,7 @@ Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float
 static void affine(const float *x, int64_t K, const float *w, const float *bias, int64_t N, float *y)
 {
     for (int64_t j = 0; j < N; j += LANES) {
-        vec even = load(bias + j), odd = {0}; /* two sums: an addition needn't wait for the last */
+        vec even = load(bias + j), odd = {0}; /* two sums, so that additions overlap */
         for (int64_t k = 0; k < K; k += 2) {
             even += x[k] * load(w + k * N + j);
             odd += x[k + 1] * load(w + (k + 1) * N + j);
@@ -141,13 +146,14 @@ static void affine(const float *x, int64_t K, const float *w, const float *bias,
 
 INLINE vec hyperbolic_tangent(vec x)
 {
-    /* (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x: the exponent is never positive. */
+    /* (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x; this exponential can't overflow. */
     const vec e = exp2_neg(size(x) * (-2 * 1.44269504f));
     const vec y = (1 - e) / (1 + e);
     return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
 }
 
-/* x (D) -> logits (C), through the pooler where there is one. `room` holds D + C padded floats. */
+/* x (D) -> logits (C), through the pooler if there is one. `room` has D floats, and C padded to
+ * whole vectors. */
 void classify(const Model *m, const float *x, float *room, float *logits)
 {
     const int64_t padded = (m->C + LANES - 1) / LANES * LANES;

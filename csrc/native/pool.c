@@ -1,8 +1,9 @@
-/* Threads. A batch is cut into groups of whole sequences. Where there are enough of them each worker
- * takes the next group through the whole model by itself; otherwise all work on one group together.
+/* The thread pool. A batch is cut into groups of whole sequences. With enough groups, each worker
+ * runs the next group through the whole model by itself; with fewer, all workers compute each group
+ * together.
  *
- * There is one pool for a process, built at the first batch (a forked child builds its own), and it
- * does one batch at a time. Workers sleep between batches.
+ * A process has one pool, built at the first batch (a forked child builds its own). It computes one
+ * batch at a time, and workers sleep between batches.
  */
 #define _GNU_SOURCE
 #include "native.h"
@@ -11,7 +12,7 @@
 #include <signal.h>
 
 #define MOST_THREADS 256
-#define SPINS 2000 /* some 20 us: less than it takes to wake a thread */
+#define SPINS 2000 /* about 20 us, which is less than it takes to wake a thread */
 
 #if defined(__x86_64__)
 #define pause() __builtin_ia32_pause()
@@ -25,18 +26,18 @@ typedef struct {
     const Group *groups;
     int64_t n_groups;
     atomic_long next;
-    Team team; /* its size is above 1 where all work on one group together */
+    Team team; /* its size is above 1 if all workers compute each group together */
 } Job;
 
 static struct {
     pthread_mutex_t turn; /* held for a whole batch */
     pthread_mutex_t lock; /* guards the fields below */
     pthread_cond_t wake, done;
-    int started, threads; /* workers there are, and that this job is for, the caller included */
+    int started, threads; /* workers that exist; threads of this job, the caller's included */
     Job *job; /* NULL when it is done */
-    atomic_uint generation; /* of jobs */
-    atomic_int inside; /* workers who may look at the job */
-    unsigned seen[MOST_THREADS]; /* the generation that each worker did last */
+    atomic_uint generation; /* counts jobs: a change wakes the workers */
+    atomic_int inside; /* workers that are using the job */
+    unsigned seen[MOST_THREADS]; /* the generation at which each worker started */
     char *memory[MOST_THREADS];
     int64_t size[MOST_THREADS];
 } pool = {.turn = PTHREAD_MUTEX_INITIALIZER,
@@ -44,14 +45,16 @@ static struct {
           .wake = PTHREAD_COND_INITIALIZER,
           .done = PTHREAD_COND_INITIALIZER};
 
-/* The next of n units, or -1 when all n are done: a barrier and a counter in one. `taken` holds
- * the phase in its upper half, so that a late member can't take a unit of the next phase. */
+/* The next of n units, or -1 when all n are done: a barrier and a counter in one. `taken` has the
+ * phase in its upper half, so that a late member can't take a unit of the next phase. */
 int64_t next_together(Member *me, int64_t n)
 {
     Team *team = me->team;
     if (n == 0)
         return -1;
-    if (me->unit >= 0 && atomic_fetch_add(&team->done, 1) + 1 == n) { /* the last one done */
+    /* Asking again means that the last unit is done. Whoever finishes the phase opens the next
+     * one. */
+    if (me->unit >= 0 && atomic_fetch_add(&team->done, 1) + 1 == n) {
         atomic_store(&team->done, 0);
         atomic_store(&team->taken, (me->phase + 1) << 32);
     }
@@ -60,12 +63,14 @@ int64_t next_together(Member *me, int64_t n)
     while (taken >> 32 == me->phase && (taken & UINT32_MAX) < n)
         if (atomic_compare_exchange_weak(&team->taken, &taken, taken + 1))
             return me->unit = taken & UINT32_MAX;
+    /* No unit is left: wait until the others have finished theirs. */
     for (int i = 0; atomic_load(&team->taken) >> 32 == me->phase; i++)
         i < SPINS ? pause() : (void)sched_yield(); /* the last worker may need this core */
     me->phase++;
     return -1;
 }
 
+/* One worker's part of a job. */
 static void work(Job *job, int rank)
 {
     if (job->team.size > 1) {
@@ -85,7 +90,7 @@ static void *worker(void *argument)
     const int rank = (int)(intptr_t)argument;
     unsigned seen = pool.seen[rank];
     for (;;) {
-        /* The next batch often comes at once: a short spin saves a sleep and a wake. */
+        /* The next batch often comes at once, and then a short spin saves a sleep and a wake. */
         for (int i = 0; i < SPINS && atomic_load(&pool.generation) == seen; i++)
             pause();
         pthread_mutex_lock(&pool.lock);
@@ -96,7 +101,7 @@ static void *worker(void *argument)
         if (job)
             atomic_fetch_add(&pool.inside, 1);
         pthread_mutex_unlock(&pool.lock);
-        if (!job) /* the other workers have finished it */
+        if (!job) /* it has fewer threads, or the others have finished it already */
             continue;
         work(job, rank);
         pthread_mutex_lock(&pool.lock);
@@ -107,7 +112,7 @@ static void *worker(void *argument)
     return NULL;
 }
 
-/* A forked child has no workers, and its locks may be held by threads that it doesn't have. */
+/* A forked child has no workers, and its locks may be held by threads that don't exist in it. */
 static void restart_in_child(void)
 {
     pthread_mutex_init(&pool.turn, NULL);
@@ -125,11 +130,11 @@ __attribute__((constructor)) static void at_load(void)
     pthread_atfork(NULL, NULL, restart_in_child);
 }
 
-/* Starts workers up to rank threads - 1, as far as the system allows; returns the number of threads
- * there are, with the caller. */
+/* Starts workers until there are `threads` threads with the caller's, or as many as the system
+ * allows; returns how many of them can be used. */
 static int start(int threads)
 {
-    sigset_t every, before; /* workers get no signals: Python handles them in its own threads */
+    sigset_t every, before; /* workers block signals, which Python handles in its own threads */
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before);
     pthread_t thread;
@@ -145,7 +150,8 @@ static int start(int threads)
     return pool.started + 1 < threads ? pool.started + 1 : threads;
 }
 
-/* Memory for one worker, kept between batches and grown when needed; -1 where there is none. */
+/* Memory for one worker, kept between batches and enlarged when needed; -1 if there isn't
+ * enough. */
 static int reserve(int worker, int64_t size)
 {
     if (pool.size[worker] >= size)
@@ -157,7 +163,7 @@ static int reserve(int worker, int64_t size)
     return pool.memory[worker] ? 0 : -1;
 }
 
-/* Runs a job on all threads, the caller's included, and returns when no worker looks at it. */
+/* Runs a job on all threads, the caller's included, and returns when no worker uses it any more. */
 static void go(Job *job, int threads)
 {
     if (threads == 1) {
@@ -173,6 +179,7 @@ static void go(Job *job, int threads)
     pthread_mutex_lock(&pool.lock);
     pool.job = NULL;
     pthread_mutex_unlock(&pool.lock);
+    /* Workers are nearly done by now: spin first, then sleep. */
     for (int i = 0; i < SPINS && atomic_load(&pool.inside); i++)
         pause();
     pthread_mutex_lock(&pool.lock);
@@ -181,8 +188,8 @@ static void go(Job *job, int threads)
     pthread_mutex_unlock(&pool.lock);
 }
 
-/* Sequences, longest first, in groups of at most group_tokens tokens, or of one sequence; returns the
- * number of groups. */
+/* Cuts a batch into groups of at most group_tokens tokens and reads, or of one sequence; returns
+ * the number of groups. Sequences come longest first, so a group's first one is its longest. */
 static int64_t cut(const Batch *batch, int64_t group_tokens, Group *groups)
 {
     int64_t n_groups = 0;
@@ -200,8 +207,9 @@ static int64_t cut(const Batch *batch, int64_t group_tokens, Group *groups)
     return n_groups;
 }
 
-/* Whether a team finishes sooner than workers that each take whole groups, and wait for the slowest.
- * A team loses about a fifth to waiting. Each group goes to the least loaded worker. */
+/* Whether a team is faster than workers that take whole groups and then wait for the slowest one.
+ * For the latter, each group is given to the least loaded worker; a team loses about a fifth of its
+ * time to waiting between phases. */
 static int better_together(const Group *groups, int64_t n_groups, int threads)
 {
     int64_t loads[MOST_THREADS] = {0}, most = 0, total = 0;
@@ -216,7 +224,7 @@ static int better_together(const Group *groups, int64_t n_groups, int threads)
     return threads > 1 && most * threads > total * 5 / 4;
 }
 
-/* 0, or -1 where there is not enough memory. */
+/* Computes the logits of a batch. Returns 0, or -1 if there isn't enough memory. */
 int run(const Model *m, const Batch *batch, int threads, int64_t group_tokens)
 {
     Group *groups = malloc((size_t)batch->n_sequences * sizeof *groups);

@@ -1,4 +1,4 @@
-/* AdamW (Loshchilov & Hutter, 2019), as PyTorch computes it. */
+/* AdamW (Loshchilov & Hutter, 2019), with the arithmetic of PyTorch's. */
 #include "../vector.h"
 
 /* The numbers that change with the step t. */
@@ -11,12 +11,12 @@ typedef struct {
 /* Parameters with their two moments. */
 typedef struct {
     float *weights, *means, *squares;
-    double beta1, beta2; /* in fp32, 1 - 0.999 would be off by 5e-5 of itself */
+    double beta1, beta2; /* in fp32, 1 - 0.999 would have a relative error of 5e-5 */
     float eps;
-    int32_t decays;
+    int32_t decays; /* whether weight decay applies */
 } Moments;
 
-/* The compiler makes one instruction of it. */
+/* The compiler makes one instruction of this loop. */
 INLINE vec square_root(vec x)
 {
     vec y;
@@ -25,7 +25,8 @@ INLINE vec square_root(vec x)
     return y;
 }
 
-/* Weights w with moments m and v after one step: decay first, then the move. */
+/* Weights w with moments m and v after one step: decay first, then
+ * w - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps). */
 INLINE vec moved(const Moments *a, const Step *step, vec w, vec m, vec v)
 {
     const float decay = a->decays ? step->decay : 1;
@@ -43,7 +44,7 @@ INLINE void learn(const Moments *a, int64_t at, const Step *step, vec grad, floa
     store(a->weights + at, moved(a, step, load(a->weights + at), m, v));
 }
 
-#define WORTHWHILE (1 << 15) /* elements for which waking other threads pays */
+#define WORTHWHILE (1 << 15) /* elements from which on other threads are worth waking */
 
 void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, float scale)
 {
@@ -51,7 +52,7 @@ void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, flo
 #pragma omp parallel for if (n > WORTHWHILE)
     for (int64_t i = 0; i < whole; i += LANES)
         learn(a, i, step, load(grad + i), scale);
-    if (rest) { /* the last elements, in a padded copy: vectors are loaded whole */
+    if (rest) { /* the last elements in a padded copy, because only whole vectors are loaded */
         float end[4][LANES] = {{0}};
         float *from[3] = {a->weights + whole, a->means + whole, a->squares + whole};
         for (int k = 0; k < 3; k++)
@@ -65,8 +66,9 @@ void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, flo
     }
 }
 
-/* Rows of a table that had no gradient in steps `seen[row]` to `now`. Moments and decay move them
- * all the same: these steps are made up for in one go, in registers.
+/* Catches up rows of a table that had no gradient in steps `seen[row]` to `now`. Moments and decay
+ * change them in every step; here all missed steps are computed at once, in registers. So a step
+ * only touches the rows of the words in its batch.
  */
 void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, int64_t n_rows,
                     int64_t D, int32_t *seen, int32_t now)
@@ -77,14 +79,14 @@ void adamw_catch_up(const Moments *a, const Step *steps, const int64_t *rows, in
         seen[rows[r]] = now;
         for (int64_t at = rows[r] * D; from < now && at < (rows[r] + 1) * D; at += LANES) {
             vec w = load(a->weights + at), m = load(a->means + at), v = load(a->squares + at);
-            if (maximum(v) > 0) { /* the same arithmetic as step by step, so the same bits */
+            if (maximum(v) > 0) { /* the arithmetic of single steps, so the bits are the same */
                 for (int32_t t = from; t < now; t++) {
                     m += (float)(1 - a->beta1) * (0 - m);
                     v = v * (float)a->beta2;
                     w = moved(a, steps + t, w, m, v);
                 }
                 store(a->means + at, m), store(a->squares + at, v);
-            } else if (a->decays) { /* no gradient so far */
+            } else if (a->decays) { /* never had a gradient: both moments are 0 */
                 for (int32_t t = from; t < now; t++)
                     w = w * steps[t].decay;
             }
@@ -105,9 +107,9 @@ void adamw_rows(const Moments *a, const Step *step, const int64_t *rows, int64_t
     }
 }
 
-/* (n, D) -> (n_rows, D): sums of rows that belong to one word, first to last, so that the bits
- * don't depend on the threads. `order` lists rows of
- * x, and those of sum r are order[cu[r]:cu[r + 1]].
+/* (n, D) -> (n_rows, D): sums the gradients of each word over its tokens. The rows of x that make
+ * sum r are order[cu[r]:cu[r + 1]], added first to last, so that the bits don't depend on the
+ * threads.
  */
 void sum_rows(const float *x, const int64_t *order, const int64_t *cu, int64_t n_rows, int64_t D,
               float *sums)

@@ -1,6 +1,6 @@
 /* Attention over packed sequences.
  *
- * Sequence s has queries cu_q[s]:cu_q[s + 1] and keys cu_k[s]:cu_k[s + 1]. One parallel loop runs
+ * Sequence s has queries cu_q[s]:cu_q[s + 1] and keys cu_k[s]:cu_k[s + 1]. One parallel loop goes
  * over sequences and heads; ROWS queries are computed together, so that their scores stay in the
  * cache. Only q, k and v are kept for the backward pass, which computes scores and masks again.
  */
@@ -13,7 +13,8 @@ TILE(8, 1)
 TILE(1, 2)
 TILE(1, 1)
 
-/* C (M, N) = or += A (M, K) B (K, N), tile by tile. */
+/* C (M, N) = or += A (M, K) B (K, N), tile by tile: eight rows, then one at a time; A has strides
+ * am and ak, so it may be read transposed. */
 static void multiply(int64_t M, int64_t N, int64_t K, const float *A, int64_t am, int64_t ak,
                      const float *B, int64_t ldb, float *C, int64_t ldc, int add)
 {
@@ -29,20 +30,21 @@ static void multiply(int64_t M, int64_t N, int64_t K, const float *A, int64_t am
     }
 }
 
+/* The arguments of both passes; `AttentionArguments` in kernels.py. */
 typedef struct {
     const float *q, *k, *v;
     int64_t q_stride, kv_stride; /* from token to token */
     int64_t d;                   /* width of a head */
     const int32_t *cu_q, *cu_k;
     int64_t n_sequences, n_heads;
-    float p;
+    float p; /* dropout of the probabilities */
     uint64_t seed;
 } Attention;
 
 /* One head of one sequence. */
 typedef struct {
     int64_t q_begin, q_end, n, padded;
-    int64_t kv_at; /* of its first key and value */
+    int64_t kv_at; /* offset of its first key and value */
     int64_t head;
 } Part;
 
@@ -56,6 +58,7 @@ static Part part_of(const Attention *a, int64_t task)
     return part;
 }
 
+/* The keys of the longest sequence, padded, for which scratch memory is made. */
 static int64_t widest(const Attention *a)
 {
     int64_t most = 0;
@@ -64,8 +67,8 @@ static int64_t widest(const Attention *a)
     return pad(most);
 }
 
-/* Keys or values of one head, (n, d) -> (d, padded): then 16 neighbours in a vector belong to 16
- * keys, and a score needs no sum across lanes. Zeros stand where there is no key. */
+/* Keys or values of one head, (n, d) -> (d, padded), zeros for the padding. The 16 lanes of a
+ * vector then belong to 16 keys, and a score needs no sum across lanes. */
 static void transpose(const Attention *a, const Part *part, const float *rows, float *columns)
 {
     for (int64_t j = 0; j < a->d; j++) {
@@ -76,10 +79,10 @@ static void transpose(const Attention *a, const Part *part, const float *rows, f
     }
 }
 
-/* Scores (rows, padded) -> probabilities, in place; 0 where there is no key. */
+/* Scores (rows, padded) -> probabilities, in place; 0 for the padding. */
 static void softmax(float *scores, int64_t rows, const Part *part, float scale)
 {
-    const float by = scale * 1.44269504f; /* 1 / ln 2: powers of two are quicker */
+    const float by = scale * 1.44269504f; /* 1 / ln 2: powers of two are faster */
     for (float *row = scores; row < scores + rows * part->padded; row += part->padded) {
         /* A padded key must not be the maximum, and its exponential must be 0. */
         for (int64_t j = part->n; j < part->padded; j++)
@@ -87,7 +90,7 @@ static void softmax(float *scores, int64_t rows, const Part *part, float scale)
         vec most = load(row), total = {0};
         for (int64_t j = LANES; j < part->padded; j += LANES)
             most = larger(most, load(row + j));
-        /* Less the maximum, so that no exponential overflows and the largest is 1. */
+        /* The maximum is subtracted so that no exponential overflows; the largest is 1. */
         const float top = maximum(most) * by;
         for (int64_t j = 0; j < part->padded; j += LANES) {
             vec e = exp2_neg(load(row + j) * by - top);
@@ -109,12 +112,13 @@ static void probabilities(const Attention *a, const Part *part, const float *q, 
     softmax(scores, rows, part, 1 / sqrtf((float)a->d));
 }
 
-/* The probabilities of queries `first` ... with dropout; `to` may be `from`. */
+/* Applies dropout to the probabilities of `rows` queries from query `first` on; `to` may be
+ * `from`. */
 static void drop(const Attention *a, const Part *part, int64_t first, int64_t rows,
                  const float *from, float *to)
 {
     const Rate rate = rate_of(a->p);
-    /* Every query of every head has a row of its own in the mask, whatever the thread. */
+    /* Every query of every head has its own row in the mask, so threads don't change the result. */
     const uint64_t row = (uint64_t)(part->head * a->cu_q[a->n_sequences] + first);
     for (int64_t i = 0; i < rows; i++, from += part->padded, to += part->padded) {
         const uint32_t key = row_key(a->seed, row + i);
@@ -136,7 +140,8 @@ void attention_forward(const Attention *a, float *out)
     {
         float *keys = scratch(d * most), *scores = scratch(ROWS * most);
 #pragma omp for schedule(dynamic)
-        /* The longest sequences are last in a batch; started first, they end with the others. */
+        /* The longest sequences are last in a batch. They start first, so that threads finish at
+         * about the same time. */
         for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) {
             const Part part = part_of(a, task);
             transpose(a, &part, a->k, keys);
@@ -153,8 +158,8 @@ void attention_forward(const Attention *a, float *out)
     }
 }
 
-/* The gradient of the scores. With dropped probabilities P' = P * mask and dP' = dO V^T it is
- * dS = (P' dP' - P sum(P' dP')) * scale, written over dP'. */
+/* The gradient of the scores, written over dP'. With dropped probabilities P' = P * mask and
+ * dP' = dO V^T it is dS = (P' dP' - P sum(P' dP')) * scale. */
 static void softmax_backward(const float *probs, const float *dropped, float *grads, int64_t rows,
                              int64_t padded, float scale)
 {
@@ -171,7 +176,7 @@ static void softmax_backward(const float *probs, const float *dropped, float *gr
     }
 }
 
-/* The gradients have the strides of q, k and v. */
+/* d_q, d_k and d_v have the strides of q, k and v. Scores and masks are computed again. */
 void attention_backward(const Attention *a, const float *d_out, float *d_q, float *d_k, float *d_v)
 {
     const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
@@ -190,7 +195,7 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
                 const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
                 const int64_t q_at = i * a->q_stride + part.head * d;
                 const float *g = d_out + i * D + part.head * d;
-                const int add = i > part.q_begin; /* keys and values sum over blocks of queries */
+                const int add = i > part.q_begin; /* dK and dV are sums over blocks of queries */
                 probabilities(a, &part, a->q + q_at, rows, keys, scores);
                 if (a->p > 0)
                     drop(a, &part, i, rows, scores, dropped);

@@ -1,13 +1,13 @@
-/* The operations between two matrix products: GELU, dropout, residual and LayerNorm. */
+/* The operations between matrix products: GELU, dropout, residual and LayerNorm. */
 #include "../vector.h"
 
-/* GELU: x Phi(x), with Phi from Abramowitz & Stegun 7.1.26 (error below 1.5e-7), whose
- * exp(-x^2 / 2) is also what the derivative Phi(x) + x phi(x) needs.
+/* Phi for GELU, x Phi(x), by Abramowitz & Stegun 7.1.26 (error below 1.5e-7). `bell` gets the
+ * exp(-x^2 / 2) in it, which the derivative Phi(x) + x phi(x) needs too.
  */
 INLINE vec normal_cdf(vec x, vec *bell)
 {
     vec size = (vec)((ivec)x & 0x7fffffff); /* |x|: the sign bit cleared */
-    vec t = 1.0f / (1.0f + 0.23164189f * size); /* 0.3275911 / sqrt(2) */
+    vec t = 1.0f / (1.0f + 0.23164189f * size); /* erf's argument is x / sqrt(2) */
     vec poly = splat(1.061405429f);
     poly = poly * t - 1.453152027f;
     poly = poly * t + 1.421413741f;
@@ -38,7 +38,8 @@ void gelu_backward(const float *x, const float *dy, float *dx, int64_t n)
     }
 }
 
-/* (n, D); D is a multiple of 2 * LANES here and below. */
+/* (n, D) -> (n, D). D is a multiple of 2 * LANES, here and below: a mask is drawn for two
+ * vectors. */
 void dropout(const float *x, float *y, int64_t n, int64_t D, float p, uint64_t seed)
 {
     const Rate rate = rate_of(p);
@@ -55,8 +56,8 @@ void dropout(const float *x, float *y, int64_t n, int64_t D, float p, uint64_t s
     }
 }
 
-/* y = LayerNorm(z), z = x + dropout(h); z and stats, a row's mean and 1 / deviation, are kept for
- * the backward pass.
+/* y = LayerNorm(z) with z = x + dropout(h). z and stats, the mean and 1 / deviation of each row,
+ * are kept for the backward pass.
  */
 void add_norm_forward(const float *x, const float *h, const float *weight, const float *bias,
                       float *z, float *y, float *stats, int64_t n, int64_t D, float eps, float p,
@@ -77,7 +78,7 @@ void add_norm_forward(const float *x, const float *h, const float *weight, const
             total += low + high;
         }
         const float mean = sum(total) / D;
-        /* A second pass over the row in cache: E[z^2] - mean^2 in one pass would cancel. */
+        /* A second pass over the row, which is in the cache: E[z^2] - mean^2 would cancel. */
         for (int64_t j = 0; j < D; j += LANES) {
             vec off = load(z + i * D + j) - mean;
             squares += off * off;
@@ -91,13 +92,13 @@ void add_norm_forward(const float *x, const float *h, const float *weight, const
     }
 }
 
-#define CHUNK 64 /* rows that one sum of d_weight and d_bias takes: sums of fixed chunks give the
-                  * same bits on any number of threads */
+#define CHUNK 64 /* rows in a partial sum of d_weight and d_bias: fixed chunks give the same bits on
+                  * any number of threads */
 
 int64_t n_chunks(int64_t n) { return (n + CHUNK - 1) / CHUNK; }
 
-/* dx, and dh where there is dropout; d_weight and d_bias are (n_chunks, D), zeros, for the caller
- * to sum.
+/* The gradients dx, and dh if there is dropout. d_weight and d_bias are (n_chunks, D) and hold
+ * zeros before; the caller sums their rows.
  */
 void add_norm_backward(const float *z, const float *stats, const float *weight, const float *dy,
                        float *dx, float *dh, float *d_weight, float *d_bias, int64_t n, int64_t D,
@@ -111,7 +112,7 @@ void add_norm_backward(const float *z, const float *stats, const float *weight, 
             const float mean = stats[2 * i], inverse = stats[2 * i + 1];
             const float *zi = z + i * D, *g = dy + i * D;
             vec total = {0}, dot = {0}, mask[2];
-            /* With u the normed row and g = dy * weight: dz = (g - mean(g) - u mean(g u)) / dev. */
+            /* With the normed row u and g = dy * weight: dz = (g - mean(g) - u mean(g u)) / dev. */
             for (int64_t j = 0; j < D; j += LANES) {
                 vec unit = (load(zi + j) - mean) * inverse, gj = load(g + j);
                 store(dw + j, load(dw + j) + gj * unit);
