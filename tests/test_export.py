@@ -441,7 +441,7 @@ def test_tampered_bundle_is_refused(exported: Exported, tmp_path: Path) -> None:
     record = json.loads((folder / "onelayer.json").read_text())
     record["export"]["precision"] = "fp7"
     (folder / "onelayer.json").write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match="says of no export"):
+    with pytest.raises(CheckpointError, match="has no export record"):
         load(folder)
     folder = spoilt("missing")
     (folder / "onelayer.json").unlink()

@@ -1,1 +1,1 @@
-"""Hugging Face directories, in and out."""
+"""Reads and writes Hugging Face model directories: checkpoints, runs and bundles."""

@@ -1,4 +1,4 @@
-"""From a checkpoint to a model for a task, and back."""
+"""Builds a task's model from a checkpoint, and gives its weights for saving."""
 
 from __future__ import annotations
 
@@ -36,11 +36,21 @@ def build_model(
     seed: int = 0,
     prior: Sequence[float] | None = None,
 ) -> Built:
-    """The encoder with its pretrained weights and the task's layer.
+    """Builds the encoder with its pretrained weights, and the task's output layer.
 
-    The layer of the checkpoint is kept where it was made for the same labels, whatever their
-    order; otherwise it is drawn from the config's initializer by ``seed``, and its biases begin
-    with ``prior``, or as the head has it.
+    The checkpoint's layer is kept if it is for the same labels, in any order. Otherwise a new one
+    is drawn, as the config's ``initializer_range`` says.
+
+    Parameters
+    ----------
+    checkpoint
+        The pretrained or fine-tuned model.
+    task
+        Its labels, its head, and the unit of its numbers.
+    seed
+        Decides the new layer's weights.
+    prior
+        The new layer's initial biases; by default those of the head.
     """
     head = HEADS[task.head]
     model = Model(
@@ -75,7 +85,7 @@ def build_model(
 
 
 def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] | None:
-    """The checkpoint's layer with its outputs in the task's order, if it is for this task."""
+    """The checkpoint's layer with outputs in the task's order; None if it is for something else."""
     head = HEADS[task.head]
     if not checkpoint.head or checkpoint.form != head.form:
         return None
@@ -86,7 +96,7 @@ def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] |
     if head.problem_type and problem != head.problem_type:
         return None
     if not head.named:
-        # In files the layer gives numbers in the labels' unit.
+        # The layer in files gives numbers in the labels' unit; training needs mean 0, deviation 1.
         mean, deviation = task.unit
         return {"head.weight": weight / deviation, "head.bias": (bias - mean) / deviation}
     order = _order(checkpoint.labels, task.outputs)
@@ -94,7 +104,7 @@ def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] |
 
 
 def _order(theirs: Sequence[str] | None, ours: Sequence[str]) -> list[int] | None:
-    """Where each of our labels stands among theirs, if they are the same labels."""
+    """The position of each of our labels among theirs; None if the labels differ."""
     if theirs is None or sorted(theirs) != sorted(ours):
         return None
     return [theirs.index(label) for label in ours]
@@ -102,10 +112,11 @@ def _order(theirs: Sequence[str] | None, ours: Sequence[str]) -> list[int] | Non
 
 @contextmanager
 def as_saved(model: Model, task: AnyTask) -> Iterator[AnyTask]:
-    """For as long as it lasts the model is as files have it; gives the task that decodes it so.
+    """Changes the model, during the ``with`` block, to the form that is saved. Yields the task that
+    decodes this form.
 
-    A regression learns numbers of mean 0 and deviation 1. In files the unit of the labels is
-    folded into its layer, so that every reader gets numbers in that unit.
+    A regression is trained on numbers of mean 0 and deviation 1. In files, mean and deviation are
+    part of its output layer, so that every reader gets numbers in the labels' unit.
     """
     if task.unit == Unit():
         yield task
@@ -123,12 +134,12 @@ def as_saved(model: Model, task: AnyTask) -> Iterator[AnyTask]:
 
 
 def named_outputs(task: AnyTask) -> list[str] | None:
-    """The names of the outputs, as config.json and the model card have them, or None."""
+    """The outputs' names for ``config.json`` and the model card; None if they have none."""
     return list(task.outputs) if HEADS[task.head].named else None
 
 
 def state_of(model: Model) -> dict[str, Tensor]:
-    """The model's weights by the names of ``checkpoint.weights``."""
+    """The model's weights by the names that ``checkpoint.weights`` uses."""
     return {
         name.removeprefix("encoder."): tensor.detach()
         for name, tensor in model.state_dict().items()

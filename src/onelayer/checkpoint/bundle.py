@@ -1,6 +1,6 @@
-"""A bundle: what export made of a run, read and checked, without torch.
+"""A bundle, the result of an export: read and checked without torch.
 
-A directory as a run's, with its tokenizer and record, but for the weights: these are in
+It is a directory like a run's, with tokenizer and record, but its weights are in
 ``onnx/model.safetensors``, and ``onnx/model.onnx`` is the graph that refers to them.
 """
 
@@ -31,7 +31,7 @@ PRECISIONS = ("fp32", "int8")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A model directory that any engine but torch's can run."""
+    """An exported model, which any engine except torch's can run."""
 
     folder: Path
     config: EncoderConfig
@@ -41,7 +41,7 @@ class Bundle:
     record: ModelRecord
     """``onelayer.json``."""
     export: ExportRecord
-    """What export measured: a part of the record."""
+    """What export measured; a part of the record."""
     graph: Path
     weights: Path
 
@@ -51,24 +51,27 @@ class Bundle:
         return self.export.precision
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The weights by our names. Raises CheckpointError where the file is damaged."""
+        """The weights by our names. Raises CheckpointError if the file is damaged."""
         with open_safetensors(self.weights, "np") as file:
             return {name: file.get_tensor(name) for name in file.offset_keys()}
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a directory has a graph where a bundle has one."""
+    """Whether a directory is a bundle: it has a graph, and no weights where a run has them."""
     return (folder / FOLDER / GRAPH).exists() and not (folder / WEIGHTS).exists()
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Raises CheckpointError for what is missing, damaged or not as export wrote it."""
+    """Reads a bundle. Raises CheckpointError for files that are missing, damaged, or not as export
+    wrote them."""
     config, _ = read_config(folder)
     record_file = _file(folder, RECORD)
     record = read_record(read_json(record_file), folder, config.max_position_embeddings)
     task, export = record.task, record.export
     if export is None or export.precision not in PRECISIONS:
-        raise CheckpointError("says of no export that this version knows", place=Place(record_file))
+        raise CheckpointError(
+            "has no export record that this version can read", place=Place(record_file)
+        )
     if (folder / FOLDER).is_symlink():
         raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
     graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))

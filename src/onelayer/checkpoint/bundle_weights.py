@@ -1,6 +1,6 @@
-"""The weights file of a bundle, by its header: what is in it, and that this fits the model.
+"""Checks a bundle's weights file by its header: all tensors of the model are there, in their sizes.
 
-Engines believe what they are given: one in C would read beyond the end of a table that is smaller
+Engines don't check this themselves: one in C would read past the end of a table that is smaller
 than the configuration says.
 """
 
@@ -16,10 +16,11 @@ from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.safetensors_file import open_safetensors
 
 BYTES = {"F32": 4, "I8": 1}
+"""Of a number, by the types that export writes."""
 
 
 class TensorSlice(NamedTuple):
-    """A tensor in the file."""
+    """Where and how a tensor is stored in the file."""
 
     kind: str
     """``F32`` or ``I8``."""
@@ -31,9 +32,11 @@ class TensorSlice(NamedTuple):
 
 
 def read_slices(path: Path) -> dict[str, TensorSlice]:
-    """All tensors of a safetensors file. Raises CheckpointError where it isn't one of ours."""
+    """All tensors of a file. Raises CheckpointError for types that export doesn't write."""
     slices = {}
-    offset = path.stat().st_size  # the file has no gaps: counted from its end, sizes are enough
+    # The library checks that tensors fill the file without gaps, so their sizes, counted from the
+    # end of the file, give their offsets.
+    offset = path.stat().st_size
     with open_safetensors(path, "np") as file:
         for name in reversed(file.offset_keys()):
             tensor = file.get_slice(name)
@@ -53,7 +56,21 @@ def check_slices(
     n_outputs: int,
     precision: str,
 ) -> None:
-    """Raises CheckpointError unless the tensors are just those of such a model."""
+    """Raises CheckpointError unless the tensors are exactly those of such a model.
+
+    Parameters
+    ----------
+    path
+        The file, for errors.
+    slices
+        Its tensors.
+    config
+        The model's sizes.
+    n_outputs
+        Outputs of its output layer.
+    precision
+        ``fp32`` or ``int8``.
+    """
     wanted = dict(_tensors(config, n_outputs, precision))
     if "pooler.weight" not in slices:
         wanted = {name: one for name, one in wanted.items() if not name.startswith("pooler.")}
@@ -66,7 +83,7 @@ def check_slices(
 def _tensors(
     config: EncoderConfig, n_outputs: int, precision: str
 ) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-    """By name, the kind and the shape of every tensor, the pooler's among them."""
+    """The name, type and shape of every tensor, with those of a pooler."""
     width, inner = config.hidden_size, config.intermediate_size
     is_int8 = precision == "int8"
 

@@ -1,4 +1,4 @@
-"""The model card: what a run's ``README.md`` says to people, and its head to the Hub."""
+"""The model card: the ``README.md`` of a run, with metadata for the Hub."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.family import Family
 from onelayer.tasks import AnyTask
 
-# Transformers' pipelines, by the form of the class.
+# Transformers' pipelines, by the part after ``For`` in the name of a model's class.
 _PIPELINES = {
     "SequenceClassification": "text-classification",
     "TokenClassification": "token-classification",
 }
 _NAMED = 50
+"""Labels that a card lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
-    """What a model card tells."""
+    """The content of a model card."""
 
     name: str
-    """The run's."""
+    """The run's name."""
     task: AnyTask
     architecture: str
     base_model: str
@@ -37,19 +38,23 @@ class CardFacts:
     """How many rows each split has: ``{"train": 800, "dev": 100}``."""
     labels: Sequence[str] | None = None
     split: str = "dev"
-    """Where the scores were taken."""
+    """The rows on which the scores were measured."""
     scores: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The 95 % interval of each score that has one."""
     tags: Sequence[str] = ()
-    """More than what every run is tagged with."""
+    """Tags besides those of every run."""
 
 
 def model_card(facts: CardFacts, closing: str | None = None) -> str:
-    """A Hugging Face model card in Markdown, with metadata. ``closing`` stands after the scores;
-    by default how to use a run.
+    """A Hugging Face model card in Markdown, with metadata. The owner has to add the license.
 
-    The license is left for the owner to choose.
+    Parameters
+    ----------
+    facts
+        The card's content.
+    closing
+        The sections after the scores; by default how to use a run.
     """
     scores = {name: score for name, score in facts.scores.items() if math.isfinite(score)}
     sections = [_metadata(facts, scores), f"# {facts.name}\n\n{_summary(facts)}"]
@@ -62,7 +67,7 @@ def model_card(facts: CardFacts, closing: str | None = None) -> str:
 
 
 def _metadata(facts: CardFacts, scores: Mapping[str, float]) -> str:
-    """The YAML head. A JSON string is a YAML string too, which is how names get in safely."""
+    """The YAML header. Names are written as JSON strings, which are valid YAML with any content."""
     tag = facts.task.pipeline_tag
     tags = (_family(facts).model_type, "onelayer", *facts.tags)
     lines = ["---", "library_name: transformers", f"pipeline_tag: {tag}"]

@@ -1,4 +1,4 @@
-"""What ``config.json`` says of an encoder: its family, its sizes and its rates, checked."""
+"""Reads ``config.json``: an encoder's family, sizes and dropout rates, all checked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACTIVATIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
-    """The shape of an encoder of any family; fields are called as in transformers' BERT."""
+    """The configuration of an encoder of any family, with the field names of transformers' BERT."""
 
     model_type: str
     """The family: a key of ``FAMILIES``."""
@@ -35,16 +35,16 @@ class EncoderConfig:
     num_attention_heads: int
     intermediate_size: int
     hidden_act: str = "gelu"
-    """``gelu``, ``gelu_new`` (by tanh) or ``relu``."""
+    """``gelu``, ``gelu_new`` (the approximation by tanh) or ``relu``."""
     hidden_dropout_prob: float = 0.1
     attention_probs_dropout_prob: float = 0.1
     classifier_dropout: float | None = None
-    """None: as ``hidden_dropout_prob``; see ``head_dropout``."""
+    """None means ``hidden_dropout_prob``; see ``head_dropout``."""
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    """Segments that are told apart; 0 in a family without segment vectors."""
+    """The number of segments; 0 in a family without segment vectors."""
     initializer_range: float = 0.02
-    """Standard deviation of the normal distribution that new weights are drawn from."""
+    """The standard deviation of the normal distribution from which new weights are drawn."""
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
 
@@ -60,10 +60,10 @@ class EncoderConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], place: str | Path) -> EncoderConfig:
-        """Reads ``data``, the content of the ``config.json`` at ``place``.
+        """Reads the content of the ``config.json`` at ``place``.
 
-        Keys without a meaning for the family are ignored; values that make it another model are
-        refused. Raises CheckpointError, which names file and key.
+        Keys that the family doesn't use are ignored. Raises CheckpointError, with file and key, for
+        missing or invalid values, and for values that would make it another model.
         """
         family = _family(data, place)
         for key, (wanted, reason) in family.only.items():
@@ -101,9 +101,9 @@ class EncoderConfig:
 
 
 def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
-    """The configuration in a model directory, and all that its ``config.json`` holds.
+    """A model directory's configuration, and the whole content of its ``config.json``.
 
-    Raises CheckpointError for a directory without one, and for one that can't be used.
+    Raises CheckpointError if there is no such file, or if it can't be used.
     """
     place = find(folder, CONFIG)
     if place is None:
@@ -116,9 +116,10 @@ def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
 
 
 def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
-    """The tokenizer of a model directory, of the kind that its family has.
+    """A model directory's tokenizer.
 
-    Raises CheckpointError for another kind, and for more tokens than there are embeddings.
+    Raises CheckpointError for a tokenizer of another kind than the family's, and for more tokens
+    than there are embeddings.
     """
     tokenizer = Tokenizer.read(folder, config.family.tokenizer)
     if tokenizer.vocab_size > config.vocab_size:
@@ -140,7 +141,7 @@ def _family(data: Mapping[str, Any], place: str | Path) -> Family:
 
 
 def _checked(name: str, key: str, value: Any, place: str | Path) -> Any:
-    """``value`` as the field ``name`` holds it: a whole number, a rate, or an activation."""
+    """A field's value: a whole number, a rate, or an activation. Raises CheckpointError."""
     if value is None and name == "classifier_dropout":
         return None
     if name == "hidden_act":

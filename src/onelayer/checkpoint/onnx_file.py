@@ -1,11 +1,11 @@
-"""What stands in a bundle's graph, read before an engine reads it.
+"""Checks a bundle's graph before an engine reads it.
 
-A bundle comes from anywhere, and an engine follows whatever a graph says: to files elsewhere, to
-sizes no memory holds, to functions of its own. Export writes plain nodes and one weights file, and
-nothing else is let through.
+A bundle may come from anybody, and an engine does what the graph says: it opens files elsewhere,
+allocates any size, calls functions. Export writes plain nodes and one weights file; everything
+else is refused.
 
-The graph is parsed by protobuf, as engines parse it, so that both see the same. It knows only the
-fields that export writes; any other is refused. A server doesn't need the package onnx for that.
+The graph is parsed with protobuf, as engines parse it, so that both see the same content. Only the
+fields that export writes are known here. This needs no onnx package, so a server doesn't either.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.bundle_weights import TensorSlice
 
 LARGEST_GRAPH = 2 << 20
-"""Bytes. BERT-Large's graph has 170,000; a byte may take fifty in memory once it is parsed."""
+"""Bytes of a graph, at most. BERT-Large's has 170,000; parsed, a byte may take fifty in memory."""
 
-# The fields of onnx.proto that export writes; their numbers never change. Inputs and outputs of a
-# graph are left as bytes: they name shapes that bind nobody.
+# The fields of onnx.proto that export writes; their numbers never change. A graph's inputs and
+# outputs stay bytes: they only name shapes, which engines don't rely on.
 _FIELDS = {
     "Model": {
         "ir_version": (1, "int64"),
@@ -74,7 +74,7 @@ _FIELDS = {
 }
 
 BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
-"""Of one number, by its type: float, uint8, int8, int64."""
+"""Bytes of one number, by onnx.proto's types: float, uint8, int8, int64."""
 KINDS = {"F32": 1, "I8": 3}
 OPS = frozenset(
     (
@@ -85,12 +85,26 @@ OPS = frozenset(
         *("Unsqueeze",),
     )
 )
-"""What export writes. None of them reads a file or holds a graph of its own."""
+"""The operators that export writes. None of them reads a file or contains another graph."""
 
 
 def check_graph(path: Path, location: str, slices: Mapping[str, TensorSlice]) -> None:
-    """Raises CheckpointError unless a graph is made of the known nodes alone and each tensor that
-    lies outside of it is the one of its name in the file ``location`` in the same folder."""
+    """Checks a graph's nodes and its references to weights.
+
+    Parameters
+    ----------
+    path
+        The graph.
+    location
+        The name of the weights file in the same folder, the only one that it may refer to.
+    slices
+        The tensors in that file.
+
+    Raises
+    ------
+    CheckpointError
+        For unknown nodes or fields, and for a tensor that isn't the one of its name in the file.
+    """
     with path.open("rb") as file:
         data = file.read(LARGEST_GRAPH + 1)
     try:
@@ -114,7 +128,8 @@ class _Refused(Exception):  # noqa: N818 - what is refused, not an error of ours
 
 @cache
 def _model_type() -> Any:
-    """The class of a model, of the fields above, in a pool of its own: onnx may be loaded, too."""
+    """The message class of a model with the fields above. It is in its own pool, because onnx may
+    be loaded too and define the same names."""
     file = FileDescriptorProto(name="graph.proto", package="graph", syntax="proto3")
     for name, fields in _FIELDS.items():
         message = file.message_type.add(name=name)
@@ -146,7 +161,8 @@ def _check_model(model: Any, location: str, slices: Mapping[str, TensorSlice]) -
 
 
 def _known(message: Any) -> Any:
-    """The message, unless it has a field that export doesn't write, or one of another type."""
+    """The message itself. Raises _Refused for a field that export doesn't write or with another
+    type."""
     for field in UnknownFieldSet(message):
         kind = message.DESCRIPTOR.name
         raise _Refused(f"{kind} with field {field.field_number}, which export doesn't write")

@@ -1,4 +1,4 @@
-"""A model directory as it lies on disk, read and checked."""
+"""Reads and checks a model directory."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WEIGHTS = (".safetensors", ".bin")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a model directory says of its weights."""
+    """A model directory without its weights: what describes them."""
 
     folder: Path
     config: EncoderConfig
     config_json: Mapping[str, Any]
-    """``config.json`` as it is."""
+    """The whole content of ``config.json``."""
     architecture: str
     """The class of transformers that it was saved from; the encoder's own where it doesn't say."""
     problem_type: str | None
@@ -43,7 +43,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint(Description):
-    """What a model directory holds, under our names."""
+    """A model directory with its weights, under our names."""
 
     labels: list[str] | None
     """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
@@ -122,8 +122,8 @@ def digests_of(described: Description) -> dict[str, str]:
 
 
 def _most_bytes(config: EncoderConfig) -> int:
-    """Four times the weights in eight bytes each: there may be parts that only pretraining used,
-    and the same weights in two formats."""
+    """The most bytes that weights of such a model may have: four times those in float64, because
+    there may be parts that only pretraining used, and the same weights in two formats."""
     width, inner = config.hidden_size, config.intermediate_size
     tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     layers = (config.num_hidden_layers + 1) * (4 * width + 2 * inner + 32) * width
@@ -131,7 +131,7 @@ def _most_bytes(config: EncoderConfig) -> int:
 
 
 def with_weights(described: Description) -> Checkpoint:
-    """Reads the weights, too. `digests_of` tells whether they are those that a run saved."""
+    """Reads the weights as well. `digests_of` checks that they are those that a run saved."""
     folder, config, architecture = described.folder, described.config, described.architecture
     encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
     known, named = config.family.class_named(architecture), described.record is not None
@@ -143,10 +143,10 @@ def with_weights(described: Description) -> Checkpoint:
 def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
     """Position vectors for sequences of ``n`` tokens, (n, D), from those for P.
 
-    The P vectors are spread evenly over the n places and what lies between two of them is
-    interpolated linearly, first and last staying as they were. Fine-tuning then finds the same
-    order at a finer scale (position interpolation, Chen et al. 2023, arXiv:2306.15595, for
-    learned vectors).
+    The P vectors are spread evenly over the n positions, and those between them are interpolated
+    linearly; the first and the last stay the same. This is position interpolation (Chen et al.
+    2023, arXiv:2306.15595) for learned vectors: fine-tuning starts from the same order on a finer
+    scale.
     """
     check_positions(n, len(weight_PD))
     spread = F.interpolate(weight_PD.T[None], size=n, mode="linear", align_corners=True)
@@ -154,7 +154,7 @@ def extend_positions(weight_PD: Tensor, n: int) -> Tensor:
 
 
 def check_positions(n: int, trained: int) -> None:
-    """Raises UsageError where there are already more than ``n``."""
+    """Raises UsageError if the checkpoint has more than ``n`` positions already."""
     if n < trained:
         raise UsageError(
             f"{n} positions are fewer than the checkpoint's {trained}",
@@ -195,7 +195,7 @@ def _labels(
 ) -> list[str] | None:
     """The names in ``id2label``, for heads whose outputs have names.
 
-    ``named`` tells that a user gave the names, even if they read LABEL_0: we wrote the file.
+    ``named`` means that we wrote the file, so its names are the user's even if they are LABEL_0.
     """
     table = data.get("id2label")
     if not head or known.rows or table is None:

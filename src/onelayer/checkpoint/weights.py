@@ -1,4 +1,4 @@
-"""The encoder's tensors, renamed from a family's names to ours and back.
+"""Renames the encoder's tensors from a family's names to ours and back.
 
 Letters of shapes: V vocabulary, P positions, S segments, D hidden size, F feed-forward width.
 """
@@ -24,10 +24,29 @@ def to_ours(
     architecture: str,
     place: str | Path,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
-    """Tensors by transformers' names as (encoder and pooler, head, names left out).
+    """Renames and checks a checkpoint's tensors.
 
-    All are fp32 and have the shapes of ``config``. The pooler is absent where ``state`` has none.
-    Raises CheckpointError, which names ``place`` and tensor.
+    Parameters
+    ----------
+    state
+        The tensors under transformers' names.
+    config
+        The configuration, whose sizes they must have.
+    architecture
+        transformers' class, which tells the name of the head.
+    place
+        The directory, for errors.
+
+    Returns
+    -------
+    encoder, head, left_out
+        fp32 tensors under our names, with those of the pooler if there is one; and the names in the
+        file of tensors without a place in ours.
+
+    Raises
+    ------
+    CheckpointError
+        For a tensor that is missing or wrong; names it.
     """
     family = config.family
     named = {_modern(name, family): name for name in state}
@@ -58,7 +77,7 @@ def to_ours(
 
 
 def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) -> dict[str, Tensor]:
-    """Our tensors under the names of transformers' ``architecture``, its pooler if it has one."""
+    """Renames our tensors to those of a class of transformers; without a pooler if it has none."""
     known = family.classes[architecture]
     prefix = "" if known.bare else family.prefix
     layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
@@ -75,7 +94,7 @@ def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) ->
 
 
 def _modern(name: str, family: Family) -> str:
-    """A tensor's name as transformers has it today, without the family's prefix."""
+    """A tensor's name in today's transformers, without the family's prefix."""
     name = name.removeprefix(family.prefix)
     for old, new in family.old_endings.items():
         if name.endswith(old):
@@ -84,12 +103,12 @@ def _modern(name: str, family: Family) -> str:
 
 
 def _theirs(family: Family, ours: str) -> tuple[str, ...]:
-    """Their modules for one of ours; none where the family has no such module."""
+    """Their modules for one of ours; none if the family has no such module."""
     return next((module.theirs for module in family.modules if module.ours == ours), ())
 
 
 def _parameters(family: Family, layers: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(our name, their names, shape in letters) of every weight and bias but the head's."""
+    """(our name, their names, shape in letters) of every weight and bias, except the head's."""
     for module in family.modules:
         for i in range(layers if "{i}" in module.ours else 1):
             for kind, shape in (("weight", module.weight), ("bias", module.bias)):
@@ -122,7 +141,8 @@ def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Pat
             hint="take the model before quantization",
         )
     tensor = tensor.float()
-    # A sum is finite only if all its parts are, and takes no memory; parts may be too many for it.
+    # A finite sum means finite numbers, and needs no memory. An infinite one may be an overflow, so
+    # then each number is checked.
     if not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
         kind = "NaN" if tensor.isnan().any() else "infinite numbers"
         raise CheckpointError(
@@ -148,8 +168,8 @@ def _stack(parts: list[Tensor]) -> Tensor:
 def _refuse_uncounted_layers(
     named: Mapping[str, str], config: EncoderConfig, place: str | Path
 ) -> None:
-    """More layers than ``num_hidden_layers`` are an error: else half a model would load without a
-    word."""
+    """Raises CheckpointError for more layers than ``num_hidden_layers``: otherwise half a model
+    would be loaded without notice."""
     starts = {
         re.escape(theirs.partition("{i}")[0])
         for module in config.family.modules

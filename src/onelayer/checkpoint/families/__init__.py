@@ -1,4 +1,4 @@
-"""The encoder families that can be fine-tuned: one file each, and its entry here."""
+"""The registry of encoder families that can be fine-tuned. Each has a file, and an entry here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from onelayer.checkpoint.families.bert import BERT
 from onelayer.checkpoint.family import Family
 
 FAMILIES: dict[str, Family] = {family.model_type: family for family in (BERT,)}
-"""By the ``model_type`` of ``config.json``."""
+"""Families by the ``model_type`` of ``config.json``."""
 
 UNNAMED = BERT.model_type
-"""What a ``config.json`` without ``model_type`` is: the first BERTs came before that key."""
+"""The family of a ``config.json`` without ``model_type``, a key that the first BERTs lack."""
 
 
 def family_with_class(name: str) -> Family:
-    """The family of one of transformers' classes. Raises KeyError for a class of none."""
+    """The family that has one of transformers' classes. Raises KeyError for an unknown class."""
     for family in FAMILIES.values():
         if name in family.classes:
             return family

@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., 2019), and the models that are BERTs by another training: MacBERT, MiniLM,
+"""BERT (Devlin et al., 2019), and models that differ from it only in training: MacBERT, MiniLM,
 Chinese RoBERTa-wwm-ext."""
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BERT = Family(
         "is_decoder": (False, "onelayer reads encoders only"),
         "add_cross_attention": (False, "onelayer reads encoders only"),
     },
-    # What TensorFlow calls the parts of a LayerNorm, and a buffer that was saved for a while.
+    # TensorFlow's names for the parts of a LayerNorm, and a buffer that old versions saved.
     old_endings={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
     buffers=frozenset({"embeddings.position_ids"}),
 )
