@@ -300,7 +300,7 @@ def test_compare_gives_a_verdict_in_words(
         ("text,label\nfine,a\npoor\n", [], "gone.csv:3: "),
         ('text,label\nfine,a\n"poor,b\nbad,b\n', [], "gone.csv:3"),
         ("text,label\nfine,a\n\xff,b\n", [], "gone.csv:3:1: "),
-        ("text,label\nfine,a\npoor,b\n", ["--epochs", "0"], "--epochs must be above 0"),
+        ("text,label\nfine,a\npoor,b\n", ["--epochs", "0"], "--epochs must be a number above 0"),
         ("text,label\nfine,a\npoor,b\n", ["--epoch", "1"], "Did you mean --epochs?"),
         ("text,label\nfine,a\npoor,b\n", ["--model", "./nowhere"], "no such directory"),
         ("text,label\n" + "fine,a\npoor,b\n" * 9, ["--freeze", "99"], "the model has 2 layers"),

@@ -151,6 +151,8 @@ def test_help_shows_the_no_form_of_a_flag() -> None:
     ("given", "message"),
     [
         (["pant", "x"], "no command 'pant'. Did you mean paint? (house --help)"),
+        (["whitn"], "no command 'whitn'. Did you mean whiten? (house --help)"),
+        (["--dry", "paint"], "name a command before --dry (house --help)"),
         (["paint"], "WALL is missing (house paint --help)"),
         (["paint", "n", "--coat", "3"], "--coat is not known. Did you mean --coats?"),
         (["paint", "n", "--clours=red"], "--clours=red is not known. Did you mean --colour?"),
@@ -166,6 +168,14 @@ def test_wrong_usage_is_refused_in_one_line(given: Sequence[str], message: str) 
         parsed(*given)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "command"), [("evaluate", "eval"), ("evaluat", "eval"), ("comparr", "compare")]
+)
+def test_a_verb_of_the_python_api_leads_to_its_command(verb: str, command: str) -> None:
+    with pytest.raises(UsageError, match=f"no command '{verb}'. Did you mean {command}?"):
+        run("onelayer", cli.ABOUT, "1.0", cli.COMMANDS, [verb])
 
 
 def test_help_comes_from_the_docstrings(

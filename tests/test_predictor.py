@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import onelayer
@@ -46,6 +48,12 @@ def test_rows_by_column_by_role_and_as_tuples_give_the_same_predictions(chooser:
 def test_text_instead_of_a_list_is_refused(chooser: Predictor) -> None:
     with pytest.raises(UsageError, match="takes a list"):
         chooser.predict("a cat")
+
+
+@pytest.mark.parametrize("table", [{"question": ["a", "b"]}, pa.table({"question": ["a", "b"]})])
+def test_table_instead_of_a_list_of_rows_is_refused(chooser: Predictor, table: Any) -> None:
+    with pytest.raises(UsageError, match="takes a list of inputs, not a "):
+        chooser.predict(table)
 
 
 def test_missing_role_is_named(chooser: Predictor) -> None:

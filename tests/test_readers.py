@@ -147,6 +147,11 @@ def test_columns_without_a_header_are_numbered(write: Write, content: str) -> No
     assert table.note == f"no header line: columns are called column1 to column{width}"
 
 
+def test_emoji_in_a_header_are_part_of_the_names(write: Write) -> None:
+    table = read_table(write("a.csv", "📝 text,🏷️\nfine,yes\nbad,no\n"))
+    assert table.columns == ("📝 text", "🏷️")
+
+
 @pytest.mark.parametrize("content", WITH_HEADER)
 def test_header_is_detected(write: Write, content: str) -> None:
     table = read_table(write("a.tsv", content))

@@ -55,6 +55,25 @@ def old_run(bert: Path, tmp_path: Path) -> Callable[..., Predictor]:
     return make
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"precision": "fp16"}, "--precision must be fp32 or bf16, not 'fp16'"),
+        ({"span_head": "pointer"}, "--span-head must be span or three-way, not 'pointer'"),
+        ({"lr": "1e-5"}, "--lr must be a number above 0, not '1e-5'"),
+        ({"max_length": 4}, "--max-length must be 8 or more, not 4"),
+        ({"warmup": 1.0}, "--warmup must be from 0 to below 1, not 1.0"),
+        ({"token_budget": 0}, "--token-budget above 0"),
+    ],
+)
+def test_wrong_option_is_refused_in_python_as_on_the_command_line(
+    option: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        Recipe(**option)
+    assert message in str(error.value)
+
+
 def test_recipe_survives_json() -> None:
     recipe = Recipe(task="tag", epochs=2.5, freeze="1", seeds=3)
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe

@@ -101,6 +101,9 @@ def test_predict_reads_files_and_lists_and_writes_files(
         one.label for one in given.predictions
     ]
 
+    with pytest.raises(onelayer.UsageError, match="text = 'body' names a column"):
+        onelayer.predict(model, ["good cat"], text="body")
+
     read = onelayer.predict("run", "reviews.csv")
     assert read.rows == len(read.predictions or ()) == 20
     written = onelayer.predict("run", "reviews.csv", out="out.jsonl")
@@ -111,6 +114,8 @@ def test_predict_reads_files_and_lists_and_writes_files(
 
 @pytest.mark.process
 def test_export_reports_what_was_measured(model: onelayer.Predictor, reviews: Path) -> None:
+    with pytest.raises(onelayer.UsageError, match="can't export to 'tflite'"):
+        onelayer.export("run", to="tflite")  # type: ignore[arg-type]
     made = onelayer.export("run", out="bundle", accept=True)
     record = json.loads(Path("bundle/onelayer.json").read_text(encoding="utf-8"))
     assert made.to_json() == {"bundle": "bundle", **record["export"]}

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from onelayer.base.errors import UsageError
 
 Precision = Literal["fp32", "bf16"]
+LongTexts = Literal["windows", "truncate"]
+SpanHead = Literal["span", "three-way"]
+CHOICES = {"precision": Precision, "long": LongTexts, "span_head": SpanHead}
+"""The options that take one of a few words."""
 
+POSITIVE = ("epochs", "lr", "batch_size", "seeds", "max_length", "max_grad_norm", "patience")
+"""The options that take a number above 0."""
 
 REMOVED: dict[str, Any] = {
     "recipe": "default",
@@ -145,7 +151,7 @@ class Recipe(Columns):
     seeds: int = 1
     max_length: int | None = None
     stride: int = 128
-    long: Literal["windows", "truncate"] = "windows"
+    long: LongTexts = "windows"
     warmup: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -154,32 +160,33 @@ class Recipe(Columns):
     positions: int | None = None
     class_weights: bool = False
     multi_label: bool | None = None
-    span_head: Literal["span", "three-way"] = "span"
+    span_head: SpanHead = "span"
     token_budget: int = 8192
     precision: Precision | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "epochs",
-            "lr",
-            "batch_size",
-            "seeds",
-            "max_length",
-            "max_grad_norm",
-            "patience",
-        ):
+        for name in POSITIVE:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {value}")
+            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+                flag = name.replace("_", "-")
+                raise UsageError(f"--{flag} must be a number above 0, not {value!r}")
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in get_args(choices):
+                flag, known = name.replace("_", "-"), " or ".join(get_args(choices))
+                raise UsageError(f"--{flag} must be {known}, not {value!r}")
         if not 0 <= self.warmup < 1:
-            raise UsageError(f"--warmup is a share of the steps, 0 to below 1, not {self.warmup}")
+            raise UsageError(f"--warmup must be from 0 to below 1, not {self.warmup}")
         if self.max_length is not None and self.max_length < 8:
-            raise UsageError(f"--max-length {self.max_length} leaves no room for text", hint="≥ 8")
+            raise UsageError(f"--max-length must be 8 or more, not {self.max_length}")
         if self.stride < 0 or self.token_budget < 1 or self.weight_decay < 0:
-            raise UsageError("--stride, --token-budget and --weight-decay can't be negative")
+            raise UsageError(
+                "--stride and --weight-decay must be 0 or more, --token-budget above 0, not "
+                f"{self.stride}, {self.weight_decay} and {self.token_budget}"
+            )
         if self.freeze not in ("none", "embeddings", "encoder") and not self.freeze.isdecimal():
             raise UsageError(
-                f"--freeze {self.freeze}: expected none, embeddings, encoder or a number of layers"
+                f"--freeze must be none, embeddings, encoder or a number, not {self.freeze!r}"
             )
 
     def to_json(self) -> dict[str, Any]:

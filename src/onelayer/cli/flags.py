@@ -1,7 +1,9 @@
-"""A command line made of functions: a command's parameters are its arguments and flags, the fields
-of a dataclass among them are flags of their own, and the docstrings (numpydoc) are the help.
+"""Makes a command line of functions.
 
-argparse parses. Libraries that do all of this import for longer than ``--help`` may take.
+A function's parameters are a command's arguments and flags. A parameter that is a dataclass stands
+for its fields, each a flag. The docstrings (numpydoc) are the help.
+
+argparse does the parsing: libraries that do more take longer to import than ``--help`` should take.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from onelayer.cli.help import print_help
 Commands = Mapping[str, Callable[..., None]]
 
 KINDS = {int: "a whole number", float: "a number"}
-"""What a flag takes, in words, where it isn't any text."""
+"""What a flag of a type takes, in words. Other flags take a text."""
 _PARAMETERS = re.compile(r"^Parameters\n-+\n", re.MULTILINE)
 _PARAMETER = re.compile(r"^(\w+)\n((?: +.*\n?)+)", re.MULTILINE)
 
@@ -44,18 +46,18 @@ class Flag:
     heading: str
     positional: bool = False
     several: bool = False
-    """Whether it takes any number of values: a function's ``*others``, or a flag of a tuple, which
-    may be given again or with commas."""
+    """Whether it takes any number of values: ``*others`` of a function, or a flag of a tuple, which
+    may be repeated or have commas."""
     known: Known | None = None
 
     def __str__(self) -> str:
         if self.positional:
             return self.name.upper()
-        # A flag may be called as a word that Python keeps for itself: with_ is --with.
+        # Python's keywords get an underscore: with_ is --with.
         return "--" + self.name.rstrip("_").replace("_", "-")
 
     def in_help(self) -> tuple[str, str]:
-        """With what it takes; with its choices and its default."""
+        """The name with what it takes, and the text with its choices and default."""
         takes = "TEXT" if self.type is str else self.type.__name__.upper()
         if self.type is bool:
             takes = "" if self.default is False else f"or --no-{str(self)[2:]}"
@@ -78,14 +80,20 @@ def run(program: str, about: str, version: str, commands: Commands, given: Seque
     if name in ("--help", "-h"):
         named = [(command, described(function)[0]) for command, function in commands.items()]
         flags = [
-            ("--help, -h", "Show this, or what a command takes."),
+            ("--help, -h", "Show this help, or that of a command."),
             ("--version", "Print the version."),
         ]
         print_help(f"{program} COMMAND", about, {"Commands": named, "Flags": flags})
     elif name == "--version":
         print(version)
     elif name not in commands:
-        raise UsageError(f"no command {name!r}{_meant(name, commands)}", hint=f"{program} --help")
+        if name.startswith("-"):
+            raise UsageError(f"name a command before {name}", hint=f"{program} --help")
+        # The functions' names are those of the Python API, such as evaluate for eval.
+        verbs = {function.__name__: command for command, function in commands.items()}
+        near = _nearest(name, [*commands, *verbs])
+        meant = f". Did you mean {verbs.get(near, near)}?" if near else ""
+        raise UsageError(f"no command {name!r}{meant}", hint=f"{program} --help")
     else:
         _call(f"{program} {name}", commands[name], rest)
 
@@ -114,9 +122,9 @@ def _call(program: str, function: Callable[..., None], given: Sequence[str]) -> 
 
 
 def _parse(program: str, flags: Sequence[Flag], given: Sequence[str]) -> dict[str, Any]:
-    """The values that were given, by the flags' names. Raises UsageError.
+    """The given values by the names of the flags. Raises UsageError.
 
-    argparse only sorts the texts: what is wrong with them is said here, in one form.
+    argparse only assigns texts to flags. The checks are here, so that all messages have one form.
     """
     parser = _Parser(program, add_help=False, allow_abbrev=False)
     for flag in flags:
@@ -149,7 +157,7 @@ def _parse(program: str, flags: Sequence[Flag], given: Sequence[str]) -> dict[st
 
 
 def _value(parser: _Parser, flag: Flag, text: Any) -> Any:
-    """What a text means that was given for a flag. Raises UsageError."""
+    """The value of a text that was given for a flag. Raises UsageError."""
     if flag.several and flag.positional:
         return [flag.type(one) for one in text]
     if flag.several:
@@ -175,7 +183,7 @@ def _in_usage(flag: Flag) -> str:
 
 
 def flags_of(function: Callable[..., None]) -> list[Flag]:
-    """A command's arguments and flags, in order; a dataclass's stand below its first sentence."""
+    """A command's arguments and flags, in order; those of a dataclass have their own heading."""
     hints, texts = get_type_hints(function, include_extras=True), described(function)[1]
     flags = []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -202,7 +210,7 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def _type(hint: Any) -> tuple[Any, tuple[str, ...] | None]:
-    """What makes a value of a text, and the texts to choose from, if any."""
+    """The function that makes a value of a text, and the choices, if any."""
     if get_origin(hint) is Literal:
         return str, get_args(hint)
     inner = [part for part in get_args(hint) if part is not NoneType]
@@ -210,7 +218,7 @@ def _type(hint: Any) -> tuple[Any, tuple[str, ...] | None]:
 
 
 def described(thing: object) -> tuple[str, dict[str, str]]:
-    """A docstring's first sentence, and what it says of each parameter."""
+    """A docstring's first sentence, and its text for each parameter."""
     head, *section = _PARAMETERS.split(inspect.cleandoc(thing.__doc__ or ""), maxsplit=1)
     sentence = re.split(r"(?<=\.)\s", head, maxsplit=1)[0]
     texts = {name: _plain(text) for name, text in _PARAMETER.findall("".join(section))}
@@ -222,7 +230,11 @@ def _plain(text: str) -> str:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
+    near = _nearest(name.partition("=")[0], known)
+    return f". Did you mean {near}?" if near else ""
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
     import difflib
 
-    near = difflib.get_close_matches(name.partition("=")[0], list(known), n=1)
-    return f". Did you mean {near[0]}?" if near else ""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)

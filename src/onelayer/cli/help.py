@@ -1,4 +1,4 @@
-"""Help as the command line prints it."""
+"""Prints the help of the command line."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 Sections = Mapping[str, Sequence[tuple[str, str]]]
-"""Names and what they mean, below headings."""
+"""By heading: names and their texts."""
 
 
 def print_help(usage: str, about: str, sections: Sections) -> None:
-    """In two columns; in colour on a terminal that has it, unless NO_COLOR is set."""
+    """Prints two columns, in colour on a terminal unless NO_COLOR is set."""
     colours = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     colours = colours and not os.environ.get("NO_COLOR")
     bold, cyan, end = ("\033[1m", "\033[36m", "\033[0m") if colours else ("", "", "")
@@ -24,7 +24,7 @@ def print_help(usage: str, about: str, sections: Sections) -> None:
         print(f"\n{bold}{textwrap.fill(heading, width)}{end}")
         for name, text in rows:
             lines = textwrap.wrap(text, max(width - left, 20))
-            beside = [] if len(name) + 3 > left else lines[:1]
-            print(f"  {cyan}{name}{end}{' ' * (left - len(name) - 2)}{''.join(beside)}".rstrip())
-            for line in lines[len(beside) :]:
+            first = [] if len(name) + 3 > left else lines[:1]
+            print(f"  {cyan}{name}{end}{' ' * (left - len(name) - 2)}{''.join(first)}".rstrip())
+            for line in lines[len(first) :]:
                 print(" " * left + line)

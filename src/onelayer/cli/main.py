@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Results on stdout, remarks on stderr."""
+"""The command line: parses arguments, calls a command and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ EXTRAS = {
     "onnx": "export",
     **dict.fromkeys(("onnxruntime", "starlette", "uvicorn", "prometheus_client"), "serve"),
 }
-"""What brings the packages that not every command needs."""
-LONGEST_LINE = 1000
-"""Characters of a message."""
+"""The extra that installs a package, for packages that not every command needs."""
+MAX_MESSAGE_LENGTH = 1000
+"""Characters. Longer messages are cut: they quote files."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which unwinds as Ctrl-C does."""
+    """SIGTERM, handled like Ctrl-C."""
 
 
 def _terminate(*_: object) -> None:
@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code: 0 done, 1 failed, 2 wrong usage or data,
     130 interrupted, 143 terminated."""
     signal.signal(signal.SIGTERM, _terminate)
-    # Threads that spin while they wait for work take a busy machine's cores from the one that has
-    # it. Read once, when torch is first imported.
+    # Threads that spin while they wait would take cores from threads that have work. OpenMP reads
+    # this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell("terminated" if terminated else "interrupted", as_json)
         return 143 if terminated else 130
     except BrokenPipeError:
-        # Who read our output has seen enough; Python must not flush into the closed pipe at exit.
+        # The reader of our output closed the pipe, as head does: Python must not flush into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ModuleNotFoundError as error:
@@ -84,13 +84,13 @@ def _fail(error: OneLayerError, as_json: bool) -> int:
 
 
 def _tell(message: str, as_json: bool) -> None:
-    """An error in the format of the stream: text, or with ``--json`` an object a line."""
+    """Prints an error in the format of stderr: text, or with ``--json`` a JSON object."""
     line = json.dumps({"error": message}, ensure_ascii=False) if as_json else f"onelayer: {message}"
     print(line, file=sys.stderr)
 
 
 def _one_line(message: str) -> str:
-    """A message quotes files, and what is in them must not reach the terminal as commands to it."""
+    """A message without control characters: it quotes files, which may hold terminal commands."""
     line = " ".join(message.split())
-    shown = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
+    shown = line if len(line) <= MAX_MESSAGE_LENGTH else f"{line[:MAX_MESSAGE_LENGTH]} …"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

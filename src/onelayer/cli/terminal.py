@@ -1,4 +1,4 @@
-"""What a command prints: results on stdout, remarks on stderr."""
+"""Prints results on stdout, remarks and progress on stderr."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def print_parts(parts: Sequence[str | Table]) -> None:
 
 
 class RowBar:
-    """How far a file's rows are: a bar on a terminal, a line now and then elsewhere."""
+    """Shows the progress of a prediction job: a bar on a terminal, else lines of text."""
 
-    EVERY = 30.0
-    """Seconds between two lines."""
+    SECONDS_BETWEEN_LINES = 30.0
 
     def __init__(self) -> None:
-        self.begun = self.said_at = time.monotonic()
-        self.before: tuple[int, float] | None = None
+        self.started_at = self.printed_at = time.monotonic()
+        self.first: tuple[int, float] | None = None
+        """Rows and share of the file at the first report."""
         self.bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -48,20 +48,20 @@ class RowBar:
 
     def rows(self, done: int, share: float | None) -> None:
         now = time.monotonic()
-        if self.before is None:
-            # What an earlier process did says nothing of this one's speed.
-            self.before, self.begun = (done, share or 0.0), now
+        if self.first is None:
+            # Rows of an earlier process don't count for the speed.
+            self.first, self.started_at = (done, share or 0.0), now
             return
-        first, first_share = self.before
-        seconds = max(now - self.begun, 1e-9)
-        state = f"{done:,} rows, {(done - first) / seconds:,.0f} rows/s"
+        first_rows, first_share = self.first
+        seconds = max(now - self.started_at, 1e-9)
+        state = f"{done:,} rows, {(done - first_rows) / seconds:,.0f} rows/s"
         if share and share > first_share:
             left = timedelta(seconds=round(seconds * (1 - share) / (share - first_share)))
             state += f", {left} left"
         if sys.stderr.isatty():
             self._draw(state, share)
-        elif now - self.said_at > self.EVERY:
-            self.said_at = now
+        elif now - self.printed_at > self.SECONDS_BETWEEN_LINES:
+            self.printed_at = now
             say(state)
 
     def _draw(self, state: str, share: float | None) -> None:
@@ -86,12 +86,12 @@ def say(remark: str) -> None:
 
 
 def sayer(as_json: bool) -> Callable[[str], None]:
-    """Says remarks as text, or as JSON lines where a program listens."""
+    """Prints remarks to stderr, as text or as JSON lines."""
     return reporter(True).say if as_json else say
 
 
 def reporter(as_json: bool) -> Reporter:
-    """JSON lines with ``--json``; else a bar on a terminal, and lines of text elsewhere."""
+    """JSON lines with ``--json``, else a bar on a terminal, else lines of text."""
     from onelayer.training.progress import JsonReporter, ProgressBar, TextReporter
 
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from enum import Enum
 from statistics import median
@@ -68,8 +69,12 @@ def find_header(
 
 
 def is_known(cell: str) -> bool:
-    """Whether a cell is a well-known name: ``Label``, ``sentence1``, ``text_a``, ``标签``."""
-    first, *rest = (part.rstrip("0123456789") for part in cell.strip().lower().split("_"))
+    """Whether a cell is a well-known name: ``Label``, ``sentence1``, ``text_a``, ``标签``.
+
+    Emoji are ignored: ``📝 text``.
+    """
+    name = "".join(c for c in cell if unicodedata.category(c) not in ("So", "Mn", "Cf"))
+    first, *rest = (part.rstrip("0123456789") for part in name.strip().lower().split("_"))
     return first in KNOWN_NAMES and all(part in KNOWN_NAMES or len(part) < 2 for part in rest)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
 from onelayer.prediction.formats import FORMS
@@ -60,6 +61,12 @@ def predict_data(
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))
     if isinstance(data, (str, Path)):
         chunks = in_chunks(predict_file(predictor, data, columns, say))
+    elif columns.asked:
+        flag, name = next(iter(columns.asked.items()))
+        raise UsageError(
+            f"{flag} = {name!r} names a column, and this is no file",
+            hint="give JSON objects or dicts with the columns of the training file",
+        )
     else:
         predict_each = predict_lines if hasattr(data, "readline") else predict_items
         chunks = predict_each(predictor, data)

@@ -79,6 +79,12 @@ class Predictor(Result):
         """As ``predict``, one chunk at a time."""
         if isinstance(inputs, str):
             raise UsageError("predict takes a list of inputs", hint="predict([text])")
+        if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
+            # Iterating over a table gives the names of its columns.
+            raise UsageError(
+                f"predict takes a list of inputs, not a {type(inputs).__name__}",
+                hint="give a column, table['text'], or a list of dicts by column",
+            )
         return self.predict_each(self._row(item, i) for i, item in enumerate(inputs, start=1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
@@ -120,7 +126,10 @@ class Predictor(Result):
         elif isinstance(item, (str, list)):
             values = {names[0]: item}
         else:
-            raise UsageError(f"input {number} is a {type(item).__name__}", hint="give texts")
+            raise UsageError(
+                f"input {number} is a {type(item).__name__}",
+                hint="give a text, a tuple such as (text, pair), or a dict by column",
+            )
         return self.row_by_role(values, number)
 
     def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
