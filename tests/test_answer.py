@@ -373,17 +373,17 @@ def margins(values: Sequence[float], encodings: Encodings) -> np.ndarray:
 
 def test_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
     """Questions with margins up to 1.5 have an answer; those from 2 have none."""
-    told = [(-3.0, True), (0.5, True), (1.5, True), (2.0, False), (4.0, False)]
-    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
+    questions = [(-3.0, True), (0.5, True), (1.5, True), (2.0, False), (4.0, False)]
+    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in questions]
     task = task_with(no_answer_threshold=0.0)
     encodings = task.encode(rows, tokenizer, labelled=True)
-    logits = margins([margin for margin, _ in told], encodings)
+    logits = margins([margin for margin, _ in questions], encodings)
     before = task.score(rows, task.decode(rows, encodings, logits))()["f1"]
     tuned, scorer = task.tune(rows, [(rows, encodings, logits)])
     assert tuned.no_answer_threshold is not None
     assert 1.5 <= tuned.no_answer_threshold < 2.0
     found = tuned.decode(rows, encodings, logits)
-    assert [bool(one.text) for one in found] == [has for _, has in told]
+    assert [bool(one.text) for one in found] == [has for _, has in questions]
     assert before < tuned.score(rows, found)()["f1"] == 100.0
     assert scorer() == tuned.score(rows, found)()
 
@@ -392,20 +392,22 @@ def test_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
 @given(
     st.lists(
         st.tuples(st.integers(-20, 20).map(lambda n: n / 4), st.booleans()), min_size=2, max_size=12
-    ).filter(lambda told: any(has for _, has in told))
+    ).filter(lambda questions: any(has for _, has in questions))
 )
-def test_tuned_threshold_scores_best(tokenizer: Tokenizer, told: list[tuple[float, bool]]) -> None:
-    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in told]
+def test_tuned_threshold_scores_best(
+    tokenizer: Tokenizer, questions: list[tuple[float, bool]]
+) -> None:
+    rows = [row("cat", ("cat", 0)) if has else row("cat") for _, has in questions]
     task = task_with(no_answer_threshold=0.0)
     encodings = task.encode(rows, tokenizer, labelled=True)
-    logits = margins([margin for margin, _ in told], encodings)
+    logits = margins([margin for margin, _ in questions], encodings)
 
     def f1(threshold: float | None) -> float:
         at = replace(task, no_answer_threshold=threshold)
         return at.score(rows, at.decode(rows, encodings, logits))()["f1"]
 
     tuned, scorer = task.tune(rows, [(rows, encodings, logits)])
-    others = {margin + side for margin, _ in told for side in (-0.1, 0.1)}
+    others = {margin + side for margin, _ in questions for side in (-0.1, 0.1)}
     assert f1(tuned.no_answer_threshold) == scorer()["f1"] == max(map(f1, others))
 
 

@@ -345,7 +345,7 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "asked", "said"),
+    ("n", "asked", "message"),
     [
         (49, {"coverage": 0.9}, "49 dev rows are too few"),
         (49, {"abstain": 0.1}, "49 dev rows are too few"),
@@ -357,10 +357,10 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
     ],
 )
 def test_guarantee_that_too_few_dev_rows_support_is_refused(
-    n: int, asked: dict[str, float], said: str
+    n: int, asked: dict[str, float], message: str
 ) -> None:
     task = tuned(ONE, *with_label_names(drawn(n, np.random.default_rng(0))))
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         task.with_guarantees(asked.get("coverage"), asked.get("abstain"))
 
 

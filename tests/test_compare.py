@@ -238,9 +238,9 @@ def classifier(
 
     def rule(encodings: Encodings) -> Logits:
         cu = encodings.cu_seqlens
-        said = [wanted in encodings.ids[a:b] for a, b in pairwise(cu)]
+        contains = [wanted in encodings.ids[a:b] for a, b in pairwise(cu)]
         first = labels.index("no")
-        return np.array([[4.0, 0.0] if it == first else [0.0, 4.0] for it in said])
+        return np.array([[4.0, 0.0] if it == first else [0.0, 4.0] for it in contains])
 
     task = Classify(labels=labels, max_length=32)
     return Predictor(task, tokenizer, RuleEngine(rule), COLUMNS)
@@ -400,8 +400,10 @@ def test_questions_are_grouped_by_article_if_titles_span_passages() -> None:
             AnswerRow("", "?", passage, (GoldAnswer(passage, 0),), Place("x"), title)
             for passage, title in zip(passages, titles, strict=True)
         ]
-        said = Answer("", "p", 0, 1, 1.0, 0.0, -1.0, ())
-        found = AnswerTask(max_length=9, stride=2, max_answer_tokens=3).score(rows, [said] * 4)
+        prediction = Answer("", "p", 0, 1, 1.0, 0.0, -1.0, ())
+        found = AnswerTask(max_length=9, stride=2, max_answer_tokens=3).score(
+            rows, [prediction] * 4
+        )
         assert found.groups is not None
         return np.unique(found.groups, return_inverse=True)[1].tolist()
 

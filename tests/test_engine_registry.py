@@ -109,10 +109,10 @@ def test_unknown_engine_is_refused_with_the_known_ones(
 ) -> None:
     arguments = [command, str(bundle), *([] if command == "serve" else [str(rows)])]
     assert cli.main([*arguments, "--engine", "steam"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "no engine is called 'steam'" in said
-    assert "known are native, onnxruntime, openvino, torch" in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no engine is called 'steam'" in error
+    assert "known are native, onnxruntime, openvino, torch" in error
 
 
 @pytest.mark.parametrize("command", ["predict", "eval", "serve"])

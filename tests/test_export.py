@@ -295,8 +295,8 @@ def test_exporting_twice_writes_the_same_bytes(run: Path, tmp_path: Path) -> Non
 
 
 def test_better_of_two_int8_graphs_is_kept(run: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=said.append).to_json()
+    remarks: list[str] = []
+    found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=remarks.append).to_json()
 
     assert found["activations"] in ("static", "dynamic")
     assert found["why"].startswith(found["activations"])
@@ -304,7 +304,7 @@ def test_better_of_two_int8_graphs_is_kept(run: Path, tmp_path: Path) -> None:
         "model.onnx",
         "model.safetensors",
     ]
-    assert {one.split(":")[0] for one in said} >= {"static", "dynamic"}
+    assert {one.split(":")[0] for one in remarks} >= {"static", "dynamic"}
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -348,13 +348,13 @@ def test_thresholds_that_lose_score_in_a_bundle_are_reported(
     model = make_bert("BertForSequenceClassification", labels=("x", "y"), **several)
     right = OnnxEngine.logits
     monkeypatch.setattr(OnnxEngine, "logits", lambda e, x: right(e, x) - np.float32(9))
-    said: list[str] = []
+    remarks: list[str] = []
 
-    found = export(model, dev=dev, out=tmp_path / "b", accept=True, say=said.append).to_json()
+    found = export(model, dev=dev, out=tmp_path / "b", accept=True, say=remarks.append).to_json()
 
     one = found["engines"]["onnxruntime"]
     assert one["after"] < one["tuned"]
-    assert any("decided on fp32 logits" in line for line in said)
+    assert any("decided on fp32 logits" in line for line in remarks)
 
 
 def test_only_a_bundle_is_overwritten(run: Path, exported: Exported, tmp_path: Path) -> None:
@@ -372,7 +372,7 @@ def test_only_a_bundle_is_overwritten(run: Path, exported: Exported, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "says"),
+    ("raised", "code", "message"),
     [(OSError(28, "No space left on device"), 1, "No space left"), (KeyboardInterrupt(), 130, "")],
     ids=["disk full", "Ctrl-C"],
 )
@@ -383,14 +383,14 @@ def test_failed_export_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
     raised: BaseException,
     code: int,
-    says: str,
+    message: str,
 ) -> None:
     def stop(*_: object) -> None:
         raise raised
 
     monkeypatch.setattr(write, "parity", stop)
     assert cli.main(["export", str(run), "--out", str(tmp_path / "b")]) == code
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -463,9 +463,9 @@ def test_inspect_describes_a_bundle(exported: Exported, capsys: pytest.CaptureFi
     folder = exported("classify", False)
     assert cli.main(["inspect", str(folder), "--json"]) == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert told["export"]["precision"] == "fp32"
-    assert "onnxruntime" in told["engines"]
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["export"]["precision"] == "fp32"
+    assert "onnxruntime" in shown["engines"]
 
 
 @pytest.mark.process

@@ -95,10 +95,10 @@ def pretrained(sprout: Family, bert: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "sprout-base"
     folder.mkdir()
     config = json.loads((bert / "config.json").read_text())
-    said = {sprout.keys.get(name, name): value for name, value in config.items()}
-    del said["type_vocab_size"], said["layer_norm_eps"]
-    said |= {"model_type": "sprout", "architectures": ["SproutModel"]}
-    (folder / "config.json").write_text(json.dumps(said))
+    sprout_config = {sprout.keys.get(name, name): value for name, value in config.items()}
+    del sprout_config["type_vocab_size"], sprout_config["layer_norm_eps"]
+    sprout_config |= {"model_type": "sprout", "architectures": ["SproutModel"]}
+    (folder / "config.json").write_text(json.dumps(sprout_config))
     (folder / "vocab.txt").write_bytes((bert / "vocab.txt").read_bytes())
     tensors = load_file(bert / "model.safetensors")
     segments = tensors.pop("embeddings.token_type_embeddings.weight")
@@ -162,12 +162,12 @@ def test_new_family_works_with_every_command(
     assert "- sprout\n" in card
 
     assert "accuracy" in run_command("eval", "run", reviews)
-    said = run_command("predict", "run", reviews)
-    assert len(said.splitlines()) == 24
+    predictions = run_command("predict", "run", reviews)
+    assert len(predictions.splitlines()) == 24
     assert "2 layers" in run_command("inspect", "run")
     run_command("report", "run", reviews)
 
-    torch_labels = [json.loads(line)["prediction"]["label"] for line in said.splitlines()]
+    torch_labels = [json.loads(line)["prediction"]["label"] for line in predictions.splitlines()]
     for form in ([], ["--int8"]):
         run_command("export", "run", "--out", "bundle", "--accept", *form)
         here = engines_for(read_bundle(Path("bundle")))

@@ -187,11 +187,11 @@ def test_label_found_only_in_dev_is_refused_before_anything_is_written(
 
 def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> None:
     """Few rows get more epochs and narrow models a higher rate; both are reported and saved."""
-    said: list[str] = []
+    remarks: list[str] = []
 
     class Reporter(Silent):
         def say(self, remark: str) -> None:
-            said.append(remark)
+            remarks.append(remark)
 
     run = finetuned(
         tmp_path, rows(24), model=bert, reporter=Reporter(), epochs=None, lr=None, batch_size=32
@@ -201,7 +201,7 @@ def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> N
     assert info["recipe"]["epochs"] == 20
     assert info["recipe"]["lr"] == pytest.approx(3e-5 * 768 / 32, rel=0.05)
     assert info["recipe"]["task"] == "classify"
-    assert set(info["choices"]) <= set(said)
+    assert set(info["choices"]) <= set(remarks)
     assert any("epochs = 20" in remark for remark in info["choices"])
     assert Recipe.from_json(info["recipe"]).epochs == 20
 
@@ -431,8 +431,8 @@ def test_precision_is_measured_reported_and_saved(bert: Path, tmp_path: Path) ->
     run = finetuned(tmp_path, rows(12), model=bert, epochs=1)
     assert run.record is not None
     info = run.record.to_json()
-    (said,) = (remark for remark in info["choices"] if remark.startswith("precision = "))
-    assert said.startswith(f"precision = {info['recipe']['precision']}, ")
+    (line,) = (remark for remark in info["choices"] if remark.startswith("precision = "))
+    assert line.startswith(f"precision = {info['recipe']['precision']}, ")
     again = finetuned(tmp_path, rows(12), model=bert, epochs=1, out="two", precision="bf16")
     assert again.record is not None
     info = again.record.to_json()

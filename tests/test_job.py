@@ -38,11 +38,11 @@ FORMS = ("jsonl", "csv", "parquet")
 
 class RecordingWatch:
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.remarks: list[str] = []
         self.seen: list[tuple[int, float | None]] = []
 
     def say(self, remark: str) -> None:
-        self.said.append(remark)
+        self.remarks.append(remark)
 
     def rows(self, done: int, share: float | None) -> None:
         self.seen.append((done, share))
@@ -172,7 +172,7 @@ def test_resumed_job_does_not_predict_written_rows_again(
 
     assert kept >= 8
     assert again.engine.rows == ROWS - kept
-    assert watch.said[0] == f"{kept} rows are in out.jsonl.part already: resuming from there"
+    assert watch.remarks[0] == f"{kept} rows are in out.jsonl.part already: resuming from there"
     assert watch.seen[-1] == (ROWS, pytest.approx((ROWS + 1) / (ROWS + 1), abs=0.1))
 
 
@@ -200,7 +200,7 @@ def test_part_file_of_another_job_is_not_resumed(
 
     write(model, rows, out, form, watch)
 
-    assert "rows are in" not in watch.said[0]
+    assert "rows are in" not in watch.remarks[0]
     write(model, rows, tmp_path / "straight", form)
     assert out.read_bytes() == (tmp_path / "straight").read_bytes()
 
@@ -218,10 +218,10 @@ def test_interrupted_job_reports_the_rows_it_keeps(
     with pytest.raises(KeyboardInterrupt):
         write(model, rows, tmp_path / "out.csv", "csv", watch)
 
-    assert watch.said[-1] == "8 rows are kept in out.csv.part: the same command resumes"
+    assert watch.remarks[-1] == "8 rows are kept in out.csv.part: the same command resumes"
     watch = RecordingWatch()
     assert write(model, rows, tmp_path / "out.csv", "csv", watch) == ROWS
-    assert watch.said[0].startswith("8 rows are in")
+    assert watch.remarks[0].startswith("8 rows are in")
 
 
 def test_second_process_on_the_same_output_is_refused(
@@ -253,7 +253,7 @@ def test_job_resumes_after_a_full_disk(model: Predictor, rows: Path, tmp_path: P
         write(model, rows, out, "csv", Filling())
     watch = RecordingWatch()
     assert write(model, rows, out, "csv", watch) == ROWS
-    assert watch.said[0].startswith("12 rows are in")
+    assert watch.remarks[0].startswith("12 rows are in")
 
 
 def test_parquet_output_keeps_column_types(model: Predictor, tmp_path: Path) -> None:

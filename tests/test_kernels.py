@@ -281,7 +281,7 @@ print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "message"),
     [
         ("ONELAYER_KERNELS", "0", "ONELAYER_KERNELS=0"),
         ("CC", "false", "could not build"),
@@ -289,14 +289,14 @@ print(float(ops.gelu(torch.ones(1, 32))[0, 0]))
     ],
 )
 def test_fallback_without_kernels_works_and_reports_the_reason(
-    variable: str, value: str, says: str, tmp_path: Path
+    variable: str, value: str, message: str, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), variable: value}
     lines = subprocess.run(
         [sys.executable, "-c", CHILD], env=environment, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert lines[0].startswith("True ")
-    assert says in lines[0]
+    assert message in lines[0]
     assert float(lines[1]) == pytest.approx(0.8413447)
 
 

@@ -38,7 +38,7 @@ def write(tmp_path: Path) -> Write:
 def line_of(path: Path, **choices: Any) -> str:
     """The error line, with the file's name in place of its path."""
     with pytest.raises(DataError) as error:
-        read_labelled(path, Recipe(**choices), lambda said: None)
+        read_labelled(path, Recipe(**choices), lambda _: None)
     line = str(error.value)
     assert "\n" not in line
     return line.replace(str(path), path.name)
@@ -158,10 +158,10 @@ def test_error_shows_the_first_bad_row_and_counts_the_others(
 ) -> None:
     path = write(name, rows)
     assert line_of(path) == line
-    said: list[str] = []
-    _, _, kept = read_labelled(path, Recipe(skip_bad=True), said.append)
+    remarks: list[str] = []
+    _, _, kept = read_labelled(path, Recipe(skip_bad=True), remarks.append)
     assert kept
-    assert "left out" in said[-1]
+    assert "left out" in remarks[-1]
 
 
 def test_error_in_a_nested_file_names_the_question_id(write: Write) -> None:
@@ -180,7 +180,7 @@ def test_error_in_a_nested_file_names_the_question_id(write: Write) -> None:
 
 def test_answer_text_absent_from_the_passage_is_kept_for_scoring(write: Write) -> None:
     given = [at("2 days", -1), at("two days", 16)]
-    _, _, rows = read_labelled(write("a.jsonl", answers(given)), Recipe(), lambda said: None)
+    _, _, rows = read_labelled(write("a.jsonl", answers(given)), Recipe(), lambda _: None)
     assert [(gold.text, gold.start) for gold in rows[0].answers] == [
         ("2 days", None),
         ("two days", 16),
@@ -189,7 +189,7 @@ def test_answer_text_absent_from_the_passage_is_kept_for_scoring(write: Write) -
 
 def test_minus_is_a_class_if_plus_is_one(write: Write) -> None:
     rows = [{"text": "a b", "label": label} for label in ("+", "-", "0")]
-    _, _, kept = read_labelled(write("a.jsonl", rows), Recipe(), lambda said: None)
+    _, _, kept = read_labelled(write("a.jsonl", rows), Recipe(), lambda _: None)
     assert [row.label for row in kept] == ["+", "-", "0"]
 
 
@@ -201,13 +201,13 @@ def test_minus_one_means_unlabelled_before_three_or_more_classes(
 ) -> None:
     rows = [{"text": "a b", "label": label} for label in labels]
     path = write("a.jsonl", rows)
-    _, _, kept = read_labelled(path, Recipe(skip_bad=True), lambda said: None)
+    _, _, kept = read_labelled(path, Recipe(skip_bad=True), lambda _: None)
     assert len(rows) - len(kept) == n_bad
 
 
 def test_data_with_a_single_class_or_number_is_refused(write: Write, tokenizer: Tokenizer) -> None:
     path = write("a.csv", "text,label\na b,yes\nc d,yes\n")
-    _, _, rows = read_labelled(path, Recipe(), lambda said: None)
+    _, _, rows = read_labelled(path, Recipe(), lambda _: None)
     with pytest.raises(DataError) as error:
         Classify.fit(rows, tokenizer, Recipe(), 64)
     assert str(error.value) == (
@@ -215,7 +215,7 @@ def test_data_with_a_single_class_or_number_is_refused(write: Write, tokenizer: 
         "(two or more are needed; does --label name the right column?)"
     )
     path = write("b.csv", "text,label\na b,0.5\nc d,0.5\n")
-    _, _, rows = read_labelled(path, Recipe(), lambda said: None)
+    _, _, rows = read_labelled(path, Recipe(), lambda _: None)
     with pytest.raises(DataError, match=r"one number only: every row has 0\.5"):
         Regress.fit(rows, tokenizer, Recipe(), 64)
 
@@ -223,9 +223,9 @@ def test_data_with_a_single_class_or_number_is_refused(write: Write, tokenizer: 
 def test_dev_labels_missing_from_training_are_refused(write: Write, tokenizer: Tokenizer) -> None:
     train = write("train.csv", "text,label\na b,good\nc d,bad\n")
     dev = write("dev.csv", "text,label\na b,good\nc d,Good\ne f,awful\ng h,Good\n")
-    _, layout, rows = read_labelled(train, Recipe(), lambda said: None)
+    _, layout, rows = read_labelled(train, Recipe(), lambda _: None)
     task = Classify.fit(rows, tokenizer, Recipe(), 64)
-    _, _, dev_rows = read_labelled(dev, Recipe(), lambda said: None, kind=Classify, layout=layout)
+    _, _, dev_rows = read_labelled(dev, Recipe(), lambda _: None, kind=Classify, layout=layout)
     with pytest.raises(DataError) as error:
         task.encode(dev_rows, tokenizer, labelled=True)
     assert str(error.value) == (

@@ -247,8 +247,8 @@ def test_totals_and_threshold_equal_the_official_squad_2_scorer() -> None:
     for _ in range(20):
         n = 50
         has_answer = rng.random(n) < 0.6
-        said = rng.random(n) < 0.9
-        f1 = np.where(has_answer, rng.integers(0, 5, n) / 4 * said, ~said)
+        answered_by_model = rng.random(n) < 0.9
+        f1 = np.where(has_answer, rng.integers(0, 5, n) / 4 * answered_by_model, ~answered_by_model)
         null = rng.random(n) + 0.3 * ~has_answer
         ids = [str(i) for i in range(n)]
 
@@ -269,7 +269,9 @@ def test_totals_and_threshold_equal_the_official_squad_2_scorer() -> None:
             "no_answer_accuracy": none["exact"],
         }
         assert scorer() == pytest.approx(theirs)
-        best, threshold = official.find_best_thresh(by_id(said), scores, by_id(null), which)
+        best, threshold = official.find_best_thresh(
+            by_id(answered_by_model), scores, by_id(null), which
+        )
         ours = no_answer_threshold(null, f1, (~has_answer).astype(float))
         assert_allclose(ours, (threshold, best / 100))
 

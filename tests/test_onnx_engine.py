@@ -391,21 +391,21 @@ def good(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("case", SPOILT)
 def test_graph_not_written_by_export_is_refused(good: Path, tmp_path: Path, case: str) -> None:
-    spoil, says = SPOILT[case]
+    spoil, message = SPOILT[case]
     model = onnx.load(good, load_external_data=False)
     spoil(model)
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
 
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         check(tmp_path / "model.onnx", good)
 
 
 @pytest.mark.parametrize("case", ENDINGS)
 def test_ambiguous_protobuf_bytes_are_refused(good: Path, tmp_path: Path, case: str) -> None:
-    ending, says = ENDINGS[case]
+    ending, message = ENDINGS[case]
     (tmp_path / "model.onnx").write_bytes(good.read_bytes() + ending)
 
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         check(tmp_path / "model.onnx", good)
 
 
@@ -478,11 +478,11 @@ HEADERS = {
 
 @pytest.mark.parametrize("case", HEADERS)
 def test_weights_file_with_a_false_header_is_refused(tmp_path: Path, case: str) -> None:
-    data, says = HEADERS[case]
+    data, message = HEADERS[case]
     path = tmp_path / "model.safetensors"
     if isinstance(data, str):
         data = len(data).to_bytes(8, "little") + data.encode() + b"\0" * 8
     path.write_bytes(data)
 
-    with pytest.raises(CheckpointError, match=says):
+    with pytest.raises(CheckpointError, match=message):
         read_slices(path)

@@ -65,11 +65,11 @@ def test_both_languages_have_every_word() -> None:
         re.findall(r"^    (\w+): (\(?)", part, re.M) for part in table.split("  zh: {")
     )
     assert english == chinese
-    said = set()
+    used = set()
     for name in (*PAGES.values(), *STATIC):
         text = page.joinpath(name).read_text(encoding="utf-8")
-        said |= set(re.findall(r"\bt\(\"(\w+)\"|data-(?:text|label)=\"(\w+)\"", text))
-    assert {one or other for one, other in said} <= {name for name, _ in english}
+        used |= set(re.findall(r"\bt\(\"(\w+)\"|data-(?:text|label)=\"(\w+)\"", text))
+    assert {one or other for one, other in used} <= {name for name, _ in english}
 
 
 # Use

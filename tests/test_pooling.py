@@ -219,7 +219,7 @@ def commands(
     """The lines of train, eval and predict about unread tokens."""
     run = str(files[0].with_name("run"))
     how = ["--dev", str(files[1]), "--model", str(bert), "--epochs", "1", "--max-length", "16"]
-    said = {}
+    reported = {}
     for name, arguments in {
         "train": [str(files[0]), "--out", run, *how, "--stride", "2", *more],
         "eval": [run, str(files[1])],
@@ -231,8 +231,8 @@ def commands(
             json.loads(line).get("text", "") if line.startswith("{") else line.removeprefix("· ")
             for line in error.splitlines()
         ]
-        said[name] = [remark for remark in remarks if "unread" in remark]
-    return said
+        reported[name] = [remark for remark in remarks if "unread" in remark]
+    return reported
 
 
 def test_default_reads_every_token(
@@ -249,11 +249,11 @@ def test_default_reads_every_token(
 def test_truncation_is_reported_with_unread_tokens(
     files: tuple[Path, Path], bert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = commands(files, bert, capsys, "--long", "truncate")
+    reported = commands(files, bert, capsys, "--long", "truncate")
     whole = "the length limit leaves 96 tokens (38.1%) of 6 of 24 rows unread"
     part = "the length limit leaves 32 tokens (38.1%) of 2 of 8 rows unread"
-    assert said["train"] == [f"warning: {whole}"]
-    assert said["eval"] == said["predict"] == [part]
+    assert reported["train"] == [f"warning: {whole}"]
+    assert reported["eval"] == reported["predict"] == [part]
     record = json.loads((files[0].with_name("run") / "onelayer.json").read_text("utf-8"))
     assert record["task"]["pooling"] == "head"
     assert record["task"]["pooling_scores"] == {}
@@ -293,9 +293,9 @@ def test_train_reports_tokens_left_unread_by_the_chosen_pooling(
         return "head", {"mean": 0.5, "head": 0.75}, score(logits["head"])
 
     monkeypatch.setattr("onelayer.tasks.classify.classify.best_pooling", head)
-    said = commands(files, bert, capsys)
+    reported = commands(files, bert, capsys)
     part = "the length limit leaves 32 tokens (38.1%) of 2 of 8 rows unread"
-    assert said == {
+    assert reported == {
         "train": [f"warning: on dev {part}"],
         "eval": [part],
         "predict": [part],
@@ -304,10 +304,10 @@ def test_train_reports_tokens_left_unread_by_the_chosen_pooling(
 
 class RecordingReporter(Silent):
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.reported: list[str] = []
 
     def say(self, remark: str) -> None:
-        self.said.append(remark)
+        self.reported.append(remark)
 
 
 def test_chosen_pooling_is_reported_and_recorded(files: tuple[Path, Path], bert: Path) -> None:
@@ -324,8 +324,8 @@ def test_chosen_pooling_is_reported_and_recorded(files: tuple[Path, Path], bert:
     task, scores = info["task"], info["dev"]["scores"]
     assert task["pooling_scores"][task["pooling"]] == scores["accuracy"]
     assert set(task["pooling_scores"]) == set(POOLINGS)
-    assert "24 rows are read in 36 windows" in listening.said
-    (line,) = [line for line in listening.said if line.startswith("long texts by")]
+    assert "24 rows are read in 36 windows" in listening.reported
+    (line,) = [line for line in listening.reported if line.startswith("long texts by")]
     for how, score in task["pooling_scores"].items():
         assert f"{how} {score:.4g}" in line
 

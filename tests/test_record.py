@@ -123,7 +123,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "said"),
+    ("part", "value", "message"),
     [
         ("data", [], r"data can't be \[\]"),
         ("data", {"train": 3, "dev": None}, r"data\.train can't be 3"),
@@ -139,8 +139,8 @@ def test_unknown_fields_are_ignored() -> None:
         ("layout", [], "holds no layout"),
     ],
 )
-def test_field_of_wrong_type_is_refused_by_name(part: str, value: object, said: str) -> None:
-    with pytest.raises(CheckpointError, match=rf"^run/onelayer\.json: .*{said}"):
+def test_field_of_wrong_type_is_refused_by_name(part: str, value: object, message: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"^run/onelayer\.json: .*{message}"):
         read_record({**FILE, part: value}, Path("run"), positions=64)
 
 

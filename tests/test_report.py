@@ -41,7 +41,7 @@ class Parsed(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
-        self.said = ""
+        self.text = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -49,7 +49,7 @@ class Parsed(HTMLParser):
         self.attributes.update(name for name, _ in attributes)
 
     def handle_data(self, data: str) -> None:
-        self.said += data
+        self.text += data
 
 
 SECTIONS = {
@@ -89,11 +89,11 @@ def test_report_shows_the_scores_and_the_worst_mistakes(
     assert shown >= EVERYWHERE | SECTIONS.get(case.name, set())
     assert html.count("<svg") >= 5
     assert "a remark &lt;b&gt;" in html
-    said = Parsed(re.sub(r"<su[bp] .*?</su[bp]>", "", html)).said
+    text = Parsed(re.sub(r"<su[bp] .*?</su[bp]>", "", html)).text
     for wrong in of.mistakes:
         for passage in wrong.mistake.passages:
             for mark in passage.marks:
-                assert passage.text[mark.start : mark.end] in said
+                assert passage.text[mark.start : mark.end] in text
 
 
 @pytest.mark.parametrize("name", ["classify", "tag IOB2"])
@@ -135,9 +135,9 @@ def test_text_and_labels_never_become_markup(make_predictor: MakePredictor) -> N
     parsed = Parsed(html)
     assert not parsed.tags & {"script", "img", "link", "iframe", "object", "base", "form"}
     assert not any(name.startswith("on") for name in parsed.attributes)
-    assert "<script>alert(1)</script>" in parsed.said
-    assert "‹U+202E›" in parsed.said
-    assert not set(parsed.said) & set("\u202e\u2066\u0000\x1b\u2028")
+    assert "<script>alert(1)</script>" in parsed.text
+    assert "‹U+202E›" in parsed.text
+    assert not set(parsed.text) & set("\u202e\u2066\u0000\x1b\u2028")
     assert not re.search(r'(?:src|href)="(?!#)', html)
 
 
@@ -179,12 +179,12 @@ def drawn(value: str, marks: list[Mark]) -> str:
 @given(marked())
 def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]]) -> None:
     value, marks = case
-    said = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).said
-    pieces = [piece for piece in said.split("…") if piece]
+    text = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).text
+    pieces = [piece for piece in text.split("…") if piece]
     assert all(piece in value for piece in pieces)
-    assert len(said) <= ROOM + len(pieces) + 1
+    assert len(text) <= ROOM + len(pieces) + 1
     if len(value) <= ROOM:
-        assert said == value
+        assert text == value
     first = min(marks, key=lambda m: m.kind == "right", default=None)
     if first is not None:
         assert any(value[first.start : first.start + 8] in piece for piece in pieces)
@@ -193,12 +193,12 @@ def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]
 def test_excerpt_of_a_long_text_shows_mistakes_first() -> None:
     value = "".join(f"{i:04} " for i in range(2000))
     right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
-    said = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).said
-    assert not said.startswith("…")  # there is room for the first right mark, too
-    assert " 1799 1800 1801 " in said
-    assert " 1899 1900 1901 " in said
-    assert "1850" not in said
-    assert len(said) <= ROOM + 4
+    text = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).text
+    assert not text.startswith("…")  # there is room for the first right mark, too
+    assert " 1799 1800 1801 " in text
+    assert " 1899 1900 1901 " in text
+    assert "1850" not in text
+    assert len(text) <= ROOM + 4
 
 
 def test_marks_cover_their_characters() -> None:
@@ -228,8 +228,8 @@ def test_many_classes_show_a_list_of_confusions_instead_of_a_matrix(
     few, many = page(many_classes(facts, 30)), page(many_classes(facts, 150))
     assert few.count('class="hit"') == 30
     assert 'class="hit"' not in many
-    said = re.sub(r"\s+", " ", Parsed(many.partition('id="confusions"')[2]).said)
-    assert "class 3 class 7 9 64.3% class 1 class 2 1 16.7%" in said
+    text = re.sub(r"\s+", " ", Parsed(many.partition('id="confusions"')[2]).text)
+    assert "class 3 class 7 9 64.3% class 1 class 2 1 16.7%" in text
     assert len(many) < 400_000
 
 

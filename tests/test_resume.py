@@ -54,11 +54,11 @@ class StopAfter(Silent):
     after_steps: set[int] = field(default_factory=set)
     after_evaluations: set[int] = field(default_factory=set)
     number: signal.Signals = signal.SIGINT
-    said: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     evaluations: int = 0
 
     def say(self, remark: str) -> None:
-        self.said.append(remark)
+        self.remarks.append(remark)
 
     def step(self, progress: RunProgress) -> None:
         if progress.step in self.after_steps:
@@ -345,7 +345,7 @@ def test_process_killed_at_any_disk_operation_can_resume(
             assert sorted(path.name for path in runs.folder.iterdir()) == [runs.file.name, "run"]
         assert files_of(runs.out) == expected
         if saved:
-            assert f"resumes after step {reached}" in stops.said
+            assert f"resumes after step {reached}" in stops.remarks
     assert 40 < n < 200
 
 
@@ -409,7 +409,7 @@ def test_full_disk_keeps_the_last_state_and_the_run(
         patch.setattr(run_store, "save_file", full_from_the_third)
         stops = runs.stopped(5)
     assert [path.name for path in runs.states] == ["step-000000001", "step-000000002"]
-    (*_, warning) = stops.said
+    (*_, warning) = stops.remarks
     assert "the state after step 5 is not saved" in warning
     assert "No space left on device" in warning
     runs.go()
@@ -433,7 +433,7 @@ def test_same_command_without_out_resumes_its_run(
     assert go(seed=2) == Path("runs/rows-2")  # another command is another run
     stops = StopAfter()
     assert go(stops) == Path("runs/rows-1")
-    assert "resumes after step 2" in stops.said
+    assert "resumes after step 2" in stops.remarks
     assert go() == Path("runs/rows-3")
 
 
@@ -455,7 +455,7 @@ def test_no_resume_starts_from_the_beginning(
     runs.stopped(2)
     stops = StopAfter()
     runs.go(stops, resume=False)
-    assert not any("resumes" in remark for remark in stops.said)
+    assert not any("resumes" in remark for remark in stops.remarks)
     assert files_of(runs.out) == whole
 
 
@@ -486,7 +486,7 @@ def test_resume_flag_requires_an_unfinished_run(
     before = files_of(runs.out)
     stops = StopAfter()
     assert runs.go(stops, resume=True).path == runs.out  # a finished run
-    assert "nothing left to do" in stops.said[-1]
+    assert "nothing left to do" in stops.remarks[-1]
     assert files_of(runs.out) == before
 
 
@@ -508,4 +508,4 @@ def test_changed_environment_is_reported_on_resume(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     stops = StopAfter()
     runs.go(stops)
-    assert any("threads 1 → 7" in remark for remark in stops.said)
+    assert any("threads 1 → 7" in remark for remark in stops.remarks)

@@ -50,7 +50,7 @@ def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "said"),
+    ("kind", "body", "message"),
     [
         (Verify, b'{"inputs": {"claim": "a"}}', "inputs.evidence: Field required"),
         (Verify, b'{"inputs": {"claim": "a", "evidence": 1}}', "valid string"),
@@ -59,8 +59,8 @@ def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
         (Classify, b'{"inputs": "a", "coverage": 1.0}', "less than 1"),
     ],
 )
-def test_wrong_input_is_refused_by_its_role(kind: type[Task], body: bytes, said: str) -> None:
-    with pytest.raises(RequestError, match=said):
+def test_wrong_input_is_refused_by_its_role(kind: type[Task], body: bytes, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         parse(ask_model(kind), body)
 
 

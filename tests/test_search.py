@@ -78,10 +78,10 @@ class FailAt(Silent):
 
     def __init__(self, at: int | None = None) -> None:
         self.at, self.runs, self.steps = at, 0, 0
-        self.said: list[str] = []
+        self.remarks: list[str] = []
 
     def say(self, remark: str) -> None:
-        self.said.append(remark)
+        self.remarks.append(remark)
 
     def start(self, total_steps: int) -> None:
         self.runs += 1
@@ -113,8 +113,8 @@ def test_only_the_best_seed_is_kept(
         "mean": pytest.approx(np.mean(values)),
         "deviation": pytest.approx(np.std(values, ddof=1)),
     }
-    assert reporter.said[-1].startswith("accuracy 0.")
-    assert reporter.said[-1].endswith(f" over 3 seeds; kept seed {kept}")
+    assert reporter.remarks[-1].startswith("accuracy 0.")
+    assert reporter.remarks[-1].endswith(f" over 3 seeds; kept seed {kept}")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("alone-4", "alone-5", "alone-6", "best", "dev.jsonl", "train.jsonl")
     ]
@@ -253,8 +253,8 @@ def test_stuck_run_is_restarted_with_another_seed(
     history = record(run)["history"]
     assert history["restarts"] == 1
     assert len(history["losses"]) == 20
-    (said,) = (remark for remark in record(run)["choices"] if remark.startswith("stuck"))
-    assert said.endswith("restarted with seed = 1003")
+    (line,) = (remark for remark in record(run)["choices"] if remark.startswith("stuck"))
+    assert line.endswith("restarted with seed = 1003")
     other = finetuned("other", seed=1003, epochs=4)
     assert weights(run) == weights(other)
 

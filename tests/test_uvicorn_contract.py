@@ -195,13 +195,13 @@ def test_changed_member_is_named() -> None:
 
         pipeline = ()
 
-    for member, says in (
+    for member, message in (
         (Member("shutdown", "x", ()), r"shutdown \(x\) takes \('now',\), not \(\)"),
         (Member("pipeline", "x", kind=deque), r"pipeline \(x\) is a tuple"),
         (Member("pipeline", "x", ()), r"pipeline \(x\) is no method"),
         (Member("parser", "x"), r"parser \(x\) is gone"),
     ):
-        with pytest.raises(AssertionError, match=says):
+        with pytest.raises(AssertionError, match=message):
             check("Changed", Changed(), member)
 
 

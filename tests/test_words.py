@@ -71,8 +71,8 @@ def allowed(rule: str) -> Counter[str]:
 
 def test_text_has_no_banned_turn() -> None:
     over = banned_turns() - allowed("banned turns")
-    said = [f"{name}:{line}: {turn!r}" for name in over for line, turn in turns_in(ROOT / name)]
-    assert not over, "say it plainly, or lower the allowance with --update:\n" + "\n".join(said)
+    lines = [f"{name}:{line}: {turn!r}" for name in over for line, turn in turns_in(ROOT / name)]
+    assert not over, "say it plainly, or lower the allowance with --update:\n" + "\n".join(lines)
 
 
 def banned_turns() -> Counter[str]:
