@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from onelayer.data.column_rules import ColumnRules
-from onelayer.serving.api.schemas import ask_model, by_role, parse
+from onelayer.serving.api.schemas import ask_model, parse_body, values_by_role
 from onelayer.serving.request_errors import RequestError
 from onelayer.tasks import TASKS, Classify, Regress, Task
 from onelayer.tasks.protocol import roles_of_lists
@@ -43,9 +43,9 @@ def test_only_options_take_a_list_of_texts() -> None:
 
 
 def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
-    taken = parse(ask_model(Verify), b'{"inputs": {"claim": "a", "evidence": "b"}}')
+    taken = parse_body(ask_model(Verify), b'{"inputs": {"claim": "a", "evidence": "b"}}')
 
-    assert by_role(Verify, taken.inputs) == {"claim": "a", "evidence": "b"}
+    assert values_by_role(Verify, taken.inputs) == {"claim": "a", "evidence": "b"}
     assert ask_model(Verify).__name__ == "AskVerify"
 
 
@@ -61,10 +61,10 @@ def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
 )
 def test_wrong_input_is_refused_by_its_role(kind: type[Task], body: bytes, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        parse(ask_model(kind), body)
+        parse_body(ask_model(kind), body)
 
 
 def test_bare_text_is_accepted_if_other_roles_are_optional() -> None:
-    taken = parse(ask_model(Classify), b'{"inputs": "a text"}')
+    taken = parse_body(ask_model(Classify), b'{"inputs": "a text"}')
 
-    assert by_role(Classify, taken.inputs) == {"text": "a text"}
+    assert values_by_role(Classify, taken.inputs) == {"text": "a text"}
