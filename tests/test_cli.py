@@ -443,7 +443,7 @@ def test_run_interrupted_before_any_evaluation_leaves_nothing(
     def stop(*_: object) -> float:
         raise interrupt
 
-    monkeypatch.setattr("onelayer.training.trainer.learn", stop)
+    monkeypatch.setattr("onelayer.training.trainer.update_weights", stop)
 
     status = main("train", reviews, "--label", "verdict", "--out", "new")
 
@@ -466,7 +466,7 @@ def test_interrupted_run_keeps_the_best_model(
         signal.raise_signal(signal.SIGINT)
         return 0.6
 
-    monkeypatch.setattr("onelayer.training.trainer.learn", stop_in_the_second_epoch)
+    monkeypatch.setattr("onelayer.training.trainer.update_weights", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 

@@ -45,7 +45,7 @@ def ours(spec: Record, turns: Turns) -> None:
     from onelayer.tokens.tokenizer import Tokenizer
     from onelayer.training.optimizer import adamw
     from onelayer.training.precision import faster_precision
-    from onelayer.training.trainer import compiled, learn, packed_parts
+    from onelayer.training.trainer import compiled, packed_parts, update_weights
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(
@@ -79,7 +79,7 @@ def ours(spec: Record, turns: Turns) -> None:
     while more:
         examples = next(batches)
         parts = packed_parts(encodings, examples, recipe.token_budget)
-        learn(network, HEADS[task.head], parts, optimizer, MAX_GRAD_NORM, None)
+        update_weights(network, HEADS[task.head], parts, optimizer, MAX_GRAD_NORM, None)
         per_example = counts(encodings.cu_examples, examples)
         sequences = ragged(encodings.cu_examples[examples], per_example)
         lengths = encodings.lengths[sequences].tolist()

@@ -33,16 +33,18 @@ class ServerMetrics:
             return Histogram(f"onelayer_{name}", what, labels, buckets=buckets, registry=registry)
 
         self.requests = counter("requests", "Requests answered.", "route", "model", "status")
-        self.left = counter("callers_left", "Callers who hung up before their answer.")
+        self.left = counter("callers_left", "Callers who disconnected before their answer.")
         self.in_flight = gauge("requests_in_flight", "Requests not yet answered.")
         self.latency = histogram(
             "request_seconds", "From a request's headers to its answer.", "route", "model"
         )
         self.texts = counter("texts", "Inputs predicted.", "model")
         self.tokens = counter("tokens", "Tokens of these inputs.", "model")
-        self.waiting_tokens = gauge("waiting_tokens", "Tokens not yet answered for.")
+        self.waiting_tokens = gauge("waiting_tokens", "Tokens that are queued or running.")
         self.queue = histogram("queue_seconds", "From a request to its first batch.", "model")
-        self.batch_seconds = histogram("batch_seconds", "What a batch took.", "model")
+        self.batch_seconds = histogram(
+            "batch_seconds", "From the start of a batch to its logits.", "model"
+        )
         self.batch_fill = histogram(
             "batch_fill",
             "Tokens of a batch as a share of the budget.",

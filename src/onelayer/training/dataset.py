@@ -41,8 +41,8 @@ CACHE_FORMAT = 3
 another format aren't read."""
 ROWS_PER_CHUNK = 256
 """Rows that are turned into tokens by one call of the tokenizer."""
-MAX_COVERAGE_ROWS = 500
-"""Rows that are checked for characters which the tokenizer doesn't know."""
+COVERAGE_SAMPLE_ROWS = 500
+"""About how many training rows are checked for characters that the tokenizer doesn't know."""
 REPORT_SECONDS = 0.5
 """Seconds between two reports of progress, at least."""
 
@@ -202,15 +202,14 @@ def _fit(
     """
     kind = source.kind
     is_dev = dev[rows.legal]
-    step = max(1, int(np.count_nonzero(~is_dev)) // MAX_COVERAGE_ROWS)
+    step = max(1, int(np.count_nonzero(~is_dev)) // COVERAGE_SAMPLE_ROWS)
     dev_values: list[Any] = []
     sample: list[str] = []
 
     def train_rows() -> Iterator[Any]:
         n = 0
-        for belongs_to_dev, (values, row) in zip(
-            is_dev, progress.through(rows.with_values()), strict=True
-        ):
+        counted = progress.through(rows.with_values())
+        for belongs_to_dev, (values, row) in zip(is_dev, counted, strict=True):
             if belongs_to_dev:
                 dev_values.append([values, row.place.line])
                 continue

@@ -96,6 +96,7 @@ class Plan:
         return digest.of_text(json.dumps([self.data.key, dev, self.recipe.to_json(), base]))
 
     def with_recipe(self, recipe: Recipe) -> Plan:
+        """The plan for another recipe on the same data and base."""
         return replace(self, recipe=recipe)
 
     def completed(self, say: Callable[[str], None]) -> Plan:

@@ -26,7 +26,7 @@ def faster_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precisi
         "bf16" if gain_of_bf16(shape.hidden_size, shape.intermediate_size) > CLEARLY else "fp32"
     )
     # Without the measured figure, because a repeated run has to leave the same record.
-    say(f"precision = {chosen}, measured to be the quicker one here")
+    say(f"precision = {chosen}, measured to be the faster one on this machine")
     return chosen
 
 

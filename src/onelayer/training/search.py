@@ -93,7 +93,7 @@ def _train_seeds(plan: Plan, target: Path, reporter: Reporter) -> list[Outcome]:
         if not _is_finished(folder):
             if not is_unfinished(folder):
                 shutil.rmtree(folder, ignore_errors=True)  # stopped before its first state
-            one = replace(plan, recipe=replace(plan.recipe, seed=seed, seeds=1, **chosen))
+            one = plan.with_recipe(replace(plan.recipe, seed=seed, seeds=1, **chosen))
             with open_store(plan.files.train, folder, one.identity, None, reporter.say) as store:
                 train_and_load(one, store, reporter)
                 store.clear()

@@ -159,7 +159,9 @@ class Trainer:
         lr = self.peak_lr * lr_factor(step, self.total_steps, self.recipe.warmup)
         self.optimizer.lr = lr
         max_norm = self.recipe.max_grad_norm
-        loss = learn(self.network, self.head, parts, self.optimizer, max_norm, self.class_weights)
+        loss = update_weights(
+            self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
+        )
         tokens = sum(len(part.ids_T) for part in parts)
         self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
         self.reporter.step(self.history.progress)
@@ -278,7 +280,7 @@ def packed_parts(encodings: Encodings, examples: Ints, token_budget: int) -> lis
     return [pack(encodings, examples[part]) for part in micro_batches(lengths, token_budget)]
 
 
-def learn(
+def update_weights(
     network: nn.Module,
     head: Head,
     parts: Sequence[Packed],

@@ -44,7 +44,7 @@ class Binary(Strict):
 
 
 class TensorIn(Strict):
-    """A role of the task, such as ``text``; for ``options`` of shape (n, options)."""
+    """The values of a role, such as ``text``: shape (n,), or (n, options) for ``options``."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=2)]
@@ -153,7 +153,7 @@ def operations(service: Service) -> list[Operation]:
             method="POST",
             path="/v2/models/{name}/infer",
             endpoint=infer,
-            summary="Predict, as Triton's clients ask",
+            summary="Predict, for clients of Triton",
             takes=InferAsk,
             gives=Inferred,
         ),

@@ -104,7 +104,7 @@ class Admission:
     ) -> RequestError | None:
         """The Host header: exactly one in HTTP/1.1 (RFC 9112), and a name of this server.
 
-        An attacker can let the name of his web page point to this machine (DNS rebinding). The
+        An attacker can point the name of a web page to this machine (DNS rebinding). The
         browser then sends that name as Host, which isn't one of ours.
         """
         host = named.get(b"host")

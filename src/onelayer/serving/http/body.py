@@ -1,4 +1,4 @@
-"""A request's body, counted as it comes in."""
+"""Reads the body of a request, within the limits of size and time."""
 
 from __future__ import annotations
 

@@ -45,12 +45,10 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._rejection: Rejection | None = (
-            None  # of the request that is being read, sent when it is whole
-        )
-        self._last_answer: bytes | None = (
-            None  # sent after the answers before it, then the connection closes
-        )
+        # Of the request that is being read. It is sent when the whole request has been read.
+        self._rejection: Rejection | None = None
+        # Sent after the answers to earlier requests; then the connection closes.
+        self._last_answer: bytes | None = None
         self._ignores_input = False
         self._running: RequestResponseCycle | None = None
         self._in_headers = False
@@ -78,7 +76,7 @@ class Connection(HttpToolsProtocol):
             return
         before = self._parsed
         self._parse(data)
-        # The parser may have refused the request, or a caller may have left, while it worked.
+        # What was parsed may have been refused.
         if self._ignores_input or self.transport.is_closing():
             return
         if self._parsed == before:
@@ -93,7 +91,7 @@ class Connection(HttpToolsProtocol):
             self._start_header_timer()
 
     def pause_writing(self) -> None:
-        # The caller doesn't read: his answers would fill the memory.
+        # The caller doesn't read, so answers pile up in memory.
         super().pause_writing()
         self._end_in(self.service.limits.body_timeout)
 
@@ -147,10 +145,9 @@ class Connection(HttpToolsProtocol):
             self._rejection = self._reject()
             if self._rejection is None:
                 super().on_headers_complete()
+                # A request that isn't in the pipeline has been started by uvicorn.
                 if not self.pipeline or self.pipeline[0][0] is not self.cycle:
-                    self._running = (
-                        self.cycle
-                    )  # uvicorn has started it; otherwise it is in the pipeline
+                    self._running = self.cycle
 
     def on_body(self, body: bytes) -> None:
         self._progress()

@@ -153,9 +153,9 @@ class Batcher:
         if _NO_MORE_JOBS in items:
             # Put back: the other thread has to see it, and this one again after the jobs here.
             self._arrivals.put(_NO_MORE_JOBS)
-        return (
-            None if items == [_NO_MORE_JOBS] else [item for item in items if isinstance(item, Job)]
-        )
+        if items == [_NO_MORE_JOBS]:
+            return None
+        return [item for item in items if isinstance(item, Job)]
 
     def _encode_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Encodes jobs of one model; returns those that can be run."""
