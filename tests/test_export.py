@@ -282,7 +282,7 @@ def test_missing_or_changed_data_file_is_refused(
         assert len(rows_of_run(predictor, moved, None, Columns(), lambda _: None).dev) == 6
     finally:
         reviews.write_text(text)
-    with pytest.raises(UsageError, match=r"chosen by is not known .*--dev FILE"):
+    with pytest.raises(UsageError, match=r"chosen are not known .*--dev FILE"):
         export(make_bert("BertForSequenceClassification", labels=("no", "yes")))
 
 

@@ -1,1 +1,1 @@
-"""From a trained run to a bundle that runs without torch, with proof that it says the same."""
+"""Exports a run as a bundle, which runs without torch, and checks that both answer the same."""

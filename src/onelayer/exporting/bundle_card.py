@@ -1,4 +1,4 @@
-"""The model card of a bundle: what it costs and what it gains, in one table."""
+"""The model card of a bundle, with a table of scores, sizes and speeds before and after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,21 @@ def bundle_card(
     labels: Sequence[str] | None,
     export: ExportRecord,
 ) -> str:
-    """A Hugging Face model card in Markdown."""
+    """A Hugging Face model card in Markdown.
+
+    Parameters
+    ----------
+    run
+        The exported model.
+    name
+        The bundle's.
+    architecture
+        transformers' class of the model.
+    labels
+        The names of the outputs; None if they are only numbered.
+    export
+        What was measured.
+    """
     record = run.record
     recipe = (record.recipe if record else None) or {}
     data, dev = (record.data, record.dev) if record else (None, None)
@@ -66,7 +80,7 @@ def _exported(export: ExportRecord) -> str:
 
 
 def cells(export: ExportRecord) -> list[list[str]]:
-    """What was measured before and after, a column for each engine, below a line of titles."""
+    """A table of the measurements before and after, with titles and a column per engine."""
     assert export.speed is not None, "measured when the bundle is whole"
     names = ["torch", *export.engines]
     engines = list(export.engines.values())
@@ -98,7 +112,7 @@ def _points(one: Parity) -> str:
 
 
 def signed(points: float) -> str:
-    """With its sign; of nothing there is none."""
+    """Points with their sign, which zero doesn't have."""
     return f"{points:+.2f}" if abs(points) >= 0.005 else "0.00"
 
 
@@ -109,7 +123,7 @@ def _share(one: Parity) -> str:
 
 
 def _usage(name: str, example: str, architecture: str) -> str:
-    """How to open it with onelayer and with other tools; none of them needs torch."""
+    """How to open the bundle with onelayer and with other tools, all without torch."""
     form = family_with_class(architecture).classes[architecture].form
     return f"""## Use
 

@@ -1,4 +1,4 @@
-"""The rows that an export is judged by, and those that it learns ranges from: the run's own."""
+"""Finds a run's rows again: dev rows for the comparison, training rows for calibration."""
 
 from __future__ import annotations
 
@@ -24,22 +24,35 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class RowsOfRun:
-    """Streams of rows; each iteration reads the files again."""
+    """The rows of a run. Each iteration reads the files again."""
 
     dev: Rows
     train: Rows | None
-    """None where the file isn't there."""
+    """None if the file isn't there."""
     name: str
-    """What the dev rows are called."""
+    """The name of the dev rows."""
 
 
 def rows_of_run(
     predictor: Predictor, train: Path | None, dev: Path | None, columns: Columns, say: Say
 ) -> RowsOfRun:
-    """The dev rows that a run was chosen by, and the rows it learned from.
+    """The dev rows on which a run's best checkpoint was chosen, and its training rows.
 
-    Their files are where the run found them, or as given, ``dev`` with its own columns. Raises
-    UsageError where they are gone or not as they were.
+    Parameters
+    ----------
+    predictor
+        The run.
+    train, dev
+        The files; by default where the run found them.
+    columns
+        The columns of a given ``dev``.
+    say
+        Is called with remarks.
+
+    Raises
+    ------
+    UsageError
+        If a file is missing or has changed.
     """
     data = predictor.record.data if predictor.record else None
     found = _Found(predictor, _paths(predictor.path), data, say)
@@ -94,13 +107,13 @@ class _Found:
     say: Say
 
     def path(self, role: str) -> Path:
-        """Raises UsageError where the file is not known, gone or changed."""
+        """The file of a role. Raises UsageError if it is unknown, missing or changed."""
         if (path := self.unchanged(role)) is not None:
             return path
         name = getattr(self.data, role, None)
         if not name:
             raise UsageError(
-                "which rows the model was chosen by is not known",
+                "the rows on which the model was chosen are not known",
                 place=Place(self.predictor.path or ""),
                 hint="give labelled rows with --dev FILE",
             )
@@ -111,7 +124,7 @@ class _Found:
         )
 
     def unchanged(self, role: str) -> Path | None:
-        """The file where training found it, if it is as it was."""
+        """The file where training found it; None if it is missing or has changed."""
         path = self.paths.get(role)
         return Path(path) if path and self.is_unchanged(role, Path(path)) else None
 
@@ -122,7 +135,7 @@ class _Found:
         return digest.of_file(path) == known
 
     def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
-        """A labelled file's rows, read as training did."""
+        """The rows of a labelled file, read as training read them."""
         record = self.predictor.record
         if record is None or record.recipe is None:
             return labelled_rows(self.predictor, path, Columns(), self.say)

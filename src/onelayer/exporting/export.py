@@ -1,4 +1,4 @@
-"""One call from a run to a bundle: written whole if it passes its checks, or not at all."""
+"""Exports a run as a bundle, which is written completely if it passes its checks, or not at all."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ from onelayer.recipe import Columns
 Say = Callable[[str], None]
 
 LOGITS = 1e-4
-"""The most that a logit of an fp32 bundle may differ from the run's."""
+"""The largest difference allowed between a logit of an fp32 bundle and of the run."""
 CLOSE = 0.25
-"""The share of ``max_drop`` by which the quicker of two int8 graphs may score less."""
+"""The share of ``max_drop`` by which the faster of two int8 graphs may score less."""
 
 
 def export_run(
@@ -67,10 +67,31 @@ def export_run(
     columns: Columns | None = None,
     say: Say = lambda _: None,
 ) -> Exported:
-    """Makes a bundle of a run and returns what was measured of it, as ``onelayer.json`` keeps it.
+    """Exports a run as a bundle.
 
-    Raises OneLayerError, with nothing written, for a bundle that doesn't say what the run says,
-    unless it is accepted as it is; UsageError where there are no rows to tell by.
+    Parameters
+    ----------
+    run
+        The run's directory.
+    out
+        The bundle's directory; by default next to the run.
+    int8
+        Whether to quantize; otherwise the bundle is fp32.
+    max_drop
+        The points of the metric that int8 may cost.
+    accept
+        Write the bundle even if it fails its checks.
+    train, dev, columns
+        The rows, if they aren't where the run found them; see `rows_of_run`.
+    say
+        Is called with remarks.
+
+    Raises
+    ------
+    OneLayerError
+        For a bundle that fails its checks; nothing is written.
+    UsageError
+        If there are no rows to compare on.
     """
     folder = resolve(run)
     if is_bundle(folder):
@@ -104,7 +125,7 @@ def _suffix(int8: bool) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Exported(Result):
-    """A bundle, and what was measured of it."""
+    """A bundle, and what was measured."""
 
     bundle: Path
     found: ExportRecord
@@ -118,7 +139,7 @@ class Exported(Result):
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A graph in ONNX Runtime, and what came of its comparison with the run."""
+    """A graph in ONNX Runtime, and its comparison to the run."""
 
     name: str
     path: Path
@@ -144,7 +165,7 @@ class _Job:
         return self._found
 
     def write(self, folder: Path) -> None:
-        """Fills the bundle's folder, and asks every engine that can read it."""
+        """Writes the bundle's folder, and compares every engine that can run it to the run."""
         graphs = folder / FOLDER
         graphs.mkdir()
         config, architecture = self._copy_config(folder)
@@ -180,7 +201,7 @@ class _Job:
     def _products(
         self, state: dict[str, NDArray[Any]], config: EncoderConfig, architecture: str
     ) -> dict[str, Product]:
-        """The graphs to choose from, by what is said of them."""
+        """The products of the graphs to choose from, by the graph's name."""
         if self.precision == "fp32":
             return {"fp32": in_float}
         found: dict[str, Product] = {"dynamic": by_token}
@@ -201,7 +222,7 @@ class _Job:
         return found
 
     def _choice(self, candidates: list[_Candidate]) -> tuple[_Candidate, str | None]:
-        """The quickest of those that score about as well as the best, and why it is that one."""
+        """The fastest graph of those that score about as well as the best, and the reason."""
         if len(candidates) == 1:
             return candidates[0], None
         by_name = {one.name: replace(self.run, engine=one.engine) for one in candidates}
@@ -241,7 +262,7 @@ class _Job:
         )
 
     def _ask_all(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
-        """Every other engine that would run this bundle here, and how quick all of them are."""
+        """Compares all other engines that can run the bundle here, and measures all speeds."""
         bundle = read_bundle(folder)
         predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
         compared = dict(self.found.engines)
@@ -253,7 +274,7 @@ class _Job:
         self._found = replace(self.found, engines=compared, speed=speed)
 
     def _judge(self) -> None:
-        """Raises OneLayerError for what isn't the run any more, unless that is accepted."""
+        """Raises OneLayerError if the bundle differs too much from the run and isn't accepted."""
         refused: list[str] = []
         for name, one in self.found.engines.items():
             refused += _reasons(name, one, self.precision, self.max_drop)
@@ -293,7 +314,7 @@ def _state(run: Predictor) -> dict[str, NDArray[Any]]:
 
 
 def _reasons(name: str, one: Parity, precision: str, max_drop: float) -> list[str]:
-    """What speaks against a bundle in one engine."""
+    """The checks that a bundle fails in one engine."""
     if precision == "int8":
         if one.drop <= max_drop:
             return []

@@ -1,11 +1,11 @@
-"""An encoder as an ONNX graph over packed tokens.
+"""Writes an encoder as an ONNX graph over packed tokens.
 
-The inputs are rectangles with a mask, as every tool feeds them. The first nodes pick the real
-tokens out, so that nothing a layer does with single tokens ever sees padding. Attention alone puts
-its queries, keys and values back into a rectangle.
+The inputs are rectangles with a mask, as all tools provide them. The first nodes pack the real
+tokens, so no operation on single tokens sees padding. Only attention puts its queries, keys and
+values back into a rectangle.
 
-Legend of the shape suffixes: B sequences, L tokens of the longest, T packed tokens, D model width,
-F feed-forward width, H heads of width d, C outputs of the new layer.
+Shape suffixes: B sequences, L tokens of the longest, T packed tokens, N = B * L places of the
+rectangle, D model width, F feed-forward width, H heads of width d, C outputs.
 """
 
 from __future__ import annotations
@@ -23,38 +23,48 @@ from onelayer.exporting.products import FLOAT, Product, in_float
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MASKED = np.float32(-1e9)
-"""Added to the scores of padded keys: after the softmax they weigh 0 to the last bit, and a row
-without a token, such as an option that is not there, gives numbers and not nan."""
+"""Added to the scores of padded keys. After the softmax their weights are exactly 0. Unlike
+-infinity it gives numbers and not nan for a row without tokens, such as a missing option."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedNames:
-    """The outputs that lead from the rectangle to the packed tokens and back."""
+    """The names of the nodes' outputs that lead from the rectangle to packed tokens and back."""
 
     ids_T: str
     segment_ids_T: str | None
-    """None in a family without segment vectors."""
+    """None for a family without segment vectors."""
     position_ids_T: str
     places_T: str
-    """Where each token stands among the rectangle's B * L places."""
+    """The place of each token in the rectangle, from 0 to N - 1."""
     tokens_BL: str
-    """Which token stands at each of its places; at padding the one before."""
+    """The packed index of the token at each place; for padding that of the token before."""
     first_B: str
     """Each sequence's first token, ``[CLS]``."""
     mask_B11L: str
-    """What is added to the scores."""
+    """What is added to the scores: 0, or ``MASKED`` for padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderGraph:
-    """Writes the graph of a model whose weights are ``nodes.weights``, by our names."""
+    """Writes the graph of a model.
+
+    Parameters
+    ----------
+    nodes
+        The graph to fill, with the model's weights by our names.
+    config
+        The model's configuration.
+    product
+        Computes the encoder's linear layers, in fp32 or int8.
+    """
 
     nodes: Nodes
     config: EncoderConfig
     product: Product
 
     def model(self, architecture: str) -> onnx.ModelProto:
-        """Inputs and outputs are named and shaped as those of transformers' class."""
+        """The graph, with the inputs and outputs of transformers' class ``architecture``."""
         nodes = self.nodes
         shape: tuple[str, ...] = ("batch", "length")
         form = self.config.family.classes[architecture].form
@@ -75,7 +85,7 @@ class EncoderGraph:
         return nodes.model(architecture, dict.fromkeys(inputs, shape), outputs)
 
     def _rows(self, name: str, shape: tuple[str, ...]) -> str:
-        """(B, L); of options (B, options, L) the same, each a row of its own."""
+        """An input as (B, L); with options, (batch, options, L), each option becomes a row."""
         if len(shape) == 2:
             return name
         length = self.nodes("Shape", name, start=2, end=3)
@@ -105,7 +115,7 @@ class EncoderGraph:
         }
 
     def _pack(self, ids: str, mask: str, segments: list[str]) -> PackedNames:
-        """The real tokens of the rectangle, row by row."""
+        """Packs the real tokens of the rectangle, row by row."""
         nodes = self.nodes
         every, zero, one = nodes.constant([-1]), nodes.constant(0), nodes.constant(1)
         mask_N = nodes("Reshape", mask, every)
@@ -113,9 +123,13 @@ class EncoderGraph:
         ids_T, *segment_ids_T = (
             nodes("Gather", nodes("Reshape", name, every), places_T) for name in (ids, *segments)
         )
+        # The running count of tokens, minus one, is the index of the last token up to each place;
+        # it is 0 for padding before any token.
         before_N = nodes("Max", nodes("Sub", nodes("CumSum", mask_N, zero), one), zero)
         lengths_B = nodes("ReduceSum", mask, nodes.constant([1]), keepdims=0)
-        last = nodes("Sub", nodes("Shape", ids_T), one)  # where nothing follows an empty row
+        last = nodes(
+            "Sub", nodes("Shape", ids_T), one
+        )  # a row without tokens at the end has no first token
         first_B = nodes("Min", nodes("CumSum", lengths_B, zero, exclusive=1), last)
         absent_BL = nodes("Cast", nodes("Sub", one, mask), to=FLOAT)
         return PackedNames(
@@ -133,7 +147,7 @@ class EncoderGraph:
         )
 
     def _embeddings(self, batch: PackedNames) -> str:
-        """Word, position and segment vectors, added and normed: (T, D)."""
+        """The sum of word, position and segment vectors, with norm: (T, D)."""
         nodes, name = self.nodes, "encoder.embeddings"
 
         def rows(kind: str, indices: str) -> str:
@@ -150,8 +164,8 @@ class EncoderGraph:
         return self._norm(nodes("Add", places_TD, words_TD), f"{name}.norm")
 
     def _layer(self, x_TD: str, batch: PackedNames, name: str, *, first: bool) -> str:
-        """(T, D) -> (T, D); where only the first vector of each sequence is read on, just those
-        (B, D): keys and values are needed of all tokens, and nothing else is."""
+        """A layer: (T, D) -> (T, D). With ``first``, only the first vector of each sequence is
+        computed, (B, D): just keys and values are needed of all tokens."""
         nodes, attention, feed_forward = self.nodes, f"{name}.attention", f"{name}.feed_forward"
         if first:
             mixed = self._attend_first(x_TD, batch, f"{attention}.qkv")
@@ -165,7 +179,7 @@ class EncoderGraph:
         return self._norm(nodes("Add", x_TD, y_TD), f"{feed_forward}.norm")
 
     def _attend(self, qkv_T3D: str, batch: PackedNames) -> str:
-        """(T, 3D) queries, keys and values -> (T, D)."""
+        """Attention: (T, 3D) queries, keys and values -> (T, D)."""
         nodes = self.nodes
         parts = nodes.several("Split", 3, qkv_T3D, axis=1, num_outputs=3)
         q, k, v = (self._heads(part, batch) for part in parts)
@@ -175,7 +189,7 @@ class EncoderGraph:
         return nodes("Gather", mixed_ND, batch.places_T)
 
     def _attend_first(self, x_TD: str, batch: PackedNames, qkv: str) -> str:
-        """(T, D) -> (B, D), with one query for each sequence."""
+        """Attention with one query per sequence: (T, D) -> (B, D)."""
         nodes, width, heads = self.nodes, self.config.hidden_size, self.config.num_attention_heads
         q_BD = self.product(nodes, nodes("Gather", x_TD, batch.first_B), qkv, (0, width))
         q_BH1d = nodes("Reshape", q_BD, nodes.constant([-1, heads, 1, width // heads]))
@@ -186,14 +200,14 @@ class EncoderGraph:
         return nodes("Reshape", mixed_BH1d, nodes.constant([-1, width]))
 
     def _heads(self, x_TD: str, batch: PackedNames) -> str:
-        """(T, D) -> (B, H, L, d)."""
+        """Packed vectors as heads of a rectangle: (T, D) -> (B, H, L, d)."""
         nodes, heads = self.nodes, self.config.num_attention_heads
         x_BLD = nodes("Gather", x_TD, batch.tokens_BL)
         shape = nodes.constant([0, 0, heads, self.config.hidden_size // heads])
         return nodes("Transpose", nodes("Reshape", x_BLD, shape), perm=[0, 2, 1, 3])
 
     def _mix(self, q_BHld: str, k_BHLd: str, v_BHLd: str, batch: PackedNames) -> str:
-        """The values, weighted by how well queries and keys agree: (B, H, l, d)."""
+        """Scaled dot-product attention over l queries: (B, H, l, d)."""
         nodes = self.nodes
         width = self.config.hidden_size // self.config.num_attention_heads
         scores = nodes("MatMul", q_BHld, nodes("Transpose", k_BHLd, perm=[0, 1, 3, 2]))

@@ -14,23 +14,24 @@ from onnx import helper, numpy_helper
 from onelayer import __version__
 
 OPSET, IR_VERSION = 20, 9
-"""The oldest that have all that is written here (Gelu is the newest): old engines read old ones."""
+"""The oldest versions with all operators that we write (Gelu is the newest), so that older engines
+can read them."""
 
 Shape = Sequence[str | int]
 Outputs = tuple[str, Shape]
-"""What computes an output of the graph, and its shape."""
+"""An output of the graph: the node's output that computes it, and its shape."""
 
 
 @dataclass(slots=True)
 class Nodes:
-    """The nodes of a graph in the making. A call adds one and returns the name of its output."""
+    """The nodes of a graph. A call adds a node and returns the name of its output."""
 
     weights: Mapping[str, NDArray[Any]]
-    """What the graph may refer to by name; the numbers are in a file in the same folder."""
+    """The weights that the graph may use, by name; their numbers are in the weights file."""
     places: Mapping[str, tuple[int, int]]
-    """Where each weight lies in that file: offset and length in bytes."""
+    """The offset and length of each weight in the weights file, in bytes."""
     location: str
-    """That file's name."""
+    """The name of the weights file, which is in the folder of the graph."""
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
 
@@ -38,14 +39,14 @@ class Nodes:
         return self.several(op, 1, *inputs, **attributes)[0]
 
     def several(self, op: str, n: int, *inputs: str, **attributes: Any) -> list[str]:
-        """A node with ``n`` outputs."""
+        """Adds a node with ``n`` outputs and returns their names."""
         name = f"{op}_{len(self.nodes)}"
         outputs = [name] if n == 1 else [f"{name}_{i}" for i in range(n)]
         self.nodes.append(helper.make_node(op, inputs, outputs, name, **attributes))
         return outputs
 
     def weight(self, name: str) -> str:
-        """A tensor of the weights file."""
+        """The name of a weight, which the graph then refers to."""
         if name in self.initializers:
             return name
         value = self.weights[name]
@@ -62,7 +63,7 @@ class Nodes:
         return name
 
     def constant(self, value: Sequence[int] | int | np.generic) -> str:
-        """A small constant, which stands in the graph itself; whole numbers are int64."""
+        """The name of a small constant in the graph itself; whole numbers are int64."""
         array = np.asarray(value)
         numbers = "_".join(map(str, array.ravel().tolist()))
         name = f"{array.dtype}_{numbers}" + "_list" * array.ndim
@@ -72,7 +73,7 @@ class Nodes:
     def model(
         self, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Outputs]
     ) -> onnx.ModelProto:
-        """The graph, with int64 inputs and fp32 outputs."""
+        """The finished graph, with int64 inputs and fp32 outputs."""
         for output, (computed, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [computed], [output], output))
         integer, floating = onnx.TensorProto.INT64, onnx.TensorProto.FLOAT

@@ -1,4 +1,4 @@
-"""Whether a bundle answers as its run does: both read the same rows, differences are counted."""
+"""Compares the answers of a bundle and of its run on the same rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Kept:
-    """An engine whose logits are kept on the disk: reading the same rows again costs no computing.
+    """An engine whose logits are kept on the disk, so that the same rows are computed only once.
 
-    Rows are asked for in the same order and chunks each time.
+    The rows must come in the same order and in the same chunks each time.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -37,10 +37,12 @@ class Kept:
         self._next = 0
 
     def rewind(self) -> None:
+        """Starts again with the first chunk."""
         self._file.seek(0)
         self._next = 0
 
     def logits(self, encodings: Encodings) -> Logits:
+        """(R, C) fp32 logits of the next chunk: from the disk, or computed and kept."""
         self._next += 1
         if self._next <= len(self._shapes):
             shape = self._shapes[self._next - 1]
@@ -53,7 +55,17 @@ class Kept:
 
 
 def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
-    """Compares two engines on labelled rows, which are read as a stream, chunk by chunk."""
+    """Compares two engines on labelled rows, which are read as a stream.
+
+    Parameters
+    ----------
+    task
+        Decodes and scores both.
+    run, bundle
+        The two engines.
+    tokenizer, rows
+        The rows, and what tokenizes them.
+    """
     seen = _Seen()
     for engine in (run, bundle):
         engine.rewind()
@@ -87,7 +99,7 @@ def _by_turns(
     for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
         b = bundle.logits(encodings)
         seen.rows += len(chunk)
-        # A nan is close to nothing: it counts as an infinite difference.
+        # A nan counts as an infinite difference.
         apart = np.nan_to_num(np.abs(a - b), nan=np.inf)
         seen.logits = max(seen.logits, float(apart.max(initial=0.0)))
         said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)

@@ -1,8 +1,8 @@
-"""The matrix products of a graph's layers: in fp32, and in two ways in int8.
+"""The matrix products of a graph's layers: in fp32, and in int8 in two ways.
 
-In int8 the weights are those of `packed_weights`: (K, N), with a scale for each output. The
-two ways differ in what a step of the activations is worth. Legend of the shapes: T packed tokens,
-K inputs and N outputs of a layer.
+In int8 the weights are those of `packed_weights`: (K, N), with a scale for each output. The two
+ways differ in the scale of the activations. Letters of shapes: T packed tokens, K inputs and N
+outputs of a layer.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ import onnx
 from onelayer.exporting.nodes import Nodes
 
 Outputs = tuple[int, int] | None
-"""From which output of a layer to which one; None: all."""
+"""The first output of a layer, and the one after the last; None means all."""
 
 FLOAT = onnx.TensorProto.FLOAT
 LEVELS = 255
+"""Steps between the lowest and the highest number of an unsigned byte."""
 MIDDLE = np.uint8(128)
-"""What stands for 0 where a scale is symmetric: engines are quickest with unsigned activations."""
+"""The byte for 0 where a scale is symmetric: engines are fastest with unsigned activations."""
 
 
 class Product(Protocol):
-    """(T, K) -> (T, N), for a linear layer by its name."""
+    """Adds the nodes of a linear layer, given by its name: (T, K) -> (T, N)."""
 
     def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str: ...
 
 
 def in_float(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
-    """x W^T + b, with W (N, K) as PyTorch keeps it."""
+    """x W^T + b, with W (N, K) as in PyTorch."""
     weight, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("weight", "bias"))
     return nodes("Gemm", x_TK, weight, bias, transB=1)
 
 
 def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
-    """Each token has a scale of its own, the largest of its numbers by 127: nothing needs to be
-    known of the data, and a text's logits don't depend on the rest of the batch, as they
-    would with DynamicQuantizeLinear's one scale for all."""
+    """The product in int8 with a scale for each token: its largest absolute number / 127. This
+    needs no calibration, and a text's logits don't depend on the rest of the batch, as they would
+    with DynamicQuantizeLinear, which has one scale for all."""
     largest_T1 = nodes("ReduceMax", nodes("Abs", x_TK), nodes.constant([1]), keepdims=1)
-    # A token of zeros, should there be one, would be divided by zero.
+    # The lower bound avoids a division by zero for a token of zeros.
     scale_T1 = nodes("Max", nodes("Mul", largest_T1, _f32(nodes, 1 / 127)), _f32(nodes, 1e-30))
     middle = nodes.constant(MIDDLE)
     q_TK = nodes("QuantizeLinear", nodes("Div", x_TK, scale_T1), _f32(nodes, 1), middle)
@@ -53,8 +54,9 @@ def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """One scale for all that a layer reads, from the ``ranges`` (lowest, highest) of each layer's
-    inputs, in the form (QDQ) in which engines look for products that they may make in int8."""
+    """The product in int8 with one scale per layer, from the ``ranges`` (lowest, highest) of its
+    inputs. It is written as quantize and dequantize nodes (QDQ), the form in which engines
+    look for products to compute in int8."""
 
     ranges: Mapping[str, tuple[float, float]]
 
@@ -64,8 +66,8 @@ class Calibrated:
         scale, zero = _f32(nodes, step), nodes.constant(np.uint8(round(-low / step)))
         weight, weight_scale, bias = _weights(nodes, name, outputs)
         w_KN = nodes("DequantizeLinear", weight, weight_scale, axis=1)
-        # In two dimensions ONNX Runtime makes one Gemm of product and bias before it looks for
-        # int8, and then finds none.
+        # In two dimensions, ONNX Runtime first fuses product and bias into a Gemm, and then doesn't
+        # recognise the int8 product any more; so there are three.
         first = nodes.constant([0])
         q_1TK = nodes("QuantizeLinear", nodes("Unsqueeze", x_TK, first), scale, zero)
         y_1TN = nodes("MatMul", nodes("DequantizeLinear", q_1TK, scale, zero), w_KN)
@@ -74,13 +76,13 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Products in fp32 that tell the lowest and the highest number of each token they read."""
+    """Products in fp32 that also output the lowest and highest number of each token they read."""
 
     extremes: dict[str, tuple[str, str]]
     """By layer, the names of two outputs (T,)."""
 
     def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
-        if outputs is None or outputs[0] > 0:  # the queries of the first tokens are among the rest
+        if outputs is None or outputs[0] > 0:  # queries of [CLS] read no other numbers
             axis = nodes.constant([1])
             low, high = (nodes(op, x_TK, axis, keepdims=0) for op in ("ReduceMin", "ReduceMax"))
             self.extremes[name] = low, high
@@ -94,7 +96,7 @@ def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str]:
 
 
 def _some(nodes: Nodes, name: str, outputs: Outputs, axis: int) -> str:
-    """A weight, or so much of it; engines cut it once, when they open the graph."""
+    """A weight, or a part of it, which engines cut once when they open the graph."""
     weight = nodes.weight(name)
     if outputs is None:
         return weight

@@ -1,4 +1,4 @@
-"""The speed of two or more engines with the same rows, measured in turns."""
+"""Measures the speed of several engines on the same rows, in turns."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from onelayer.engines.registry import ENGINES, RUN_ENGINE
 from onelayer.prediction.predictor import Predictor
 
 ROWS, TOKENS, ALONE = 512, 8192, 32
-"""Rows and tokens that are timed together at most, and rows that are timed one by one."""
+"""Rows and tokens that are timed together, at most, and rows that are timed one by one."""
 ROUNDS = 3
+"""Rounds of each measurement; the fastest counts."""
 
 
 def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:
-    """Every predictor does the same work by turns, and its best round counts: what else the machine
-    does makes a round slower and never quicker."""
+    """The speed of each predictor, by the clock. All do the same work in turns, and the best round
+    counts: other work on the machine makes a round slower and never faster."""
     sample, n_tokens = _sample(predictors, rows)
     best = _best(predictors, sample, time.perf_counter)
     alone: dict[str, list[float]] = {name: [] for name in predictors}
@@ -46,8 +47,8 @@ def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:
 
 
 def work(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, float]:
-    """Seconds of processors' time that each takes for the same rows. Of two graphs in one engine,
-    this tells the quicker one even while the machine has other work."""
+    """The processor time of each predictor for the same rows, in seconds. For two graphs in one
+    engine it shows which one is faster even on a busy machine."""
     return _best(predictors, _sample(predictors, rows)[0], time.process_time)
 
 
@@ -80,7 +81,7 @@ def _seconds(
 
 
 def machine() -> str:
-    """The processor, and how many of its cores could be used."""
+    """The processor's name, and how many of its cores were available."""
     name = platform.processor() or platform.machine()
     if (facts := Path("/proc/cpuinfo")).exists():
         lines = facts.read_text().splitlines()
@@ -90,7 +91,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what took part, as far as it is installed."""
+    """The versions of Python, onelayer and the packages that took part, if installed."""
     found = {"python": platform.python_version()}
     packages = [package for entry in ENGINES.values() if (package := entry().package)]
     for name in ("onelayer", "numpy", "tokenizers", *packages, RUN_ENGINE):

@@ -1,4 +1,4 @@
-"""The one weights file of a bundle: safetensors, and slices of it are the graph's external data."""
+"""Writes a bundle's weights file: safetensors, with slices that are the graph's external data."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT = 64
-"""Bytes, a cache line: where engines like tensors that they map instead of copying to begin."""
+"""Bytes of a cache line. Tensors that engines map instead of copying should begin at one."""
 
 _TYPES = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8"}
 
 
 def write_weights(path: Path, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, int]]:
-    """Writes fp32 and int8 tensors; gives the offset and the length in bytes of each in the file.
+    """Writes fp32 and int8 tensors, and returns each one's offset and length in the file, in bytes.
 
-    safetensors allows no gaps. Tensors that fill whole cache lines come first, so that all of them
-    begin at one; what follows, the likes of an output layer's biases, begins at a multiple of four.
+    safetensors allows no gaps. Tensors that fill whole cache lines come first, so all of them begin
+    at one. The others, such as an output layer's biases, begin at a multiple of their item's size.
     """
     whole = {name: array.nbytes % ALIGNMENT == 0 for name, array in tensors.items()}
     order = sorted(tensors, key=lambda name: (not whole[name], -tensors[name].itemsize))
