@@ -65,7 +65,7 @@ class LengthsAsLogits:
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (streams, predictor):
         monkeypatch.setattr(module, "CHUNK", 4)
-    monkeypatch.setattr(job, "INTERVAL", 0.0)
+    monkeypatch.setattr(job, "SECONDS_BETWEEN_STATES", 0.0)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_interrupted_job_reports_the_rows_it_keeps(
                 raise KeyboardInterrupt
 
     watch = Impatient()
-    monkeypatch.setattr(job, "INTERVAL", 1e9)
+    monkeypatch.setattr(job, "SECONDS_BETWEEN_STATES", 1e9)
     with pytest.raises(KeyboardInterrupt):
         write(model, rows, tmp_path / "out.csv", "csv", watch)
 
@@ -231,7 +231,7 @@ def test_second_process_on_the_same_output_is_refused(
 
     class Meanwhile(RecordingWatch):
         def rows(self, done: int, share: float | None) -> None:
-            with pytest.raises(UsageError, match="being written already"):
+            with pytest.raises(UsageError, match="another process is writing it"):
                 write(model, rows, out, "csv")
 
     assert write(model, rows, out, "csv", Meanwhile()) == ROWS
@@ -296,7 +296,7 @@ def test_column_that_changes_type_is_refused_for_parquet(model: Predictor, tmp_p
     lines = [{"text": text, "mark": i if i < 9 else "none"} for i, text in enumerate(TEXTS)]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
-    with pytest.raises(DataError, match=r"column 'mark' began as int64.*write jsonl"):
+    with pytest.raises(DataError, match=r"column 'mark' is int64 in the first rows.*write jsonl"):
         write(model, file, tmp_path / "out.parquet", "parquet")
     assert write(model, file, tmp_path / "out.jsonl", "jsonl") == ROWS
 
@@ -346,6 +346,6 @@ def test_read_error_of_a_pipe_is_raised(model: Predictor) -> None:
 
 
 def test_unknown_output_format_is_refused() -> None:
-    assert set(formats.FORMS) == set(FORMS)
+    assert set(formats.OUTPUT_FORMATS) == set(FORMS)
     with pytest.raises(UsageError, match="no format 'xml'"):
-        formats.form_of("xml")
+        formats.output_format("xml")

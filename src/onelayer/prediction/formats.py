@@ -1,4 +1,4 @@
-"""The files that predictions are written as. Each grows row by row, and goes on where it ended."""
+"""The file formats of predictions. Each can be written chunk by chunk and resumed after a stop."""
 
 from __future__ import annotations
 
@@ -17,66 +17,68 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Predicted(NamedTuple):
-    """A row's own columns, what the model says of it, and the line on which it began."""
+class PredictedRow(NamedTuple):
+    """A row's own columns, its prediction, and the line of the input where it starts."""
 
     values: dict[str, Any]
     prediction: BasePrediction
     line: int | None = None
 
 
-GROUP = 64
-"""Batches of rows that a reader of Parquet unpacks together."""
+BATCHES_PER_ROW_GROUP = 64
+"""Record batches in a row group of a Parquet file, which readers decompress as a whole."""
 
 
-class Form(Protocol):
-    """A format, as bytes that follow one another."""
+class OutputFormat(Protocol):
+    """Turns predicted rows into the bytes of a file."""
 
-    def begin(self, rows: Sequence[Predicted]) -> bytes:
-        """What stands before the rows, of which these are the first."""
+    def begin(self, rows: Sequence[PredictedRow]) -> bytes:
+        """The bytes before the first rows, which are ``rows``."""
         ...
 
-    def go_on(self, part: Path) -> None:
-        """Learns from what was written what `begin` decided then."""
+    def resume(self, part: Path) -> None:
+        """Reads from an unfinished file what `begin` decided for it."""
         ...
 
-    def body(self, rows: Sequence[Predicted]) -> bytes: ...
+    def body(self, rows: Sequence[PredictedRow]) -> bytes:
+        """The bytes of some rows."""
+        ...
 
     def finish(self, part: Path) -> Path:
-        """The finished file, which is all that was written, or is made of it beside it."""
+        """The path of the finished file: ``part`` itself, or a file made from it next to it."""
         ...
 
 
-class JsonLines:
-    """An object a line: the row's columns, and ``prediction``."""
+class JsonlOutput:
+    """A JSON object per line: the row's columns, and ``prediction``."""
 
-    def begin(self, rows: Sequence[Predicted]) -> bytes:
+    def begin(self, rows: Sequence[PredictedRow]) -> bytes:
         return b""
 
-    def go_on(self, part: Path) -> None: ...
+    def resume(self, part: Path) -> None: ...
 
-    def body(self, rows: Sequence[Predicted]) -> bytes:
+    def body(self, rows: Sequence[PredictedRow]) -> bytes:
         return b"".join(_json_line(row) for row in rows)
 
     def finish(self, part: Path) -> Path:
         return part
 
 
-class Csv:
-    """The row's columns, ``prediction`` for a spreadsheet, and ``prediction_json`` with all."""
+class CsvOutput:
+    """The row's columns, ``prediction`` as one value, and ``prediction_json`` with all details."""
 
     def __init__(self) -> None:
         self.columns: list[str] = []
 
-    def begin(self, rows: Sequence[Predicted]) -> bytes:
+    def begin(self, rows: Sequence[PredictedRow]) -> bytes:
         self.columns = list(_flat(rows[0])) if rows else []
         return self._written([dict(zip(self.columns, self.columns, strict=True))])
 
-    def go_on(self, part: Path) -> None:
+    def resume(self, part: Path) -> None:
         with part.open(encoding="utf-8", newline="") as text:
             self.columns = next(csv.reader(text), [])
 
-    def body(self, rows: Sequence[Predicted]) -> bytes:
+    def body(self, rows: Sequence[PredictedRow]) -> bytes:
         return self._written(map(_flat, rows))
 
     def _written(self, rows: Any) -> bytes:
@@ -91,15 +93,19 @@ class Csv:
         return part
 
 
-class Parquet:
-    """As `Csv`, with types: those of a Parquet file that was read, else those that the first rows
-    show. Until the end it is a stream of Arrow's record batches: a Parquet file can't go on."""
+class ParquetOutput:
+    """The columns of `CsvOutput` with types: those of the Parquet file that was read, else those of
+    the first rows.
+
+    A Parquet file can't be resumed. The unfinished file is a stream of Arrow record batches, from
+    which `finish` makes the Parquet file.
+    """
 
     def __init__(self, known: pa.Schema | None = None) -> None:
         self.known = {field.name: field.type for field in known or ()}
         self.schema: pa.Schema | None = None
 
-    def begin(self, rows: Sequence[Predicted]) -> bytes:
+    def begin(self, rows: Sequence[PredictedRow]) -> bytes:
         import pyarrow as pa
 
         flat = [_flat(row) for row in rows]
@@ -108,16 +114,16 @@ class Parquet:
         self.schema = pa.schema(list(zip(names, kinds, strict=True)))
         return bytes(self.schema.serialize())
 
-    def go_on(self, part: Path) -> None:
+    def resume(self, part: Path) -> None:
         import pyarrow as pa
 
         with pa.OSFile(str(part)) as written:
             self.schema = pa.ipc.read_schema(written)
 
-    def body(self, rows: Sequence[Predicted]) -> bytes:
+    def body(self, rows: Sequence[PredictedRow]) -> bytes:
         import pyarrow as pa
 
-        assert self.schema is not None, "begin or go_on comes first"
+        assert self.schema is not None, "call begin or resume first"
         flat = [_flat(row) for row in rows]
         columns = [_column([row.get(field.name) for row in flat], field) for field in self.schema]
         batch = pa.record_batch(columns, schema=self.schema)
@@ -131,30 +137,34 @@ class Parquet:
         with pa.OSFile(str(part)) as written, pa.ipc.open_stream(written) as batches:
             schema = batches.schema
             with pq.ParquetWriter(whole, schema) as writer:
-                while group := list(islice(batches, GROUP)):
+                while group := list(islice(batches, BATCHES_PER_ROW_GROUP)):
                     writer.write_table(pa.Table.from_batches(group))
         return whole
 
 
-FORMS: dict[str, type[Form]] = {"jsonl": JsonLines, "csv": Csv, "parquet": Parquet}
+OUTPUT_FORMATS: dict[str, type[OutputFormat]] = {
+    "jsonl": JsonlOutput,
+    "csv": CsvOutput,
+    "parquet": ParquetOutput,
+}
 
 
-def form_of(name: str, schema: Callable[[], pa.Schema] | None = None) -> Form:
-    """The format of a name. ``schema`` reads the types of the input's columns, which Parquet keeps;
-    None where the input has no types."""
-    if name not in FORMS:
-        raise UsageError(f"no format {name!r}", hint=f"one of {', '.join(FORMS)}")
+def output_format(name: str, schema: Callable[[], pa.Schema] | None = None) -> OutputFormat:
+    """The format of a name. ``schema`` reads the column types of the input, which Parquet keeps; it
+    is None if the input has none. Raises UsageError for an unknown name."""
+    if name not in OUTPUT_FORMATS:
+        raise UsageError(f"no format {name!r}", hint=f"one of {', '.join(OUTPUT_FORMATS)}")
     if name == "parquet" and schema is not None:
-        return Parquet(schema())
-    return FORMS[name]()
+        return ParquetOutput(schema())
+    return OUTPUT_FORMATS[name]()
 
 
-def _json_line(row: Predicted) -> bytes:
+def _json_line(row: PredictedRow) -> bytes:
     values = {**row.values, "prediction": row.prediction.to_json()}
     return _utf8(json.dumps(values, ensure_ascii=False, default=str) + "\n")
 
 
-def _flat(row: Predicted) -> dict[str, Any]:
+def _flat(row: PredictedRow) -> dict[str, Any]:
     inputs = {
         name: json.dumps(value, ensure_ascii=False, default=str)
         if isinstance(value, (list, dict))
@@ -166,13 +176,13 @@ def _flat(row: Predicted) -> dict[str, Any]:
 
 
 def _utf8(text: str) -> bytes:
-    # Half a surrogate pair, which a label may hold, has no UTF-8; JSON calls it by its backslash
-    # form, too.
+    # A label may hold half a surrogate pair, which UTF-8 can't encode: write it as a backslash
+    # escape, as JSON does.
     return text.encode(errors="backslashreplace")
 
 
 def _kind(known: pa.DataType | None, values: Sequence[Any]) -> pa.DataType:
-    """The type of a column: the one it had, or that of all these values; texts hold the rest."""
+    """The type of a column: that in the input, else the common type of the values, else text."""
     import pyarrow as pa
 
     if known is not None and not pa.types.is_nested(known):
@@ -186,15 +196,15 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
     import pyarrow as pa
 
     if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-        values = [None if value is None else _utf8(_said(value)).decode() for value in values]
+        values = [None if value is None else _utf8(_as_text(value)).decode() for value in values]
     try:
         return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise DataError(
-            f"column {field.name!r} began as {field.type}: {error}",
-            hint="write jsonl, where each row has its own types",
+            f"column {field.name!r} is {field.type} in the first rows: {error}",
+            hint="write jsonl, where types may differ by row",
         ) from None
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""Opens what was exported for prediction, in one of the engines that run it here. No torch."""
+"""Opens a bundle for prediction, without torch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from onelayer.prediction.predictor import Predictor
 
 
 def open_bundle(bundle: Bundle, engine: str | None = None) -> Predictor:
-    """With the engine of that name, by default the quickest here. Raises UsageError where it can't
-    be had."""
+    """The model of a bundle in an engine, by default the fastest one installed. Raises UsageError
+    if the engine can't run it, or none is installed."""
     if engine is not None:
         opened = engine_named(engine, bundle)(bundle)
     elif here := engines_for(bundle):

@@ -17,7 +17,7 @@ from onelayer.tasks.protocol import SavedLayer
 
 
 def predictor_of(folder: Path) -> Predictor:
-    """Raises CheckpointError for a directory that can't be read or has no output layer."""
+    """The model of a run. Raises CheckpointError if it can't be read or has no output layer."""
     checkpoint = checkpoints.read_checkpoint(folder)
     record = checkpoint.record
     if record is not None:
@@ -25,14 +25,14 @@ def predictor_of(folder: Path) -> Predictor:
     else:
         task = task_of(checkpoint)
         layout = task.columns.default_layout()
-        # What its config leaves open was just settled; the layer is the checkpoint's own.
+        # The config may lack labels and problem type: the task that fits the layer has them.
         checkpoint = replace(
             checkpoint, labels=list(task.outputs), problem_type=HEADS[task.head].problem_type
         )
     built = build_model(checkpoint, task)
     if not built.kept_head:
         raise CheckpointError(
-            f"its output layer does not fit the task {task.name}", place=Place(folder)
+            f"its output layer doesn't fit the task {task.name}", place=Place(folder)
         )
     return Predictor(
         task=task,
@@ -45,8 +45,8 @@ def predictor_of(folder: Path) -> Predictor:
 
 
 def task_of(checkpoint: Checkpoint) -> AnyTask:
-    """What a directory without ``onelayer.json`` was fine-tuned for: the first task that knows its
-    output layer. Raises CheckpointError where none does."""
+    """The task of a directory without ``onelayer.json``: the first one that fits its output layer.
+    Raises CheckpointError if none does."""
     n_outputs = len(checkpoint.head.get("head.bias", ()))
     layer = SavedLayer(
         form=checkpoint.form,

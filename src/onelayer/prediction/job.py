@@ -1,5 +1,7 @@
-"""The predictions of a whole file, however large: killed at any moment, the same command goes on,
-and what it writes is byte for byte what it would have written at once."""
+"""Prediction jobs: the predictions of a whole file, of any size.
+
+If a job is killed, the same command resumes it. The output has the same bytes as without the stop.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +20,29 @@ from onelayer.base import digest
 from onelayer.base.disk import rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.data.readers import extent
-from onelayer.prediction.formats import Form, Predicted, form_of
+from onelayer.prediction.formats import OutputFormat, PredictedRow, output_format
 from onelayer.prediction.predictor import Predictor
 from onelayer.prediction.streams import in_chunks, open_input, predict_table
 from onelayer.recipe import Columns
 from onelayer.tasks import task_to_json
 from onelayer.tokens.encodings import Cut
 
-FORMAT = 1
-INTERVAL = 1.0
-"""Seconds of work that a killed job has to do again, at most."""
+STATE_VERSION = 1
+"""Of ``.part.json``. An unfinished file of another version is not resumed."""
+SECONDS_BETWEEN_STATES = 1.0
+"""A killed job repeats at most this much work. Shorter intervals cost more fsyncs."""
 
 
 class Watch(Protocol):
-    """Sees how far a job is."""
+    """Receives the progress of a job."""
 
     def say(self, remark: str) -> None: ...
     def rows(self, done: int, share: float | None) -> None:
-        """So many rows are written, which are that share of the file where it is known."""
+        """``done`` rows are written, which are ``share`` of the file (None if unknown)."""
         ...
 
 
-class _Nobody:
+class _NoWatch:
     def say(self, remark: str) -> None: ...
     def rows(self, done: int, share: float | None) -> None: ...
 
@@ -54,40 +57,40 @@ def predict_to(
 ) -> int:
     """Writes a prediction for each row of a file to ``out``; returns the number of rows.
 
-    Until all is there it lies in ``out.part``, and what of it is whole is said in
-    ``out.part.json``. Raises DataError as `predict_table`, UsageError where another process writes
-    the same file, OneLayerError where the disk refuses.
+    Until the job is finished, the rows are in ``out.part``, and ``out.part.json`` says how many of
+    its bytes are complete. Raises DataError as `predict_table`, UsageError if another process
+    writes the same file, OneLayerError if it can't be written.
     """
-    watch = watch or _Nobody()
+    watch = watch or _NoWatch()
     table = open_input(file, columns)
     last_line = extent(table)
-    form = form_of(form_name, table.schema)
+    form = output_format(form_name, table.schema)
     with _part_of(out, _identity(predictor, file, columns, form_name)) as part:
         if part.rows:
             watch.say(f"{part.rows:,} rows are in {part.path.name} already: resuming from there")
             predictor.cut = part.cut
-            form.go_on(part.path)
+            form.resume(part.path)
         rows = predict_table(predictor, table, columns, watch.say, skip=part.rows)
         try:
             for chunk in in_chunks(rows):
                 part.append(form, chunk)
                 part.cut = predictor.cut
-                part.keep(INTERVAL)
+                part.save_state(SECONDS_BETWEEN_STATES)
                 line = chunk[-1].line if chunk else None
                 watch.rows(part.rows, line / last_line if line and last_line else None)
         except KeyboardInterrupt:
-            part.keep()
+            part.save_state()
             watch.say(f"{part.rows:,} rows are kept in {part.path.name}: the same command resumes")
             raise
         part.finish(form, out)
         return part.rows
 
 
-def write_stream(stream: BinaryIO, chunks: Iterable[Sequence[Predicted]], form_name: str) -> int:
-    """Writes each chunk as soon as it is there; returns the number of rows."""
+def write_stream(stream: BinaryIO, chunks: Iterable[Sequence[PredictedRow]], form_name: str) -> int:
+    """Writes each chunk as soon as it is predicted; returns the number of rows."""
     if form_name == "parquet":
-        raise UsageError("parquet is no text for a terminal", hint="give --out FILE.parquet")
-    form, n = form_of(form_name), 0
+        raise UsageError("parquet can't be written to a stream", hint="give --out FILE.parquet")
+    form, n = output_format(form_name), 0
     for chunk in chunks:
         before = b"" if n else form.begin(chunk)
         stream.write(before + form.body(chunk))
@@ -96,9 +99,10 @@ def write_stream(stream: BinaryIO, chunks: Iterable[Sequence[Predicted]], form_n
     return n
 
 
-def write_to(out: Path, chunks: Iterable[Sequence[Predicted]], form_name: str) -> int:
-    """Writes predictions of what can't be read again, such as a pipe; returns their number."""
-    form = form_of(form_name)
+def write_to(out: Path, chunks: Iterable[Sequence[PredictedRow]], form_name: str) -> int:
+    """Writes the predictions of a source that can't be read again, such as a pipe, so that the job
+    can't be resumed; returns the number of rows."""
+    form = output_format(form_name)
     with _part_of(out, identity="") as part:
         for chunk in chunks:
             part.append(form, chunk)
@@ -107,22 +111,22 @@ def write_to(out: Path, chunks: Iterable[Sequence[Predicted]], form_name: str) -
 
 
 def _identity(predictor: Predictor, file: str | Path, columns: Columns, form: str) -> str:
-    """What the bytes of the output depend on."""
+    """A hash of everything that the output depends on."""
     folder = predictor.path
-    assert folder is not None, "a model in training predicts no files"
+    assert folder is not None, "a job needs a saved model"
     model = {
         str(path.relative_to(folder)): digest.of_file(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    facts = [FORMAT, version("onelayer"), form, asdict(columns), predictor.engine.name]
+    facts = [STATE_VERSION, version("onelayer"), form, asdict(columns), predictor.engine.name]
     facts += [task_to_json(predictor.task), model, digest.of_file(file)]
     return digest.of_text(json.dumps(facts, default=str))
 
 
 @dataclass(slots=True)
 class _Part:
-    """An unfinished file, and how much of it is known to be whole."""
+    """An unfinished file, and how much of it is complete."""
 
     path: Path
     state: Path
@@ -130,12 +134,12 @@ class _Part:
     stream: BinaryIO
     rows: int = 0
     cut: Cut = field(default_factory=Cut)
-    """What the length limit has cost these rows."""
-    kept_at: float = field(default_factory=time.monotonic)
+    """The tokens of these rows that the length limit cut off."""
+    saved_at: float = field(default_factory=time.monotonic)
 
-    def recall(self) -> None:
-        """Goes back to what an earlier process of the same job left; to nothing where there is no
-        such thing, or where it isn't as it was."""
+    def restore(self) -> None:
+        """Restores the state of a stopped process of the same job, and cuts off what is not
+        complete. Starts again if there is no such state or it doesn't fit the file."""
         size = 0
         with suppress(OSError, ValueError, KeyError, TypeError):
             state = json.loads(self.state.read_text(encoding="utf-8"))
@@ -145,26 +149,26 @@ class _Part:
         self.stream.truncate(size)
         self.stream.seek(size)
 
-    def append(self, form: Form, rows: Sequence[Predicted]) -> None:
+    def append(self, form: OutputFormat, rows: Sequence[PredictedRow]) -> None:
         if not self.rows:
             self.stream.write(form.begin(rows))
         self.stream.write(form.body(rows))
         self.rows += len(rows)
 
-    def keep(self, after: float = 0.0) -> None:
-        """Notes what is written, if the last time was so many seconds ago."""
-        if not self.identity or not self.rows or time.monotonic() - self.kept_at < after:
+    def save_state(self, after: float = 0.0) -> None:
+        """Saves what is complete, if the last time was ``after`` seconds ago or more."""
+        if not self.identity or not self.rows or time.monotonic() - self.saved_at < after:
             return
         self.stream.flush()
         os.fsync(self.stream.fileno())
         size, cut = self.stream.tell(), astuple(self.cut)
         state = {"identity": self.identity, "rows": self.rows, "size": size, "cut": cut}
         rewrite(self.state, json.dumps(state))
-        self.kept_at = time.monotonic()
+        self.saved_at = time.monotonic()
 
-    def finish(self, form: Form, out: Path) -> None:
+    def finish(self, form: OutputFormat, out: Path) -> None:
         self.stream.flush()
-        self.keep()
+        self.save_state()
         whole = form.finish(self.path)
         with open(whole, "rb") as written:
             os.fsync(written.fileno())
@@ -175,7 +179,7 @@ class _Part:
 
 @contextmanager
 def _part_of(out: Path, identity: str) -> Iterator[_Part]:
-    """The unfinished file of ``out``, for one process at a time."""
+    """Opens and locks the unfinished file of ``out``: one process at a time may write it."""
     path, state = (out.with_name(out.name + ending) for ending in (".part", ".part.json"))
     try:
         with open(path, "r+b" if path.exists() else "w+b") as stream:
@@ -183,9 +187,11 @@ def _part_of(out: Path, identity: str) -> Iterator[_Part]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 hint = "wait for it, or choose another --out"
-                raise UsageError("being written already", place=Place(out), hint=hint) from None
+                raise UsageError(
+                    "another process is writing it", place=Place(out), hint=hint
+                ) from None
             part = _Part(path, state, identity, stream)
-            part.recall()
+            part.restore()
             yield part
     except OSError as error:
         raise OneLayerError(

@@ -18,9 +18,14 @@ def load(model: str | Path, engine: str | None = None) -> Predictor:
     Parameters
     ----------
     model
-        A run, a directory that transformers saved, a bundle, or a name on the Hugging Face Hub.
+        A run, a bundle, a directory that transformers saved, or a name on the Hugging Face Hub.
     engine
-        What runs a bundle; by default the quickest one here.
+        The engine of an exported model; by default the fastest one installed.
+
+    Returns
+    -------
+    Predictor
+        The model, ready to predict.
 
     Raises
     ------
@@ -39,7 +44,7 @@ def load(model: str | Path, engine: str | None = None) -> Predictor:
             place=Place(folder),
             hint="export it first: onelayer export RUN",
         )
-    # Not above: what was exported is opened where there is no torch.
+    # Imported here, because bundles are opened without torch.
     from onelayer.prediction.from_run import predictor_of
 
     return predictor_of(folder)

@@ -1,4 +1,4 @@
-"""Predictions for whatever holds rows: a file, an open stream or a list."""
+"""Predictions for a file, an open text stream or a list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TextIO
 from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
-from onelayer.prediction.formats import FORMS
+from onelayer.prediction.formats import OUTPUT_FORMATS
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
 from onelayer.prediction.predictor import Predictor
 from onelayer.prediction.streams import in_chunks, predict_file, predict_items, predict_lines
@@ -19,15 +19,15 @@ from onelayer.recipe import Columns
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Predictions(Result):
-    """What a model predicts for rows, in their order."""
+    """The predictions of a model, in the order of the rows."""
 
     rows: int
     predictions: tuple[Any, ...] | None = None
-    """Typed predictions, such as `Label`; None where they were written."""
+    """Typed predictions, such as `Label`; None if they were written."""
     out: str | None = None
-    """The file that has them."""
+    """The file that they were written to."""
     cut: str | None = None
-    """What the length limit kept the model from reading, in words."""
+    """How many tokens the length limit cut off, in words."""
 
     def to_json(self) -> dict[str, Any]:
         made = self.predictions and [one.to_json() for one in self.predictions]
@@ -55,7 +55,7 @@ def predict_data(
 ) -> Predictions:
     """Predictions for a file, a stream of lines, or a list; written to ``out``, else returned."""
     suffix = Path(out).suffix.lstrip(".") if isinstance(out, (str, Path)) else ""
-    form = format or (suffix if suffix in FORMS else "jsonl")
+    form = format or (suffix if suffix in OUTPUT_FORMATS else "jsonl")
     if isinstance(out, (str, Path)) and isinstance(data, (str, Path)):
         n = predict_to(Path(out), predictor, data, columns, form, watch)
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))

@@ -1,4 +1,4 @@
-"""A trained model as its users see it: rows in, typed predictions out."""
+"""A trained model: rows in, typed predictions out."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 CHUNK = 1024
-"""Rows encoded, run and decoded together, long ones beside long ones."""
+"""Rows that are encoded, run and decoded together. In a larger chunk more rows have about the same
+length, which is faster, but it takes more memory."""
 
 
 @dataclass(slots=True, repr=False)
 class Predictor(Result):
-    """Encodes, runs and decodes. Training's evaluation, ``eval`` and ``predict`` all use it."""
+    """Encodes rows, runs the model and decodes predictions, in training and in every command."""
 
     task: AnyTask
     tokenizer: Tokenizer
@@ -36,12 +37,12 @@ class Predictor(Result):
     path: Path | None = None
     """The run's directory; None while it is in training."""
     record: ModelRecord | None = None
-    """How the model was made and how good it is; None where transformers saved it."""
+    """How the model was trained and its scores; None if transformers saved it."""
     cut: Cut = field(default_factory=Cut)
-    """What the length limit has cost so far."""
+    """The tokens that the length limit has cut off so far."""
 
     def to_json(self) -> dict[str, Any]:
-        """Where the model is and how good it is on dev."""
+        """The model's directory and its scores on dev."""
         record = self.record
         found = {
             "run": str(self.path),
@@ -59,9 +60,20 @@ class Predictor(Result):
     def with_guarantees(
         self, *, coverage: float | None = None, abstain: float | None = None
     ) -> Predictor:
-        """The same model with more in its predictions: ``label_set``, which holds what is right
-        with the chance ``coverage``, and no label where it is too uncertain for at most the share
-        ``abstain`` of its answers to be wrong. Raises UsageError where that can't be promised."""
+        """The same model with guarantees for its predictions.
+
+        Parameters
+        ----------
+        coverage
+            Each prediction gets a ``label_set`` that holds the right label with this probability.
+        abstain
+            Uncertain rows get no label, so that at most this share of the labels is wrong.
+
+        Raises
+        ------
+        UsageError
+            If the task or the number of dev rows allows no such guarantee.
+        """
         if coverage is None and abstain is None:
             return self
         if not self.task.promises:
@@ -71,12 +83,27 @@ class Predictor(Result):
         return replace(self, task=self.task.with_guarantees(coverage, abstain))
 
     def predict(self, inputs: Iterable[Any]) -> list[Any]:
-        """One prediction for each input: a text, a tuple such as (text, pair) or
-        (question, context), or a dict by column."""
+        """Predict for a list of inputs.
+
+        Parameters
+        ----------
+        inputs
+            Texts, tuples such as (text, pair) or (question, context), or dicts by column.
+
+        Returns
+        -------
+        list
+            A typed prediction for each input, such as `Label`.
+
+        Raises
+        ------
+        UsageError, DataError
+            For inputs of another type, and an input that can't be used.
+        """
         return list(self.predict_stream(inputs))
 
     def predict_stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
-        """As ``predict``, one chunk at a time."""
+        """As `predict`, for any number of inputs: one chunk is in memory at a time."""
         if isinstance(inputs, str):
             raise UsageError("predict takes a list of inputs", hint="predict([text])")
         if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
@@ -98,15 +125,15 @@ class Predictor(Result):
         return rows, encodings, self.engine.logits(encodings)
 
     def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk[Any]]:
-        """The logits of rows that the task has encoded before, one chunk at a time."""
+        """The logits of encoded rows, one chunk at a time."""
         for start in range(0, len(rows), CHUNK):
             stop = min(start + CHUNK, len(rows))
             part = encodings.part(start, stop)
             yield rows[start:stop], part, self.engine.logits(part)
 
     def evaluate(self, rows: Iterable[Any]) -> Scorer:
-        """The scores on labelled rows, one chunk at a time. The rows are gone through more than
-        once; of each a few numbers are kept, for the bootstrap."""
+        """The scores on labelled rows, which are iterated over more than once. One chunk is in
+        memory at a time; a few numbers per row are kept for the bootstrap."""
         return self.task.score(rows, self.predict_each(rows))
 
     def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
@@ -114,7 +141,7 @@ class Predictor(Result):
         rows = iter(rows)
         while chunk := list(islice(rows, CHUNK)):
             yield from self.predict_rows(chunk)
-            chunk.clear()  # gone before the next one is read
+            chunk.clear()  # free it before the next one is read
 
     def _row(self, item: Any, number: int) -> Any:
         names = self.task.columns.inputs
@@ -133,8 +160,8 @@ class Predictor(Result):
         return self.row_by_role(values, number)
 
     def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
-        """The task's row of the values by role of the ``number``-th input. Raises DataError where
-        they can't be used."""
+        """The task's row of an input's values by role; ``number`` counts from 1. Raises DataError
+        if they can't be used."""
         place = Place("input", number)
         if "pair" in self.layout.columns and values.get("pair") is None:
             raise DataError(

@@ -1,4 +1,4 @@
-"""Predictions for a whole file, chunk by chunk."""
+"""Predictions for files, lists and pipes, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from onelayer.data.jsonlines import decode_line
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.table import Record, Table
-from onelayer.prediction.formats import Predicted
+from onelayer.prediction.formats import PredictedRow
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks.infer_columns import infer_columns
 
 
 def open_input(path: str | Path, columns: Columns) -> Table:
+    """Opens a file whose columns may be named."""
     return read_table(path, named=tuple(columns.asked.values()))
 
 
@@ -31,7 +32,7 @@ def predict_file(
     path: str | Path,
     columns: Columns,
     say: Say = silent,
-) -> Iterator[Predicted]:
+) -> Iterator[PredictedRow]:
     """A prediction for each row of a file; see `predict_table`."""
     return predict_table(predictor, open_input(path, columns), columns, say)
 
@@ -43,10 +44,11 @@ def predict_table(
     say: Say,
     *,
     skip: int = 0,
-) -> Iterator[Predicted]:
-    """A prediction for each row after the first ``skip`` ones.
+) -> Iterator[PredictedRow]:
+    """A prediction for each row after the first ``skip`` rows.
 
-    Raises DataError at a row that isn't the task's; with ``skip_bad`` it is left out, and said.
+    Raises DataError at a row that the task can't use. With ``skip_bad`` such rows are left
+    out and counted in a remark.
     """
     layout = input_layout(predictor, table, columns.asked)
     named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
@@ -71,60 +73,60 @@ def predict_table(
 
     for prediction in predictor.predict_each(rows()):
         record = ahead.popleft()
-        yield Predicted(_kept(record, table), prediction, record.line)
+        yield PredictedRow(_kept(record, table), prediction, record.line)
     if bad:
-        say(f"{Path(table.path).name}: left out {len(bad):,} bad rows, first {bad[0]}")
+        say(f"{Path(table.path).name}: left out {len(bad):,} bad rows, the first: {bad[0]}")
 
 
-def in_chunks(rows: Iterator[Predicted]) -> Iterator[list[Predicted]]:
-    """Rows as they are predicted together; of a file without any, a chunk without any."""
+def in_chunks(rows: Iterator[PredictedRow]) -> Iterator[list[PredictedRow]]:
+    """Rows in the chunks in which they are predicted; one empty chunk if there are no rows."""
     yield list(islice(rows, CHUNK))
     while chunk := list(islice(rows, CHUNK)):
         yield chunk
 
 
-def predict_items(predictor: Predictor, items: Iterable[Any]) -> Iterator[list[Predicted]]:
+def predict_items(predictor: Predictor, items: Iterable[Any]) -> Iterator[list[PredictedRow]]:
     """Predictions for texts, tuples and dicts given from Python."""
     predictions = predictor.predict_stream(items)
-    return in_chunks(Predicted({}, prediction) for prediction in predictions)
+    return in_chunks(PredictedRow({}, prediction) for prediction in predictions)
 
 
-def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[Predicted]]:
+def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[PredictedRow]]:
     """Predictions for the lines of a pipe that aren't blank: a text, or a JSON object by column.
 
-    What waits in the pipe is answered together, and nothing waits for what has not come yet.
+    The lines that have arrived form a chunk. No line waits for the next one.
     """
-    for waiting in _as_they_come(lines):
+    for waiting in _arrived_lines(lines):
         items = [_item(line, number) for number, line in waiting if line.strip()]
         predictions = predictor.predict(items)
         yield [
-            Predicted(item if isinstance(item, dict) else {"text": item}, prediction)
+            PredictedRow(item if isinstance(item, dict) else {"text": item}, prediction)
             for item, prediction in zip(items, predictions, strict=True)
         ]
 
 
-def _as_they_come(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
-    """Numbered lines, as many together as have come by the time that they are asked for."""
-    come: Queue[tuple[int, str] | Exception | None] = Queue(maxsize=2 * CHUNK)
+def _arrived_lines(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines; each chunk has all lines that have arrived when it is requested."""
+    arrived: Queue[tuple[int, str] | Exception | None] = Queue(maxsize=2 * CHUNK)
 
-    def read_on() -> None:
+    def read_lines() -> None:
         try:
             for numbered in enumerate(lines, start=1):
-                come.put(numbered)
-            come.put(None)
+                arrived.put(numbered)
+            arrived.put(None)
         except Exception as error:
-            come.put(error)
+            arrived.put(error)
 
-    # A daemon, since no one can be made to stop reading from a pipe that stays open.
-    Thread(target=read_on, daemon=True).start()
+    # A daemon thread: a read from an open pipe can't be interrupted when the process ends.
+    Thread(target=read_lines, daemon=True).start()
     while True:
         waiting: list[tuple[int, str]] = []
-        item = come.get()
+        item = arrived.get()
         while isinstance(item, tuple):
             waiting.append(item)
-            if len(waiting) == CHUNK or come.empty():
+            if len(waiting) == CHUNK or arrived.empty():
                 break
-            item = come.get()
+            item = arrived.get()
         if waiting:
             yield waiting
         if isinstance(item, Exception):
@@ -134,7 +136,7 @@ def _as_they_come(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
 
 
 def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -> Layout:
-    """The columns of the training file where this file has them, else what they seem to be."""
+    """The columns of the training file if this file has them, else the inferred ones."""
     trained = {
         role: name
         for role, name in predictor.layout.columns.items()
@@ -147,7 +149,7 @@ def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -
     columns = {role: name for role, name in found.layout.columns.items() if role != "label"}
     if "pair" in trained and "pair" not in columns:
         raise UsageError(
-            "the model was trained on pairs and this file has single texts",
+            "the model was trained on pairs, and this file has single texts",
             place=Place(table.path),
             hint="name the columns with --text and --pair",
         )
@@ -157,7 +159,7 @@ def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -
 
 
 def _kept(record: Record, table: Table) -> dict[str, Any]:
-    """The columns that are copied next to a prediction: those that the file's format names."""
+    """The columns that are copied to the output, which the file's format may limit."""
     if table.kept_columns is None:
         return dict(record.values)
     return {key: record.values[key] for key in table.kept_columns if key in record.values}
