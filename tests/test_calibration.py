@@ -369,7 +369,7 @@ def test_lowest_error_named_in_the_refusal_is_accepted() -> None:
     with pytest.raises(UsageError) as refused:
         known.least_confidence(0.001)
     assert refused.value.hint is not None
-    lowest = float(refused.value.hint.split()[1])
+    lowest = float(refused.value.hint.split()[0])
     known.least_confidence(lowest)
     with pytest.raises(UsageError):
         known.least_confidence(lowest - 0.002)
