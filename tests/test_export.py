@@ -294,7 +294,7 @@ def test_exporting_twice_writes_the_same_bytes(run: Path, tmp_path: Path) -> Non
         assert one == other
 
 
-def test_better_of_two_int8_graphs_is_kept(run: Path, tmp_path: Path) -> None:
+def test_one_of_two_int8_graphs_is_kept_with_the_reason(run: Path, tmp_path: Path) -> None:
     remarks: list[str] = []
     found = export(run, out=tmp_path / "b", int8=True, max_drop=100, say=remarks.append).to_json()
 
