@@ -173,7 +173,7 @@ def test_wrong_usage_is_refused_in_one_line(given: Sequence[str], message: str) 
 @pytest.mark.parametrize(
     ("verb", "command"), [("evaluate", "eval"), ("evaluat", "eval"), ("comparr", "compare")]
 )
-def test_a_verb_of_the_python_api_leads_to_its_command(verb: str, command: str) -> None:
+def test_verb_of_the_python_api_leads_to_its_command(verb: str, command: str) -> None:
     with pytest.raises(UsageError, match=f"no command '{verb}'. Did you mean {command}?"):
         run("onelayer", cli.ABOUT, "1.0", cli.COMMANDS, [verb])
 
