@@ -33,8 +33,8 @@ from onelayer.training.remarks import Remarks
 
 MIN_STEPS = 600
 """Steps that a run should have. With few rows it gets more epochs, until there are as many."""
-MAX_EPOCHS = 20
-"""Epochs that ``MIN_STEPS`` may ask for. With more a model learns the rows by heart."""
+MIN_EPOCHS, MAX_EPOCHS = 3, 20
+"""Bounds of the number of epochs that is chosen. With more a model learns the rows by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,10 @@ class Plan:
         chosen: dict[str, Any] = {"task": self.task.name}
         if recipe.epochs is None:
             steps_per_epoch = math.ceil(self.data.encodings.n_examples / recipe.batch_size)
-            chosen["epochs"] = min(MAX_EPOCHS, max(3, math.ceil(MIN_STEPS / steps_per_epoch)))
+            epochs = math.ceil(MIN_STEPS / steps_per_epoch)
+            chosen["epochs"] = min(MAX_EPOCHS, max(MIN_EPOCHS, epochs))
         if recipe.lr is None:
+            # 3e-5 is usual for BERT-base, which is 768 wide. Narrower models need a higher rate.
             chosen["lr"] = float(f"{3e-5 * 768 / self.config.hidden_size:.2g}")
         if recipe.precision is None:
             chosen["precision"] = faster_precision(self.config, say)
@@ -127,6 +129,7 @@ class Plan:
         targets = self.data.encodings.targets
         if targets is None or targets.dtype != np.bool_ or self.recipe.class_weights:
             return None  # with class weights each label is as frequent as its absence
+        # With one added row of each kind (Laplace), so that no label has a bias of infinity.
         present = (targets.sum(axis=0) + 1.0) / (len(targets) + 2.0)
         return list(np.log(present / (1.0 - present)).tolist())
 

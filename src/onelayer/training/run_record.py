@@ -77,6 +77,7 @@ def run_record(
 
 
 def history_record(history: History) -> TrainingHistory:
+    """The part of a history that a repeated run leaves again: without durations."""
     return TrainingHistory(
         steps=history.step,
         best_step=history.best_step,
@@ -89,6 +90,7 @@ def history_record(history: History) -> TrainingHistory:
 
 
 def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
+    """What the model card tells; ``name`` is its title."""
     return CardFacts(
         name=name,
         task=plan.task,

@@ -53,15 +53,15 @@ OrText = Annotated[
 
 
 class Ask(Strict, Generic[X]):
-    """What to predict for; ``long`` says what happens to a text that isn't read at once."""
+    """The inputs, and ``long``: what happens to a text that is longer than the model's limit."""
 
     inputs: OneOrSeveral[X]
     long: LongTextPolicy = "window"
 
 
 class AskWithGuarantees(Ask[X], Generic[X]):
-    """``coverage`` adds sets of labels that hold the right one with that chance; ``abstain`` leaves
-    out labels, so that no more than that share is wrong."""
+    """``coverage`` adds a set of labels to each prediction, which has the right one with that
+    probability. ``abstain`` withholds labels, so that at most that share of the others is wrong."""
 
     coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
     abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
