@@ -294,7 +294,7 @@ def test_model_compared_with_itself_has_no_difference(
     models["a"] = classifier(tokenizer, "good")
     found = compare("a", "a", reviews, Columns(), lambda _: None).to_json()
     assert found["changed"] == []
-    assert found["verdict"] == "no difference: both say the same of every row"
+    assert found["verdict"] == "no difference: both predict the same for every row"
     assert {it["p"] for it in found["metrics"].values()} == {1.0}
 
 

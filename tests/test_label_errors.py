@@ -22,7 +22,7 @@ from onelayer.base.errors import Place
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import SIZE, Sketch
 from onelayer.inspection import cross_validation, label_errors
-from onelayer.inspection.cross_validation import deal
+from onelayer.inspection.cross_validation import assign_folds
 from onelayer.inspection.label_errors import wrong_labels
 from onelayer.metrics import confident_errors, outliers
 from onelayer.recipe import Columns, Recipe
@@ -115,11 +115,11 @@ def write(folder: Path, rows: Sequence[dict[str, Any]], name: str = "rows.jsonl"
 def test_folds_are_equal_in_size_and_stratified(tmp_path: Path) -> None:
     texts = [{"text": f"text {i}", "label": "ab"[i % 10 == 0]} for i in range(100)]
     rows = rows_of(write(tmp_path, texts))
-    folds = deal(rows, 5, seed=1)
+    folds = assign_folds(rows, 5, seed=1)
     assert np.bincount(folds).tolist() == [20] * 5
     assert np.bincount(folds[::10]).tolist() == [2] * 5
-    assert (deal(rows, 5, seed=1) == folds).all()
-    assert (deal(rows, 5, seed=2) != folds).any()
+    assert (assign_folds(rows, 5, seed=1) == folds).all()
+    assert (assign_folds(rows, 5, seed=2) != folds).any()
 
 
 def test_texts_that_differ_in_case_space_or_width_share_a_fold(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_texts_that_differ_in_case_space_or_width_share_a_fold(tmp_path: Path) -
         for i in range(20)
         for text in ("Good {}", "good  {}", "ｇｏｏｄ {}")
     ]
-    folds = deal(rows_of(write(tmp_path, texts)), 5, seed=1).reshape(20, 3)
+    folds = assign_folds(rows_of(write(tmp_path, texts)), 5, seed=1).reshape(20, 3)
     assert (folds == folds[:, :1]).all()
     assert len(np.unique(folds)) == 5
 
@@ -138,7 +138,7 @@ def test_questions_about_one_passage_share_a_fold(tmp_path: Path) -> None:
         {"question": f"q {i}?", "context": f"the good cat {i % 8}", "answers": "cat", "id": str(i)}
         for i in range(40)
     ]
-    folds = deal(rows_of(write(tmp_path, asked), task="answer"), 4, seed=1).reshape(5, 8)
+    folds = assign_folds(rows_of(write(tmp_path, asked), task="answer"), 4, seed=1).reshape(5, 8)
     assert (folds == folds[0]).all()
 
 
@@ -182,8 +182,8 @@ def test_fold_file_gives_the_rows_of_the_original_file(
     (tmp_path / name).write_text(content, encoding="utf-8")
     rows = rows_of(tmp_path / name, **choices)
     fold = tmp_path / "fold.jsonl"
-    cross_validation.write(rows, rows.legal, fold)
-    recipe = cross_validation.by_role(Recipe(**choices), rows, choices.get("multi_label"))
+    cross_validation.write_rows(rows, rows.legal, fold)
+    recipe = cross_validation.recipe_by_role(Recipe(**choices), rows, choices.get("multi_label"))
     _, layout, table = open_labelled(fold, recipe, lambda _: None)
     again = usable_rows(rows.kind, table, layout, recipe, lambda _: None)
     nowhere = Place("x")

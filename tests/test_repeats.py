@@ -20,7 +20,7 @@ from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.inspection.inspect import inspect_file
-from onelayer.inspection.repeats import find_repeats, normal
+from onelayer.inspection.repeats import find_repeats, normalized
 from onelayer.recipe import Columns
 from onelayer.tasks import TASKS
 
@@ -73,7 +73,7 @@ def test_rows_shared_by_several_files_are_listed_with_their_places(tmp_path: Pat
     ],
 )
 def test_repeats_ignore_case_spaces_and_width(one: str, other: str, same: bool) -> None:
-    assert (normal(one) == normal(other)) is same
+    assert (normalized(one) == normalized(other)) is same
 
 
 @settings(max_examples=60)
@@ -100,17 +100,17 @@ def test_counts_equal_the_dictionary_reference(files: list[list[tuple[str, str]]
     where, labels = defaultdict(set), defaultdict(set)
     for number, rows in enumerate(files):
         for text, label in rows:
-            where[normal(text)].add(number)
-            labels[normal(text)].add(label)
+            where[normalized(text)].add(number)
+            labels[normalized(text)].add(label)
     first = [text for text, _ in files[0]]
-    assert found.rows == len(first) - len({normal(text) for text in first})
+    assert found.rows == len(first) - len({normalized(text) for text in first})
     assert found.rows - found.differently_written == len(first) - len(set(first))
     assert found.conflicting == len(found.conflicts) == sum(len(v) > 1 for v in labels.values())
     assert len(found.shared) == sum(len(v) > 1 for v in where.values())
     for entry in found.shared + found.conflicts:
-        assert len({normal(entry.text)}) == 1
-        key = normal(entry.text)
-        assert len(entry.rows) == sum(normal(t) == key for rows in files for t, _ in rows)
+        assert len({normalized(entry.text)}) == 1
+        key = normalized(entry.text)
+        assert len(entry.rows) == sum(normalized(t) == key for rows in files for t, _ in rows)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ import onelayer
 from onelayer.base.errors import Place
 from onelayer.cli import main as cli
 from onelayer.evaluation.report.document import page
-from onelayer.evaluation.report.excerpts import ROOM, excerpt
+from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, excerpt
 from onelayer.evaluation.report.facts import Learning
-from onelayer.evaluation.report.gather import WORST, facts_of
+from onelayer.evaluation.report.gather import MAX_MISTAKES, facts_of
 from onelayer.evaluation.report.markup import templates
-from onelayer.evaluation.report.pictures import POINTS, thin
+from onelayer.evaluation.report.pictures import MAX_CURVE_POINTS, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.recipe import Columns
 from onelayer.tasks.mistakes import Mark
@@ -82,7 +82,7 @@ def test_report_shows_the_scores_and_the_worst_mistakes(
     np.testing.assert_allclose(
         sorted((judged[m.row - 1] for m in of.mistakes), reverse=True), worst
     )
-    assert len(of.mistakes) == min(WORST, of.wrong)
+    assert len(of.mistakes) == min(MAX_MISTAKES, of.wrong)
     assert int(of.lengths.counts.sum()) >= len(rows)
     html = page(facts)
     shown = set(re.findall(r"<h2><a[^>]*>([^<]*)</a>", html))
@@ -182,8 +182,8 @@ def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]
     text = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).text
     pieces = [piece for piece in text.split("…") if piece]
     assert all(piece in value for piece in pieces)
-    assert len(text) <= ROOM + len(pieces) + 1
-    if len(value) <= ROOM:
+    assert len(text) <= MAX_CHARACTERS + len(pieces) + 1
+    if len(value) <= MAX_CHARACTERS:
         assert text == value
     first = min(marks, key=lambda m: m.kind == "right", default=None)
     if first is not None:
@@ -198,7 +198,7 @@ def test_excerpt_of_a_long_text_shows_mistakes_first() -> None:
     assert " 1799 1800 1801 " in text
     assert " 1899 1900 1901 " in text
     assert "1850" not in text
-    assert len(text) <= ROOM + 4
+    assert len(text) <= MAX_CHARACTERS + 4
 
 
 def test_marks_cover_their_characters() -> None:
@@ -214,7 +214,7 @@ def test_marks_cover_their_characters() -> None:
 def test_thinned_curve_keeps_the_mean(n: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=n)
     steps, thinned = thin(values)
-    assert len(steps) == len(thinned) == min(n, POINTS)
+    assert len(steps) == len(thinned) == min(n, MAX_CURVE_POINTS)
     assert (np.diff(steps) > 0).all()
     weights = np.diff([0, *(np.arange(1, len(steps)) * n // len(steps)), n])
     np.testing.assert_allclose(weights @ thinned / n, values.mean(), atol=1e-9)

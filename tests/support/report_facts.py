@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onelayer.evaluation.report.facts import Confusions, Facts
+from onelayer.evaluation.report.facts import Confusions, ReportFacts
 
 HOSTILE = [
     "<script>alert(1)</script><img src=http://example.com/x onerror=alert(1)>",
@@ -17,7 +17,7 @@ HOSTILE = [
 ]
 
 
-def many_classes(facts: Facts, n: int) -> Facts:
+def many_classes(facts: ReportFacts, n: int) -> ReportFacts:
     """The facts with ``n`` classes instead, where class 3 is most often taken for class 7."""
     labels = tuple(f"class {i}" for i in range(n))
     counts = np.eye(n, dtype=np.int64) * 5

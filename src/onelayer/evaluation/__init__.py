@@ -1,1 +1,1 @@
-"""A model against labelled rows: scores, comparison, report."""
+"""Evaluates models on labelled rows: scores, comparison, report."""

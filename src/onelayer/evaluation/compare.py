@@ -1,4 +1,4 @@
-"""Two models on the same rows: which is better, whether that is real, and what changed."""
+"""Compares two models on the same rows: which one is better, how certain that is, what changed."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks import AnyTask
 
-SURE = 0.05
-"""A difference whose p is below is called real."""
-NOT_SHARES = ("mcc", "pearson", "spearman", "rmse", "mae")
-"""Metrics whose differences aren't said in points."""
+MAX_P = 0.05
+"""The significance level: a difference with a smaller p-value is called real."""
+METRICS_WITHOUT_POINTS = ("mcc", "pearson", "spearman", "rmse", "mae")
+"""Metrics that are no shares: their differences aren't printed in points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedRow:
-    """A row where the models' answers differ, with the beginning of its text."""
+    """A row where the predictions differ, with the beginning of its text."""
 
     line: int | None = None
     id: int | str | None = None
-    """Where lines say nothing."""
+    """The row's id, in formats where lines don't identify rows."""
     text: str
     gold: str
     a: str
     b: str
     nearer: Literal["a", "b"] | None
-    """Whose answer is nearer to the gold label; None where neither is."""
+    """The model whose prediction is nearer to the gold label; None if neither is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison(Result):
-    """Two models on the same labelled rows."""
+    """The comparison of two models on the same labelled rows."""
 
     a: str
     b: str
@@ -52,7 +52,7 @@ class Comparison(Result):
     verdict: str
     metrics: Mapping[str, Difference]
     nearer: Mapping[str, int]
-    """How many rows A's and B's answers are nearer to the gold label."""
+    """By model: the number of rows where its prediction is nearer to the gold label."""
     changed: tuple[ChangedRow, ...]
     """The largest changes first."""
 
@@ -60,7 +60,7 @@ class Comparison(Result):
         return self.parts_with(0)
 
     def parts_with(self, n_rows: int) -> list[str | Table]:
-        """With the first changed rows in either direction."""
+        """As `parts`, with the first ``n_rows`` rows where A is nearer, and where B is."""
         lines = [["", "A", "B", "B - A", "95 % interval", "p"]]
         for name, it in self.metrics.items():
             interval = " to ".join(map(signed_figure, it.interval))
@@ -83,7 +83,7 @@ class Comparison(Result):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A changed row and its number, before it is known whose answer is nearer."""
+    """A changed row and its number, before the mistakes are counted."""
 
     number: int
     row: ChangedRow
@@ -96,15 +96,15 @@ def compare_models(
     columns: Columns,
     say: Say,
 ) -> Comparison:
-    """Every metric of both models, B's difference with its 95 % interval and p, and the rows of
-    which they say different things, with whose answer is nearer to the gold label.
+    """Every metric of both models, the difference B - A with its 95 % interval and p-value, and the
+    rows where the predictions differ, with the model that is nearer to the gold label.
 
-    Both models read a chunk before the next one is read. What grows with the file are the few
-    numbers a row that bootstrap and permutations need, and the changed rows. Raises UsageError for
-    models of different tasks or labels.
+    Both models predict a chunk before the next one is read. Memory grows only by a few numbers per
+    row, for bootstrap and permutations, and by the changed rows. Raises UsageError for models of
+    different tasks or labels.
     """
     a, b = load(run_a), load(run_b)
-    _refuse_unlike(a, b)
+    _refuse_different_tasks(a, b)
     rows = labelled_rows(a, file, columns, say)
     changes: list[_Change] = []
     scorer = a.task.score(Twice(rows), _by_turns(a, b, rows, changes))
@@ -126,7 +126,7 @@ def compare_models(
 
 @dataclass(frozen=True, slots=True)
 class Twice:
-    """Each row twice in succession: for one model's prediction and for the other's."""
+    """Each row twice in succession, once for each model's prediction."""
 
     rows: Rows
 
@@ -139,7 +139,7 @@ class Twice:
 def _by_turns(
     a: Predictor, b: Predictor, rows: Iterable[Any], changes: list[_Change]
 ) -> Iterator[Any]:
-    """A's and B's prediction of each row; notes the rows where they differ."""
+    """A's and B's prediction of each row; adds the rows where they differ to ``changes``."""
     stream = enumerate(rows)
     while chunk := list(islice(stream, CHUNK)):
         here = [row for _, row in chunk]
@@ -157,7 +157,7 @@ def _by_turns(
 
 
 def _ranked(changes: list[_Change], mistakes: Floats) -> tuple[ChangedRow, ...]:
-    """The changed rows with whose answer has fewer mistakes, the largest changes first."""
+    """The changed rows with the model that makes fewer mistakes, the largest changes first."""
 
     def gain(change: _Change) -> float:
         return float(mistakes[2 * change.number] - mistakes[2 * change.number + 1])
@@ -170,19 +170,19 @@ def _ranked(changes: list[_Change], mistakes: Floats) -> tuple[ChangedRow, ...]:
 
 
 def _verdict(task: AnyTask, found: dict[str, Difference], *, anything: bool) -> str:
-    """Which model is better by the task's own metric, by how much, and how sure that is."""
+    """Which model is better by the task's metric, by how much, and how certain that is."""
     if not anything:
-        return "no difference: both say the same of every row"
+        return "no difference: both predict the same for every row"
     it = found[task.metric]
-    scale = 1 if task.metric in NOT_SHARES else round(1 / task.point)
-    unit = "" if task.metric in NOT_SHARES else " points"
-    form = ".3f" if task.metric in NOT_SHARES else ".1f"
+    scale = 1 if task.metric in METRICS_WITHOUT_POINTS else round(1 / task.point)
+    unit = "" if task.metric in METRICS_WITHOUT_POINTS else " points"
+    form = ".3f" if task.metric in METRICS_WITHOUT_POINTS else ".1f"
     by, low, high = (f"{scale * x:+{form}}" for x in (it.difference, *it.interval))
-    who = f"{'B' if it.difference > 0 else 'A'} is better" if it.p < SURE else "no real difference"
+    who = f"{'B' if it.difference > 0 else 'A'} is better" if it.p < MAX_P else "no real difference"
     return f"{who}: {task.metric} {by}{unit} (95 % interval {low} to {high}), p = {it.p:.2g}"
 
 
-def _refuse_unlike(a: Predictor, b: Predictor) -> None:
+def _refuse_different_tasks(a: Predictor, b: Predictor) -> None:
     if a.task.name != b.task.name:
         raise UsageError(
             f"A is for {a.task.name} and B for {b.task.name}",

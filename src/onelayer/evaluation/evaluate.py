@@ -1,4 +1,4 @@
-"""A model's scores on a labelled file."""
+"""Scores a model on a labelled file."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def evaluate_model(
     abstain: float | None = None,
     engine: str | None = None,
 ) -> EvaluationResult:
-    """Every metric of the task with its 95 % interval, and a table by label where there is one.
-    ``coverage`` and ``abstain`` are promises to be checked, as of ``Predictor.with_guarantees``.
+    """Every metric of the task with its 95 % interval, and the scores by label if it has labels.
+    ``coverage`` and ``abstain`` are the guarantees to check, as in `Predictor.with_guarantees`.
 
-    The file is read as a stream, several times: first to see that every row can be used, then chunk
-    by chunk. What grows with it are the few numbers a row that the bootstrap draws from.
+    The file is read as a stream, several times: first to check that every row can be used, then
+    chunk by chunk. Memory grows only by a few numbers per row, which the bootstrap resamples.
     """
     predictor = load(run, engine).with_guarantees(coverage=coverage, abstain=abstain)
     task = predictor.task
     scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
     say_cut(predictor, say)
-    table = _Table(len(scorer), partial(task.by_label, scorer))
+    table = _ScoresByLabel(len(scorer), partial(task.by_label, scorer))
     by_label = table.of(None)
     return EvaluationResult(
         run=str(run),
@@ -79,8 +79,8 @@ def evaluate_model(
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Precision, recall, F1 and support by label, with intervals by the bootstrap of the others."""
+class _ScoresByLabel:
+    """Precision, recall, F1 and support by label, as a scorer that the bootstrap can resample."""
 
     n_rows: int
     of: Callable[[ChosenRows | None], dict[str, dict[str, float]]]
@@ -104,19 +104,19 @@ class _Table:
 
 
 def labelled_rows(predictor: Predictor, file: str | Path, columns: Columns, say: Say) -> Rows:
-    """The rows of a labelled file, read as the model's training file was where it has the same
-    columns. Raises DataError for rows that can't be used, unless they are to be left out."""
+    """The rows of a labelled file, by the columns of the training file if it has them. Raises
+    DataError for rows that can't be used, unless ``skip_bad`` leaves them out."""
     task = predictor.task
-    # Several labels in one field are read as such only where the model gives several.
+    # Split a field into several labels only if the model predicts several.
     own = {"task": task.name, "multi_label": task.several_labels}
     recipe = Recipe.from_json({**asdict(columns), **own})
-    # What transformers saved was trained on a file of which nothing is known.
+    # Nothing is known of the training file of a model that transformers saved.
     layout = predictor.layout if predictor.record and not columns.asked else None
     kind, layout, table = open_labelled(file, recipe, say, kind=type(task), layout=layout)
     return usable_rows(kind, table, layout, recipe, say)
 
 
 def say_cut(predictor: Predictor, say: Say) -> None:
-    """How much of the texts the model has not seen, if any."""
+    """Says how many tokens the length limit cut off, if any."""
     if predictor.cut.tokens:
         say(str(predictor.cut))

@@ -1,1 +1,1 @@
-"""A look at a file: what is in it, repeated texts, probable label errors."""
+"""Describes labelled files: contents, repeated texts, probable label errors."""

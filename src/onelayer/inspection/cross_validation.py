@@ -1,4 +1,4 @@
-"""Predictions of models that have not learned from what they predict."""
+"""Cross-validation: logits for each row by a model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.rows import Rows
-from onelayer.inspection.repeats import normal
+from onelayer.inspection.repeats import normalized
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Ints
@@ -24,59 +24,62 @@ from onelayer.training.history import RunProgress
 from onelayer.training.progress import Reporter
 
 JudgedRows = tuple[Predictor, Ints, Sequence[Any]]
-"""A model, some rows that it has not learned from, and their numbers in the file."""
+"""A model, the numbers of some rows that it was not trained on, and these rows."""
 
 FLAGS = ("text", "pair", "label", "question", "context", "options")
 
 
 def by_itself(predictor: Predictor, rows: Rows) -> Iterator[JudgedRows]:
-    """A model that has learned from none of the rows."""
+    """All rows, by a model that was trained on none of them."""
     return _chunks(predictor, rows, np.ones(len(rows), np.bool_))
 
 
 def cross_validated(
     rows: Rows, recipe: Recipe, folds: int, reporter: Reporter, *, multi_label: bool | None
 ) -> Iterator[JudgedRows]:
-    """Each fold by a model fine-tuned on the others, by the recipe that is given."""
-    fold_of_row = deal(rows, folds, seed=recipe.seed)
-    recipe = by_role(recipe, rows, multi_label)
+    """Each fold, by a model that is fine-tuned on the others with ``recipe``."""
+    fold_of_row = assign_folds(rows, folds, seed=recipe.seed)
+    recipe = recipe_by_role(recipe, rows, multi_label)
     for fold in range(folds):
         held_out = fold_of_row == fold
         n = int(np.count_nonzero(held_out))
         reporter.say(f"fold {fold + 1} of {folds}: {len(rows) - n:,} rows to learn, {n:,} to judge")
         with TemporaryDirectory(prefix="onelayer-") as folder:
             file = Path(folder) / f"{Path(rows.table.path).stem}.jsonl"
-            write(rows, ~held_out, file)
+            write_rows(rows, ~held_out, file)
             out = Path(folder) / "run"
             predictor = finetune(file, out=out, recipe=recipe, reporter=_Quiet(reporter))
             yield from _chunks(predictor, rows, held_out)
 
 
-def deal(rows: Rows, folds: int, *, seed: int) -> Ints:
-    """The fold of each row, (n,): rows of one group or of the same texts in one fold, or a model
-    would have learned them after all; each stratum over all folds, evenly."""
+def assign_folds(rows: Rows, folds: int, *, seed: int) -> Ints:
+    """The fold of each row, (n,).
+
+    Rows of one group or with the same texts are in one fold, so that no model is trained on what it
+    judges. Each stratum is spread evenly over the folds.
+    """
     keys, strata, names = array("q"), array("q"), dict[str | None, int]()
     for row in rows:
         group = rows.kind.group(row)
-        keys.append(hash(group or tuple(map(normal, rows.kind.texts(row)))))
+        keys.append(hash(group or tuple(map(normalized, rows.kind.texts(row)))))
         strata.append(names.setdefault(rows.kind.stratum(row), len(names)))
     _, first, group_of_row = np.unique(keys, return_index=True, return_inverse=True)
-    luck = np.random.default_rng((seed, 0xF01D)).permutation(len(keys))
-    order = np.lexsort((luck[first], np.array(strata)[first]))
+    order_of_rows = np.random.default_rng((seed, 0xF01D)).permutation(len(keys))
+    order = np.lexsort((order_of_rows[first], np.array(strata)[first]))
     fold_of_group = np.empty(len(first), np.int64)
     fold_of_group[order] = np.arange(len(first)) % folds
     return np.asarray(fold_of_group[group_of_row])
 
 
-def by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Recipe:
-    """The recipe for a file whose columns are called as the roles that they play."""
+def recipe_by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Recipe:
+    """The recipe for a file whose columns are named by their roles."""
     named = {role: role if role in rows.layout.columns else None for role in FLAGS}
     own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
     return Recipe.from_json({**recipe.to_json(), **named, **own})
 
 
-def write(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
-    """The rows' values by role, as training reads them again."""
+def write_rows(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
+    """Writes the chosen rows by role, in the form that training reads."""
     with file.open("w", encoding="utf-8") as stream:
         for wanted, (values, _) in zip(chosen, rows.with_values(), strict=True):
             if wanted:
@@ -93,8 +96,7 @@ def _chunks(predictor: Predictor, rows: Rows, chosen: NDArray[np.bool_]) -> Iter
 
 @dataclass(frozen=True, slots=True)
 class _Quiet:
-    """Shows how a fold's training goes, and keeps what it says to itself: it is the same for each
-    fold."""
+    """Passes on a fold's progress but not its remarks, which are the same for each fold."""
 
     reporter: Reporter
 

@@ -1,4 +1,4 @@
-"""Rows that have the texts of another row, in a file or across files, and how they are labelled."""
+"""Finds rows with the same texts, in one file or in several, and compares their labels."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from onelayer.base.wording import clipped, where
 from onelayer.data.rows import Rows
 from onelayer.tokens.encodings import Ints
 
-LISTED = 1000
-"""Groups of rows that are listed; of more, how many there are."""
+MAX_LISTED_GROUPS = 1000
+"""Further groups of rows are only counted. Listed ones are kept in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepeatedRow:
-    """A row that has the texts of another one."""
+    """A row with the same texts as another one."""
 
     file: str
     line: int | None = None
     id: int | str | None = None
-    """Where lines say nothing."""
+    """The row's id, in formats where lines don't identify rows."""
     label: str
 
 
@@ -41,34 +41,33 @@ class RepeatedText:
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """How many rows and groups of rows there are, and the first groups in full."""
+    """Counts of repeated rows and texts, and the first groups in full."""
 
     rows: int
-    """Rows of the first file that repeat an earlier one of it."""
+    """Rows of the first file that repeat an earlier row of it."""
     differently_written: int
-    """Those of them that only do so but for case, spaces or width."""
+    """Those that differ from the earlier row in case, spaces or width."""
     conflicting: int
-    """Texts that are labelled differently, in whichever files."""
+    """Texts with different labels, in one file or in several."""
     conflicts: tuple[RepeatedText, ...]
     across: dict[str, int]
-    """By file: rows whose texts also stand in another file."""
+    """By file: the number of rows whose texts are also in another file."""
     shared: tuple[RepeatedText, ...]
-    """Texts that stand in several files."""
+    """Texts that are in several files."""
 
 
-def normal(text: str) -> str:
-    """A text without what makes no difference to a reader: case, spaces, and the width of
-    characters (NFKC)."""
+def normalized(text: str) -> str:
+    """A text without differences in case, spaces and the width of characters (NFKC)."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def find_repeats(files: Sequence[Rows]) -> Repeats:
-    """Goes through the files twice: for 32 bytes a row, and for the rows that are to be listed."""
-    facts = _Facts()
+    """Reads the files twice: once to hash every row (32 bytes each), once for the rows to list."""
+    hashes = _RowHashes()
     for number, rows in enumerate(files):
         for row in rows:
-            facts.see(number, rows.kind.texts(row), rows.kind.gold_key(row))
-    groups = facts.groups()
+            hashes.add(number, rows.kind.texts(row), rows.kind.gold_key(row))
+    groups = hashes.groups()
     first = groups.file == 0
     again = first & groups.repeats
     across = groups.n_files > 1
@@ -88,31 +87,31 @@ def find_repeats(files: Sequence[Rows]) -> Repeats:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Rows of the same texts; all ``(N,)`` but where it says ``(G,)``."""
+    """Groups of rows with the same texts, for N rows and G groups; (N,) unless it says (G,)."""
 
     file: Ints
     row_group: Ints
     repeats: NDArray[np.bool_]
     """Whether an earlier row of the same file is in the same group."""
     same_letters: NDArray[np.bool_]
-    """Whether one of those is the same to the letter."""
+    """Whether one of those rows has exactly the same texts."""
     n_files: Ints
-    """(G,)"""
+    """(G,) The number of files with the text."""
     n_labels: Ints
-    """(G,)"""
+    """(G,) The number of different labels of the text."""
 
 
-class _Facts:
-    """64 bits each of a row's texts, as they are and in normal form, and of its label. That two of
-    five million rows share them by chance is one in a million."""
+class _RowHashes:
+    """Hashes of 64 bits of each row's texts, exact and normalized, and of its label. In five
+    million rows, the chance of any collision is one in a million."""
 
     def __init__(self) -> None:
         self.file, self.exact, self.normal, self.label = (array("q") for _ in range(4))
 
-    def see(self, file: int, texts: tuple[str, ...], label: object) -> None:
+    def add(self, file: int, texts: tuple[str, ...], label: object) -> None:
         self.file.append(file)
         self.exact.append(hash(texts))
-        self.normal.append(hash(tuple(map(normal, texts))))
+        self.normal.append(hash(tuple(map(normalized, texts))))
         self.label.append(hash(label))
 
     def groups(self) -> _Groups:
@@ -133,7 +132,7 @@ class _Facts:
 
 
 def _seen_before(keys: Ints, file: Ints) -> NDArray[np.bool_]:
-    """Which rows have the key of an earlier row of the same file."""
+    """(N,) Whether an earlier row of the same file has the same key."""
     _, first = np.unique(_paired(keys, file), return_index=True)
     before = np.ones(len(keys), np.bool_)
     before[first] = False
@@ -141,13 +140,13 @@ def _seen_before(keys: Ints, file: Ints) -> NDArray[np.bool_]:
 
 
 def _n_distinct(group: Ints, values: Ints, n_groups: int) -> Ints:
-    """How many different values each group has, (G,)."""
+    """(G,) The number of different values of each group."""
     _, first = np.unique(_paired(values, group), return_index=True)
     return np.bincount(group[first], minlength=n_groups)
 
 
 def _paired(keys: Ints, others: Ints) -> Ints:
-    """A number for each pair of two, (N,)."""
+    """(N,) A number for each pair of a key and another one."""
     numbered = np.unique(keys, return_inverse=True)[1]
     return np.asarray(numbered * (others.max(initial=0) + 1) + others)
 
@@ -155,12 +154,12 @@ def _paired(keys: Ints, others: Ints) -> Ints:
 def _listed(
     files: Sequence[Rows], row_group: Ints, wanted: NDArray[np.bool_]
 ) -> tuple[RepeatedText, ...]:
-    """The first groups wanted, in the order in which they begin, with their rows and labels."""
+    """The first wanted groups with their rows and labels, in the order of their first rows."""
     if not wanted.any():
         return ()
     found: dict[int, tuple[str, list[RepeatedRow]]] = {}
     for group, (path, row, kind) in zip(row_group.tolist(), _all(files), strict=True):
-        if not wanted[group] or (group not in found and len(found) == LISTED):
+        if not wanted[group] or (group not in found and len(found) == MAX_LISTED_GROUPS):
             continue
         _, alike = found.setdefault(group, (clipped(" | ".join(kind.texts(row))), []))
         label = clipped(kind.gold_text(row))

@@ -1,1 +1,1 @@
-"""``report.html``: one file that shows how a run learned, how good it is, and where it is wrong."""
+"""``report.html``: one file with a model's training curves, scores and worst mistakes."""

@@ -1,7 +1,7 @@
-"""Facts in, a page out: one file without scripts that asks no network for anything.
+"""Renders a report: one HTML file without scripts or network requests.
 
-Python decides which sections there are and what values they show; the templates hold every tag and
-every sentence.
+Python decides which sections there are and which values they show. The templates have all the
+markup and text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from markupsafe import Markup
 from onelayer.base.json_values import to_plain
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.evaluation.report import pictures, tables
-from onelayer.evaluation.report.facts import Facts, Learning
+from onelayer.evaluation.report.facts import Learning, ReportFacts
 from onelayer.evaluation.report.markup import templates
 from onelayer.evaluation.report.pictures import Picture
 
 
 class Section(NamedTuple):
-    """A part of the page: ``macro`` of ``sections.html.jinja`` draws ``content``."""
+    """A section of the page: ``macro`` of ``sections.html.jinja`` renders ``content``."""
 
     title: str
     macro: str
@@ -32,14 +32,14 @@ class Section(NamedTuple):
         return self.title.lower().replace(" ", "-")
 
 
-def page(facts: Facts) -> str:
+def page(facts: ReportFacts) -> str:
     """``report.html``. The same facts give the same bytes."""
     style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
     document = templates().get_template("document.html.jinja")
     return document.render(facts=facts, sections=list(_sections(facts)), style=Markup(style))
 
 
-def _sections(facts: Facts) -> Iterator[Section]:
+def _sections(facts: ReportFacts) -> Iterator[Section]:
     of = facts.evaluation
     yield Section("Scores", "scores", tables.scores(of))
     if drawn := _learning(facts.learning):
@@ -53,7 +53,7 @@ def _sections(facts: Facts) -> Iterator[Section]:
     if of.by_label:
         noun = facts.label_noun
         yield Section(f"Each {noun}", "classes", (noun, tables.by_label(of.by_label)))
-    if of.confusions is not None and len(of.confusions.labels) <= tables.MATRIX:
+    if of.confusions is not None and len(of.confusions.labels) <= tables.MAX_MATRIX_CLASSES:
         yield Section("Confusions", "matrix", tables.confusion_matrix(of.confusions))
     elif of.confusions is not None:
         yield Section("Confusions", "confusions", tables.top_confusions(of.confusions))
@@ -67,7 +67,7 @@ def _sections(facts: Facts) -> Iterator[Section]:
     if of.mistakes:
         yield Section("Worst mistakes", "mistakes", of)
     if facts.record and facts.record.data:
-        yield Section("Recipe and data", "record", (facts.record, _known(facts.record)))
+        yield Section("Recipe and data", "record", (facts.record, _run_values(facts.record)))
 
 
 def _learning(of: Learning) -> dict[str, Picture]:
@@ -80,8 +80,8 @@ def _learning(of: Learning) -> dict[str, Picture]:
     return {title: picture for title, picture in drawn.items() if picture is not None}
 
 
-def _known(record: ModelRecord) -> dict[str, Any]:
-    """A run's data, the sizes of its parts, and its seeds."""
+def _run_values(record: ModelRecord) -> dict[str, Any]:
+    """A run's data, parameter counts and seeds, by the names that the page shows."""
     known = dict(to_plain(record.data))
     parameters = to_plain(record.parameters) or {}
     known |= {f"parameters, {name}": n for name, n in parameters.items()}

@@ -1,4 +1,4 @@
-"""A text with spans marked in it, cut to what matters."""
+"""Shortens a text to the parts around its marked spans."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from onelayer.tasks.mistakes import Mark
 
-ROOM = 600
-"""Characters of a text that are shown at most, give or take a word."""
-AROUND = 80
-"""Characters shown on both sides of what is marked."""
+MAX_CHARACTERS = 600
+"""Of a text that are shown, plus or minus a word."""
+CONTEXT = 80
+"""Characters shown on both sides of a mark's start and end."""
 
 
 class Piece(NamedTuple):
@@ -19,13 +19,13 @@ class Piece(NamedTuple):
 
     text: str
     kinds: tuple[str, ...] = ()
-    """Of the marks that it lies in."""
+    """The kinds of the marks that cover it."""
     named: tuple[Mark, ...] = ()
-    """Marks with a label that end with it."""
+    """The marks with a label that end with it."""
 
 
-def excerpt(text: str, marks: Sequence[Mark] = (), room: int = ROOM) -> list[Piece]:
-    """The text, or its parts around the marks, with "…" for what is left out."""
+def excerpt(text: str, marks: Sequence[Mark] = (), room: int = MAX_CHARACTERS) -> list[Piece]:
+    """The text, or its parts around the marks, with "…" for what is omitted."""
     pieces: list[Piece] = []
     end = 0
     for start, stop in _shown(text, marks, room):
@@ -36,8 +36,8 @@ def excerpt(text: str, marks: Sequence[Mark] = (), room: int = ROOM) -> list[Pie
 
 
 def _shown(text: str, marks: Sequence[Mark], room: int) -> list[tuple[int, int]]:
-    """Which parts of a text are shown. What is wrong comes before what is right, and of a long span
-    both ends."""
+    """The parts of a text to show, as (start, end). Mistakes come before correct spans; of a long
+    span both ends are shown."""
     if len(text) <= room:
         return [(0, len(text))]
     edges = [
@@ -47,7 +47,7 @@ def _shown(text: str, marks: Sequence[Mark], room: int) -> list[tuple[int, int]]
     ]
     kept: list[tuple[int, int]] = []
     for at in edges or [0]:
-        around = AROUND if edges else room
+        around = CONTEXT if edges else room
         part = (_boundary(text, max(0, at - around)), _boundary(text, min(len(text), at + around)))
         merged = _merged([*kept, part])
         if kept and sum(end - start for start, end in merged) > room:
@@ -57,7 +57,7 @@ def _shown(text: str, marks: Sequence[Mark], room: int) -> list[tuple[int, int]]
 
 
 def _boundary(text: str, at: int, near: int = 12) -> int:
-    """The nearest space before ``at``, so that no word is cut where words have spaces."""
+    """The start of the word at ``at``, so that no word is cut in languages with spaces."""
     if at in (0, len(text)):
         return at
     space = text.rfind(" ", max(0, at - near), at)
@@ -75,8 +75,7 @@ def _merged(parts: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _marked(text: str, marks: Sequence[Mark], start: int, stop: int) -> Iterator[Piece]:
-    """The characters ``start:stop``, cut wherever a mark begins or ends, so that marks may overlap
-    in any way."""
+    """The characters ``start:stop``, split wherever a mark starts or ends: marks may overlap."""
     here = [mark for mark in marks if mark.start < stop and start < mark.end]
     cuts = {at for mark in here for at in (mark.start, mark.end) if start < at < stop}
     for a, b in pairwise(sorted({start, stop} | cuts)):

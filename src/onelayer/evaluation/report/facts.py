@@ -1,4 +1,4 @@
-"""What a report shows, as plain values."""
+"""The values that a report shows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Learning:
-    """How a run went, step by step; (N,) each, or empty where nobody wrote it down."""
+    """A run's training curves, (N,) for N steps each, or empty if they were not recorded."""
 
     losses: Sequence[float] = ()
     lrs: Sequence[float] = ()
     tokens: Sequence[int] = ()
-    """Real tokens of each step's batch."""
+    """Tokens of each step's batch, without padding."""
     seconds: Sequence[float] = ()
     evaluations: Sequence[tuple[int, float]] = ()
     """Step and dev score."""
@@ -33,16 +33,16 @@ class Learning:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long the sequences are before the limit cuts them or parts them into windows."""
+    """The lengths of the sequences before the limit cuts them or splits them into windows."""
 
     counts: Counts
-    """(L,) how many sequences have 0, 1, 2, … tokens, special tokens included."""
+    """(L,) The number of sequences of 0, 1, 2, … tokens, special tokens included."""
     limit: int
     cut_tokens: int
-    """Tokens of all these rows that the model did not see."""
+    """The tokens of these rows that the limit cut off."""
     cut_rows: int
     of_options: bool = False
-    """Whether a row has several sequences, an option each."""
+    """Whether a row has several sequences, one per option."""
 
     @property
     def sequences(self) -> int:
@@ -50,7 +50,7 @@ class Lengths:
 
     @property
     def over(self) -> int:
-        """Sequences longer than the limit."""
+        """The number of sequences longer than the limit."""
         return int(self.counts[self.limit + 1 :].sum())
 
     @property
@@ -60,7 +60,7 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Confusions:
-    """(K, K) how many items of the class of a line were taken for the class of a column."""
+    """A confusion matrix, (K, K): the items by gold class (row) and predicted class (column)."""
 
     labels: tuple[str, ...]
     counts: Counts
@@ -68,18 +68,18 @@ class Confusions:
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
-    """Of what was said with about the same probability, how much was true; (B,) each."""
+    """A reliability diagram: predictions in B bins of similar probability; (B,) each."""
 
     believed: Floats
-    """The mean probability."""
+    """The mean probability of a bin."""
     true: Floats
-    """The share that was true."""
+    """The share of a bin's predictions that is correct."""
     counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
 class WrongRow:
-    """A row that the model got wrong, and where it is."""
+    """A row with a wrong prediction, and its place."""
 
     where: str
     """Its line in the file, or its name."""
@@ -90,7 +90,7 @@ class WrongRow:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A model against the labelled rows of one file."""
+    """The results of a model on one labelled file."""
 
     file: str
     rows: int
@@ -99,35 +99,35 @@ class Evaluation:
     by_label: Mapping[str, Mapping[str, float]]
     lengths: Lengths
     mistakes: tuple[WrongRow, ...]
-    """The worst ones, worst first."""
+    """The worst mistakes, worst first."""
     wrong: int
-    """Rows with anything wrong."""
+    """The number of rows with any mistake."""
     confusions: Confusions | None = None
     numbers: tuple[Floats, Floats] | None = None
     """Gold and predicted numbers of a regression, (N,) each."""
     beliefs: Beliefs | None = None
     perfect: float = 1.0
-    """What scores are where all is right."""
+    """A perfect score: 1, or 100 for metrics on that scale."""
 
     def known_interval(self, name: str) -> tuple[float, float] | None:
-        """The 95 % interval of a score; None where there is none, or it isn't finite."""
+        """The 95 % interval of a score; None if there is none or it isn't finite."""
         low, high = self.intervals.get(name, (math.nan, math.nan))
         return (low, high) if math.isfinite(low + high) else None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a report tells."""
+class ReportFacts:
+    """Everything that a report shows."""
 
     name: str
-    """The run's."""
+    """The name of the run."""
     task: str
     label_noun: str
-    """What the task calls a label: label, or type."""
+    """The task's word for a label: label, or type."""
     metric: str
     """The score that chose the checkpoint."""
     summary: str
     evaluation: Evaluation
     learning: Learning = Learning()
     record: ModelRecord | None = None
-    """``onelayer.json``, where the run has one."""
+    """``onelayer.json``; None if the model has none."""

@@ -1,4 +1,4 @@
-"""A model against labelled rows: goes through them once, keeping a few numbers of each."""
+"""Collects what a report shows from a model and labelled rows, in one pass over the rows."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from onelayer.evaluation.report.facts import (
     Confusions,
     Counts,
     Evaluation,
-    Facts,
     Learning,
     Lengths,
+    ReportFacts,
     WrongRow,
 )
 from onelayer.metrics import Classification, Confidence, Regression, Scorer, intervals
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
-WORST = 20
-"""Mistakes that are shown."""
-ENDLESS = 1 << 40
-"""A limit that cuts nothing."""
+MAX_MISTAKES = 20
+"""Mistakes on the page. Their rows are kept in memory."""
+NO_LIMIT = 1 << 40
+"""A length limit that cuts nothing."""
 
 
 def facts_of(
     predictor: Predictor, rows: Iterable[Any], file: str, seconds: Sequence[float] = ()
-) -> Facts:
-    """What there is to tell of a model after it met labelled ``rows``, which may be a stream that
-    is gone through more than once. ``seconds`` are those of each training step."""
+) -> ReportFacts:
+    """The facts of a model on labelled ``rows``, which are iterated over more than once.
+    ``seconds`` has the duration of each training step."""
     record = predictor.record
     task = predictor.task
-    return Facts(
+    return ReportFacts(
         name=predictor.path.name if predictor.path else "model",
         task=task.name,
         label_noun=task.label_noun,
@@ -55,11 +55,11 @@ def facts_of(
 
 
 def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluation:
-    """Predicts for every row, scores, and keeps what is worth a look."""
+    """Predicts every row, scores, and collects the values of the page."""
     task = predictor.task
     seen = _Seen(task)
     cut = predictor.cut
-    whole = task_from_json({**task_to_json(task), "max_length": ENDLESS})
+    whole = task_from_json({**task_to_json(task), "max_length": NO_LIMIT})
 
     def predictions() -> Iterator[Any]:
         stream = iter(rows)
@@ -102,7 +102,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
 
 @dataclass(slots=True)
 class _Seen:
-    """What stays of the rows that went by."""
+    """What is kept of the rows so far."""
 
     task: AnyTask
     n: int = 0
@@ -127,9 +127,11 @@ class _Seen:
             self.truths.append(true)
         if judged.badness > 0:
             self.wrong += 1
-            # Of equal ones the first; no two have one number, so rows are never compared.
+            # Of equal mistakes the first is kept. Numbers differ, so rows are never compared.
             item = (judged.badness, -self.n, row, prediction)
-            (heapq.heappush if len(self.worst) < WORST else heapq.heappushpop)(self.worst, item)
+            (heapq.heappush if len(self.worst) < MAX_MISTAKES else heapq.heappushpop)(
+                self.worst, item
+            )
 
     def worst_first(self) -> list[tuple[float, int, Any, Any]]:
         return sorted(self.worst, key=lambda item: item[:2], reverse=True)
@@ -162,7 +164,7 @@ def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
 
 
 def _where(place: Place) -> str:
-    """A row's line in its file or, of nested files, its name."""
+    """A row's line, or its id in nested files."""
     return f"line {place.line:,}" if place.line else str(place.column or "")
 
 

@@ -1,4 +1,4 @@
-"""The report's templates, in which only our own markup is markup."""
+"""The report's templates, which escape every value."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from onelayer.evaluation.report.excerpts import excerpt
 
-# What a page must not contain as it is: controls (HTML forbids most), marks that turn the
-# direction of all that follows, line separators, byte order marks, halves of surrogate pairs.
+# Characters that would break the page or its appearance: control characters (HTML forbids most),
+# marks that change the writing direction, line separators, byte order marks, lone surrogates.
 _HOSTILE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
     "\ufeff\ufffe\uffff\ud800-\udfff]"
@@ -21,7 +21,7 @@ _HOSTILE = re.compile(
 
 @cache
 def templates() -> Environment:
-    """Every value is escaped where it meets a template, and a name without a value is an error."""
+    """Templates that escape every value. An undefined name is an error."""
     made = Environment(
         loader=PackageLoader("onelayer.evaluation.report", "."),
         autoescape=True,
@@ -35,14 +35,14 @@ def templates() -> Environment:
 
 
 def harmless(value: Any) -> Any:
-    """A value as text; characters that would harm the page are named: ``‹U+202E›``."""
+    """A value as text; harmful characters are shown by their codes: ``‹U+202E›``."""
     if hasattr(value, "__html__"):
         return value
     return _HOSTILE.sub(lambda found: f"‹U+{ord(found[0]):04X}›", str(value))
 
 
 def figure(value: Any) -> str:
-    """A number as people read it."""
+    """A number with thousands separators or four digits; other values as text."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -53,5 +53,5 @@ def figure(value: Any) -> str:
 
 
 def clip(name: str, longest: int = 60) -> str:
-    """A name short enough for a table's cell."""
+    """A name cut to ``longest`` characters, to fit into a cell of a table."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -1,5 +1,5 @@
-"""Pictures as SVG inside the page: text stays text, colours are the page's own, so that one picture
-is right in light and in dark."""
+"""Draws SVG pictures for the page. Text stays text, and colours are variables of the style sheet:
+one picture fits the light and the dark scheme."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from onelayer.evaluation.report.facts import Beliefs, Floats, Learning, Lengths
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-POINTS = 500
-"""Points of a curve at most; each is the mean of the steps that it stands for."""
-DOTS = 2000
-"""Points of a scatter plot at most."""
+MAX_CURVE_POINTS = 500
+"""Of a longer curve, each point is the mean of several steps. More make the page larger."""
+MAX_SCATTER_POINTS = 2000
 
-# Drawn in colours that occur nowhere else, which the page's variables then take the place of.
+# Pictures are drawn in colours that occur nowhere else; `_of_the_page` replaces them by variables.
 _INK, _FAINT, _GRID, _BLUE, _ORANGE = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {
     _INK: "var(--ink)",
@@ -61,13 +60,13 @@ _SETTINGS: dict[Any, Any] = {
 
 
 class Picture(NamedTuple):
-    """A drawing for the page."""
+    """A picture of the page."""
 
     says: str
-    """What it shows, for those who can't see it."""
+    """What it shows, for screen readers."""
     view_box: str
     drawing: Markup
-    """Elements of SVG."""
+    """SVG elements."""
 
 
 def loss(learning: Learning) -> Picture | None:
@@ -89,6 +88,7 @@ def loss(learning: Learning) -> Picture | None:
 
 
 def dev_score(learning: Learning) -> Picture | None:
+    """The dev score at each evaluation, with the best one marked."""
     if not learning.evaluations:
         return None
 
@@ -130,7 +130,7 @@ def learning_rate(learning: Learning) -> Picture | None:
 
 
 def throughput(learning: Learning) -> Picture | None:
-    """Tokens a second; a point that stands for several steps has their tokens by their time."""
+    """Tokens per second. A point of several steps is their tokens divided by their time."""
     tokens, seconds = (
         np.asarray(values, np.float64) for values in (learning.tokens, learning.seconds)
     )
@@ -152,7 +152,7 @@ def throughput(learning: Learning) -> Picture | None:
 
 
 def lengths(of: Lengths) -> Picture:
-    """Bars over a logarithmic axis, so that tweets and books have room beside one limit."""
+    """A histogram on a logarithmic axis, so that tweets and books fit into one picture."""
     there = np.flatnonzero(of.counts[1:]) + 1
     first, last = min(int(there[0]), of.limit), max(int(there[-1]), of.limit)
 
@@ -160,7 +160,7 @@ def lengths(of: Lengths) -> Picture:
         from matplotlib.ticker import LogLocator, MaxNLocator
 
         edges = np.round(np.geomspace(first, last + 1, 32)).astype(np.int64)
-        # The limit is an edge, so that no bar stands on both sides of it.
+        # The limit is an edge, so that each bar is on one side of it.
         edges = np.unique([*edges, of.limit + 1])
         sums = np.concatenate([[0], np.cumsum(of.counts)])
         heights = np.diff(sums[np.minimum(edges, len(of.counts))])
@@ -176,7 +176,7 @@ def lengths(of: Lengths) -> Picture:
             axes.xaxis.set_major_locator(LogLocator(2, subs=(1, 1.25, 1.5, 1.75)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        right = of.limit**2 > first * last  # of the middle of the axis
+        right = of.limit**2 > first * last  # right of the middle of the axis
         axes.annotate(
             f"limit {of.limit:,}",
             (of.limit + 1, 1),
@@ -193,8 +193,8 @@ def lengths(of: Lengths) -> Picture:
 
 
 def reliability(beliefs: Beliefs) -> Picture:
-    """What was true of what was believed, with 95 % intervals (Wilson 1927); the nearer to the
-    diagonal, the more a probability can be taken at its word."""
+    """A reliability diagram with 95 % intervals (Wilson 1927): on the diagonal, the predicted
+    probability is the share that is correct."""
 
     def draw(axes: Axes) -> None:
         low, high = _wilson(beliefs.true, beliefs.counts)
@@ -214,7 +214,7 @@ def reliability(beliefs: Beliefs) -> Picture:
 
 def scatter(gold: Floats, predicted: Floats) -> Picture:
     def draw(axes: Axes) -> None:
-        step = -(-len(gold) // DOTS)
+        step = -(-len(gold) // MAX_SCATTER_POINTS)
         low = min(gold.min(), predicted.min())
         high = max(gold.max(), predicted.max())
         axes.plot([low, high], [low, high], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
@@ -245,7 +245,7 @@ def residuals(gold: Floats, predicted: Floats) -> Picture:
 
 
 def _over_steps(axes: Axes, n: int) -> None:
-    """The same axis below every curve of a run, so that one eye goes down them all."""
+    """Gives every curve of a run the same axis, so that they can be compared."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlim(-0.02 * n, 1.04 * n)
@@ -255,24 +255,24 @@ def _over_steps(axes: Axes, n: int) -> None:
 
 
 def thin(values: NDArray[np.float64]) -> tuple[Floats, Floats]:
-    """Steps, counted from 1, and values; of a long curve the mean of each of ``POINTS`` bins."""
+    """Steps, counted from 1, and values; for a long curve the means of `MAX_CURVE_POINTS` bins."""
     n = len(values)
     steps = np.arange(1, n + 1, dtype=np.float64)
-    if n <= POINTS:
+    if n <= MAX_CURVE_POINTS:
         return steps, values
-    starts = np.arange(POINTS) * n // POINTS
+    starts = np.arange(MAX_CURVE_POINTS) * n // MAX_CURVE_POINTS
     sizes = np.diff([*starts, n])
     return np.add.reduceat(steps, starts) / sizes, np.add.reduceat(values, starts) / sizes
 
 
 def _running_mean(values: Floats) -> Floats:
-    """Of a tenth of the values around each, fewer towards both ends; of few values each itself."""
+    """The mean of a tenth of the values around each value, fewer near both ends."""
     half = len(values) // 20
     known = np.isfinite(values)
     sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     counts = np.concatenate([[0], np.cumsum(known)])
     at = np.arange(len(values))
-    # At the beginning as far to the right as to the left, or a steep fall would begin too low.
+    # The window is symmetric also near the ends, or a steep fall would start too low.
     low = at - np.minimum(half, at)
     high = np.minimum(at + np.minimum(half, at) + 1, len(values))
     n = counts[high] - counts[low]
@@ -280,6 +280,7 @@ def _running_mean(values: Floats) -> Floats:
 
 
 def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """The 95 % score interval of a share of ``n`` (Wilson 1927)."""
     z = 1.96
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -289,14 +290,14 @@ def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
 def _svg(
     draw: Callable[[Axes], None], says: str, *, width: float = 5.2, height: float = 3.1
 ) -> Picture:
-    """What ``draw`` draws, in inches of 72 units."""
+    """Runs ``draw`` and returns its picture. Sizes are in inches of 72 SVG units."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     stream = io.StringIO()
     with _settings():
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(width, height), facecolor="none")
-        # Room for labels by hand: a layout that measures them draws everything twice.
+        # Fixed margins: a layout that measures the labels draws everything twice.
         axes = figure.add_axes((0.14, 0.5 / height, 0.84, 1 - 0.65 / height))
         axes.set_facecolor("none")
         draw(axes)
@@ -306,7 +307,7 @@ def _svg(
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """matplotlib in our settings, and silent about fonts: those of the browser draw the text."""
+    """matplotlib with our settings, without warnings about fonts: the browser draws the text."""
     log = logging.getLogger("matplotlib")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -321,7 +322,7 @@ def _settings() -> Iterator[None]:
 
 
 def _of_the_page(svg: str, says: str) -> Picture:
-    """The drawing without what a file of its own would need: prologue, fonts, names of groups."""
+    """The picture without what only a separate file needs: prologue, fonts, group names."""
     found = re.search(r'<svg[^>]* viewBox="([^"]+)"[^>]*>(.*)</svg>', svg, re.DOTALL)
     assert found is not None
     body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", found[2], flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The tables of a report as plain values: scores, classes and confusions."""
+"""The values of a report's tables: scores, classes and confusions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from onelayer.evaluation.report.facts import Confusions, Evaluation
 from onelayer.evaluation.report.markup import figure
 
-MATRIX = 30
-"""Classes up to which the whole confusion matrix is drawn; of more the most frequent confusions."""
-SHOWN = 40
-"""Lines of a long table that stand open."""
-MOST = 500
-"""Lines of a table at all."""
-CONFUSED = 25
-"""Confusions listed where there is no matrix."""
+MAX_MATRIX_CLASSES = 30
+"""With more classes, the most frequent confusions are listed instead of the matrix."""
+MAX_OPEN_LINES = 40
+"""Further lines of a table are folded."""
+MAX_LINES = 500
+"""Further lines of a table are left out."""
+MAX_CONFUSIONS = 25
+"""Confusions that are listed if there is no matrix."""
 
 
 class Whisker(NamedTuple):
-    """A score and its interval on a line, in per cent of a perfect score."""
+    """A score and its interval, in per cent of a perfect score."""
 
     at: float
     low: float
@@ -39,14 +39,14 @@ class ScoreLine(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A number of a table. One of a share is filled to it."""
+    """A number of a table. The cell of a share is filled in proportion."""
 
     text: str
     share: float | None = None
 
 
 class Classes(NamedTuple):
-    """A line a class. Where there are many, the rest is folded away."""
+    """A line per class. The lines after the first ones are folded."""
 
     columns: Sequence[str]
     open: Sequence[tuple[str, Sequence[Cell]]]
@@ -55,17 +55,17 @@ class Classes(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """Every gold class as a line, shaded by where its items went."""
+    """A confusion matrix: a row per gold class, shaded by the share of its items."""
 
     labels: Sequence[str]
     counts: Sequence[Sequence[int]]
     percents: Sequence[Sequence[float]]
-    """Of the line's items."""
+    """Shares of the row's items."""
     is_dense: bool
 
 
 class Confusion(NamedTuple):
-    """A class, what it was taken for, how often, and which share of the class that is."""
+    """How often a class is predicted as another one, and the share of the class that this is."""
 
     gold: str
     predicted: str
@@ -74,7 +74,7 @@ class Confusion(NamedTuple):
 
 
 def scores(of: Evaluation) -> list[ScoreLine]:
-    """Each score with its interval, in numbers and on a line from 0 to 1 (or 100)."""
+    """Each score with its interval, as numbers and as a whisker."""
     lines = []
     for name, value in of.scores.items():
         interval = of.known_interval(name)
@@ -83,7 +83,7 @@ def scores(of: Evaluation) -> list[ScoreLine]:
 
 
 def _scale(name: str, of: Evaluation) -> float | None:
-    """What a perfect score is; None for errors, which have no end."""
+    """A perfect score; None for errors, which have no upper limit."""
     if name in ("rmse", "mae", "log_loss", "set_size"):
         return None
     return of.perfect
@@ -102,9 +102,11 @@ def by_label(of: Mapping[str, Mapping[str, float]]) -> Classes:
     columns = list(next(iter(of.values())))
     lines = [
         (label, [_cell(column, values[column]) for column in columns])
-        for label, values in list(of.items())[:MOST]
+        for label, values in list(of.items())[:MAX_LINES]
     ]
-    return Classes(columns, lines[:SHOWN], lines[SHOWN:], max(len(of) - MOST, 0))
+    return Classes(
+        columns, lines[:MAX_OPEN_LINES], lines[MAX_OPEN_LINES:], max(len(of) - MAX_LINES, 0)
+    )
 
 
 def _cell(column: str, value: float) -> Cell:
@@ -114,16 +116,16 @@ def _cell(column: str, value: float) -> Cell:
 
 
 def confusion_matrix(of: Confusions) -> Matrix:
-    """All confusions, of few classes."""
+    """All confusions, for few classes."""
     shares = of.counts / np.maximum(of.counts.sum(axis=1, keepdims=True), 1)
     is_dense = len(of.labels) > 8 or max(map(len, of.labels)) > 16
     return Matrix(of.labels, of.counts.tolist(), (100 * shares).tolist(), is_dense)
 
 
 def top_confusions(of: Confusions) -> list[Confusion]:
-    """The most frequent ones, of more classes than a matrix is readable with."""
+    """The most frequent confusions, for more classes than a readable matrix has."""
     off = of.counts * ~np.eye(len(of.labels), dtype=np.bool_)
-    order = np.argsort(-off, axis=None, kind="stable")[:CONFUSED]
+    order = np.argsort(-off, axis=None, kind="stable")[:MAX_CONFUSIONS]
     totals = of.counts.sum(axis=1)
     return [
         Confusion(of.labels[i], of.labels[j], int(off[i, j]), float(off[i, j] / totals[i]))
