@@ -20,6 +20,8 @@ import pytest
 from onelayer.cli import main as cli
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 Main = Callable[..., int]
 
 REVIEWS = [("good cat", "yes"), ("bad cat", "no"), ("the good cats", "yes"), ("a bad day", "no")]

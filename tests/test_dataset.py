@@ -242,6 +242,7 @@ def test_second_run_takes_tokens_from_the_cache(
     assert remarks.told == remarks_again.told == ["60 rows: 54 to train on, 6 kept as dev"]
 
 
+@pytest.mark.slow
 def test_run_from_the_cache_writes_the_same_bytes(
     file: Path, bert: Path, tmp_path: Path, made_datasets: list[str]
 ) -> None:

@@ -31,6 +31,8 @@ from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.slow
+
 ROWS = 23
 TEXTS = [f"the cat {i} is {'good' if i % 3 else 'bad'}" for i in range(ROWS)]
 FORMS = ("jsonl", "csv", "parquet")

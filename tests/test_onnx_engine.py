@@ -37,6 +37,8 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.tokens.encodings import Encodings
 from support.tiny_bert import MakeBert
 
+pytestmark = pytest.mark.slow
+
 LABELS = {
     "BertForSequenceClassification": ("no", "yes", "可能"),
     "BertForTokenClassification": ("O", "B-X", "I-X"),

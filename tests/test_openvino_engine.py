@@ -31,6 +31,8 @@ pytest.importorskip("openvino")
 
 from onelayer.engines.openvino_engine import OpenVinoEngine
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "BertForSequenceClassification": [
         "a cat",

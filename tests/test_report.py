@@ -33,6 +33,8 @@ from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case, texts
 
+pytestmark = pytest.mark.slow
+
 
 class Parsed(HTMLParser):
     """The elements of a page, and the text between them."""

@@ -13,6 +13,8 @@ import onelayer
 from onelayer.base.result import Result
 from onelayer.cli import main as cli
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = {"text": "review", "label": "verdict"}
 
 
