@@ -44,11 +44,11 @@ def test_calibration_error_and_diagram_equal_sklearn(
 
     diagram = scorer.reliability()
 
-    assert [row["count"] for row in diagram] == counts[filled].tolist()
-    assert_allclose([row["low"] for row in diagram], edges[:-1][filled])
-    assert_allclose([row["high"] for row in diagram], edges[1:][filled])
-    assert_allclose([row["accuracy"] for row in diagram], accuracy)
-    assert_allclose([row["confidence"] for row in diagram], confidence)
+    assert [row.count for row in diagram] == counts[filled].tolist()
+    assert_allclose([row.low for row in diagram], edges[:-1][filled])
+    assert_allclose([row.high for row in diagram], edges[1:][filled])
+    assert_allclose([row.accuracy for row in diagram], accuracy)
+    assert_allclose([row.confidence for row in diagram], confidence)
     expected = counts[filled] @ np.abs(accuracy - confidence) / len(p)
     assert scorer()["ece"] == pytest.approx(expected, abs=1e-12)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,20 @@ from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicit
 
 BINS = 15
 """Bins of the calibration error, of equal width from 0 to 1, as in Guo et al. 2017."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """The probabilities from ``low`` to ``high``, and how often the answers are right."""
+
+    low: float
+    high: float
+    count: int
+    """The number of probabilities."""
+    confidence: float
+    """Their mean."""
+    accuracy: float
+    """The share of right answers."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,22 +84,20 @@ class Confidence:
             scores["error"] = float(wrong / answers) if answers else float("nan")
         return scores
 
-    def reliability(self) -> list[dict[str, Any]]:
-        """The bins of a reliability diagram, by rising probability, without empty ones: the ends
-        ``low`` and ``high``, the number of probabilities (``count``), their mean (``confidence``)
-        and the share of right answers (``accuracy``)."""
+    def reliability(self) -> list[ReliabilityBin]:
+        """The bins of a reliability diagram, by rising probability, without empty ones."""
         bins = self._bins.ravel()
         counts = np.bincount(bins, minlength=BINS)
         expected = np.bincount(bins, self.probability.ravel(), minlength=BINS)
         right = np.bincount(bins, self.right.ravel(), minlength=BINS)
         return [
-            {
-                "low": i / BINS,
-                "high": (i + 1) / BINS,
-                "count": int(counts[i]),
-                "confidence": float(expected[i] / counts[i]),
-                "accuracy": float(right[i] / counts[i]),
-            }
+            ReliabilityBin(
+                low=i / BINS,
+                high=(i + 1) / BINS,
+                count=int(counts[i]),
+                confidence=float(expected[i] / counts[i]),
+                accuracy=float(right[i] / counts[i]),
+            )
             for i in np.flatnonzero(counts).tolist()
         ]
 

@@ -157,9 +157,9 @@ def _beliefs(scorer: Scorer, seen: _Seen) -> Beliefs | None:
         return None
     bins = confidence.reliability()
     return Beliefs(
-        believed=np.asarray([one["confidence"] for one in bins]),
-        true=np.asarray([one["accuracy"] for one in bins]),
-        counts=np.asarray([one["count"] for one in bins]),
+        believed=np.asarray([one.confidence for one in bins]),
+        true=np.asarray([one.accuracy for one in bins]),
+        counts=np.asarray([one.count for one in bins]),
     )
 
 
