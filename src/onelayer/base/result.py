@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
@@ -14,7 +15,7 @@ Table = Sequence[Sequence[str]]
 """Lines of cells, all of one length."""
 
 
-class Result:
+class Result(ABC):
     """The base of the dataclasses that the public functions return."""
 
     __slots__ = ()
@@ -23,9 +24,9 @@ class Result:
         """As ``--json`` prints it."""
         return dict(to_plain(self))
 
+    @abstractmethod
     def parts(self) -> list[str | Table]:
         """Lines of text and tables, from top to bottom."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return "\n".join(one if isinstance(one, str) else text_table(one) for one in self.parts())

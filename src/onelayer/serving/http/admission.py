@@ -68,7 +68,7 @@ class Admission:
     metrics
         Gets the number of requests in flight.
     keys
-        API keys, one of which each request has to have; without any the server is open.
+        API keys: a request needs one of them. Without any the server is open.
     hosts
         Names that callers may use for the server.
     """
