@@ -154,7 +154,7 @@ class Predictor(Result):
             values = {names[0]: item}
         else:
             raise UsageError(
-                f"input {number} is a {type(item).__name__}",
+                f"input {number} has the type {type(item).__name__}",
                 hint="give a text, a tuple such as (text, pair), or a dict by column",
             )
         return self.row_by_role(values, number)
