@@ -68,11 +68,7 @@ class Admission:
     metrics
         Gets the number of requests in flight.
     keys
-<<<<<<< HEAD
         API keys: a request needs one of them. Without any the server is open.
-=======
-        API keys. Each request needs one of them; if there are none, the server is open.
->>>>>>> c5f7d1f (Say of API keys that a request needs one of them)
     hosts
         Names that callers may use for the server.
     """
