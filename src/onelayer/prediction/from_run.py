@@ -32,7 +32,7 @@ def predictor_of(folder: Path) -> Predictor:
     built = build_model(checkpoint, task)
     if not built.kept_head:
         raise CheckpointError(
-            f"its output layer doesn't fit the task {task.name}", place=Place(folder)
+            f"its output layer does not fit the task {task.name}", place=Place(folder)
         )
     return Predictor(
         task=task,
