@@ -242,7 +242,7 @@ RECORDS = [
     task("labels that are text", "labels", labels="no"),
     model(
         "onelayer.json: an extra label",
-        "does not fit the task",
+        "doesn't fit the task",
         lambda f: edit_json(f / "onelayer.json", lambda r: r["task"]["labels"].append("maybe")),
         RECORD_OF_MODEL[1:],
     ),
