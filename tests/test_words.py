@@ -1,16 +1,9 @@
-"""The repository's own rules of language and structure, which no other tool checks.
-
-``allowances.json`` counts by file what broke a rule before the rule existed.
-``python tests/test_words.py --update`` lowers the counts to the present state, or moves them with a
-renamed file. It refuses to raise their sum.
-"""
+"""The repository's own rules of language and structure, which no other tool checks."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-ALLOWANCES = Path(__file__).with_name("allowances.json")
 
 FOLDERS = ("src", "csrc", "tests", "benchmarks", "docs", "examples", ".github")
 SUFFIXES = {
@@ -43,36 +35,10 @@ OWN_PATH = re.compile(r"(?<![\w.])/(?:home|Users|root|work|mnt|media)/\w")
 """An absolute path of one machine."""
 
 
-def main() -> None:
-    """Writes the allowances needed now, unless their sum rises."""
-    if sys.argv[1:] != ["--update"]:
-        sys.exit("usage: python tests/test_words.py --update")
-    found = {
-        "banned turns": banned_turns(),
-        "homes of a public name": doubled_names(),
-        "files of one name": doubled_files(),
-    }
-    for rule, counts in found.items():
-        if sum(counts.values()) > sum(allowed(rule).values()):
-            sys.exit(f"more {rule} than before: {sorted(counts - allowed(rule))}")
-    left = {rule: dict(sorted(counts.items())) for rule, counts in found.items() if counts}
-    if left:
-        ALLOWANCES.write_text(json.dumps(left, indent=1) + "\n", encoding="utf-8")
-    else:
-        ALLOWANCES.unlink(missing_ok=True)
-
-
-def allowed(rule: str) -> Counter[str]:
-    """How often each file or name may still break a rule."""
-    if not ALLOWANCES.exists():
-        return Counter()
-    return Counter(json.loads(ALLOWANCES.read_text(encoding="utf-8")).get(rule, {}))
-
-
 def test_text_has_no_banned_turn() -> None:
-    over = banned_turns() - allowed("banned turns")
+    over = banned_turns()
     lines = [f"{name}:{line}: {turn!r}" for name in over for line, turn in turns_in(ROOT / name)]
-    assert not over, "say it plainly, or lower the allowance with --update:\n" + "\n".join(lines)
+    assert not over, "say it plainly:\n" + "\n".join(lines)
 
 
 def banned_turns() -> Counter[str]:
@@ -111,7 +77,7 @@ def test_text_has_no_path_of_one_machine() -> None:
 
 
 def test_source_file_names_are_unique() -> None:
-    assert not doubled_files() - allowed("files of one name")
+    assert not doubled_files()
 
 
 def doubled_files() -> Counter[str]:
@@ -121,7 +87,7 @@ def doubled_files() -> Counter[str]:
 
 
 def test_public_name_is_defined_once() -> None:
-    more = doubled_names() - allowed("homes of a public name")
+    more = doubled_names()
     assert not more, {name: homes()[name] for name in more}
 
 
@@ -185,7 +151,3 @@ def texts() -> list[Path]:
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
-
-
-if __name__ == "__main__":
-    main()

@@ -220,7 +220,7 @@ def inspect(
     from onelayer.inspection.inspect import inspect_file, inspect_run
     from onelayer.prediction.predictor import is_run
 
-    if is_run(file_or_run) or file_or_run == "starter":
+    if is_run(file_or_run) or str(file_or_run) == "starter":
         if others or with_ is not None:
             hint, place = "name a labelled file first", Place(file_or_run)
             raise UsageError("a model has no rows", place=place, hint=hint)

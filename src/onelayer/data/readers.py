@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from onelayer.base.errors import DataError, Place
+from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
 from onelayer.data.file_format import FileFormat, Sample
@@ -48,7 +48,14 @@ def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
     DataError
         For a missing or empty file, and for errors in its first lines. Errors further down are
         raised while the table is iterated.
+    UsageError
+        For what is no path, such as a DataFrame.
     """
+    if not isinstance(path, (str, Path)):
+        raise UsageError(
+            f"a {type(path).__name__} is not the path of a file",
+            hint="save it as csv, jsonl or parquet and give the path",
+        )
     path = str(path)
     suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
     sample = Sample(path, suffixes, _first_bytes(path), named)

@@ -174,4 +174,5 @@ class Predictor(Result):
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a model directory."""
-    return Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")
+    is_path = isinstance(path, (str, os.PathLike))
+    return is_path and Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")

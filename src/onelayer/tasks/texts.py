@@ -66,7 +66,7 @@ def encode_texts(
 
     What is too long for one sequence is read in windows, as many of them as ``pooling`` looks at.
     Of a pair each window has as much of both texts as truncating the longer one would leave: a
-    short text stands whole in every window, and two long ones are gone through side by side. They
+    short text stands whole in every window, and two long ones are read side by side. They
     are spread evenly from the beginning to the end, and the first is what truncation leaves.
     """
     n = len(rows)
