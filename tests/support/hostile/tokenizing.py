@@ -242,7 +242,7 @@ RECORDS = [
     task("labels that are text", "labels", labels="no"),
     model(
         "onelayer.json: an extra label",
-        "doesn't fit the task",
+        "fit the task",
         lambda f: edit_json(f / "onelayer.json", lambda r: r["task"]["labels"].append("maybe")),
         RECORD_OF_MODEL[1:],
     ),
