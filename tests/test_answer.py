@@ -388,6 +388,7 @@ def test_no_answer_threshold_is_tuned(tokenizer: Tokenizer) -> None:
     assert scorer() == tuned.score(rows, found)()
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(
     st.lists(

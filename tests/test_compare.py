@@ -68,6 +68,7 @@ def mcc(gold: Array, predicted: Array) -> float:
     return float(np.corrcoef(gold, predicted)[0, 1])
 
 
+@pytest.mark.slow
 def test_p_value_equals_scipys_permutation_test() -> None:
     """Matthews' correlation is a metric that isn't a mean over rows."""
     gold, a, b = (labels % 2 for labels in classifiers(60, 0))

@@ -82,6 +82,7 @@ def test_coverage_set_size_and_abstention_are_scored() -> None:
     assert "answered" not in replace(scorer, answered=None)()
 
 
+@pytest.mark.slow
 @given(judged(), st.data())
 def test_scores_of_chosen_rows_equal_those_of_the_rows_alone(
     scorer: Confidence, data: st.DataObject

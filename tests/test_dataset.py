@@ -112,6 +112,7 @@ def test_training_rows_are_the_file_without_dev_rows(
     assert isinstance(found.encodings.ids.base, np.memmap)
 
 
+@pytest.mark.slow
 def test_task_is_fitted_on_training_rows_only(tmp_path: Path, tokenizer: Tokenizer) -> None:
     """The numbers' mean and deviation exclude dev."""
     path = tmp_path / "prices.csv"

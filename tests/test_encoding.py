@@ -128,6 +128,7 @@ def windows_of(encodings: Encodings) -> list[list[tuple[list[int], list[int]]]]:
     return [found[a:b] for a, b in pairwise(encodings.cu_rows.tolist())]
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(rows=documents, max_length=st.integers(8, 24), stride=st.integers(0, 12))
 def test_windows_read_every_token(

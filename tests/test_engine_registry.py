@@ -85,6 +85,7 @@ def test_new_engine_serves(toy: None, bundle: Path) -> None:
     assert "yes" in answer.text
 
 
+@pytest.mark.slow
 def test_new_engine_is_measured_and_recorded_by_export(
     toy: None, bundle: Path, rows: Path, make_bert: Any, tmp_path: Path
 ) -> None:

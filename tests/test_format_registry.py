@@ -55,6 +55,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("toy_format")
 
 
+@pytest.mark.slow
 def test_new_format_is_trained_on_and_predicted_from(
     toy: Path, bert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

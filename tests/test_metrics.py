@@ -86,6 +86,7 @@ def test_classification_equals_sklearn(scorer: Classification) -> None:
         same(row, {name: column[label] for name, column in zip(PRF, columns, strict=True)})
 
 
+@pytest.mark.slow
 @generated
 @given(multi_labelled())
 def test_multi_label_equals_sklearn(scorer: MultiLabel) -> None:
@@ -218,6 +219,7 @@ def test_accuracy_interval_equals_the_binomial() -> None:
     assert_allclose([narrow_low, narrow_high], theirs, atol=0.005)
 
 
+@pytest.mark.slow
 def test_intervals_equal_scipys_bootstrap() -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=80)

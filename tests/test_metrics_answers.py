@@ -124,6 +124,7 @@ def null_scores(draw: st.DrawFn) -> tuple[np.ndarray[Any, Any], ...]:
     return difference, answered, null
 
 
+@pytest.mark.slow
 @generated
 @given(null_scores())
 def test_no_answer_threshold_is_optimal(rows: tuple[np.ndarray[Any, Any], ...]) -> None:

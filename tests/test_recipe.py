@@ -107,6 +107,7 @@ def test_run_of_an_older_version_opens_and_its_recipe_is_reused(
     assert "cross-validation" in found["judged"]
 
 
+@pytest.mark.slow
 def test_run_with_a_removed_option_predicts_but_is_not_trained_again(
     old_run: Callable[..., Predictor], tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_order_of_labels_is_no_conflict(tmp_path: Path) -> None:
     assert find_repeats([rows]).conflicting == 0
 
 
+@pytest.mark.slow
 def test_memory_is_under_200_bytes_a_row(tmp_path: Path) -> None:
     def peak(n: int) -> int:
         rows = rows_of(

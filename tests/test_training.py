@@ -251,6 +251,7 @@ def split_by_hand(kind: type[Task], found: list[Any], seed: int) -> list[Any]:
     return [found[i] for i in sorted(dev)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from("abcdefgh"), max_size=90), st.integers(0, 3))
 def test_split_by_hashes_equals_split_by_rows(labels: list[str], seed: int) -> None:
     found = [TextRow(str(i), None, label, HERE) for i, label in enumerate(labels)]
