@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -94,6 +96,26 @@ def test_int8_logits_are_near_onnx_runtime(make_bert: MakeBert, tmp_path: Path) 
     found, expected = (e(graph, 1).logits(encodings) for e in (OpenVinoEngine, OnnxEngine))
     # A number halfway between two steps may be rounded either way.
     np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected))
+
+
+@pytest.mark.parametrize(
+    ("processor", "refused"),
+    [
+        (frozenset({"avx2", "avx512f"}), True),
+        (frozenset({"avx2", "avx_vnni"}), False),
+        (frozenset({"asimd", "asimddp"}), False),
+        (frozenset(), False),
+    ],
+)
+def test_static_int8_is_refused_where_its_sums_overflow(
+    processor: frozenset[str], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelayer.engines.openvino_engine.instructions", lambda: processor)
+    bundle: Any = SimpleNamespace(precision="int8", export=SimpleNamespace(activations="static"))
+
+    reason = OpenVinoEngine.why_not(bundle)
+
+    assert ("overflow" in (reason or "")) is refused
 
 
 def test_invalid_graph_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.machine import cores
+from onelayer.base.machine import cores, instructions
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
+
+VNNI = {"avx512_vnni", "avx_vnni"}
+"""Instructions that add products of bytes in 32 bits."""
 
 
 def quiet_openvino() -> Any:
@@ -36,11 +39,16 @@ class OpenVinoEngine:
     @classmethod
     def why_not(cls, bundle: Bundle) -> str | None:
         """Why it can't run a bundle: it isn't installed, or it is slow at the bundle's int8
-        products."""
+        products, or wrong at them."""
         if find_spec("openvino") is None:
             return "pip install openvino"
         if bundle.export.activations == "dynamic":
             return "it has no fast int8 products with a scale for each token"
+        known = (
+            instructions()
+        )  # empty where the system doesn't tell, and on ARM without x86's names
+        if bundle.precision == "int8" and "avx2" in known and not VNNI & known:
+            return "without VNNI its int8 sums overflow: logits are off by 0.1 and more"
         return None
 
     @classmethod
