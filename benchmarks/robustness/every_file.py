@@ -18,13 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
-from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.save import write_checkpoint
+from benchmarks.support.small_bert import small_bert
 from onelayer.checkpoint.source import resolve
-from onelayer.nn.encoder import Encoder
-from onelayer.tokens.tokenizer import Tokenizer
 
 STEPS = 10
 BATCH_SIZE = 32
@@ -133,34 +128,6 @@ def rows_of(train: Path, model: Path, columns: list[str]) -> int:
 def onelayer(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "onelayer", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def small_bert(folder: Path, vocabulary: Path) -> None:
-    """One layer, 64 wide, with random weights."""
-    tokenizer = Tokenizer.read(vocabulary)
-    config = EncoderConfig(
-        model_type="bert",
-        vocab_size=tokenizer.vocab_size,
-        hidden_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=128,
-    )
-    torch.manual_seed(0)
-    state = dict(Encoder(config).state_dict())
-    state |= {"pooler.weight": torch.randn(64, 64) * 0.02, "pooler.bias": torch.zeros(64)}
-    folder.mkdir()
-    write_checkpoint(
-        folder,
-        config=config,
-        state=state,
-        architecture="BertModel",
-        labels=None,
-        problem_type=None,
-        tokenizer=tokenizer,
-        onelayer={},
-        card="",
-    )
 
 
 if __name__ == "__main__":

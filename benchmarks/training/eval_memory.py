@@ -24,7 +24,7 @@ from typing import Any
 
 import onelayer
 import onelayer.evaluation.evaluate
-from benchmarks.robustness.every_file import small_bert
+from benchmarks.support.small_bert import small_bert
 from onelayer.checkpoint.source import resolve
 from onelayer.evaluation.evaluate import evaluate_model as evaluate
 from onelayer.recipe import Columns
