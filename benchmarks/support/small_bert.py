@@ -1,4 +1,4 @@
-"""A small random BERT, for runs of which only the exit codes count."""
+"""A small random BERT, for runs where only the exit codes count."""
 
 from __future__ import annotations
 
