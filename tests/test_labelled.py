@@ -4,18 +4,22 @@ the other rows are read."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onelayer.base.errors import DataError
+from onelayer.base.errors import DataError, Place
+from onelayer.data.layout import Layout
+from onelayer.data.readers import read_table
+from onelayer.data.row_kind import LeftOutError
 from onelayer.recipe import Recipe
 from onelayer.tasks.classify.classify import Classify
 from onelayer.tasks.label_names import ids_of
-from onelayer.tasks.labelled import read_labelled
+from onelayer.tasks.labelled import read_labelled, usable_rows
 from onelayer.tasks.regress.regress import Regress
+from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
 
 Write = Callable[[str, Sequence[Any] | str], Path]
@@ -233,3 +237,39 @@ def test_dev_labels_missing_from_training_are_refused(write: Write, tokenizer: T
         "(did you mean 'good'? training has bad, good)"
     )
     assert ids_of([(row.label, row.place) for row in rows], task.labels) == [1, 0]
+
+
+class Tidied(Classify):
+    """Leaves out rows that somebody crossed out, and removes the stars of others."""
+
+    @classmethod
+    def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
+        if values["label"] == "x":
+            raise LeftOutError("crossed out", place=place)
+        return Classify.row(values, place, labelled)
+
+    @classmethod
+    def repairs(cls, row: TextRow) -> Iterable[str]:
+        return ["its star removed"] if row.text.startswith("*") else []
+
+
+def test_repaired_rows_and_rows_left_out_are_told_with_their_number(write: Write) -> None:
+    layout = Layout({"text": "text", "label": "label"})
+    rows = [("*a", "1"), ("b", "x"), ("*c", "2"), ("d", "x"), ("e", "1")]
+    path = write("rows.jsonl", [{"text": text, "label": label} for text, label in rows])
+    said: list[str] = []
+    found = usable_rows(Tidied, read_table(path), layout, Recipe(), said.append)
+    assert [row.text for row in found] == ["*a", "*c", "e"]
+    assert said == [
+        "rows.jsonl: 2 rows: its star removed, the first at line 1",
+        "rows.jsonl: 2 rows: left out, crossed out, the first at line 2",
+    ]
+    assert list(found) == list(found), "each iteration leaves out the same rows"
+    assert found.remarks[0].startswith("2 rows"), "counted once, not in every iteration"
+
+
+def test_file_of_rows_left_out_is_refused_with_the_reason(write: Write) -> None:
+    path = write("rows.jsonl", [{"text": "a", "label": "x"}])
+    layout = Layout({"text": "text", "label": "label"})
+    with pytest.raises(DataError, match=r"no rows that can be used \(1 row: left out, crossed out"):
+        usable_rows(Tidied, read_table(path), layout, Recipe(), lambda _: None)

@@ -11,6 +11,12 @@ from onelayer.base.errors import DataError, Place
 Row = TypeVar("Row")
 
 
+class LeftOutError(DataError):
+    """A row that isn't meant to be used, such as one that nobody has labelled yet. It is left out
+    and counted; the file has no error there. The message is the reason, the same for all such rows.
+    """
+
+
 class RowKind(ABC, Generic[Row]):
     """What a task knows about its rows, which are of the type ``Row``. Every row has a ``place``,
     its position in its file."""
@@ -21,7 +27,14 @@ class RowKind(ABC, Generic[Row]):
     @classmethod
     @abstractmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> Row:
-        """Makes a row from values by role. Raises DataError for values that can't be used."""
+        """Makes a row from values by role. Raises DataError for values that can't be used, and
+        LeftOutError for a row that isn't meant to be."""
+
+    @classmethod
+    def repairs(cls, row: Row) -> Iterable[str]:
+        """What was put right in a row while it was made, in words that are the same for all rows
+        of this kind: users are told once, with the number of rows."""
+        return ()
 
     @classmethod
     def check(cls, rows: Iterable[Row]) -> Callable[[Row], DataError | None] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +12,27 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.layout import Layout
-from onelayer.data.row_kind import RowKind
+from onelayer.data.row_kind import LeftOutError, RowKind
 from onelayer.data.table import Table
 
 BAD_ROWS_KEPT = 5
 """Bad rows whose errors are kept; the others are only counted."""
 
 Look = Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class RowsAlike:
+    """How many rows have something in common, and where the first of them is."""
+
+    count: int
+    first: Place
+
+    def remark(self, what: str) -> str:
+        """``3 rows: what, the first at line 7``."""
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        line, name = self.first.line, self.first.column
+        return f"{rows}: {what}, the first at {name if line is None else f'line {line}'}"
 
 
 @dataclass(slots=True)
@@ -38,6 +52,16 @@ class Rows:
     bad: list[DataError] = field(default_factory=list)
     """The errors of the first bad rows."""
     n_bad: int = 0
+    repaired: dict[str, RowsAlike] = field(default_factory=dict)
+    """The rows that were put right while they were read, by what was done."""
+    left_out: dict[str, RowsAlike] = field(default_factory=dict)
+    """The rows that aren't meant to be used, by the reason."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should be told of repaired rows and of those left out."""
+        left_out = [rows.remark(f"left out, {why}") for why, rows in self.left_out.items()]
+        return [rows.remark(what) for what, rows in self.repaired.items()] + left_out
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.legal))
@@ -68,6 +92,9 @@ class Rows:
             yield values, row
 
     def _note(self, error: DataError) -> None:
+        if isinstance(error, LeftOutError):
+            _count(self.left_out, [error.message], error.place or Place(self.table.path))
+            return
         self.n_bad += 1
         if len(self.bad) < BAD_ROWS_KEPT:
             self.bad.append(_in_column(error, self.layout))
@@ -103,6 +130,7 @@ def read_rows(
         nonlocal n
         for _, row in rows._readable(rows._note):
             n += 1
+            _count(rows.repaired, kind.repairs(row), row.place)
             look(row)
             yield row
 
@@ -113,6 +141,11 @@ def read_rows(
     if judge is not None:
         _find_illegal(rows, judge)
     return rows
+
+
+def _count(alike: dict[str, RowsAlike], whats: Iterable[str], place: Place) -> None:
+    for what in whats:
+        alike.setdefault(what, RowsAlike(0, place)).count += 1
 
 
 def _find_illegal(rows: Rows, judge: Callable[[Any], DataError | None]) -> None:

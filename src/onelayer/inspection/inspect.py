@@ -173,7 +173,7 @@ def inspect_file(
         labels=dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
         tokens=_lengths(kind, rows, tokenizer),
         problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeat_problems(repeats)),
-        remarks=tuple(inferred.remarks),
+        remarks=(*inferred.remarks, *found.remarks),
         conflicting_labels=repeats.conflicts,
         rows_in_several_files=repeats.across if others else {},
         in_several_files=repeats.shared,

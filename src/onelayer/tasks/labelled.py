@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
+from onelayer.base.wording import listed
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
@@ -57,7 +58,11 @@ def usable_rows(
     else:
         refuse_bad(found)
     if not len(found):
-        raise DataError("no rows that can be used", place=Place(table.path))
+        raise DataError(
+            "no rows that can be used", place=Place(table.path), hint=listed(found.remarks)
+        )
+    for remark in found.remarks:
+        say(f"{Path(table.path).name}: {remark}")
     return found
 
 
