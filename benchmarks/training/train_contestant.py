@@ -71,7 +71,7 @@ def ours(spec: Record, turns: Turns) -> None:
     model.train_in(precision)
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()
-    network = compiled(model) if spec["device"] == "cuda" else model
+    network = compiled(model) if spec["device"] == "cuda" and spec["compile"] else model
 
     batches = random_batches(encodings.n_examples, recipe.batch_size)
     turns.prepared()

@@ -45,9 +45,14 @@ SETS = [
     SpeedSet("cluener2020", "cluener2020/jsonl/train.json", "tag", chinese=True, skip_bad=True),
 ]
 
-# Sizes by transformers' names; the starter's are those of its config.json.
+# Sizes by transformers' names.
 SHAPES: dict[str, dict[str, int]] = {
-    "starter": {},
+    "starter": {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    },
     "base": {
         "hidden_size": 768,
         "num_hidden_layers": 12,
@@ -122,23 +127,26 @@ def random_batches(n_examples: int, batch_size: int) -> Iterator[Ints]:
 
 
 def model_folder(shape: str, speed_set: SpeedSet, chinese: Path, folder: Path) -> Path:
-    """A model directory, below ``folder`` unless it is the starter's own; made on the first call.
-    Weights are initialised as BERT's were before pretraining."""
+    """A model directory, below ``folder`` unless it is the starter's own."""
     starter = resolve("starter")
     if shape == "starter" and not speed_set.chinese:
         return starter
-    target = folder / f"{shape}-{'zh' if speed_set.chinese else 'en'}"
+    return random_bert(shape, chinese if speed_set.chinese else starter, folder)
+
+
+def random_bert(shape: str, vocabulary: Path, folder: Path, **config: Any) -> Path:
+    """The directory of a BERT with the vocabulary of another one: below ``folder``, made on the
+    first call. Weights are initialised as BERT's were before pretraining."""
+    target = folder / "-".join([shape, vocabulary.name, *map(str, config.values())])
     if target.exists():
         return target
     import transformers
 
-    vocabulary = chinese if speed_set.chinese else starter
-    config = transformers.BertConfig.from_pretrained(starter)
-    config.update(SHAPES[shape])
-    config.vocab_size = Tokenizer.read(vocabulary).vocab_size
+    sizes = {"vocab_size": Tokenizer.read(vocabulary).vocab_size, **SHAPES[shape], **config}
     transformers.logging.disable_progress_bar()
     transformers.set_seed(0)
-    transformers.BertModel(config).save_pretrained(target)
+    model = transformers.BertModel(transformers.BertConfig(**sizes))
+    model.save_pretrained(target)
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (vocabulary / name).exists():
             shutil.copy(vocabulary / name, target)

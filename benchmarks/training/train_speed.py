@@ -51,7 +51,9 @@ Record = dict[str, Any]
 
 CONTESTANT = "benchmarks.training.train_contestant"
 BATCH_SIZE = 32
-WARM_UP = 2
+WARM_UP = {"cpu": 2, "cuda": 6}
+"""Steps by device. On a GPU the model is compiled in the first steps, and again for other lengths.
+"""
 LONG_STEP = 10.0
 """Seconds; if a step takes this long, one is enough to warm up."""
 TURN = 2.0
@@ -75,14 +77,15 @@ def main() -> None:
                     print(f"{speed_set.name}: skipped, no {arguments.data / speed_set.train}")
                     continue
                 say(f"{speed_set.name}, {shape}")
-                results.append(measure(speed_set, shape, arguments, Path(scratch)))
+                model = model_folder(shape, speed_set, arguments.chinese, Path(scratch))
+                results.append(measure(speed_set, shape, model, arguments, Path(scratch)))
                 if arguments.json:
                     write(arguments, results)
     print_table(results)
     print(f"\n{described(arguments)}")
 
 
-def parse() -> argparse.Namespace:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("chinese", type=Path, metavar="CHINESE_VOCABULARY")
@@ -107,7 +110,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path, help="a file for all measurements")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if arguments.shape is None:
         arguments.shape = "starter,base" if arguments.device == "cpu" else "base,large"
     for given, known in ((arguments.sets, names), (arguments.shape, [*SHAPES, "all"])):
@@ -120,19 +123,19 @@ def parse() -> argparse.Namespace:
 
 def contestants(arguments: argparse.Namespace) -> dict[str, Record]:
     """By name: onelayer, the Trainer as people run it, and the Trainer at its best."""
-    found = {"onelayer": {"side": "ours"}, "Trainer": AS_RUN}
+    found = {"onelayer": {"side": "ours", "compile": True}, "Trainer": AS_RUN}
     if arguments.device == "cuda":
-        return {**found, "Trainer bf16 at its best": BF16}
+        eager = {"side": "ours", "compile": False}
+        return {**found, "Trainer bf16 at its best": BF16, "onelayer, not compiled": eager}
     found["Trainer at its best"] = AT_ITS_BEST
     return {**found, "Trainer bf16": BF16} if arguments.peer_bf16 else found
 
 
 def measure(
-    speed_set: SpeedSet, shape: str, arguments: argparse.Namespace, scratch: Path
+    speed_set: SpeedSet, shape: str, model: Path, arguments: argparse.Namespace, scratch: Path
 ) -> Record:
-    """All contestants on one data set with one shape of model."""
+    """All contestants on one data set with one model, whose shape has a name."""
     kind, rows = read_rows(speed_set, arguments.data)
-    model = model_folder(shape, speed_set, arguments.chinese, scratch)
     rows_file = scratch / "rows.json"
     plain = plain_rows(speed_set, kind, rows, Tokenizer.read(model))
     rows_file.write_text(json.dumps(plain), encoding="utf-8")
@@ -158,7 +161,7 @@ def measure(
         # They import and encode in parallel, and load their models one after another.
         race.ask(Worker.hear)
         prepared = race.ask(lambda worker: worker.step(0))
-        warm = warm_up(race)
+        warm = warm_up(race, WARM_UP[arguments.device])
         rates = take_turns(race, warm, shape_of(model), arguments)
     encoder = shape_of(model)
     return {
@@ -179,9 +182,9 @@ def measure(
     }
 
 
-def warm_up(race: Race) -> Turn:
+def warm_up(race: Race, steps: int) -> Turn:
     """The first steps allocate, choose kernels and may compile. Returns the last of them."""
-    for _ in range(WARM_UP):
+    for _ in range(steps):
         answers = race.ask(lambda worker: worker.step(1))
         if slowest(answers) > LONG_STEP:
             break
