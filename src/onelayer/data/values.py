@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.written import written_value
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
 def is_number(text: str) -> bool:
@@ -38,12 +42,18 @@ def text_of(
     return json.dumps(value)
 
 
+def whole_number(value: object) -> int | None:
+    """The whole number that a value is, or that a text writes, ``3.0`` too; None for others."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value.strip().partition(".")[0])
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def listed_in(value: str) -> list[Any] | None:
-    """The list that a field holds as JSON text; None if it holds anything else."""
-    try:
-        found = json.loads(value) if value.lstrip().startswith("[") else None
-    except (ValueError, RecursionError):
-        return None
+    """The list that a field holds as text, see `written_value`; None if it holds anything else."""
+    found = written_value(value)
     return found if isinstance(found, list) else None
 
 
