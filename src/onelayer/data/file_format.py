@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onelayer.data.table import Table
 
@@ -40,3 +41,14 @@ class FileFormat:
     table is iterated."""
     binary: bool = False
     """Whether files have no lines of text, so that only the name and first bytes recognise them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonShape:
+    """What JSON files of one origin look like, such as SQuAD's or an annotation tool's."""
+
+    fits: Callable[[Any], bool]
+    """Whether a file's first value has the shape: the value of its first line, or the first item of
+    the array that the document is."""
+    read: Callable[[str], Table]
+    """Opens a file of the shape. Raises DataError as ``FileFormat.read`` does."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.lines import text_lines, whole_text
+from onelayer.data.lines import head_lines, text_lines, whole_text
 from onelayer.data.table import Record, Table, refuse_wide
 
+JSON_LINES = {".jsonl", ".ndjson"}
+"""Suffixes of files with an object a line."""
 HEAD_OBJECTS = 100
 """Objects whose keys become the columns."""
 
@@ -29,7 +32,7 @@ def read_json_lines(path: str) -> Table:
     def records() -> Iterator[Record]:
         for number, line in enumerate(text_lines(path), 1):
             if not line.isspace():
-                yield _record(decode_line(path, line, number), path, number)
+                yield row_record(decode_line(path, line, number), path, number)
 
     return Table(path, "jsonl", first_columns(path, records), records)
 
@@ -39,20 +42,41 @@ def read_json_document(path: str) -> Table:
 
     def records() -> Iterator[Record]:
         for value, line in json_items(path):
-            yield _record(value, path, line)
+            yield row_record(value, path, line)
 
     return Table(path, "json", first_columns(path, records), records)
 
 
-def first_line_value(lines: Iterable[str]) -> Any:
-    """The JSON value in the first line that isn't blank; None if it isn't one complete value."""
-    for line in lines:
+def line_value(path: str) -> Any:
+    """The JSON value in the first line that isn't blank; None if it isn't one complete value.
+
+    A file named .jsonl has lines of bounded length; any other may be one long line, so only its
+    head is read."""
+    named = Path(path).suffix.lower() in JSON_LINES
+    for line in text_lines(path) if named else head_lines(path):
         if not line.isspace():
             try:
                 return json.loads(line)
             except (ValueError, RecursionError):
                 return None
     return None
+
+
+def is_row(value: Any) -> bool:
+    """Whether a line's value is a row by itself: an object, or a text with an object about it. Any
+    other array is a document of rows."""
+    kinds = [type(part) for part in value] if isinstance(value, list) else []
+    return isinstance(value, dict) or kinds == [str, dict]
+
+
+def json_values(path: str) -> Iterator[tuple[Any, int]]:
+    """The rows of a file, one a line or all in one document, with their lines."""
+    if not is_row(line_value(path)):
+        yield from json_items(path)
+        return
+    for number, line in enumerate(text_lines(path), 1):
+        if not line.isspace():
+            yield decode_line(path, line, number), number
 
 
 def json_items(path: str) -> Iterator[tuple[Any, int]]:
@@ -159,7 +183,8 @@ def _check_surrogates(value: Any, source: str, place: Place) -> None:
         ) from None
 
 
-def _record(value: Any, path: str, line: int) -> Record:
+def row_record(value: Any, path: str, line: int) -> Record:
+    """An object as a record. Raises DataError for any other value."""
     if not isinstance(value, dict):
         raise DataError(
             f"a JSON object expected, found {_KINDS[type(value)]}",

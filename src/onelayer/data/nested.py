@@ -9,19 +9,19 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.delimited import SUFFIXES as DELIMITED
-from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.file_format import FileFormat, JsonShape, Sample
 from onelayer.data.jsonlines import (
+    JSON_LINES,
     first_columns,
-    first_line_value,
+    is_row,
     json_items,
+    line_value,
     read_json_document,
     read_json_lines,
 )
-from onelayer.data.lines import text_lines
 from onelayer.data.table import Record, Table
 
-_JSON_LINES = {".jsonl", ".ndjson"}
-_JSON = {".json", *_JSON_LINES}
+_JSON = {".json", *JSON_LINES}
 _BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
 _KEPT = ("id", "question")
 """The columns that differ from question to question of a passage."""
@@ -156,19 +156,21 @@ def _is_json(sample: Sample) -> bool:
 
 
 def _read_any_json(sample: Sample) -> Table:
-    # A file named .jsonl has lines of bounded length; any other may be one long line, so only its
-    # head is read here.
     path = sample.path
-    by_lines = sample.suffixes & _JSON_LINES
-    value = first_line_value(text_lines(path) if by_lines else sample.head)
-    if isinstance(value, dict) and not is_squad(value):
-        return read_json_lines(path)
-    first = next(json_items(path), None)
-    if first and is_squad(first[0]):
-        return read_squad(path)
-    if first and is_multiple_choice(first[0]):
-        return read_multiple_choice(path)
-    return read_json_document(path)
+    value = line_value(path)
+    by_lines = is_row(value)
+    if not by_lines:
+        value = next((item for item, _ in json_items(path)), None)
+    found = next((shape for shape in SHAPES if shape.fits(value)), None)
+    if found:
+        return found.read(path)
+    return read_json_lines(path) if by_lines else read_json_document(path)
 
+
+SHAPES = [
+    JsonShape(is_squad, read_squad),
+    JsonShape(is_multiple_choice, read_multiple_choice),
+]
+"""The first shape that a file fits reads it; objects of any other shape are rows as they stand."""
 
 JSON = FileFormat(_is_json, _read_any_json)

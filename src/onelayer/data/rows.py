@@ -81,14 +81,24 @@ class Rows:
             if legal:
                 yield pair
 
-    def _readable(self, refuse: Callable[[DataError], None]) -> Iterator[tuple[Any, Any]]:
+    def _readable(
+        self,
+        refuse: Callable[[DataError], None],
+        repaired: dict[str, RowsAlike] | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """The values and rows that can be used; ``repaired`` counts what was put right in them."""
         for record in self.table:
             values = self.layout.values(record.values)
+            place = self.table.place(record)
             try:
-                row = self.kind.row(values, self.table.place(record), self.labelled)
+                if self.labelled and record.void:
+                    raise LeftOutError(record.void, place=place)
+                row = self.kind.row(values, place, self.labelled)
             except DataError as error:
                 refuse(error)
                 continue
+            if repaired is not None:
+                _count(repaired, (*record.repairs, *self.kind.repairs(row)), place)
             yield values, row
 
     def _note(self, error: DataError) -> None:
@@ -128,9 +138,8 @@ def read_rows(
 
     def readable() -> Iterator[Any]:
         nonlocal n
-        for _, row in rows._readable(rows._note):
+        for _, row in rows._readable(rows._note, rows.repaired):
             n += 1
-            _count(rows.repaired, kind.repairs(row), row.place)
             look(row)
             yield row
 

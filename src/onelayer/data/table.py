@@ -18,6 +18,11 @@ class Record:
 
     values: Mapping[str, Any]
     line: int | None = None
+    void: str | None = None
+    """Why its label isn't to be learned, such as an annotation that was rejected; the reason is
+    the same for all such records. Its texts are predicted as any others."""
+    repairs: tuple[str, ...] = ()
+    """What the reader put right, in words that are the same for all records of this kind."""
 
 
 @dataclass(frozen=True, slots=True)
