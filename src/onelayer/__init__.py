@@ -15,13 +15,13 @@ if TYPE_CHECKING:
         inspect,
         predict,
         report,
-        serve,
     )
     from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
     from onelayer.prediction.load import load
     from onelayer.prediction.predict_data import Predictions
     from onelayer.prediction.predictor import Predictor
     from onelayer.recipe import Recipe
+    from onelayer.serving.serve import serve
     from onelayer.tasks.answer.answer_rows import Answer
     from onelayer.tasks.choose.choose import Choice
     from onelayer.tasks.classify.class_predictions import Label, Labels
@@ -75,8 +75,8 @@ _HOMES = {
         "inspect",
         "predict",
         "report",
-        "serve",
     ),
+    "onelayer.serving.serve": ("serve",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

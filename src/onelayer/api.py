@@ -15,6 +15,7 @@ from onelayer.base.wording import Say, silent
 from onelayer.recipe import ColumnNames, Columns
 
 if TYPE_CHECKING:
+    from onelayer.base.text_offsets import OffsetUnit
     from onelayer.evaluation.compare import Comparison
     from onelayer.evaluation.evaluate import EvaluationResult
     from onelayer.evaluation.report.write_report import ReportPage
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from onelayer.prediction.job import Watch
     from onelayer.prediction.predict_data import Predictions
     from onelayer.prediction.predictor import Predictor
-    from onelayer.serving.limits import Limits
     from onelayer.training.progress import Reporter
 
 
@@ -81,6 +81,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
+    offsets: OffsetUnit = "codepoint",
     engine: str | None = None,
     watch: Watch | None = None,
     say: Say = silent,
@@ -104,6 +105,9 @@ def predict(
         Add label sets that contain the right label for this share (0 to 1) of rows like dev's.
     abstain
         Leave uncertain rows unlabelled, so that at most this share of the labels (0 to 1) is wrong.
+    offsets
+        What starts and ends count, for tag and answer: ``codepoint`` as Python, ``utf16`` as Java
+        and JavaScript, or ``utf8`` bytes as Go and Rust.
     engine
         The engine of an exported model; by default the fastest one installed.
     watch
@@ -130,6 +134,8 @@ def predict(
 
     predictor = load(model, engine) if isinstance(model, (str, Path)) else model
     predictor = predictor.with_guarantees(coverage=coverage, abstain=abstain)
+    if offsets != "codepoint":
+        predictor = predictor.with_offsets(offsets)
     return predict_data(
         predictor, data, Columns(**columns), out=out, format=format, watch=watch, say=say
     )
@@ -342,55 +348,3 @@ def report(
     from onelayer.evaluation.report.write_report import report_file
 
     return report_file(run, file, Path(out), Columns(**columns), say)
-
-
-def serve(
-    *models: str,
-    host: str = "127.0.0.1",
-    allowed_host: tuple[str, ...] = (),
-    port: int = 8080,
-    engine: str | None = None,
-    api_key_file: str | Path | None = None,
-    access_log: bool = True,
-    limits: Limits | None = None,
-) -> None:
-    """Serve models over HTTP until the process gets SIGTERM or SIGINT.
-
-    Parameters
-    ----------
-    models
-        Model directories. ``NAME=DIR`` names a model; by default it has its directory's name.
-    host
-        The address to listen on; 0.0.0.0 for every address of this machine.
-    allowed_host
-        Further names to accept in the Host header; ``*`` accepts any.
-    port
-        The port to listen on; 0 for any free one.
-    engine
-        The engine of exported models; by default the fastest one installed.
-    api_key_file
-        A file with one API key per line; by default the key in ``ONELAYER_API_KEY``, if set.
-    access_log
-        Write a JSON line per request to stderr.
-    limits
-        The server's limits; by default those of `Limits`.
-
-    Raises
-    ------
-    UsageError, CheckpointError
-        At the start: for a port that is in use, and a model that can't be read.
-    """
-    from onelayer.serving.http.admission import read_api_keys
-    from onelayer.serving.limits import Limits
-    from onelayer.serving.server import models_by_name, run_server
-
-    run_server(
-        models_by_name(models),
-        host=host,
-        port=port,
-        limits=limits or Limits(),
-        engine=engine,
-        keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
-        access_log=access_log,
-        allowed_hosts=allowed_host,
-    )

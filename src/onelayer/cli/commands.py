@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import onelayer
 from onelayer import api
+from onelayer.base.text_offsets import OffsetUnit
 from onelayer.cli.flags import Known
 from onelayer.cli.terminal import RowBar, print_json, print_parts, reporter, say, sayer
 from onelayer.engines.registry import engine_names
@@ -105,6 +106,7 @@ def predict(
     format: Literal["jsonl", "csv", "parquet"] | None = None,
     coverage: float | None = None,
     abstain: float | None = None,
+    offsets: OffsetUnit = "codepoint",
     engine: EngineName = None,
     columns: Columns,
 ) -> None:
@@ -124,6 +126,8 @@ def predict(
         Add label sets that contain the right label this often.
     abstain
         Leave uncertain rows unlabelled, so at most this share is wrong.
+    offsets
+        What starts and ends count: Java and JavaScript have utf16.
     engine
         The engine of an exported model; default: the fastest one installed.
     """
@@ -137,6 +141,7 @@ def predict(
             format=format,
             coverage=coverage,
             abstain=abstain,
+            offsets=offsets,
             engine=engine,
             watch=bar,
             say=say,
@@ -338,7 +343,7 @@ def serve(
     access_log
         Write a JSON line per request to stderr.
     """
-    api.serve(
+    onelayer.serve(
         *models,
         host=host,
         allowed_host=allowed_host,

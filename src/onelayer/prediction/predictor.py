@@ -12,6 +12,7 @@ from typing import Any
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table, score_table
+from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit, check_offset_unit
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines.engine import Engine
@@ -40,6 +41,8 @@ class Predictor(Result):
     """How the model was trained and its scores; None if transformers saved it."""
     cut: Cut = field(default_factory=Cut)
     """The tokens that the length limit has cut off so far."""
+    offset_unit: OffsetUnit = CODE_POINTS
+    """What the starts and ends of predicted spans count."""
 
     def to_json(self) -> dict[str, Any]:
         """The model's directory and its scores on dev."""
@@ -82,6 +85,25 @@ class Predictor(Result):
             raise UsageError(f"--coverage and --abstain are for {names}, and {it}")
         return replace(self, task=self.task.with_guarantees(coverage, abstain))
 
+    def with_offsets(self, unit: OffsetUnit) -> Predictor:
+        """The same model with the starts and ends of its predictions counted in this unit.
+
+        Parameters
+        ----------
+        unit
+            ``codepoint`` as Python counts, ``utf16`` as Java and JavaScript do, or ``utf8``: bytes.
+
+        Raises
+        ------
+        UsageError
+            For an unknown unit, and if the task predicts no spans.
+        """
+        check_offset_unit(unit)
+        if unit != CODE_POINTS and not self.task.has_offsets:
+            names = " and ".join(name for name, kind in TASKS.items() if kind.has_offsets)
+            raise UsageError(f"--offsets is for {names}, and this model is for {self.task.name}")
+        return replace(self, offset_unit=unit)
+
     def predict(self, inputs: Iterable[Any]) -> list[Any]:
         """Predict for a list of inputs.
 
@@ -116,7 +138,14 @@ class Predictor(Result):
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
-        return self.task.decode(*self.run_rows(rows))
+        return self.in_offset_unit(rows, self.task.decode(*self.run_rows(rows)))
+
+    def in_offset_unit(self, rows: Sequence[Any], predictions: list[Any]) -> list[Any]:
+        """Predictions of these rows with starts and ends in the unit of this predictor."""
+        if self.offset_unit == CODE_POINTS:
+            return predictions
+        pairs = zip(rows, predictions, strict=True)
+        return [self.task.in_offset_unit(row, one, self.offset_unit) for row, one in pairs]
 
     def run_rows(self, rows: Sequence[Any]) -> Chunk[Any]:
         """Rows of the task with their encodings and logits."""

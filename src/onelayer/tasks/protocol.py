@@ -20,6 +20,7 @@ from typing import (
 )
 
 from onelayer.base.errors import UsageError
+from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words
 from onelayer.data.column_rules import ColumnRules
 from onelayer.data.row_kind import Row, RowKind
@@ -154,6 +155,8 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     """Whether a row's sequences are windows of one long text, or texts of their own."""
     may_truncate: ClassVar[bool] = False
     """Whether ``--long truncate`` is a choice."""
+    has_offsets: ClassVar[bool] = False
+    """Whether predictions have positions in a text: the start and the end of a span."""
     predicts_number: ClassVar[bool] = False
     """Whether predictions are numbers, which are close to each other instead of the same."""
     promises: ClassVar[bool] = False
@@ -181,6 +184,11 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         that are wrong for at most the share ``abstain`` of them. Only called where ``promises``.
         Raises UsageError where the dev rows can't promise that."""
         return self
+
+    def in_offset_unit(self, row: Row, prediction: Prediction, unit: OffsetUnit) -> Prediction:
+        """A prediction with its starts and ends counted in this unit. Only called where
+        ``has_offsets``."""
+        return prediction
 
     def row_logits(self, encodings: Encodings, logits: Logits) -> Logits:
         """(R, C) logits -> (B, C), one line a row, for a task that has such."""

@@ -15,6 +15,7 @@ from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words
 from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
@@ -48,6 +49,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
     pipeline_tag = "question-answering"
     hub_form = "question-answering"
     reads_all_tokens = True
+    has_offsets = True
     point = 1.0
 
     max_length: int
@@ -228,6 +230,9 @@ class AnswerTask(Task[AnswerRow, Answer]):
         return Answer(
             row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
         )
+
+    def in_offset_unit(self, row: AnswerRow, prediction: Answer, unit: OffsetUnit) -> Answer:
+        return prediction.in_unit(unit, row.passage)
 
     def score(self, rows: Iterable[AnswerRow], predictions: Iterable[Answer]) -> metrics.Answers:
         return score_answers(rows, (answer.text for answer in predictions))

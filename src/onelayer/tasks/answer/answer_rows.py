@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from onelayer.base.errors import Place
+from onelayer.base.text_offsets import OffsetUnit, TextOffsets
 from onelayer.tasks.answer.gold_answers import GoldAnswer
 from onelayer.tasks.predictions import BasePrediction
 
@@ -34,7 +35,8 @@ class AnswerRow:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """``text`` is the characters ``start:end`` of the passage."""
+    """``text`` is the characters ``start:end`` of the passage, counted in code points unless
+    another unit was asked for."""
 
     text: str
     start: int
@@ -48,6 +50,7 @@ class Answer(BasePrediction):
 
     Scores are probabilities among ``candidates`` and "no answer". ``margin`` is by how much, in
     logits, "no answer" beats the best span; above the task's threshold there is no answer.
+    ``offsets`` is the unit in which starts and ends are counted; without it they are code points.
     """
 
     id: str
@@ -58,6 +61,7 @@ class Answer(BasePrediction):
     no_answer_score: float
     margin: float
     candidates: tuple[Candidate, ...]
+    offsets: OffsetUnit | None = None
 
     json_schema: ClassVar[Mapping[str, Any]] = {
         "margin": {"anyOf": [{"type": "number"}, {"type": "null"}]}
@@ -66,3 +70,14 @@ class Answer(BasePrediction):
     @property
     def headline(self) -> str:
         return self.text
+
+    def in_unit(self, unit: OffsetUnit, passage: str) -> Answer:
+        """The same prediction with its code points of the passage counted in another unit."""
+        offsets = TextOffsets(passage, unit)
+        candidates = tuple(
+            replace(one, start=offsets.of(one.start), end=offsets.of(one.end))
+            for one in self.candidates
+        )
+        start = None if self.start is None else offsets.of(self.start)
+        end = None if self.end is None else offsets.of(self.end)
+        return replace(self, start=start, end=end, candidates=candidates, offsets=unit)

@@ -13,6 +13,7 @@ from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words, listed
 from onelayer.data.values import in_role, label_name, text_of
 from onelayer.recipe import Recipe
@@ -58,6 +59,7 @@ class Tag(Task[TagRow, Tagged]):
     example = '["a text to tag"]'
     pipeline_tag = "token-classification"
     reads_all_tokens = True
+    has_offsets = True
     hub_form = "token-classification"
 
     labels: tuple[str, ...]
@@ -207,6 +209,9 @@ class Tag(Task[TagRow, Tagged]):
             return Tagged(rows[i].text, words, tags, found)
 
         return per_row(encodings, logits, tagged)
+
+    def in_offset_unit(self, row: TagRow, prediction: Tagged, unit: OffsetUnit) -> Tagged:
+        return prediction.in_unit(unit)
 
     def _entities(
         self,

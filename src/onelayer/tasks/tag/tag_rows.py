@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from onelayer.base.errors import DataError, Place
+from onelayer.base.text_offsets import OffsetUnit, TextOffsets
 from onelayer.data.values import label_name
 from onelayer.tasks.mistakes import LabelledSpan
 from onelayer.tasks.predictions import BasePrediction
@@ -35,8 +36,8 @@ class TagRow:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """``text`` is the characters ``start:end`` of the input; ``score`` is the mean probability
-    of its words' labels."""
+    """``text`` is the characters ``start:end`` of the input, counted in code points unless another
+    unit was asked for; ``score`` is the mean probability of its words' labels."""
 
     start: int
     end: int
@@ -48,12 +49,14 @@ class Entity:
 @dataclass(frozen=True, slots=True)
 class Tagged(BasePrediction):
     """A label for every word, and the entities that the labels make. Labels without an outside
-    (``O``), such as parts of speech, make none."""
+    (``O``), such as parts of speech, make none. ``offsets`` is the unit in which starts and ends
+    are counted; without it they are code points."""
 
     text: str
     words: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
     entities: tuple[Entity, ...]
+    offsets: OffsetUnit | None = None
 
     json_schema: ClassVar[Mapping[str, Any]] = {
         "words": {"type": "array", "items": {"type": "string"}}
@@ -66,8 +69,22 @@ class Tagged(BasePrediction):
 
     def to_json(self) -> dict[str, Any]:
         """With words as texts."""
-        words = [self.text[start:end] for start, end in self.words]
+        if self.offsets is None:
+            words = [self.text[start:end] for start, end in self.words]
+        else:
+            at = TextOffsets(self.text, self.offsets).code_point
+            words = [self.text[at(start) : at(end)] for start, end in self.words]
         return {**BasePrediction.to_json(self), "words": words}
+
+    def in_unit(self, unit: OffsetUnit) -> Tagged:
+        """The same prediction with its code points counted in another unit."""
+        offsets = TextOffsets(self.text, unit)
+        words = tuple(offsets.span(*word) for word in self.words)
+        entities = tuple(
+            replace(one, start=offsets.of(one.start), end=offsets.of(one.end))
+            for one in self.entities
+        )
+        return replace(self, words=words, entities=entities, offsets=unit)
 
     @property
     def headline(self) -> str:

@@ -1,0 +1,61 @@
+"""The verb ``serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onelayer.serving.limits import Limits
+
+
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    allowed_host: tuple[str, ...] = (),
+    port: int = 8080,
+    engine: str | None = None,
+    api_key_file: str | Path | None = None,
+    access_log: bool = True,
+    limits: Limits | None = None,
+) -> None:
+    """Serve models over HTTP until the process gets SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    models
+        Model directories. ``NAME=DIR`` names a model; by default it has its directory's name.
+    host
+        The address to listen on; 0.0.0.0 for every address of this machine.
+    allowed_host
+        Further names to accept in the Host header; ``*`` accepts any.
+    port
+        The port to listen on; 0 for any free one.
+    engine
+        The engine of exported models; by default the fastest one installed.
+    api_key_file
+        A file with one API key per line; by default the key in ``ONELAYER_API_KEY``, if set.
+    access_log
+        Write a JSON line per request to stderr.
+    limits
+        The server's limits; by default those of `Limits`.
+
+    Raises
+    ------
+    UsageError, CheckpointError
+        At the start: for a port that is in use, and a model that can't be read.
+    """
+    from onelayer.serving.http.admission import read_api_keys
+    from onelayer.serving.limits import Limits
+    from onelayer.serving.server import models_by_name, run_server
+
+    run_server(
+        models_by_name(models),
+        host=host,
+        port=port,
+        limits=limits or Limits(),
+        engine=engine,
+        keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
+        access_log=access_log,
+        allowed_hosts=allowed_host,
+    )
