@@ -20,7 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import onelayer
 from onelayer.base.errors import DataError, OneLayerError, UsageError
+from onelayer.cli import main as cli
 from onelayer.data.layout import Layout
 from onelayer.prediction import formats, job, predictor, streams
 from onelayer.prediction.job import predict_to, write_to
@@ -351,3 +353,49 @@ def test_unknown_output_format_is_refused() -> None:
     assert set(formats.OUTPUT_FORMATS) == set(FORMS)
     with pytest.raises(UsageError, match="no format 'xml'"):
         formats.output_format("xml")
+
+
+# What --out may be -------------------------------------------------------------------------------
+
+
+def test_predictions_go_into_a_pipe_or_device_and_through_a_link(
+    model: Predictor, rows: Path, tmp_path: Path
+) -> None:
+    straight, pipe = tmp_path / "straight", tmp_path / "pipe"
+    real, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    write(model, rows, straight, "jsonl")
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    found = onelayer.predict(model, rows, out=pipe)
+    reader.join()
+    assert found.rows == ROWS
+    assert found.out == str(pipe)
+    assert got == [straight.read_bytes()]
+    assert pipe.is_fifo()
+    assert onelayer.predict(model, rows, out="/dev/null").rows == ROWS
+    assert Path("/dev/null").is_char_device()
+    link.symlink_to(real.name)
+    onelayer.predict(model, rows, out=link)
+    assert link.is_symlink()
+    assert real.read_bytes() == straight.read_bytes()
+    names = {"straight", "pipe", "real.jsonl", "link.jsonl", rows.name}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_device_is_named(model: Predictor, rows: Path) -> None:
+    with pytest.raises(OneLayerError, match=r"^/dev/full: can't be written: No space left"):
+        onelayer.predict(model, rows, out="/dev/full")
+
+
+@pytest.mark.parametrize("command", ["predict", "report"])
+def test_output_that_is_a_directory_is_refused_before_the_model_is_read(
+    command: str, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    missing = str(tmp_path / "no model")
+    for out, reason in (("out", "is a directory"), ("no/out", "no such directory")):
+        assert cli.main([command, missing, str(rows), "--out", str(tmp_path / out)]) == 2
+        assert reason in capsys.readouterr().err

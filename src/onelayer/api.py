@@ -129,9 +129,12 @@ def predict(
     UsageError, CheckpointError
         For options that don't fit the model, and a model that can't be read.
     """
+    from onelayer.base.disk import check_output
     from onelayer.prediction.load import load
     from onelayer.prediction.predict_data import predict_data
 
+    if isinstance(out, (str, Path)):
+        check_output(Path(out))
     predictor = load(model, engine) if isinstance(model, (str, Path)) else model
     predictor = predictor.with_guarantees(coverage=coverage, abstain=abstain)
     if offsets != "codepoint":

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onelayer.base import digest
+from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cache_home
 
@@ -47,6 +48,7 @@ def resolve(model: str | Path) -> Path:
     if model == STARTER:
         return _starter() or _from_hub(_STARTER_ON_HUB)
     path = Path(model).expanduser()
+    restore(path)
     if path.is_dir():
         return path
     if path.exists():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish
+from onelayer.base.disk import as_json, publish, restore
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
@@ -111,6 +111,7 @@ def _target(run: str | Path, out: str | Path | None, int8: bool) -> Path:
     if not beside.name:  # as of "."
         beside = beside.resolve()
     target = Path(out) if out is not None else beside.with_name(f"{beside.name}-{_suffix(int8)}")
+    restore(target)
     taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
     if taken and not is_bundle(target):
         raise UsageError(

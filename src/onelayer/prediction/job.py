@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from onelayer.base import digest
-from onelayer.base.disk import rewrite
+from onelayer.base.disk import (
+    behind_links,
+    is_stream,
+    mode_until_finished,
+    put,
+    reason_of,
+    rewrite,
+)
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.data.readers import extent
 from onelayer.prediction.formats import OutputFormat, PredictedRow, output_format
@@ -87,21 +94,37 @@ def predict_to(
 
 
 def write_stream(stream: BinaryIO, chunks: Iterable[Sequence[PredictedRow]], form_name: str) -> int:
-    """Writes each chunk as soon as it is predicted; returns the number of rows."""
+    """Writes each chunk as soon as it is predicted; returns the number of rows.
+
+    Raises OneLayerError where the stream can't take it, BrokenPipeError where its reader has left.
+    """
     if form_name == "parquet":
         raise UsageError("parquet can't be written to a stream", hint="give --out FILE.parquet")
     form, n = output_format(form_name), 0
     for chunk in chunks:
-        before = b"" if n else form.begin(chunk)
-        stream.write(before + form.body(chunk))
-        stream.flush()
+        data = (b"" if n else form.begin(chunk)) + form.body(chunk)
+        try:
+            stream.write(data)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = Place(getattr(stream, "name", "the output"))
+            raise OneLayerError(f"can't be written: {reason_of(error)}", place=place) from error
         n += len(chunk)
     return n
 
 
 def write_to(out: Path, chunks: Iterable[Sequence[PredictedRow]], form_name: str) -> int:
     """Writes the predictions of a source that can't be read again, such as a pipe, so that the job
-    can't be resumed; returns the number of rows."""
+    can't be resumed; or into a pipe or device. Returns the number of rows."""
+    if is_stream(out):
+        stream = open(out, "wb")  # noqa: SIM115 - closing it may fail a second time
+        try:
+            return write_stream(stream, chunks, form_name)
+        finally:
+            with suppress(OSError):
+                stream.close()
     form = output_format(form_name)
     with _part_of(out, identity="") as part:
         for chunk in chunks:
@@ -169,10 +192,7 @@ class _Part:
     def finish(self, form: OutputFormat, out: Path) -> None:
         self.stream.flush()
         self.save_state()
-        whole = form.finish(self.path)
-        with open(whole, "rb") as written:
-            os.fsync(written.fileno())
-        whole.replace(out)
+        put(form.finish(self.path), behind_links(out))
         self.path.unlink(missing_ok=True)
         self.state.unlink(missing_ok=True)
 
@@ -180,9 +200,11 @@ class _Part:
 @contextmanager
 def _part_of(out: Path, identity: str) -> Iterator[_Part]:
     """Opens and locks the unfinished file of ``out``: one process at a time may write it."""
-    path, state = (out.with_name(out.name + ending) for ending in (".part", ".part.json"))
+    real = behind_links(out)
+    path, state = (real.with_name(real.name + ending) for ending in (".part", ".part.json"))
     try:
-        with open(path, "r+b" if path.exists() else "w+b") as stream:
+        path.touch(mode_until_finished(real))
+        with open(path, "r+b") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -195,7 +217,7 @@ def _part_of(out: Path, identity: str) -> Iterator[_Part]:
             yield part
     except OSError as error:
         raise OneLayerError(
-            f"can't be written: {error.strerror or error}",
+            f"can't be written: {reason_of(error)}",
             place=Place(out),
             hint=f"what is in {path.name} is kept: the same command resumes from there"
             if path.exists()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from onelayer.base.disk import is_stream
 from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
@@ -56,8 +57,10 @@ def predict_data(
     """Predictions for a file, a stream of lines, or a list; written to ``out``, else returned."""
     suffix = Path(out).suffix.lstrip(".") if isinstance(out, (str, Path)) else ""
     form = format or (suffix if suffix in OUTPUT_FORMATS else "jsonl")
-    if isinstance(out, (str, Path)) and isinstance(data, (str, Path)):
-        n = predict_to(Path(out), predictor, data, columns, form, watch)
+    if isinstance(out, str):
+        out = Path(out)
+    if isinstance(out, Path) and not is_stream(out) and isinstance(data, (str, Path)):
+        n = predict_to(out, predictor, data, columns, form, watch)
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))
     if isinstance(data, (str, Path)):
         chunks = in_chunks(predict_file(predictor, data, columns, say))
@@ -73,8 +76,8 @@ def predict_data(
     if out is None:
         found = tuple(row.prediction for chunk in chunks for row in chunk)
         return Predictions(rows=len(found), predictions=found, cut=_cut(predictor))
-    if isinstance(out, (str, Path)):
-        n = write_to(Path(out), chunks, form)
+    if isinstance(out, Path):
+        n = write_to(out, chunks, form)
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))
     n = write_stream(out, chunks, form)
     return Predictions(rows=n, cut=_cut(predictor))

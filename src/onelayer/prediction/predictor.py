@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from onelayer.base.disk import restore
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table, score_table
@@ -203,5 +204,7 @@ class Predictor(Result):
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a model directory."""
-    is_path = isinstance(path, (str, os.PathLike))
-    return is_path and Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    restore(Path(path))
+    return Path(path).is_dir() and os.path.lexists(Path(path) / "config.json")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
+from onelayer.base.disk import restore
 from onelayer.base.errors import Place, UsageError
 from onelayer.training.run_store import Store
 
@@ -52,6 +53,8 @@ def _open_at(target: Path, identity: str, resume: bool | None, say: Say) -> Stor
             refuse_taken(target)
             if resume:
                 raise _nothing_to_resume(target)
+            if store.has_states:
+                say(f"{target}: starts at step 1; the states of an unfinished run are removed")
             store.clear()
     except BaseException:
         store.release()
@@ -66,7 +69,11 @@ def is_unfinished(target: Path) -> bool:
 
 def refuse_taken(target: Path) -> None:
     """Raises UsageError for a directory that isn't empty."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    restore(target)
+    if target.exists() and not target.is_dir():
+        hint = "a run is a directory: choose another --out"
+        raise UsageError("is no directory", place=Place(target), hint=hint)
+    if target.exists() and any(target.iterdir()):
         raise UsageError(
             "already holds a run" if (target / "config.json").is_file() else "is not empty",
             place=Place(target),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish, rewrite
+from onelayer.base.disk import as_json, publish, restore, rewrite
 from onelayer.base.errors import OneLayerError, Place
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.build import Built, as_saved, named_outputs, state_of
@@ -163,12 +163,19 @@ class Store:
         return None
 
     def state_to_resume(self, say: Callable[[str], None]) -> SavedState | None:
-        """The newest state, if the same command saved it and its best model so far exists."""
+        """The newest state, if the same command saved it and its best model so far exists. Says
+        why another one isn't used."""
+        restore(self.target)
         saved = self.newest_state(say)
-        if saved is None or saved.identity != self.identity:
+        if saved is None:
             return None
-        is_lost = saved.history.best_step and not (self.target / "config.json").is_file()
-        return None if is_lost else saved
+        if saved.identity != self.identity:
+            say(f"the unfinished run in {self.target} is of another command: data, recipe or model")
+            return None
+        if saved.history.best_step and not (self.target / "config.json").is_file():
+            say(f"{self.target} is gone, with the best model of its unfinished run")
+            return None
+        return saved
 
     def is_state_due(self) -> bool:
         return time.monotonic() - self._saved_at > max(

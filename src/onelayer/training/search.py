@@ -20,7 +20,7 @@ from onelayer.base.errors import Place, UsageError
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.record import ModelRecord, SeedScores
 from onelayer.prediction.load import load
-from onelayer.prediction.predictor import Predictor
+from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.training.plan import Plan
 from onelayer.training.progress import Reporter
 from onelayer.training.resume import RUNS, is_unfinished, open_store, run_name
@@ -74,7 +74,9 @@ def best_of_seeds(
         mean=mean,
         deviation=deviation,
     )
-    record = replace(record, choices=(*(record.choices or ()), remark), seeds=seeds)
+    # A command that was killed after this has written the remark already.
+    choices = [choice for choice in record.choices or () if choice != remark]
+    record = replace(record, choices=(*choices, remark), seeds=seeds)
     rewrite(path, as_json(record.to_json()))
     draw_report(load(best.folder), plan, reporter)
     best.folder.replace(target)
@@ -120,20 +122,20 @@ def _reserve(plan: Plan, out: str | Path | None, resume: bool | None) -> Path:
     folder = seeds_folder(target)
     if resume is False:
         shutil.rmtree(folder, ignore_errors=True)
-    elif folder.exists() and _identity(folder) != plan.identity:
+    elif _has_runs(folder) and _identity(folder) != plan.identity:
         hint = "--no-resume removes them and starts again; or choose another --out"
         raise UsageError("holds unfinished runs of another command", place=Place(folder), hint=hint)
     elif resume and not folder.exists():
         raise UsageError("no unfinished runs of this command to resume", place=Place(target))
     folder.mkdir(parents=True, exist_ok=True)
     target.mkdir(exist_ok=True)  # so that no other run takes the name
-    (folder / "identity").write_text(plan.identity, encoding="utf-8")
+    rewrite(folder / "identity", plan.identity)
     return target
 
 
 def _release(target: Path) -> None:
     """Removes what `_reserve` made, unless a run has left something there."""
-    if not any(path.is_dir() for path in seeds_folder(target).iterdir()):
+    if not _has_runs(seeds_folder(target)):
         shutil.rmtree(seeds_folder(target))
         target.rmdir()
 
@@ -141,9 +143,17 @@ def _release(target: Path) -> None:
 def _default_target(plan: Plan, resume: bool | None) -> Path:
     stem = run_name(plan.files.train)
     for folder in RUNS.glob(f".{stem}-*.seeds") if resume is not False else ():
-        if _identity(folder) == plan.identity:
-            return folder.with_name(folder.name[1:].removesuffix(".seeds"))
+        target = folder.with_name(folder.name[1:].removesuffix(".seeds"))
+        if _identity(folder) != plan.identity:
+            continue
+        if not is_run(target):
+            return target
+        shutil.rmtree(folder)  # the best run was moved, and the process was killed before this
     return next(place for n in count(1) if not (place := RUNS / f"{stem}-{n}").exists())
+
+
+def _has_runs(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_dir() for path in folder.iterdir())
 
 
 def _identity(folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelayer.base.disk import rewrite
+from onelayer.base.disk import check_output, rewrite
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
 from onelayer.evaluation.evaluate import labelled_rows
@@ -37,6 +37,7 @@ def report_file(
     run: str | Path, file: str | Path, out: Path, columns: Columns, say: Say
 ) -> ReportPage:
     """Writes a report on a model and a labelled file, which is read as a stream."""
+    check_output(out)
     predictor = load(run)
     rows = labelled_rows(predictor, file, columns, say)
     write_report(predictor, rows, Path(file).name, out)
