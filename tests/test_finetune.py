@@ -421,7 +421,7 @@ def test_new_multi_label_head_starts_from_log_odds(bert: Path, tmp_path: Path) -
     found = [TextRow(f"cat {i}", None, ("a",) if i % 4 else ("b",), HERE) for i in range(12)]
     dev = tmp_path / "dev.jsonl"
     dev.write_text('{"text": "cat", "label": ["a"]}\n')
-    finetuned(tmp_path, found, model=bert, dev=dev, lr=1e-9, epochs=1)
+    finetuned(tmp_path, found, model=bert, dev=dev, lr=1e-9, epochs=1, multi_label=True)
     bias = load_file(tmp_path / "run" / "model.safetensors")["classifier.bias"]
     odds = torch.tensor([10 / 4, 4 / 10])
     torch.testing.assert_close(bias, odds.log())

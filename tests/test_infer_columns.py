@@ -428,7 +428,8 @@ def test_task_and_columns_are_inferred(file: File, tmp_path: Path) -> None:
         role: column if isinstance(column, str) else "+".join(column)
         for role, column in seen.layout.columns.items()
     }
-    assert (seen.kind.name, columns, seen.layout.separator) == (file.task, expected, file.separator)
+    separator = seen.layout.labels.separator
+    assert (seen.kind.name, columns, separator) == (file.task, expected, file.separator)
     found = read_rows(seen.kind, table, seen.layout)
     assert (len(found), found.n_bad) == (len(file.rows) - file.n_bad, file.n_bad)
 
@@ -531,13 +532,6 @@ def _words(columns: str) -> list[str]:
             "(write numbers with a point, or say --task classify)",
         ),
         (
-            "lists as text",
-            rows(text=TEXT, label=["['joy', 'awe']", "['joy']"]),
-            {},
-            "'label' holds lists written as text: ['joy', 'awe'] "
-            "(write the labels as a;b, or save the file as jsonl or parquet)",
-        ),
-        (
             "a flag of another task",
             rows(text=TEXT, label=["a", "b"], title=TEXT),
             {"question": "title"},
@@ -613,11 +607,11 @@ def test_unlabelled_file_needs_no_label_column(
 
 def test_multi_label_flag_overrides_the_inference(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", rows(text=TEXT, label=["a;b", "c"]))
-    assert inferred(path, {}).layout.separator is None
-    assert inferred(path, {}, multi_label=True).layout.separator == ";"
+    assert inferred(path, {}).layout.labels.separator is None
+    assert inferred(path, {}, multi_label=True).layout.labels.separator == ";"
     path = write(tmp_path / "b.csv", rows(text=TEXT, label=["a;b", "a", "b"]))
-    assert inferred(path, {}).layout.separator == ";"
-    assert inferred(path, {}, multi_label=False).layout.separator is None
+    assert inferred(path, {}).layout.labels.separator == ";"
+    assert inferred(path, {}, multi_label=False).layout.labels.separator is None
 
 
 def choices(path: Path, rows: str, **asked: str) -> list[int | None]:

@@ -16,7 +16,7 @@ from onelayer.data.readers import read_table
 from onelayer.data.row_kind import LeftOutError
 from onelayer.recipe import Recipe
 from onelayer.tasks.classify.classify import Classify
-from onelayer.tasks.label_names import ids_of
+from onelayer.tasks.classify.gold_labels import gold_ids
 from onelayer.tasks.labelled import read_labelled, usable_rows
 from onelayer.tasks.regress.regress import Regress
 from onelayer.tasks.texts import TextRow
@@ -236,7 +236,7 @@ def test_dev_labels_missing_from_training_are_refused(write: Write, tokenizer: T
         f"{dev}:3: label 'Good' does not occur in the training rows, nor do 'awful' "
         "(did you mean 'good'? training has bad, good)"
     )
-    assert ids_of([(row.label, row.place) for row in rows], task.labels) == [1, 0]
+    assert gold_ids(rows, task.labels).tolist() == [1, 0]
 
 
 class Tidied(Classify):

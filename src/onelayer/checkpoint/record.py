@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.json_values import from_plain, matches_type, to_plain
+from onelayer.data.label_form import FIELD_TYPES
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
@@ -255,8 +256,8 @@ def _check_ranges(task: AnyTask, positions: int) -> None:
 def _layout(values: Mapping[str, Any]) -> Layout:
     wanted = {
         "columns": dict[str, str | list[str]],
-        "separator": str | None,
         "first_option": int,
+        **FIELD_TYPES,
     }
     for name, hint in wanted.items():
         if name in values and not matches_type(values[name], hint):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from onelayer.data.columns import FileColumns
+from onelayer.data.label_form import LabelForm
 from onelayer.data.layout import Layout
 
 Column = str | tuple[str, ...]
@@ -44,7 +45,12 @@ class ColumnRules:
 
     def layout(self, file: FileColumns, columns: Mapping[str, Column]) -> Layout:
         """The columns, and how to read them, which their contents tell."""
-        return Layout(columns)
+        return Layout(columns, self.label_form(file, columns))
+
+    def label_form(self, file: FileColumns, columns: Mapping[str, Column]) -> LabelForm:
+        """How the labels in these columns are written. Raises UsageError for a form of labels that
+        the task can't learn."""
+        return LabelForm()
 
     def remarks(self, file: FileColumns, layout: Layout) -> Iterable[str]:
         """What the user should be told about the decisions."""

@@ -189,8 +189,9 @@ class FileColumns:
 
 
 def _parts(table: Table, role: str, name: str) -> str | tuple[str, ...]:
-    """A role's column as the user wrote it; options may be several columns, with commas."""
-    if role != "options" or name in table.columns or "," not in name:
+    """A role's column as the user wrote it; options and labels may be several columns, with
+    commas."""
+    if role not in ("options", "label") or name in table.columns or "," not in name:
         return name
     return tuple(part.strip() for part in name.split(","))
 

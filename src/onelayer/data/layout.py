@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from onelayer.data.values import is_number
+from onelayer.base.errors import DataError
+from onelayer.data.label_form import LabelForm
+from onelayer.data.values import flag_in, is_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,8 @@ class Layout:
 
     columns: Mapping[str, str | tuple[str, ...]]
     """By role: text, pair, label, question, context, options, id, title, space_after."""
-    separator: str | None = None
-    """What separates several labels in one field."""
+    labels: LabelForm = field(default_factory=LabelForm)
+    """How the labels are written."""
     first_option: int = 0
     """The first option's number where right options are given by number."""
 
@@ -37,29 +39,33 @@ class Layout:
         }
         return replace(self, columns=there)
 
+    def without_label(self) -> Layout:
+        """The layout of the same rows where they have no gold label."""
+        return replace(
+            self, columns={role: it for role, it in self.columns.items() if role != "label"}
+        )
+
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record's values by role. Where several columns play one role they are options, each
-        labelled with the last letter of its column's name; empty ones are left out."""
+        """A record's values by role. Raises DataError, without a place, for a label that isn't
+        written as the others are."""
         chosen: dict[str, Any] = {}
         for role, column in self.columns.items():
-            if isinstance(column, tuple):
-                there = [name for name in column if record.get(name) not in (None, "")]
-                letters = [name[-1].upper() for name in there if name[-1].isalpha()]
-                chosen[role] = {"text": [record[name] for name in there], "label": letters}
-            else:
+            if isinstance(column, str):
                 chosen[role] = record.get(column)
-        label = chosen.get("label")
-        if self.separator and isinstance(label, str):
-            parts = (part.strip() for part in label.split(self.separator))
-            chosen["label"] = [part for part in parts if part]
-        if self.first_option and is_number(str(label)):
-            chosen["label"] = int(str(label)) - self.first_option
+            elif role == "label":
+                chosen[role] = flagged_columns(column, record)
+            else:
+                chosen[role] = _options(column, record)
+        if "label" in chosen:
+            chosen["label"] = label = self.labels.read(chosen["label"])
+            if self.first_option and is_number(str(label)):
+                chosen["label"] = int(str(label)) - self.first_option
         return chosen
 
     def to_json(self) -> dict[str, Any]:
         return {
             "columns": dict(self.columns),
-            "separator": self.separator,
+            **self.labels.to_json(),
             "first_option": self.first_option,
         }
 
@@ -69,7 +75,25 @@ class Layout:
             role: tuple(column) if isinstance(column, list) else column
             for role, column in values["columns"].items()
         }
-        return cls(columns, values.get("separator"), values.get("first_option", 0))
+        return cls(columns, LabelForm.from_json(values), values.get("first_option", 0))
+
+
+def _options(columns: tuple[str, ...], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Options side by side, each labelled with the last letter of its column's name; empty ones
+    are left out."""
+    there = [name for name in columns if record.get(name) not in (None, "")]
+    letters = [name[-1].upper() for name in there if name[-1].isalpha()]
+    return {"text": [record[name] for name in there], "label": letters}
+
+
+def flagged_columns(columns: tuple[str, ...], record: Mapping[str, Any]) -> list[str]:
+    """The names of the columns that hold a 1 (one-hot columns)."""
+    flags = {name: flag_in(record.get(name)) for name in columns}
+    for name, flag in flags.items():
+        if flag is None:
+            hint = "correct it, or leave such rows out with --skip-bad"
+            raise DataError(f"{name} is {record.get(name)!r:.40}, not 0 or 1", hint=hint)
+    return [name for name, flag in flags.items() if flag]
 
 
 def _each(column: str | tuple[str, ...]) -> tuple[str, ...]:

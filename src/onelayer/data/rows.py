@@ -14,6 +14,7 @@ from onelayer.base.errors import DataError, Place
 from onelayer.data.layout import Layout
 from onelayer.data.row_kind import LeftOutError, RowKind
 from onelayer.data.table import Table
+from onelayer.data.values import in_role
 
 BAD_ROWS_KEPT = 5
 """Bad rows whose errors are kept; the others are only counted."""
@@ -87,14 +88,16 @@ class Rows:
         repaired: dict[str, RowsAlike] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """The values and rows that can be used; ``repaired`` counts what was put right in them."""
+        layout = self.layout if self.labelled else self.layout.without_label()
         for record in self.table:
-            values = self.layout.values(record.values)
             place = self.table.place(record)
             try:
                 if self.labelled and record.void:
                     raise LeftOutError(record.void, place=place)
+                values = layout.values(record.values)
                 row = self.kind.row(values, place, self.labelled)
             except DataError as error:
+                error.place = error.place or in_role(place, "label")
                 refuse(error)
                 continue
             if repaired is not None:

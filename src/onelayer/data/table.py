@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
@@ -43,6 +43,8 @@ class Table:
     kept_columns: tuple[str, ...] | None = None
     """The columns that are copied next to a prediction; None: all. A format that repeats a long
     passage in each of its records names the other columns."""
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By column, what the numbers 0, 1, ... in it stand for, where the file says so."""
     schema: Callable[[], Any] | None = None
     """Reads the Arrow schema of the columns; None where the format has no types."""
 

@@ -57,6 +57,23 @@ def listed_in(value: str) -> list[Any] | None:
     return found if isinstance(found, list) else None
 
 
+_FLAGS = {
+    "0": False,
+    "0.0": False,
+    "false": False,
+    "no": False,
+    "1": True,
+    "1.0": True,
+    "true": True,
+    "yes": True,
+}
+
+
+def flag_in(value: object) -> bool | None:
+    """What a cell of a one-hot column says: 1 or 0, true or false; None for anything else."""
+    return _FLAGS.get(str(value).strip().lower())
+
+
 def label_name(value: object) -> str:
     """A class's name: a text without surrounding spaces, any other value as JSON writes it."""
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -13,6 +13,7 @@ memory a character."""
 
 _STRING = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _STRINGS = re.compile(rf"\[\s*{_STRING}(?:\s+{_STRING})+\s*\]", re.DOTALL)
+_NUMBERS = re.compile(r"\[\s*[-+.\de]+(?:\s+[-+.\de]+)+\s*\]")
 _ONE_STRING = re.compile(_STRING, re.DOTALL)
 _NAMES = {"None": None, "nan": None, "null": None, "true": True, "false": False}
 
@@ -21,7 +22,7 @@ def written_value(text: str) -> list[Any] | dict[str, Any] | None:
     """The list or object that a text holds; None if it holds anything else.
 
     Understood are JSON, Python's lists, tuples and dicts, and NumPy's arrays, which pandas writes
-    into csv files: ``['a' 'b']`` and ``{'text': array(['a'], dtype=object)}``.
+    into csv files: ``['a' 'b']``, ``[1 0]`` and ``{'text': array(['a'], dtype=object)}``.
     """
     text = text.strip()
     if text[:1] not in ("[", "{", "("):
@@ -39,6 +40,8 @@ def _python_value(text: str) -> Any:
     try:
         if _STRINGS.fullmatch(text):  # Python would read 'a' 'b' as one string
             return [ast.literal_eval(one) for one in _ONE_STRING.findall(text)]
+        if _NUMBERS.fullmatch(text):
+            text = ",".join(text.split()).replace("[,", "[").replace(",]", "]")
         return _value_of(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None

@@ -177,7 +177,7 @@ class Predictor(Result):
         names = self.task.columns.inputs
         if isinstance(item, Mapping):
             by_role = {key: value for key, value in item.items() if key in (*names, "id")}
-            values = {**by_role, **self.layout.present_in(item).values(item)}
+            values = {**by_role, **self.layout.without_label().present_in(item).values(item)}
         elif isinstance(item, tuple):
             values = dict(zip(names, item, strict=False))
         elif isinstance(item, (str, list)):

@@ -7,7 +7,7 @@ says which flag decides. Each task has its own rules; here they are only asked, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onelayer.data.column_rules import Column
 from onelayer.data.columns import FileColumns
@@ -47,6 +47,18 @@ def infer_columns(
     return InferredColumns(kind, layout, tuple(filter(None, remarks)))
 
 
+def layout_like(
+    layout: Layout, kind: type[AnyTask], table: Table, multi_label: bool | None = None
+) -> Layout:
+    """The layout of a file that has the columns of another one: the same roles, with labels in the
+    form in which this file writes them."""
+    file = FileColumns(table, {}, multi_label=multi_label)
+    form = kind.columns.label_form(file, layout.columns).or_else(layout.labels)
+    if multi_label is not None:
+        form = replace(form, several=multi_label)
+    return replace(layout, labels=form)
+
+
 def _recognised(file: FileColumns) -> type[AnyTask]:
     """The task that a file looks made for. The task that was registered last is asked first, as it
     may be a special case of an earlier one; what none recognises is for the first."""
@@ -78,7 +90,7 @@ def _in_words(kind: type[AnyTask], layout: Layout) -> str:
         for role, column in layout.columns.items():
             if role not in UNSAID:
                 yield f"{role} = {column if isinstance(column, str) else '+'.join(column)}"
-        if layout.separator:
-            yield f"several labels parted by {layout.separator!r}"
+        if layout.labels.separator:
+            yield f"several labels parted by {layout.labels.separator!r}"
 
     return ", ".join(said())

@@ -21,23 +21,31 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=key))
 
 
-def ids_of(names: Iterable[tuple[str, Place]], labels: Sequence[str]) -> list[int]:
-    """Label names -> their ids. Raises DataError for a label that training did not have."""
-    index = {label: i for i, label in enumerate(labels)}
-    ids: list[int] = []
-    unknown: dict[str, Place] = {}
-    for name, place in names:
-        ids.append(index.get(name, -1))
-        if name not in index:
-            unknown.setdefault(name, place)
-    if unknown:
-        name, *others = unknown
-        near = difflib.get_close_matches(name[:100], labels, n=1)
+class LabelIds:
+    """The ids of a model's labels; keeps the names that it doesn't know."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = labels
+        self._index = {label: i for i, label in enumerate(labels)}
+        self._unknown: dict[str, Place] = {}
+
+    def add(self, name: str, place: Place) -> int:
+        """The id of a name that a row has; -1 if the model doesn't know it."""
+        found = self._index.get(name, -1)
+        if found < 0:
+            self._unknown.setdefault(name, place)
+        return found
+
+    def refuse_unknown(self) -> None:
+        """Raises DataError if there was a label that training did not have."""
+        if not self._unknown:
+            return
+        name, *others = self._unknown
+        near = difflib.get_close_matches(name[:100], self.labels, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         more = listed(list(map(repr, others)), 4)
         raise DataError(
             f"label {name!r} does not occur in the training rows" + (more and f", nor do {more}"),
-            place=unknown[name],
-            hint=f"{meant}training has {listed(labels)}",
+            place=self._unknown[name],
+            hint=f"{meant}training has {listed(self.labels)}",
         )
-    return ids

@@ -14,7 +14,7 @@ from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask, task_called
-from onelayer.tasks.infer_columns import infer_columns
+from onelayer.tasks.infer_columns import infer_columns, layout_like
 
 Say = Callable[[str], None]
 
@@ -38,8 +38,8 @@ def open_labelled(
         found = infer_columns(table, task=task, asked=asked, multi_label=recipe.multi_label)
         for remark in found.remarks:
             say(f"{Path(path).name}: {remark}")
-        kind, layout = found.kind, found.layout
-    return kind, layout, table
+        return found.kind, found.layout, table
+    return kind, layout_like(layout, kind, table, recipe.multi_label), table
 
 
 def usable_rows(

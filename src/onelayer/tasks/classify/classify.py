@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +13,6 @@ import numpy as np
 from onelayer import metrics
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
 from onelayer.base.wording import in_words, listed
-from onelayer.data.values import in_role, label_name
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import (
     Calibration,
@@ -31,8 +29,16 @@ from onelayer.tasks.classify.classify_mistakes import (
     one_label_mistake,
     several_labels_mistake,
 )
+from onelayer.tasks.classify.gold_labels import (
+    gold_ids,
+    gold_sets,
+    names_of,
+    no_label_name,
+    one_name,
+    read_label,
+)
 from onelayer.tasks.label_judges import LabelJudge
-from onelayer.tasks.label_names import ids_of, in_order
+from onelayer.tasks.label_names import in_order
 from onelayer.tasks.logits import Logits, sigmoid, softmax
 from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.pooling import (
@@ -130,11 +136,11 @@ class Classify(Task[TextRow, Label | Labels]):
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = text_and_pair(values, place, labelled)
-        return TextRow(text, pair, _label_of(values, place) if labelled else None, place)
+        return TextRow(text, pair, read_label(values, place) if labelled else None, place)
 
     @classmethod
     def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
-        missing = _no_label({name for row in rows for name in _names(row)})
+        missing = no_label_name({name for row in rows for name in names_of(row)})
         if missing is None:
             return None
 
@@ -153,7 +159,7 @@ class Classify(Task[TextRow, Label | Labels]):
         path: str | Path = ""
         for row in rows:
             several = several or isinstance(row.label, tuple)
-            names.update(_names(row))
+            names.update(names_of(row))
             path = row.place.path
         multi_label = several if recipe.multi_label is None else recipe.multi_label
         labels = in_order(names)
@@ -177,28 +183,8 @@ class Classify(Task[TextRow, Label | Labels]):
         encodings = encode_texts(rows, tokenizer, self.max_length, self.stride, self.pooling)
         if not labelled:
             return encodings
-        ids, counts = self._gold(rows)
-        targets = self._mask(ids, counts) if self.multi_label else ids
+        targets = (gold_sets if self.multi_label else gold_ids)(rows, self.labels)
         return replace(encodings, targets=np.repeat(targets, np.diff(encodings.cu_rows), axis=0))
-
-    def _gold(self, rows: Iterable[TextRow]) -> tuple[metrics.Ints, metrics.Ints]:
-        """The label ids of all rows, end to end, and how many of them each row has."""
-        counts = array("q")
-
-        def named() -> Iterator[tuple[str, Place]]:
-            for row in rows:
-                names = _names(row)
-                counts.append(len(names))
-                yield from ((name, row.place) for name in names)
-
-        ids = ids_of(named(), self.labels)
-        return np.asarray(ids, dtype=np.int64), np.asarray(counts, dtype=np.int64)
-
-    def _mask(self, ids: metrics.Ints, counts: metrics.Ints) -> metrics.Bools:
-        """(N, L) which labels each row has."""
-        mask = np.zeros((len(counts), len(self.labels)), dtype=np.bool_)
-        mask[np.repeat(np.arange(len(counts)), counts), ids] = True
-        return mask
 
     def decode(
         self, rows: Sequence[TextRow], encodings: Encodings, logits: Logits
@@ -251,36 +237,36 @@ class Classify(Task[TextRow, Label | Labels]):
     def score(
         self, rows: Iterable[TextRow], predictions: Iterable[Label | Labels]
     ) -> metrics.Scorer:
-        ids, counts = self._gold(rows)
         sets = self.least_in_set is not None
         if self.multi_label:
             several = (p for p in predictions if isinstance(p, Labels))
-            return judged_sets(self._mask(ids, counts), several, self.labels, sets=sets)
+            return judged_sets(gold_sets(rows, self.labels), several, self.labels, sets=sets)
         found = (p for p in predictions if isinstance(p, Label))
         abstains = self.least_confidence is not None
-        return judged_labels(ids, found, self.labels, sets=sets, abstains=abstains)
+        gold = gold_ids(rows, self.labels)
+        return judged_labels(gold, found, self.labels, sets=sets, abstains=abstains)
 
     def tune(
         self, rows: Iterable[TextRow], chunks: Iterable[Chunk[TextRow]]
     ) -> tuple[Self, metrics.Scorer]:
         """With the pooling that gives the best score on these rows, and with the temperature, the
         thresholds and the promises that follow from them."""
-        ids, counts = self._gold(rows)
 
         def score(row_logits: Logits) -> metrics.Scorer:
-            tuned = self._calibrated(row_logits, ids, counts)
+            tuned = self._calibrated(row_logits, rows)
             return tuned.score(rows, tuned._predictions(row_logits))
 
         ways = dict.fromkeys((self.pooling, *POOLINGS))
         pooled = pooled_by(chunks, ways)
         pooling, scores, scorer = best_pooling(pooled, score, self.metric)
-        tuned = self._calibrated(pooled[pooling], ids, counts)
+        tuned = self._calibrated(pooled[pooling], rows)
         return replace(tuned, pooling=pooling, pooling_scores=scores), scorer
 
-    def _calibrated(self, row_logits: Logits, ids: metrics.Ints, counts: metrics.Ints) -> Self:
+    def _calibrated(self, row_logits: Logits, rows: Iterable[TextRow]) -> Self:
         if not self.multi_label:
-            return replace(self, calibration=calibrate_labels(row_logits, ids))
-        gold = self._mask(ids, counts)
+            gold_label = gold_ids(rows, self.labels)
+            return replace(self, calibration=calibrate_labels(row_logits, gold_label))
+        gold = gold_sets(rows, self.labels)
         calibration = calibrate_sets(row_logits, gold)
         p = sigmoid(row_logits / calibration.temperature)
         return replace(self, calibration=calibration, threshold=best_thresholds(p, gold))
@@ -291,7 +277,7 @@ class Classify(Task[TextRow, Label | Labels]):
 
     @classmethod
     def stratum(cls, row: TextRow) -> str:
-        return "\0".join(_names(row))
+        return "\0".join(names_of(row))
 
     @classmethod
     def gold_text(cls, row: TextRow) -> str:
@@ -303,7 +289,7 @@ class Classify(Task[TextRow, Label | Labels]):
 
     @classmethod
     def labels_in(cls, row: TextRow) -> tuple[str, ...]:
-        return _names(row)
+        return names_of(row)
 
     def row_logits(self, encodings: Encodings, logits: Logits) -> Logits:
         return pool(encodings, logits, self.pooling)
@@ -316,13 +302,13 @@ class Classify(Task[TextRow, Label | Labels]):
 
     def judge(self, row: TextRow, prediction: Label | Labels) -> Judged:
         if isinstance(prediction, Labels):
-            return judge_several_labels(_names(row), prediction)
-        return judge_one_label(str(row.label), prediction)
+            return judge_several_labels(names_of(row), prediction)
+        return judge_one_label(one_name(row), prediction)
 
     def mistake(self, row: TextRow, prediction: Label | Labels) -> Mistake:
         if isinstance(prediction, Labels):
-            return several_labels_mistake(_names(row), prediction, self.passages(row))
-        return one_label_mistake(str(row.label), prediction, self.passages(row))
+            return several_labels_mistake(names_of(row), prediction, self.passages(row))
+        return one_label_mistake(one_name(row), prediction, self.passages(row))
 
     def label_judge(self) -> LabelJudge[Self]:
         return (SeveralLabelsJudge if self.multi_label else OneLabelJudge)(self.labels)
@@ -368,31 +354,3 @@ class Classify(Task[TextRow, Label | Labels]):
             return None
         multi_label = layer.problem_type == "multi_label_classification"
         return cls(labels=layer.labels, max_length=layer.positions, multi_label=multi_label)
-
-
-def _names(row: TextRow) -> tuple[str, ...]:
-    if isinstance(row.label, tuple):
-        return row.label
-    return () if row.label is None else (str(row.label),)
-
-
-def _label_of(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
-    value = values.get("label")
-    if isinstance(value, (list, tuple)):
-        return tuple(dict.fromkeys(label_name(item) for item in value))
-    if value is None or value != value or label_name(value) == "":
-        hint = "leave such rows out with --skip-bad"
-        raise DataError("no label", place=in_role(place, "label"), hint=hint)
-    if isinstance(value, dict):
-        hint = "give a name, or a list of names"
-        raise DataError("label is an object", place=in_role(place, "label"), hint=hint)
-    return label_name(value)
-
-
-def _no_label(names: Set[str]) -> str | None:
-    """How public sets write that a row has no label: SNLI and OCNLI ``-``, where annotators did not
-    agree, and their copies on the Hub ``-1`` before three or more classes that count from 0."""
-    if "-" in names and len(names) > 2 and all(len(name) > 1 for name in names - {"-"}):
-        return "-"
-    counted = {str(i) for i in range(len(names) - 1)}
-    return "-1" if len(counted) > 2 and names == counted | {"-1"} else None

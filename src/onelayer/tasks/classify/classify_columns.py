@@ -2,43 +2,91 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from onelayer.base.wording import listed
 from onelayer.data.column_rules import Column
 from onelayer.data.columns import FileColumns, numbers_in
-from onelayer.data.layout import Layout
+from onelayer.data.label_form import LabelForm, are_flags, are_shares, list_in
+from onelayer.data.layout import Layout, flagged_columns
 from onelayer.tasks.text_columns import TextColumns
 
-SEPARATORS = (",", ";", "|", "，", "、")
+SEPARATORS = (",", ";", "|", "，", "、", " ")
 
 
 class ClassifyColumns(TextColumns):
-    def layout(self, file: FileColumns, columns: Mapping[str, Column]) -> Layout:
+    def label_form(self, file: FileColumns, columns: Mapping[str, Column]) -> LabelForm:
         label = columns.get("label")
-        if not isinstance(label, str) or file.multi_label is False:
-            return Layout(columns)
-        return Layout(columns, _separator(file, label))
+        if label is None:
+            return LabelForm(several=file.multi_label)
+        if isinstance(label, tuple):
+            return _counted(file, LabelForm(), [flagged_columns(label, row) for row in file.sample])
+        form = _form(file, label)
+        return _counted(file, form, [form.read(value) for value in file.values(label)])
 
     def remarks(self, file: FileColumns, layout: Layout) -> Iterator[str]:
-        label = layout.columns.get("label")
-        values = file.values(label) if isinstance(label, str) else []
-        if len(numbers_in(values)) > 2:
+        label, form = layout.columns.get("label"), layout.labels
+        if isinstance(label, tuple):
+            each = "several labels a row" if form.several else "one label a row"
+            yield f"{len(label)} columns say with 1 or 0 whether a row has their label: {each}"
+            return
+        values = file.values(label)
+        if form.flags:
+            yield (
+                f"{label} says with 1 or 0 which of {len(form.names)} labels a row has; they are "
+                f"called {form.names[0]} to {form.names[-1]}, by their position"
+            )
+        elif form.names:
+            yield f"the numbers in {label} stand for {listed(form.names)}"
+        elif len(numbers_in(values)) > 2:
             yield f"the numbers in {label} are taken as names; --task regress measures them"
+        if form.several is False and file.multi_label is None and any(map(_is_list, values)):
+            yield f"each list in {label} has one label; --multi-label learns several a row"
 
 
-def _separator(file: FileColumns, label: str) -> str | None:
-    """What parts several labels in one field. Raises UsageError for lists written as text."""
-    values = file.values(label)
-    if values and all(re.fullmatch(r"\[.*\]", str(value)) for value in values):
-        if file.hold(label, list):
-            return None
+def _form(file: FileColumns, label: str) -> LabelForm:
+    """How the labels of a column are written. Raises UsageError for soft labels."""
+    values, names = file.values(label), file.table.class_names.get(label, ())
+    written = bool(values) and all(
+        isinstance(value, str) and list_in(value) is not None for value in values
+    )
+    lists = [LabelForm(written=written).read(value) for value in values]
+    soft = [value for value in lists if are_shares(value)]
+    if soft and all(are_shares(value) or are_flags(value) for value in lists):
         raise file.error(
-            f"{label!r} holds lists written as text: {values[0]:.40}",
-            "write the labels as a;b, or save the file as jsonl or parquet",
+            f"{label!r} holds soft labels, a share for each class: {soft[0]!r:.60}",
+            "write the name of the likeliest class",
         )
-    return _mark([value for value in values if isinstance(value, str)], sure=bool(file.multi_label))
+    # As names, 0 and 1 in lists of one length would say that every row has every label.
+    lengths = {len(value) for value in lists if isinstance(value, (list, tuple))}
+    n = max(lengths, default=0)
+    if not names and len(lengths) == 1 and n > 1 and all(map(are_flags, lists)):
+        return LabelForm(written=written, flags=True, names=tuple(map(str, range(n))))
+    separator = None if written else _separator(file, values)
+    return LabelForm(separator=separator, written=written, names=names)
+
+
+def _counted(file: FileColumns, form: LabelForm, rows: Sequence[Any]) -> LabelForm:
+    """The form, with whether rows have several labels: what the user says, else whether some of
+    the lists have none or several."""
+    if file.multi_label is not None:
+        return replace(form, several=file.multi_label)
+    return replace(form, several=any(isinstance(row, list) and len(row) != 1 for row in rows))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) or (isinstance(value, str) and list_in(value) is not None)
+
+
+def _separator(file: FileColumns, values: list[Any]) -> str | None:
+    """What separates several labels in one field; None where a field is one label."""
+    if file.multi_label is False:
+        return None
+    texts = [value for value in values if isinstance(value, str)]
+    return _mark(texts, sure=bool(file.multi_label))
 
 
 def _mark(values: list[str], *, sure: bool) -> str | None:
@@ -54,6 +102,9 @@ def _mark(values: list[str], *, sure: bool) -> str | None:
         inside = {part for parts in joined for part in parts}
         common = sum(part in alone or rows[part] > 1 for part in inside)
         fewer = len(rows) < len(set(values))
-        if joined and (sure or (common >= 0.9 * len(inside) and fewer)):
+        if mark == " ":  # also between the words of a name: each word must be a label elsewhere
+            if joined and fewer and inside <= alone and len({*map(tuple, joined)}) > 1:
+                return mark
+        elif joined and (sure or (common >= 0.9 * len(inside) and fewer)):
             return mark
     return None

@@ -10,6 +10,7 @@ import numpy as np
 from onelayer.base.wording import in_words
 from onelayer.metrics import Doubts, Floats, Ints, confident_errors
 from onelayer.tasks.classify.class_predictions import Label, Labels
+from onelayer.tasks.classify.gold_labels import names_of, one_name
 from onelayer.tasks.label_judges import LabelTable, Suspect
 from onelayer.tasks.texts import TextRow
 
@@ -23,9 +24,9 @@ class OneLabelJudge(LabelTable):
 
     def see(self, model: Classify, numbers: Ints, chunk: Chunk[TextRow]) -> None:
         rows = chunk[0]
-        judged = self.known(model.labels, ([str(row.label)] for row in rows))
+        judged = self.known(model.labels, map(names_of, rows))
         p = _probabilities(model.decode(*chunk), self.labels)
-        given = np.array([self.index.get(str(row.label), 0) for row in rows], np.int64)
+        given = np.array([self.index.get(one_name(row), 0) for row in rows], np.int64)
         self.add(numbers[judged], p[judged], given[judged])
 
     def suspects(self) -> list[Suspect]:
@@ -47,7 +48,7 @@ class SeveralLabelsJudge(LabelTable):
     """Each label is a question of its own: does the row have it?"""
 
     def see(self, model: Classify, numbers: Ints, chunk: Chunk[TextRow]) -> None:
-        named = [row.label if isinstance(row.label, tuple) else () for row in chunk[0]]
+        named = [names_of(row) for row in chunk[0]]
         judged = self.known(model.labels, named)
         p = _probabilities(model.decode(*chunk), self.labels)
         given = np.array([[label in names for label in self.labels] for names in named])

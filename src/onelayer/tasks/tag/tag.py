@@ -18,7 +18,7 @@ from onelayer.base.wording import in_words, listed
 from onelayer.data.values import in_role, label_name, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.label_judges import LabelJudge
-from onelayer.tasks.label_names import ids_of, in_order
+from onelayer.tasks.label_names import LabelIds, in_order
 from onelayer.tasks.logits import Logits, per_row, softmax
 from onelayer.tasks.mistakes import Judged, LabelledSpan, Mistake
 from onelayer.tasks.protocol import SavedLayer, Task
@@ -171,8 +171,19 @@ class Tag(Task[TagRow, Tagged]):
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings
-        named = [(tag, row.place) for row in rows for tag in self.gold_tags(row)]
-        return replace(encodings, targets=np.asarray(ids_of(named, self.labels), dtype=np.int64))
+        targets = np.concatenate([np.empty(0, np.int64), *self._gold_ids(rows)])
+        return replace(encodings, targets=targets)
+
+    def _gold_ids(self, rows: Iterable[TagRow]) -> list[Ints]:
+        """For each row, (words,) the ids of its tags."""
+        ids = LabelIds(self.labels)
+        found: list[Ints] = []
+        for row in rows:
+            tags, n_words = self.gold_tags(row), len(self.words(row))
+            assert len(tags) == n_words, "each word has one tag"
+            found.append(np.array([ids.add(tag, row.place) for tag in tags], np.int64))
+        ids.refuse_unknown()
+        return found
 
     def _add(
         self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, tokenizer: Tokenizer
@@ -232,10 +243,8 @@ class Tag(Task[TagRow, Tagged]):
 
     def score(self, rows: Iterable[TagRow], predictions: Iterable[Tagged]) -> metrics.Scorer:
         if self.scheme is Scheme.PLAIN:
-            pairs = zip(rows, predictions, strict=True)
-            counts = (
-                (sum(map(str.__eq__, row.tags or (), p.tags)), len(p.words)) for row, p in pairs
-            )
+            pairs = ((self.gold_tags(r), p) for r, p in zip(rows, predictions, strict=True))
+            counts = ((sum(map(str.__eq__, gold, p.tags)), len(p.words)) for gold, p in pairs)
             right, total = np.fromiter(counts, dtype=np.dtype((np.int64, 2))).T
             return metrics.Tokens(right, total)
         return metrics.Entities(
@@ -262,12 +271,12 @@ class Tag(Task[TagRow, Tagged]):
 
     def judge(self, row: TagRow, prediction: Tagged) -> Judged:
         if self.scheme is Scheme.PLAIN:
-            return judge_tags(row.tags or (), prediction.tags)
+            return judge_tags(self.gold_tags(row), prediction.tags)
         return judge_entities(self.gold_entities(row), prediction.spans)
 
     def mistake(self, row: TagRow, prediction: Tagged) -> Mistake:
         if self.scheme is Scheme.PLAIN:
-            return tag_mistake(row.text, prediction.words, row.tags or (), prediction.tags)
+            return tag_mistake(row.text, prediction.words, self.gold_tags(row), prediction.tags)
         return entity_mistake(row.text, self.gold_entities(row), prediction.spans.keys())
 
     def contrast(self, row: TagRow, a: Tagged, b: Tagged) -> tuple[str, str, str]:

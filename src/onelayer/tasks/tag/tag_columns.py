@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from onelayer.data.column_rules import ColumnRules, Found
+from onelayer.base.wording import listed
+from onelayer.data.column_rules import Column, ColumnRules, Found
 from onelayer.data.columns import FileColumns
+from onelayer.data.label_form import LabelForm
 from onelayer.data.layout import Layout
 from onelayer.tasks.tag.spans import are_spans
 
@@ -44,10 +46,17 @@ class TagColumns(ColumnRules):
         text = file.known("text", without=[spans])
         return {"text": text or file.the_text(file.running_texts()), "label": spans}
 
+    def label_form(self, file: FileColumns, columns: Mapping[str, Column]) -> LabelForm:
+        label = columns.get("label")
+        names = file.table.class_names.get(label, ()) if isinstance(label, str) else ()
+        return LabelForm(names=names)
+
     def remarks(self, file: FileColumns, layout: Layout) -> Iterator[str]:
         label = layout.columns.get("label")
         values = file.values(label) if isinstance(label, str) else []
-        if values and all(isinstance(tag, int) for tag in values[0]):
+        if layout.labels.names:
+            yield f"the numbers in {label} stand for {listed(layout.labels.names)}"
+        elif values and all(isinstance(tag, int) for tag in values[0]):
             yield "tags are numbers: without names such as B-PER each word is scored by itself"
 
 
