@@ -462,7 +462,7 @@ def test_gold_answers_are_read_in_every_shape(label: object, golds: list[tuple[s
 @pytest.mark.parametrize(
     ("label", "message"),
     [
-        ([{"text": "cat", "answer_start": 3}], "not at character 3"),
+        ([{"text": "cat", "answer_start": 0}], "not at character 0"),
         ([{"text": "cat", "answer_start": -3}], "not at character -3"),
         ("dog", "'dog'"),
         (None, "no answers"),

@@ -343,6 +343,20 @@ ANSWER = [
         "question context label=answer",
     ),
     File(
+        "answers that are numbers of the passage",
+        "squad.jsonl",
+        rows(question=OTHER, context=["built in 1712", "closed in 1835"], answer=[1712, 1835]),
+        "answer",
+        "question context label=answer",
+    ),
+    File(
+        "few answers, which the passages have",
+        "squad.csv",
+        rows(question=OTHER, context=["born in Ulm", "died in York"], answer=["Ulm", "York"]),
+        "answer",
+        "question context label=answer",
+    ),
+    File(
         "answers with their start",
         "a.jsonl",
         rows(question=OTHER, context=TEXTS[0], answer="two days", answer_start=[16])[:3],

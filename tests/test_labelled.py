@@ -136,8 +136,8 @@ def options(*answers: Any) -> list[dict[str, Any]]:
         ),
         (
             "shifted.jsonl",
-            answers([at("two days", 17)], [at("late", 25)], []),
-            "shifted.jsonl:1:answers: answer 'two days' is not at character 17 of the passage, it "
+            answers([at("two days", 7)], [at("late", 25)], []),
+            "shifted.jsonl:1:answers: answer 'two days' is not at character 7 of the passage, it "
             "is at 16 (correct answer_start, or leave such questions out with --skip-bad)",
         ),
         (
@@ -170,14 +170,14 @@ def test_error_shows_the_first_bad_row_and_counts_the_others(
 
 def test_error_in_a_nested_file_names_the_question_id(write: Write) -> None:
     questions = [
-        {"id": "q1", "question": "How late?", "answers": [at("late", 24)]},
+        {"id": "q1", "question": "How late?", "answers": [at("late", 4)]},
         {"id": "q2", "question": "", "answers": []},
         {"id": "q3", "question": "What?", "answers": [at("parcel", 4)]},
     ]
     paragraphs = [{"context": PASSAGE, "qas": questions}]
     path = write("squad.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
     assert line_of(path) == (
-        "squad.json:q1: answer 'late' is not at character 24 of the passage, it is at 25; 1 more "
+        "squad.json:q1: answer 'late' is not at character 4 of the passage, it is at 25; 1 more "
         "bad rows: q2 (correct answer_start, or leave such questions out with --skip-bad)"
     )
 

@@ -27,7 +27,7 @@ class Layout:
         return all(
             set(_each(column)) <= set(columns)
             for role, column in self.columns.items()
-            if role != "title"  # only used where a file has one
+            if role not in ("title", "impossible")  # only used where a file has them
         )
 
     def present_in(self, columns: Collection[str]) -> Layout:

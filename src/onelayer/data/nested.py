@@ -50,7 +50,7 @@ def is_multiple_choice(value: Any) -> bool:
 
 def read_squad(path: str) -> Table:
     """Reads SQuAD 1.1, 2.0 and CMRC: a record per question, with ``id``, ``question``, ``context``,
-    ``answers`` (absent where unlabelled), ``title`` and ``is_impossible``.
+    ``title`` and, where the file has them, ``answers`` and ``is_impossible``.
     """
 
     def records() -> Iterator[Record]:
@@ -75,23 +75,11 @@ def _article_records(article: Any, path: str, where: str) -> Iterator[Record]:
                 "context": context,
             }
             if question.get("answers") is not None:
-                answers = _list(question, "answers", path, here)
-                values |= {
-                    "answers": [
-                        _answer(answer, path, f"{here}.answers[{n}]")
-                        for n, answer in enumerate(answers)
-                    ]
-                }
-            impossible = bool(question.get("is_impossible", False))
-            yield Record(values | {"title": str(title), "is_impossible": impossible})
-
-
-def _answer(answer: Any, path: str, where: str) -> dict[str, Any]:
-    text = _string(answer, "text", path, where)
-    start = answer.get("answer_start")
-    if type(start) is not int:
-        raise _malformed(path, f"{where} has no whole number 'answer_start'", _SQUAD_HINT)
-    return {"text": text, "answer_start": start}
+                values["answers"] = question["answers"]
+            values["title"] = str(title)
+            if "is_impossible" in question:
+                values["is_impossible"] = question["is_impossible"]
+            yield Record(values)
 
 
 def _list(item: Any, key: str, path: str, where: str) -> list[Any]:

@@ -140,7 +140,7 @@ def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -
     trained = {
         role: name
         for role, name in predictor.layout.columns.items()
-        if role not in ("label", "id", "space_after", "title")
+        if role in predictor.task.columns.inputs
     }
     if not asked and Layout(trained).fits(table.columns):
         identity = {"id": "id"} if "id" in table.columns else {}

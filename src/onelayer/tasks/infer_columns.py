@@ -15,7 +15,7 @@ from onelayer.data.layout import Layout
 from onelayer.data.table import Table
 from onelayer.tasks import TASKS, AnyTask, task_called
 
-UNSAID = ("id", "start", "space_after", "title")
+UNSAID = ("id", "start", "impossible", "space_after", "title")
 """Roles that go without saying."""
 
 

@@ -278,16 +278,6 @@ NESTED = [
     squad(
         "a question that is a list", "has no text 'question'", lambda v: first(v)["qas"].append([1])
     ),
-    squad(
-        "an answer that is a number",
-        "has no text 'text'",
-        lambda v: first(v)["qas"][0].update(answers=[1]),
-    ),
-    squad(
-        "a start that is text",
-        "'answer_start'",
-        lambda v: first(v)["qas"][0].update(answers=[{"text": "good", "answer_start": "2"}]),
-    ),
     passages("a sentence that is a number", "a sentence is no text", [1], [QUESTION]),
     passages("a question that is text", "has no text", ["a"], ["a?"]),
     passages("choices that are text", "has no choices", ["a"], [QUESTION | {"choice": "ab"}]),

@@ -88,9 +88,15 @@ class AnswerTask(Task[AnswerRow, Answer]):
             place = replace(place, column=identity)
         question = text_of(values, "question", place)
         passage = text_of(values, "context", place)
-        answers = answers_of(values, passage, in_role(place, "label")) if labelled else None
         title = str(values.get("title") or "")
-        return AnswerRow(identity, question, passage, answers, place, title)
+        if not labelled:
+            return AnswerRow(identity, question, passage, None, place, title)
+        gold = answers_of(values, passage, in_role(place, "label"))
+        return AnswerRow(identity, question, passage, gold.answers, place, title, gold.repairs)
+
+    @classmethod
+    def repairs(cls, row: AnswerRow) -> tuple[str, ...]:
+        return row.repairs
 
     @classmethod
     def fit(

@@ -31,6 +31,8 @@ class AnswerRow:
     place: Place
     title: str = ""
     """Of the document that the passage is part of, where the file has one."""
+    repairs: tuple[str, ...] = ()
+    """What was put right in the gold answers, in words."""
 
 
 @dataclass(frozen=True, slots=True)
