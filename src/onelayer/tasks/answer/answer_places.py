@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
+from onelayer.base.text_offsets import OffsetUnit, TextOffsets
+
 OFF_BY = 2
 """Characters by which a given place may be wrong. SQuAD has answers that are one or two off."""
 WORD_SEEN = 64
@@ -81,8 +83,8 @@ def check_place(text: str, start: int, passage: str) -> Placed | Misplaced:
     if start >= 0 and passage.startswith(text, start):
         return Placed(start, start + len(text))
     counted = {
-        "answer_start counted in UTF-16 units": _code_point(passage, start, _utf16_length),
-        "answer_start counted in bytes": _code_point(passage, start, _utf8_length),
+        "answer_start counted in UTF-16 units": _code_point(passage, start, "utf16"),
+        "answer_start counted in bytes": _code_point(passage, start, "utf8"),
     }
     for how, at in counted.items():
         if at is not None and passage.startswith(text, at):
@@ -249,21 +251,9 @@ def _word_around(passage: str, start: int, end: int) -> tuple[int, int]:
 # Other units than code points --------------------------------------------------------------------
 
 
-def _utf16_length(character: str) -> int:
-    return 1 + (character > "\uffff")
-
-
-def _utf8_length(character: str) -> int:
-    return len(character.encode(errors="surrogatepass"))
-
-
-def _code_point(passage: str, units: int, length: Callable[[str], int]) -> int | None:
-    """The position in code points of one that counts other units; None if it is between two."""
-    if passage.isascii():
+def _code_point(passage: str, position: int, unit: OffsetUnit) -> int | None:
+    """The code point at a position that counts another unit; None if none begins there."""
+    try:
+        return TextOffsets(passage, unit).code_point(position)
+    except ValueError:
         return None
-    counted = 0
-    for at, character in enumerate(passage):
-        if counted >= units:
-            return at if counted == units else None
-        counted += length(character)
-    return None
