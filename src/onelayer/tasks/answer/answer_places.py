@@ -27,8 +27,8 @@ _NUMBER = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{3})+(?:[.,][0-9]+)?|[0-9]+[.,][0-9
 
 _STEPS: dict[str, Callable[[str], str]] = {
     "white space": lambda text: " ".join(_INVISIBLE.sub("", text).split()),
-    "Unicode forms": lambda text: unicodedata.normalize("NFKD", text),
     "quotes and dashes": lambda text: text.translate(_DASHES_AND_QUOTES),
+    "Unicode forms": lambda text: unicodedata.normalize("NFKD", text),
     "case": str.casefold,
 }
 """The differences in writing that are put right, and what makes both sides alike."""
