@@ -125,14 +125,15 @@ def options(*answers: Any) -> list[dict[str, Any]]:
                 {"text": "in Rome", "entities": [[3, 17, "LOC"]]},
                 {"text": "Rome", "entities": [[0, 4, "LOC"]]},
             ],
-            "spans.jsonl:1:entities: overlapping spans: 'New York' LOC and 'York' ORG; 1 more bad "
-            "rows: 2 (keep one of them, or leave such rows out with --skip-bad)",
+            "spans.jsonl:1:entities: overlapping spans: 'New York' LOC and 'York' ORG; 1 more "
+            "bad rows: 2 (a word gets one tag: keep one of them, or leave such rows out with "
+            "--skip-bad)",
         ),
         (
             "cluener.jsonl",
             [{"text": "in Rome", "label": {"city": {"Rome": [[n, n + 3]]}}} for n in (2, 3)],
-            "cluener.jsonl:1:label: 'Rome' is not at characters 2 to 5 "
-            "(correct its place, or leave such rows out with --skip-bad)",
+            "cluener.jsonl:1:label: span 2:5 'city' is ' Rom' in the text, and 'Rome' by its own "
+            "text (correct its place, or leave such rows out with --skip-bad)",
         ),
         (
             "shifted.jsonl",

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from onelayer.data.columns import FileColumns
 from onelayer.data.label_form import LabelForm
 from onelayer.data.layout import Layout
+from onelayer.data.table import Table
 
 Column = str | tuple[str, ...]
 """A column, or several that play one role together."""
 Found = dict[str, Column | None]
 """Column by role, None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the contents of one file tell of how its rows are read."""
+
+    values: Any = None
+    """What the task's rows are made with; it stands under ``facts`` in their values."""
+    remarks: tuple[str, ...] = ()
 
 
 class ColumnRules:
@@ -51,6 +63,11 @@ class ColumnRules:
         """How the labels in these columns are written. Raises UsageError for a form of labels that
         the task can't learn."""
         return LabelForm()
+
+    def facts(self, table: Table, layout: Layout) -> Facts:
+        """What a labelled file tells as a whole, such as how it counts offsets. Each file is asked
+        for its own, also where its columns are those of another."""
+        return Facts()
 
     def remarks(self, file: FileColumns, layout: Layout) -> Iterable[str]:
         """What the user should be told about the decisions."""

@@ -21,6 +21,9 @@ class Layout:
     """How the labels are written."""
     first_option: int = 0
     """The first option's number where right options are given by number."""
+    facts: Any = field(default=None, compare=False)
+    """What the contents of one file tell its task; see ``ColumnRules.facts``. It isn't kept with a
+    model, as another file may differ."""
 
     def fits(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns can be read with this layout."""
@@ -60,6 +63,8 @@ class Layout:
             chosen["label"] = label = self.labels.read(chosen["label"])
             if self.first_option and is_number(str(label)):
                 chosen["label"] = int(str(label)) - self.first_option
+        if self.facts is not None:
+            chosen["facts"] = self.facts
         return chosen
 
     def to_json(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from onelayer.inspection.label_errors import DEFAULT_POSITIONS, LabelErrors, wro
 from onelayer.inspection.repeats import RepeatedText, Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask, task_called
-from onelayer.tasks.infer_columns import infer_columns, layout_like
+from onelayer.tasks.infer_columns import infer_columns, inferred_like
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.progress import Reporter, Silent
@@ -185,10 +185,10 @@ def _alike(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping
     """The rows of another file, by the same columns if it has them."""
     table = read_table(path, named=tuple(asked.values()))
     if layout.fits(table.columns):
-        layout = layout_like(layout, kind, table)
+        found = inferred_like(layout, kind, table)
     else:
-        layout = infer_columns(table, task=kind.name, asked=asked).layout
-    return read_rows(kind, table, layout)
+        found = infer_columns(table, task=kind.name, asked=asked)
+    return read_rows(kind, table, found.layout)
 
 
 def _repeat_problems(repeats: Repeats) -> list[str]:

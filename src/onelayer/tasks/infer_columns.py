@@ -44,19 +44,27 @@ def infer_columns(
     kind = _recognised(file) if task is None else task_called(task)
     layout = kind.columns.layout(file, _columns(file, kind))
     remarks = (table.note, _in_words(kind, layout), *kind.columns.remarks(file, layout))
-    return InferredColumns(kind, layout, tuple(filter(None, remarks)))
+    found = InferredColumns(kind, layout, tuple(filter(None, remarks)))
+    return _with_facts(found, table) if labelled else found
 
 
-def layout_like(
+def _with_facts(found: InferredColumns, table: Table) -> InferredColumns:
+    """With what a labelled file tells as a whole, and what is said of that."""
+    facts = found.kind.columns.facts(table, found.layout)
+    layout = replace(found.layout, facts=facts.values)
+    return InferredColumns(found.kind, layout, (*found.remarks, *facts.remarks))
+
+
+def inferred_like(
     layout: Layout, kind: type[AnyTask], table: Table, multi_label: bool | None = None
-) -> Layout:
-    """The layout of a file that has the columns of another one: the same roles, with labels in the
-    form in which this file writes them."""
+) -> InferredColumns:
+    """What a labelled file holds that has the columns of another one: the same roles, with labels
+    in the form in which this file writes them, and what else this file alone tells."""
     file = FileColumns(table, {}, multi_label=multi_label)
     form = kind.columns.label_form(file, layout.columns).or_else(layout.labels)
     if multi_label is not None:
         form = replace(form, several=multi_label)
-    return replace(layout, labels=form)
+    return _with_facts(InferredColumns(kind, replace(layout, labels=form), ()), table)
 
 
 def _recognised(file: FileColumns) -> type[AnyTask]:

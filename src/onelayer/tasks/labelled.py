@@ -14,7 +14,7 @@ from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask, task_called
-from onelayer.tasks.infer_columns import infer_columns, layout_like
+from onelayer.tasks.infer_columns import infer_columns, inferred_like
 
 Say = Callable[[str], None]
 
@@ -36,10 +36,11 @@ def open_labelled(
     if kind is None or layout is None or not layout.fits(table.columns):
         task = recipe.task or (kind.name if kind else None)
         found = infer_columns(table, task=task, asked=asked, multi_label=recipe.multi_label)
-        for remark in found.remarks:
-            say(f"{Path(path).name}: {remark}")
-        return found.kind, found.layout, table
-    return kind, layout_like(layout, kind, table, recipe.multi_label), table
+    else:
+        found = inferred_like(layout, kind, table, recipe.multi_label)
+    for remark in found.remarks:
+        say(f"{Path(path).name}: {remark}")
+    return found.kind, found.layout, table
 
 
 def usable_rows(

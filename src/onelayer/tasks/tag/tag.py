@@ -15,7 +15,6 @@ from onelayer import metrics
 from onelayer.base.errors import DataError, Place
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words, listed
-from onelayer.data.values import in_role, label_name, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import LabelIds, in_order
@@ -31,7 +30,7 @@ from onelayer.tasks.tag.schemes import (
     transitions,
     violations,
 )
-from onelayer.tasks.tag.spans import spans_of, words_under
+from onelayer.tasks.tag.spans import words_under
 from onelayer.tasks.tag.tag_columns import TagColumns
 from onelayer.tasks.tag.tag_judge import WordJudge
 from onelayer.tasks.tag.tag_mistakes import (
@@ -41,7 +40,8 @@ from onelayer.tasks.tag.tag_mistakes import (
     judge_tags,
     tag_mistake,
 )
-from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, join
+from onelayer.tasks.tag.tag_reading import tag_row
+from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
@@ -92,15 +92,11 @@ class Tag(Task[TagRow, Tagged]):
 
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
-        tokens = values.get("text")
-        gold = values.get("label")
-        if isinstance(tokens, (list, tuple)):
-            text, words = join(tokens, values.get("space_after"), place)
-            tags = _tags(gold, len(words), place) if labelled else None
-            return TagRow(text, words, tags, None, place)
-        text = text_of(values, "text", place, may_be_empty=not labelled)
-        spans = spans_of(gold, text, place) if labelled else None
-        return TagRow(text, None, None, spans, place)
+        return tag_row(values, place, labelled)
+
+    @classmethod
+    def repairs(cls, row: TagRow) -> Iterable[str]:
+        return row.repairs
 
     def words(self, row: TagRow) -> tuple[tuple[int, int], ...]:
         """Character spans of a row's words: its own, or as the training file's were cut."""
@@ -355,18 +351,6 @@ def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], 
         firsts.append(len(ids))
         ids.append(unk_id)
     return ids, np.asarray(firsts, dtype=np.int64)
-
-
-def _tags(value: object, n_words: int, place: Place) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)):
-        hint = "tags are a list with one for each word"
-        raise DataError("no tags", place=in_role(place, "label"), hint=hint)
-    if len(value) != n_words:
-        hint = "each word needs one tag"
-        raise DataError(
-            f"{len(value)} tags for {n_words} words", place=in_role(place, "label"), hint=hint
-        )
-    return tuple(label_name(tag) for tag in value)
 
 
 def _in_one_word(row: TagRow, words: Sequence[tuple[int, int]]) -> DataError | None:

@@ -1,19 +1,32 @@
-"""The columns of tag: lists of words with lists of tags, or texts with spans of characters."""
+"""The columns of tag: words with their tags, or texts with spans of characters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
+from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
-from onelayer.data.column_rules import Column, ColumnRules, Found
-from onelayer.data.columns import FileColumns
+from onelayer.data.column_rules import Column, ColumnRules, Facts, Found
+from onelayer.data.columns import ROWS_SEEN, FileColumns
+from onelayer.data.header import are_classes
 from onelayer.data.label_form import LabelForm
 from onelayer.data.layout import Layout
-from onelayer.tasks.tag.spans import are_spans
+from onelayer.data.span_offsets import OffsetEvidence, Offsets
+from onelayer.data.table import Table
+from onelayer.data.values import listed_in
+from onelayer.tasks.tag.notation import notation_of
+from onelayer.tasks.tag.spans import are_spans, written_spans
+from onelayer.tasks.tag.tag_reading import TagFacts
+from onelayer.tasks.tag.word_tags import tag_list, word_list, words_for
 
-TOKEN_NAMES = ("tokens", "words")
-TAG_NAMES = ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label")
-SPAN_NAMES = ("entities", "spans", "ents", "label", "labels", "annotations")
+TOKEN_NAMES = ("tokens", "words", "token", "word")
+TAG_NAMES = ("tags", "ner_tags", "ner", "pos_tags", "upos", "labels", "label", "tag", "pos")
+SPAN_NAMES = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation")
+
+_IOB = re.compile(r"[BIESMLU]-.+|O", re.IGNORECASE | re.DOTALL)
 
 
 class TagColumns(ColumnRules):
@@ -25,7 +38,7 @@ class TagColumns(ColumnRules):
             return True
         spans, named = _spans(file), file.known("label")
         if spans is None:
-            return False
+            return _tagged_text(file) is not None
         if named in (None, spans) or "label" in file.asked:
             return True
         raise file.error(
@@ -39,10 +52,13 @@ class TagColumns(ColumnRules):
             spaces = file.first(["space_after"])
             return {
                 "text": tokens,
-                "label": file.first(TAG_NAMES, without=[tokens]),
+                "label": _tags_of(file, tokens),
                 "space_after": spaces,
             }
         spans = _spans(file)
+        both = None if spans else _tagged_text(file)
+        if both:
+            return {"text": both[0], "label": both[1]}
         text = file.known("text", without=[spans])
         return {"text": text or file.the_text(file.running_texts()), "label": spans}
 
@@ -51,29 +67,138 @@ class TagColumns(ColumnRules):
         names = file.table.class_names.get(label, ()) if isinstance(label, str) else ()
         return LabelForm(names=names)
 
-    def remarks(self, file: FileColumns, layout: Layout) -> Iterator[str]:
+    def facts(self, table: Table, layout: Layout) -> Facts:
         label = layout.columns.get("label")
-        values = file.values(label) if isinstance(label, str) else []
+        values = (record.values.get(str(label)) for record in islice(table, ROWS_SEEN))
+        present = [value for value in values if value not in (None, "", [], {})]
+        if any(are_spans(_listed(value)) for value in present):
+            offsets, remarks = _offsets(table, layout)
+            return Facts(TagFacts(offsets=offsets), tuple(remarks))
         if layout.labels.names:
-            yield f"the numbers in {label} stand for {listed(layout.labels.names)}"
-        elif values and all(isinstance(tag, int) for tag in values[0]):
-            yield "tags are numbers: without names such as B-PER each word is scored by itself"
+            return Facts(None, (f"the numbers in {label} stand for {listed(layout.labels.names)}",))
+        tags = [tag for value in present for tag in tag_list(value) or ()]
+        notation = notation_of(tag for tag in tags if isinstance(tag, str))
+        remark = notation.remark if notation else None
+        numbers = bool(tags) and all(isinstance(tag, int) for tag in tags)
+        unnamed = "tags are numbers: without names such as B-PER each word is scored by itself"
+        return Facts(
+            TagFacts(notation=notation if remark else None),
+            tuple(filter(None, (remark, unnamed if numbers else None))),
+        )
+
+
+def _listed(value: Any) -> Any:
+    """A list that stands as text in a csv's cell, and any other value as it is."""
+    return listed_in(value) if isinstance(value, str) else value
 
 
 def _tokens(file: FileColumns) -> str | None:
-    """A column of lists of words."""
-    column = file.named("text") or file.first(TOKEN_NAMES)
-    if not file.hold(column, list):
-        return None
-    words = (word for value in file.values(column) for word in value)
-    return column if all(isinstance(word, (str, int, float)) for word in words) else None
+    """A column of lists of words, which may be written as text."""
+    for column in filter(None, [file.named("text") or file.first(TOKEN_NAMES)]):
+        values = [word_list(value) for value in file.values(column)]
+        words = [word for value in values for word in value or ()]
+        texts = sum(isinstance(word, (str, int, float)) for word in words)
+        if values and None not in values and 2 * texts > len(words):
+            return column
+    return None
+
+
+def _tags_of(file: FileColumns, tokens: str) -> str | None:
+    """The column with a tag for each word: by name, else the only one with lists as long."""
+    named = file.first(TAG_NAMES, without=[tokens])
+    if named or not file.labelled:
+        return named
+    lengths = [len(word_list(row.get(tokens)) or ()) for row in file.sample]
+    alike = [
+        column
+        for column in file.names
+        if column != tokens
+        and [len(tag_list(row.get(column)) or ()) for row in file.sample] == lengths
+    ]
+    if len(alike) > 1:
+        raise file.unsure("label", alike)
+    return next(iter(alike), None)
 
 
 def _spans(file: FileColumns) -> str | None:
-    """A column of entities given by their characters."""
+    """A column of entities given by their characters: most of its values are such, so that the
+    others are mistakes in the file."""
     asked = file.named("label")
     for column in [asked] if asked else file.called(*SPAN_NAMES):
-        values = [value for value in file.values(column) if value not in ([], {})]
-        if values and all(map(are_spans, values)):
+        values = [_listed(value) for value in file.values(column)]
+        filled = [value for value in values if value not in ([], {})]
+        if filled and 2 * sum(map(are_spans, filled)) > len(filled):
             return column
     return None
+
+
+def _tagged_text(file: FileColumns) -> tuple[str, str] | None:
+    """A column of texts and one with as many tags as each text has words."""
+    label, text = file.named("label"), file.named("text")
+    labels = [label] if label else [*file.called(*TAG_NAMES), *file.names]
+    texts = [text] if text else file.names
+    for tags in dict.fromkeys(labels):
+        lists = [tag_list(row.get(tags)) for row in file.sample]
+        if _are_tags(lists):
+            for column in texts:
+                if column != tags and _one_each(file, column, lists):
+                    return column, tags
+    return None
+
+
+def _are_tags(lists: Sequence[list[Any] | None]) -> bool:
+    """Whether lists hold tags: several in most of them, and all of the IOB form or a few that come
+    again and again."""
+    if sum(len(tags or ()) > 1 for tags in lists) <= len(lists) / 2:
+        return False
+    names = [str(tag) for tags in lists for tag in tags or ()]
+    iob = all(map(_IOB.fullmatch, names)) and any(len(name) > 1 for name in names)
+    return iob or (are_classes(names) and _vary(lists))
+
+
+def _vary(lists: Sequence[list[Any] | None]) -> bool:
+    """Whether the lists differ in length, as sentences do."""
+    return len({len(tags or ()) for tags in lists}) > 2
+
+
+def _one_each(file: FileColumns, column: str, lists: Sequence[list[Any] | None]) -> bool:
+    """Whether nearly every text of a column has one word for each tag."""
+    texts = [row.get(column) for row in file.sample]
+    fitting = sum(
+        isinstance(text, str)
+        and (len(word_list(text) or ()) == len(tags) or bool(words_for(text, len(tags))))
+        for text, tags in zip(texts, lists, strict=True)
+        if tags
+    )
+    return fitting >= 0.9 * len(texts)
+
+
+def _offsets(table: Table, layout: Layout) -> tuple[Offsets, Iterator[str]]:
+    """How the offsets of all spans are to be read, and what to say of that."""
+    evidence = OffsetEvidence()
+    empty = total = 0
+    for record in table:
+        text = record.values.get(str(layout.columns.get("text")))
+        gold = _listed(record.values.get(str(layout.columns.get("label"))))
+        if record.void or not isinstance(text, str) or isinstance(gold, dict):
+            continue
+        total += 1
+        empty += gold == []
+        try:
+            evidence.see(text, list(written_spans(gold, table.place(record))))
+        except DataError:
+            continue  # a bad row, which is told where rows are read
+    offsets = evidence.reading()
+    return offsets, _about_offsets(offsets, evidence, empty, total)
+
+
+def _about_offsets(
+    offsets: Offsets, evidence: OffsetEvidence, empty: int, total: int
+) -> Iterator[str]:
+    if offsets != Offsets():
+        by = "the entities' own texts" if evidence.with_text else "where words begin and end"
+        yield f"offsets are {offsets}: {by} tell it"
+    elif evidence.seen and not evidence.with_text:
+        yield f"offsets are taken as {offsets}: the file has no texts of entities to compare"
+    if 5 * empty > total:
+        yield f"{empty:,} of {total:,} texts have no entity: they are learned as texts without any"

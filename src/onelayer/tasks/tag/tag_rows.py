@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from onelayer.base.errors import DataError, Place
+from onelayer.base.errors import Place
 from onelayer.base.text_offsets import OffsetUnit, TextOffsets
-from onelayer.data.values import label_name
 from onelayer.tasks.mistakes import LabelledSpan
 from onelayer.tasks.predictions import BasePrediction
 from onelayer.tasks.tag.schemes import OUTSIDE
@@ -32,6 +31,8 @@ class TagRow:
     tags: tuple[str, ...] | None
     spans: tuple[Gold, ...] | None
     place: Place
+    repairs: tuple[str, ...] = ()
+    """What was put right in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,10 @@ class Tagged(BasePrediction):
 
 
 def join(
-    tokens: Sequence[object], space_after: Sequence[bool] | None, place: Place
+    words: Sequence[str], space_after: Sequence[bool] | None = None
 ) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Words -> a text and their character spans in it. Without word of the original spacing there
     is one space between words, none between two Chinese characters."""
-    if not tokens:
-        raise DataError("a sentence without words", place=place)
-    words = [token if isinstance(token, str) else label_name(token) for token in tokens]
     parts: list[str] = []
     spans: list[tuple[int, int]] = []
     at = 0
