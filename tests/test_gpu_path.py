@@ -16,7 +16,7 @@ from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.read import read_checkpoint
 from onelayer.nn import ops, reference, varlen
 from onelayer.nn.model import Model
-from onelayer.nn.packed import Packed, pack
+from onelayer.nn.packed import FILLED_TO, Packed, pack
 from onelayer.tasks import Classify
 from onelayer.tokens.encodings import EncodingsBuilder
 
@@ -49,11 +49,11 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch._dynamo.reset()
 
 
-def packed(lengths: list[int]) -> Packed:
+def packed(lengths: list[int], reads: int = 1) -> Packed:
     builder = EncodingsBuilder()
     for length in lengths:
         builder.start_row()
-        builder.add(list(np.arange(length) % 40), length)
+        builder.add(list(np.arange(length) % 40), length, reads=list(range(reads)))
     return pack(builder.build(examples_are_rows=True), np.arange(len(lengths)))
 
 
@@ -101,3 +101,26 @@ def test_new_batch_shapes_do_not_recompile(bert: Path) -> None:
     for lengths in shapes[3:]:
         network(packed(lengths))
     assert counter.frame_count == compiled_so_far
+
+
+@pytest.mark.parametrize("reads", [1, 3], ids=["one vector read", "several vectors read"])
+def test_filled_batch_gives_the_same_logits_and_gradients(bert: Path, reads: int) -> None:
+    task = Classify(labels=("a", "b", "c"), max_length=64)
+    model = build_model(read_checkpoint(bert), task).model.train()
+    batch = packed([9, 3, 3, 30], reads)
+    filled = batch.filled()
+    assert len(filled.ids_T) % FILLED_TO == 0
+    found = []
+    for each in (batch, filled):
+        logits = model(each)
+        (logits * torch.arange(1.0, 4.0)).sum().backward()
+        grads = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
+        found.append((logits, grads))
+        model.zero_grad()
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_filled_batch_always_has_one_sequence_more() -> None:
+    batch = packed([FILLED_TO])
+    assert len(batch.filled().cu_seqlens) == len(batch.cu_seqlens) + 1
+    assert len(batch.filled().ids_T) == 2 * FILLED_TO

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -30,8 +30,10 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.support.sets import DataSet, read
 from onelayer.checkpoint.source import resolve
+
+if TYPE_CHECKING:
+    from benchmarks.support.sets import DataSet
 
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
@@ -56,6 +58,8 @@ class Setup:
 def train_and_predict(
     data_set: DataSet, *, train: Path, dev: Path, batch_size: int, seed: int, out: Path
 ) -> list[Any]:
+    from benchmarks.support.sets import read  # imports what only this function needs
+
     set_seed(seed)
     starter = resolve("starter")
     tokenizer = AutoTokenizer.from_pretrained(starter)

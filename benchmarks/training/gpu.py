@@ -22,8 +22,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ RTE, SQUAD = (one for name in ("rte", "squad_dev") for one in SETS if one.name =
 RUNS = (("base", RTE, 32), ("base", SQUAD, 32), ("large", SQUAD, 32), ("base", SQUAD, 256))
 """Shape, data set and batch size of each training, the most telling first."""
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+STEPS_TO_COMPILE = 3
 PREDICT_SECONDS = 5.0
 
 Record = dict[str, Any]
@@ -79,25 +82,63 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parts", default=",".join(PARTS), help="separated by commas")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--seconds", type=float, default=8, help="for each training, in turns")
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        choices=train_speed.VARIANTS,
+        default=[],
+        help="train with them too",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--json", type=Path, help="a file for all measurements")
     return parser.parse_args(words)
 
 
 def works(arguments: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Work]]:
-    """The measurements by name, in the order of their worth."""
-    parts = arguments.parts.split(",")
-    if "parity" in parts:
-        yield "parity", lambda: parity(arguments, scratch)
-    if "attention" in parts:
-        yield "attention", lambda: attention(arguments)
-    if "training" in parts:
-        for shape, speed_set, size in RUNS:
-            name = f"training of {shape} on {speed_set.name} in batches of {size}"
-            yield name, lambda: train(arguments, scratch, shape, speed_set, size)  # noqa: B023
-    if "predict" in parts:
-        for speed_set in (RTE, SQUAD):
-            yield f"predict on {speed_set.name}", lambda: predict(arguments, scratch, speed_set)  # noqa: B023
+    """The measurements by name, in the order of ``--parts``."""
+    for part in arguments.parts.split(","):
+        match part:
+            case "parity":
+                yield part, partial(parity, arguments, scratch)
+            case "attention":
+                yield part, partial(attention, arguments)
+            case "training":
+                if arguments.device == "cuda":
+                    yield "compilation", partial(compile_ahead, arguments, scratch)
+                for shape, speed_set, size in RUNS:
+                    name = f"training of {shape} on {speed_set.name} in batches of {size}"
+                    yield name, partial(train, arguments, scratch, shape, speed_set, size)
+            case "predict":
+                for speed_set in (RTE, SQUAD):
+                    name = f"predict on {speed_set.name}"
+                    yield name, partial(predict, arguments, scratch, speed_set)
+
+
+def compile_ahead(arguments: argparse.Namespace, scratch: Path) -> Record:
+    """Compiles all networks at the same time, which fills the compiler's cache: most of a training
+    that lasts seconds would be compilation."""
+    started = time.perf_counter()
+    networks = {(shape, speed_set): train_speed.OURS for shape, speed_set, _ in RUNS}
+    jobs = [(*key, options) for key, options in networks.items()]
+    jobs += [(*RUNS[0][:2], train_speed.OURS | train_speed.VARIANTS[v]) for v in arguments.variants]
+    with ExitStack() as stack:
+        workers = []
+        for shape, speed_set, options in jobs:
+            model = random_bert(shape, arguments.vocabulary, scratch)
+            told = train_speed.spec_of(speed_set, model, options_of(arguments, 32), scratch)
+            workers.append(train_speed.start(f"{shape}, {speed_set.name}", {**told, **options}))
+            stack.callback(workers[-1].close)
+        for steps in (None, 0, STEPS_TO_COMPILE):
+            for worker in workers:
+                if steps is not None:
+                    worker.say(steps)
+            for worker in workers:
+                worker.hear()
+    seconds = time.perf_counter() - started
+    print(
+        f"{len(jobs)} networks in {seconds:.0f} s, with imports and {STEPS_TO_COMPILE} steps each"
+    )
+    return {"networks": len(jobs), "seconds": seconds}
 
 
 def parity(arguments: argparse.Namespace, scratch: Path) -> list[Record]:
@@ -136,7 +177,8 @@ def train(
     arguments: argparse.Namespace, scratch: Path, shape: str, speed_set: SpeedSet, size: int
 ) -> Record:
     model = random_bert(shape, arguments.vocabulary, scratch)
-    options = options_of(arguments, size)
+    variants = arguments.variants if (shape, speed_set, size) == RUNS[0] else ()
+    options = options_of(arguments, size, variants)
     result = train_speed.measure(speed_set, shape, model, options, scratch)
     print_table([result])
     return result
@@ -168,11 +210,13 @@ def encoded(speed_set: SpeedSet, arguments: argparse.Namespace) -> tuple[Any, En
     return task, task.encode(rows, tokenizer, labelled=True)
 
 
-def options_of(arguments: argparse.Namespace, size: int) -> argparse.Namespace:
+def options_of(
+    arguments: argparse.Namespace, size: int, variants: Sequence[str] = ()
+) -> argparse.Namespace:
     """The options of `train_speed` for one training."""
     words = [str(arguments.data), str(arguments.vocabulary), "--device", arguments.device]
     words += ["--batch-size", str(size), "--seconds", str(arguments.seconds)]
-    return train_speed.parse(words)
+    return train_speed.parse([*words, "--variants", *variants])
 
 
 if __name__ == "__main__":

@@ -36,10 +36,13 @@ def main() -> None:
 
 
 def ours(spec: Record, turns: Turns) -> None:
+    import torch
+
     from benchmarks.training.train_sets import SpeedSet, random_batches, read_rows
     from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.build import build_model
     from onelayer.nn.heads import HEADS
+    from onelayer.nn.packed import Packed
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
     from onelayer.tokens.tokenizer import Tokenizer
@@ -71,7 +74,15 @@ def ours(spec: Record, turns: Turns) -> None:
     model.train_in(precision)
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()
-    network = compiled(model) if spec["device"] == "cuda" and spec["compile"] else model
+    network = model
+    if spec["device"] == "cuda":
+        if not spec["filled"]:
+            Packed.filled = lambda batch: batch  # type: ignore[method-assign]
+        network = {
+            "eager": lambda: model,
+            "compiled": lambda: compiled(model),
+            "graphs": lambda: torch.compile(model, dynamic=True, mode="reduce-overhead"),
+        }[spec["network"]]()
 
     batches = random_batches(encodings.n_examples, recipe.batch_size)
     turns.prepared()

@@ -51,7 +51,7 @@ Record = dict[str, Any]
 
 CONTESTANT = "benchmarks.training.train_contestant"
 BATCH_SIZE = 32
-WARM_UP = {"cpu": 2, "cuda": 6}
+WARM_UP = {"cpu": 2, "cuda": 4}
 """Steps by device. On a GPU the model is compiled in the first steps, and again for other lengths.
 """
 LONG_STEP = 10.0
@@ -59,10 +59,19 @@ LONG_STEP = 10.0
 TURN = 2.0
 """Approximate seconds of the slowest contestant's turn."""
 MIN_ROUNDS = 3
+MIN_STEPS = {"cpu": 1, "cuda": 12}
+"""Steps of a turn by device: on a GPU, others than the first show its speed."""
 
+OURS = {"side": "ours", "network": "compiled", "filled": True}
 AS_RUN = {"side": "trainer", "sampling": "random", "fastest_attention": False, "bf16": False}
 AT_ITS_BEST = {**AS_RUN, "sampling": "group_by_length", "fastest_attention": True}
 BF16 = {**AT_ITS_BEST, "bf16": True}
+VARIANTS: dict[str, Record] = {
+    "not compiled": {"network": "eager"},
+    "exact token counts": {"filled": False},
+    "CUDA graphs": {"network": "graphs"},
+}
+"""Other ways for onelayer to train on a GPU."""
 
 
 def main() -> None:
@@ -109,6 +118,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         help="the Trainer's threads spin, torch's default",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--variants", nargs="*", choices=VARIANTS, default=[], help="on a GPU: also these"
+    )
     parser.add_argument("--json", type=Path, help="a file for all measurements")
     arguments = parser.parse_args(words)
     if arguments.shape is None:
@@ -123,23 +135,24 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 
 def contestants(arguments: argparse.Namespace) -> dict[str, Record]:
     """By name: onelayer, the Trainer as people run it, and the Trainer at its best."""
-    found = {"onelayer": {"side": "ours", "compile": True}, "Trainer": AS_RUN}
+    found = {"onelayer": OURS, "Trainer": AS_RUN}
     if arguments.device == "cuda":
-        eager = {"side": "ours", "compile": False}
-        return {**found, "Trainer bf16 at its best": BF16, "onelayer, not compiled": eager}
+        found["Trainer bf16 at its best"] = BF16
+        variants = {name: {**OURS, **VARIANTS[name]} for name in arguments.variants}
+        return {**found, **variants}
     found["Trainer at its best"] = AT_ITS_BEST
     return {**found, "Trainer bf16": BF16} if arguments.peer_bf16 else found
 
 
-def measure(
-    speed_set: SpeedSet, shape: str, model: Path, arguments: argparse.Namespace, scratch: Path
+def spec_of(
+    speed_set: SpeedSet, model: Path, arguments: argparse.Namespace, scratch: Path
 ) -> Record:
-    """All contestants on one data set with one model, whose shape has a name."""
+    """What all contestants are told; writes the rows that they read."""
     kind, rows = read_rows(speed_set, arguments.data)
-    rows_file = scratch / "rows.json"
+    rows_file = scratch / f"{speed_set.name}.json"
     plain = plain_rows(speed_set, kind, rows, Tokenizer.read(model))
     rows_file.write_text(json.dumps(plain), encoding="utf-8")
-    spec = {
+    return {
         "set": asdict(speed_set),
         "data": str(arguments.data),
         "model": str(model),
@@ -149,14 +162,25 @@ def measure(
         "precision": arguments.precision,
         "device": arguments.device,
     }
+
+
+def start(name: str, spec: Record, *, spin: bool = False) -> Worker:
+    """The process of a contestant."""
+    environment = dict(os.environ)
+    if spin and spec["side"] == "trainer":
+        del environment["OMP_WAIT_POLICY"]
+    return Worker(name, [sys.executable, "-m", CONTESTANT, json.dumps(spec)], environment)
+
+
+def measure(
+    speed_set: SpeedSet, shape: str, model: Path, arguments: argparse.Namespace, scratch: Path
+) -> Record:
+    """All contestants on one data set with one model, whose shape has a name."""
+    spec = spec_of(speed_set, model, arguments, scratch)
     race = Race()
     with ExitStack() as stack:
         for name, options in contestants(arguments).items():
-            command = [sys.executable, "-m", CONTESTANT, json.dumps({**spec, **options})]
-            environment = dict(os.environ)
-            if arguments.spin and options["side"] == "trainer":
-                del environment["OMP_WAIT_POLICY"]
-            race.workers.append(Worker(name, command, environment))
+            race.workers.append(start(name, {**spec, **options}, spin=arguments.spin))
             stack.callback(race.workers[-1].close)
         # They import and encode in parallel, and load their models one after another.
         race.ask(Worker.hear)
@@ -202,7 +226,7 @@ def take_turns(
         name: GemmRate(shape, tokens, arguments.device, dtype)
         for name, dtype in dtypes(arguments).items()
     }
-    n = max(1, int(TURN / slowest(warm)))
+    n = max(MIN_STEPS[arguments.device], int(TURN / slowest(warm)))
     done, started = 0, time.perf_counter()
     while True:
         if arguments.steps:

@@ -7,9 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.packing import Runs, packing
+
+FILLED_TO = 128
+"""Tokens. A GPU's library searches for the fastest product for each new number of rows, which takes
+longer than the product itself in a small batch. If this grows, more is computed for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,23 @@ class Packed:
         """The targets, which a batch for training has."""
         assert self.targets is not None, "rows without gold labels were given to a loss"
         return self.targets
+
+    def filled(self) -> Packed:
+        """The batch with one more sequence, of tokens that nothing reads, so that the number of
+        tokens is a multiple of ``FILLED_TO``."""
+        tokens = len(self.ids_T)
+        spare = FILLED_TO - tokens % FILLED_TO  # at least one, so there always is a sequence more
+        reads_S = self.only_reads_S
+        return replace(
+            self,
+            ids_T=F.pad(self.ids_T, (0, spare)),
+            segment_ids_T=F.pad(self.segment_ids_T, (0, spare)),
+            position_ids_T=F.pad(self.position_ids_T, (0, spare)),
+            cu_seqlens=F.pad(self.cu_seqlens, (0, 1), value=tokens + spare),
+            runs=(*self.runs, (1, spare)),
+            longest=max(self.longest, FILLED_TO),
+            only_reads_S=None if reads_S is None else F.pad(reads_S, (0, 1), value=tokens),
+        )
 
     def to(self, device: torch.device) -> Packed:
         """The batch on a device. Pinned memory lets the copies run while the CPU continues."""

@@ -296,7 +296,7 @@ def update_weights(
     losses = []
     for part in parts:
         optimizer.apply_missed_steps(part.ids_T)
-        batch = part.to(device)
+        batch = part.to(device) if device.type == "cpu" else part.filled().to(device)
         loss = head.loss(network(batch), batch, class_weights) / weight
         loss.backward()
         losses.append(loss.detach())
