@@ -46,7 +46,7 @@ def test_task_without_wire_types_takes_a_text_for_each_role() -> None:
     taken = parse_body(ask_model(Verify), b'{"inputs": {"claim": "a", "evidence": "b"}}')
 
     assert values_by_role(Verify, taken.inputs) == {"claim": "a", "evidence": "b"}
-    assert ask_model(Verify).__name__ == "AskVerify"
+    assert ask_model(Verify).__name__ == "VerifyRequest"
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_request_beyond_a_limit_is_refused(models: dict[str, Predictor]) -> None
         assert long.status_code == 422
         assert "input 2 has " in is_problem(long)["detail"]
         assert client.post(url, content=b'{"inputs": "a"}').status_code == 415
-        compressed = {"content-encoding": "gzip", **JSON}
+        compressed = {"content-encoding": "br", **JSON}
         assert client.post(url, content=b"x", headers=compressed).status_code == 415
 
 

@@ -123,7 +123,7 @@ def test_triton_client_reads_metadata_and_health(triton_client: Any) -> None:
     assert triton_client.is_server_ready()
     assert triton_client.is_model_ready("tag")
     assert not triton_client.is_model_ready("other")
-    assert triton_client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert "binary_tensor_data" in triton_client.get_server_metadata()["extensions"]
     metadata = triton_client.get_model_metadata("choose")
     assert [one["name"] for one in metadata["inputs"]] == ["context", "question", "options"]
     assert metadata["inputs"][2]["shape"] == [-1, -1]
@@ -168,7 +168,7 @@ def test_tensor_with_a_false_size_is_refused(client: TestClient) -> None:
 
 
 def test_hub_client_classifies(address: str, models: dict[str, Predictor]) -> None:
-    client = InferenceClient(model=f"http://{address}")
+    client = InferenceClient(model=f"http://{address}/models/classify")
     (expected,) = models["classify"].predict(TEXTS[:1])
 
     found = client.text_classification(TEXTS[0])
@@ -287,7 +287,7 @@ def test_every_answer_fits_the_openapi_description(
     ]
     for found in schema.get_all_operations():
         operation: Any = found.ok()
-        if mode is GenerationMode.NEGATIVE and operation.method == "get":
+        if mode is GenerationMode.NEGATIVE and not operation.body:
             continue  # no negative case exists
 
         @settings(max_examples=5, deadline=None, database=None, suppress_health_check=HealthCheck)

@@ -4,6 +4,7 @@ it then closes the connection (CLOSED) or takes the next request."""
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import select
 import socket
@@ -27,6 +28,9 @@ MAX_BODY = 100_000
 """The server's ``--max-body`` that the cases assume."""
 PATH = f"/v1/models/{MODEL}/classify"
 GOOD = json.dumps({"inputs": "a good cat"}).encode()
+
+BOMB = gzip.compress(bytes(50_000_000))
+"""A body that unpacks to a thousand times its size."""
 
 AWAIT = None
 """A piece that stands for waiting for an answer."""
@@ -267,7 +271,14 @@ JSON = [
     case("an escaped null", sized(b'{"inputs": "a\\u0000b"}'), 200),
     case("a null byte", sized(b'{"inputs": "a\0b"}'), 400),
     case("only control characters", sized(b'{"inputs": "\\u0001\\u200b\\u202e"}'), 200),
-    case("compressed", sized(b"\x1f\x8b\x08" + b"\0" * 100, "content-encoding: gzip"), 415),
+    case(
+        "compressed, with a broken body",
+        sized(b"\x1f\x8b\x08" + b"\0" * 100, "content-encoding: gzip"),
+        400,
+    ),
+    case("compressed", sized(gzip.compress(GOOD), "content-encoding: gzip"), 200),
+    case("compressed zeros without end", sized(BOMB, "content-encoding: gzip"), 413, CLOSED),
+    case("in a coding that nobody knows", sized(GOOD, "content-encoding: br"), 415),
     case(
         "a form",
         head("content-length: 8", kind="application/x-www-form-urlencoded") + b"inputs=a",

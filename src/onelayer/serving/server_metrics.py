@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
+from dataclasses import dataclass
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,11 +16,23 @@ SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.
 SHARE_BUCKETS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
 
+@dataclass(slots=True)
+class RequestTally:
+    """Requests of a model that ended in one way."""
+
+    count: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
+    """When the last one ended, in seconds since 1970."""
+
+
 class ServerMetrics:
     """All metrics of a server. Each server has a registry of its own, also two in one process."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.tallies: defaultdict[tuple[str, bool], RequestTally] = defaultdict(RequestTally)
+        """By model, and whether its requests were answered or failed."""
         self._of_route = cache(self._children_of_route)
         self._of_model = cache(self._children_of_model)
 
@@ -53,9 +68,12 @@ class ServerMetrics:
         )
 
     def count_answer(self, route: str, model: str, status: int, seconds: float) -> None:
-        requests, latency = self._of_route(route, model, status)
+        requests, latency, tally = self._of_route(route, model, status)
         requests.inc()
         latency.observe(seconds)
+        tally.count += 1
+        tally.seconds += seconds
+        tally.last = time.time()
 
     def count_predictions(self, model: str, texts: int, tokens: int, waited: float) -> None:
         n_texts, n_tokens, queue = self._of_model(model)
@@ -65,11 +83,18 @@ class ServerMetrics:
 
     # Looking up a metric by its labels takes longer than counting, so the results are cached.
 
-    def _children_of_route(self, route: str, model: str, status: int) -> tuple[Counter, Histogram]:
-        return self.requests.labels(route, model, status), self.latency.labels(route, model)
+    def _children_of_route(
+        self, route: str, model: str, status: int
+    ) -> tuple[Counter, Histogram, RequestTally]:
+        requests, latency = self.requests.labels(route, model, status), self.latency
+        return requests, latency.labels(route, model), self.tallies[model, status < 400]
 
     def _children_of_model(self, model: str) -> tuple[Counter, Counter, Histogram]:
         return self.texts.labels(model), self.tokens.labels(model), self.queue.labels(model)
+
+    def figure(self, name: str, model: str) -> float:
+        """A metric of a model by its full name in the exposition; 0 before its first request."""
+        return self.registry.get_sample_value(name, {"model": model}) or 0.0
 
     def exposition(self) -> bytes:
         return generate_latest(self.registry)

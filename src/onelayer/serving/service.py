@@ -11,6 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive
 
+from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.http.admission import Admission, AllowedHosts
@@ -31,6 +32,7 @@ class PredictionRequest:
     long: LongTextPolicy = "window"
     coverage: float | None = None
     abstain: float | None = None
+    offsets: OffsetUnit = CODE_POINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Service:
         """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
         context = RequestContext.of(request)
         predictor = self.model(name).with_guarantees(coverage=query.coverage, abstain=query.abstain)
+        if query.offsets != CODE_POINTS:
+            predictor = predictor.with_offsets(query.offsets)
         context.model, context.texts = name, len(query.inputs)
         if problem := self.admission.refuse_texts(len(query.inputs)):
             raise problem
@@ -140,7 +144,7 @@ class Service:
         waited = (job.started or job.arrived) - job.arrived
         context.tokens, context.queue_ms = job.tokens, 1000 * waited
         self.metrics.count_predictions(name, len(rows), job.tokens, waited)
-        return PredictionResult(predictions, job)
+        return PredictionResult(predictor.in_offset_unit(rows, predictions), job)
 
 
 async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:

@@ -6,13 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from onelayer.serving.api.operations import Operation, json_response
-from onelayer.serving.api.schemas import Strict
+from onelayer.serving.api.schemas import Health
 from onelayer.serving.server_metrics import MEDIA_TYPE
 from onelayer.serving.service import Service
-
-
-class Health(Strict):
-    status: str
 
 
 def operations(service: Service) -> list[Operation]:
@@ -46,6 +42,7 @@ def operations(service: Service) -> list[Operation]:
                 summary=summary,
                 gives=Health,
                 public=True,
+                tag="health",
                 statuses=(503,) if endpoint is ready else (),
             )
             for path, endpoint, summary in health
@@ -56,5 +53,6 @@ def operations(service: Service) -> list[Operation]:
             endpoint=metrics,
             summary="Metrics for Prometheus",
             gives="text/plain",
+            tag="health",
         ),
     ]

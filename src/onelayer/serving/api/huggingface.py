@@ -1,32 +1,35 @@
 """Routes for clients of Hugging Face's servers.
 
 ``/predict`` is that of text-embeddings-inference; ``/`` is what ``huggingface_hub.InferenceClient``
-uses for a server of one model. Neither names a model: the first model with a suitable task answers.
+uses for a server of one model. Below ``/models/{name}`` each model has both for itself.
 
-Hugging Face has a form of request and answer for each kind of pipeline. A task's ``hub_form`` says
-which of them fits its predictions.
+At ``/`` no request says which model it is for. Where several models are served, the request has to
+fit the form of one pipeline only: a text alone could be for a classifier as well as for a tagger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+import operator
+from functools import reduce
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 from starlette.requests import Request
 from starlette.responses import Response
 
+from onelayer import __version__
 from onelayer.serving.api import schemas as schema
+from onelayer.serving.api.hub_forms import PIPELINES, Score, ranked, scores_of
 from onelayer.serving.api.operations import Operation, in_thread_if_large, json_response
-from onelayer.serving.api.schemas import OneOrSeveral, Strict
+from onelayer.serving.api.schemas import Borrowed, Strict
 from onelayer.serving.http.body import read_body
-from onelayer.serving.service import PredictionRequest, PredictionResult, Service
+from onelayer.serving.request_errors import RequestError
+from onelayer.serving.service import PredictionRequest, Service, describe_model
 from onelayer.tasks import TASKS
-from onelayer.tasks.answer.answer_rows import Answer, Question
-from onelayer.tasks.logits import sigmoid, softmax
-from onelayer.tasks.tag.tag_rows import Tagged
 
-Scores = dict[str, float]
+CLASSIFIER = "text-classification"
+EMBEDDINGS_TAG = "text-embeddings-inference"
+PIPELINES_TAG = "Hugging Face"
 
 
 def _nesting(value: object) -> str:
@@ -38,12 +41,7 @@ def _nesting(value: object) -> str:
 OneOrTwo = Annotated[list[str], Field(min_length=1, max_length=2)]
 
 
-class Score(Strict):
-    label: str
-    score: float
-
-
-class TeiAsk(Strict):
+class EmbeddingsPredictRequest(Borrowed):
     """``inputs``: a text, a list of a text and its pair, or a list of such lists."""
 
     inputs: Annotated[
@@ -52,65 +50,46 @@ class TeiAsk(Strict):
         | Annotated[list[OneOrTwo], Field(min_length=1), Tag("~batch")],
         Discriminator(_nesting),
     ]
-    truncate: bool | None = False
+    truncate: bool = False
     """Whether to read only the first window of a long text, not all of it."""
+    truncation_direction: Literal["right", "Right", "left", "Left"] = "Right"
+    """Which end of a truncated text is left out. Only the right one can be."""
     raw_scores: bool = False
     """Whether to return logits, not probabilities."""
 
 
-class ClassifyParameters(Strict):
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    function_to_apply: Literal["sigmoid", "softmax", "none"] | None = None
-    """Applied to the logits; by default the model's calibrated function."""
+class ModelInfo(Strict):
+    """A model and the server's limits."""
 
-
-class HubClassify(Strict):
-    inputs: OneOrSeveral[str]
-    parameters: ClassifyParameters = ClassifyParameters()
-
-
-class TagParameters(Strict):
-    aggregation_strategy: Literal["simple", "first", "average", "max"] | None = None
-    """Accepted and ignored: entities are always whole words."""
-    ignore_labels: list[str] | None = None
-
-
-class HubTag(Strict):
-    inputs: OneOrSeveral[str]
-    parameters: TagParameters = TagParameters()
-
-
-class HubEntity(Strict):
-    entity_group: str
-    score: float
-    word: str
-    start: int
-    end: int
-
-
-class AnswerParameters(Strict):
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    handle_impossible_answer: bool | None = None
-    """False: return the best span even if the model predicts that there is no answer."""
-
-
-class HubAnswer(Strict):
-    inputs: OneOrSeveral[schema.strict_model(Question)]  # type: ignore[valid-type]
-    parameters: AnswerParameters = AnswerParameters()
-
-
-class Span(Strict):
-    answer: str
-    score: float
-    start: int
-    end: int
+    model_id: str
+    model_dtype: str
+    model_type: dict[str, Any]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_client_batch_size: int
+    auto_truncate: bool
+    version: str
 
 
 def operations(service: Service) -> list[Operation]:
+    def classifier(request: Request) -> str:
+        """The name of the model that a request to text-embeddings-inference is for."""
+        name: str | None = request.path_params.get("name")
+        if name is None:
+            return service.first_model_for(*_tasks_of(CLASSIFIER))
+        if (task := service.model(name).task).hub_form != CLASSIFIER:
+            raise RequestError(404, f"this model is for {task.name}; only classifiers are here")
+        return name
+
     async def predict(request: Request) -> Response:
-        name = service.first_model_for(*_tasks_of("text-classification"))
+        name = classifier(request)
         body = await read_body(request, service.admission)
-        ask = await in_thread_if_large(len(body), lambda: schema.parse_body(TeiAsk, body))
+        ask = await in_thread_if_large(
+            len(body), lambda: schema.parse_body(EmbeddingsPredictRequest, body)
+        )
+        if ask.truncate and ask.truncation_direction.lower() == "left":
+            raise RequestError(422, "truncation_direction: texts are truncated at their right end")
         one = isinstance(ask.inputs, str) or isinstance(ask.inputs[0], str)
         given: Any = [ask.inputs] if one else ask.inputs
         roles = service.model(name).task.columns.inputs
@@ -118,125 +97,137 @@ def operations(service: Service) -> list[Operation]:
             [dict(zip(roles, _listed(item), strict=False)) for item in given],
             long="truncate" if ask.truncate else "window",
         )
-        scored = _scores(
+        scored = scores_of(
             await service.predict(request, name, query), "none" if ask.raw_scores else None
         )
-        ranked = [_ranked(scores) for scores in scored]
-        return json_response(ranked[0] if one else ranked)
+        answer = [ranked(scores) for scores in scored]
+        return json_response(answer[0] if one else answer)
 
     async def pipeline(request: Request) -> Response:
-        name = service.first_model_for(*_tasks_of(*PIPELINES))
-        task = service.model(name).task
-        form = PIPELINES[task.hub_form or ""]
+        name: str | None = request.path_params.get("name")
+        forms = {} if name else _models_by_form(service)
+        if name is None and not forms:
+            name = service.first_model_for(*_tasks_of(*PIPELINES))  # says why there is none
+        if name is not None:
+            forms = {_form_of(service, name): name}
         body = await read_body(request, service.admission)
-        ask: Any = await in_thread_if_large(len(body), lambda: schema.parse_body(form.takes, body))
-        several = isinstance(ask.inputs, list)
-        inputs = ask.inputs if several else [ask.inputs]
-        result = await service.predict(
-            request,
-            name,
-            PredictionRequest([schema.values_by_role(type(task), one) for one in inputs]),
-        )
-        found = list(form.respond(result, ask.parameters))
-        return json_response(found if several or form.always_lists else found[0])
+        form, ask = await in_thread_if_large(len(body), lambda: _fitting(forms, body))
+        name = forms[form]
+        query = PIPELINES[form].query(type(service.model(name).task), ask)
+        result = await service.predict(request, name, query)
+        return json_response(PIPELINES[form].answer(ask, result))
 
-    forms = (model.task.hub_form for model in service.models.values())
-    first = next((PIPELINES[form] for form in forms if form is not None), None)
-    return [
-        Operation(
-            method="POST",
-            path="/predict",
-            endpoint=predict,
-            summary="Classify, as text-embeddings-inference does",
-            takes=TeiAsk,
-            gives=list[Score] | list[list[Score]],
-            tasks=_tasks_of("text-classification"),
-        ),
-        Operation(
-            method="POST",
-            path="/",
-            endpoint=pipeline,
-            summary="Predict, as Hugging Face's inference endpoints do",
-            takes=first.takes if first else None,
-            gives=first.gives if first else None,
-            tasks=_tasks_of(*PIPELINES),
-        ),
-    ]
+    async def info(request: Request) -> Response:
+        name = request.path_params.get("name") or classifier(request)
+        about, limits = describe_model(name, service.model(name)), service.limits
+        ids = {str(i): label for i, label in enumerate(about["labels"])}
+        labels = {"id2label": ids, "label2id": {label: int(i) for i, label in ids.items()}}
+        is_classifier = service.model(name).task.hub_form == CLASSIFIER
+        return json_response(
+            {
+                "model_id": name,
+                "model_dtype": about["precision"],
+                "model_type": {"classifier": labels} if is_classifier else {},
+                "max_concurrent_requests": limits.max_requests,
+                "max_input_length": about["max_length"],
+                "max_batch_tokens": limits.token_budget,
+                "max_client_batch_size": limits.max_texts,
+                "auto_truncate": False,
+                "version": __version__,
+            }
+        )
+
+    async def health(request: Request) -> Response:
+        service.model(request.path_params["name"])
+        return json_response({"status": "ok"})
+
+    here = [PIPELINES[form] for form in _models_by_form(service)] or list(PIPELINES.values())
+    found = []
+    for prefix, of in (("", ""), ("/models/{name}", ", with this model")):
+        found += [
+            Operation(
+                method="POST",
+                path=f"{prefix}/predict",
+                endpoint=predict,
+                summary=f"Classify, as text-embeddings-inference does{of}",
+                takes=EmbeddingsPredictRequest,
+                gives=list[Score] | list[list[Score]],
+                tasks=_tasks_of(CLASSIFIER),
+                tag=EMBEDDINGS_TAG,
+            ),
+            Operation(
+                method="GET",
+                path=f"{prefix}/info",
+                endpoint=info,
+                summary=f"The model and the server's limits{of and ', of this model'}",
+                gives=ModelInfo,
+                tasks=None if prefix else _tasks_of(CLASSIFIER),
+                tag=EMBEDDINGS_TAG,
+                statuses=(404, 503),
+            ),
+            Operation(
+                method="POST",
+                path=prefix or "/",
+                endpoint=pipeline,
+                summary=f"Predict, as Hugging Face's inference endpoints do{of}",
+                takes=_any_of(form.takes for form in here),
+                gives=_any_of(form.gives for form in here),
+                tasks=_tasks_of(*PIPELINES),
+                tag=PIPELINES_TAG,
+            ),
+        ]
+    health_of_model = Operation(
+        method="GET",
+        path="/models/{name}/health",
+        endpoint=health,
+        summary="Whether a model is loaded",
+        gives=schema.Health,
+        tag=PIPELINES_TAG,
+    )
+    return [*found, health_of_model]
+
+
+def _any_of(kinds: Any) -> Any:
+    return reduce(operator.or_, kinds)
+
+
+def _models_by_form(service: Service) -> dict[str, str]:
+    """The first model of each form that a served model has."""
+    found: dict[str, str] = {}
+    for name, predictor in service.models.items():
+        if predictor.task.hub_form is not None:
+            found.setdefault(predictor.task.hub_form, name)
+    return found
+
+
+def _form_of(service: Service, name: str) -> str:
+    task = service.model(name).task
+    if task.hub_form is None:
+        hint = f"/v1/models/{name}/{task.name}"
+        raise RequestError(404, f"no pipeline of Hugging Face is for {task.name}: use {hint}")
+    return task.hub_form
+
+
+def _fitting(forms: dict[str, str], body: bytes) -> tuple[str, Any]:
+    """The one form that a request fits, and the request. Raises RequestError for none and for
+    several, because then it isn't known which model is meant."""
+    asks: dict[str, Any] = {}
+    problems: list[RequestError] = []
+    for form in forms:
+        try:
+            asks[form] = schema.parse_body(PIPELINES[form].takes, body)
+        except RequestError as problem:
+            problems.append(problem)
+    if len(asks) == 1:
+        return next(iter(asks.items()))
+    if not asks:
+        raise problems[0]
+    addresses = " or ".join(f"/models/{forms[form]} ({form})" for form in asks)
+    raise RequestError(400, f"several models could be meant; send it to {addresses}")
 
 
 def _listed(item: str | list[str]) -> list[str]:
     return [item] if isinstance(item, str) else item
-
-
-def _scores(result: PredictionResult, function: str | None) -> list[Scores]:
-    """Scores of each row by label: ``function`` of the logits, or None for the probabilities."""
-    if function is None:
-        return [prediction.probabilities for prediction in result.predictions]
-    job = result.job
-    assert job.encodings is not None
-    logits = job.task.row_logits(job.encodings, job.all_logits())
-    applied = {"none": lambda x: x, "softmax": softmax, "sigmoid": sigmoid}[function](logits)
-    return [dict(zip(job.task.label_names, row, strict=True)) for row in applied.tolist()]
-
-
-def _ranked(scores: Scores, top: int | None = None) -> list[dict[str, Any]]:
-    ranked = sorted(scores.items(), key=lambda item: -item[1])
-    return [{"label": label, "score": float(f"{score:.7g}")} for label, score in ranked[:top]]
-
-
-def _classified(result: PredictionResult, parameters: ClassifyParameters) -> Iterable[Any]:
-    return [
-        _ranked(scores, parameters.top_k)
-        for scores in _scores(result, parameters.function_to_apply)
-    ]
-
-
-def _tagged(result: PredictionResult, parameters: TagParameters) -> Iterable[Any]:
-    predictions: Sequence[Tagged] = result.predictions
-    for prediction in predictions:
-        yield [
-            {
-                "entity_group": entity.label,
-                "score": entity.score,
-                "word": entity.text,
-                "start": entity.start,
-                "end": entity.end,
-            }
-            for entity in prediction.entities
-            if entity.label not in (parameters.ignore_labels or ())
-        ]
-
-
-def _answered(result: PredictionResult, parameters: AnswerParameters) -> Iterable[Any]:
-    predictions: Sequence[Answer] = result.predictions
-    for found in predictions:
-        spans = [
-            {"answer": span.text, "score": span.score, "start": span.start, "end": span.end}
-            for span in found.candidates
-        ]
-        if not found.text and (parameters.handle_impossible_answer is not False or not spans):
-            spans.insert(0, {"answer": "", "score": found.no_answer_score, "start": 0, "end": 0})
-        yield spans[0] if parameters.top_k is None else spans[: parameters.top_k]
-
-
-class PipelineForm(NamedTuple):
-    """The form of requests and answers of one kind of pipeline."""
-
-    takes: type[Strict]
-    gives: Any
-    respond: Callable[[PredictionResult, Any], Iterable[Any]]
-    always_lists: bool = False
-    """Whether a single input gets a list of answers, too."""
-
-
-PIPELINES: dict[str, PipelineForm] = {
-    "text-classification": PipelineForm(
-        HubClassify, list[list[Score]], _classified, always_lists=True
-    ),
-    "token-classification": PipelineForm(HubTag, list[HubEntity] | list[list[HubEntity]], _tagged),
-    "question-answering": PipelineForm(HubAnswer, Span | list[Span] | list[list[Span]], _answered),
-}
-"""By ``Task.hub_form``."""
 
 
 def _tasks_of(*forms: str) -> tuple[str, ...]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from onelayer import __version__
+from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
@@ -22,9 +25,10 @@ from onelayer.serving.api.operations import (
     in_thread_if_large,
     json_response,
 )
-from onelayer.serving.api.schemas import Strict
-from onelayer.serving.api.tensors import array_of, bytes_of, outputs_of, texts_of
+from onelayer.serving.api.schemas import Borrowed, Strict
+from onelayer.serving.api.tensors import array_of, bytes_of, largest, outputs_of, texts_of
 from onelayer.serving.http.body import read_body
+from onelayer.serving.http.compression import compressed
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.service import PredictionRequest, Service, describe_model
@@ -36,59 +40,107 @@ HEADER_LENGTH = "inference-header-content-length"
 """Header with the length of the JSON, if tensors' bytes follow it."""
 
 VERSION = "1"
-"""The version of every model: a model doesn't change while the server runs."""
+"""The version of every model. A model that is loaded again takes the place of the earlier one."""
+
+TAG = "Open Inference Protocol (Triton, KServe)"
+MODEL_PATHS = (
+    ("/v2/models/{name}", ""),
+    (f"/v2/models/{{name}}/versions/{VERSION}", ", by its version"),
+)
+EXTENSIONS = (
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+)
+"""What of Triton's extensions there is."""
 
 
-class Binary(Strict):
+class TensorOptions(Borrowed):
+    """Options of one tensor. Those about memory that client and server share are refused."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="after")
+    def _without_shared_memory(self) -> TensorOptions:
+        for name in self.model_extra or ():
+            if name.startswith("shared_memory"):
+                raise ValueError(f"{name}: send the tensor in the request")
+        return self
+
+
+class InputOptions(TensorOptions):
     binary_data_size: Annotated[int, Field(ge=0)] | None = None
 
 
-class TensorIn(Strict):
+class InputTensor(Borrowed):
     """The values of a role, such as ``text``: shape (n,), or (n, options) for ``options``."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=2)]
     datatype: Literal["BYTES"]
-    parameters: Binary = Binary()
+    parameters: InputOptions = InputOptions()
     data: list[str] | list[list[str]] | None = None
 
 
-class HowOut(Strict):
+class OutputOptions(TensorOptions):
     binary_data: bool | None = None
+    classification: Annotated[int, Field(ge=0)] = 0
+    """How many of the largest numbers of a row to return, each as ``number:index:label``."""
 
 
-class TensorAsked(Strict):
+class RequestedTensor(Borrowed):
     name: str
-    parameters: HowOut = HowOut()
+    parameters: OutputOptions = OutputOptions()
 
 
-class InferParameters(Strict):
+class InferParameters(Borrowed):
+    """Triton's ``priority``, ``timeout``, ``sequence_id`` and parameters that no model here has are
+    accepted and ignored, as Triton does."""
+
+    model_config = ConfigDict(extra="allow")
+
     binary_data_output: bool = False
     long: LongTextPolicy = "window"
-    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
-    abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
+    coverage: schema.Share | None = None
+    abstain: schema.Share | None = None
+    offsets: Annotated[OffsetUnit, Field(description=schema.OFFSETS)] = CODE_POINTS
+
+    @model_validator(mode="after")
+    def _without_misspelt_names(self) -> InferParameters:
+        known = list(type(self).model_fields)
+        for name in self.model_extra or ():
+            if alike := get_close_matches(name.lower(), known, n=1, cutoff=0.8):
+                raise ValueError(f"no parameter {name!r:.80}; did you mean {alike[0]}?")
+        return self
 
 
-class InferAsk(Strict):
+class InferRequest(Borrowed):
     id: str | None = None
     parameters: InferParameters = InferParameters()
-    inputs: Annotated[list[TensorIn], Field(min_length=1)]
-    outputs: list[TensorAsked] | None = None
+    inputs: Annotated[list[InputTensor], Field(min_length=1)]
+    outputs: list[RequestedTensor] | None = None
 
 
-class TensorOut(Strict):
+class ResponseTensorSize(Strict):
+    binary_data_size: int
+
+
+class ResponseTensor(Strict):
     name: str
     datatype: Literal["BYTES", "FP32", "INT64"]
     shape: list[int]
     data: list[Any] | None = None
-    parameters: Binary | None = None
+    parameters: ResponseTensorSize | None = None
 
 
-class Inferred(Strict):
+class InferResponse(Strict):
     model_name: str
     model_version: str
     id: str | None = None
-    outputs: list[TensorOut]
+    outputs: list[ResponseTensor]
 
 
 class ModelReady(Strict):
@@ -117,12 +169,11 @@ class ModelMetadata(Strict):
 
 def operations(service: Service) -> list[Operation]:
     async def server(request: Request) -> Response:
-        extensions = ["binary_tensor_data"]
-        return json_response({"name": "onelayer", "version": __version__, "extensions": extensions})
+        return json_response({"name": "onelayer", "version": __version__, "extensions": EXTENSIONS})
 
     async def metadata(request: Request) -> Response:
         name = request.path_params["name"]
-        return json_response(_metadata(name, service.model(name)))
+        return json_response(metadata_of(name, service.model(name)))
 
     async def ready(request: Request) -> Response:
         service.model(request.path_params["name"])
@@ -133,55 +184,67 @@ def operations(service: Service) -> list[Operation]:
         task = service.model(name).task
         body = await read_body(request, service.admission, binary=True)
         length = _header_length(request, body)
-        ask = await in_thread_if_large(length, lambda: schema.parse_body(InferAsk, body[:length]))
+        ask = await in_thread_if_large(
+            length, lambda: schema.parse_body(InferRequest, body[:length])
+        )
         query = PredictionRequest(
             _rows(ask.inputs, memoryview(body)[length:], service.model(name)),
             long=ask.parameters.long,
             coverage=ask.parameters.coverage,
             abstain=ask.parameters.abstain,
+            offsets=ask.parameters.offsets,
         )
         wanted = _wanted(ask, task)
         result = await service.predict(request, name, query)
         predictions = result.predictions
-        return await in_thread_if_large(
+        response = await in_thread_if_large(
             len(predictions) * BYTES_PER_PREDICTION,
             lambda: _response(name, ask.id, wanted, predictions),
         )
+        return await compressed(response, request.headers.get("accept-encoding", ""))
 
-    return [
-        Operation(
-            method="POST",
-            path="/v2/models/{name}/infer",
-            endpoint=infer,
-            summary="Predict, for clients of Triton",
-            takes=InferAsk,
-            gives=Inferred,
-        ),
+    found = [
         Operation(
             method="GET",
             path="/v2",
             endpoint=server,
             summary="Name and version of the server",
             gives=ServerMetadata,
-        ),
-        Operation(
-            method="GET",
-            path="/v2/models/{name}",
-            endpoint=metadata,
-            summary="A model's tensors",
-            gives=ModelMetadata,
-        ),
-        Operation(
-            method="GET",
-            path="/v2/models/{name}/ready",
-            endpoint=ready,
-            summary="Whether a model is loaded",
-            gives=ModelReady,
-        ),
+            tag=TAG,
+        )
     ]
+    for prefix, of in MODEL_PATHS:
+        found += [
+            Operation(
+                method="POST",
+                path=f"{prefix}/infer",
+                endpoint=infer,
+                summary=f"Predict, for clients of Triton{of}",
+                takes=InferRequest,
+                gives=InferResponse,
+                tag=TAG,
+            ),
+            Operation(
+                method="GET",
+                path=prefix,
+                endpoint=metadata,
+                summary=f"A model's tensors{of}",
+                gives=ModelMetadata,
+                tag=TAG,
+            ),
+            Operation(
+                method="GET",
+                path=f"{prefix}/ready",
+                endpoint=ready,
+                summary=f"Whether a model is loaded{of}",
+                gives=ModelReady,
+                tag=TAG,
+            ),
+        ]
+    return found
 
 
-def _metadata(name: str, predictor: Predictor) -> dict[str, Any]:
+def metadata_of(name: str, predictor: Predictor) -> dict[str, Any]:
     def tensor(name: str, datatype: str, *shape: int) -> dict[str, Any]:
         return {"name": name, "datatype": datatype, "shape": [-1, *shape]}
 
@@ -209,7 +272,7 @@ def _header_length(request: Request, body: bytes) -> int:
 
 
 def _rows(
-    tensors: Sequence[TensorIn], rest: memoryview, predictor: Predictor
+    tensors: Sequence[InputTensor], rest: memoryview, predictor: Predictor
 ) -> list[dict[str, Any]]:
     """Values by role, a dict for each row. Raises RequestError for tensors that don't fit."""
     known = predictor.task.columns.inputs
@@ -237,7 +300,7 @@ def _flat(data: Sequence[str | list[str]]) -> list[str]:
     return [text for item in data for text in ([item] if isinstance(item, str) else item)]
 
 
-def _shaped(tensor: TensorIn, values: list[str], *, several: bool) -> list[Any]:
+def _shaped(tensor: InputTensor, values: list[str], *, several: bool) -> list[Any]:
     """A value for each row: a text, or a list of texts for a role with ``several``."""
     more = tensor.shape[1:]
     if len(values) != math.prod(tensor.shape):
@@ -251,37 +314,56 @@ def _shaped(tensor: TensorIn, values: list[str], *, several: bool) -> list[Any]:
     return [values[start : start + more[0]] for start in range(0, len(values), more[0])]
 
 
-def _wanted(ask: InferAsk, task: AnyTask) -> list[tuple[OutputTensor, bool]]:
-    """The requested outputs, and for each whether it is sent as bytes. Raises RequestError."""
+@dataclass(frozen=True, slots=True)
+class WantedTensor:
+    """An output as a request asks for it."""
+
+    output: OutputTensor
+    binary: bool
+    """Whether it is sent as bytes behind the JSON."""
+    labels: Sequence[str] = ()
+    """Names of its columns."""
+    classes: int = 0
+    """How many of the largest columns are sent; 0 for the tensor itself."""
+
+
+def _wanted(ask: InferRequest, task: AnyTask) -> list[WantedTensor]:
+    """The requested outputs. Raises RequestError."""
     by_default = ask.parameters.binary_data_output
     known = {output.name: output for output in outputs_of(task)}
     if not ask.outputs:
-        return [(output, by_default) for output in known.values()]
+        return [WantedTensor(output, by_default) for output in known.values()]
     wanted = []
     for one in ask.outputs:
         if one.name not in known:
             raise RequestError(422, f"no output {one.name!r:.80}; there are {', '.join(known)}")
-        binary = one.parameters.binary_data
-        wanted.append((known[one.name], by_default if binary is None else binary))
+        output, how = known[one.name], one.parameters
+        if how.classification and not output.columns:
+            raise RequestError(422, f"classification: {one.name} has no columns to choose from")
+        labels = task.label_names if output.columns == (len(task.label_names),) else ()
+        binary = by_default if how.binary_data is None else how.binary_data
+        wanted.append(WantedTensor(output, binary, labels, how.classification))
     return wanted
 
 
 def _response(
     name: str,
     identity: str | None,
-    wanted: Iterable[tuple[OutputTensor, bool]],
+    wanted: Iterable[WantedTensor],
     predictions: Sequence[Any],
 ) -> Response:
     outputs, parts = [], []
-    for output, binary in wanted:
-        array = array_of(output, predictions)
+    for one in wanted:
+        array, datatype = array_of(one.output, predictions), str(one.output.datatype)
+        if one.classes:
+            array, datatype = largest(array, one.classes, one.labels), "BYTES"
         tensor: dict[str, Any] = {
-            "name": output.name,
-            "datatype": output.datatype,
+            "name": one.output.name,
+            "datatype": datatype,
             "shape": list(array.shape),
         }
-        if binary:
-            parts.append(bytes_of(array, output.datatype))
+        if one.binary:
+            parts.append(bytes_of(array, datatype))
             tensor["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             tensor["data"] = array.ravel().tolist()

@@ -102,6 +102,7 @@ def _operation(
     content = {media_type: {"schema": schemas.get("gives", {"type": "string"})}}
     described: dict[str, Any] = {
         "summary": operation.summary,
+        "tags": [operation.tag],
         "responses": {
             "200": {"description": "The answer.", "content": content},
             **{str(status): _problem(status) for status in _statuses(operation, keys)},

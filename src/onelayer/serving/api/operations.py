@@ -34,6 +34,8 @@ class Operation:
     """The document shows it only if a model of one of these tasks is served; None: of any task."""
     public: bool = False
     """Whether it needs no key and is answered even by an overloaded server."""
+    tag: str = "onelayer"
+    """The heading below which the document has it."""
     statuses: Sequence[int] = ()
     """Its error statuses, besides those that follow from the other fields."""
 

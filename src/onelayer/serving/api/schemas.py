@@ -18,8 +18,10 @@ from pydantic import (
     Tag,
     ValidationError,
     create_model,
+    model_validator,
 )
 
+from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.tasks import AnyTask
@@ -32,6 +34,30 @@ class Strict(BaseModel):
     """Converts nothing and forbids unknown fields, so a misspelt option is an error."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Health(Strict):
+    status: str
+
+
+class Borrowed(Strict):
+    """Part of a request in another server's protocol. As there, unknown fields are ignored; null
+    stands for the default."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: value for name, value in values.items() if value is not None}
+        return values
+
+
+class BorrowedOptions(Borrowed):
+    """Options of another protocol. Unknown ones are refused: they might change the answer."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def _quantity(value: object) -> str:
@@ -59,17 +85,33 @@ class Ask(Strict, Generic[X]):
     long: LongTextPolicy = "window"
 
 
-class AskWithGuarantees(Ask[X], Generic[X]):
-    """``coverage`` adds a set of labels to each prediction, which has the right one with that
-    probability. ``abstain`` withholds labels, so that at most that share of the others is wrong."""
+Share = Annotated[float, Field(gt=0, lt=1)]
 
-    coverage: Annotated[float, Field(gt=0, lt=1)] | None = None
-    abstain: Annotated[float, Field(gt=0, lt=1)] | None = None
+COVERAGE = "Adds a set of labels to each prediction, which has the right one with this probability."
+ABSTAIN = "Withholds doubtful labels, so that at most this share of the others is wrong."
+OFFSETS = (
+    "What `start` and `end` count: code points as Python, UTF-16 units as Java and JavaScript, or "
+    "UTF-8 bytes as Go and Rust."
+)
+
+
+class Guarantees(Strict):
+    """The fields of a request for a task that gives guarantees."""
+
+    coverage: Annotated[Share | None, Field(description=COVERAGE)] = None
+    abstain: Annotated[Share | None, Field(description=ABSTAIN)] = None
+
+
+class Offsets(Strict):
+    """The field of a request for a task whose predictions have positions."""
+
+    offsets: Annotated[OffsetUnit, Field(description=OFFSETS)] = CODE_POINTS
 
 
 @cache
-def strict_model(of: type[Any]) -> type[Strict]:
-    """A model with the fields of a dataclass, and with the constraints in their metadata."""
+def strict_model(of: type[Any], name: str) -> type[Strict]:
+    """A model with the fields of a dataclass, and with the constraints in their metadata. The name
+    is that in the OpenAPI document."""
     hints = get_type_hints(of)
     fields: dict[str, Any] = {
         field.name: (
@@ -78,21 +120,21 @@ def strict_model(of: type[Any]) -> type[Strict]:
         )
         for field in dataclasses.fields(of)
     }
-    return create_model(of.__name__, __base__=Strict, __doc__=of.__doc__, **fields)
+    return create_model(name, __base__=Strict, __doc__=of.__doc__, **fields)
 
 
 @cache
 def ask_model(kind: type[AnyTask]) -> type[Ask[Any]]:
     """The body of a request to a task's route. If a row needs one text only, a string is enough."""
     of: Any = kind.wire_input()
-    one: Any = strict_model(of)
+    one: Any = strict_model(of, f"{kind.name.title()}Input")
     _, *others = one.model_fields.values()
     if not any(field.is_required() for field in others):
         one = OrText[one]  # type: ignore[misc]
-    base: Any = AskWithGuarantees if kind.promises else Ask
-    about = AskWithGuarantees.__doc__ if kind.promises else None
+    base: Any = Ask[one]
+    more = [base for base, has in ((Guarantees, kind.promises), (Offsets, kind.has_offsets)) if has]
     made: type[Ask[Any]] = create_model(
-        f"Ask{kind.name.title()}", __base__=base[one], __doc__=about
+        f"{kind.name.title()}Request", __base__=(base, *more), __doc__=Ask.__doc__
     )
     return made
 

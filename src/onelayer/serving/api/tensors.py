@@ -62,3 +62,14 @@ def bytes_of(array: Array, datatype: str) -> bytes:
         return array.tobytes()
     texts = [text.encode() for text in array.ravel().tolist()]
     return b"".join(part for text in texts for part in (struct.pack("<I", len(text)), text))
+
+
+def largest(array: Array, count: int, labels: Sequence[str]) -> Array:
+    """The largest ``count`` numbers of each row, (n, count) texts ``number:index``, with the label
+    of the index behind it if there are ``labels``, as Triton writes classifications."""
+    best = np.argsort(-array, axis=1, kind="stable")[:, :count]
+    texts = [
+        [":".join((f"{row[i]:f}", str(i), *labels[i : i + 1])) for i in chosen]
+        for row, chosen in zip(array.tolist(), best.tolist(), strict=True)
+    ]
+    return np.asarray(texts, dtype=object)

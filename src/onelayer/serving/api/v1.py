@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from pydantic import create_model
 from starlette.requests import Request
 from starlette.responses import Response
 
+from onelayer.base.text_offsets import CODE_POINTS
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
     BYTES_PER_PREDICTION,
@@ -68,7 +70,7 @@ def operations(service: Service) -> list[Operation]:
                 endpoint=_predict(service, kind),
                 summary=f"Predict: {kind.name}",
                 takes=schema.ask_model(kind),
-                gives=Predicted[kind.prediction_type()],  # type: ignore[misc]
+                gives=_response_model(kind),
                 tasks=(kind.name,),
             )
             for kind in TASKS.values()
@@ -90,6 +92,15 @@ def operations(service: Service) -> list[Operation]:
     ]
 
 
+def _response_model(kind: type[AnyTask]) -> type[Predicted[Any]]:
+    """The body of an answer, with a name for the OpenAPI document."""
+    base: Any = Predicted[kind.prediction_type()]  # type: ignore[misc]
+    made: type[Predicted[Any]] = create_model(
+        f"{kind.name.title()}Response", __base__=base, __doc__=Predicted.__doc__
+    )
+    return made
+
+
 def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
     model = schema.ask_model(kind)
 
@@ -106,6 +117,7 @@ def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
             long=ask.long,
             coverage=getattr(ask, "coverage", None),
             abstain=getattr(ask, "abstain", None),
+            offsets=getattr(ask, "offsets", CODE_POINTS),
         )
         result = await service.predict(request, name, query)
 

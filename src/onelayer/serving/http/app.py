@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving import page
 from onelayer.serving.access_log import AccessLog
-from onelayer.serving.api import health, huggingface, kserve, v1
+from onelayer.serving.api import health, huggingface, kserve, triton, v1
 from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
 from onelayer.serving.http.admission import AllowedHosts
@@ -121,6 +121,7 @@ class App:
         return [
             *v1.operations(service),
             *huggingface.operations(service),
+            *triton.operations(service),  # /v2/models/stats comes before /v2/models/{name}
             *kserve.operations(service),
             *health.operations(service),
             Operation(

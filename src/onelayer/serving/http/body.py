@@ -7,8 +7,11 @@ import asyncio
 from starlette.requests import Request
 
 from onelayer.serving.http.admission import Admission
+from onelayer.serving.http.compression import CODINGS, unpacked
 from onelayer.serving.request_errors import RequestError
 
+IDENTITY = "identity"
+"""The Content-Encoding of a body that isn't compressed."""
 _BINARY = ("", "application/octet-stream")
 
 
@@ -17,18 +20,30 @@ class CallerLeftError(Exception):
 
 
 async def read_body(request: Request, admission: Admission, *, binary: bool = False) -> bytes:
-    """Reads the whole body.
+    """Reads the whole body, and unpacks it if it is compressed.
 
-    Raises RequestError for another content type (415), for a body that is too large, whatever its
-    headers say (413), and for one that arrives too slowly (408).
+    Raises RequestError for another content type (415), for a body that is too large, compressed or
+    not and whatever its headers say (413), and for one that arrives too slowly (408).
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Triton's client sends no content type. Before a web page of another site sends one of the
     # other two, its browser asks the server (CORS), which doesn't allow it.
     if media_type != "application/json" and not (binary and media_type in _BINARY):
         raise RequestError(415, "content-type has to be application/json")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError(415, "the body has to come uncompressed")
+    coding = request.headers.get("content-encoding", IDENTITY).strip().lower()
+    if coding != IDENTITY and coding not in CODINGS:
+        raise RequestError(415, f"content-encoding can be {IDENTITY}, {' or '.join(CODINGS)}")
+    body = await _received(request, admission)
+    if coding == IDENTITY:
+        return body
+    body = await unpacked(body, coding, admission.limits.max_body)
+    if problem := admission.refuse_body(len(body)):
+        raise problem
+    return body
+
+
+async def _received(request: Request, admission: Admission) -> bytes:
+    """The body as it is sent. Raises RequestError as ``read_body``."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (problem := admission.refuse_body(int(length))):
         raise problem
