@@ -102,7 +102,7 @@ class Guarantees(Strict):
     abstain: Annotated[Share | None, Field(description=ABSTAIN)] = None
 
 
-class Offsets(Strict):
+class OffsetChoice(Strict):
     """The field of a request for a task whose predictions have positions."""
 
     offsets: Annotated[OffsetUnit, Field(description=OFFSETS)] = CODE_POINTS
@@ -132,7 +132,9 @@ def ask_model(kind: type[AnyTask]) -> type[Ask[Any]]:
     if not any(field.is_required() for field in others):
         one = OrText[one]  # type: ignore[misc]
     base: Any = Ask[one]
-    more = [base for base, has in ((Guarantees, kind.promises), (Offsets, kind.has_offsets)) if has]
+    more = [
+        base for base, has in ((Guarantees, kind.promises), (OffsetChoice, kind.has_offsets)) if has
+    ]
     made: type[Ask[Any]] = create_model(
         f"{kind.name.title()}Request", __base__=(base, *more), __doc__=Ask.__doc__
     )
