@@ -582,7 +582,8 @@ def test_every_inference_is_reported(tmp_path: Path) -> None:
     )
     path = write(tmp_path / "b.tsv", rows(a=TEXT, b=["x", "y", "x;y"]), header=False)
     assert inferred(path, {}).remarks == (
-        "no header line: columns are called column1 to column2",
+        "no header line: columns are called column1 to column2 ('x' occurs again below; --header "
+        "reads it as one)",
         "task = classify, text = column1, label = column2, several labels parted by ';'",
     )
     path = write(tmp_path / "c.jsonl", rows(tokens=[["a", "b"]], ner_tags=[[0, 1]]))

@@ -35,6 +35,10 @@ ROLES = ("text", "pair", "label", "question", "context", "options")
 class ColumnNames(TypedDict, total=False):
     """The fields of `Columns`, as keyword arguments of a function."""
 
+    header: bool | None
+    delimiter: str | None
+    encoding: str | None
+
     text: str | None
     pair: str | None
     label: str | None
@@ -45,7 +49,35 @@ class ColumnNames(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
+class Reading:
+    """Reading a file, inferred from its contents unless said here.
+
+    Parameters
+    ----------
+    header
+        Whether the first line of a csv or tsv names the columns.
+    delimiter
+        What separates fields, such as `;` or `tab`; the file is read as csv.
+    encoding
+        The text's encoding, such as cp1252 or gb18030; default: UTF-8, or by its mark.
+    """
+
+    header: bool | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the user spoke of a table with columns."""
+        return self.header is not None or self.delimiter is not None
+
+
+AS_FOUND = Reading()
+"""For a file about which the user said nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns(Reading):
     """Columns, inferred from their names and contents unless named here.
 
     Parameters
@@ -77,6 +109,9 @@ class Columns:
     @property
     def keywords(self) -> ColumnNames:
         return ColumnNames(
+            header=self.header,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
             text=self.text,
             pair=self.pair,
             label=self.label,

@@ -103,7 +103,9 @@ class FileColumns:
         for columns in self.asked.values():
             for name in (columns,) if isinstance(columns, str) else columns:
                 _require(table, name)
-        self.sample: list[Mapping[str, Any]] = [row.values for row in islice(table, ROWS_SEEN)]
+        self.sample: list[Mapping[str, Any]] = [
+            row.values for row in islice(table, ROWS_SEEN) if row.left_out is None
+        ]
         if not self.sample:
             raise DataError("no rows", place=Place(table.path), hint="is it the right file?")
         self.names = table.columns

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.cells import DELIMITERS, HEAD_ROWS, Dialect, cell_rows, find_dialect
 from onelayer.data.file_format import FileFormat, Sample
 from onelayer.data.header import Header, are_classes, find_header, is_known
-from onelayer.data.lines import HEAD_LINES, LONGEST, head_lines, text_lines
 from onelayer.data.table import Record, Table, refuse_wide
+from onelayer.recipe import AS_FOUND, Reading
 
-HEAD_ROWS = 200
 SUFFIXES = frozenset({".csv", ".tsv"})
-
-NumberedCells = tuple[int, list[str]]
-"""A row: the line on which it begins, and its fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """A file's delimiter, and whether quotes around a field are markup or text."""
-
-    delimiter: str
-    quotes: bool
-
-    @property
-    def format(self) -> str:
-        return "tsv" if self.delimiter == "\t" else "csv"
+HEADER_AGAIN = "the header line again, as where files are joined"
+EXTRA_COLUMN = "row"
+"""The name of a first column that the header leaves out, as R writes row names."""
 
 
-def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",") -> Table:
+def read_delimited(
+    path: str,
+    *,
+    named: Collection[str] = (),
+    expected: Collection[str] = (),
+    prefer: str = ",",
+    reading: Reading = AS_FOUND,
+) -> Table:
     """Reads a csv or tsv file.
 
     Parameters
@@ -43,8 +35,12 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
         The file.
     named
         Columns that the user asked for; a first row that has one of them is a header.
+    expected
+        Columns that the file may have: those of a model's training file.
     prefer
         The delimiter that the file's name suggests.
+    reading
+        What the user said of the file.
 
     Raises
     ------
@@ -52,55 +48,89 @@ def read_delimited(path: str, *, named: Collection[str] = (), prefer: str = ",")
         For a header without rows and for repeated columns; while the table is iterated, for rows
         of another length and for quotes that are never closed.
     """
-    dialect = _dialect(path, prefer)
-    head = list(islice(_rows(path, dialect), HEAD_ROWS + 1))
+    dialect = find_dialect(path, prefer, reading.delimiter)
+    head = list(islice(cell_rows(path, dialect), HEAD_ROWS + 1))
+    if not head:
+        raise DataError("no rows", place=Place(path), hint="is it the right file?")
     line, first = head[0]
     refuse_wide(len(first), Place(path, line))
     below = [fields for _, fields in head[1:]]
-    header = find_header(first, below, named)
-    columns, note = _name_columns(first, header)
-    if header is not Header.ABSENT:
+    cells = [EXTRA_COLUMN, *first] if _lacks_a_name(first, below) else first
+    if reading.header is None:
+        header = find_header(cells, below, named, expected)
+    else:
+        header = Header(reading.header)
+    columns = _column_names(cells if header.present else first, header)
+    if header.present:
         _check_header(columns, bool(below), Place(path, line))
     classes = _class_columns(below, len(columns))
+    nameless = next((n for n in range(len(cells), 0, -1) if cells[n - 1].strip()), 0)
 
     def records() -> Iterator[Record]:
-        rows = _rows(path, dialect)
-        if header is not Header.ABSENT:
+        rows = cell_rows(path, dialect)
+        if header.present:
             next(rows)
         width = len(columns)
         for line, fields in rows:
+            if len(fields) > width and not any(fields[width:]):
+                fields = fields[:width]  # a comma at the end of every line
+            elif header.present and nameless <= len(fields) < width:
+                fields = fields + [""] * (width - len(fields))
             if len(fields) != width:
                 raise _ragged(path, line, width, len(fields), dialect)
             if dialect.quotes and "\n" in "".join(fields):
                 _check_swallowed(path, line, fields, dialect, classes)
-            yield Record(dict(zip(columns, fields, strict=True)), line)
+            again = header.present and width > 1 and fields == first
+            values = dict(zip(columns, fields, strict=True))
+            yield Record(values, line, left_out=HEADER_AGAIN if again else None)
 
-    return Table(path, dialect.format, columns, records, note)
+    note = "; ".join([*dialect.remarks, *_header_remark(columns, header)])
+    return Table(path, dialect.format, columns, records, note or None)
 
 
-def _name_columns(first: list[str], header: Header) -> tuple[tuple[str, ...], str | None]:
-    """The columns' names, and a note about them for the user."""
-    if header is Header.ABSENT:
-        columns = tuple(f"column{number}" for number in range(1, len(first) + 1))
-        return columns, f"no header line: columns are called column1 to column{len(columns)}"
-    note = "the first line looks like a header and is read as one"
+def _lacks_a_name(first: list[str], below: list[list[str]]) -> bool:
+    """Whether every row has one field more than the header, and it isn't an empty one at the end.
+    R writes names of rows without a name for their column."""
+    longer = all(len(fields) == len(first) + 1 for fields in below)
+    return longer and len(below) > 1 and any(fields[-1] for fields in below)
+
+
+def _column_names(cells: list[str], header: Header) -> tuple[str, ...]:
+    if not header.present:
+        return tuple(f"column{number}" for number in range(1, len(cells) + 1))
     # pandas writes its index under an empty name; such a column is called by its number.
-    names = (name.strip() or f"column{number}" for number, name in enumerate(first, 1))
-    return tuple(names), note if header is Header.LIKELY else None
+    return tuple(name.strip() or f"column{number}" for number, name in enumerate(cells, 1))
+
+
+def _header_remark(columns: tuple[str, ...], header: Header) -> list[str]:
+    """What was decided about the first line, and why."""
+    if header.present:
+        why = f"{header.why}; --no-header reads it as a row"
+        return [f"the first line is read as a header ({why})"] if header.why else []
+    many = len(columns) > 1
+    called = (
+        f"columns are called column1 to column{len(columns)}"
+        if many
+        else "the column is called column1"
+    )
+    why = f" ({header.why}; --header reads it as one)" if header.why else ""
+    return [f"no header line: {called}{why}"]
 
 
 def _check_header(columns: tuple[str, ...], has_rows: bool, place: Place) -> None:
     name, count = Counter(columns).most_common(1)[0]
     if count > 1:
-        hint = "rename one of them"
+        hint = "rename one of them, or give --no-header if the line is a row"
         raise DataError(f"two columns are called {name!r}", place=place, hint=hint)
     if not has_rows:
-        raise DataError("a header line and no rows", place=place, hint="add at least one row")
+        hint = "add at least one row, or give --no-header if the line is one"
+        raise DataError("a header line and no rows", place=place, hint=hint)
 
 
 def _ragged(path: str, line: int, expected: int, found: int, dialect: Dialect) -> DataError:
     hint = (
-        "put a field with a delimiter or a line break in it between double quotes"
+        "put a field with a delimiter or a line break in it between double quotes, or give "
+        "--delimiter"
         if dialect.quotes
         else "a tab or a line break inside a field? write the file as csv with quotes, or as jsonl"
     )
@@ -143,126 +173,12 @@ def _check_swallowed(
             )
 
 
-# Rows ------------------------------------------------------------------------------------------
-
-
-def _rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
-    """Rows with their lines; empty lines aren't rows."""
-    if dialect.quotes:
-        return _quoted_rows(path, dialect.delimiter)
-    return _literal_rows(path, dialect.delimiter)
-
-
-def _literal_rows(path: str, delimiter: str) -> Iterator[NumberedCells]:
-    for number, line in enumerate(text_lines(path), 1):
-        text = line.rstrip("\r\n")
-        if text:
-            yield number, text.split(delimiter)
-
-
-def _quoted_rows(path: str, delimiter: str) -> Iterator[NumberedCells]:
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
-    reader = csv.reader(text_lines(path), delimiter=delimiter, strict=True)
-    begin = 1
-    try:
-        for fields in reader:
-            if fields:
-                yield begin, fields
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise _broken_row(path, begin, reader.line_num, delimiter, str(error)) from None
-
-
-def _broken_row(path: str, begin: int, end: int, delimiter: str, reason: str) -> DataError:
-    """The error for a row that csv can't read, with the place where the quote opens. The csv module
-    only reports the line where it gave up."""
-    if "new-line" in reason:
-        return DataError(
-            "a carriage return inside a field",
-            place=Place(path, end),
-            hint="put the field between double quotes, or end lines with a line feed",
-        )
-    text = "".join(islice(text_lines(path), begin - 1, end))
-    well_formed = re.compile(
-        rf'(?:"[^"]*(?:""[^"]*)*"|(?!")[^{delimiter}\r\n]*)(?:{delimiter}|\r?\n)'
-    )
-    opening = 0
-    while match := well_formed.match(text, opening):
-        opening = match.end()
-    line = begin + text.count("\n", 0, opening)
-    is_open = "unexpected end" in reason or "limit" in reason
-    closing = "is never closed" if is_open else f"closes on line {end} in the middle of the text"
-    return DataError(
-        f"a quote opens here and {closing}",
-        place=Place(path, line, opening - text.rfind("\n", 0, opening)),
-        hint='inside a quoted field write "" for each quote',
-    )
-
-
-# Dialect ---------------------------------------------------------------------------------------
-
-
-def _dialect(path: str, prefer: str) -> Dialect:
-    delimiter = _delimiter(path, prefer)
-    return Dialect(delimiter, quotes=delimiter != "\t" or _quotes_are_markup(path))
-
-
-def _delimiter(path: str, prefer: str) -> str:
-    """The delimiter that splits the most rows into the same number of fields."""
-    if prefer == "\t" and _consistency(_widths(path, "\t")) > 0.5:
-        return "\t"  # every text may have a comma, but hardly ever a tab
-    candidates = sorted(",;\t", key=lambda delimiter: delimiter != prefer)
-    return max(candidates, key=lambda delimiter: _consistency(_widths(path, delimiter)))
-
-
-def _consistency(widths: list[int]) -> float:
-    width, count = Counter(widths).most_common(1)[0] if widths else (1, 0)
-    return count / len(widths) if width > 1 else 0.0
-
-
-def _widths(path: str, delimiter: str) -> list[int]:
-    """The numbers of fields of the first rows, up to a row that can't be read."""
-    widths = []
-    try:
-        for _, fields in islice(_rows(path, Dialect(delimiter, delimiter != "\t")), HEAD_ROWS):
-            widths.append(len(fields))
-    except DataError:
-        pass
-    return widths
-
-
-_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*"')
-
-
-def _quotes_are_markup(path: str) -> bool:
-    """Whether a tsv's quotes are markup, as csv libraries such as pandas write them, or text, as in
-    GLUE's files.
-
-    If all lines have the same number of tabs, quotes are markup when every field that begins with
-    one is properly quoted *and* either one of them needs its quotes or a whole column is quoted.
-    If the numbers differ, fields may hold tabs or line breaks: then quotes are markup when reading
-    them as markup makes all rows equally long.
-    """
-    lines = [line.rstrip("\r\n") for line in head_lines(path)]
-    rows = [line.split("\t") for line in lines if line]
-    if len({len(row) for row in rows}) > 1:
-        return len(set(_quoted_widths(path))) == 1
-    quoted = [field for row in rows for field in row if field.startswith('"')]
-    if not all(_QUOTED.fullmatch(field) for field in quoted):
-        return False
-    if any('""' in field[1:-1] for field in quoted):
-        return True
-    return any(all(field.startswith('"') for field in column) for column in zip(*rows, strict=True))
-
-
-def _quoted_widths(path: str) -> list[int]:
-    try:
-        return [len(fields) for _, fields in islice(_quoted_rows(path, "\t"), HEAD_LINES)]
-    except DataError:
-        return []
-
-
 # Formats ---------------------------------------------------------------------------------------
+
+
+def _is_csv(sample: Sample) -> bool:
+    """By its name, or because the user named the delimiter."""
+    return ".csv" in sample.suffixes or sample.reading.delimiter is not None
 
 
 def _is_tsv(sample: Sample) -> bool:
@@ -272,19 +188,26 @@ def _is_tsv(sample: Sample) -> bool:
 
 
 def _names_columns(sample: Sample) -> bool:
-    """Whether a file of unknown name begins like a csv, with at least two known column names."""
-    cells = [cell.strip().strip('"') for cell in sample.first_line.split(",")]
-    return sum(cell in sample.named or is_known(cell) for cell in cells) > 1
+    """Whether a file of unknown name begins like a csv, with at least two known column names, or
+    has a header, as the user says."""
+    if sample.reading.header is not None:
+        return True
+    names = {*sample.named, *sample.expected}
+    cells = (sample.first_line.split(mark) for mark in DELIMITERS)
+    stripped = ([cell.strip().strip('"') for cell in row] for row in cells)
+    return any(sum(cell in names or is_known(cell) for cell in row) > 1 for row in stripped)
 
 
-def _read_csv(sample: Sample) -> Table:
-    return read_delimited(sample.path, named=sample.named)
+def _reader(prefer: str) -> Callable[[Sample], Table]:
+    return lambda sample: read_delimited(
+        sample.path,
+        named=sample.named,
+        expected=sample.expected,
+        prefer=prefer,
+        reading=sample.reading,
+    )
 
 
-def _read_tsv(sample: Sample) -> Table:
-    return read_delimited(sample.path, named=sample.named, prefer="\t")
-
-
-CSV = FileFormat(lambda sample: ".csv" in sample.suffixes, _read_csv)
-TSV = FileFormat(_is_tsv, _read_tsv)
-NAMED_COLUMNS = FileFormat(_names_columns, _read_csv)
+CSV = FileFormat(_is_csv, _reader(","))
+TSV = FileFormat(_is_tsv, _reader("\t"))
+NAMED_COLUMNS = FileFormat(_names_columns, _reader(","))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onelayer.data.table import Table
+from onelayer.recipe import AS_FOUND, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,10 @@ class Sample:
     """The first four bytes; fewer if the file is shorter."""
     named: Collection[str]
     """Columns that the user asked for."""
+    expected: Collection[str] = ()
+    """Columns that the file may have: those of a model's training file."""
+    reading: Reading = AS_FOUND
+    """What the user said of the file."""
     head: Sequence[str] = ()
     """The first lines with their line ends, at least one of them not blank. Empty while binary
     formats are asked."""

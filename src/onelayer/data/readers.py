@@ -6,9 +6,11 @@ import os
 import stat
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
 from onelayer.data.file_format import FileFormat, Sample
@@ -16,6 +18,7 @@ from onelayer.data.lines import LINES, head_lines
 from onelayer.data.nested import JSON
 from onelayer.data.parquet import PARQUET
 from onelayer.data.table import Table
+from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [PARQUET, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
@@ -30,7 +33,21 @@ _OTHER_FILES = {
 """First bytes of files that aren't data files, and what to call them in the error."""
 
 
-def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
+def open_table(path: str | Path, columns: Columns, expected: Collection[Column] = ()) -> Table:
+    """Opens a file as the user said that it is to be read; see `read_table`. ``expected`` are the
+    columns of a model's training file, by role."""
+    named = chain.from_iterable((name, *name.split(",")) for name in columns.asked.values())
+    known = chain.from_iterable((c,) if isinstance(c, str) else c for c in expected)
+    return read_table(path, named=tuple(named), expected=tuple(known), reading=columns)
+
+
+def read_table(
+    path: str | Path,
+    *,
+    named: Collection[str] = (),
+    expected: Collection[str] = (),
+    reading: Reading = AS_FOUND,
+) -> Table:
     """Opens csv, tsv, jsonl, JSON, Parquet, CoNLL, CoNLL-U, SQuAD, DREAM or plain text.
 
     The format follows from the file's name if that is clear, else from its first lines: people
@@ -42,6 +59,10 @@ def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
         The file.
     named
         Columns that the user asked for; a first row that has one of them is a header.
+    expected
+        Columns that the file may have, which make a header likely.
+    reading
+        What the user said of the file.
 
     Raises
     ------
@@ -58,7 +79,7 @@ def read_table(path: str | Path, *, named: Collection[str] = ()) -> Table:
         )
     path = str(path)
     suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
-    sample = Sample(path, suffixes, _first_bytes(path), named)
+    sample = Sample(path, suffixes, _first_bytes(path), named, expected, reading)
     for format in FORMATS:
         if format.binary and format.recognises(sample):
             return format.read(sample)

@@ -7,14 +7,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.table import LeftOutError as LeftOutError
 
 Row = TypeVar("Row")
-
-
-class LeftOutError(DataError):
-    """A row that isn't meant to be used, such as one that nobody has labelled yet. It is left out
-    and counted; the file has no error there. The message is the reason, the same for all such rows.
-    """
 
 
 class RowKind(ABC, Generic[Row]):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.layout import Layout
-from onelayer.data.row_kind import LeftOutError, RowKind
-from onelayer.data.table import Table
+from onelayer.data.row_kind import RowKind
+from onelayer.data.table import LeftOutError, Table
 from onelayer.data.values import in_role
 
 BAD_ROWS_KEPT = 5
@@ -92,6 +92,7 @@ class Rows:
         for record in self.table:
             place = self.table.place(record)
             try:
+                self.table.refuse_left_out(record)
                 if self.labelled and record.void:
                     raise LeftOutError(record.void, place=place)
                 values = layout.values(record.values)

@@ -12,6 +12,12 @@ MOST_COLUMNS = 1000
 """A file with more columns is refused: column inference looks at each of them."""
 
 
+class LeftOutError(DataError):
+    """A row that isn't meant to be used, such as one that nobody has labelled yet. It is left out
+    and counted; the file has no error there. The message is the reason, the same for all such rows.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One row of a file, by column name, and the 1-based line on which it begins."""
@@ -23,6 +29,8 @@ class Record:
     the same for all such records. Its texts are predicted as any others."""
     repairs: tuple[str, ...] = ()
     """What the reader put right, in words that are the same for all records of this kind."""
+    left_out: str | None = None
+    """Why the record is no row at all, such as a header that comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,11 @@ class Table:
 
     def __iter__(self) -> Iterator[Record]:
         return self.read()
+
+    def refuse_left_out(self, record: Record) -> None:
+        """Raises LeftOutError for a record that isn't meant to be a row."""
+        if record.left_out is not None:
+            raise LeftOutError(record.left_out, place=self.place(record))
 
     def place(self, record: Record, column: str | None = None) -> Place:
         """Where a record stands, for error messages."""

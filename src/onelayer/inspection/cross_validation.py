@@ -75,6 +75,7 @@ def recipe_by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Reci
     """The recipe for a file whose columns are named by their roles."""
     named = {role: role if role in rows.layout.columns else None for role in FLAGS}
     own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
+    own |= dict.fromkeys(("header", "delimiter", "encoding"))  # it is written as jsonl
     return Recipe.from_json({**recipe.to_json(), **named, **own})
 
 

@@ -25,7 +25,7 @@ from onelayer.checkpoint.record import (
 )
 from onelayer.checkpoint.source import resolve
 from onelayer.data.layout import Layout
-from onelayer.data.readers import read_table
+from onelayer.data.readers import open_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.registry import engines_for
 from onelayer.inspection.label_errors import DEFAULT_POSITIONS, LabelErrors, wrong_labels
@@ -150,14 +150,14 @@ def inspect_file(
     asked = columns.asked
     if task is not None:
         task_called(task)  # report a wrong name before the file is read
-    table = read_table(path, named=tuple(asked.values()))
+    table = open_table(path, columns)
     inferred = infer_columns(table, task=task, asked=asked)
     kind, layout = inferred.kind, inferred.layout
     found = read_rows(kind, table, layout)
     rows = list(found)
     folder = resolve(model)
     tokenizer = read_tokenizer(folder, read_config(folder)[0])
-    files = [found, *(_alike(other, kind, layout, asked) for other in others)]
+    files = [found, *(_alike(other, kind, layout, columns) for other in others)]
     repeats = find_repeats(files)
     bad = [line for rows_of_one in files for line in _bad_rows(rows_of_one)]
     errors = None
@@ -181,13 +181,13 @@ def inspect_file(
     )
 
 
-def _alike(path: str | Path, kind: type[AnyTask], layout: Layout, asked: Mapping[str, str]) -> Rows:
+def _alike(path: str | Path, kind: type[AnyTask], layout: Layout, columns: Columns) -> Rows:
     """The rows of another file, by the same columns if it has them."""
-    table = read_table(path, named=tuple(asked.values()))
+    table = open_table(path, columns, layout.columns.values())
     if layout.fits(table.columns):
         found = inferred_like(layout, kind, table)
     else:
-        found = infer_columns(table, task=kind.name, asked=asked)
+        found = infer_columns(table, task=kind.name, asked=columns.asked)
     return read_rows(kind, table, found.layout)
 
 

@@ -69,7 +69,7 @@ def predict_to(
     writes the same file, OneLayerError if it can't be written.
     """
     watch = watch or _NoWatch()
-    table = open_input(file, columns)
+    table = open_input(predictor, file, columns)
     last_line = extent(table)
     form = output_format(form_name, table.schema)
     with _part_of(out, _identity(predictor, file, columns, form_name)) as part:

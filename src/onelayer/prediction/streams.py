@@ -14,17 +14,18 @@ from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.base.wording import Say, silent
 from onelayer.data.jsonlines import decode_line
 from onelayer.data.layout import Layout
-from onelayer.data.readers import read_table
-from onelayer.data.table import Record, Table
+from onelayer.data.readers import open_table
+from onelayer.data.rows import RowsAlike
+from onelayer.data.table import LeftOutError, Record, Table
 from onelayer.prediction.formats import PredictedRow
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks.infer_columns import infer_columns
 
 
-def open_input(path: str | Path, columns: Columns) -> Table:
-    """Opens a file whose columns may be named."""
-    return read_table(path, named=tuple(columns.asked.values()))
+def open_input(predictor: Predictor, path: str | Path, columns: Columns) -> Table:
+    """Opens a file to predict. Its columns may be named, or be those of the training file."""
+    return open_table(path, columns, predictor.layout.columns.values())
 
 
 def predict_file(
@@ -34,7 +35,7 @@ def predict_file(
     say: Say = silent,
 ) -> Iterator[PredictedRow]:
     """A prediction for each row of a file; see `predict_table`."""
-    return predict_table(predictor, open_input(path, columns), columns, say)
+    return predict_table(predictor, open_input(predictor, path, columns), columns, say)
 
 
 def predict_table(
@@ -52,15 +53,22 @@ def predict_table(
     """
     layout = input_layout(predictor, table, columns.asked)
     named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
-    say(f"{Path(table.path).name}: {', '.join(named)}")
+    name = Path(table.path).name
+    for remark in filter(None, (table.note, ", ".join(named))):
+        say(f"{name}: {remark}")
     task = predictor.task
     bad: list[DataError] = []
+    left_out: dict[str, RowsAlike] = {}
     ahead: deque[Record] = deque()
 
     def readable() -> Iterator[tuple[Record, Any]]:
         for record in table:
+            place = table.place(record)
             try:
-                yield record, task.row(layout.values(record.values), table.place(record), False)
+                table.refuse_left_out(record)
+                yield record, task.row(layout.values(record.values), place, False)
+            except LeftOutError as reason:
+                left_out.setdefault(reason.message, RowsAlike(0, place)).count += 1
             except DataError as error:
                 if not columns.skip_bad:
                     raise
@@ -74,8 +82,10 @@ def predict_table(
     for prediction in predictor.predict_each(rows()):
         record = ahead.popleft()
         yield PredictedRow(_kept(record, table), prediction, record.line)
+    for why, alike in left_out.items():
+        say(f"{name}: {alike.remark(f'left out, {why}')}")
     if bad:
-        say(f"{Path(table.path).name}: left out {len(bad):,} bad rows, the first: {bad[0]}")
+        say(f"{name}: left out {len(bad):,} bad rows, the first: {bad[0]}")
 
 
 def in_chunks(rows: Iterator[PredictedRow]) -> Iterator[list[PredictedRow]]:

@@ -9,7 +9,7 @@ from typing import Any
 from onelayer.base.errors import DataError, Place
 from onelayer.base.wording import listed
 from onelayer.data.layout import Layout
-from onelayer.data.readers import read_table
+from onelayer.data.readers import open_table
 from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
@@ -32,7 +32,7 @@ def open_labelled(
     asked = recipe.asked
     if recipe.task is not None:
         task_called(recipe.task)  # a wrong name is told before the file is read
-    table = read_table(path, named=tuple(asked.values()))
+    table = open_table(path, recipe, layout.columns.values() if layout else ())
     if kind is None or layout is None or not layout.fits(table.columns):
         task = recipe.task or (kind.name if kind else None)
         found = infer_columns(table, task=task, asked=asked, multi_label=recipe.multi_label)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from onelayer.data.column_rules import ColumnRules, Found
 from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
+from onelayer.data.header import counts_rows
 
 PAIRS = (
     *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2")),
@@ -81,6 +82,8 @@ def _repeating(file: FileColumns, without: Collection[str | None]) -> list[str]:
     for column in file.names:
         values = [str(value) for value in file.values(column)]
         if column in without or len(values) < len(file.sample) or not file.words_of(column):
+            continue
+        if counts_rows(values):
             continue
         distinct, numbers = set(values), numbers_in(values)
         decimals = any(not number.is_integer() for number in numbers)

@@ -47,6 +47,9 @@ REPORT_SECONDS = 0.5
 """Seconds between two reports of progress, at least."""
 
 ENCODING_FIELDS = (
+    "header",
+    "delimiter",
+    "encoding",
     "skip_bad",
     "multi_label",
     "max_length",
