@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.support.machine import machine
 from benchmarks.training.arithmetic import Shape, needed_operations
-from onelayer.base.machine import compiled_library, compiler
+from onelayer.base.compiled_code import Code, compiler
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.engines.native.packed_weights import quantized
@@ -103,9 +103,9 @@ def peak_loop() -> ctypes._NamedFuncPointer:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "peak.c").write_text(PEAK)
         flags = ("-O3", "-march=native", "-fPIC", "-shared")
-        library = ctypes.CDLL(
-            str(compiled_library("peak", compiler() or "cc", flags, Path(folder)))
-        )
+        functions = ("operations_a_second",)
+        peak = Code(name="peak", folder=Path(folder), flags=flags, functions=functions)
+        library = peak.load(compiler() or "cc")
     library.operations_a_second.restype = ctypes.c_double
     library.operations_a_second.argtypes = [ctypes.c_long]
     return library.operations_a_second

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import platform
-import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from onelayer.base import digest
 
 
 def cache_home() -> Path:
-    """The folder for libraries built for this machine and measurements made on it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onelayer"
+    """The folder for libraries built for this machine and measurements made on it. Where the user
+    has no home, as in a container under a number of its own, it is a temporary one."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "onelayer"
+    try:
+        return Path.home() / ".cache" / "onelayer"
+    except RuntimeError:
+        return _cache_without_home()
+
+
+@cache
+def _cache_without_home() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"onelayer-{os.getuid()}"
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid == os.getuid():
+            return folder
+    return Path(tempfile.mkdtemp(prefix="onelayer-"))  # somebody else has taken the name
 
 
 def processor() -> str:
@@ -71,64 +86,6 @@ def _glibc(name: str, *arguments: int) -> None:
         function(*arguments)
 
 
-def compiler() -> str | None:
-    """The C compiler's command: ``CC``, else the first one found; None without a compiler."""
-    named = os.environ.get("CC")
-    return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
-
-
-def c_sources(name: str) -> Path:
-    """A folder of C sources: inside the installed package, or next to ``src`` in a clone."""
-    package = Path(__file__).parents[1]
-    installed = package / "csrc"
-    return (installed if installed.is_dir() else package.parents[1] / "csrc") / name
-
-
-def compiled_library(
-    name: str, command: str, flags: Sequence[str], folder: Path, facts: Sequence[object] = ()
-) -> Path:
-    """Builds a shared library for this machine, or finds it in the cache.
-
-    Parameters
-    ----------
-    name
-        What the library's file is called.
-    command, flags
-        The compiler's command line.
-    folder
-        The C sources.
-    facts
-        What the library depends on besides sources, flags and processor.
-
-    Raises
-    ------
-    subprocess.SubprocessError
-        Where the compiler fails.
-    OSError
-        Where the compiler is missing or the cache can't be written.
-    """
-    # Headers that several libraries share are one folder above.
-    files = sorted([*folder.glob("*.c"), *folder.glob("*.h"), *folder.parent.glob("*.h")])
-    sources = [digest.of_file(file) for file in files]
-    key = _key([command, *flags, *facts, platform.machine(), processor(), *sources])
-    home = cache_home()
-    library = home / f"{name}-{key}.so"
-    if not library.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        build_library(command, flags, folder, library)
-    return library
-
-
-def build_library(command: str, flags: Sequence[str], folder: Path, library: Path) -> None:
-    """Compiles a folder's C sources into ``library``. Raises as `compiled_library` does."""
-    with tempfile.TemporaryDirectory(dir=library.parent) as staging:
-        fresh = Path(staging) / library.name
-        sources = sorted(map(str, folder.glob("*.c")))
-        arguments = [*shlex.split(command), *flags, "-o", str(fresh), *sources, "-lm"]
-        subprocess.run(arguments, check=True, capture_output=True, timeout=120)
-        fresh.replace(library)
-
-
 def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
     """A measurement, made once on this machine and then read from the cache. A choice that rests
     on it is the same every time, even while the machine is busy.
@@ -140,12 +97,15 @@ def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
     measure
         Makes the measurement.
     """
-    path = cache_home() / f"measured-{_key([*what, processor(), cores()])}.json"
+    path = cache_home() / f"measured-{key_of([*what, processor(), cores()])}.json"
     with suppress(OSError, ValueError, TypeError):
-        return float(json.loads(path.read_text(encoding="utf-8")))
+        figure = float(json.loads(path.read_text(encoding="utf-8")))
+        if math.isfinite(figure):
+            return figure
     figure = measure()
     with suppress(OSError):  # without a writable cache it is measured every time
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # damaged, if there is one
         staged = path.with_suffix(f".{os.getpid()}")
         staged.write_text(json.dumps(figure), encoding="utf-8")
         with suppress(FileExistsError):  # another process was first, and its figure counts
@@ -154,5 +114,6 @@ def remembered(what: Sequence[object], measure: Callable[[], float]) -> float:
     return figure
 
 
-def _key(facts: Sequence[object]) -> str:
+def key_of(facts: Sequence[object]) -> str:
+    """A short digest of all that something in the cache depends on."""
     return digest.of_text("\0".join(map(str, facts)))[:16]

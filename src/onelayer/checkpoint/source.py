@@ -47,7 +47,7 @@ def resolve(model: str | Path) -> Path:
     """
     if model == STARTER:
         return _starter() or _from_hub(_STARTER_ON_HUB)
-    path = Path(model).expanduser()
+    path = _expanded(model)
     restore(path)
     if path.is_dir():
         return path
@@ -64,10 +64,21 @@ def hub_name(model: str | Path) -> str | None:
     """A model's name on the Hub; None for a directory."""
     if model == STARTER:
         return _STARTER_ON_HUB
-    path = Path(model).expanduser()
+    path = _expanded(model)
     if isinstance(model, Path) or path.exists() or _looks_like_path(model):
         return None
     return model
+
+
+def _expanded(model: str | Path) -> Path:
+    try:
+        return Path(model).expanduser()
+    except RuntimeError as error:
+        raise CheckpointError(
+            "~ leads nowhere: there is no home directory",
+            place=Place(model),
+            hint="give the whole path, or set HOME",
+        ) from error
 
 
 def _looks_like_path(name: str) -> bool:

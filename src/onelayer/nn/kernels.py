@@ -13,7 +13,7 @@ from functools import cache
 
 import torch
 
-from onelayer.base.machine import c_sources, compiled_library, compiler
+from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler
 
 FLAGS = (
     *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
@@ -75,6 +75,13 @@ _SIGNATURES = {
     "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
 }
+CODE = Code(
+    name="kernels",
+    folder=c_sources("training"),
+    flags=FLAGS,
+    functions=tuple(_SIGNATURES),
+    facts=(torch.__version__,),  # another torch may bring another OpenMP
+)
 
 
 def kernels() -> ctypes.CDLL | None:
@@ -96,13 +103,10 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
     if command is None:
         return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
     try:
-        # The version is in the key because another torch may bring another OpenMP.
-        built = compiled_library(
-            "kernels", command, FLAGS, c_sources("training"), [torch.__version__]
-        )
-        library = ctypes.CDLL(str(built))
-    except subprocess.SubprocessError:
-        return None, f"{command} could not build the compiled kernels: training is slower"
+        library = CODE.load(command)
+    except subprocess.SubprocessError as error:
+        reason = build_failure(command, error)
+        return None, f"no compiled kernels, so training is slower: {reason}"
     except OSError as error:
         return None, f"no compiled kernels, so training is slower: {error}"
     for name, arguments in _SIGNATURES.items():

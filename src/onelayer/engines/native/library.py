@@ -12,8 +12,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler, open_library
 from onelayer.base.errors import UsageError
-from onelayer.base.machine import build_library, c_sources, compiled_library, compiler, instructions
+from onelayer.base.machine import instructions
 
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
 PREBUILT_IN = Path(__file__).parent
@@ -22,6 +23,13 @@ PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("av
 x86-64-v4."""
 V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 """The AVX-512 sets of x86-64-v4, by Linux's names."""
+FUNCTIONS = ("run",)
+
+
+def code(*processor: str) -> Code:
+    """The C code for a kind of processor, which the flags name."""
+    flags = (*FLAGS, *processor)
+    return Code(name="native", folder=c_sources("native"), flags=flags, functions=FUNCTIONS)
 
 
 @cache
@@ -32,15 +40,13 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     command = compiler()
     try:
         if command is not None:
-            flags = (*FLAGS, "-march=native")
-            built = compiled_library("native", command, flags, c_sources("native"))
+            found = code("-march=native").load(command)
         elif before := prebuilt():
-            built = before
+            found = open_library(before, FUNCTIONS)
         else:
             return None, "no C compiler (gcc, clang)"
-        found = ctypes.CDLL(str(built))
-    except subprocess.SubprocessError:
-        return None, f"{command} could not build it"
+    except subprocess.SubprocessError as error:
+        return None, build_failure(str(command), error)
     except OSError as error:
         return None, str(error)
     found.run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
@@ -67,8 +73,8 @@ def prebuild() -> None:
     if command is None:
         raise UsageError("no C compiler", hint="install gcc or clang")
     for name, sets in PREBUILT.items():
-        flags = ("-march=x86-64-v4", *(f"-m{each}" for each in sets))
-        build_library(command, (*FLAGS, *flags), c_sources("native"), PREBUILT_IN / name)
+        beyond = (f"-m{each}" for each in sets)
+        code("-march=x86-64-v4", *beyond).build(command, PREBUILT_IN / name)
 
 
 if __name__ == "__main__":

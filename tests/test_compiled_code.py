@@ -1,0 +1,194 @@
+"""A library is loaded from the cache only if it is whole and nobody else could have written it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from onelayer.base import compiled_code, machine
+from onelayer.base.compiled_code import Code, compiler
+
+COMMAND = compiler() or "cc"
+pytestmark = [
+    pytest.mark.skipif(compiler() is None, reason="no C compiler"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Each library that was built."""
+    build, built = Code.build, []
+
+    def counted(code: Code, command: str, library: Path) -> None:
+        built.append(library)
+        build(code, command, library)
+
+    monkeypatch.setattr(Code, "build", counted)
+    return built
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builds: list[Path]) -> Code:
+    """A function that answers 42, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "code" / "answer"
+    folder.mkdir(parents=True)
+    (folder / "answer.c").write_text("int answer(void) { return 42; }\n")
+    return Code(name="answer", folder=folder, flags=("-fPIC", "-shared"), functions=("answer",))
+
+
+def cached(tmp_path: Path) -> Path:
+    (library,) = (tmp_path / "cache" / "onelayer" / "libraries").glob("*.so")
+    return library
+
+
+def test_library_is_built_once(code: Code, builds: list[Path], tmp_path: Path) -> None:
+    for _ in range(3):
+        assert code.load(COMMAND).answer() == 42
+    assert builds == [cached(tmp_path)]
+    (code.folder / "answer.c").write_text("int answer(void) { return 43; }\n")
+    assert code.load(COMMAND).answer() == 43
+    assert len(builds) == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "empty", "truncated", "one bit", "foreign", "no digest", "digest of another", "gone",
+        "others may write", "others may write the digest", "a link", "a folder",
+    ],
+)  # fmt: skip
+def test_damaged_or_foreign_library_is_built_again(
+    damage: str, code: Code, builds: list[Path], tmp_path: Path
+) -> None:
+    code.load(COMMAND)
+    library = cached(tmp_path)
+    beside = library.with_name(library.name + ".sha256")
+    content = bytearray(library.read_bytes())
+    library.unlink()  # it is mapped: a new file, so that this process keeps the old one
+    library.write_bytes(content)
+    library.chmod(0o755)
+    if damage == "empty":
+        library.write_bytes(b"")
+    elif damage == "truncated":
+        library.write_bytes(content[: len(content) // 2])
+    elif damage == "one bit":
+        content[len(content) // 2] ^= 1
+        library.write_bytes(content)
+    elif damage == "foreign":
+        library.write_bytes(Path(_a_library()).read_bytes())
+    elif damage == "no digest":
+        beside.unlink()
+    elif damage == "digest of another":
+        beside.write_text("0" * 64)
+    elif damage == "gone":
+        library.unlink()
+    elif damage == "others may write":
+        library.chmod(0o777)
+    elif damage == "others may write the digest":
+        beside.chmod(0o666)
+    elif damage == "a link":
+        library.unlink()
+        library.symlink_to(_a_library())
+    elif damage == "a folder":
+        library.unlink()
+        library.mkdir()
+    assert code.load(COMMAND).answer() == 42
+    assert len(builds) == (3 if damage == "a folder" else 2)
+    if damage != "a folder":
+        assert code.load(COMMAND).answer() == 42
+        assert len(builds) == 2
+
+
+def _a_library() -> str:
+    import _ctypes
+
+    return _ctypes.__file__
+
+
+def test_folder_that_others_may_write_is_closed_to_them(code: Code, tmp_path: Path) -> None:
+    home = tmp_path / "cache" / "onelayer"
+    (home / "libraries").mkdir(parents=True)
+    for folder in (home, home / "libraries"):
+        folder.chmod(0o777)
+    assert code.load(COMMAND).answer() == 42
+    assert [f.stat().st_mode & 0o777 for f in (home, home / "libraries")] == [0o755, 0o755]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("what", ["folder", "file", "digest"])
+def test_library_of_another_user_is_not_loaded(
+    what: str, code: Code, builds: list[Path], tmp_path: Path
+) -> None:
+    code.load(COMMAND)
+    library = cached(tmp_path)
+    beside = library.with_name(library.name + ".sha256")
+    os.chown({"folder": library.parent, "file": library, "digest": beside}[what], 1234, 1234)
+    assert code.load(COMMAND).answer() == 42
+    assert len(builds) == 2
+    assert (builds[-1] == library) == (what != "folder")
+
+
+@pytest.mark.parametrize("trouble", ["no folder", "full disk"])
+def test_library_is_built_for_the_process_without_a_cache(
+    trouble: str, code: Code, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trouble == "no folder":
+        monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    else:
+        replace, calls = compiled_code._replace, iter(range(99))
+
+        def full(fresh: Path, path: Path) -> None:
+            if next(calls) < 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(fresh, path)
+
+        monkeypatch.setattr(compiled_code, "_replace", full)
+    assert code.load(COMMAND).answer() == 42
+    assert not builds[-1].parent.exists()
+
+
+def test_processes_that_build_at_once_build_once(
+    code: Code, builds: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock is of an open file, so threads stand for processes."""
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: code.load(COMMAND).answer(), range(4)))
+    assert found == [42] * 4
+    assert len(builds) == 1
+
+
+def test_library_without_its_function_and_compiler_that_fails_are_reported(code: Code) -> None:
+    lacking = Code(name="x", folder=code.folder, flags=code.flags, functions=("question",))
+    with pytest.raises(OSError, match="has no function question"):
+        lacking.load(COMMAND)
+    (code.folder / "answer.c").write_text("int answer(void) { return }\n")
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        code.load(COMMAND)
+    assert compiled_code.build_failure("cc", raised.value).startswith("cc could not build it (")
+    with pytest.raises(FileNotFoundError):
+        code.load("no-such-compiler")
+
+
+def test_cache_without_a_home_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(machine.tempfile, "tempdir", str(tmp_path))
+    machine._cache_without_home.cache_clear()
+    found = machine.cache_home()
+    assert found.parent == tmp_path
+    assert found.stat().st_mode & 0o777 == 0o700
+    machine._cache_without_home.cache_clear()
+    if os.geteuid() == 0:
+        os.chown(found, 1234, 1234)
+        assert machine.cache_home() != found
+        machine._cache_without_home.cache_clear()
