@@ -62,12 +62,15 @@ PROTOCOL = (
     Member("transport", "writes and closes", kind=asyncio.Transport),
     Member("url", "the request's target", kind=bytes),
     Member("headers", "the request's headers", kind=list),
+    Member("scope", "its version of HTTP", kind=dict),
     Member("cycle", "the request that was read last", kind=RequestResponseCycle),
 )
 CYCLE = (
     Member("response_complete", "whether it is answered", kind=bool),
     Member("more_body", "whether its body is still coming", kind=bool),
     Member("disconnected", "set when the caller has left", kind=bool),
+    Member("keep_alive", "set for HTTP/1.0 clients who ask for it", kind=bool),
+    Member("default_headers", "says so in the answer", kind=list),
     Member("message_event", "set to wake the application", kind=asyncio.Event),
 )
 PARSER = (
@@ -224,7 +227,11 @@ def test_list_covers_every_member_we_use() -> None:
                 used.add(node.attr)
     listed = {member.name for member in (*PROTOCOL, *CYCLE, *PARSER)}
     replaced = {"data_received"}  # defined here and never handed on
-    cycle_sets = {"disconnected"}  # stored by us, on uvicorn's object
+    cycle_sets = {
+        "disconnected",
+        "keep_alive",
+        "default_headers",
+    }  # stored by us, on uvicorn's object
     extended = made & listed - cycle_sets
     assert used - made | cycle_sets <= listed, "list what is new here"
     assert listed <= used | cycle_sets | extended, "take out what isn't used any more"

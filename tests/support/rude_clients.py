@@ -402,6 +402,11 @@ OTHER_PROTOCOLS = [
 ]
 
 
+def one_dot_zero(*lines: str) -> bytes:
+    request = f"POST {PATH} HTTP/1.0"
+    return head(f"content-length: {len(GOOD)}", *lines, request=request) + GOOD
+
+
 def asks_host(*hosts: str, version: str = "1.1") -> bytes:
     lines = [f"GET /v1/models HTTP/{version}", *(f"host: {host}" for host in hosts), "", ""]
     return "\r\n".join(lines).encode("latin-1")
@@ -437,6 +442,41 @@ PATHS = [
         "/%ff%fe",
         "/" + "a/" * 10_000,
     )
+]
+
+USUAL = [
+    case("HTTP/1.0", one_dot_zero(), 200, CLOSED),
+    case("HTTP/1.0, kept open", one_dot_zero("connection: Keep-Alive") * 3, 200, 200, 200),
+    case(
+        "HTTP/1.0, kept open and then not",
+        one_dot_zero("connection: keep-alive") + one_dot_zero(),
+        *(200, 200, CLOSED),
+    ),
+    case("HTTP/1.1, to be closed", sized(GOOD, "connection: close"), 200, CLOSED),
+    case(
+        "the whole address as target", sized(GOOD).replace(b"/v1", b"http://localhost/v1", 1), 200
+    ),
+    case("a slash at the end", sized(GOOD).replace(b"/classify ", b"/classify/ "), 200),
+    case("two slashes", sized(GOOD).replace(b"/v1/", b"//v1/"), 200),
+    case("a letter in percents", sized(GOOD).replace(b"/classify ", b"/%63lassify "), 200),
+    case("a query", sized(GOOD).replace(b"/classify ", b"/classify?x=1 "), 200),
+    case("empty lines before a request", b"\r\n\r\n" + sized(GOOD), 200),
+    case(
+        "waits for 100 Continue",
+        lambda: [sized(GOOD, "expect: 100-continue")[: -len(GOOD)], AWAIT, GOOD],
+        *(100, 200),
+    ),
+    case("a header twice", sized(GOOD, "accept: a", "accept: b", "x-request-id: 1"), 200),
+    case("a parameter of the type", sized(GOOD).replace(b"/json", b"/json; charset=utf-8"), 200),
+    case("a type in capitals", sized(GOOD).replace(b"application/json", b"Application/JSON"), 200),
+    case(
+        "chunks with extensions and a trailer",
+        head("transfer-encoding: chunked", "trailer: x-t")
+        + (b"%X;a=b\r\n%s\r\n" % (len(GOOD), GOOD))
+        + b"0\r\nX-T: 1\r\n\r\n"
+        + sized(GOOD),
+        *(200, 200),
+    ),
 ]
 
 RUDE = [
@@ -488,6 +528,7 @@ GROUPS = {
     "other protocols": OTHER_PROTOCOLS,
     "hosts": HOSTS,
     "paths": PATHS,
+    "usual": USUAL,
     "rude": RUDE,
 }
 CASES = [*chain.from_iterable(GROUPS.values())]

@@ -318,6 +318,7 @@ def serve(
     *models: str,
     host: str = "127.0.0.1",
     allowed_host: tuple[str, ...] = (),
+    cors_origin: tuple[str, ...] = (),
     port: int = 8080,
     engine: EngineName = None,
     api_key_file: Path | None = None,
@@ -334,6 +335,8 @@ def serve(
         The address to listen on; 0.0.0.0 for every address of this machine.
     allowed_host
         A host name to accept; repeatable or comma-separated; * accepts any.
+    cors_origin
+        A web origin that may read answers: https://app.example, or *.
     port
         The port to listen on; 0 for any free one.
     engine
@@ -347,6 +350,7 @@ def serve(
         *models,
         host=host,
         allowed_host=allowed_host,
+        cors_origin=cors_origin,
         port=port,
         engine=engine,
         api_key_file=api_key_file,

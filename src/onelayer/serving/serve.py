@@ -13,6 +13,7 @@ def serve(
     *models: str,
     host: str = "127.0.0.1",
     allowed_host: tuple[str, ...] = (),
+    cors_origin: tuple[str, ...] = (),
     port: int = 8080,
     engine: str | None = None,
     api_key_file: str | Path | None = None,
@@ -29,6 +30,9 @@ def serve(
         The address to listen on; 0.0.0.0 for every address of this machine.
     allowed_host
         Further names to accept in the Host header; ``*`` accepts any.
+    cors_origin
+        Origins of web pages that may read the answers, such as ``https://app.example``; ``*`` for
+        every page.
     port
         The port to listen on; 0 for any free one.
     engine
@@ -47,15 +51,15 @@ def serve(
     """
     from onelayer.serving.http.admission import read_api_keys
     from onelayer.serving.limits import Limits
-    from onelayer.serving.server import models_by_name, run_server
+    from onelayer.serving.server import ServerSettings, models_by_name, run_server
 
-    run_server(
-        models_by_name(models),
+    settings = ServerSettings(
         host=host,
         port=port,
-        limits=limits or Limits(),
         engine=engine,
-        keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
         access_log=access_log,
         allowed_hosts=allowed_host,
+        keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
+        cors_origins=cors_origin,
     )
+    run_server(models_by_name(models), limits or Limits(), settings)

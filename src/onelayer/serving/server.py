@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import uvicorn
@@ -20,9 +21,10 @@ from onelayer.base.machine import give_memory_back, limit_malloc_arenas
 from onelayer.engines.registry import check_engine
 from onelayer.prediction.load import load
 from onelayer.serving.access_log import AccessLog
-from onelayer.serving.http.admission import AllowedHosts
+from onelayer.serving.http.admission import AllowedHosts, CallerRules
 from onelayer.serving.http.app import App
 from onelayer.serving.http.connection import SHUTDOWN_GRACE_SECONDS, connection_class
+from onelayer.serving.http.cors import CorsPolicy
 from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.batcher import lower_thread_priority
 from onelayer.serving.service import Service
@@ -33,17 +35,26 @@ FREE_MEMORY_EVERY = 1.0
 """Seconds between two times that unused memory is given back to the system."""
 
 
-def run_server(
-    models: Mapping[str, str],
-    *,
-    host: str,
-    port: int,
-    limits: Limits,
-    engine: str | None = None,
-    keys: Sequence[str] = (),
-    access_log: bool = True,
-    allowed_hosts: Sequence[str] = (),
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How a server listens, loads and logs."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """Port 0 takes a free one."""
+    engine: str | None = None
+    """The engine for exported models; by default the fastest on this machine."""
+    access_log: bool = True
+    """Whether to write a JSON line to stderr for each request."""
+    allowed_hosts: Sequence[str] = ()
+    """Names that callers may use for the server, besides its own; ``*`` allows any."""
+    keys: Sequence[str] = ()
+    """API keys; without any the server is open."""
+    cors_origins: Sequence[str] = ()
+    """Origins of web pages that may read the answers; ``*`` allows any."""
+
+
+def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettings) -> None:
     """Serves models until SIGTERM or SIGINT; returns when all accepted requests are answered.
 
     It listens before it loads, so a port in use is reported at once and /health/live answers while
@@ -53,18 +64,10 @@ def run_server(
     ----------
     models
         Directories by name.
-    host, port
-        Where to listen; port 0 takes a free one.
     limits
         What requests may cost.
-    engine
-        The engine for exported models; by default the fastest on this machine.
-    keys
-        API keys; without any the server is open.
-    access_log
-        Whether to write a JSON line to stderr for each request.
-    allowed_hosts
-        Names that callers may use for the server, besides its own; ``*`` allows any.
+    settings
+        How to listen, load and log.
 
     Raises
     ------
@@ -73,17 +76,20 @@ def run_server(
     CheckpointError
         A model can't be loaded.
     UsageError
-        The port is out of range, or an allowed host isn't a host.
+        The port is out of range, or an allowed host or origin isn't one.
     """
+    engine = settings.engine
     check_engine(engine)
-    listener = listen(host, port)
-    hosts = AllowedHosts.of_server(host, listener.getsockname()[0], allowed_hosts)
+    cors = CorsPolicy(settings.cors_origins)
+    listener = listen(settings.host, settings.port)
+    address = listener.getsockname()[0]
+    hosts = AllowedHosts.of_server(settings.host, address, settings.allowed_hosts)
     sys.setswitchinterval(SWITCH_SECONDS)
     limit_malloc_arenas()
     # Requests are small: waking the tokenizer's threads takes longer than encoding one.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    log = AccessLog() if access_log else None
-    app = App(Service({}, limits, log, keys, hosts))
+    log = AccessLog() if settings.access_log else None
+    app = App(Service({}, limits, log, CallerRules(settings.keys, hosts, cors)))
     config = uvicorn.Config(
         app,
         http=connection_class(app.service),

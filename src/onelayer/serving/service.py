@@ -14,7 +14,7 @@ from starlette.types import Receive
 from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.access_log import AccessLog
-from onelayer.serving.http.admission import Admission, AllowedHosts
+from onelayer.serving.http.admission import Admission, CallerRules
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
@@ -54,10 +54,8 @@ class Service:
         What requests may cost.
     access_log
         None for no log.
-    keys
-        API keys; without any the server is open.
-    hosts
-        Names that callers may use for the server; by default any.
+    callers
+        Who may call the server; by default everybody.
     """
 
     def __init__(
@@ -65,15 +63,14 @@ class Service:
         models: dict[str, Predictor],
         limits: Limits,
         access_log: AccessLog | None = None,
-        keys: Sequence[str] = (),
-        hosts: AllowedHosts | None = None,
+        callers: CallerRules | None = None,
     ) -> None:
         self.models = models
         self.limits = limits
         self.access_log = access_log
         self.metrics = ServerMetrics()
         self.batcher = Batcher(limits, self.metrics)
-        self.admission = Admission(limits, self.batcher.backlog, self.metrics, keys, hosts)
+        self.admission = Admission(limits, self.batcher.backlog, self.metrics, callers)
 
     def model(self, name: str) -> Predictor:
         """The model of this name. Raises RequestError if it isn't served."""

@@ -17,12 +17,13 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from onelayer.base.errors import Place, UsageError
+from onelayer.serving.http.cors import CorsPolicy
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext, request_id
 from onelayer.serving.request_errors import RequestError, problem_bytes
@@ -56,6 +57,18 @@ class Rejection:
     answer: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class CallerRules:
+    """Who may call a server."""
+
+    keys: Sequence[str] = ()
+    """API keys: a request needs one of them. Without any the server is open."""
+    hosts: AllowedHosts | None = None
+    """Names that callers may use for the server; None allows any."""
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
+    """Web pages that may read the answers."""
+
+
 class Admission:
     """Applies the limits; knows how much of them is used.
 
@@ -67,10 +80,8 @@ class Admission:
         The work that is queued or running.
     metrics
         Gets the number of requests in flight.
-    keys
-        API keys: a request needs one of them. Without any the server is open.
-    hosts
-        Names that callers may use for the server.
+    callers
+        Who may call; by default everybody.
     """
 
     def __init__(
@@ -78,18 +89,19 @@ class Admission:
         limits: Limits,
         backlog: Backlog,
         metrics: ServerMetrics,
-        keys: Sequence[str] = (),
-        hosts: AllowedHosts | None = None,
+        callers: CallerRules | None = None,
     ) -> None:
+        callers = callers or CallerRules()
         self.phase: Phase = "loading"
         self.public_paths: AbstractSet[str] = frozenset()
         """Paths that are read without a key, also from an overloaded server: health, the page and
         the API's description."""
         self.prediction_targets: Mapping[bytes, tuple[str, str]] = {}
         """Request targets that ask for predictions, with their route and model."""
-        self.needs_key = bool(keys)
-        self._keys = [key.encode() for key in keys]
-        self._hosts = hosts or AllowedHosts(["*"])
+        self.needs_key = bool(callers.keys)
+        self.cors = callers.cors
+        self._keys = [key.encode() for key in callers.keys]
+        self._hosts = callers.hosts or AllowedHosts(["*"])
         self.limits = limits
         self._backlog = backlog
         self._metrics = metrics
@@ -204,7 +216,9 @@ class Admission:
         named = dict(headers)
         if problem := self.refuse_host(headers, named, http_version):
             return problem
-        if method in ("GET", "HEAD") and path in self.public_paths:
+        if method == "OPTIONS":  # browsers send no key with their questions before a request
+            return None
+        if method in ("GET", "HEAD") and path.rstrip("/") in self.public_paths:
             return None
         return self.refuse_key(named) or self.refuse_count()
 
@@ -223,6 +237,7 @@ class Admission:
         if (
             not length.isdigit()
             or b"expect" in named
+            or (self.cors.is_on and b"origin" in named)
             or self.refuse_body(int(length))
             or self.refuse_host(headers, named, "1.1")
             or self.refuse_key(named)

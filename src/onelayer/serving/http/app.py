@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ from onelayer.serving.access_log import AccessLog
 from onelayer.serving.api import health, huggingface, kserve, triton, v1
 from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
-from onelayer.serving.http.admission import AllowedHosts
+from onelayer.serving.http.admission import AllowedHosts, CallerRules, HeaderList
 from onelayer.serving.http.body import CallerLeftError
+from onelayer.serving.http.cors import CorsPolicy, Headers
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext, request_id
 from onelayer.serving.request_errors import RequestError, problem_response, to_problem
@@ -41,8 +43,10 @@ class App:
         operations = self._operations()
         self._routes = [operation.route() for operation in operations] + page.routes()
         public = [operation.path for operation in operations if operation.public]
-        self.admission.public_paths = {*public, *(route.path for route in page.routes())}
-        self._router = Router(self._routes)
+        self._page_paths = {route.path for route in page.routes()}
+        # Without a slash at the end, as ``Admission`` compares them.
+        self.admission.public_paths = {path.rstrip("/") for path in (*public, *self._page_paths)}
+        self._router = Router(self._routes, redirect_slashes=False, default=self._serve_other_path)
         self._openapi: dict[tuple[str, ...], bytes | memoryview] = {}
 
     def open(self) -> None:
@@ -73,6 +77,9 @@ class App:
                 status = message["status"]
                 answer_headers = MutableHeaders(scope=message)
                 answer_headers["x-request-id"] = context.id
+                if self.admission.cors.is_on:
+                    for name, value in self.admission.cors.headers(_origin_of(headers)):
+                        answer_headers.append(name.decode(), value.decode())
                 if self.admission.phase == "draining":
                     # The caller's next request then goes to another server.
                     answer_headers["connection"] = "close"
@@ -85,7 +92,10 @@ class App:
         try:
             if refusal is not None:
                 raise refusal
-            await self._router(scope, receive, send_with_headers)
+            if method == "OPTIONS":
+                await self._answer_options(scope, receive, send_with_headers)
+            else:
+                await self._router(scope, receive, send_with_headers)
         except (CallerLeftError, asyncio.CancelledError):
             self.service.metrics.left.inc()
         except Exception as error:
@@ -134,6 +144,36 @@ class App:
             ),
         ]
 
+    async def _answer_options(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The methods of a path, and what a browser asks before a request to another origin."""
+        methods = allowed_methods(self._routes, scope)
+        if not methods:
+            raise HTTPException(404)
+        headers: Headers = [(b"allow", f"{methods}, OPTIONS".encode())]
+        if any(name == b"access-control-request-method" for name, _ in scope["headers"]):
+            headers += self.admission.cors.preflight(_origin_of(scope["headers"]), methods)
+        response = Response(status_code=204)
+        response.raw_headers += headers
+        await response(scope, receive, send)
+
+    async def _serve_other_path(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A path with slashes too many is that without them.
+
+        Clients that join addresses make such paths. The routes answer themselves, without a
+        redirect: its address would be that of this server, which a proxy may have under another.
+        """
+        path = _SLASHES.sub("/", scope["path"]).rstrip("/") or "/"
+        if path == scope["path"] or scope["type"] != "http":
+            raise HTTPException(404)
+        scope["path"] = path
+        if path in self._page_paths and scope["method"] in ("GET", "HEAD"):
+            # The page's own addresses are relative, so it has to have its right one.
+            name = path.rpartition("/")[2]
+            response = Response(status_code=308, headers={"location": f"../{name}"})
+            await response(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
     def _problem_of(self, error: Exception, scope: Scope) -> RequestError:
         problem = to_problem(error)
         if problem.status == 500:
@@ -143,21 +183,30 @@ class App:
         return problem
 
 
+_SLASHES = re.compile("//+")
+
+
+def _origin_of(headers: HeaderList) -> bytes | None:
+    return next((value for name, value in headers if name == b"origin"), None)
+
+
 def make_app(
     models: Mapping[str, Predictor],
     limits: Limits | None = None,
     *,
     keys: Sequence[str] = (),
     allowed_hosts: Sequence[str] = ("*",),
+    cors_origins: Sequence[str] = (),
     access_log: bool = False,
 ) -> App:
     """An application for any ASGI server, from loaded models by name.
 
     ``allowed_hosts`` are the names that callers may use for the server besides ``localhost``; ``*``
     allows any. List them if a web page, opened on the server's machine, must not reach it.
+    ``cors_origins`` are the origins of web pages that may read the answers.
     """
     log = AccessLog() if access_log else None
-    hosts = AllowedHosts(allowed_hosts)
-    app = App(Service(dict(models), limits or Limits(), log, keys, hosts))
+    rules = CallerRules(keys, AllowedHosts(allowed_hosts), CorsPolicy(cors_origins))
+    app = App(Service(dict(models), limits or Limits(), log, rules))
     app.open()
     return app

@@ -145,6 +145,8 @@ class Connection(HttpToolsProtocol):
             self._rejection = self._reject()
             if self._rejection is None:
                 super().on_headers_complete()
+                if self.scope["http_version"] == "1.0" and self.parser.should_keep_alive():
+                    self._keep_alive_as_asked()
                 # A request that isn't in the pipeline has been started by uvicorn.
                 if not self.pipeline or self.pipeline[0][0] is not self.cycle:
                     self._running = self.cycle
@@ -178,6 +180,15 @@ class Connection(HttpToolsProtocol):
         self.parser.feed_data(
             b"\r\n".join([b"%s %s HTTP/%s" % (method, self.url, version), *kept, b"", b""])
         )
+
+    def _keep_alive_as_asked(self) -> None:
+        """Keeps a connection of HTTP/1.0, which only does so if both sides say it."""
+        self.cycle.keep_alive = True
+        if self.service.admission.phase != "draining":
+            self.cycle.default_headers = [
+                *self.cycle.default_headers,
+                (b"connection", b"keep-alive"),
+            ]
 
     def _progress(self) -> None:
         self._parsed += 1
