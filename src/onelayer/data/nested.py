@@ -19,6 +19,8 @@ from onelayer.data.jsonlines import (
     read_json_document,
     read_json_lines,
 )
+from onelayer.data.label_studio import LABEL_STUDIO
+from onelayer.data.spacy_data import SPACY
 from onelayer.data.table import Record, Table
 
 _JSON = {".json", *JSON_LINES}
@@ -156,6 +158,8 @@ def _read_any_json(sample: Sample) -> Table:
 
 
 SHAPES = [
+    LABEL_STUDIO,
+    SPACY,
     JsonShape(is_squad, read_squad),
     JsonShape(is_multiple_choice, read_multiple_choice),
 ]

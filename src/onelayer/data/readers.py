@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,15 +14,23 @@ from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
 from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.label_studio import of_label_studio
 from onelayer.data.lines import LINES, head_lines
 from onelayer.data.nested import JSON
 from onelayer.data.parquet import PARQUET
+from onelayer.data.prodigy import of_prodigy
+from onelayer.data.spacy_data import DOCBIN
 from onelayer.data.table import Table
+from onelayer.data.token_rows import by_sentence
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
-FORMATS: list[FileFormat] = [PARQUET, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
+FORMATS: list[FileFormat] = [PARQUET, DOCBIN, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
 Plain text takes every file and must stay last."""
+
+RESHAPES: list[Callable[[Table], Table | None]] = [of_prodigy, of_label_studio, by_sentence]
+"""What else the rows of a table may be, whatever its format. Each function looks at the first rows,
+and returns None for a table that isn't its own."""
 
 _OTHER_FILES = {
     b"\x1f\x8b": "gzip-compressed",
@@ -82,7 +90,7 @@ def read_table(
     sample = Sample(path, suffixes, _first_bytes(path), named, expected, reading)
     for format in FORMATS:
         if format.binary and format.recognises(sample):
-            return format.read(sample)
+            return reshaped(format.read(sample))
     for beginning, kind in _OTHER_FILES.items():
         if sample.first_bytes.startswith(beginning):
             hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
@@ -92,7 +100,14 @@ def read_table(
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
     sample = replace(sample, head=head)
     chosen = next(one for one in FORMATS if not one.binary and one.recognises(sample))
-    return chosen.read(sample)
+    return reshaped(chosen.read(sample))
+
+
+def reshaped(table: Table) -> Table:
+    """A table by what its rows are: those of annotation tools, or single words, become rows that
+    can be learned from."""
+    found = (reshape(table) for reshape in RESHAPES)
+    return next((one for one in found if one is not None), table)
 
 
 def extent(table: Table) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
@@ -63,6 +64,17 @@ class Table:
         """Raises LeftOutError for a record that isn't meant to be a row."""
         if record.left_out is not None:
             raise LeftOutError(record.left_out, place=self.place(record))
+
+    def head(self, rows: int) -> list[Mapping[str, Any]]:
+        """The values of the first rows, up to one that can't be read."""
+        found: list[Mapping[str, Any]] = []
+        try:
+            for record in islice(self, rows):
+                if record.left_out is None:
+                    found.append(record.values)
+        except DataError:
+            pass  # it is told where the rows are used
+        return found
 
     def place(self, record: Record, column: str | None = None) -> Place:
         """Where a record stands, for error messages."""

@@ -31,7 +31,7 @@ _IOB = re.compile(r"[BIESMLU]-.+|O", re.IGNORECASE | re.DOTALL)
 
 class TagColumns(ColumnRules):
     inputs = ("text",)
-    formats = ("conll", "conllu")
+    formats = ("conll", "conllu", "token-rows")
 
     def recognises(self, file: FileColumns) -> bool:
         if _tokens(file):
@@ -66,6 +66,10 @@ class TagColumns(ColumnRules):
         label = columns.get("label")
         names = file.table.class_names.get(label, ()) if isinstance(label, str) else ()
         return LabelForm(names=names)
+
+    def remarks(self, file: FileColumns, layout: Layout) -> Iterator[str]:
+        if any(file.values(file.first(["relations"]))):
+            yield "relations aren't learned, only entities"
 
     def facts(self, table: Table, layout: Layout) -> Facts:
         label = layout.columns.get("label")
@@ -124,7 +128,7 @@ def _spans(file: FileColumns) -> str | None:
     """A column of entities given by their characters: most of its values are such, so that the
     others are mistakes in the file."""
     asked = file.named("label")
-    for column in [asked] if asked else file.called(*SPAN_NAMES):
+    for column in [asked] if asked else dict.fromkeys((*file.called(*SPAN_NAMES), *file.names)):
         values = [_listed(value) for value in file.values(column)]
         filled = [value for value in values if value not in ([], {})]
         if filled and 2 * sum(map(are_spans, filled)) > len(filled):
