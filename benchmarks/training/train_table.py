@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any
 
 Record = dict[str, Any]
@@ -11,8 +12,9 @@ OURS = "onelayer"
 
 def print_table(results: list[Record]) -> None:
     """One line for each data set and shape, then the geometric means of the ratios. Tokens are real
-    tokens; all figures are totals over the rounds. On a busy machine, ratios and shares by CPU time
-    vary less; they don't show how well the threads share the work."""
+    tokens. Speeds are medians of the rounds, so a model that is compiled once more in one of them
+    doesn't count as slow; ``--json`` has all rounds. On a busy machine, ratios and shares by CPU
+    time vary less; they don't show how well the threads share the work."""
     if not results:
         return
     names = list(dict.fromkeys(name for r in results for name in [*r["contestants"], *r["lost"]]))
@@ -87,8 +89,11 @@ def print_means(shape: str, results: list[Record], peers: list[str]) -> None:
 
 
 def speed(result: Record, name: str, per: str = "seconds", what: str = "tokens") -> float:
-    """Real tokens, or ``what``, a second; nan if the contestant failed."""
-    return total(result, name, what) / total(result, name, per)
+    """Real tokens, or ``what``, a second, in the median round; nan if the contestant failed."""
+    if name not in result["contestants"]:
+        return math.nan
+    rounds = result["contestants"][name]["rounds"]
+    return statistics.median(turn[what] / turn[per] for turn in rounds)
 
 
 def padding(result: Record, name: str) -> str:
