@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.robustness.field_cases.case import Case, Trial, expect, reads, refuses
+from onelayer.data.readers import read_table
 
-FLAGS = {"0": 40, "1": 16, "2": 27}
-PEOPLE_AND_PLACES = {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
+PEOPLE_AND_PLACES = ("O", "B-PER", "I-PER", "B-LOC")
 
 
 def has_labels(*names: str, says: str = "") -> Callable[[Trial, Path], str]:
@@ -64,7 +64,38 @@ def trains_one_label_a_row(trial: Trial, file: Path) -> str:
     return said
 
 
+def written_as(*suffixes: str, rows: int) -> Callable[[Trial, Path], str]:
+    """A check that a run's predictions for a file are written in these formats."""
+
+    def check(trial: Trial, file: Path) -> str:
+        run = trial.trained(file.parent.with_name("a67d_train.jsonl"))
+        for suffix in suffixes:
+            out = trial.scratch / f"out.{suffix}"
+            ran = trial.onelayer("predict", run, file, "--out", out)
+            expect(ran.code == 0, f"{suffix}: exit {ran.code}: {ran.err[-300:]}")
+            expect(len(list(read_table(out))) == rows if rows else True, "other rows")
+        return f"{rows} predictions as {', '.join(suffixes)}"
+
+    return check
+
+
+def not_predicted(says: str) -> Callable[[Trial, Path], str]:
+    """A check that a run refuses to predict for a file, in one line with these words."""
+
+    def check(trial: Trial, file: Path) -> str:
+        run = trial.trained(file.parent.with_name("a67d_train.jsonl"))
+        return trial.refused("predict", run, file, "--out", trial.scratch / "no.parquet", says=says)
+
+    return check
+
+
 CASES = (
+    Case("deploy/dict.parquet", "written", written_as("parquet", "jsonl", "csv", rows=3)),
+    Case("deploy/pandas_idx.parquet", "written", written_as("parquet", "jsonl", "csv", rows=2)),
+    Case("deploy/clash.parquet", "written", written_as("parquet", "jsonl", "csv", rows=1)),
+    Case("deploy/empty.parquet", "0 predictions", written_as("parquet", "jsonl", "csv", rows=0)),
+    Case("deploy/binary.parquet", "exit 2", not_predicted("text is binary, not a text")),
+    Case("deploy/large_null.parquet", "the row named", not_predicted(":2:text: no text")),
     Case("a67b_two_labels.jsonl", "several labels a row", reads("several", task="classify")),
     Case("a67d_train.jsonl", "two classes", has_labels("bad", "good")),
     Case("a67e_eval_lists.jsonl", "a list of one is its item", evaluates("a67d_train.jsonl")),

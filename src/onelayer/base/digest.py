@@ -12,6 +12,14 @@ def of_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def of_data(path: str | Path) -> str:
+    """SHA-256 of a data file, or of the names and contents of all files of a folder."""
+    if not Path(path).is_dir():
+        return of_file(path)
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return of_text("\n".join(f"{file.relative_to(path)} {of_file(file)}" for file in files))
+
+
 def of_text(text: str) -> str:
     """SHA-256 of a text in UTF-8, in hexadecimal."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

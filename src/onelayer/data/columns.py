@@ -57,11 +57,11 @@ def numbers_in(values: Sequence[Any]) -> set[float]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, (bool, list, dict)):
+    if isinstance(value, (bool, list, dict, bytes)):
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

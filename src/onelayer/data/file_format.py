@@ -44,6 +44,8 @@ class FileFormat:
     read: Callable[[Sample], Table]
     """Opens a file. Raises DataError for errors in the first lines; later ones are raised while the
     table is iterated."""
+    folder: bool = False
+    """Whether it is a folder of files that belong together."""
     binary: bool = False
     """Whether files have no lines of text, so that only the name and first bytes recognise them."""
 

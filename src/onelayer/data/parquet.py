@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.class_names import names_in_schema
 from onelayer.data.file_format import FileFormat, Sample
 from onelayer.data.lines import LONGEST
 from onelayer.data.table import Record, Table, refuse_wide
@@ -32,8 +33,8 @@ def read_parquet(path: str) -> Table:
     Raises
     ------
     DataError
-        For a file that is damaged, has no rows, or unpacks to far more than text does; for too
-        long texts while the table is iterated.
+        For a file that is damaged or unpacks to far more than text does; for too long texts while
+        the table is iterated.
     """
     # Imported here because pyarrow takes a tenth of a second, which other formats don't need.
     import pyarrow.parquet as pq
@@ -65,23 +66,22 @@ def read_parquet(path: str) -> Table:
 
     try:
         with pq.ParquetFile(path) as file:
-            columns, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
+            schema, rows = file.schema_arrow, file.metadata.num_rows
             texts = _text_columns(file)
             _refuse_bomb(file.metadata, path)
     except DataError:
         raise
     except Exception as error:
         raise broken(error) from None
-    refuse_wide(len(columns), Place(path))
-    if not rows:
-        raise DataError("no rows", place=Place(path), hint="add at least one row")
+    refuse_wide(len(schema.names), Place(path))
     return Table(
         path,
         "parquet",
-        columns,
+        tuple(schema.names),
         records,
         last_line=lambda: rows,
-        schema=lambda: pq.read_schema(path),
+        class_names=names_in_schema(schema),
+        schema=lambda: schema,
     )
 
 
@@ -115,11 +115,18 @@ def _longest_text(file: pq.ParquetFile, group: int, texts: list[str], path: str)
         return 0
     longest = 0
     for batch in file.iter_batches(CHECKED_ROWS, row_groups=[group], columns=texts):
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            longest = max(longest, _longest(column))
-            if longest > LONGEST:
-                message = f"a text longer than {LONGEST:,} bytes"
-                raise DataError(message, place=Place(path, column=name))
+        longest = max(longest, refuse_long_texts(batch, path))
+    return longest
+
+
+def refuse_long_texts(batch: pa.RecordBatch, path: str) -> int:
+    """Bytes of a batch's longest text. Raises DataError if it has more than ``LONGEST``."""
+    longest = 0
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        longest = max(longest, _longest(column))
+        if longest > LONGEST:
+            message = f"a text longer than {LONGEST:,} bytes"
+            raise DataError(message, place=Place(path, column=name))
     return longest
 
 
@@ -135,7 +142,9 @@ def _longest(column: pa.Array) -> int:
         return _longest(column.values)
     if pa.types.is_struct(kind):
         return max(map(_longest, column.flatten()), default=0)
-    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+    is_one = (pa.types.is_string, pa.types.is_large_string)
+    is_other = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_string_view)
+    if any(is_text(kind) for is_text in (*is_one, *is_other)):
         return pc.max(pc.binary_length(column)).as_py() or 0
     return 0
 

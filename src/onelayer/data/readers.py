@@ -10,6 +10,8 @@ from itertools import chain
 from pathlib import Path
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.arrow import ARROW, SAVED_FOLDER
+from onelayer.data.class_names import names_beside
 from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
@@ -24,7 +26,10 @@ from onelayer.data.table import Table
 from onelayer.data.token_rows import by_sentence
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
-FORMATS: list[FileFormat] = [PARQUET, DOCBIN, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES]
+FORMATS: list[FileFormat] = [
+    *(SAVED_FOLDER, PARQUET, ARROW, DOCBIN),
+    *(JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES),
+]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
 Plain text takes every file and must stay last."""
 
@@ -56,7 +61,8 @@ def read_table(
     expected: Collection[str] = (),
     reading: Reading = AS_FOUND,
 ) -> Table:
-    """Opens csv, tsv, jsonl, JSON, Parquet, CoNLL, CoNLL-U, SQuAD, DREAM or plain text.
+    """Opens csv, tsv, jsonl, JSON, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, DREAM, plain text, or a
+    folder of ``save_to_disk``.
 
     The format follows from the file's name if that is clear, else from its first lines: people
     call a CoNLL file ``test.annotated`` and a tsv ``train.txt``.
@@ -88,9 +94,20 @@ def read_table(
     path = str(path)
     suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
     sample = Sample(path, suffixes, _first_bytes(path), named, expected, reading)
+    table = _read(sample)
+    names = {**names_beside(Path(path)), **table.class_names}
+    return reshaped(replace(table, class_names=names))
+
+
+def _read(sample: Sample) -> Table:
+    path, is_folder = sample.path, os.path.isdir(sample.path)
     for format in FORMATS:
-        if format.binary and format.recognises(sample):
-            return reshaped(format.read(sample))
+        asked = format.folder if is_folder else format.binary
+        if asked and format.recognises(sample):
+            return format.read(sample)
+    if is_folder:
+        hint = "name a file, or a folder that save_to_disk of datasets wrote"
+        raise DataError("a directory, not a data file", place=Place(path), hint=hint)
     for beginning, kind in _OTHER_FILES.items():
         if sample.first_bytes.startswith(beginning):
             hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
@@ -99,8 +116,9 @@ def read_table(
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
     sample = replace(sample, head=head)
-    chosen = next(one for one in FORMATS if not one.binary and one.recognises(sample))
-    return reshaped(chosen.read(sample))
+    by_lines = (one for one in FORMATS if not (one.binary or one.folder))
+    chosen = next(one for one in by_lines if one.recognises(sample))
+    return chosen.read(sample)
 
 
 def reshaped(table: Table) -> Table:
@@ -123,13 +141,15 @@ def extent(table: Table) -> int | None:
 
 
 def _first_bytes(path: str) -> bytes:
-    """The file's first four bytes. Raises DataError for anything but a regular file: reading a FIFO
-    would block."""
+    """The file's first four bytes; none for a folder. Raises DataError for anything else than a
+    regular file: reading a FIFO would block."""
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            return b""
         if not stat.S_ISREG(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DataError(f"{kind}, not a data file", place=Place(path), hint="name a file")
+            message = "not a regular file, not a data file"
+            raise DataError(message, place=Place(path), hint="name a file")
         with open(path, "rb") as file:
             return file.read(4)
     except FileNotFoundError:

@@ -32,6 +32,9 @@ def text_of(
     if isinstance(value, str) and (may_be_empty or (value and not value.isspace())):
         return value
     place = in_role(place, role)
+    if isinstance(value, bytes):
+        hint = "write the column as strings"
+        raise DataError(f"{role} is binary, not a text", place=place, hint=hint)
     if value is None or value != value:
         raise DataError(f"no {role}", place=place)
     if isinstance(value, (list, dict)):
@@ -39,7 +42,7 @@ def text_of(
         raise DataError(f"{role} is a {kind}, not a text", place=place)
     if isinstance(value, str):
         raise DataError(f"{role} is empty", place=place)
-    return json.dumps(value)
+    return json.dumps(value, default=str)  # Parquet has dates and decimals
 
 
 def whole_number(value: object) -> int | None:
@@ -76,4 +79,8 @@ def flag_in(value: object) -> bool | None:
 
 def label_name(value: object) -> str:
     """A class's name: a text without surrounding spaces, any other value as JSON writes it."""
-    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (
+        value.strip()
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )

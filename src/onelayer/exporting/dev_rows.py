@@ -129,10 +129,10 @@ class _Found:
         return Path(path) if path and self.is_unchanged(role, Path(path)) else None
 
     def is_unchanged(self, role: str, path: Path) -> bool:
-        if not path.is_file():
+        if not path.exists():
             return False
         known = self.data and self.data.sha256(role)
-        return digest.of_file(path) == known
+        return digest.of_data(path) == known
 
     def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
         """The rows of a labelled file, read as training read them."""

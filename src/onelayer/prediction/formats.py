@@ -109,7 +109,7 @@ class ParquetOutput:
         import pyarrow as pa
 
         flat = [_flat(row) for row in rows]
-        names = list(flat[0]) if flat else ["prediction", "prediction_json"]
+        names = list(flat[0]) if flat else [*self.known, "prediction", "prediction_json"]
         kinds = [_kind(self.known.get(name), [row[name] for row in flat]) for name in names]
         self.schema = pa.schema(list(zip(names, kinds, strict=True)))
         return bytes(self.schema.serialize())
@@ -185,6 +185,8 @@ def _kind(known: pa.DataType | None, values: Sequence[Any]) -> pa.DataType:
     """The type of a column: that in the input, else the common type of the values, else text."""
     import pyarrow as pa
 
+    if known is not None and pa.types.is_dictionary(known):
+        known = known.value_type  # a stream of batches can't hold a dictionary that grows
     if known is not None and not pa.types.is_nested(known):
         return known
     kinds = {type(value) for value in values if value is not None}

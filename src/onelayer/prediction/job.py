@@ -143,7 +143,7 @@ def _identity(predictor: Predictor, file: str | Path, columns: Columns, form: st
         if path.is_file()
     }
     facts = [STATE_VERSION, version("onelayer"), form, asdict(columns), predictor.engine.name]
-    facts += [task_to_json(predictor.task), predictor.offset_unit, model, digest.of_file(file)]
+    facts += [task_to_json(predictor.task), predictor.offset_unit, model, digest.of_data(file)]
     return digest.of_text(json.dumps(facts, default=str))
 
 

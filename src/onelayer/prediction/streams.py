@@ -22,6 +22,9 @@ from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
 from onelayer.tasks.infer_columns import infer_columns
 
+REPLACED = ("prediction", "prediction_json")
+"""Columns of the output, which an input may have, too."""
+
 
 def open_input(predictor: Predictor, path: str | Path, columns: Columns) -> Table:
     """Opens a file to predict. Its columns may be named, or be those of the training file."""
@@ -56,6 +59,8 @@ def predict_table(
     name = Path(table.path).name
     for remark in filter(None, (table.note, ", ".join(named))):
         say(f"{name}: {remark}")
+    if replaced := [column for column in REPLACED if column in table.columns]:
+        say(f"{name}: the predictions replace its column {' and '.join(replaced)}")
     task = predictor.task
     bad: list[DataError] = []
     left_out: dict[str, RowsAlike] = {}
@@ -71,6 +76,7 @@ def predict_table(
                 left_out.setdefault(reason.message, RowsAlike(0, place)).count += 1
             except DataError as error:
                 if not columns.skip_bad:
+                    error.hint = error.hint or "correct it, or leave it out with --skip-bad"
                     raise
                 bad.append(error)
 

@@ -50,7 +50,7 @@ class Files:
     @classmethod
     def of(cls, train: str | Path, dev: str | Path | None) -> Files:
         given = (("train", train), ("dev", dev))
-        digests = {role: digest.of_file(path) for role, path in given if path is not None}
+        digests = {role: digest.of_data(path) for role, path in given if path is not None}
         return cls(Path(train), None if dev is None else Path(dev), digests)
 
     @property

@@ -74,6 +74,8 @@ def _not_names(value: object) -> str | None:
     """In words, what a value is that holds anything but names of classes."""
     if are_shares(value):
         return f"label holds soft labels, a share for each class: {value!r:.60}"
+    if isinstance(value, bytes):
+        return "label is binary, not a name"
     if isinstance(value, dict):
         return f"label is an object: {value!r:.60}"
     for item in value if isinstance(value, (list, tuple)) else ():
