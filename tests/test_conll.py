@@ -113,3 +113,21 @@ def test_conllu_line_without_ten_columns_is_refused(tmp_path: Path) -> None:
         sentences(tmp_path / "a.conllu", CONLLU + "6\tyet\tyet\n")
     with pytest.raises(DataError, match="no sentences"):
         sentences(tmp_path / "a.conllu", "# text = nothing\n")
+
+
+def test_type_of_several_words_is_one_tag(tmp_path: Path) -> None:
+    content = "Ann -X- _ B-PER\nran -X- _ O\nhome -X- _ B-Home town\nBath -X- _ I-Home town\n\n"
+    for name in ("a.conll", "a.txt"):
+        (sentence, _) = sentences(tmp_path / name, content * 2)
+        assert sentence["tags"] == ["B-PER", "O", "B-Home town", "I-Home town"]
+
+
+def test_sentences_without_blank_lines_end_at_full_stops(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    words = "Ann\tB-PER\nmet\tO\nMr\tO\n.\tI-PER\nBo\tB-PER\n.\tO\n"
+    found = sentences(path, words * 30)
+    assert [sentence["tokens"] for sentence in found] == [["Ann", "met", "Mr", ".", "Bo", "."]] * 30
+    assert "no blank lines between sentences" in (read_table(path).note or "")
+    assert len(sentences(path, words * 2)) == 1  # a short sentence may have full stops
+    assert len(sentences(path, (words + "\n") * 30)) == 30
+    assert read_table(path).note is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.file_format import FileFormat, Sample
@@ -17,10 +17,14 @@ LONGEST_SENTENCE = 100_000
 """Words. A novel has as many: more means that the blank lines are missing."""
 CONLLU_COLUMNS = ("tokens", "lemma", "upos", "xpos", "tags", "space_after")
 CONLLU_WIDTH = 10
+MANY_WORDS = 100
+"""More words on end, and a full stop among them, are more than one sentence."""
+SENTENCE_ENDS = frozenset(".!?。！？")
 _SUFFIXES = {".conll", ".bio", ".iob", ".iob2", ".bioes", ".bmes", ".bilou"}
 
 _WHITE = " \t\r\n\v\f"  # ASCII only: U+3000 may be a token of a Chinese file
-_TAG = re.compile(r"[BIESMLU]-\S+|O|[A-Z][A-Z0-9$+*_-]*|[^\w\s]+|-[A-Z]{3}-")
+_TAG = re.compile(r"[BIESMLU]-\S.*|O|[A-Z][A-Z0-9$+*_-]*|[^\w\s]+|-[A-Z]{3}-")
+_BEGINS_TAG = re.compile(r"[BIESMLU]-")
 _CONLLU_LINE = re.compile(r"1(?:-\d+)?\t[^\t]+(?:\t[^\t]*){8}")
 
 _CONLLU_ID = re.compile(r"[0-9]+(?:[-.][0-9]+)?")
@@ -36,11 +40,22 @@ class _Layout:
     tabs: bool
     width: int
     tags: frozenset[str]
+    full_stops: bool = False
+    """Whether sentences end at full stops, as there are no blank lines."""
 
     def cut(self, line: str) -> list[str]:
         if self.tabs:
             return line.rstrip("\r\n").split("\t")
-        return re.split("[ \t]+", line.strip(_WHITE))
+        columns = re.split("[ \t]+", line.strip(_WHITE))
+        last = self.width - 1
+        if len(columns) > self.width > 1 and _BEGINS_TAG.match(columns[last]):
+            return [*columns[:last], " ".join(columns[last:])]  # a type of several words
+        return columns
+
+    def ends_sentence(self, columns: Sequence[str]) -> bool:
+        """Whether a word ends its sentence by itself."""
+        ends = self.full_stops and columns[0] in SENTENCE_ENDS
+        return ends and not _BEGINS_TAG.match(columns[-1])
 
     def is_comment(self, line: str, columns: Sequence[str], begins: bool) -> bool:
         """Whether a line is a comment, since ``#`` may also be a token. A comment has another
@@ -63,9 +78,14 @@ def read_conll(path: str) -> Table:
     DataError
         While the table is iterated, at a line with another number of columns or an empty tag.
     """
-    layout = _layout(head_lines(path))
+    lines = head_lines(path)
+    layout = _layout(lines)
     if not layout.width:
         raise _empty(path)
+    note = None
+    if _lacks_blank_lines(lines):
+        layout = replace(layout, full_stops=True)
+        note = "no blank lines between sentences: they end after . ! ? 。 and the like"
     refuse_wide(layout.width, Place(path))
     middle = [f"column{number}" for number in range(2, layout.width)]
     columns = ("tokens", *middle, "tags")[: layout.width]
@@ -80,16 +100,24 @@ def read_conll(path: str) -> Table:
             named = zip(columns, map(list, values), strict=True)
             yield Record(dict(named), sentence[0][0])
 
-    return Table(path, "conll", columns, records)
+    return Table(path, "conll", columns, records, note)
+
+
+def _lacks_blank_lines(lines: Sequence[str]) -> bool:
+    """Whether many words follow each other without a blank line, with full stops among them."""
+    if len(lines) <= MANY_WORDS or any(_is_blank(line) for line in lines[:-1]):
+        return False
+    return any(line[0] in SENTENCE_ENDS and line[1:2] in (" ", "\t") for line in lines[:-1])
 
 
 def _layout(lines: Sequence[str]) -> _Layout:
     tokens = [line for line in lines if not _is_blank(line) and not line.startswith(("#", "-DOC"))]
     tabs = sum("\t" in line for line in tokens) > len(tokens) / 2
     cut = _Layout(tabs, 0, frozenset()).cut
-    rows = [cut(line) for line in tokens]
-    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
-    return _Layout(tabs, width, frozenset(row[-1] for row in rows))
+    widths = Counter(len(cut(line)) for line in tokens)
+    width = widths.most_common(1)[0][0] if widths else 0
+    cut = _Layout(tabs, width, frozenset()).cut
+    return _Layout(tabs, width, frozenset(cut(line)[-1] for line in tokens))
 
 
 def _is_blank(line: str) -> bool:
@@ -115,6 +143,9 @@ def _sentences(path: str, layout: _Layout) -> Iterator[NumberedLines]:
                 hint="a blank line ends a sentence",
             )
         sentence.append((number, columns))
+        if layout.ends_sentence(columns):
+            yield sentence
+            sentence = []
     if sentence:
         yield sentence
 
