@@ -11,6 +11,7 @@ from pathlib import Path
 
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.data.arrow import ARROW, SAVED_FOLDER
+from onelayer.data.brat import BRAT, BRAT_TEXT
 from onelayer.data.class_names import names_beside
 from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
@@ -27,7 +28,7 @@ from onelayer.data.token_rows import by_sentence
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [
-    *(SAVED_FOLDER, PARQUET, ARROW, DOCBIN),
+    *(SAVED_FOLDER, BRAT, PARQUET, ARROW, DOCBIN, BRAT_TEXT),
     *(JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES),
 ]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
@@ -106,7 +107,7 @@ def _read(sample: Sample) -> Table:
         if asked and format.recognises(sample):
             return format.read(sample)
     if is_folder:
-        hint = "name a file, or a folder that save_to_disk of datasets wrote"
+        hint = "name a file, or a folder that brat or save_to_disk of datasets wrote"
         raise DataError("a directory, not a data file", place=Place(path), hint=hint)
     for beginning, kind in _OTHER_FILES.items():
         if sample.first_bytes.startswith(beginning):
@@ -129,9 +130,9 @@ def reshaped(table: Table) -> Table:
 
 
 def extent(table: Table) -> int | None:
-    """The last line on which a record may begin; None if records have no lines."""
+    """The last line on which a record may begin; None if records have no lines, or many files."""
     first = next(iter(table), None)
-    if first is None or first.line is None:
+    if first is None or first.line is None or first.path is not None:
         return None
     if table.last_line is not None:
         return table.last_line()

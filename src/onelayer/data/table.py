@@ -32,6 +32,8 @@ class Record:
     """What the reader put right, in words that are the same for all records of this kind."""
     left_out: str | None = None
     """Why the record is no row at all, such as a header that comes again."""
+    path: str | None = None
+    """Its file, where the table is a folder of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Table:
 
     def place(self, record: Record, column: str | None = None) -> Place:
         """Where a record stands, for error messages."""
-        return Place(self.path, record.line, column)
+        return Place(record.path or self.path, record.line, column)
 
 
 def refuse_wide(columns: int, place: Place) -> None:

@@ -148,6 +148,9 @@ def _from_item(item: object, place: Place) -> WrittenSpan:
         start, end, label = item
         if whole_number(start) is None:
             label, start, end = item
+    if isinstance(start, str) and ";" in start:
+        hint = "a word gets one tag: keep one part, or leave such rows out with --skip-bad"
+        raise DataError(f"an entity in several parts: {start} {label!r}", place=place, hint=hint)
     begin, until = whole_number(start), whole_number(end)
     if begin is None or until is None:
         hint = 'write {"start": 0, "end": 4, "label": "PER"}, in characters counted from 0'

@@ -1,0 +1,154 @@
+"""What brat writes: texts in ``.txt`` files, each with an ``.ann`` file of the places of its
+entities.
+
+Source: https://brat.nlplab.org/standoff.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelayer.base.errors import DataError, Place
+from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.lines import text_lines, whole_text
+from onelayer.data.span_offsets import OffsetEvidence, Offsets, WrittenSpan, same_text
+from onelayer.data.table import Record, Table
+
+UNANNOTATED = "without an .ann file"
+ONLY_ENTITIES = "relations, events and attributes aren't learned, only entities"
+
+_ENTITY = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A text and its entities; the places of those in parts are kept as they are written."""
+
+    path: Path
+    text: str
+    spans: list[WrittenSpan]
+    in_parts: list[tuple[int, dict[str, Any]]]
+    """Where each begins, and what is known of it."""
+    annotated: bool
+    has_more: bool
+    """Whether there are relations, events or attributes."""
+
+
+def read_brat(path: str) -> Table:
+    """Reads a folder of texts with ``.ann`` files, or the one text of an ``.ann`` file: a row for
+    each line, with its ``entities``. Lines that an entity joins stay together.
+
+    Raises
+    ------
+    DataError
+        For a line of an ``.ann`` file that names no entity, and an entity without a place.
+    """
+    texts = _texts(Path(path))
+    evidence = OffsetEvidence()
+    for document in map(_read, texts):
+        evidence.see(document.text, document.spans)
+    offsets = evidence.reading()
+    note = f"offsets are {offsets}: the entities' own texts tell it" * (offsets != Offsets())
+
+    def records() -> Iterator[Record]:
+        for document in map(_read, texts):
+            yield from _rows(document, offsets)
+
+    return Table(path, "brat", ("id", "text", "entities"), records, note or None)
+
+
+def _texts(path: Path) -> list[Path]:
+    if path.suffix == ".ann":
+        return [path.with_suffix(".txt")]
+    return sorted(path.rglob("*.txt"))
+
+
+def _read(path: Path) -> _Document:
+    text = whole_text(str(path))
+    annotations = path.with_suffix(".ann")
+    document = _Document(path, text, [], [], annotations.is_file(), False)
+    if not document.annotated:
+        return document
+    has_more = False
+    for number, line in enumerate(text_lines(str(annotations)), 1):
+        if not line.startswith("T"):
+            has_more = has_more or line[:1] in "REAMN"
+            continue
+        match = _ENTITY.fullmatch(line.rstrip("\r\n"))
+        if not match:
+            hint = "brat writes T1, a tab, PER 0 4, a tab, and the text"
+            message = f"no place of an entity: {line.strip():.60}"
+            raise DataError(message, place=Place(annotations, number), hint=hint)
+        _add(document, match[1], match[2], match[3])
+    return _Document(path, text, document.spans, document.in_parts, True, has_more)
+
+
+def _add(document: _Document, label: str, places: str, mention: str | None) -> None:
+    """Adds an entity. Parts with white space between them, such as those on two lines, are one."""
+    parts = [tuple(map(int, part.split(" "))) for part in places.split(";")]
+    start, end = parts[0][0], parts[-1][1]
+    whole = mention and same_text(document.text[start:end], mention)
+    if len(parts) == 1 or whole:
+        document.spans.append(WrittenSpan(start, end, label, mention))
+    else:
+        document.in_parts.append((start, {"start": places, "label": label}))
+
+
+def _rows(document: _Document, offsets: Offsets) -> Iterator[Record]:
+    """The lines of a text, with the entities in each."""
+    text, placed = document.text, []
+    for span in document.spans:
+        at = offsets.place(text, span.start, span.end)
+        right = at is not None and (span.mention is None or offsets.matches(text, span))
+        # A place that is wrong is told where rows are read; it stays in its line, as far as known.
+        placed.append((*(at or (span.start, span.end)), right, span))
+    joined = [(start, end) for start, end, right, _ in placed if right]
+    repairs = (ONLY_ENTITIES,) if document.has_more else ()
+    line = 1
+    for begin, end in _lines(text, joined):
+        part = text[begin:end]
+        entities: list[dict[str, Any]] = [
+            {"start": a - begin, "end": b - begin, "label": span.label, "text": span.mention}
+            for a, b, _, span in placed
+            if begin <= min(a, len(text) - 1) < end
+        ]
+        entities += [one for at, one in document.in_parts if begin <= at < end]
+        if part.strip():
+            values = {
+                "id": f"{document.path.stem}-{line}",
+                "text": part.rstrip("\r\n"),
+                "entities": entities,
+            }
+            void = None if document.annotated else UNANNOTATED
+            yield Record(values, line, void, repairs, path=str(document.path))
+        line += part.count("\n")
+
+
+def _lines(text: str, joined: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The characters ``begin:end`` of each line with its end; lines that a span joins are one."""
+    inside = {at for start, end in joined for at in range(start, end) if text[at] == "\n"}
+    begin = 0
+    for match in re.finditer("\n", text):
+        if match.start() not in inside:
+            yield begin, match.end()
+            begin = match.end()
+    if begin < len(text):
+        yield begin, len(text)
+
+
+def _is_folder(sample: Sample) -> bool:
+    """Whether a folder has an ``.ann`` file with its text."""
+    return any(path.with_suffix(".txt").is_file() for path in Path(sample.path).rglob("*.ann"))
+
+
+def _is_annotation(sample: Sample) -> bool:
+    path = Path(sample.path)
+    return path.suffix == ".ann" and path.with_suffix(".txt").is_file()
+
+
+BRAT = FileFormat(_is_folder, lambda sample: read_brat(sample.path), folder=True)
+BRAT_TEXT = FileFormat(_is_annotation, lambda sample: read_brat(sample.path), binary=True)
