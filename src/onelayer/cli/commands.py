@@ -322,6 +322,7 @@ def serve(
     port: int = 8080,
     engine: EngineName = None,
     api_key_file: Path | None = None,
+    allow_reload: bool = False,
     access_log: bool = True,
     limits: Limits,
 ) -> None:
@@ -343,6 +344,8 @@ def serve(
         The engine of exported models; default: the fastest one installed.
     api_key_file
         A file with one API key per line; default: ONELAYER_API_KEY, if set.
+    allow_reload
+        Let callers reload models: POST /v1/models/NAME/reload.
     access_log
         Write a JSON line per request to stderr.
     """
@@ -354,6 +357,7 @@ def serve(
         port=port,
         engine=engine,
         api_key_file=api_key_file,
+        allow_reload=allow_reload,
         access_log=access_log,
         limits=limits,
     )

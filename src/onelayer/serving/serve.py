@@ -17,10 +17,11 @@ def serve(
     port: int = 8080,
     engine: str | None = None,
     api_key_file: str | Path | None = None,
+    allow_reload: bool = False,
     access_log: bool = True,
     limits: Limits | None = None,
 ) -> None:
-    """Serve models over HTTP until the process gets SIGTERM or SIGINT.
+    """Serve models over HTTP until the process gets SIGTERM or SIGINT; SIGHUP loads them again.
 
     Parameters
     ----------
@@ -39,6 +40,8 @@ def serve(
         The engine of exported models; by default the fastest one installed.
     api_key_file
         A file with one API key per line; by default the key in ``ONELAYER_API_KEY``, if set.
+    allow_reload
+        Let callers have a model loaded again: ``POST /v1/models/NAME/reload``.
     access_log
         Write a JSON line per request to stderr.
     limits
@@ -61,5 +64,6 @@ def serve(
         allowed_hosts=allowed_host,
         keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
         cors_origins=cors_origin,
+        allow_reload=allow_reload,
     )
     run_server(models_by_name(models), limits or Limits(), settings)

@@ -10,23 +10,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import uvicorn
 
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.machine import give_memory_back, limit_malloc_arenas
 from onelayer.engines.registry import check_engine
-from onelayer.prediction.load import load
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.http.admission import AllowedHosts, CallerRules
 from onelayer.serving.http.app import App
 from onelayer.serving.http.connection import SHUTDOWN_GRACE_SECONDS, connection_class
 from onelayer.serving.http.cors import CorsPolicy
 from onelayer.serving.limits import Limits
-from onelayer.serving.scheduler.batcher import lower_thread_priority
+from onelayer.serving.reloading import Reloader
 from onelayer.serving.service import Service
 
 SWITCH_SECONDS = 0.0005
@@ -52,6 +50,8 @@ class ServerSettings:
     """API keys; without any the server is open."""
     cors_origins: Sequence[str] = ()
     """Origins of web pages that may read the answers; ``*`` allows any."""
+    allow_reload: bool = False
+    """Whether callers may have a model loaded again."""
 
 
 def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettings) -> None:
@@ -78,8 +78,7 @@ def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettin
     UsageError
         The port is out of range, or an allowed host or origin isn't one.
     """
-    engine = settings.engine
-    check_engine(engine)
+    check_engine(settings.engine)
     cors = CorsPolicy(settings.cors_origins)
     listener = listen(settings.host, settings.port)
     address = listener.getsockname()[0]
@@ -89,7 +88,10 @@ def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettin
     # Requests are small: waking the tokenizer's threads takes longer than encoding one.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     log = AccessLog() if settings.access_log else None
-    app = App(Service({}, limits, log, CallerRules(settings.keys, hosts, cors)))
+    rules = CallerRules(settings.keys, hosts, cors, settings.allow_reload)
+    service = Service({}, limits, log, rules)
+    reloader = Reloader(service, models, settings.engine)
+    app = App(service, reloader)
     config = uvicorn.Config(
         app,
         http=connection_class(app.service),
@@ -104,8 +106,7 @@ def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettin
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        load_all = partial(_load, app.service, models, engine)
-        runner.run(_serve(_Uvicorn(config), app, listener, load_all))
+        runner.run(_serve(_Uvicorn(config), app, listener, reloader))
     if log is not None:
         log.flush()
 
@@ -122,23 +123,34 @@ async def _serve(
     server: _Uvicorn,
     app: App,
     listener: socket.socket,
-    load_all: Callable[[], None],
+    reloader: Reloader,
 ) -> None:
     """Loads the models while uvicorn already listens, serves until a signal, and stops in order."""
     loop = asyncio.get_running_loop()
-    stop_wanted = asyncio.Event()
+    stop_wanted, reload_wanted = asyncio.Event(), asyncio.Event()
 
     def stop(number: int) -> None:
         if stop_wanted.is_set():  # a second signal: stop at once
             os._exit(128 + number)
         stop_wanted.set()
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in handlers:
+    # A terminal that closes sends SIGHUP to what runs in it, unless nohup started it.
+    stops_with_terminal = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN and _has_terminal()
+
+    def hang_up() -> None:
+        if stops_with_terminal and not _has_terminal():
+            stop(signal.SIGHUP)
+        else:
+            reload_wanted.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop_wanted.wait())
-    loading = asyncio.create_task(asyncio.to_thread(load_all))
+    loading = asyncio.create_task(asyncio.to_thread(reloader.load_all))
     try:
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
@@ -148,8 +160,10 @@ async def _serve(
             app.open()
             print(_summary(listener, app.service))
             freeing = asyncio.create_task(_free_memory())
+            reloading = asyncio.create_task(_reload_when(reload_wanted, reloader))
             await stopping
             freeing.cancel()
+            reloading.cancel()
             app.admission.phase = "draining"
             # Load balancers need this time to see that readiness fails.
             await asyncio.sleep(app.service.limits.notice)
@@ -165,20 +179,28 @@ async def _serve(
             signal.signal(number, handler)  # asyncio doesn't restore it
 
 
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+async def _reload_when(wanted: asyncio.Event, reloader: Reloader) -> None:
+    """Loads all models again each time it is wanted."""
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        await reloader.reload_all()
+
+
 async def _free_memory() -> None:
     """Gives unused memory back, which malloc otherwise keeps after a burst of large requests."""
     while True:
         await asyncio.sleep(FREE_MEMORY_EVERY)
         await asyncio.to_thread(give_memory_back)
-
-
-def _load(service: Service, models: Mapping[str, str], engine: str | None) -> None:
-    """Loads and warms up all models; runs in a thread."""
-    lower_thread_priority()
-    for name, path in models.items():
-        predictor = load(path, engine)
-        service.batcher.warm_up(name, predictor)
-        service.models[name] = predictor
 
 
 def listen(host: str, port: int) -> socket.socket:

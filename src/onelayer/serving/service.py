@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,13 @@ class Service:
                     "total_ms": round(1000 * seconds, 2),
                 }
             )
+
+    def log_event(self, **facts: str) -> None:
+        """Writes a line about something else than a request to the log."""
+        if self.access_log is not None:
+            self.access_log.write(dict(facts))
+        else:
+            print(", ".join(f"{name}: {fact}" for name, fact in facts.items()), file=sys.stderr)
 
     async def predict(
         self, request: Request, name: str, query: PredictionRequest

@@ -181,7 +181,7 @@ def operations(service: Service) -> list[Operation]:
 
     async def infer(request: Request) -> Response:
         name = request.path_params["name"]
-        task = service.model(name).task
+        service.model(name)
         body = await read_body(request, service.admission, binary=True)
         length = _header_length(request, body)
         ask = await in_thread_if_large(
@@ -194,7 +194,7 @@ def operations(service: Service) -> list[Operation]:
             abstain=ask.parameters.abstain,
             offsets=ask.parameters.offsets,
         )
-        wanted = _wanted(ask, task)
+        wanted = _wanted(ask, service.model(name).task)
         result = await service.predict(request, name, query)
         predictions = result.predictions
         response = await in_thread_if_large(

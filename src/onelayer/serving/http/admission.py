@@ -67,6 +67,8 @@ class CallerRules:
     """Names that callers may use for the server; None allows any."""
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     """Web pages that may read the answers."""
+    may_reload: bool = False
+    """Whether those who may ask for predictions may also have a model loaded again."""
 
 
 class Admission:
@@ -100,6 +102,7 @@ class Admission:
         """Request targets that ask for predictions, with their route and model."""
         self.needs_key = bool(callers.keys)
         self.cors = callers.cors
+        self._may_reload = callers.may_reload
         self._keys = [key.encode() for key in callers.keys]
         self._hosts = callers.hosts or AllowedHosts(["*"])
         self.limits = limits
@@ -160,6 +163,16 @@ class Admission:
         seconds = max(1, math.ceil(self._backlog.seconds))
         headers = {"retry-after": str(seconds)}
         return RequestError(429, "too much is waiting for the model", headers)
+
+    def refuse_reload(self, headers: HeaderList) -> RequestError | None:
+        """Loading a model again takes memory and time, so it has to be allowed, and web pages may
+        never do it. The caller's address tells nothing: behind a proxy it is the proxy's."""
+        if not self._may_reload:
+            detail = "this server reloads on SIGHUP; --allow-reload allows it over HTTP, too"
+            return RequestError(403, detail)
+        if any(name == b"origin" for name, _ in headers):
+            return RequestError(403, "a web page can't reload a model")
+        return None
 
     def refuse_body(self, size: int) -> RequestError | None:
         """The bytes of a body, received or announced."""

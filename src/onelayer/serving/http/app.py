@@ -19,13 +19,14 @@ from starlette.types import Message, Receive, Scope, Send
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving import page
 from onelayer.serving.access_log import AccessLog
-from onelayer.serving.api import health, huggingface, kserve, triton, v1
+from onelayer.serving.api import health, huggingface, kserve, model_control, triton, v1
 from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
 from onelayer.serving.http.admission import AllowedHosts, CallerRules, HeaderList
 from onelayer.serving.http.body import CallerLeftError
 from onelayer.serving.http.cors import CorsPolicy, Headers
 from onelayer.serving.limits import Limits
+from onelayer.serving.reloading import Reloader
 from onelayer.serving.request_context import RequestContext, request_id
 from onelayer.serving.request_errors import RequestError, problem_response, to_problem
 from onelayer.serving.service import Service
@@ -37,8 +38,9 @@ CALLER_LEFT = 499
 class App:
     """An ASGI application. Before ``open`` it answers health checks, and 503 to predictions."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, reloader: Reloader | None = None) -> None:
         self.service = service
+        self._reloader = reloader
         self.admission = service.admission
         operations = self._operations()
         self._routes = [operation.route() for operation in operations] + page.routes()
@@ -128,8 +130,10 @@ class App:
                 self._openapi = {names: json_response(document).body}
             return Response(self._openapi[names], media_type="application/json")
 
+        reloader = self._reloader
         return [
             *v1.operations(service),
+            *(model_control.operations(service, reloader) if reloader else ()),
             *huggingface.operations(service),
             *triton.operations(service),  # /v2/models/stats comes before /v2/models/{name}
             *kserve.operations(service),

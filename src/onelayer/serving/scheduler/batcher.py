@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
-from onelayer.base.errors import Place
+import numpy as np
+
+from onelayer.base.errors import CheckpointError, Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
@@ -62,6 +64,8 @@ class Batcher:
         self._arrivals: queue.SimpleQueue[Job | object | None] = queue.SimpleQueue()
         self._encoded_jobs = JobQueue()
         self._encoding, self._running = threading.Lock(), threading.Lock()
+        self._jobs: set[Job] = set()
+        """Jobs that aren't answered yet."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads: list[threading.Thread] = []
 
@@ -74,18 +78,27 @@ class Batcher:
         seconds = self.backlog.throughput(job.model).estimate_seconds(tokens)
         self._start()
         self.backlog.add(tokens, seconds)
+        self._jobs.add(job)
         self._arrivals.put(job)
         try:
             return await job.answer
         finally:
             job.left = True  # matters if this was cancelled: the threads then drop the job
+            self._jobs.discard(job)
             self.backlog.add(-tokens, -seconds)
+
+    async def finish_jobs_of(self, model: Predictor) -> None:
+        """Returns when all jobs that run in this model's engine are answered."""
+        answers = [job.answer for job in self._jobs if job.predictor.engine is model.engine]
+        if answers:
+            await asyncio.wait(answers)
 
     def warm_up(self, model: str, predictor: Predictor) -> None:
         """Runs a few rows.
 
         Engines prepare things on first use, and the model's throughput has to be known before the
-        first request.
+        first request. Raises CheckpointError for a model that answers with something else than
+        numbers.
         """
         row = _example_row(predictor.task)
         characters = sum(map(len, predictor.task.texts(row)))
@@ -93,7 +106,11 @@ class Batcher:
         for rows in ([row], [row] * 8, [row] * 8):
             started = time.perf_counter()
             encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
-            predictor.task.decode(rows, encodings, predictor.engine.logits(encodings))
+            logits = predictor.engine.logits(encodings)
+            if not np.isfinite(logits).all():
+                where = Place(predictor.path or model)
+                raise CheckpointError("its answers are not finite numbers", place=where)
+            predictor.task.decode(rows, encodings, logits)
             throughput.record_batch(len(encodings.ids), time.perf_counter() - started)
             throughput.record_encoding(len(encodings.ids), characters * len(rows))
 
@@ -129,6 +146,7 @@ class Batcher:
                     self._arrivals.put(_BATCH_READY)
                 if result is not None:
                     self._deliver(result.answers())
+                del result  # it would keep a replaced model in memory until the next batch
 
     def _encode_arrivals(self) -> bool:
         """Encodes the jobs that arrived, after waiting for some. False if no more will come."""
@@ -216,12 +234,13 @@ def lower_thread_priority() -> None:
 
 
 def _encoding_group(job: Job) -> tuple[str, int]:
-    """Jobs of equal groups are encoded together: short jobs of one model.
+    """Jobs of equal groups are encoded together: short jobs of one model, not of one that has
+    replaced it.
 
     A long job is a group of its own, and so is one whose ``long`` needs to know how much is cut.
     """
     alone = job.characters > MAX_CHARACTERS_ENCODED_TOGETHER or job.long != "window"
-    return job.model, id(job) if alone else 0
+    return job.model, id(job) if alone else id(job.predictor.engine)
 
 
 def _set_answers(answers: Sequence[Answer]) -> None:

@@ -101,7 +101,8 @@ class JobQueue:
     """Encoded jobs, by model. Threads put jobs in and take batches out."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, deque[Job]] = {}
+        # By name and engine: a model that replaces another one has its name and another engine.
+        self._jobs: dict[tuple[str, int], deque[Job]] = {}
         self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -110,7 +111,8 @@ class JobQueue:
     def add(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             for job in jobs:
-                self._jobs.setdefault(job.model, deque()).append(job)
+                key = job.model, id(job.predictor.engine)
+                self._jobs.setdefault(key, deque()).append(job)
 
     def take(self, budget: int) -> Batch | None:
         """The next batch; None if no job waits."""
