@@ -185,6 +185,22 @@ def test_label_found_only_in_dev_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_dev_rows_that_are_also_training_rows_are_counted(bert: Path, tmp_path: Path) -> None:
+    found = rows(24)
+    dev = tmp_path / "dev.jsonl"
+    lines = [
+        {"text": f" {row.text.upper()}!" if i < 5 else f"new {i}", "label": row.label}
+        for i, row in enumerate(found[:12])
+    ]
+    dev.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    for out in ("run", "again"):  # the second time from the cache
+        run = finetuned(tmp_path, found, model=bert, out=out, dev=dev, epochs=1)
+        assert run.record is not None
+        (said,) = (one for one in run.record.choices or () if "training rows" in one)
+        assert said.startswith("warning: 5 of 12 dev rows have the texts of training rows")
+        assert said.endswith("leave them out of dev.jsonl")
+
+
 def test_chosen_settings_are_reported_and_saved(bert: Path, tmp_path: Path) -> None:
     """Few rows get more epochs and narrow models a higher rate; both are reported and saved."""
     remarks: list[str] = []
@@ -215,7 +231,8 @@ def test_saved_regression_predicts_in_the_original_unit(bert: Path, tmp_path: Pa
         TextRow("good " * (1 + i % 4), None, 250_000.0 + 50_000.5 * (i % 4), HERE)
         for i in range(48)
     ]
-    run = finetuned(tmp_path, found, model=bert, epochs=20, lr=0.01, seed=2)
+    file = tmp_path / "rows.jsonl"  # also dev, so that all four texts are learned
+    run = finetuned(tmp_path, found, model=bert, epochs=20, lr=0.01, seed=2, dev=file)
     texts = ["good " * n for n in range(1, 5)]
     values = [one.value for one in run.predict(texts)]
     assert values == pytest.approx([row.label for row in found[:4]], rel=0.1)

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
 from onelayer.base.json_values import to_plain
+from onelayer.data.equal_texts import normalized
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.inspection.inspect import inspect_file
-from onelayer.inspection.repeats import find_repeats, normalized
+from onelayer.inspection.repeats import find_repeats
 from onelayer.recipe import Columns
 from onelayer.tasks import TASKS
 

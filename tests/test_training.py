@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from dataclasses import replace
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +20,13 @@ from onelayer.checkpoint.read import read_checkpoint
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import IGNORED
 from onelayer.recipe import Recipe
-from onelayer.tasks import AnswerTask, Classify, Tag, Task
-from onelayer.tasks.answer.answer_rows import AnswerRow
+from onelayer.tasks import Classify, Tag
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.optimizer import lr_factor
 from onelayer.training.sampler import Sampler
-from onelayer.training.split import SplitKeys, split_dev
 from support.encodings import padded
 from support.tiny_bert import MakeBert
 from support.trainers import trained
@@ -172,111 +168,6 @@ def test_other_seeds_and_epochs_have_other_orders() -> None:
 
 
 # The dev set -------------------------------------------------------------------------------------
-
-
-def split(kind: type[Task], found: list[Any], seed: int) -> tuple[list[Any], list[Any]]:
-    """(training rows, dev rows)."""
-    keys = SplitKeys(kind)
-    for row in found:
-        keys.add(row)
-    dev = split_dev(keys, np.ones(len(found), np.bool_), seed=seed)
-    sides = zip(found, dev, strict=True)
-    return [row for row, is_dev in sides if not is_dev], list(compress(found, dev))
-
-
-def test_dev_has_a_tenth_of_every_label() -> None:
-    labels = ["a"] * 500 + ["b"] * 300 + ["c"] * 100 + ["d"] * 10 + ["e"]
-    found = [TextRow(f"text {i}", None, label, HERE) for i, label in enumerate(labels)]
-    train_rows, dev_rows = split(Classify, found, seed=1)
-    assert Counter(row.label for row in dev_rows) == {"a": 50, "b": 30, "c": 10, "d": 1}
-    assert "e" in {row.label for row in train_rows}  # an unseen label can't be learned
-    assert sorted(map(id, train_rows + dev_rows)) == sorted(map(id, found))
-
-
-def test_dev_is_a_tenth_with_many_rare_labels() -> None:
-    found = [TextRow(f"text {i}", None, f"label {i // 4}", HERE) for i in range(200)]
-    train_rows, dev_rows = split(Classify, found, seed=1)
-    assert len(dev_rows) == 20
-    assert len({row.label for row in train_rows}) == 50
-
-
-def test_only_row_of_a_label_is_a_training_row() -> None:
-    labels = [f"rare {i}" for i in range(20)] + ["common"] * 80
-    found = [TextRow(f"text {i}", None, label, HERE) for i, label in enumerate(labels)]
-    _, dev_rows = split(Classify, found, seed=1)
-    assert [row.label for row in dev_rows] == ["common"] * 10
-
-
-def test_questions_about_one_passage_are_on_one_side_of_the_split() -> None:
-    found = [AnswerRow(str(i), "?", f"passage {i // 5}", (), HERE) for i in range(200)]
-    train_rows, dev_rows = split(AnswerTask, found, seed=1)
-    assert not {row.passage for row in train_rows} & {row.passage for row in dev_rows}
-    assert len(dev_rows) == 20
-
-
-def test_split_follows_from_the_seed() -> None:
-    found = rows(90)
-    assert split(Classify, found, seed=1) == split(Classify, found, seed=1)
-    assert split(Classify, found, seed=1) != split(Classify, found, seed=2)
-
-
-@given(st.lists(st.sampled_from("abcde"), min_size=2, max_size=60), st.integers(0, 3))
-def test_split_leaves_rows_on_both_sides(labels: list[str], seed: int) -> None:
-    found = [TextRow(str(i), None, label, HERE) for i, label in enumerate(labels)]
-    train_rows, dev_rows = split(Classify, found, seed=seed)
-    assert train_rows
-    assert dev_rows
-    assert sorted(int(row.text) for row in train_rows + dev_rows) == list(range(len(found)))
-
-
-def split_by_hand(kind: type[Task], found: list[Any], seed: int) -> list[Any]:
-    """The dev rows of a simple implementation that holds all rows."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(found):
-        groups[kind.group(row) or f"row {i}"].append(i)
-    strata: dict[str | None, list[list[int]]] = defaultdict(list)
-    for members in groups.values():
-        strata[kind.stratum(found[members[0]])].append(members)
-    rng = np.random.default_rng((seed, 0xDE7))
-    dev: list[int] = []
-    owed = 0.0
-    for name in sorted(strata, key=lambda name: (len(strata[name]), str(name))):
-        owed += 0.1 * len(strata[name])
-        taken = min(round(owed), len(strata[name]) - 1)
-        owed -= taken
-        for i in rng.permutation(len(strata[name]))[:taken]:
-            dev += strata[name][i]
-    if not dev and len(groups) > 1:
-        dev += list(groups.values())[int(rng.integers(len(groups)))]
-    return [found[i] for i in sorted(dev)]
-
-
-@pytest.mark.slow
-@given(st.lists(st.sampled_from("abcdefgh"), max_size=90), st.integers(0, 3))
-def test_split_by_hashes_equals_split_by_rows(labels: list[str], seed: int) -> None:
-    found = [TextRow(str(i), None, label, HERE) for i, label in enumerate(labels)]
-    assert split(Classify, found, seed)[1] == split_by_hand(Classify, found, seed)
-    asked = [AnswerRow(str(i), "?", f"passage {c}", (), HERE) for i, c in enumerate(labels)]
-    assert split(AnswerTask, asked, seed)[1] == split_by_hand(AnswerTask, asked, seed)
-
-
-def test_bad_rows_do_not_change_the_split() -> None:
-    found = [TextRow(str(i), None, "abc-"[i % 4], HERE) for i in range(120)]
-    keys = SplitKeys(Classify)
-    for row in found:
-        keys.add(row)
-    good = np.asarray([row.label != "-" for row in found])
-    kept = list(compress(found, good))
-    dev = split_dev(keys, good, seed=1)
-    assert list(compress(found, dev)) == split_by_hand(Classify, kept, 1)
-
-
-@pytest.mark.slow
-def test_dev_set_of_a_huge_file_is_capped() -> None:
-    found = [TextRow("", None, "aab"[i % 3], HERE) for i in range(120_000)]
-    _, dev_rows = split(Classify, found, seed=1)
-    assert len(dev_rows) == 10_000
-    assert Counter(row.label for row in dev_rows)["b"] == 3_333
 
 
 def test_evaluation_uses_no_dropout_and_restores_training_mode(

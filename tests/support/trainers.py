@@ -31,7 +31,7 @@ def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -
     return Plan(
         files=Files(Path("rows.jsonl"), None, {"train": ""}),
         layout=Layout({"text": "text", "label": "label"}),
-        data=TrainingData(task, encodings, [], "", Sketch()),
+        data=TrainingData(task, encodings, [], "", Sketch(), np.empty(0, np.int64)),
         dev_encodings=encodings,
         base=base,
         config=base.config,

@@ -18,6 +18,8 @@ class RowKind(ABC, Generic[Row]):
 
     name: ClassVar[str]
     """The task's name, as given to ``--task``."""
+    group_noun: ClassVar[str | None] = None
+    """What a ``group`` is called, in the plural; None for a task without groups."""
 
     @classmethod
     @abstractmethod
@@ -67,3 +69,8 @@ class RowKind(ABC, Generic[Row]):
     def labels_in(cls, row: Row) -> tuple[str, ...]:
         """A labelled row's classes, tags or entity types; empty for tasks without."""
         return ()
+
+    @classmethod
+    def classes(cls, row: Row) -> Iterable[str]:
+        """Those of ``labels_in`` that a score is about: both sides of a split should have each."""
+        return cls.labels_in(row)

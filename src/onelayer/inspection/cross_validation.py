@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.data.equal_texts import split_key
 from onelayer.data.rows import Rows
-from onelayer.inspection.repeats import normalized
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Ints
@@ -60,8 +60,7 @@ def assign_folds(rows: Rows, folds: int, *, seed: int) -> Ints:
     """
     keys, strata, names = array("q"), array("q"), dict[str | None, int]()
     for row in rows:
-        group = rows.kind.group(row)
-        keys.append(hash(group or tuple(map(normalized, rows.kind.texts(row)))))
+        keys.append(split_key(rows.kind, row))
         strata.append(names.setdefault(rows.kind.stratum(row), len(names)))
     _, first, group_of_row = np.unique(keys, return_index=True, return_inverse=True)
     order_of_rows = np.random.default_rng((seed, 0xF01D)).permutation(len(keys))

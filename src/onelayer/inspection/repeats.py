@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.wording import clipped, where
+from onelayer.data.equal_texts import normalized
 from onelayer.data.rows import Rows
 from onelayer.tokens.encodings import Ints
 
@@ -54,11 +54,6 @@ class Repeats:
     """By file: the number of rows whose texts are also in another file."""
     shared: tuple[RepeatedText, ...]
     """Texts that are in several files."""
-
-
-def normalized(text: str) -> str:
-    """A text without differences in case, spaces and the width of characters (NFKC)."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def find_repeats(files: Sequence[Rows]) -> Repeats:

@@ -28,7 +28,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 from onelayer.tasks.labelled import usable_rows
 from onelayer.tokens.coverage import coverage
-from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.store import EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.progress import Reporter
@@ -36,7 +36,7 @@ from onelayer.training.remarks import Remarks
 from onelayer.training.split import DEV_SHARE, MAX_DEV_ROWS, SplitKeys, split_dev
 from onelayer.training.token_cache import cached
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raise it whenever ``encode``, ``fit``, ``split_dev`` or the files of an entry change: entries of
 another format aren't read."""
 ROWS_PER_CHUNK = 256
@@ -45,6 +45,8 @@ COVERAGE_SAMPLE_ROWS = 500
 """About how many training rows are checked for characters that the tokenizer doesn't know."""
 REPORT_SECONDS = 0.5
 """Seconds between two reports of progress, at least."""
+
+KEYS_FILE = "keys.bin"
 
 ENCODING_FIELDS = (
     "header",
@@ -106,6 +108,8 @@ class TrainingData:
     """A digest of all that these depend on."""
     seen: Sketch
     """Of the file's rows, dev rows included: tells later whether a row was seen in training."""
+    keys: Ints
+    """The ``split_key`` of each training row where dev is another file, else empty."""
 
 
 def read_data(source: Source, remarks: Remarks) -> TrainingData:
@@ -148,7 +152,7 @@ def _prepare(source: Source, folder: Path, remarks: Remarks) -> dict[str, Any]:
     Memory holds the dev rows and a few bytes of each other row, however large the file is.
     """
     reporter = remarks.reporter
-    rows, dev, seen = _split(source, remarks)
+    rows, dev, keys = _split(source, remarks)
     progress = _PassProgress(reporter, "looking", len(rows))
     task, dev_values, sample = _fit(source, rows, dev, progress)
     if (found := coverage(source.tokenizer, sample)).poor:
@@ -160,19 +164,21 @@ def _prepare(source: Source, folder: Path, remarks: Remarks) -> dict[str, Any]:
     def encode(chunk: list[Any]) -> Encodings:
         return task.encode(chunk, source.tokenizer, labelled=True)
 
+    if not source.splits:
+        np.unique(np.frombuffer(keys.groups, np.int64)[rows.legal]).tofile(folder / KEYS_FILE)
     with EncodingsWriter(folder) as writer:
         for encodings in encode_ahead(encode, chunks):
             writer.append(encodings)
     return {
         "task": task_to_json(task),
         "dev": dev_values,
-        "seen": seen.to_text(),
+        "seen": keys.sketch.to_text(),
         **writer.record(),
     }
 
 
-def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], Sketch]:
-    """The rows that can be used, which of them are kept as dev, and a sketch of them all."""
+def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], SplitKeys]:
+    """The rows that can be used, which of them are kept as dev, and what is known of them all."""
     keys = SplitKeys(source.kind)
     progress = _PassProgress(remarks.reporter, "reading", None)
 
@@ -182,7 +188,7 @@ def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], S
 
     rows = usable_rows(source.kind, source.table, source.layout, source.recipe, remarks.say, on_row)
     if not source.splits:
-        return rows, np.zeros_like(rows.legal), keys.sketch
+        return rows, np.zeros_like(rows.legal), keys
     dev = split_dev(keys, rows.legal, seed=source.recipe.seed)
     n, n_dev = len(rows), int(np.count_nonzero(dev))
     if not 0 < n_dev < n:
@@ -193,7 +199,8 @@ def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], S
         )
     capped = ", which is enough to choose by" if n * DEV_SHARE > MAX_DEV_ROWS else ""
     remarks.say(f"{n:,} rows: {n - n_dev:,} to train on, {n_dev:,} kept as dev{capped}")
-    return rows, dev, keys.sketch
+    remarks.say_all(keys.remarks_on(rows.legal, dev))
+    return rows, dev, keys
 
 
 def _fit(
@@ -260,6 +267,7 @@ def _load_entry(source: Source, folder: Path, key: str) -> tuple[TrainingData, l
         dev,
         key,
         Sketch.from_text(entry["seen"]),
+        np.empty(0, np.int64) if source.splits else np.fromfile(folder / KEYS_FILE, np.int64),
     )
     return data, entry["remarks"]
 

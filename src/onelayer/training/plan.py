@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from onelayer.base.errors import UsageError
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.read import Description, check_positions, describe, digests_of
 from onelayer.checkpoint.source import resolve
+from onelayer.data.equal_texts import split_key
 from onelayer.data.layout import Layout
 from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
@@ -163,6 +164,7 @@ def make_plan(
     data = read_data(source, remarks)
     if dev_rows is not None:
         remarks.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
+        remarks.say_all(_on_shared_texts(dev_rows, kind, data, Path(dev or "").name))
         data = replace(data, dev=dev_rows)
         for row in dev_rows:
             data.seen.see(kind.texts(row))
@@ -179,6 +181,20 @@ def make_plan(
         recipe=recipe,
         remarks=tuple(remarks.told),
     )
+
+
+def _on_shared_texts(
+    dev: Sequence[Any], kind: type[AnyTask], data: TrainingData, name: str
+) -> Iterator[str]:
+    """How many dev rows are in the training file, too: their score tells what was learned by
+    heart."""
+    shared = int(np.isin([split_key(kind, row) for row in dev], data.keys).sum())
+    if shared:
+        of = f"the {kind.group_noun}" if kind.group_noun else "the texts"
+        yield (
+            f"warning: {shared:,} of {len(dev):,} dev rows have {of} of training rows: the dev "
+            f"score flatters; leave them out of {name}"
+        )
 
 
 def _check_length(recipe: Recipe, kind: type[AnyTask], limit: int) -> None:

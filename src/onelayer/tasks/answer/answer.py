@@ -269,6 +269,8 @@ class AnswerTask(Task[AnswerRow, Answer]):
     def texts(cls, row: AnswerRow) -> tuple[str, ...]:
         return (row.question, row.passage)
 
+    group_noun = "passages"
+
     @classmethod
     def group(cls, row: AnswerRow) -> str:
         return row.passage

@@ -179,6 +179,8 @@ class Choose(Task[ChooseRow, Choice]):
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:
         return (row.context, row.question, *row.options)
 
+    group_noun = "contexts"
+
     @classmethod
     def group(cls, row: ChooseRow) -> str:
         return row.context
@@ -194,6 +196,10 @@ class Choose(Task[ChooseRow, Choice]):
     @classmethod
     def labels_in(cls, row: ChooseRow) -> tuple[str, ...]:
         return (f"option {row.answer}",)
+
+    @classmethod
+    def classes(cls, row: ChooseRow) -> tuple[str, ...]:
+        return ()  # where an option stands says nothing about it
 
     def judge(self, row: ChooseRow, prediction: Choice) -> Judged:
         right = prediction.index == row.answer
