@@ -102,9 +102,11 @@ def predict(
     format
         The format to write; by default from the suffix of ``out``, else jsonl.
     coverage
-        Add label sets that contain the right label for this share (0 to 1) of rows like dev's.
+        Add label sets that contain the right label for this share (0 to 1) of rows like dev's, on
+        average over dev sets.
     abstain
-        Leave uncertain rows unlabelled, so that at most this share of the labels (0 to 1) is wrong.
+        Leave doubtful rows unlabelled: in at least 90 % of dev sets at most this share (0 to 1) of
+        the labels of rows like dev's is then wrong.
     offsets
         What starts and ends count, for tag and answer: ``codepoint`` as Python, ``utf16`` as Java
         and JavaScript, or ``utf8`` bytes as Go and Rust.

@@ -69,9 +69,11 @@ class Predictor(Result):
         Parameters
         ----------
         coverage
-            Each prediction gets a ``label_set`` that holds the right label with this probability.
+            Each prediction gets a ``label_set`` that holds the right label with this probability,
+            for rows like dev's and on average over dev sets.
         abstain
-            Uncertain rows get no label, so that at most this share of the labels is wrong.
+            Doubtful rows get no label: in at least 90 % of dev sets at most this share of the
+            labels is then wrong, for rows like dev's.
 
         Raises
         ------
