@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -50,10 +49,14 @@ def test_text_instead_of_a_list_is_refused(chooser: Predictor) -> None:
         chooser.predict("a cat")
 
 
-@pytest.mark.parametrize("table", [{"question": ["a", "b"]}, pa.table({"question": ["a", "b"]})])
-def test_table_instead_of_a_list_of_rows_is_refused(chooser: Predictor, table: Any) -> None:
-    with pytest.raises(UsageError, match="takes a list of inputs, not a "):
-        chooser.predict(table)
+def test_table_instead_of_a_list_is_read_by_its_columns(chooser: Predictor) -> None:
+    columns = {"scene": ["a cat"], "asked": ["what?"], "A": ["good"], "B": ["bad"]}
+    expected = chooser.predict([("a cat", "what?", ["good", "bad"])])
+
+    assert_same_predictions(chooser.predict(columns), expected)
+    assert_same_predictions(chooser.predict(pa.table(columns)), expected)
+    with pytest.raises(UsageError, match="can't tell which column is the options"):
+        chooser.predict(pa.table({"question": ["a", "b"]}))
 
 
 def test_missing_role_is_named(chooser: Predictor) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onelayer.base.errors import DataError, UsageError
+from onelayer.base.errors import DataError
 from onelayer.data.readers import read_table
 from onelayer.data.table import Table
 
@@ -280,8 +280,3 @@ def test_unnamed_index_column_is_numbered(tmp_path: Path) -> None:
     path.write_text(",text,label\n0,fine,yes\n1,poor,no\n", encoding="utf-8")
 
     assert read_table(path).columns == ("column1", "text", "label")
-
-
-def test_frame_in_place_of_a_path_is_refused() -> None:
-    with pytest.raises(UsageError, match="a dict is not the path of a file"):
-        read_table({"text": ["good cat"]})  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, Unpack
 
 from onelayer.base.errors import Place, UsageError
 from onelayer.base.wording import Say, silent
+from onelayer.data.in_memory import TableLike, source_of
 from onelayer.recipe import ColumnNames, Columns
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: str | Path,
-    file: str | Path,
+    file: str | Path | TableLike,
     *,
     coverage: float | None = None,
     abstain: float | None = None,
@@ -44,7 +45,8 @@ def evaluate(
     run
         A model directory.
     file
-        A labelled file. Columns that are named as in training are found.
+        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
+        are found.
     coverage, abstain
         Guarantees to check, as shares from 0 to 1, for classify: see `predict`.
     engine
@@ -68,14 +70,13 @@ def evaluate(
     """
     from onelayer.evaluation.evaluate import evaluate_model
 
-    return evaluate_model(
-        run, file, Columns(**columns), say, coverage=coverage, abstain=abstain, engine=engine
-    )
+    rows, names = source_of(file), Columns(**columns)
+    return evaluate_model(run, rows, names, say, coverage=coverage, abstain=abstain, engine=engine)
 
 
 def predict(
     model: str | Path | Predictor,
-    data: str | Path | TextIO | Iterable[Any],
+    data: str | Path | TextIO | Iterable[Any] | TableLike,
     *,
     out: str | Path | BinaryIO | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
@@ -87,15 +88,16 @@ def predict(
     say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> Predictions:
-    """Predict for every row of a file or a list.
+    """Predict for every row of a file, a table in memory, or a list.
 
     Parameters
     ----------
     model
         A model directory, or a loaded model.
     data
-        A file; an open text stream with one text or JSON object per line; or a list of texts,
-        tuples such as ``(text, pair)``, or dicts by column.
+        The path of a file; an open text stream with one text or JSON object per line; a table
+        such as a DataFrame, see `TableLike`; or a list of texts, tuples such as ``(text, pair)``,
+        or dicts by column. A string is always a path, and an item of a list is never one.
     out
         The file or binary stream to write. A file that the same call left unfinished is continued.
         By default nothing is written, and the predictions are returned.
@@ -149,7 +151,7 @@ def predict(
 def compare(
     run_a: str | Path,
     run_b: str | Path,
-    file: str | Path,
+    file: str | Path | TableLike,
     *,
     say: Say = silent,
     **columns: Unpack[ColumnNames],
@@ -161,7 +163,8 @@ def compare(
     run_a, run_b
         Model directories, of the same task and labels.
     file
-        A labelled file. Columns that are named as in training are found.
+        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
+        are found.
     say
         Called with each remark, a line of text.
     columns
@@ -181,12 +184,12 @@ def compare(
     """
     from onelayer.evaluation.compare import compare_models
 
-    return compare_models(run_a, run_b, file, Columns(**columns), say)
+    return compare_models(run_a, run_b, source_of(file), Columns(**columns), say)
 
 
 def inspect(
-    file_or_run: str | Path,
-    *others: str | Path,
+    file_or_run: str | Path | TableLike,
+    *others: str | Path | TableLike,
     with_: str | Path | None = None,
     folds: int = 5,
     task: str | None = None,
@@ -199,9 +202,9 @@ def inspect(
     Parameters
     ----------
     file_or_run
-        A labelled file, or a model directory.
+        A labelled file or labelled rows, see `TableLike`; or a model directory.
     others
-        More files, such as dev and test, to search for texts that are in several files.
+        More of them, such as dev and test, to search for texts that are in several files.
     with_
         A run to find label errors with. If it was trained on these rows, its recipe is
         cross-validated on them instead.
@@ -231,15 +234,15 @@ def inspect(
     from onelayer.inspection.inspect import inspect_file, inspect_run
     from onelayer.prediction.predictor import is_run
 
-    if is_run(file_or_run) or str(file_or_run) == "starter":
+    if is_run(file_or_run) or (isinstance(file_or_run, str) and file_or_run == "starter"):
         if others or with_ is not None:
             hint, place = "name a labelled file first", Place(file_or_run)
             raise UsageError("a model has no rows", place=place, hint=hint)
         return inspect_run(file_or_run)
     return inspect_file(
-        file_or_run,
+        source_of(file_or_run, splits=("train",)),
         Columns(**columns),
-        others=others,
+        others=[source_of(other) for other in others],
         task=task,
         model=model,
         judge=with_,
@@ -256,8 +259,8 @@ def export(
     out: str | Path | None = None,
     max_drop: float = 1.0,
     accept: bool = False,
-    train: str | Path | None = None,
-    dev: str | Path | None = None,
+    train: str | Path | TableLike | None = None,
+    dev: str | Path | TableLike | None = None,
     say: Say = silent,
     **columns: Unpack[ColumnNames],
 ) -> Exported:
@@ -278,7 +281,7 @@ def export(
     accept
         Write the bundle even if its predictions differ from the run's; its card then says so.
     train
-        The run's training file, if it has moved.
+        The run's training rows, if they were in memory or their file has moved.
     dev
         Labelled rows to compare the predictions on; by default the run's dev rows.
     say
@@ -308,8 +311,8 @@ def export(
         int8=int8,
         max_drop=max_drop,
         accept=accept,
-        train=Path(train) if train is not None else None,
-        dev=Path(dev) if dev is not None else None,
+        train=source_of(train) if train is not None else None,
+        dev=source_of(dev) if dev is not None else None,
         columns=Columns(**columns),
         say=say,
     )
@@ -317,7 +320,7 @@ def export(
 
 def report(
     run: str | Path,
-    file: str | Path,
+    file: str | Path | TableLike,
     *,
     out: str | Path = "report.html",
     say: Say = silent,
@@ -330,7 +333,8 @@ def report(
     run
         A model directory.
     file
-        A labelled file. Columns that are named as in training are found.
+        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
+        are found.
     out
         The HTML file to write.
     say
@@ -352,4 +356,4 @@ def report(
     """
     from onelayer.evaluation.report.write_report import report_file
 
-    return report_file(run, file, Path(out), Columns(**columns), say)
+    return report_file(run, source_of(file), Path(out), Columns(**columns), say)

@@ -9,15 +9,21 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A spot in a file, printed as ``file:line:column``; parts that aren't known are left out."""
+    """A spot in a file, printed as ``file:line:column``; parts that aren't known are left out. A
+    spot in an object of Python is printed as ``row 3 of the DataFrame, column 'text'``."""
 
     path: str | Path
     line: int | None = None
     """1-based, as editors count."""
     column: int | str | None = None
     """A 1-based character position, or the name of a table's column."""
+    in_memory: bool = False
+    """Whether the rows are in an object of Python, and ``path`` is the name of its type."""
 
     def __str__(self) -> str:
+        if self.in_memory and self.line is not None:
+            column = f", column {self.column!r}" if self.column is not None else ""
+            return f"row {self.line:,} of the {self.path}{column}"
         parts = (self.path, self.line, self.column)
         return ":".join(str(part) for part in parts if part is not None)
 

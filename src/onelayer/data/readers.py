@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.errors import DataError, Place
 from onelayer.data.arrow import ARROW, SAVED_FOLDER
 from onelayer.data.brat import BRAT, BRAT_TEXT
 from onelayer.data.class_names import names_beside
@@ -17,6 +17,7 @@ from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
 from onelayer.data.file_format import FileFormat, Sample
+from onelayer.data.in_memory import Source
 from onelayer.data.label_studio import of_label_studio
 from onelayer.data.lines import LINES, head_lines
 from onelayer.data.nested import JSON
@@ -47,7 +48,7 @@ _OTHER_FILES = {
 """First bytes of files that aren't data files, and what to call them in the error."""
 
 
-def open_table(path: str | Path, columns: Columns, expected: Collection[Column] = ()) -> Table:
+def open_table(path: Source, columns: Columns, expected: Collection[Column] = ()) -> Table:
     """Opens a file as the user said that it is to be read; see `read_table`. ``expected`` are the
     columns of a model's training file, by role."""
     named = chain.from_iterable((name, *name.split(",")) for name in columns.asked.values())
@@ -56,7 +57,7 @@ def open_table(path: str | Path, columns: Columns, expected: Collection[Column] 
 
 
 def read_table(
-    path: str | Path,
+    path: Source,
     *,
     named: Collection[str] = (),
     expected: Collection[str] = (),
@@ -71,7 +72,7 @@ def read_table(
     Parameters
     ----------
     path
-        The file.
+        The file. Or a table in memory, whose rows may be those of an annotation tool, too.
     named
         Columns that the user asked for; a first row that has one of them is a header.
     expected
@@ -84,14 +85,9 @@ def read_table(
     DataError
         For a missing or empty file, and for errors in its first lines. Errors further down are
         raised while the table is iterated.
-    UsageError
-        For what is no path, such as a DataFrame.
     """
-    if not isinstance(path, (str, Path)):
-        raise UsageError(
-            f"a {type(path).__name__} is not the path of a file",
-            hint="save it as csv, jsonl or parquet and give the path",
-        )
+    if isinstance(path, Table):
+        return reshaped(path)
     path = str(path)
     suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
     sample = Sample(path, suffixes, _first_bytes(path), named, expected, reading)

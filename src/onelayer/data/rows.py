@@ -111,7 +111,7 @@ class Rows:
             return
         self.n_bad += 1
         if len(self.bad) < BAD_ROWS_KEPT:
-            self.bad.append(_in_column(error, self.layout))
+            self.bad.append(in_column(error, self.layout))
 
 
 def read_rows(
@@ -190,7 +190,8 @@ def refuse_bad(rows: Rows) -> None:
     )
 
 
-def _in_column(error: DataError, layout: Layout) -> DataError:
+def in_column(error: DataError, layout: Layout) -> DataError:
+    """The error with the file's column in place of the role."""
     column = layout.columns.get(str(error.place.column)) if error.place else None
     if error.place and isinstance(column, str):
         error.place = replace(error.place, column=column)

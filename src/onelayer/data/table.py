@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import DataError, Place
+
+if TYPE_CHECKING:
+    from onelayer.data.dataframes import Container
 
 MOST_COLUMNS = 1000
 """A file with more columns is refused: column inference looks at each of them."""
@@ -58,6 +61,8 @@ class Table:
     """By column, what the numbers 0, 1, ... in it stand for, where the file says so."""
     schema: Callable[[], Any] | None = None
     """Reads the Arrow schema of the columns; None where the format has no types."""
+    container: Container | None = None
+    """The object that holds the rows; None for a file. ``path`` is then the name of its type."""
 
     def __iter__(self) -> Iterator[Record]:
         return self.read()
@@ -80,7 +85,12 @@ class Table:
 
     def place(self, record: Record, column: str | None = None) -> Place:
         """Where a record stands, for error messages."""
-        return Place(record.path or self.path, record.line, column)
+        in_memory = self.container is not None
+        return Place(record.path or self.path, record.line, column, in_memory=in_memory)
+
+    def place_at(self, line: int | None) -> Place:
+        """Where the record of a line stands."""
+        return self.place(Record({}, line))
 
 
 def refuse_wide(columns: int, place: Place) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.plain_cells import WRITTEN_AS_TEXT
 from onelayer.data.written import written_value
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
@@ -42,6 +43,8 @@ def text_of(
         raise DataError(f"{role} is a {kind}, not a text", place=place)
     if isinstance(value, str):
         raise DataError(f"{role} is empty", place=place)
+    if not isinstance(value, (int, float, *WRITTEN_AS_TEXT)):
+        raise DataError(f"{role} is a {type(value).__name__}, not a text", place=place)
     return json.dumps(value, default=str)  # Parquet has dates and decimals
 
 

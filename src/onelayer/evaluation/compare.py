@@ -12,6 +12,7 @@ from typing import Any, Literal
 from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table, place_text, short_figure, signed_figure
 from onelayer.base.wording import Say, clipped, listed, where
+from onelayer.data.in_memory import Source, source_path
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, paired_differences
@@ -92,7 +93,7 @@ class _Change:
 def compare_models(
     run_a: str | Path,
     run_b: str | Path,
-    file: str | Path,
+    file: Source,
     columns: Columns,
     say: Say,
 ) -> Comparison:
@@ -115,7 +116,7 @@ def compare_models(
     return Comparison(
         a=str(run_a),
         b=str(run_b),
-        file=str(file),
+        file=source_path(file),
         rows=len(rows),
         verdict=_verdict(a.task, found, anything=bool(changes)),
         metrics=found,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onelayer.base.result import Result, Table, interval_text, score_table, short_figure
 from onelayer.base.wording import Say
+from onelayer.data.in_memory import Source, source_path
 from onelayer.data.rows import Rows
 from onelayer.metrics import ChosenRows, intervals
 from onelayer.prediction.load import load
@@ -47,7 +48,7 @@ class EvaluationResult(Result):
 
 def evaluate_model(
     run: str | Path,
-    file: str | Path,
+    file: Source,
     columns: Columns,
     say: Say,
     *,
@@ -69,7 +70,7 @@ def evaluate_model(
     by_label = table.of(None)
     return EvaluationResult(
         run=str(run),
-        file=str(file),
+        file=source_path(file),
         rows=len(scorer),
         scores=scorer(),
         intervals=intervals(scorer),
@@ -103,7 +104,7 @@ class _ScoresByLabel:
         }
 
 
-def labelled_rows(predictor: Predictor, file: str | Path, columns: Columns, say: Say) -> Rows:
+def labelled_rows(predictor: Predictor, file: Source, columns: Columns, say: Say) -> Rows:
     """The rows of a labelled file, by the columns of the training file if it has them. Raises
     DataError for rows that can't be used, unless ``skip_bad`` leaves them out."""
     task = predictor.task

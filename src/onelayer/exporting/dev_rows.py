@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onelayer.base import digest
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.checkpoint.record import ModelRecord, RunData
+from onelayer.data.in_memory import Source, source_digest, source_name, source_path
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
@@ -34,7 +34,7 @@ class RowsOfRun:
 
 
 def rows_of_run(
-    predictor: Predictor, train: Path | None, dev: Path | None, columns: Columns, say: Say
+    predictor: Predictor, train: Source | None, dev: Source | None, columns: Columns, say: Say
 ) -> RowsOfRun:
     """The dev rows on which a run's best checkpoint was chosen, and its training rows.
 
@@ -57,38 +57,40 @@ def rows_of_run(
     data = predictor.record.data if predictor.record else None
     found = _Found(predictor, _paths(predictor.path), data, say)
     if dev is not None or (data and data.dev):
-        learned = train or found.unchanged("train")
-        train_rows = found.rows(learned) if learned else None
+        learned = train if train is not None else found.unchanged("train")
+        train_rows = found.rows(learned) if learned is not None else None
         if dev is not None:
-            return RowsOfRun(labelled_rows(predictor, dev, columns, say), train_rows, dev.name)
+            return RowsOfRun(
+                labelled_rows(predictor, dev, columns, say), train_rows, source_name(dev)
+            )
         path = found.path("dev")
         return RowsOfRun(found.rows(path), train_rows, path.name)
-    path = train or found.path("train")
-    if not found.is_unchanged("train", path):
+    source = train if train is not None else found.path("train")
+    if not found.is_unchanged("train", source):
         raise UsageError(
             "isn't the file that the run was trained on: its SHA-256 differs",
-            place=Place(path),
+            place=Place(source_path(source)),
             hint="give --train FILE as it was, or labelled rows with --dev FILE",
         )
-    return _split_again(found, path)
+    return _split_again(found, source)
 
 
-def _split_again(found: _Found, path: Path) -> RowsOfRun:
+def _split_again(found: _Found, source: Source) -> RowsOfRun:
     """Splits the training file as training did."""
     record, data = found.predictor.record, found.data
     assert record is not None, "the file is known by its digest"
     assert data is not None
     keys = SplitKeys(type(found.predictor.task))
-    rows = found.rows(path, keys.add)
+    rows = found.rows(source, keys.add)
     dev = split_dev(keys, rows.legal, seed=_seed_of_split(record))
     if int(dev.sum()) != data.dev_rows:
         raise OneLayerError(
             f"{int(dev.sum()):,} dev rows, where training kept {data.dev_rows:,}",
-            place=Place(path),
+            place=Place(source_path(source)),
             hint="give labelled rows with --dev FILE",
         )
     learned = replace(rows, legal=rows.legal & ~dev)
-    return RowsOfRun(replace(rows, legal=dev), learned, f"{path.name}, kept as dev")
+    return RowsOfRun(replace(rows, legal=dev), learned, f"{source_name(source)}, kept as dev")
 
 
 def _seed_of_split(record: ModelRecord) -> int:
@@ -128,20 +130,20 @@ class _Found:
         path = self.paths.get(role)
         return Path(path) if path and self.is_unchanged(role, Path(path)) else None
 
-    def is_unchanged(self, role: str, path: Path) -> bool:
-        if not path.exists():
+    def is_unchanged(self, role: str, source: Source) -> bool:
+        if isinstance(source, (str, Path)) and not Path(source).exists():
             return False
         known = self.data and self.data.sha256(role)
-        return digest.of_data(path) == known
+        return source_digest(source) == known
 
-    def rows(self, path: Path, look: Callable[[Any], None] = lambda _: None) -> Rows:
+    def rows(self, source: Source, look: Callable[[Any], None] = lambda _: None) -> Rows:
         """The rows of a labelled file, read as training read them."""
         record = self.predictor.record
         if record is None or record.recipe is None:
-            return labelled_rows(self.predictor, path, Columns(), self.say)
+            return labelled_rows(self.predictor, source, Columns(), self.say)
         recipe = Recipe.from_json({**record.recipe, **REMOVED})  # none of them concerns rows
         kind, layout = type(self.predictor.task), self.predictor.layout
-        kind, layout, table = open_labelled(path, recipe, self.say, kind=kind, layout=layout)
+        kind, layout, table = open_labelled(source, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)
 
 

@@ -29,6 +29,7 @@ from onelayer.checkpoint.bundle import (
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
 from onelayer.checkpoint.source import resolve
+from onelayer.data.in_memory import Source
 from onelayer.engines.engine import Engine
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
@@ -62,8 +63,8 @@ def export_run(
     int8: bool = False,
     max_drop: float = 1.0,
     accept: bool = False,
-    train: Path | None = None,
-    dev: Path | None = None,
+    train: Source | None = None,
+    dev: Source | None = None,
     columns: Columns | None = None,
     say: Say = lambda _: None,
 ) -> Exported:

@@ -24,7 +24,7 @@ from onelayer.checkpoint.record import (
     RunData,
 )
 from onelayer.checkpoint.source import resolve
-from onelayer.data.layout import Layout
+from onelayer.data.in_memory import Source, source_path
 from onelayer.data.readers import open_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.engines.registry import engines_for
@@ -32,7 +32,7 @@ from onelayer.inspection.label_errors import DEFAULT_POSITIONS, LabelErrors, wro
 from onelayer.inspection.repeats import RepeatedText, Repeats, find_repeats
 from onelayer.recipe import Columns, Recipe
 from onelayer.tasks import AnyTask, task_called
-from onelayer.tasks.infer_columns import infer_columns, inferred_like
+from onelayer.tasks.infer_columns import InferredColumns, infer_columns, inferred_like
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.progress import Reporter, Silent
@@ -134,10 +134,10 @@ def _item(name: str, value: Any, indent: str = "") -> list[str | Table]:
 
 
 def inspect_file(
-    path: str | Path,
+    source: Source,
     columns: Columns,
     *,
-    others: Sequence[str | Path] = (),
+    others: Sequence[Source] = (),
     task: str | None = None,
     model: str = "starter",
     judge: str | Path | None = None,
@@ -150,21 +150,22 @@ def inspect_file(
     asked = columns.asked
     if task is not None:
         task_called(task)  # report a wrong name before the file is read
-    table = open_table(path, columns)
+    table = open_table(source, columns)
     inferred = infer_columns(table, task=task, asked=asked)
     kind, layout = inferred.kind, inferred.layout
     found = read_rows(kind, table, layout)
     rows = list(found)
     folder = resolve(model)
     tokenizer = read_tokenizer(folder, read_config(folder)[0])
-    files = [found, *(_alike(other, kind, layout, columns) for other in others)]
+    alike = (_alike(other, i, inferred, columns) for i, other in enumerate(others, start=2))
+    files = [found, *alike]
     repeats = find_repeats(files)
     bad = [line for rows_of_one in files for line in _bad_rows(rows_of_one)]
     errors = None
     if judge is not None:
-        errors = wrong_labels(path, judge, columns, folds=folds, reporter=reporter or Silent())
+        errors = wrong_labels(source, judge, columns, folds=folds, reporter=reporter or Silent())
     return FileInspection(
-        file=str(path),
+        file=source_path(source),
         format=table.format,
         columns=tuple(table.columns),
         task=kind.name,
@@ -181,9 +182,12 @@ def inspect_file(
     )
 
 
-def _alike(path: str | Path, kind: type[AnyTask], layout: Layout, columns: Columns) -> Rows:
-    """The rows of another file, by the same columns if it has them."""
-    table = open_table(path, columns, layout.columns.values())
+def _alike(source: Source, number: int, first: InferredColumns, columns: Columns) -> Rows:
+    """The rows of another file, by the columns of the first one if it has them."""
+    kind, layout = first.kind, first.layout
+    table = open_table(source, columns, layout.columns.values())
+    if table.container is not None:  # several DataFrames have one name
+        table = replace(table, path=f"{table.path} {number}")
     if layout.fits(table.columns):
         found = inferred_like(layout, kind, table)
     else:

@@ -11,6 +11,7 @@ from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table, place_text, short_figure
 from onelayer.base.wording import clipped, in_words, where
 from onelayer.checkpoint.record import ModelRecord
+from onelayer.data.in_memory import Source
 from onelayer.data.rows import Rows
 from onelayer.data.sketch import Sketch
 from onelayer.evaluation.evaluate import labelled_rows
@@ -77,7 +78,7 @@ class LabelErrors(Result):
 
 
 def wrong_labels(
-    file: str | Path,
+    file: Source,
     run: str | Path,
     columns: Columns,
     *,

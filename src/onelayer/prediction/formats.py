@@ -159,6 +159,11 @@ def output_format(name: str, schema: Callable[[], pa.Schema] | None = None) -> O
     return OUTPUT_FORMATS[name]()
 
 
+def prediction_json(prediction: BasePrediction) -> str:
+    """A prediction with all details, as JSON text."""
+    return json.dumps(prediction.to_json(), ensure_ascii=False)
+
+
 def _json_line(row: PredictedRow) -> bytes:
     values = {**row.values, "prediction": row.prediction.to_json()}
     return _utf8(json.dumps(values, ensure_ascii=False, default=str) + "\n")
@@ -171,7 +176,7 @@ def _flat(row: PredictedRow) -> dict[str, Any]:
         else value
         for name, value in row.values.items()
     }
-    details = json.dumps(row.prediction.to_json(), ensure_ascii=False)
+    details = prediction_json(row.prediction)
     return {**inputs, "prediction": row.prediction.headline, "prediction_json": details}
 
 

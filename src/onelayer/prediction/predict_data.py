@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from os.path import isfile
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -11,10 +12,24 @@ from onelayer.base.disk import is_stream
 from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
-from onelayer.prediction.formats import OUTPUT_FORMATS
+from onelayer.data.dataframes import Container
+from onelayer.data.in_memory import (
+    TableLike,
+    container_of_list,
+    one_split,
+    tabular,
+)
+from onelayer.prediction.formats import OUTPUT_FORMATS, PredictedRow, prediction_json
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
 from onelayer.prediction.predictor import Predictor
-from onelayer.prediction.streams import in_chunks, predict_file, predict_items, predict_lines
+from onelayer.prediction.streams import (
+    in_chunks,
+    predict_file,
+    predict_items,
+    predict_lines,
+    predict_table,
+    refuse_named,
+)
 from onelayer.recipe import Columns
 
 
@@ -29,9 +44,33 @@ class Predictions(Result):
     """The file that they were written to."""
     cut: str | None = None
     """How many tokens the length limit cut off, in words."""
+    container: Container | None = field(default=None, compare=False)
+    """The table that the rows were in; None for files and streams."""
+    lines: tuple[int, ...] = field(default=(), compare=False)
+    """The number of each predicted row in the table, from 1."""
+
+    def to_frame(self) -> Any:
+        """The rows that were given with their predictions, as the same kind of table.
+
+        The new columns are those of a csv or Parquet file of predictions: ``prediction``, and
+        ``prediction_json`` with all details. A pandas DataFrame or Series keeps its index. Rows
+        that ``skip_bad`` left out are missing.
+
+        Raises
+        ------
+        UsageError
+            If the rows were in a file, or have no columns.
+        """
+        if self.container is None or self.predictions is None:
+            hint = "give a DataFrame, a Dataset or a list of dicts, and no out"
+            raise UsageError("these predictions belong to no table in memory", hint=hint)
+        added = {
+            "prediction": [one.headline for one in self.predictions],
+            "prediction_json": [prediction_json(one) for one in self.predictions],
+        }
+        return self.container.extended([line - 1 for line in self.lines], added)
 
     def to_json(self) -> dict[str, Any]:
-        made = self.predictions and [one.to_json() for one in self.predictions]
         made = self.predictions and [one.to_json() for one in self.predictions]
         values = {"rows": self.rows, "predictions": made, "out": self.out, "cut": self.cut}
         return {name: value for name, value in values.items() if value is not None}
@@ -46,7 +85,7 @@ class Predictions(Result):
 
 def predict_data(
     predictor: Predictor,
-    data: str | Path | TextIO | Iterable[Any],
+    data: str | Path | TextIO | Iterable[Any] | TableLike,
     columns: Columns,
     *,
     out: str | Path | BinaryIO | None,
@@ -62,25 +101,38 @@ def predict_data(
     if isinstance(out, Path) and not is_stream(out) and isinstance(data, (str, Path)):
         n = predict_to(out, predictor, data, columns, form, watch)
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))
-    if isinstance(data, (str, Path)):
-        chunks = in_chunks(predict_file(predictor, data, columns, say))
-    elif columns.asked:
-        flag, name = next(iter(columns.asked.items()))
-        raise UsageError(
-            f"{flag} = {name!r} names a column, and this is no file",
-            hint="give JSON objects or dicts with the columns of the training file",
-        )
-    else:
-        predict_each = predict_lines if hasattr(data, "readline") else predict_items
-        chunks = predict_each(predictor, data)
+    chunks, container = _predicted(predictor, data, columns, say)
     if out is None:
-        found = tuple(row.prediction for chunk in chunks for row in chunk)
-        return Predictions(rows=len(found), predictions=found, cut=_cut(predictor))
+        found = [row for chunk in chunks for row in chunk]
+        return Predictions(
+            rows=len(found),
+            predictions=tuple(row.prediction for row in found),
+            cut=_cut(predictor),
+            container=container,
+            lines=tuple(row.line or i for i, row in enumerate(found, start=1)),
+        )
     if isinstance(out, Path):
         n = write_to(out, chunks, form)
         return Predictions(rows=n, out=str(out), cut=_cut(predictor))
     n = write_stream(out, chunks, form)
     return Predictions(rows=n, cut=_cut(predictor))
+
+
+def _predicted(
+    predictor: Predictor, data: Any, columns: Columns, say: Say
+) -> tuple[Iterator[list[PredictedRow]], Container | None]:
+    """The predicted rows in chunks, and the table in memory that the predictions belong to."""
+    if isinstance(data, (str, Path)):
+        return in_chunks(predict_file(predictor, data, columns, say)), None
+    if hasattr(data, "readline"):
+        refuse_named(columns)
+        return predict_lines(predictor, data), None
+    table = tabular(one_split(data))
+    if table is not None:
+        return in_chunks(predict_table(predictor, table, columns, say)), table.container
+    if isinstance(data, (list, tuple)) and data and isinstance(data[0], str) and isfile(data[0]):
+        say(f"{data[0]!r} is read as a text; to read the file give its path, not a list")
+    return predict_items(predictor, data, columns), container_of_list(data)
 
 
 def _cut(predictor: Predictor) -> str | None:

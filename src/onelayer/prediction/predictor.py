@@ -15,10 +15,14 @@ from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table, score_table
 from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit, check_offset_unit
 from onelayer.checkpoint.record import ModelRecord
+from onelayer.data.in_memory import one_split, tabular
 from onelayer.data.layout import Layout
+from onelayer.data.rows import in_column
+from onelayer.data.table import Table as DataTable
 from onelayer.engines.engine import Engine
 from onelayer.metrics import Scorer
-from onelayer.tasks import TASKS, AnyTask
+from onelayer.prediction.inputs import input_layout, item_values, items_of
+from onelayer.tasks import TASKS, AnyTask, task_from_json, task_to_json
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.tokens.tokenizer import Tokenizer
@@ -54,6 +58,22 @@ class Predictor(Result):
             "seeds": record and record.seeds,
         }
         return {name: to_plain(value) for name, value in found.items() if value is not None}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the path of the model, which is loaded again from there. Raises
+        UsageError while the model is in training."""
+        from onelayer.prediction.load import load
+
+        if self.path is None:
+            hint = "save it first: finetune returns a model with a path"
+            raise UsageError("a model without a directory can't be copied", hint=hint)
+        engine = None if self.record and self.record.export is None else self.engine.name
+        state = task_to_json(self.task), self.offset_unit
+        return load, (self.path.absolute(), engine), state
+
+    def __setstate__(self, state: tuple[dict[str, Any], OffsetUnit]) -> None:
+        """Restores what `with_guarantees` and `with_offsets` decided."""
+        self.task, self.offset_unit = task_from_json(state[0]), state[1]
 
     def parts(self) -> list[str | Table]:
         parts: list[str | Table] = [f"{self.path or 'a model'}: {self.task.summary}"]
@@ -113,7 +133,8 @@ class Predictor(Result):
         Parameters
         ----------
         inputs
-            Texts, tuples such as (text, pair) or (question, context), or dicts by column.
+            Texts, tuples such as (text, pair) or (question, context), or dicts by column; or a
+            table, such as a DataFrame, whose columns are found as a file's are.
 
         Returns
         -------
@@ -129,15 +150,9 @@ class Predictor(Result):
 
     def predict_stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """As `predict`, for any number of inputs: one chunk is in memory at a time."""
-        if isinstance(inputs, str):
-            raise UsageError("predict takes a list of inputs", hint="predict([text])")
-        if isinstance(inputs, Mapping) or hasattr(inputs, "columns"):
-            # Iterating over a table gives the names of its columns.
-            raise UsageError(
-                f"predict takes a list of inputs, not a {type(inputs).__name__}",
-                hint="give a column, table['text'], or a list of dicts by column",
-            )
-        return self.predict_each(self._row(item, i) for i, item in enumerate(inputs, start=1))
+        if not hasattr(inputs, "readline") and (table := tabular(one_split(inputs))) is not None:
+            return self.predict_each(self._table_rows(table))
+        return self.predict_each(self._row(item, i) for i, item in enumerate(items_of(inputs), 1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
@@ -175,21 +190,19 @@ class Predictor(Result):
             yield from self.predict_rows(chunk)
             chunk.clear()  # free it before the next one is read
 
+    def _table_rows(self, table: DataTable) -> Iterator[Any]:
+        layout = input_layout(self.task, self.layout, table, {})
+        for record in table:
+            try:
+                yield self.task.row(layout.values(record.values), table.place(record), False)
+            except DataError as error:
+                raise in_column(error, layout) from None
+
     def _row(self, item: Any, number: int) -> Any:
-        names = self.task.columns.inputs
-        if isinstance(item, Mapping):
-            by_role = {key: value for key, value in item.items() if key in (*names, "id")}
-            values = {**by_role, **self.layout.without_label().present_in(item).values(item)}
-        elif isinstance(item, tuple):
-            values = dict(zip(names, item, strict=False))
-        elif isinstance(item, (str, list)):
-            values = {names[0]: item}
-        else:
-            raise UsageError(
-                f"input {number} has the type {type(item).__name__}",
-                hint="give a text, a tuple such as (text, pair), or a dict by column",
-            )
-        return self.row_by_role(values, number)
+        roles = self.task.columns.inputs
+        if self.record is not None:  # else nothing is known of its training
+            roles = tuple(r for r in roles if r != "pair" or r in self.layout.columns)
+        return self.row_by_role(item_values(item, number, roles, self.layout), number)
 
     def row_by_role(self, values: Mapping[str, Any], number: int) -> Any:
         """The task's row of an input's values by role; ``number`` counts from 1. Raises DataError

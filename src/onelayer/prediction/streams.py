@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from queue import Queue
 from threading import Thread
 from typing import Any
 
-from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.errors import DataError, UsageError
 from onelayer.base.wording import Say, silent
 from onelayer.data.jsonlines import decode_line
 from onelayer.data.layout import Layout
+from onelayer.data.plain_cells import cells_by_name
 from onelayer.data.readers import open_table
-from onelayer.data.rows import RowsAlike
+from onelayer.data.rows import RowsAlike, in_column
 from onelayer.data.table import LeftOutError, Record, Table
 from onelayer.prediction.formats import PredictedRow
+from onelayer.prediction.inputs import input_layout, items_of
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
-from onelayer.tasks.infer_columns import infer_columns
 
 REPLACED = ("prediction", "prediction_json")
 """Columns of the output, which an input may have, too."""
@@ -54,7 +56,7 @@ def predict_table(
     Raises DataError at a row that the task can't use. With ``skip_bad`` such rows are left
     out and counted in a remark.
     """
-    layout = input_layout(predictor, table, columns.asked)
+    layout = input_layout(predictor.task, predictor.layout, table, columns.asked)
     named = (f"{k} = {v if isinstance(v, str) else '+'.join(v)}" for k, v in layout.columns.items())
     name = Path(table.path).name
     for remark in filter(None, (table.note, ", ".join(named))):
@@ -77,8 +79,8 @@ def predict_table(
             except DataError as error:
                 if not columns.skip_bad:
                     error.hint = error.hint or "correct it, or leave it out with --skip-bad"
-                    raise
-                bad.append(error)
+                    raise in_column(error, layout) from None
+                bad.append(in_column(error, layout))
 
     def rows() -> Iterator[Any]:
         for record, row in islice(readable(), skip, None):
@@ -101,10 +103,30 @@ def in_chunks(rows: Iterator[PredictedRow]) -> Iterator[list[PredictedRow]]:
         yield chunk
 
 
-def predict_items(predictor: Predictor, items: Iterable[Any]) -> Iterator[list[PredictedRow]]:
-    """Predictions for texts, tuples and dicts given from Python."""
+def predict_items(
+    predictor: Predictor, items: Iterable[Any], columns: Columns
+) -> Iterator[list[PredictedRow]]:
+    """Predictions for texts, tuples and dicts given from Python. Only dicts have columns to name:
+    raises UsageError if others come first."""
+    if columns.asked:
+        stream = iter(items_of(items))
+        first = list(islice(stream, 1))
+        if first and cells_by_name(first[0]) is None:
+            refuse_named(columns)
+        items = chain(first, stream)
+        layout = Layout({**predictor.layout.columns, **columns.asked})
+        predictor = replace(predictor, layout=layout)
     predictions = predictor.predict_stream(items)
     return in_chunks(PredictedRow({}, prediction) for prediction in predictions)
+
+
+def refuse_named(columns: Columns) -> None:
+    """Raises UsageError for a named column of an input without columns."""
+    for flag, name in columns.asked.items():
+        raise UsageError(
+            f"{flag} = {name!r} names a column, and this is no file",
+            hint="give JSON objects or dicts with the columns of the training file",
+        )
 
 
 def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[PredictedRow]]:
@@ -149,29 +171,6 @@ def _arrived_lines(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:
             raise item
         if item is None:
             return
-
-
-def input_layout(predictor: Predictor, table: Table, asked: Mapping[str, str]) -> Layout:
-    """The columns of the training file if this file has them, else the inferred ones."""
-    trained = {
-        role: name
-        for role, name in predictor.layout.columns.items()
-        if role in predictor.task.columns.inputs
-    }
-    if not asked and Layout(trained).fits(table.columns):
-        identity = {"id": "id"} if "id" in table.columns else {}
-        return Layout({**trained, **identity})
-    found = infer_columns(table, task=predictor.task.name, asked=asked, labelled=False)
-    columns = {role: name for role, name in found.layout.columns.items() if role != "label"}
-    if "pair" in trained and "pair" not in columns:
-        raise UsageError(
-            "the model was trained on pairs, and this file has single texts",
-            place=Place(table.path),
-            hint="name the columns with --text and --pair",
-        )
-    if "pair" not in trained and "pair" not in asked:
-        columns.pop("pair", None)
-    return Layout(columns)
 
 
 def _kept(record: Record, table: Table) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.base.wording import listed
+from onelayer.data.in_memory import Source, source_name
 from onelayer.data.layout import Layout
 from onelayer.data.readers import open_table
 from onelayer.data.rows import Look, Rows, read_rows, refuse_bad
@@ -20,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def open_labelled(
-    path: str | Path,
+    source: Source,
     recipe: Recipe,
     say: Say,
     *,
@@ -32,14 +33,14 @@ def open_labelled(
     asked = recipe.asked
     if recipe.task is not None:
         task_called(recipe.task)  # a wrong name is told before the file is read
-    table = open_table(path, recipe, layout.columns.values() if layout else ())
+    table = open_table(source, recipe, layout.columns.values() if layout else ())
     if kind is None or layout is None or not layout.fits(table.columns):
         task = recipe.task or (kind.name if kind else None)
         found = infer_columns(table, task=task, asked=asked, multi_label=recipe.multi_label)
     else:
         found = inferred_like(layout, kind, table, recipe.multi_label)
     for remark in found.remarks:
-        say(f"{Path(path).name}: {remark}")
+        say(f"{source_name(source)}: {remark}")
     return found.kind, found.layout, table
 
 
@@ -68,7 +69,7 @@ def usable_rows(
 
 
 def read_labelled(
-    path: str | Path,
+    source: Source,
     recipe: Recipe,
     say: Say,
     *,
@@ -76,5 +77,5 @@ def read_labelled(
     layout: Layout | None = None,
 ) -> tuple[type[AnyTask], Layout, list[Any]]:
     """All labelled rows of a file that fits into memory; see ``open_labelled``."""
-    kind, layout, table = open_labelled(path, recipe, say, kind=kind, layout=layout)
+    kind, layout, table = open_labelled(source, recipe, say, kind=kind, layout=layout)
     return kind, layout, list(usable_rows(kind, table, layout, recipe, say))

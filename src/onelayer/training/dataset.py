@@ -64,7 +64,7 @@ ENCODING_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TrainingSource:
     """An open labelled file, and all that decides how its rows become tokens."""
 
     kind: type[AnyTask]
@@ -112,7 +112,7 @@ class TrainingData:
     """The ``split_key`` of each training row where dev is another file, else empty."""
 
 
-def read_data(source: Source, remarks: Remarks) -> TrainingData:
+def read_data(source: TrainingSource, remarks: Remarks) -> TrainingData:
     """The file's training rows as encodings.
 
     They come from the cache if an earlier run has read the same content in the same way. Raises
@@ -132,7 +132,7 @@ def read_data(source: Source, remarks: Remarks) -> TrainingData:
     return data
 
 
-def _make_entry(source: Source, folder: Path, remarks: Remarks) -> None:
+def _make_entry(source: TrainingSource, folder: Path, remarks: Remarks) -> None:
     """Fills a folder with the encodings, and with ``entry.json`` for all else that is known."""
     n_remarks = len(remarks.told)
     try:
@@ -146,7 +146,7 @@ def _make_entry(source: Source, folder: Path, remarks: Remarks) -> None:
     (folder / "entry.json").write_text(text, encoding="utf-8")
 
 
-def _prepare(source: Source, folder: Path, remarks: Remarks) -> dict[str, Any]:
+def _prepare(source: TrainingSource, folder: Path, remarks: Remarks) -> dict[str, Any]:
     """Reads the file three times: to find bad rows and split, to fit the task, and to tokenize.
 
     Memory holds the dev rows and a few bytes of each other row, however large the file is.
@@ -177,7 +177,7 @@ def _prepare(source: Source, folder: Path, remarks: Remarks) -> dict[str, Any]:
     }
 
 
-def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], SplitKeys]:
+def _split(source: TrainingSource, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], SplitKeys]:
     """The rows that can be used, which of them are kept as dev, and what is known of them all."""
     keys = SplitKeys(source.kind)
     progress = _PassProgress(remarks.reporter, "reading", None)
@@ -204,7 +204,7 @@ def _split(source: Source, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], S
 
 
 def _fit(
-    source: Source, rows: Rows, dev: NDArray[np.bool_], progress: _PassProgress
+    source: TrainingSource, rows: Rows, dev: NDArray[np.bool_], progress: _PassProgress
 ) -> tuple[AnyTask, list[Any], list[str]]:
     """Fits the task on the training rows.
 
@@ -253,14 +253,14 @@ def encode_ahead(
             yield current.result()
 
 
-def _load_entry(source: Source, folder: Path, key: str) -> tuple[TrainingData, list[str]]:
+def _load_entry(source: TrainingSource, folder: Path, key: str) -> tuple[TrainingData, list[str]]:
     """What ``_make_entry`` left in a folder, and the remarks of that time. Raises for damage."""
     wrapped = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
     if zlib.crc32(wrapped["entry"].encode()) != wrapped["crc32"]:
         raise ValueError("entry.json is not as it was written")
     entry = json.loads(wrapped["entry"])
-    path = source.table.path
-    dev = [source.kind.row(values, Place(path, line), True) for values, line in entry["dev"]]
+    place = source.table.place_at
+    dev = [source.kind.row(values, place(line), True) for values, line in entry["dev"]]
     data = TrainingData(
         task_from_json(entry["task"]),
         open_encodings(folder, entry),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from onelayer.data.in_memory import Source, TableLike, source_of, split_called
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
@@ -17,9 +18,9 @@ from onelayer.training.trainer import draw_report, train_and_load
 
 
 def finetune(
-    train_file: str | Path,
+    train_file: str | Path | TableLike,
     *,
-    dev: str | Path | None = None,
+    dev: str | Path | TableLike | None = None,
     out: str | Path | None = None,
     recipe: Recipe | None = None,
     resume: bool | None = None,
@@ -31,9 +32,11 @@ def finetune(
     Parameters
     ----------
     train_file
-        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON. Or labelled rows:
+        see `TableLike`. Of a DatasetDict it is the split ``train``.
     dev
-        A labelled file to choose the best checkpoint by; by default a tenth of the training rows.
+        Labelled rows to choose the best checkpoint by; by default the split ``validation`` of a
+        DatasetDict, else a tenth of the training rows.
     out
         The run's directory, new or empty; by default a new one in ``runs/``.
     recipe
@@ -63,6 +66,7 @@ def finetune(
         If the run can't be written.
     """
     recipe, reporter = replace(recipe or Recipe(), **choices), reporter or Silent()
+    train_file, dev = _sources(train_file, dev, reporter)
     if out is not None and not is_unfinished(Path(out)):
         if resume and is_run(out):
             reporter.say(f"{out} is finished: there is nothing left to do")
@@ -76,3 +80,13 @@ def finetune(
         draw_report(predictor, plan, reporter)
         store.clear()  # after the report: if that is interrupted, the same command draws it
     return predictor
+
+
+def _sources(train: Any, dev: Any, reporter: Reporter) -> tuple[Source, Source | None]:
+    """The training rows and the dev rows. A DatasetDict has both."""
+    if dev is None and not isinstance(train, (str, Path)):
+        dev = split_called("validation", train)
+        if dev is not None:
+            reporter.say("dev = the split validation")
+    rows = source_of(train, splits=("train",))
+    return rows, None if dev is None else source_of(dev, splits=("validation",))

@@ -21,13 +21,14 @@ from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.read import Description, check_positions, describe, digests_of
 from onelayer.checkpoint.source import resolve
 from onelayer.data.equal_texts import split_key
+from onelayer.data.in_memory import Source, source_digest, source_name
 from onelayer.data.layout import Layout
 from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import open_labelled, read_labelled
 from onelayer.tokens.encodings import Encodings
-from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
@@ -40,30 +41,38 @@ MIN_EPOCHS, MAX_EPOCHS = 3, 20
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The labelled files of a run, and their digests."""
+    """The labelled files or tables of a run, and their digests."""
 
-    train: Path
-    dev: Path | None
+    train: Source
+    dev: Source | None
     """None where dev rows are split off the training file."""
     digests: Mapping[str, str]
     """SHA-256 by role: ``train`` and ``dev``."""
 
     @classmethod
-    def of(cls, train: str | Path, dev: str | Path | None) -> Files:
+    def of(cls, train: Source, dev: Source | None) -> Files:
         given = (("train", train), ("dev", dev))
-        digests = {role: digest.of_data(path) for role, path in given if path is not None}
-        return cls(Path(train), None if dev is None else Path(dev), digests)
+        digests = {role: source_digest(source) for role, source in given if source is not None}
+        return cls(train, dev, digests)
 
     @property
-    def dev_name(self) -> str:
+    def train_name(self) -> str:
+        return source_name(self.train)
+
+    @property
+    def dev_name(self) -> str | None:
+        return None if self.dev is None else source_name(self.dev)
+
+    @property
+    def dev_rows_name(self) -> str:
         """What the dev rows are called."""
-        return self.dev.name if self.dev else f"{self.train.name}, kept as dev"
+        return self.dev_name or f"{self.train_name}, kept as dev"
 
     def places(self) -> dict[str, str | None]:
-        """Where they are on this machine."""
+        """Where they are on this machine; None for a table in memory."""
         return {
-            "train": str(self.train.resolve()),
-            "dev": None if self.dev is None else str(self.dev.resolve()),
+            role: str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
+            for role, source in (("train", self.train), ("dev", self.dev))
         }
 
 
@@ -135,9 +144,7 @@ class Plan:
         return list(np.log(present / (1.0 - present)).tolist())
 
 
-def make_plan(
-    train_file: str | Path, dev: str | Path | None, recipe: Recipe, reporter: Reporter
-) -> Plan:
+def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: Reporter) -> Plan:
     """Reads the labelled files, and the config and tokenizer of the pretrained model.
 
     Raises DataError, UsageError and CheckpointError for what can't be trained.
@@ -158,7 +165,7 @@ def make_plan(
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
     files = Files.of(train_file, dev)
-    source = Source(
+    source = TrainingSource(
         kind, layout, table, files.digests["train"], recipe, base.tokenizer, limit, dev is None
     )
     data = read_data(source, remarks)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onelayer.base.disk import restore
 from onelayer.base.errors import Place, UsageError
+from onelayer.data.in_memory import Source, source_path
 from onelayer.training.run_store import Store
 
 Say = Callable[[str], None]
@@ -17,7 +18,7 @@ RUNS = Path("runs")
 
 
 def open_store(
-    train_file: str | Path, out: str | Path | None, identity: str, resume: bool | None, say: Say
+    train_file: Source, out: str | Path | None, identity: str, resume: bool | None, say: Say
 ) -> Store:
     """A locked store for the run, with the state from which it resumes, if any.
 
@@ -26,7 +27,7 @@ def open_store(
     """
     if out is not None:
         return _open_at(Path(out), identity, resume, say)
-    stem = run_name(Path(train_file))
+    stem = run_name(train_file)
     for folder in RUNS.glob(f".{stem}-*.resume") if resume is not False else ():
         store = Store(folder.with_name(folder.name[1:].removesuffix(".resume")), identity)
         if store.lock():
@@ -86,7 +87,8 @@ def _nothing_to_resume(place: Path) -> UsageError:
     return UsageError("no unfinished run of this command to resume", place=Place(place), hint=hint)
 
 
-def run_name(path: Path) -> str:
+def run_name(source: Source) -> str:
     """A name for runs on this file: its stem, but for ``train.csv`` the name of its folder."""
+    path = Path(source_path(source))
     own = path.stem if path.stem not in ("train", "training") else path.absolute().parent.name
     return re.sub(r"[^\w.-]+", "-", own).strip("-.") or "run"

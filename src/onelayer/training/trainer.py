@@ -327,6 +327,6 @@ def draw_report(predictor: Predictor, plan: Plan, reporter: Reporter) -> None:
     """Writes the report on the dev rows. If that fails, the run is kept and a warning says why."""
     assert predictor.path is not None
     try:
-        write_report(predictor, plan.data.dev, plan.files.dev_name, predictor.path / NAME)
+        write_report(predictor, plan.data.dev, plan.files.dev_rows_name, predictor.path / NAME)
     except Exception as error:
         reporter.say(f"warning: no {NAME}: {error}")

@@ -11,6 +11,7 @@ from typing import Any
 from onelayer.base.disk import check_output, rewrite
 from onelayer.base.result import Result, Table
 from onelayer.base.wording import Say
+from onelayer.data.in_memory import Source, source_name, source_path
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.gather import facts_of
@@ -33,15 +34,13 @@ class ReportPage(Result):
         return [f"saved {self.out}"]
 
 
-def report_file(
-    run: str | Path, file: str | Path, out: Path, columns: Columns, say: Say
-) -> ReportPage:
+def report_file(run: str | Path, file: Source, out: Path, columns: Columns, say: Say) -> ReportPage:
     """Writes a report on a model and a labelled file, which is read as a stream."""
     check_output(out)
     predictor = load(run)
     rows = labelled_rows(predictor, file, columns, say)
-    write_report(predictor, rows, Path(file).name, out)
-    return ReportPage(run=str(run), file=str(file), out=str(out))
+    write_report(predictor, rows, source_name(file), out)
+    return ReportPage(run=str(run), file=source_path(file), out=str(out))
 
 
 def write_report(predictor: Predictor, rows: Iterable[Any], file: str, out: Path) -> None:
