@@ -36,7 +36,7 @@ from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.store import ARRAYS, EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import dataset, token_cache
-from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.progress import JsonReporter, ProgressBar, Silent
 from onelayer.training.remarks import Remarks
 
@@ -55,11 +55,11 @@ def write(path: Path, n: int) -> Path:
     return path
 
 
-def source(file: Path, tokenizer: Tokenizer, **choices: Any) -> Source:
+def source(file: Path, tokenizer: Tokenizer, **choices: Any) -> TrainingSource:
     recipe = Recipe(**choices)
     kind, layout, table = open_labelled(file, recipe, lambda _: None)
     sha256 = digest.of_file(file)
-    return Source(kind, layout, table, sha256, recipe, tokenizer, limit=64, splits=True)
+    return TrainingSource(kind, layout, table, sha256, recipe, tokenizer, limit=64, splits=True)
 
 
 def data_of(file: Path, tokenizer: Tokenizer, **choices: Any) -> TrainingData:
@@ -83,7 +83,7 @@ def made_datasets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     prepare = dataset._prepare
 
-    def counting(source: Source, *rest: Any) -> dict[str, Any]:
+    def counting(source: TrainingSource, *rest: Any) -> dict[str, Any]:
         made.append(source.table.path)
         return prepare(source, *rest)
 

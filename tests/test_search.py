@@ -18,7 +18,7 @@ from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import run_store, trainer
-from onelayer.training.dataset import Source, TrainingData, read_data
+from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.history import RunProgress
 from onelayer.training.prior import ClassPrior, class_prior
 from onelayer.training.progress import Silent
@@ -127,7 +127,7 @@ def test_seeds_share_one_split(
     """The file is read and split once, by the first seed."""
     splits = []
 
-    def spy(source: Source, *rest: Any) -> TrainingData:
+    def spy(source: TrainingSource, *rest: Any) -> TrainingData:
         splits.append(source.recipe.seed)
         return read_data(source, *rest)
 
