@@ -96,7 +96,7 @@ def test_every_container_gives_a_prediction_for_each_text(model: Predictor, inpu
         (np.array([["a", "b"]]), "a tuple of 2 items"),
         ([["a", "b"]], "text is a list, not a text"),
         ([{"txt": "a"}], "a row with txt (the model reads review)"),
-        ([{"review": b"a"}], "text is a bytes, not a text"),
+        ([{"review": b"a"}], "text is binary, not a text"),
         ([{"review": object()}], "text is a object, not a text"),
     ],
 )

@@ -19,6 +19,7 @@ from onelayer.data.in_memory import (
     one_split,
     tabular,
 )
+from onelayer.data.readers import open_table
 from onelayer.prediction.formats import OUTPUT_FORMATS, PredictedRow, prediction_json
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
 from onelayer.prediction.predictor import Predictor
@@ -129,7 +130,9 @@ def _predicted(
         return predict_lines(predictor, data), None
     table = tabular(one_split(data))
     if table is not None:
-        return in_chunks(predict_table(predictor, table, columns, say)), table.container
+        read = open_table(table, columns, predictor.layout.columns.values())
+        container = table.container if read.format == table.format else None  # else other rows
+        return in_chunks(predict_table(predictor, read, columns, say)), container
     if isinstance(data, (list, tuple)) and data and isinstance(data[0], str) and isfile(data[0]):
         say(f"{data[0]!r} is read as a text; to read the file give its path, not a list")
     return predict_items(predictor, data, columns), container_of_list(data)

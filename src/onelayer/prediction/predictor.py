@@ -17,6 +17,7 @@ from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit, check_offset_uni
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.in_memory import one_split, tabular
 from onelayer.data.layout import Layout
+from onelayer.data.readers import reshaped
 from onelayer.data.rows import in_column
 from onelayer.data.table import Table as DataTable
 from onelayer.engines.engine import Engine
@@ -151,7 +152,7 @@ class Predictor(Result):
     def predict_stream(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """As `predict`, for any number of inputs: one chunk is in memory at a time."""
         if not hasattr(inputs, "readline") and (table := tabular(one_split(inputs))) is not None:
-            return self.predict_each(self._table_rows(table))
+            return self.predict_each(self._table_rows(reshaped(table)))
         return self.predict_each(self._row(item, i) for i, item in enumerate(items_of(inputs), 1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
