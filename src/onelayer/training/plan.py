@@ -171,7 +171,7 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
     data = read_data(source, remarks)
     if dev_rows is not None:
         remarks.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
-        remarks.say_all(_on_shared_texts(dev_rows, kind, data, Path(dev or "").name))
+        remarks.say_all(_on_shared_texts(dev_rows, kind, data, files.dev_rows_name))
         data = replace(data, dev=dev_rows)
         for row in dev_rows:
             data.seen.see(kind.texts(row))
