@@ -216,6 +216,28 @@ MULTI_LABEL = [
         "text label=labels",
     ),
     File(
+        "a column for each label, one of them always 0",
+        "a.csv",
+        rows(id="#a", comment_text=TEXT, toxic=["0", "1"], rude=["0", "0", "1"], rare="0"),
+        "classify",
+        "text=comment_text label=toxic+rude+rare",
+    ),
+    File(
+        "Boolean columns",
+        "a.parquet",
+        rows(text=TEXT, urgent=[True, False], spam=[False, False, True]),
+        "classify",
+        "text label=urgent+spam",
+    ),
+    File(
+        "columns of labels that the user names",
+        "a.csv",
+        rows(text=TEXT, label="x", joy=["yes", "no"], awe=["no", "no", "yes"]),
+        "classify",
+        "text label=joy+awe",
+        asked={"label": "joy, awe"},
+    ),
+    File(
         "labels separated by semicolons",
         "a.csv",
         rows(text=TEXT, emotions=["joy", "joy;awe", "awe", "awe; rage", "rage"]),
@@ -506,10 +528,10 @@ def _words(columns: str) -> list[str]:
             "can't tell which column is the label: shelf or colour",
         ),
         (
-            "a column for each label",
-            rows(comment_text=TEXT, toxic=["0", "1"], obscene=["0", "0", "1"]),
+            "two columns of classes",
+            rows(comment_text=TEXT, region=["north", "south"], obscene=["0", "0", "1"]),
             {},
-            "can't tell which column is the label: toxic or obscene",
+            "can't tell which column is the label: region or obscene",
         ),
         (
             "two possible texts",

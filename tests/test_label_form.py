@@ -12,6 +12,7 @@ import pytest
 
 from onelayer.base.errors import DataError, UsageError
 from onelayer.data.label_form import LabelForm, list_in
+from onelayer.data.readers import read_table
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
@@ -202,6 +203,47 @@ def test_words_separated_by_spaces_are_labels_if_each_occurs_alone(tmp_path: Pat
     assert read(tmp_path, several)[0][2] == ("rude", "spam")
     names = ["credit card", "card fee", "card", "credit card", "card fee"]
     assert read(tmp_path, names)[0] == names
+
+
+# A column for each label -----------------------------------------------------------------------
+
+
+def test_columns_of_flags_give_each_row_its_own_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,joy,awe\nthe cat,1,0\na cat,0,0\nbad,1,1\ngood,2,0\nbad,0,\n")
+    recipe = Recipe(label="joy,awe", skip_bad=True)
+    said: list[str] = []
+    _, _, rows = read_labelled(path, recipe, said.append)
+    assert [row.label for row in rows] == [("joy",), (), ("joy", "awe")]
+    with pytest.raises(DataError, match=r"a\.csv:5:label: joy is '2', not 0 or 1; 1 more"):
+        read_labelled(path, Recipe(label="joy,awe"), said.append)
+
+
+def test_columns_with_one_flag_a_row_are_one_label_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = [{"text": f"a cat {i}", "joy": i % 2 == 0, "awe": i % 2 == 1} for i in range(4)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    _, _, rows = read_labelled(path, Recipe(label="joy,awe"), lambda _: None)
+    assert [row.label for row in rows] == ["joy", "awe"] * 2
+
+
+# fastText --------------------------------------------------------------------------------------
+
+
+def test_fasttext_lines_give_text_and_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(
+        "__label__good  a  good cat\n\n__label__good __label__loud the __cat\n"
+        "__label__bad\tbad __label__loud\n"
+    )
+    found = [(row.line, row.values) for row in read_table(path)]
+    assert found == [
+        (1, {"text": "a  good cat", "label": "good"}),
+        (3, {"text": "the __cat", "label": ["good", "loud"]}),
+        (4, {"text": "bad", "label": ["bad", "loud"]}),
+    ]
+    _, _, rows = read_labelled(path, Recipe(), lambda _: None)
+    assert [row.label for row in rows] == [("good",), ("good", "loud"), ("bad", "loud")]
 
 
 # Numbers with names ----------------------------------------------------------------------------

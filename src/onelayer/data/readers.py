@@ -16,6 +16,7 @@ from onelayer.data.class_names import names_beside
 from onelayer.data.column_rules import Column
 from onelayer.data.conll import CONLL, CONLLU
 from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
+from onelayer.data.fasttext import FASTTEXT
 from onelayer.data.file_format import FileFormat, Sample
 from onelayer.data.in_memory import Source
 from onelayer.data.label_studio import of_label_studio
@@ -30,7 +31,7 @@ from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [
     *(SAVED_FOLDER, BRAT, PARQUET, ARROW, DOCBIN, BRAT_TEXT),
-    *(JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES),
+    *(FASTTEXT, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES),
 ]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
 Plain text takes every file and must stay last."""
@@ -63,8 +64,8 @@ def read_table(
     expected: Collection[str] = (),
     reading: Reading = AS_FOUND,
 ) -> Table:
-    """Opens csv, tsv, jsonl, JSON, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, DREAM, plain text, or a
-    folder of ``save_to_disk``.
+    """Opens csv, tsv, jsonl, JSON, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, DREAM, fastText, plain
+    text, or a folder of ``save_to_disk``.
 
     The format follows from the file's name if that is clear, else from its first lines: people
     call a CoNLL file ``test.annotated`` and a tsv ``train.txt``.

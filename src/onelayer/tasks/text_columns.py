@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from onelayer.data.column_rules import ColumnRules, Found
+from onelayer.data.column_rules import Column, ColumnRules, Found
 from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
 from onelayer.data.header import counts_rows
+from onelayer.data.values import flag_in
 
 PAIRS = (
     *(("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2")),
@@ -32,8 +33,8 @@ class TextColumns(ColumnRules):
         label, text, pair = label_of(file), file.named("text"), file.named("pair")
         if text:
             return {"text": text, "pair": pair, "label": label}
-        taken = (label, pair)
-        both = () if pair else _pair(file, without=[label])
+        taken = (*(label if isinstance(label, tuple) else (label,)), pair)
+        both = () if pair else _pair(file, without=taken)
         if both:
             return {"text": both[0], "pair": both[1], "label": label}
         named = file.called(*KNOWN["text"], without=taken)
@@ -49,18 +50,22 @@ class TextColumns(ColumnRules):
         return {"text": text or file.the_text(running or titles), "pair": pair, "label": label}
 
 
-def label_of(file: FileColumns) -> str | None:
-    """By name; else the one column of values that come again. Raises UsageError for several."""
-    label = file.named("label") or file.known("label")
+def label_of(file: FileColumns) -> Column | None:
+    """By name; else the one column of values that come again, or all columns of zeros and ones
+    where there are no others. Raises UsageError for several."""
+    label = file.asked.get("label") or file.known("label")
     if label or not file.labelled:
         return label
     asked = [column for column in file.asked.values() if isinstance(column, str)]
     texts = [*asked, *file.running_texts(), *_pair(file)]
     texts += file.called(*KNOWN["text"], *KNOWN["title"])
     found = _targets(file) or _repeating(file, without=texts)
-    if len(found) > 1:
-        raise file.unsure("label", found)
-    return next(iter(found), None)
+    if len(found) < 2:
+        return next(iter(found), None)
+    flags = _flags(file, without=texts)
+    if set(found) <= set(flags) and not file.nameless:
+        return tuple(flags)
+    raise file.unsure("label", found)
 
 
 def _pair(file: FileColumns, without: Collection[str | None] = ()) -> tuple[str, ...]:
@@ -74,6 +79,17 @@ def _targets(file: FileColumns) -> list[str]:
     names = CLASSES | MEASURES
     whole = [column for column in file.names if normal_name(column) in names]
     return whole or [column for column in file.names if file.words_of(column) & names]
+
+
+def _flags(file: FileColumns, without: Collection[str | None]) -> list[str]:
+    """Columns without gaps that hold only zeros and ones, or only one of them: one-hot columns."""
+    rest = [column for column in file.names if column not in without and file.words_of(column)]
+    return [
+        column
+        for column in rest
+        if len(file.values(column)) == len(file.sample)
+        and all(flag_in(value) is not None for value in file.values(column))
+    ]
 
 
 def _repeating(file: FileColumns, without: Collection[str | None]) -> list[str]:

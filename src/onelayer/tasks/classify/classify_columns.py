@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
 from onelayer.data.column_rules import Column
 from onelayer.data.columns import FileColumns, numbers_in
@@ -23,7 +25,7 @@ class ClassifyColumns(TextColumns):
         if label is None:
             return LabelForm(several=file.multi_label)
         if isinstance(label, tuple):
-            return _counted(file, LabelForm(), [flagged_columns(label, row) for row in file.sample])
+            return _counted(file, LabelForm(), list(_rows_of_flags(file, label)))
         form = _form(file, label)
         return _counted(file, form, [form.read(value) for value in file.values(label)])
 
@@ -67,6 +69,13 @@ def _form(file: FileColumns, label: str) -> LabelForm:
         return LabelForm(written=written, flags=True, names=tuple(map(str, range(n))))
     separator = None if written else _separator(file, values)
     return LabelForm(separator=separator, written=written, names=names)
+
+
+def _rows_of_flags(file: FileColumns, columns: tuple[str, ...]) -> Iterator[list[str]]:
+    """The labels of the first rows; rows with anything but zeros and ones are left out."""
+    for row in file.sample:
+        with suppress(DataError):
+            yield flagged_columns(columns, row)
 
 
 def _counted(file: FileColumns, form: LabelForm, rows: Sequence[Any]) -> LabelForm:

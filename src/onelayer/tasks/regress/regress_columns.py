@@ -16,6 +16,8 @@ _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 class RegressColumns(TextColumns):
     def recognises(self, file: FileColumns) -> bool:
         label = label_of(file)
+        if not isinstance(label, str):
+            return False
         values = file.values(label)
         numbers = numbers_in(values)
         if values and all(_DECIMAL_COMMA.fullmatch(str(value)) for value in values):
@@ -23,7 +25,7 @@ class RegressColumns(TextColumns):
                 f"{values[0]!r} in {label!r}: a number with a decimal comma, or two labels?",
                 "write numbers with a point, or say --task classify",
             )
-        if not numbers or label is None:
+        if not numbers:
             return False
         if not all(number.is_integer() for number in numbers):
             return True
