@@ -186,3 +186,10 @@ def test_spans_are_read_from_a_csv_cell(tmp_path: Path) -> None:
     path.write_text("text,label\n" + f"Ada ran.,{cell}\n" * 3 + "It ran.,[]\n")
     rows, _ = rows_and_remarks(path)
     assert found_names(rows) == [["Ada"]] * 3 + [[]]
+
+
+def test_rows_from_a_cache_are_read_by_the_same_facts(write: Write) -> None:
+    rows, _ = rows_and_remarks(write(annotated("🎉", utf16)))
+    for values, row in rows.with_values():
+        cached = json.loads(json.dumps(values, default=str))
+        assert Tag.row(cached, row.place, True) == row

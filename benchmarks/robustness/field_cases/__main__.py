@@ -15,12 +15,17 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.robustness.field_cases import annotations as annotation_cases
 from benchmarks.robustness.field_cases import headers, labels
 from benchmarks.robustness.field_cases.case import Case, Trial, WrongOutcomeError
 from benchmarks.support.small_bert import small_bert
 from onelayer.checkpoint.source import resolve
 
-KINDS: dict[str, tuple[Case, ...]] = {"headers": headers.CASES, "labels": labels.CASES}
+KINDS: dict[str, tuple[Case, ...]] = {
+    "headers": headers.CASES,
+    "labels": labels.CASES,
+    "annotations": annotation_cases.CASES,
+}
 """The cases by their kind; a kind is a file of this package."""
 
 

@@ -22,7 +22,7 @@ class Facts:
     """What the contents of one file tell of how its rows are read."""
 
     values: Any = None
-    """What the task's rows are made with; it stands under ``facts`` in their values."""
+    """What the task's rows are made with, in JSON; it stands under ``facts`` in their values."""
     remarks: tuple[str, ...] = ()
 
 

@@ -77,7 +77,7 @@ class TagColumns(ColumnRules):
         present = [value for value in values if value not in (None, "", [], {})]
         if any(are_spans(_listed(value)) for value in present):
             offsets, remarks = _offsets(table, layout)
-            return Facts(TagFacts(offsets=offsets), tuple(remarks))
+            return Facts(TagFacts(offsets=offsets).to_json(), tuple(remarks))
         if layout.labels.names:
             return Facts(None, (f"the numbers in {label} stand for {listed(layout.labels.names)}",))
         tags = [tag for value in present for tag in tag_list(value) or ()]
@@ -86,7 +86,7 @@ class TagColumns(ColumnRules):
         numbers = bool(tags) and all(isinstance(tag, int) for tag in tags)
         unnamed = "tags are numbers: without names such as B-PER each word is scored by itself"
         return Facts(
-            TagFacts(notation=notation if remark else None),
+            TagFacts(notation=notation if remark else None).to_json(),
             tuple(filter(None, (remark, unnamed if numbers else None))),
         )
 

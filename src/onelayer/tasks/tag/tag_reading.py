@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.span_offsets import Offsets
+from onelayer.data.span_offsets import CountedUnit, Offsets
 from onelayer.data.values import in_role, listed_in, text_of
 from onelayer.tasks.tag.notation import Notation
 from onelayer.tasks.tag.spans import spans_of
@@ -33,12 +33,28 @@ class TagFacts:
     notation: Notation | None = None
     """How tags are written; None where they stand as they are."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As rows are made with it, also when they come from a cache."""
+        offsets = self.offsets
+        return {
+            "offsets": [offsets.unit, offsets.first, offsets.inclusive],
+            "notation": [self.notation.form, self.notation.outside] if self.notation else None,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any] | None) -> TagFacts:
+        if not values:
+            return cls()
+        unit, first, inclusive = values["offsets"]
+        notation = Notation(*values["notation"]) if values["notation"] else None
+        return cls(Offsets(CountedUnit(unit), first, inclusive), notation)
+
 
 def tag_row(values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
     """The row of a record's values by role; ``facts`` are those of its file.
 
     Raises DataError for values that can't be used."""
-    facts = values.get("facts") or TagFacts()
+    facts = TagFacts.from_json(values.get("facts"))
     gold = values.get("label") if labelled else None
     words = word_list(values.get("text"))
     if words is not None:
