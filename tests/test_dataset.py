@@ -459,6 +459,16 @@ def test_dev_rows_with_decimals_are_the_same_from_the_cache(
     assert all(row in rows for row in found.dev)
 
 
+def test_dev_rows_are_read_with_what_their_file_tells(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    path = tmp_path / "tags.conll"
+    sentences = (f"cat B-X\n{i} I-X\nsits O\n" for i in range(40))
+    path.write_text("\n".join(sentences), encoding="utf-8")
+    found = data_of(path, tokenizer, task="tag")
+    _, _, rows = read_labelled(path, Recipe(task="tag"), lambda _: None)
+    assert len(found.dev) == 4
+    assert all(row in rows for row in found.dev)
+
+
 # Progress ----------------------------------------------------------------------------------------
 
 

@@ -221,7 +221,8 @@ def _fit(
         counted = progress.through(rows.with_values())
         for belongs_to_dev, (values, row) in zip(is_dev, counted, strict=True):
             if belongs_to_dev:
-                dev_values.append([values, row.place.line])
+                own = {role: value for role, value in values.items() if role != "facts"}
+                dev_values.append([own, row.place.line])
                 continue
             if n % step == 0:
                 sample.extend(kind.texts(row))
@@ -260,7 +261,9 @@ def _load_entry(source: TrainingSource, folder: Path, key: str) -> tuple[Trainin
         raise ValueError("entry.json is not as it was written")
     entry = json.loads(wrapped["entry"])
     place = source.table.place_at
-    dev = [source.kind.row(values, place(line), True) for values, line in entry["dev"]]
+    # What the whole file tells is known again from the file, and isn't in the entry.
+    facts = {} if source.layout.facts is None else {"facts": source.layout.facts}
+    dev = [source.kind.row({**values, **facts}, place(line), True) for values, line in entry["dev"]]
     data = TrainingData(
         task_from_json(entry["task"]),
         open_encodings(folder, entry),
