@@ -27,6 +27,7 @@ from onelayer.metrics import (
     Tokens,
     intervals,
 )
+from onelayer.metrics.bootstrap import resamples
 
 generated = settings(max_examples=60, deadline=None)
 PRF = ("precision", "recall", "f1", "support")
@@ -240,7 +241,10 @@ def test_intervals_depend_only_on_the_seed() -> None:
     for scorer, _ in scorers_and_parts(np.arange(10)):
         first = intervals(scorer, n_resamples=50, seed=1)
         assert first == intervals(scorer, n_resamples=50, seed=1)
-        assert first != intervals(scorer, n_resamples=50, seed=2)
+        # Few rows: intervals of shares come from their limits instead.
+        own = getattr(scorer, "limits", lambda **_: {})(level=0.95, units=math.inf)
+        if first.keys() - own.keys():
+            assert first != intervals(scorer, n_resamples=50, seed=2)
         assert first.keys() == scorer().keys()
 
 
@@ -253,7 +257,8 @@ def test_questions_about_one_passage_are_resampled_together() -> None:
     for drawn in np.ndindex(3, 3, 3):
         sizes, rights = zip(*([*sizes_and_right.values()][i] for i in drawn), strict=True)
         possible.add(100 * sum(rights) / sum(sizes))
-    seen = {intervals(scorer, n_resamples=1, seed=seed)["em"][0] for seed in range(300)}
+    draws = resamples(6, groups, 300, np.random.default_rng(0))
+    seen = {scorer(rows)["em"] for rows in draws}
     assert {round(em, 9) for em in seen} == {round(em, 9) for em in possible}
 
 
@@ -262,6 +267,8 @@ def test_resamples_without_a_score_are_ignored() -> None:
     has_answer = np.array([False] + [True] * 3)
     some = Answers(np.ones(4), np.ones(4), has_answer)
     assert math.isnan(some(np.array([1, 2]))["no_answer_accuracy"])
-    assert intervals(some)["no_answer_accuracy"] == (100.0, 100.0)
+    low, high = intervals(some)["no_answer_accuracy"]
+    assert 5 < low < 50  # one question tells little
+    assert high == 100
     constant = Regression(np.ones(5), np.arange(5.0))
     assert all(math.isnan(end) for end in intervals(constant)["pearson"])

@@ -12,6 +12,7 @@ from onelayer.base.wording import Say
 from onelayer.data.in_memory import Source, source_path
 from onelayer.data.rows import Rows
 from onelayer.metrics import ChosenRows, intervals
+from onelayer.metrics.limits import Limits, label_limits
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
@@ -94,6 +95,14 @@ class _ScoresByLabel:
             f"{metric} {label}": value
             for label, values in self.of(rows).items()
             for metric, value in values.items()
+        }
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of each label's scores, if ``units`` rows are independent."""
+        return {
+            f"{metric} {label}": interval
+            for label, values in self.of(None).items()
+            for metric, interval in label_limits(values, level=level, units=units).items()
         }
 
     def intervals(self) -> dict[str, dict[str, tuple[float, float]]]:

@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, mean
+from onelayer.metrics.limits import Limits, share_limits
 
 SquadVersion: TypeAlias = Literal["1.1", "2.0"]
 
@@ -70,6 +71,18 @@ class Answers:
                 "no_answer_accuracy": exact[~has_answer],
             }
         return {name: 100 * mean(values) for name, values in scores.items()}
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of all metrics, if ``units`` questions are independent."""
+        has = self.has_answer
+        values = {"em": self.exact, "f1": self.f1, "has_answer_em": self.exact[has]}
+        values |= {"has_answer_f1": self.f1[has], "no_answer_accuracy": self.exact[~has]}
+        found = {}
+        for name, x in values.items():
+            total, squares = float(x.sum()), float(x @ x)
+            low, high = share_limits(total, len(x), level=level, units=units, squares=squares)
+            found[name] = (100 * low, 100 * high)
+        return found
 
     def mistakes(self) -> Floats:
         """How wrong each answer is, ``(N,)`` in 0..2: what exact match and F1 lack."""

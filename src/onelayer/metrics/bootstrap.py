@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints
+from onelayer.metrics.limits import UNKNOWN, Limits, wider
 
 
 class Measure(Protocol):
@@ -31,11 +33,13 @@ class Scorer(Measure, Protocol):
 def intervals(
     scorer: Measure, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
-    """The percentile bootstrap interval of every metric (Efron 1979).
+    """The percentile bootstrap interval of every metric (Efron 1979), and where a metric is a share
+    or made of shares, at least as wide as `limits` says: a bootstrap of rows that are all right
+    knows no other.
 
     A resample draws as many rows as there are, with replacement; if the scorer has ``groups``, it
     draws as many whole groups as there are. Resamples in which a metric is nan don't count for that
-    metric; if all are nan, so is the interval.
+    metric; if all are nan, so is the interval. A single row or group has no interval but that.
 
     Parameters
     ----------
@@ -56,7 +60,26 @@ def intervals(
     groups: Ints | None = getattr(scorer, "groups", None)
     draws = resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
     scores = [scorer(rows) for rows in draws]
-    return {name: middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
+    found = {name: middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
+    n_units = len(scorer) if groups is None else len(np.unique(groups))
+    return _widened(found, scorer, n_units, level)
+
+
+def _widened(
+    found: dict[str, Limits], scorer: Measure, n_units: int, level: float
+) -> dict[str, Limits]:
+    """The intervals with the scorer's own limits, if it has any. Where a bootstrap found a point,
+    the rows of a group, and the parts of a row, count as one."""
+    limits: Callable[..., dict[str, Limits]] | None = getattr(scorer, "limits", None)
+    own = limits(level=level, units=math.inf) if limits else {}
+    by_unit = limits(level=level, units=n_units) if limits else {}
+    for name, interval in found.items():
+        is_point = interval[0] == interval[1]
+        if name in own:
+            found[name] = wider(interval, (by_unit if is_point else own)[name])
+        elif is_point and n_units == 1:
+            found[name] = UNKNOWN
+    return found
 
 
 def resamples(

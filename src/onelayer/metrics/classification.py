@@ -20,6 +20,7 @@ from onelayer.metrics.counts import (
     mean,
     multiplicity,
 )
+from onelayer.metrics.limits import UNKNOWN, Limits, f1_limits, share_limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,23 @@ class Classification:
         """1 for each wrong row, ``(N,)``."""
         return np.asarray(self.gold != self.predicted, dtype=np.float64)
 
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of the metrics made of shares, if ``units`` rows are independent."""
+        counts = self._tally()
+        n, right = float(len(self)), float(counts.right.sum())
+        accuracy = share_limits(right, n, level=level, units=units)
+        found = {
+            "accuracy": accuracy,
+            "macro_f1": counts.macro_limits(level=level, units=units),
+            "mcc": _mcc_limits(counts, accuracy),
+        }
+        if self.n_labels == 2:
+            one = 1 if self.positive is None else self.positive
+            of = (float(x[one]) for x in (counts.right, counts.gold, counts.predicted))
+            found["f1"] = f1_limits(*of, level=level, units=units)
+        own = {} if self.confidence is None else self.confidence.limits(level=level, units=units)
+        return found | own
+
     def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
         return self._tally(rows).table(range(self.n_labels))
@@ -94,6 +112,17 @@ def _mcc(counts: Counts) -> float:
     if not (spread_gold and spread_predicted):
         return 0.0
     return float(agreement / np.sqrt(spread_gold) / np.sqrt(spread_predicted))
+
+
+def _mcc_limits(counts: Counts, accuracy: Limits) -> Limits:
+    """The limits of the accuracy, as their share of what chance leaves (Cohen 1960), which equals
+    Matthews' correlation where gold labels and predictions have the same frequencies."""
+    shares = counts.gold / counts.gold.sum()
+    by_chance = float(shares @ shares)
+    if by_chance == 1.0:
+        return UNKNOWN
+    low, high = ((share - by_chance) / (1 - by_chance) for share in accuracy)
+    return max(-1.0, low), min(1.0, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +163,20 @@ class MultiLabel:
     def mistakes(self) -> Floats:
         """The number of labels that are missing or wrong in each row, ``(N,)``."""
         return np.asarray((self.gold != self.predicted).sum(axis=1), dtype=np.float64)
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of the metrics made of shares, if ``units`` rows are independent."""
+        counts = self._tally()
+        whole, row_f1 = self._per_row
+        n, f1, squares = len(self), float(row_f1.sum()), float(row_f1 @ row_f1)
+        found = {
+            "micro_f1": counts.micro_limits(level=level, units=units)["f1"],
+            "macro_f1": counts.macro_limits(level=level, units=units, absent=True),
+            "samples_f1": share_limits(f1, n, level=level, units=units, squares=squares),
+            "subset_accuracy": share_limits(float(whole.sum()), n, level=level, units=units),
+        }
+        own = {} if self.confidence is None else self.confidence.limits(level=level, units=units)
+        return found | own
 
     def by_label(self, rows: ChosenRows | None = None) -> dict[int, dict[str, float]]:
         """Precision, recall, F1 and support of every label id."""
@@ -186,6 +229,11 @@ class Choices:
         right = self.gold == self.predicted
         accuracy = {"accuracy": mean(right if rows is None else right[rows])}
         return accuracy | ({} if self.confidence is None else self.confidence(rows))
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The interval of the accuracy, if ``units`` rows are independent."""
+        right = float((self.gold == self.predicted).sum())
+        return {"accuracy": share_limits(right, len(self), level=level, units=units)}
 
     def mistakes(self) -> Floats:
         """1 for each wrong row, ``(N,)``."""

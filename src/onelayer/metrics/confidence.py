@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicity
+from onelayer.metrics.limits import Limits, share_limits
 
 BINS = 15
 """Bins of the calibration error, of equal width from 0 to 1, as in Guo et al. 2017."""
@@ -83,6 +84,19 @@ class Confidence:
             scores["answered"] = float(answers / total)
             scores["error"] = float(wrong / answers) if answers else float("nan")
         return scores
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of the shares among its scores, if ``units`` rows are independent."""
+        found = {}
+        if self.covered is not None:
+            covered = float(self.covered.sum())
+            found["coverage"] = share_limits(covered, len(self), level=level, units=units)
+        if self.answered is not None:
+            n = float(self.answered.sum())
+            wrong = float((self.answered & ~self.right).sum())
+            found["answered"] = share_limits(n, len(self), level=level, units=units)
+            found["error"] = share_limits(wrong, n, level=level, units=units)
+        return found
 
     def reliability(self) -> list[ReliabilityBin]:
         """The bins of a reliability diagram, by rising probability, without empty ones."""

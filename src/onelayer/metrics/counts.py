@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onelayer.metrics.limits import Limits, f1_limits, mean_limits, share_limits
+
 ChosenRows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -69,6 +71,22 @@ class Counts:
         """The mean F1 of the classes that occur in gold or predictions; 0 if there are none."""
         present = self.gold + self.predicted > 0
         return float(self.f1[present].mean()) if present.any() else 0.0
+
+    def micro_limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of precision, recall and F1 over all classes."""
+        right, gold, predicted = (float(x.sum()) for x in (self.right, self.gold, self.predicted))
+        return {
+            "precision": share_limits(right, predicted, level=level, units=units),
+            "recall": share_limits(right, gold, level=level, units=units),
+            "f1": f1_limits(right, gold, predicted, level=level, units=units),
+        }
+
+    def macro_limits(self, *, level: float, units: float, absent: bool = False) -> Limits:
+        """The interval of the mean F1 of the classes that occur, or with ``absent`` of all."""
+        chosen = (self.gold + self.predicted > 0) | absent
+        classes = zip(self.right[chosen], self.gold[chosen], self.predicted[chosen], strict=True)
+        limits = [f1_limits(*map(float, one), level=level, units=units) for one in classes]
+        return mean_limits(self.f1[chosen].tolist(), limits)
 
     def table(self, keys: Iterable[Key]) -> dict[Key, dict[str, float]]:
         """Precision, recall, F1 and support (gold occurrences) of each class, by its key."""

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints, Marks, Tally
+from onelayer.metrics.limits import Limits, share_limits
 
 Entity: TypeAlias = tuple[int, int, str]
 """Start, end and type, in any unit that gold and predictions share."""
@@ -73,6 +74,14 @@ class Entities:
             "macro_f1": counts.macro_f1(),
         }
 
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of all metrics, if ``units`` entities are independent."""
+        counts = self._tally()
+        return {
+            **counts.micro_limits(level=level, units=units),
+            "macro_f1": counts.macro_limits(level=level, units=units),
+        }
+
     def mistakes(self) -> Floats:
         """The number of entities in each row that are missing or wrong, ``(N,)``."""
         right, gold, predicted = self._tally.by_row()
@@ -97,6 +106,11 @@ class Tokens:
         chosen = slice(None) if rows is None else rows
         total = int(self.total[chosen].sum())
         return {"accuracy": int(self.right[chosen].sum()) / total if total else float("nan")}
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The interval of the accuracy, if ``units`` words are independent."""
+        right, total = float(self.right.sum()), float(self.total.sum())
+        return {"accuracy": share_limits(right, total, level=level, units=units)}
 
     def mistakes(self) -> Floats:
         """The number of words with a wrong tag in each row, ``(N,)``."""

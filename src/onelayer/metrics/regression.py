@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints
+from onelayer.metrics.limits import Limits, correlation_limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,14 @@ class Regression:
             "spearman": _pearson(_average_ranks(gold_order), _average_ranks(predicted_order)),
             "rmse": float(np.sqrt(np.mean(error**2))),
             "mae": float(np.mean(np.abs(error))),
+        }
+
+    def limits(self, *, level: float, units: float) -> dict[str, Limits]:
+        """The intervals of the correlations; errors have no upper end."""
+        scores, n = self(), int(min(units, len(self)))
+        return {
+            name: correlation_limits(scores[name], n, level=level)
+            for name in ("pearson", "spearman")
         }
 
     def mistakes(self) -> Floats:

@@ -87,8 +87,14 @@ class Ask(Strict, Generic[X]):
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
-COVERAGE = "Adds a set of labels to each prediction, which has the right one with this probability."
-ABSTAIN = "Withholds doubtful labels, so that at most this share of the others is wrong."
+COVERAGE = (
+    "Adds a set of labels to each prediction, which has the right one with this probability, on "
+    "average over dev sets."
+)
+ABSTAIN = (
+    "Withholds doubtful labels, so that for 90 % of dev sets at most this share of the others is "
+    "wrong."
+)
 OFFSETS = (
     "What `start` and `end` count: code points as Python, UTF-16 units as Java and JavaScript, or "
     "UTF-8 bytes as Go and Rust."
