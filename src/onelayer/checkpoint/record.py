@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.json_values import from_plain, matches_type, to_plain
@@ -256,7 +256,7 @@ def _check_ranges(task: AnyTask, positions: int) -> None:
 def _layout(values: Mapping[str, Any]) -> Layout:
     wanted = {
         "columns": dict[str, str | list[str]],
-        "first_option": int,
+        "first_option": int | Literal["A"] | None,
         **FIELD_TYPES,
     }
     for name, hint in wanted.items():

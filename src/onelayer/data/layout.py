@@ -8,7 +8,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError
 from onelayer.data.label_form import LabelForm
-from onelayer.data.values import flag_in, is_number
+from onelayer.data.values import FirstOption, flag_in, position_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,9 @@ class Layout:
     """By role: text, pair, label, question, context, options, id, title, space_after."""
     labels: LabelForm = field(default_factory=LabelForm)
     """How the labels are written."""
-    first_option: int = 0
-    """The first option's number where right options are given by number."""
+    first_option: FirstOption | None = None
+    """The first option's number or letter where right options are given by their positions; None
+    where numbers and letters are something else, such as the options' texts."""
     facts: Any = field(default=None, compare=False)
     """What the contents of one file tell its task; see ``ColumnRules.facts``. It isn't kept with a
     model, as another file may differ."""
@@ -49,7 +50,8 @@ class Layout:
         )
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """A record's values by role. Raises DataError, without a place, for a label that isn't
+        """A record's values by role; next to options and the right one also its ``position``, from
+        0, where the file gives positions. Raises DataError, without a place, for a label that isn't
         written as the others are."""
         chosen: dict[str, Any] = {}
         for role, column in self.columns.items():
@@ -61,8 +63,9 @@ class Layout:
                 chosen[role] = _options(column, record)
         if "label" in chosen:
             chosen["label"] = label = self.labels.read(chosen["label"])
-            if self.first_option and is_number(str(label)):
-                chosen["label"] = int(str(label)) - self.first_option
+            if "options" in chosen:
+                first = self.first_option
+                chosen["position"] = None if first is None else position_from(first, label)
         if self.facts is not None:
             chosen["facts"] = self.facts
         return chosen
@@ -80,15 +83,13 @@ class Layout:
             role: tuple(column) if isinstance(column, list) else column
             for role, column in values["columns"].items()
         }
-        return cls(columns, LabelForm.from_json(values), values.get("first_option", 0))
+        return cls(columns, LabelForm.from_json(values), values.get("first_option"))
 
 
 def _options(columns: tuple[str, ...], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Options side by side, each labelled with the last letter of its column's name; empty ones
-    are left out."""
-    there = [name for name in columns if record.get(name) not in (None, "")]
-    letters = [name[-1].upper() for name in there if name[-1].isalpha()]
-    return {"text": [record[name] for name in there], "label": letters}
+    """Options side by side, each labelled with its column and the last letter of its name."""
+    letters = [name[-1].upper() if name[-1].isalpha() else "" for name in columns]
+    return {"text": [record.get(name) for name in columns], "label": letters, "column": columns}
 
 
 def flagged_columns(columns: tuple[str, ...], record: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.delimited import SUFFIXES as DELIMITED
+from onelayer.data.exams import EXAMS
 from onelayer.data.file_format import FileFormat, JsonShape, Sample
 from onelayer.data.jsonlines import (
     JSON_LINES,
@@ -162,6 +163,7 @@ SHAPES = [
     SPACY,
     JsonShape(is_squad, read_squad),
     JsonShape(is_multiple_choice, read_multiple_choice),
+    *EXAMS,
 ]
 """The first shape that a file fits reads it; objects of any other shape are rows as they stand."""
 

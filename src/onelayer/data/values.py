@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.plain_cells import WRITTEN_AS_TEXT
 from onelayer.data.written import written_value
 
+FirstOption = int | Literal["A"]
+"""What the first of several options is called where positions are numbers or letters."""
+
+_LETTER = re.compile(r"\(?([A-Za-z])[.):]?")
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
@@ -55,6 +59,22 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def letter_in(value: object) -> str | None:
+    """The capital of the one letter that a text is, also as ``(a)`` or ``A.``; None for others."""
+    match = _LETTER.fullmatch(value.strip()) if isinstance(value, str) else None
+    return match[1].upper() if match else None
+
+
+def position_from(first: FirstOption, value: object) -> int | None:
+    """The position, from 0, that a number or letter gives where the first one is ``first``; None
+    for any other value."""
+    if isinstance(first, str):
+        letter = letter_in(value)
+        return None if letter is None else ord(letter) - ord(first)
+    number = whole_number(value)
+    return None if number is None else number - first
 
 
 def listed_in(value: str) -> list[Any] | None:

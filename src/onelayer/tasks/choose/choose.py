@@ -9,12 +9,13 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from onelayer import metrics
-from onelayer.base.errors import DataError, Place
+from onelayer.base.errors import Place
 from onelayer.base.wording import NONE
-from onelayer.data.values import in_role, is_number, label_name, listed_in, text_of
+from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import fit_temperature
 from onelayer.tasks.choose.choose_columns import ChooseColumns
+from onelayer.tasks.choose.offered_options import offered_in, right_option
 from onelayer.tasks.label_judges import Agreement, Disagreements, LabelJudge
 from onelayer.tasks.logits import Logits, log_loss, per_row, softmax
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
@@ -43,6 +44,8 @@ class ChooseRow:
     options: tuple[str, ...]
     answer: int | None
     place: Place
+    repairs: tuple[str, ...] = ()
+    """What was put right in the answer, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +98,21 @@ class Choose(Task[ChooseRow, Choice]):
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> ChooseRow:
         context = text_of(values, "context", place)
         question = text_of(values, "question", place) if "question" in values else ""
-        options: Any = values.get("options")
-        marks: Sequence[object] = ()
-        if isinstance(options, str):
-            options = listed_in(options)
-        if isinstance(options, dict):  # ARC's: {"text": [...], "label": ["A", "B", ...]}
-            options, marks = options.get("text"), options.get("label", ())
-        if not isinstance(options, (list, tuple)) or len(options) < 2:
-            hint = "give a list, or several columns as in --options A,B,C,D"
-            there = in_role(place, "options")
-            raise DataError("two or more options are needed", place=there, hint=hint)
-        names = tuple(label_name(option) for option in options)
+        options = offered_in(values.get("options"), place)
+        names = tuple(option.text for option in options)
         if not labelled:
             return ChooseRow(context, question, names, None, place)
-        answer = _answer(values.get("label"), names, marks, in_role(place, "label"))
-        return ChooseRow(context, question, names, answer, place)
+        given, there = values.get("label"), in_role(place, "label")
+        # Without a layout's word on it, a number is a position.
+        position = values.get("position", given if type(given) is int else None)
+        answer, repairs = right_option(given, position, options, there)
+        if len(set(names)) < len(names):
+            repairs += ("an option is there twice: the first one counts",)
+        return ChooseRow(context, question, names, answer, place, repairs)
+
+    @classmethod
+    def repairs(cls, row: ChooseRow) -> tuple[str, ...]:
+        return row.repairs
 
     @classmethod
     def fit(
@@ -142,8 +145,8 @@ class Choose(Task[ChooseRow, Choice]):
     ) -> list[Choice]:
         def choice(i: int, row_logits: Logits) -> Choice:
             p = softmax(row_logits[:, 0] / self.temperature)
-            best = int(p.argmax())
-            return Choice(best, rows[i].options[best], tuple(p.tolist()))
+            option = rows[i].options[int(p.argmax())]
+            return Choice(rows[i].options.index(option), option, tuple(p.tolist()))
 
         return per_row(encodings, logits, choice)
 
@@ -250,26 +253,3 @@ def _agreement(row: ChooseRow, prediction: Choice) -> Agreement:
 def _own(_: int, row_logits: Logits) -> Logits:
     """A row's logits, one for each of its options."""
     return row_logits[:, 0]
-
-
-def _answer(value: object, options: Sequence[str], marks: Sequence[object], place: Place) -> int:
-    """The right option is given by its mark, its text, its position from 0, or its letter."""
-    if value is None or value == "":
-        raise DataError("no answer", place=place, hint="leave such rows out with --skip-bad")
-    name = label_name(value)
-    called = [str(mark) for mark in marks]
-    for mark in (name, name.upper()):
-        if mark in called:
-            return called.index(mark)
-    if not isinstance(value, int) and name in options:  # C3 has options that occur twice
-        return options.index(name)
-    if name.isascii() and is_number(name) and int(name) < len(options):
-        return int(name)
-    letter = ord(name.upper()) - ord("A") if len(name) == 1 else -1
-    if 0 <= letter < len(options):
-        return letter
-    raise DataError(
-        f"answer {name!r} is none of the {len(options)} options",
-        place=place,
-        hint="an answer is an option's text, its position counted from 0, or its letter",
-    )
