@@ -101,6 +101,7 @@ WRITING = "case or white space"
     ("name", "columns", "answers", "said"),
     [
         ("a.csv", {**LETTERS, "answer": ["A", "B", "C"]}, [0, 1, 2], ""),
+        ("a.jsonl", {"choices": [COLOURS], "answer": ["A", 1, "C"]}, [0, 1, 2], FROM_0),
         ("a.csv", {**LETTERS, "answer": ["a", "(b)", "C."]}, [0, 1, 2], ""),
         ("a.csv", {**LETTERS, "answer": ["0.0", "1.0", "2.0"]}, [0, 1, 2], FROM_0),
         ("a.csv", {**LETTERS, "answer": ["1", "2", "3"]}, [0, 1, 2], "counted from 1"),

@@ -103,9 +103,7 @@ class Choose(Task[ChooseRow, Choice]):
         if not labelled:
             return ChooseRow(context, question, names, None, place)
         given, there = values.get("label"), in_role(place, "label")
-        # Without a layout's word on it, a number is a position.
-        position = values.get("position", given if type(given) is int else None)
-        answer, repairs = right_option(given, position, options, there)
+        answer, repairs = right_option(given, values.get("position"), options, there)
         if len(set(names)) < len(names):
             repairs += ("an option is there twice: the first one counts",)
         return ChooseRow(context, question, names, answer, place, repairs)

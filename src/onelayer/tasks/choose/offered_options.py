@@ -103,7 +103,8 @@ def right_option(
     value
         The answer as the file has it: an option's mark, text or letter.
     position
-        The option's position, where the file gives it; None where numbers aren't positions.
+        The option's position, where the file is known to give it. A number among options that are
+        texts is one in any case.
     options
         The options of the row.
 
@@ -133,6 +134,9 @@ def _named(
     if position is not None:
         return _index(options, lambda option: option.position == position), ()
     name = label_name(value)
+    if type(value) is int and all(option.is_text for option in options):
+        marked = _index(options, lambda option: name in option.marks)
+        return (_index(options, lambda o: o.position == value) if marked is None else marked), ()
     for way in (
         lambda option: name in option.marks,
         lambda option: name.upper() in option.marks,
