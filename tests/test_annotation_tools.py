@@ -98,6 +98,20 @@ def test_label_studio_spans_are_entities(write: Write) -> None:
         assert remark in remarks
 
 
+def test_hypertext_of_label_studio_has_global_offsets(write: Write) -> None:
+    span = {
+        "start": "/p[1]/text()[1]",
+        "end": "/p[1]/text()[1]",
+        "text": "Ada",
+        "startOffset": 3,
+        "endOffset": 6,
+        "globalOffsets": {"start": 0, "end": 3},
+        "hypertextlabels": ["PER"],
+    }
+    tasks = [task(n, said(result(span, kind="hypertextlabels"))) for n in range(3)]
+    assert golds(read(write("export.json", tasks))[1]) == ["Ada [PER]"] * 3
+
+
 def test_label_studio_choices_are_classes(write: Write) -> None:
     tasks = [task(n, said(choice("good" if n % 2 else "bad"))) for n in range(6)]
     name, rows, remarks = read(write("export.json", [*tasks, task(7, said())]))
@@ -244,6 +258,12 @@ def test_doccano_with_relations_is_read_without_them(write: Write) -> None:
     assert name == "tag"
     assert golds(found) == ["Ada [PER]"] * 3
     assert "relations aren't learned" in remarks
+
+
+def test_labels_of_doccano_csv_are_parted(write: Write) -> None:
+    rows = [[n, f"{TEXT} {n}", ("good", "bad", "bad#good")[n % 3]] for n in range(9)]
+    _, found, _ = read(write("doccano.csv", [["id", "text", "label"], *rows]))
+    assert golds(found) == ["good", "bad", "bad; good"] * 3
 
 
 def test_docbin_is_read_or_names_the_extra(tmp_path: Path) -> None:

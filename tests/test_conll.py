@@ -115,6 +115,11 @@ def test_conllu_line_without_ten_columns_is_refused(tmp_path: Path) -> None:
         sentences(tmp_path / "a.conllu", "# text = nothing\n")
 
 
+def test_spaces_before_a_tab_are_no_part_of_a_word(tmp_path: Path) -> None:
+    (sentence,) = sentences(tmp_path / "a.conll", "Ann \tB-PER\nran\t O\n \tO\n")
+    assert sentence == {"tokens": ["Ann", "ran", " "], "tags": ["B-PER", "O", "O"]}
+
+
 def test_type_of_several_words_is_one_tag(tmp_path: Path) -> None:
     content = "Ann -X- _ B-PER\nran -X- _ O\nhome -X- _ B-Home town\nBath -X- _ I-Home town\n\n"
     for name in ("a.conll", "a.txt"):

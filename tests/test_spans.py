@@ -164,6 +164,8 @@ def test_wrong_span_is_a_bad_row(write: Write, entity: dict[str, Any], message: 
         [{"start_offset": 0, "end_offset": 3, "label": "P", "id": 7}],
         [{"start": 0, "end": 3, "labels": ["P"]}],
         [{"label": ["P"], "points": [{"start": 0, "end": 2, "text": "Ada"}]}],
+        [{"category": "P", "offset": 0, "length": 3, "text": "Ada"}],
+        [{"Type": "P", "BeginOffset": 0, "EndOffset": 3, "Score": 0.9}],
     ],
 )
 def test_span_is_read_in_each_shape_that_tools_write(write: Write, entities: list[Any]) -> None:
@@ -178,6 +180,12 @@ def test_edges_are_trimmed_and_twins_merged(write: Write) -> None:
     assert found_names(rows) == [["Ada"]]
     assert "1 row: white space at the edge of an entity is left out" in remarks
     assert "1 row: an entity that stands there twice is taken once" in remarks
+
+
+def test_entities_that_cut_words_are_told(write: Write) -> None:
+    rows = [{"text": "Ada ran.", "entities": [[0, 3, "P"]]}] * 5
+    _, remarks = rows_and_remarks(write([*rows, {"text": "Ada ran.", "entities": [[0, 2, "P"]]}]))
+    assert "1 of 6 entities begin or end inside a word" in remarks
 
 
 def test_spans_are_read_from_a_csv_cell(tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_text_of_as_many_words_as_tags_is_tagged(
     assert [[row.text[a:b] for a, b in row.words] for row in rows] == WORDS * 4
 
 
+def test_tags_may_be_parted_by_commas(tmp_path: Path) -> None:
+    lines = [f"{' '.join(w)};{','.join(t)}" for w, t in zip(WORDS, TAGS, strict=True)] * 4
+    path = tmp_path / "rows.csv"
+    path.write_text("sentence;word_labels\n" + "\n".join(lines) + "\n")
+    rows, _ = rows_and_remarks(path)
+    assert [row.tags for row in rows] == list(map(tuple, TAGS)) * 4
+
+
 def test_chinese_text_has_a_tag_for_each_character(tmp_path: Path) -> None:
     row = {"text": "李梅去广州", "labels": ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]}
     rows, _ = rows_and_remarks(jsonl(tmp_path / "a.jsonl", [row] * 3))
@@ -119,6 +127,7 @@ def test_usual_tags_and_parts_of_speech_stay_as_they_are(tags: list[str]) -> Non
         ({"tokens": ["Ann", "ran"], "tags": ["O", ""]}, "the tag of word 2 is empty"),
         ({"tokens": ["Ann", "ran"], "tags": ["O", 0.5]}, "the tag of word 2 is 0.5"),
         ({"tokens": ["Ann", "ran"], "tags": ["O"]}, "1 tags for 2 words"),
+        ({"tokens": ["Ann"], "tags": [{"start": 0, "end": 1}]}, "entities of a list of words"),
         ({"tokens": ["Ann", "ran"], "tags": None}, "no tags"),
         ({"tokens": [], "tags": []}, "a sentence without words"),
     ],

@@ -45,7 +45,8 @@ class _Layout:
 
     def cut(self, line: str) -> list[str]:
         if self.tabs:
-            return line.rstrip("\r\n").split("\t")
+            cells = line.rstrip("\r\n").split("\t")
+            return [cell.strip(" ") or cell for cell in cells]
         columns = re.split("[ \t]+", line.strip(_WHITE))
         last = self.width - 1
         if len(columns) > self.width > 1 and _BEGINS_TAG.match(columns[last]):

@@ -119,8 +119,10 @@ def _said(annotation: Mapping[str, Any]) -> _Annotation:
 
 def _span(value: Mapping[str, Any]) -> dict[str, Any]:
     labels = next((value[kind] for kind in _SPAN_KINDS if kind in value), None)
-    at = {key: value.get(key) for key in ("start", "end", "text")}
-    return {**at, "labels": labels}
+    at = value.get("globalOffsets")  # in HyperText, where start and end are places in its tree
+    at = value if not isinstance(at, dict) else at
+    place = {"start": at.get("start"), "end": at.get("end")}
+    return {**place, "text": value.get("text"), "labels": labels}
 
 
 def _value(value: Mapping[str, Any]) -> Any:

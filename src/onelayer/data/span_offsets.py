@@ -128,6 +128,8 @@ class OffsetEvidence:
     seen: int = 0
     with_text: int = 0
     """Spans with texts of their own."""
+    unclean: int = 0
+    """Spans without, that by the default begin or end inside a word."""
     _right: list[tuple[str, WrittenSpan]] = field(default_factory=list)
     _wrong: list[tuple[str, WrittenSpan]] = field(default_factory=list)
 
@@ -137,6 +139,8 @@ class OffsetEvidence:
             self.seen += 1
             self.with_text += span.mention is not None
             right = _DEFAULT.matches(text, span) if span.mention else _is_clean(text, span)
+            if not span.mention and (at := _DEFAULT.place(text, span.start, span.end)):
+                self.unclean += any(_cuts_word(text, i) for i in at)
             kept = self._right if right else self._wrong
             if len(kept) < SPANS_KEPT:
                 kept.append((text, span))

@@ -16,7 +16,8 @@ from onelayer.data.label_form import LabelForm, are_flags, are_shares, list_in
 from onelayer.data.layout import Layout, flagged_columns
 from onelayer.tasks.text_columns import TextColumns
 
-SEPARATORS = (",", ";", "|", "，", "、", " ")
+SEPARATORS = (",", ";", "|", "#", "，", "、", " ")
+"""What separates labels in one field; doccano writes ``#``."""
 
 
 class ClassifyColumns(TextColumns):

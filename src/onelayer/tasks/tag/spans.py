@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.span_offsets import Offsets, WrittenSpan
 from onelayer.data.values import in_role, label_name, whole_number
 
-_LABELS = ("label", "labels", "type", "entity", "entity_type", "entity_group", "tag")
-_STARTS = ("start", "start_offset", "begin", "start_char", "startOffset")
-_ENDS = ("end", "end_offset", "end_char", "endOffset")
+# In lower case and without ``_``. The first name that an entity has is taken.
+_LABELS = (
+    *("label", "labels", "type", "entity", "entitytype", "entitygroup", "tag"),
+    *("category", "class"),
+)
+_STARTS = ("start", "startoffset", "begin", "beginoffset", "startchar", "offset")
+_ENDS = ("end", "endoffset", "endchar")
+_LENGTH = "length"
 _MENTIONS = ("text", "mention", "surface", "word")
 _CORRECT_IT = "correct its place, or leave such rows out with --skip-bad"
 _INCLUSIVE = Offsets(inclusive=True)
@@ -93,25 +99,33 @@ def are_spans(value: object) -> bool:
 
 def _is_item(item: object) -> bool:
     if isinstance(item, dict):
-        placed = "points" in item or any(key in item for key in _STARTS)
-        return placed and any(key in item for key in _LABELS)
+        fields = _fields(item)
+        placed = "points" in fields or any(key in fields for key in _STARTS)
+        return placed and any(key in fields for key in _LABELS)
     if not isinstance(item, (list, tuple)) or len(item) != 3:
         return False
     *numbers, label = sorted(item, key=lambda part: whole_number(part) is None)
     return isinstance(label, str) and all(whole_number(part) is not None for part in numbers)
 
 
+def _fields(item: dict[Any, object]) -> dict[str, object]:
+    """An entity's values by names without case and ``_``."""
+    return {str(key).replace("_", "").lower(): value for key, value in item.items()}
+
+
 def written_spans(value: object, place: Place) -> Iterator[WrittenSpan]:
-    """The spans of a row as the file has them: ``[{"start", "end", "label"}]``, also with names as
-    doccano, Label Studio and Dataturks write them, ``[[start, end, label]]``, or CLUENER's
-    ``{label: {mention: [[first, last]]}}``. Raises DataError for anything else."""
+    """The spans of a row as the file has them: ``[{"start", "end", "label"}]``, also by the names
+    that doccano, Label Studio, Dataturks, Azure and AWS give them, ``[[start, end, label]]``, or
+    CLUENER's ``{label: {mention: [[first, last]]}}``. Raises DataError for anything else."""
     if isinstance(value, dict):
         yield from _from_mentions(value, place)
     elif isinstance(value, (list, tuple)):
         for item in value:
             points = item.get("points") if isinstance(item, dict) else None
-            for point in points if isinstance(points, list) else [{}]:
-                yield _from_item({**item, **point} if isinstance(item, dict) else item, place)
+            for point in points if isinstance(points, list) else ():
+                yield _from_item({**item, **point} if isinstance(point, dict) else point, place)
+            if not isinstance(points, list):
+                yield _from_item(item, place)
     else:
         hint = "write an empty list where a text has none"
         raise DataError("no list of entities", place=place, hint=hint)
@@ -140,10 +154,14 @@ def _ranges(positions: object, place: Place) -> Iterator[tuple[int, int]]:
 def _from_item(item: object, place: Place) -> WrittenSpan:
     label = start = end = mention = None
     if isinstance(item, dict):
+        fields = _fields(item)
         label, start, end, mention = (
-            next((item[key] for key in keys if key in item), None)
+            next((fields[key] for key in keys if key in fields), None)
             for keys in (_LABELS, _STARTS, _ENDS, _MENTIONS)
         )
+        first, length = whole_number(start), whole_number(fields.get(_LENGTH))
+        if end is None and first is not None and length is not None:
+            end = first + length
     elif isinstance(item, (list, tuple)) and len(item) == 3:
         start, end, label = item
         if whole_number(start) is None:

@@ -204,5 +204,8 @@ def _about_offsets(
         yield f"offsets are {offsets}: {by} tell it"
     elif evidence.seen and not evidence.with_text:
         yield f"offsets are taken as {offsets}: the file has no texts of entities to compare"
+        if evidence.unclean:
+            n = f"{evidence.unclean:,} of {evidence.seen:,}"
+            yield f"{n} entities begin or end inside a word, and a word gets one tag"
     if 5 * empty > total:
         yield f"{empty:,} of {total:,} texts have no entity: they are learned as texts without any"

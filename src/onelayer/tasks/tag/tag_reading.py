@@ -91,6 +91,10 @@ def _row_of_words(
     if tags is None:
         hint = "tags are a list with one for each word"
         raise DataError("no tags", place=in_role(place, "label"), hint=hint)
+    if any(isinstance(tag, dict) for tag in tags):
+        message = "entities of a list of words, where tags are expected"
+        hint = "write a tag for each word, or a text with entities by their characters"
+        raise DataError(message, place=in_role(place, "label"), hint=hint)
     repairs = [EMPTY_WORD] * ("" in words)
     if len(tags) == len(words) and space_after is None:
         n_words = len(words)

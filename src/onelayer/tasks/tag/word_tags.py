@@ -32,11 +32,12 @@ def word_list(value: object) -> list[object] | None:
 
 
 def tag_list(value: object) -> list[object] | None:
-    """Tags as a list, which may be written as text, with a space or a mark between them."""
+    """Tags as a list, which may be written as text, with spaces, commas or bars between them."""
     listed = word_list(value)
     if listed is not None or not isinstance(value, str):
         return listed
-    return listed_in(value) or list(value.split())
+    parts = value.split()  # by spaces first: a comma may be a tag, too
+    return listed_in(value) or list(parts if len(parts) != 1 else re.split(r"[,;|]", parts[0]))
 
 
 def words_for(text: str, n_tags: int) -> list[Span] | None:
