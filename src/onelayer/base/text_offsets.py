@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal, get_args
 
 from onelayer.base.errors import UsageError
@@ -27,23 +28,31 @@ def check_offset_unit(unit: str) -> None:
         raise UsageError(f"no unit of offsets {unit!r}", hint=hint)
 
 
+def unit_widths(text: str, unit: OffsetUnit) -> list[int]:
+    """How many units each character of a text has. Half of a surrogate pair that stands alone has
+    one unit of UTF-16, or three bytes."""
+    import numpy as np  # late, because the command line reads the names of the units
+
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    widths = np.ones(len(points), np.int64)
+    for first in _WIDER_FROM.get(unit, ()):
+        widths += points >= first
+    found: list[int] = widths.tolist()
+    return found
+
+
 class TextOffsets:
     """Converts the positions of one text between code points and a unit.
 
     A position is the start or the end of a character: 0 to the length of the text, in either unit.
-    Half of a surrogate pair that stands alone counts as one unit or three bytes.
     """
 
     def __init__(self, text: str, unit: OffsetUnit) -> None:
-        import numpy as np  # late, because the command line reads the names of the units
-
         self._length = len(text)
         self._starts: Sequence[int] | None = None
         """Where each character starts, and the end; None if that is the position itself."""
         if unit != CODE_POINTS and not text.isascii():
-            points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-            widths = 1 + sum((points >= first).astype(np.int64) for first in _WIDER_FROM[unit])
-            self._starts = [0, *np.cumsum(widths).tolist()]
+            self._starts = list(accumulate(unit_widths(text, unit), initial=0))
 
     def of(self, position: int) -> int:
         """The unit's position for a position in code points."""

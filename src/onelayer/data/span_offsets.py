@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
+from onelayer.base.text_offsets import unit_widths
+
 SPANS_KEPT = 500
 """Spans of each kind, clean ones and others, by which readings are compared. With more, rarer
 deviations decide."""
@@ -87,9 +89,9 @@ def _bounds(text: str, unit: CountedUnit) -> list[int]:
 def _widths(text: str, unit: CountedUnit) -> Iterable[int]:
     match unit:
         case CountedUnit.UTF16:
-            return (1 + (character > "\uffff") for character in text)
+            return unit_widths(text, "utf16")
         case CountedUnit.UTF8:
-            return (len(character.encode(errors="surrogatepass")) for character in text)
+            return unit_widths(text, "utf8")
         case CountedUnit.CRLF:
             pairs = pairwise(" " + text)
             return (1 + (here == "\n" and before != "\r") for before, here in pairs)
