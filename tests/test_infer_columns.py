@@ -564,8 +564,15 @@ def _words(columns: str) -> list[str]:
             "decimal commas",
             rows(text=TEXT, label=["3,5", "4,0"]),
             {},
-            "'3,5' in 'label': a number with a decimal comma, or two labels? "
-            "(write numbers with a point, or say --task classify)",
+            "'3,5' in 'label': a number with a comma, or two labels? "
+            "(say so with --task regress or --task classify)",
+        ),
+        (
+            "percentages",
+            rows(90, text=TEXT, label=[f"{i}%" for i in range(0, 89, 2)]),
+            {},
+            "45 different whole numbers in 'label': classes, or measurements? "
+            "(say so with --task classify or --task regress)",
         ),
         (
             "a flag of another task",

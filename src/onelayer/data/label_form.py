@@ -24,6 +24,8 @@ class LabelForm:
     """Whether a list says of each label, with 1 or 0, whether the row has it (multi-hot)."""
     names: tuple[str, ...] = ()
     """What the numbers 0, 1, ... stand for. Hugging Face calls it a ClassLabel."""
+    decimal_comma: bool = False
+    """Whether numbers are written as ``1.234,5``."""
     several: bool | None = None
     """Whether a row has a list of labels, or one; None for tasks that don't ask."""
 
@@ -31,6 +33,8 @@ class LabelForm:
         """A field's label, or its list of labels. Raises DataError, without a place, for a list of
         the wrong length."""
         if isinstance(value, str):
+            if self.decimal_comma:
+                return value.replace(".", "").replace(",", ".")
             value = self._list_in(value)
         if is_flags(value):
             value = [name for name, flag in value.items() if flag]
@@ -86,6 +90,7 @@ class LabelForm:
             written=self.written or other.written,
             flags=self.flags or (other.flags and not self.names),
             names=names,
+            decimal_comma=self.decimal_comma,
             several=self.several if other.several is None else other.several,
         )
 
@@ -104,6 +109,7 @@ FIELD_TYPES = {
     "written": bool,
     "flags": bool,
     "names": list[str],
+    "decimal_comma": bool,
     "several": bool | None,
 }
 """The fields of a `LabelForm` as JSON has them."""

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.table import LeftOutError as LeftOutError
 
 Row = TypeVar("Row")
+SeenRow = TypeVar("SeenRow", contravariant=True)
+
+
+class Census(Protocol[SeenRow]):
+    """Sees each row of a file that can be used, and knows what is odd about their labels."""
+
+    def see(self, row: SeenRow) -> None: ...
+
+    def remarks(self) -> Iterable[str]:
+        """Lines for the user, once all rows are seen."""
+        ...
+
+    def refusal(self) -> DataError | None:
+        """Why nothing can be learned from these labels, if so; without a place."""
+        ...
 
 
 class RowKind(ABC, Generic[Row]):
@@ -32,6 +47,11 @@ class RowKind(ABC, Generic[Row]):
         """What was put right in a row while it was made, in words that are the same for all rows
         of this kind: users are told once, with the number of rows."""
         return ()
+
+    @classmethod
+    def census(cls) -> Census[Row] | None:
+        """Who looks at the labels of all rows; None where nothing about them can be odd."""
+        return None
 
     @classmethod
     def check(cls, rows: Iterable[Row]) -> Callable[[Row], DataError | None] | None:

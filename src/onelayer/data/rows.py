@@ -55,14 +55,19 @@ class Rows:
     n_bad: int = 0
     repaired: dict[str, RowsAlike] = field(default_factory=dict)
     """The rows that were put right while they were read, by what was done."""
+    about_labels: list[str] = field(default_factory=list)
+    """What is odd about the labels of all rows."""
+    refusal: DataError | None = None
+    """Why nothing can be learned from the labels, if so."""
     left_out: dict[str, RowsAlike] = field(default_factory=dict)
     """The rows that aren't meant to be used, by the reason."""
 
     @property
     def remarks(self) -> list[str]:
-        """What the user should be told of repaired rows and of those left out."""
+        """What the user should be told of repaired rows, of those left out, and of labels."""
         left_out = [rows.remark(f"left out, {why}") for why, rows in self.left_out.items()]
-        return [rows.remark(what) for what, rows in self.repaired.items()] + left_out
+        repaired = [rows.remark(what) for what, rows in self.repaired.items()]
+        return [*repaired, *left_out, *self.about_labels]
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.legal))
@@ -138,6 +143,7 @@ def read_rows(
         Called with each readable row, to count something while the file is read anyway.
     """
     rows = Rows(kind, table, layout, labelled, np.empty(0, np.bool_))
+    census = kind.census() if labelled else None
     n = 0
 
     def readable() -> Iterator[Any]:
@@ -145,12 +151,18 @@ def read_rows(
         for _, row in rows._readable(rows._note, rows.repaired):
             n += 1
             look(row)
+            if census is not None:
+                census.see(row)
             yield row
 
     stream = readable()
     judge = kind.check(stream) if labelled else None
     deque(stream, maxlen=0)  # reads the rest, if the check didn't
     rows.legal = np.ones(n, np.bool_)
+    if census is not None:
+        rows.about_labels, rows.refusal = list(census.remarks()), census.refusal()
+        if rows.refusal:
+            rows.refusal.place = Place(table.path)
     if judge is not None:
         _find_illegal(rows, judge)
     return rows

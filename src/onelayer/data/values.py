@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -81,6 +82,23 @@ def listed_in(value: str) -> list[Any] | None:
     """The list that a field holds as text, see `written_value`; None if it holds anything else."""
     found = written_value(value)
     return found if isinstance(found, list) else None
+
+
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+
+
+def number_in(value: object) -> float:
+    """The number that a value is or that a text writes, also with a percent sign (37 for ``37%``)
+    or with commas between thousands; NaN for anything else, and for infinity."""
+    if isinstance(value, str):
+        value = value.strip().removesuffix("%").strip()
+        if _GROUPED.fullmatch(value):
+            value = value.replace(",", "")
+    try:
+        number = math.nan if isinstance(value, bytes) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 _FLAGS = {

@@ -160,6 +160,7 @@ def inspect_file(
     alike = (_alike(other, i, inferred, columns) for i, other in enumerate(others, start=2))
     files = [found, *alike]
     repeats = find_repeats(files)
+    refusal = [found.refusal.message] if found.refusal else []
     bad = [line for rows_of_one in files for line in _bad_rows(rows_of_one)]
     errors = None
     if judge is not None:
@@ -174,7 +175,7 @@ def inspect_file(
         labels=dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
         tokens=_lengths(kind, rows, tokenizer),
         problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeat_problems(repeats)),
-        remarks=(*inferred.remarks, *found.remarks),
+        remarks=(*inferred.remarks, *found.remarks, *refusal),
         conflicting_labels=repeats.conflicts,
         rows_in_several_files=repeats.across if others else {},
         in_several_files=repeats.shared,

@@ -187,6 +187,8 @@ def _split(source: TrainingSource, remarks: Remarks) -> tuple[Rows, NDArray[np.b
         progress.tick()
 
     rows = usable_rows(source.kind, source.table, source.layout, source.recipe, remarks.say, on_row)
+    if rows.refusal is not None:
+        raise rows.refusal
     if not source.splits:
         return rows, np.zeros_like(rows.legal), keys
     dev = split_dev(keys, rows.legal, seed=source.recipe.seed)

@@ -37,6 +37,7 @@ from onelayer.tasks.classify.gold_labels import (
     one_name,
     read_label,
 )
+from onelayer.tasks.label_census import ClassCensus
 from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import in_order
 from onelayer.tasks.logits import Logits, sigmoid, softmax
@@ -137,6 +138,10 @@ class Classify(Task[TextRow, Label | Labels]):
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = text_and_pair(values, place, labelled)
         return TextRow(text, pair, read_label(values, place) if labelled else None, place)
+
+    @classmethod
+    def census(cls) -> ClassCensus:
+        return ClassCensus()
 
     @classmethod
     def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:

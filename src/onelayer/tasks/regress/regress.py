@@ -13,8 +13,9 @@ import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import CheckpointError, DataError, Place
-from onelayer.data.values import in_role
+from onelayer.data.values import in_role, number_in
 from onelayer.recipe import Recipe
+from onelayer.tasks.label_census import NumberCensus
 from onelayer.tasks.label_judges import LabelJudge, Suspect
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.mistakes import Judged, Mistake
@@ -93,6 +94,10 @@ class Regress(Task[TextRow, Value]):
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = text_and_pair(values, place, labelled)
         return TextRow(text, pair, _number(values.get("label"), place) if labelled else None, place)
+
+    @classmethod
+    def census(cls) -> NumberCensus:
+        return NumberCensus()
 
     @classmethod
     def fit(cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:
@@ -235,11 +240,8 @@ def _gold(rows: Iterable[TextRow]) -> np.ndarray[tuple[int], np.dtype[np.float64
 
 
 def _number(value: object, place: Place) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
+    number = number_in(value)
+    if math.isnan(number):
         said = "no label" if value in (None, "") else f"label {value!r} is not a number"
         hint = "correct it, or leave such rows out with --skip-bad"
         raise DataError(said, place=in_role(place, "label"), hint=hint)
