@@ -217,7 +217,6 @@ SWALLOWING = "text,label\n" + "fine,1\npoor,0\n" * 10 + '"it\nfine,1\npoor,0\nsi
         ("a.csv", "text,label\nold\rmac,1\n", ":2", "a carriage return"),
         ("a.csv", b"text,label\nfine,1\n\xe6\x97\xa5 caf\xe9,1\n", ":3:6", "byte 0xe9"),
         ("a.txt", "fine\nx\0y\n", ":2:2", "a NUL byte"),
-        ("a.txt", "fine\n".encode("utf-16"), "", "UTF-16"),
         ("a.csv", b"\x1f\x8b\x08\0", "", "gzip"),
         ("a", b"PAR1 and then nonsense", "", "not a readable Parquet file"),
         ("a.parquet", "text,label\n", "", "not a readable Parquet file"),

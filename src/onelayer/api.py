@@ -76,7 +76,7 @@ def evaluate(
 
 def predict(
     model: str | Path | Predictor,
-    data: str | Path | TextIO | Iterable[Any] | TableLike,
+    data: str | Path | TextIO | BinaryIO | Iterable[Any] | TableLike,
     *,
     out: str | Path | BinaryIO | None = None,
     format: Literal["jsonl", "csv", "parquet"] | None = None,
@@ -95,9 +95,10 @@ def predict(
     model
         A model directory, or a loaded model.
     data
-        The path of a file; an open text stream with one text or JSON object per line; a table
-        such as a DataFrame, see `TableLike`; or a list of texts, tuples such as ``(text, pair)``,
-        or dicts by column. A string is always a path, and an item of a list is never one.
+        The path of a file; an open stream of text or bytes with one text or JSON object per line,
+        or with what a file has; a table such as a DataFrame, see `TableLike`; or a list of texts,
+        tuples such as ``(text, pair)``, or dicts by column. A string is always a path, and an item
+        of a list is never one.
     out
         The file or binary stream to write. A file that the same call left unfinished is continued.
         By default nothing is written, and the predictions are returned.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -117,7 +116,7 @@ def predict(
     run
         A model directory.
     file
-        A file, or `-` for stdin: one text or JSON object per line.
+        A file, or `-` for stdin: one text or JSON object per line, or a table.
     out
         The file to write; default: stdout. Repeat a stopped command to resume.
     format
@@ -131,12 +130,10 @@ def predict(
     engine
         The engine of an exported model; default: the fastest one installed.
     """
-    if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     with RowBar() as bar:
         found = api.predict(
             run,
-            sys.stdin if file == "-" else file,
+            getattr(sys.stdin, "buffer", sys.stdin) if file == "-" else file,
             out=out or sys.stdout.buffer,
             format=format,
             coverage=coverage,

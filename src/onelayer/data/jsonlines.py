@@ -12,6 +12,7 @@ from typing import Any
 from onelayer.base.errors import DataError, Place
 from onelayer.data.lines import head_lines, text_lines, whole_text
 from onelayer.data.table import Record, Table, refuse_wide
+from onelayer.data.written import written_value
 
 JSON_LINES = {".jsonl", ".ndjson"}
 """Suffixes of files with an object a line."""
@@ -58,8 +59,14 @@ def line_value(path: str) -> Any:
             try:
                 return json.loads(line)
             except (ValueError, RecursionError):
-                return None
+                return _python_object(line)
     return None
+
+
+def _python_object(line: str) -> dict[str, Any] | None:
+    """The object in a line as Python prints it, ``{'text': 'fine'}``; None for any other line."""
+    value = written_value(line) if line.lstrip().startswith("{") else None
+    return value if isinstance(value, dict) else None
 
 
 def is_row(value: Any) -> bool:
@@ -149,6 +156,8 @@ def decode_line(path: str, line: str, number: int) -> Any:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
+        if (found := _python_object(line)) is not None:
+            return found
         raise _not_json(error.msg, Place(path, number, error.colno)) from None
     except RecursionError:
         raise _not_json("nested too deeply", Place(path, number)) from None

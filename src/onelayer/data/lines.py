@@ -1,25 +1,23 @@
-"""Reads the lines of a UTF-8 file, and plain text as one text per line."""
+"""Reads the lines of a text file, and plain text as one text per line."""
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Iterator
-from functools import partial
+from io import BufferedIOBase, StringIO
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place
+from onelayer.data.decoding import UndecodableError, decoded_blocks
 from onelayer.data.file_format import FileFormat
 from onelayer.data.table import Record, Table
+from onelayer.data.unpacking import DataPath, open_unpacked, stored_at
 
 LONGEST = 1 << 22
 """Characters of a line or field, at most. A long novel has three million; anything longer is
 another kind of file, or a quote that is never closed."""
 LARGEST_DOCUMENT = 1 << 30
 """Bytes of a document that is read as a whole, at most."""
-
-_MARK = "\ufeff"
-"""The byte order mark, which isn't part of the first line."""
 
 HEAD_LINES = 1000
 HEAD_CHARACTERS = 1 << 20
@@ -28,15 +26,23 @@ HEAD_CHARACTERS = 1 << 20
 def text_lines(path: str) -> Iterator[str]:
     """The lines of a file with their line ends, as a stream, without a BOM.
 
-    Only ``\\n`` ends a line, as in editors: U+2028 and the like are text.
+    Only ``\\n`` ends a line, as in editors: U+2028 and the like are text. The file may be packed;
+    see ``unpacking.py``.
 
     Raises
     ------
     DataError
-        At the first byte that isn't UTF-8, the first NUL, or a line of more than ``LONGEST``
-        characters.
+        At the first byte that isn't in the file's encoding, the first NUL, or a line of more than
+        ``LONGEST`` characters.
     """
-    for number, line in enumerate(_pieces(path, LONGEST), 1):
+    with open_unpacked(path) as file:
+        yield from lines_of(file, path)
+
+
+def lines_of(file: BufferedIOBase, path: str) -> Iterator[str]:
+    """As `text_lines`, for an open file or pipe that messages call ``path``: each line as soon as
+    it has arrived."""
+    for number, line in enumerate(_pieces(file, path, LONGEST), 1):
         if len(line) == LONGEST and line[-1] != "\n":
             raise DataError(
                 f"a line longer than {LONGEST:,} characters",
@@ -51,72 +57,62 @@ def head_lines(path: str) -> list[str]:
     ``HEAD_CHARACTERS`` characters. A longer first line is cut."""
     lines: list[str] = []
     room = HEAD_CHARACTERS
-    for line in islice(_pieces(path, HEAD_CHARACTERS), HEAD_LINES):
-        room -= len(line)
-        if room < 0 and lines:
-            break
-        lines.append(line)
+    with open_unpacked(path) as file:
+        for line in islice(_pieces(file, path, HEAD_CHARACTERS), HEAD_LINES):
+            room -= len(line)
+            if room < 0 and lines:
+                break
+            lines.append(line)
     return lines
 
 
 def whole_text(path: str) -> str:
     """The whole text of a file. Raises DataError as ``text_lines`` does, and for a file of more
     than ``LARGEST_DOCUMENT`` bytes."""
-    if os.path.getsize(path) > LARGEST_DOCUMENT:
-        raise DataError(
-            f"more than {LARGEST_DOCUMENT >> 30} GB in one JSON document, which is read at once",
-            place=Place(path),
-            hint="write a JSON object a line, in a file named .jsonl",
-        )
-    return "".join(_pieces(path, HEAD_CHARACTERS))
+    blocks, room = [], LARGEST_DOCUMENT
+    if os.path.getsize(stored_at(path)) > LARGEST_DOCUMENT:
+        raise _too_large(path)
+    with open_unpacked(path) as file:
+        for block in _pieces(file, path, HEAD_CHARACTERS):
+            room -= len(block)
+            if room < 0:
+                raise _too_large(path)
+            blocks.append(block)
+    return "".join(blocks)
 
 
-def _pieces(path: str, longest: int) -> Iterator[str]:
-    """The lines; a line of more than ``longest`` characters comes in pieces of that length."""
-    line, column = 1, 1
-    with open(path, encoding="utf-8-sig", newline="\n") as file:
-        try:
-            for piece in iter(partial(file.readline, longest), ""):
-                if "\0" in piece:
-                    raise DataError(
-                        "a NUL byte, which no text has",
-                        place=Place(path, line, column + piece.index("\0")),
-                        hint="is this a text file, saved as UTF-8?",
-                    )
-                if piece[-1] == "\n":
-                    line, column = line + 1, 1
-                else:
-                    column += len(piece)
-                yield piece
-        except UnicodeDecodeError:
-            raise _bad_byte(path) from None
-
-
-def _bad_byte(path: str) -> DataError:
-    """The error for the first byte that isn't UTF-8. Python decodes in blocks and doesn't know the
-    line, so the bytes are read again, line by line."""
-    line, column = 1, 1
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with open(path, "rb") as file:
-        for piece in iter(partial(file.readline, LONGEST), b""):
-            try:
-                text = decoder.decode(piece, final=piece.endswith(b"\n"))
-            except UnicodeDecodeError as error:  # error.object also has bytes of the last piece
-                column += len(error.object[: error.start].decode().removeprefix(_MARK))
-                return _not_utf8(path, line, column, error.object[error.start])
-            column = 1 if text.endswith("\n") else column + len(text.removeprefix(_MARK))
-            line += text.endswith("\n")
-    cut_off, _ = decoder.getstate()
-    return _not_utf8(path, line, column, cut_off[0] if cut_off else 0)
-
-
-def _not_utf8(path: str, line: int, column: int, byte: int) -> DataError:
+def _too_large(path: str) -> DataError:
     return DataError(
-        f"not valid UTF-8: byte 0x{byte:02x}",
-        place=Place(path, line, column),
-        hint="save the file as UTF-8: iconv -f GB18030 -t UTF-8 converts GBK and GB18030, "
-        "iconv -c -f UTF-8 -t UTF-8 drops broken bytes",
+        f"more than {LARGEST_DOCUMENT >> 30} GB in one JSON document, which is read at once",
+        place=Place(path),
+        hint="write a JSON object a line, in a file named .jsonl",
     )
+
+
+def _pieces(file: BufferedIOBase, path: str, longest: int) -> Iterator[str]:
+    """The lines; a line of more than ``longest`` characters comes in pieces of that length."""
+    line, cut, rest = 1, 0, ""  # the characters of the line that were yielded, and those not yet
+    encoding = path.encoding if isinstance(path, DataPath) else None
+    try:
+        for block in decoded_blocks(file, encoding):
+            if not block:
+                continue
+            pieces = StringIO(rest + block, newline="\n") if "\n" in block else (rest + block,)
+            rest = ""
+            for piece in pieces:
+                while len(piece) > longest or (len(piece) == longest and piece[-1] != "\n"):
+                    yield piece[:longest]
+                    piece, cut = piece[longest:], cut + longest
+                if piece.endswith("\n"):
+                    yield piece
+                    line, cut = line + 1, 0
+                else:
+                    rest = piece
+    except UndecodableError as error:
+        place = Place(path, line, cut + len(rest) + 1)
+        raise DataError(str(error), place=place, hint=error.hint) from None
+    if rest:
+        yield rest
 
 
 def read_lines(path: str) -> Table:

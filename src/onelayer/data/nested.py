@@ -3,6 +3,7 @@ C3."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from onelayer.base.errors import DataError, Place
 from onelayer.data.delimited import SUFFIXES as DELIMITED
 from onelayer.data.exams import EXAMS
 from onelayer.data.file_format import FileFormat, JsonShape, Sample
+from onelayer.data.frames import is_alone, is_frame, read_frames
 from onelayer.data.jsonlines import (
     JSON_LINES,
     first_columns,
@@ -25,7 +27,9 @@ from onelayer.data.spacy_data import SPACY
 from onelayer.data.table import Record, Table
 
 _JSON = {".json", *JSON_LINES}
-_BEGINNING = re.compile(r'\s*(?:\{\s*(?:"|$)|\[\s*(?:[\[{]|$))')
+_BEGINNING = re.compile(r'\s*(?:\{\s*(?:["\']|$)|\[\s*(?:[\[{]|$))')
+_OPEN = re.compile(r"^\s*\[|[\[{,]\s*$")
+"""A line of JSON that begins an array, or that another line follows."""
 _KEPT = ("id", "question")
 """The columns that differ from question to question of a passage."""
 _SQUAD_HINT = "SQuAD's layout is data > paragraphs > context and qas > id, question, answers"
@@ -49,6 +53,17 @@ def is_multiple_choice(value: Any) -> bool:
         and isinstance(value[0], list)
         and isinstance(value[1], list)
     )
+
+
+def begins_document(line: str) -> bool:
+    """Whether a first line begins a JSON document of several lines or rows, and is no row."""
+    if not _BEGINNING.match(line):
+        return False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return _OPEN.search(line) is not None
+    return not is_row(value) or is_squad(value) or is_frame(value)
 
 
 def read_squad(path: str) -> Table:
@@ -155,6 +170,8 @@ def _read_any_json(sample: Sample) -> Table:
     found = next((shape for shape in SHAPES if shape.fits(value)), None)
     if found:
         return found.read(path)
+    if is_frame(value) and is_alone(path):
+        return read_frames(path)
     return read_json_lines(path) if by_lines else read_json_document(path)
 
 

@@ -27,6 +27,13 @@ from onelayer.data.prodigy import of_prodigy
 from onelayer.data.spacy_data import DOCBIN
 from onelayer.data.table import Table
 from onelayer.data.token_rows import by_sentence
+from onelayer.data.unpacking import (
+    DataPath,
+    member_name,
+    open_unpacked,
+    packing_name,
+    stored_at,
+)
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [
@@ -41,12 +48,14 @@ RESHAPES: list[Callable[[Table], Table | None]] = [of_prodigy, of_label_studio, 
 and returns None for a table that isn't its own."""
 
 _OTHER_FILES = {
-    b"\x1f\x8b": "gzip-compressed",
-    b"PK\x03\x04": "a zip archive or a spreadsheet",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "a document of an office program",
+    b"\xd0\xcf\x11\xe0": "a document of an office program",
+    b"%PDF": "a PDF",
 }
 """First bytes of files that aren't data files, and what to call them in the error."""
+
+BINARY_MARKS = (b"PAR1", *_OTHER_FILES)
+"""First bytes of files that have no lines of text."""
 
 
 def open_table(path: Source, columns: Columns, expected: Collection[Column] = ()) -> Table:
@@ -89,27 +98,38 @@ def read_table(
     """
     if isinstance(path, Table):
         return reshaped(path)
-    path = str(path)
-    suffixes = frozenset(suffix.lower() for suffix in Path(path).suffixes)
-    sample = Sample(path, suffixes, _first_bytes(path), named, expected, reading)
-    table = _read(sample)
+    if not isinstance(path, DataPath):
+        path = DataPath(str(path), encoding=reading.encoding)
+    table = _read(path, named, expected, reading)
     names = {**names_beside(Path(path)), **table.class_names}
     return reshaped(replace(table, class_names=names))
 
 
-def _read(sample: Sample) -> Table:
-    path, is_folder = sample.path, os.path.isdir(sample.path)
+def _read(
+    path: DataPath, named: Collection[str], expected: Collection[str], reading: Reading
+) -> Table:
+    is_folder = _is_folder(path)
+    packing = None if is_folder else packing_name(path)
+    inside = None if is_folder else member_name(path)
+    suffixes = Path(inside or "").suffixes or Path(path).suffixes
+    lower = frozenset(suffix.lower() for suffix in suffixes)
+    first_bytes = b"" if is_folder else _first_bytes(path)
+    sample = Sample(stored_at(path), lower, first_bytes, named, expected, reading)
     for format in FORMATS:
         asked = format.folder if is_folder else format.binary
         if asked and format.recognises(sample):
+            if packing is not None:
+                message, hint = f"a binary file, packed with {packing}", "unpack it"
+                raise DataError(message, place=Place(path), hint=hint)
             return format.read(sample)
     if is_folder:
         hint = "name a file, or a folder that brat or save_to_disk of datasets wrote"
         raise DataError("a directory, not a data file", place=Place(path), hint=hint)
     for beginning, kind in _OTHER_FILES.items():
         if sample.first_bytes.startswith(beginning):
-            hint = "unpack or export it to csv, tsv, jsonl or Parquet, in UTF-8"
+            hint = "export it to csv, tsv, jsonl or Parquet"
             raise DataError(f"{kind}, not a data file", place=Place(path), hint=hint)
+    sample = replace(sample, path=path)
     head = head_lines(path)
     if not any(line.strip() for line in head):
         raise DataError("the file is empty", place=Place(path), hint="is it the right file?")
@@ -127,29 +147,38 @@ def reshaped(table: Table) -> Table:
 
 
 def extent(table: Table) -> int | None:
-    """The last line on which a record may begin; None if records have no lines, or many files."""
+    """The last line on which a record may begin; None if records have no lines, or many files, or
+    if counting them means unpacking the file."""
     first = next(iter(table), None)
     if first is None or first.line is None or first.path is not None:
         return None
     if table.last_line is not None:
         return table.last_line()
-    with open(table.path, "rb") as file:
+    if packing_name(table.path) is not None:
+        return None
+    with open(stored_at(table.path), "rb") as file:
         blocks = iter(lambda: file.read(1 << 20), b"")
         return 1 + sum(block.count(b"\n") for block in blocks)
 
 
 def _first_bytes(path: str) -> bytes:
-    """The file's first four bytes; none for a folder. Raises DataError for anything else than a
-    regular file: reading a FIFO would block."""
+    """The first four bytes of what is in a file."""
+    with open_unpacked(path) as file:
+        return file.read(4)
+
+
+def _is_folder(path: str) -> bool:
+    """Whether a path is a folder. Raises DataError if it is neither a folder nor a regular file
+    that can be read: reading a FIFO would block."""
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(stored_at(path)).st_mode
         if stat.S_ISDIR(mode):
-            return b""
+            return True
         if not stat.S_ISREG(mode):
             message = "not a regular file, not a data file"
             raise DataError(message, place=Place(path), hint="name a file")
-        with open(path, "rb") as file:
-            return file.read(4)
+        with open(stored_at(path), "rb"):
+            return False
     except FileNotFoundError:
         raise DataError("no such file", place=Place(path), hint="check the path") from None
     except OSError as error:

@@ -15,10 +15,16 @@ from onelayer.tasks import AnyTask
 from onelayer.tasks.infer_columns import infer_columns
 
 
+def trained_inputs(task: AnyTask, layout: Layout) -> Layout:
+    """The columns of the training file that the model reads."""
+    inputs = task.columns.inputs
+    return Layout({role: name for role, name in layout.columns.items() if role in inputs})
+
+
 def input_layout(task: AnyTask, layout: Layout, table: Table, asked: Mapping[str, str]) -> Layout:
     """The columns of the training file, which ``layout`` has, if this table has them, else the
     inferred ones."""
-    trained = {role: name for role, name in layout.columns.items() if role in task.columns.inputs}
+    trained = trained_inputs(task, layout).columns
     if not asked and Layout(trained).fits(table.columns):
         identity = {"id": "id"} if "id" in table.columns else {}
         return Layout({**trained, **identity})

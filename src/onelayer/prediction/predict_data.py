@@ -22,15 +22,9 @@ from onelayer.data.in_memory import (
 from onelayer.data.readers import open_table
 from onelayer.prediction.formats import OUTPUT_FORMATS, PredictedRow, prediction_json
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
+from onelayer.prediction.pipes import predict_pipe
 from onelayer.prediction.predictor import Predictor
-from onelayer.prediction.streams import (
-    in_chunks,
-    predict_file,
-    predict_items,
-    predict_lines,
-    predict_table,
-    refuse_named,
-)
+from onelayer.prediction.streams import in_chunks, predict_file, predict_items, predict_table
 from onelayer.recipe import Columns
 
 
@@ -86,7 +80,7 @@ class Predictions(Result):
 
 def predict_data(
     predictor: Predictor,
-    data: str | Path | TextIO | Iterable[Any] | TableLike,
+    data: str | Path | TextIO | BinaryIO | Iterable[Any] | TableLike,
     columns: Columns,
     *,
     out: str | Path | BinaryIO | None,
@@ -126,8 +120,7 @@ def _predicted(
     if isinstance(data, (str, Path)):
         return in_chunks(predict_file(predictor, data, columns, say)), None
     if hasattr(data, "readline"):
-        refuse_named(columns)
-        return predict_lines(predictor, data), None
+        return predict_pipe(predictor, data, columns, say), None
     table = tabular(one_split(data))
     if table is not None:
         read = open_table(table, columns, predictor.layout.columns.values())

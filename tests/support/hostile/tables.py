@@ -60,6 +60,11 @@ def cells(n: int, name: str) -> str:
     return ",".join(f"{name}{i}" for i in range(n))
 
 
+def gzip_bomb(path: Path) -> None:
+    with gzip.open(path, "wb", compresslevel=1) as made:
+        made.write(b"[\n" + b" " * (70 << 20))
+
+
 NO_FILES = [
     data("a FIFO", "not a regular file", "a.csv", os.mkfifo),
     data("a directory", "a directory", "a.csv", Path.mkdir, FILE[1:]),
@@ -69,11 +74,12 @@ NO_FILES = [
     data("a link to nothing", "no such file", "a.csv", linked("lost.csv")),
     data("empty", "empty", "a.csv", b""),
     data("blank lines", "empty", "a.txt", "\n" * 1000),
-    data("gzip", "gzip", "a.csv", gzip.compress(GOOD_ROWS.encode())),
-    data("a spreadsheet", "a zip archive", "a.csv", b"PK\x03\x04" + bytes(100)),
-    data("UTF-16", "UTF-16", "a.csv", GOOD_ROWS.encode("utf-16")),
+    data("half of gzip", "gzip", "a.csv", gzip.compress(GOOD_ROWS.encode())[:-12]),
+    data("a gzip bomb", "that unpack to more than", "a.json", gzip_bomb),
+    data("a broken archive", "not a readable zip file", "a.csv", b"PK\x03\x04" + bytes(100)),
+    data("half of UTF-16", "not valid utf-16-le", "a.csv", GOOD_ROWS.encode("utf-16")[:-1]),
     data("UTF-16 without a mark", "NUL", "a.csv", GOOD_ROWS.encode("utf-16-le")),
-    data("UTF-32", "UTF-16", "a.csv", GOOD_ROWS.encode("utf-32")),
+    data("half of UTF-32", "not valid utf-32-le", "a.csv", GOOD_ROWS.encode("utf-32")[:-1]),
     data("binary noise", "not valid UTF-8", "a.csv", np.random.default_rng(0).bytes(100_000)),
     data("a program", "NUL", "a.csv", b"\x7fELF\2\1\1" + bytes(1000)),
     data("Latin-1", "not valid UTF-8", "a.csv", "text,label\ncafé,yes\n".encode("latin-1")),
@@ -329,7 +335,7 @@ def replaced(begin: int, content: bytes) -> bytes:
 
 
 PARQUET = [
-    data("parquet: a zip bomb", "Parquet", "a.parquet", zip_bomb),
+    data("parquet: a zip bomb", "packed with zip", "a.parquet", zip_bomb),
     data("parquet: text", "Parquet", "a.parquet", GOOD_ROWS),
     data("parquet: empty", "empty", "a.parquet", b""),
     data("parquet: only its two magic numbers", "Parquet", "a.parquet", b"PAR1PAR1"),
