@@ -698,3 +698,22 @@ def test_context_column_of_unknown_name_is_found(tmp_path: Path) -> None:
 
     assert seen.layout.columns["context"] == "情况"
     assert seen.layout.columns["question"] == "问题"
+
+
+def test_text_in_parts_is_refused_by_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    columns = rows(text=["One.", "Two."], label=["a", "b"])
+    lines = [json.dumps(row | {"text": [row["text"]]}) for row in columns]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(UsageError, match="column 'text' holds lists where a text is expected"):
+        infer_columns(read_table(path), task=None, asked={})
+
+
+def test_number_among_texts_is_read_as_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    columns = rows(text=[*TEXT, 5], label=["a", "b"])
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in columns), encoding="utf-8")
+    table = read_table(path)
+    seen = infer_columns(table, task=None, asked={})
+    assert seen.kind is TASKS["classify"]
+    assert [row.text for row in read_rows(seen.kind, table, seen.layout)][5] == "5"

@@ -149,14 +149,20 @@ class FileColumns:
         values = self.values(column)
         return bool(values) and all(isinstance(value, types) for value in values)
 
+    def hold_texts(self, column: str | None) -> bool:
+        """Whether most of the column's values are texts: a number among them is a text, too, and a
+        list or object is its row's error."""
+        values = self.values(column)
+        return sum(isinstance(value, str) for value in values) > len(values) / 2
+
     def running_texts(self, without: Collection[str | None] = ()) -> list[str]:
         """The columns of running text: most values are distinct and have several words, and their
         mean length is at least a third of the longest such column's."""
         mean: dict[str, float] = {}
         for column in self.names:
-            values = self.values(column)
-            if column in without or not self.hold(column, str):
+            if column in without or not self.hold_texts(column):
                 continue
+            values = [value for value in self.values(column) if isinstance(value, str)]
             several = sum(bool(_SEVERAL_WORDS.search(value)) for value in values)
             if len(set(values)) > len(values) / 4 and several > len(values) / 2:
                 mean[column] = sum(map(len, values)) / len(values)

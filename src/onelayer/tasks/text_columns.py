@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from onelayer.base.errors import UsageError
 from onelayer.data.column_rules import Column, ColumnRules, Found
 from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
 from onelayer.data.header import counts_rows
@@ -38,7 +39,7 @@ class TextColumns(ColumnRules):
         if both:
             return {"text": both[0], "pair": both[1], "label": label}
         named = file.called(*KNOWN["text"], without=taken)
-        texts = [column for column in named if file.hold(column, str)]
+        texts = [column for column in named if file.hold_texts(column)]
         text = next(iter(texts), None)
         running = file.running_texts(without=taken)
         rivals = [column for column in texts if column in running]
@@ -47,7 +48,19 @@ class TextColumns(ColumnRules):
         if text is None and len(running) == 2 and file.nameless and not pair:
             return {"text": running[0], "pair": running[1], "label": label}
         titles = file.called(*KNOWN["title"], without=taken)
+        if named and not (text or running or titles):
+            raise _no_texts(file, named[0])
         return {"text": text or file.the_text(running or titles), "pair": pair, "label": label}
+
+
+def _no_texts(file: FileColumns, column: str) -> UsageError:
+    """The error for a column that is called a text and holds something else."""
+    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", str: "texts"}
+    held = sorted({kinds.get(type(value), "other values") for value in file.values(column)})
+    return file.error(
+        f"column {column!r} holds {' and '.join(held) or 'nothing'} where a text is expected",
+        "write a text a row, a list's items joined; or name another column with --text NAME",
+    )
 
 
 def label_of(file: FileColumns) -> Column | None:
