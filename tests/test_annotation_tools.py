@@ -98,6 +98,14 @@ def test_label_studio_spans_are_entities(write: Write) -> None:
         assert remark in remarks
 
 
+def test_choices_about_a_span_of_label_studio_are_told(write: Write) -> None:
+    about = result({**SPANS[0], "choices": ["formal"]}, "tone", "choices")
+    tasks = [task(n, said(*map(result, SPANS), about)) for n in range(3)]
+    _, rows, remarks = read(write("export.json", tasks))
+    assert golds(rows) == [GOLD] * 3
+    assert "3 rows: what else is said of a span isn't learned, only its label" in remarks
+
+
 def test_hypertext_of_label_studio_has_global_offsets(write: Write) -> None:
     span = {
         "start": "/p[1]/text()[1]",

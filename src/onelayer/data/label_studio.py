@@ -6,6 +6,7 @@ Source: https://labelstud.io/guide/export, and label_studio_converter.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ UNLABELLED = "not annotated in Label Studio"
 FURTHER = "a further annotation of the same text in Label Studio"
 FIRST = "the first of several annotations in Label Studio is taken"
 NO_RELATIONS = "relations aren't learned"
+NO_REGIONS = "what else is said of a span isn't learned, only its label"
 OF_ANNOTATION = {"annotator", "lead_time"}
 """Columns that JSON-MIN and CSV have about an annotation."""
 ROWS_SEEN = 1000
@@ -101,20 +103,25 @@ def _judged(task: Mapping[str, Any]) -> tuple[_Annotation, str | None]:
 
 
 def _said(annotation: Mapping[str, Any]) -> _Annotation:
-    found = _Annotation()
+    said: dict[str, Any] = {}
+    spans = defaultdict[str, list[dict[str, Any]]](list)
+    repairs: set[str] = set()
     results = annotation.get("result")
     for result in results if isinstance(results, list) else ():
         if not isinstance(result, dict):
             continue
         name, value = result.get("from_name"), result.get("value")
         if result.get("type") == "relation":
-            found.repairs = [NO_RELATIONS]
-        elif isinstance(name, str) and isinstance(value, dict):
-            if "start" in value:
-                found.values.setdefault(name, []).append(_span(value))
-            else:
-                found.values[name] = _value(value)
-    return found
+            repairs.add(NO_RELATIONS)
+        elif not isinstance(name, str) or not isinstance(value, dict):
+            continue
+        elif "start" not in value:
+            said[name] = _value(value)
+        elif value.keys() & {"choices", "rating", "number", "taxonomy"}:
+            repairs.add(NO_REGIONS)
+        else:
+            spans[name].append(_span(value))
+    return _Annotation({**said, **spans}, sorted(repairs))
 
 
 def _span(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,8 +161,9 @@ def of_label_studio(table: Table) -> Table | None:
             values = {name: _plain(value) for name, value in record.values.items()}
             values |= {name: values.get(name) or [] for name in spans}
             key = values.get("id")
-            void = FURTHER if key is not None and key in seen else None
-            if isinstance(key, (int, str)):
+            is_key = isinstance(key, (int, str)) and key != ""
+            void = FURTHER if is_key and key in seen else None
+            if is_key:
                 seen.add(key)
             yield replace(record, values=values, void=void)
 
