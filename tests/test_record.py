@@ -55,6 +55,7 @@ FILE: dict[str, Any] = {
         "scores": {"pearson": None, "rmse": 0.5},
         "intervals": {"rmse": [0.25, None]},
         "range": [-3.0, 7.5],
+        "caveats": ["no row has the label 'x'"],
     },
     "history": {
         "steps": 2,

@@ -114,7 +114,7 @@ def test_only_the_best_seed_is_kept(
         "deviation": pytest.approx(np.std(values, ddof=1)),
     }
     assert reporter.remarks[-1].startswith("accuracy 0.")
-    assert reporter.remarks[-1].endswith(f" over 3 seeds; kept seed {kept}")
+    assert f" over 3 seeds; kept seed {kept}, whose own score is the best" in reporter.remarks[-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("alone-4", "alone-5", "alone-6", "best", "dev.jsonl", "train.jsonl")
     ]

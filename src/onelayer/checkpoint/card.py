@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ class CardFacts:
     scores: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """The 95 % interval of each score that has one."""
+    caveats: Sequence[str] = ()
+    """What the scores can't tell, in words."""
     tags: Sequence[str] = ()
     """Tags besides those of every run."""
 
@@ -62,6 +65,7 @@ def model_card(facts: CardFacts, closing: str | None = None) -> str:
         sections.append(f"## Labels\n\n{_label_list(facts.labels)}")
     if scores:
         sections.append(f"## Scores on {facts.split}\n\n{_score_table(facts, scores)}")
+        sections += [_sentence(caveat) for caveat in facts.caveats]
     sections.append(closing or f"## Use\n\n{_usage(facts)}")
     return "\n\n".join(sections) + "\n"
 
@@ -114,6 +118,12 @@ def _label_list(labels: Sequence[str]) -> str:
     shown = ", ".join(f"`{label}`" for label in labels[:_NAMED])
     more = len(labels) - _NAMED
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _sentence(caveat: str) -> str:
+    # Labels may hold Markdown.
+    text = re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(caveat.split()))
+    return text[:1].upper() + text[1:] + "." * (not text.endswith("."))
 
 
 def _score_table(facts: CardFacts, scores: Mapping[str, float]) -> str:

@@ -57,6 +57,8 @@ class DevScores:
     intervals: Mapping[str, Interval]
     range: tuple[float, float] | None = None
     """The smallest and the largest gold number of the dev rows, for regress."""
+    caveats: tuple[str, ...] = ()
+    """What these scores can't tell, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

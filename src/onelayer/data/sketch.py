@@ -40,6 +40,11 @@ class Sketch:
         if len(ranked) > SIZE:
             self.bound = ranked[SIZE]
 
+    def has(self, texts: tuple[str, ...]) -> bool | None:
+        """Whether a row was seen; None if it is not in the sample."""
+        digest = digest_of(texts)
+        return digest in self.smallest if digest < self.bound else None
+
     def share_of(self, rows: Iterable[tuple[str, ...]]) -> float | None:
         """An estimate of the share of these rows that were seen; None if none of them is in the
         sample."""

@@ -14,6 +14,7 @@ from onelayer.base.result import Result, Table, place_text, short_figure, signed
 from onelayer.base.wording import Say, clipped, listed, where
 from onelayer.data.in_memory import Source, source_path
 from onelayer.data.rows import Rows
+from onelayer.evaluation.caveats import SeenRows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, paired_differences
 from onelayer.prediction.load import load
@@ -56,6 +57,8 @@ class Comparison(Result):
     """By model: the number of rows where its prediction is nearer to the gold label."""
     changed: tuple[ChangedRow, ...]
     """The largest changes first."""
+    caveats: tuple[str, ...] = ()
+    """What the comparison can't tell, in words."""
 
     def parts(self) -> list[str | Table]:
         return self.parts_with(0)
@@ -69,7 +72,7 @@ class Comparison(Result):
             by = signed_figure(it.difference)
             lines.append([name, short_figure(it.a), short_figure(it.b), by, interval, p])
         parts: list[str | Table] = [f"{self.file}, {self.rows:,} rows; A = {self.a}, B = {self.b}"]
-        parts += [lines, self.verdict]
+        parts += [lines, self.verdict, *self.caveats]
         for side, other in (("b", "a"), ("a", "b")):
             nearer = [row for row in self.changed if row.nearer == side]
             parts.append(f"{len(nearer):,} rows where {side.upper()} is nearer to the gold label")
@@ -106,7 +109,13 @@ def compare_models(
     """
     a, b = load(run_a), load(run_b)
     _refuse_different_tasks(a, b)
-    rows = labelled_rows(a, file, columns, say)
+    seen = {"A": SeenRows.by(a), "B": SeenRows.by(b)}
+
+    def look(row: Any) -> None:
+        for one in seen.values():
+            one.look(row)
+
+    rows = labelled_rows(a, file, columns, say, look)
     changes: list[_Change] = []
     scorer = a.task.score(Twice(rows), _by_turns(a, b, rows, changes))
     for predictor in (a, b):
@@ -122,6 +131,9 @@ def compare_models(
         metrics=found,
         nearer={side: sum(row.nearer == side for row in changed) for side in ("a", "b")},
         changed=changed,
+        caveats=tuple(
+            f"{side}: {caveat}" for side, one in seen.items() for caveat in one.caveats(side)
+        ),
     )
 
 

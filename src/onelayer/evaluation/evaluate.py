@@ -10,9 +10,10 @@ from pathlib import Path
 from onelayer.base.result import Result, Table, interval_text, score_table, short_figure
 from onelayer.base.wording import Say
 from onelayer.data.in_memory import Source, source_path
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Look, Rows
+from onelayer.evaluation.caveats import SeenRows, caveats_of_labels
 from onelayer.metrics import ChosenRows, intervals
-from onelayer.metrics.limits import Limits, label_limits
+from onelayer.metrics.score_limits import Limits, label_limits
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
@@ -31,6 +32,8 @@ class EvaluationResult(Result):
     by_label: Mapping[str, Mapping[str, float]]
     """Precision, recall, F1 and support of each label, for tasks that have labels."""
     by_label_intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+    caveats: tuple[str, ...] = ()
+    """What the scores can't tell, in words."""
 
     def parts(self) -> list[str | Table]:
         parts: list[str | Table] = [f"{Path(self.file).name}, {self.rows:,} rows"]
@@ -44,7 +47,7 @@ class EvaluationResult(Result):
                     [label, *(short_figure(values[n]) for n in names), interval_text(bounds)]
                 )
             parts.append(lines)
-        return parts
+        return [*parts, *self.caveats]
 
 
 def evaluate_model(
@@ -65,7 +68,8 @@ def evaluate_model(
     """
     predictor = load(run, engine).with_guarantees(coverage=coverage, abstain=abstain)
     task = predictor.task
-    scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say))
+    seen = SeenRows.by(predictor)
+    scorer = predictor.evaluate(labelled_rows(predictor, file, columns, say, seen.look))
     say_cut(predictor, say)
     table = _ScoresByLabel(len(scorer), partial(task.by_label, scorer))
     by_label = table.of(None)
@@ -77,6 +81,7 @@ def evaluate_model(
         intervals=intervals(scorer),
         by_label=by_label,
         by_label_intervals=table.intervals() if by_label else {},
+        caveats=(*caveats_of_labels(task, scorer), *seen.caveats()),
     )
 
 
@@ -113,9 +118,12 @@ class _ScoresByLabel:
         }
 
 
-def labelled_rows(predictor: Predictor, file: Source, columns: Columns, say: Say) -> Rows:
-    """The rows of a labelled file, by the columns of the training file if it has them. Raises
-    DataError for rows that can't be used, unless ``skip_bad`` leaves them out."""
+def labelled_rows(
+    predictor: Predictor, file: Source, columns: Columns, say: Say, look: Look = lambda _: None
+) -> Rows:
+    """The rows of a labelled file, by the columns of the training file if it has them. ``look`` is
+    called with each while the file is checked. Raises DataError for rows that can't be used, unless
+    ``skip_bad`` leaves them out."""
     task = predictor.task
     # Split a field into several labels only if the model predicts several.
     own = {"task": task.name, "multi_label": task.several_labels}
@@ -123,7 +131,7 @@ def labelled_rows(predictor: Predictor, file: Source, columns: Columns, say: Say
     # Nothing is known of the training file of a model that transformers saved.
     layout = predictor.layout if predictor.record and not columns.asked else None
     kind, layout, table = open_labelled(file, recipe, say, kind=type(task), layout=layout)
-    return usable_rows(kind, table, layout, recipe, say)
+    return usable_rows(kind, table, layout, recipe, say, look)
 
 
 def say_cut(predictor: Predictor, say: Say) -> None:

@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, mean
-from onelayer.metrics.limits import Limits, share_limits
+from onelayer.metrics.score_limits import Limits, share_limits
 
 SquadVersion: TypeAlias = Literal["1.1", "2.0"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints
-from onelayer.metrics.limits import UNKNOWN, Limits, wider
+from onelayer.metrics.score_limits import UNKNOWN, Limits, wider
 
 
 class Measure(Protocol):
@@ -34,8 +34,8 @@ def intervals(
     scorer: Measure, *, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> dict[str, tuple[float, float]]:
     """The percentile bootstrap interval of every metric (Efron 1979), and where a metric is a share
-    or made of shares, at least as wide as `limits` says: a bootstrap of rows that are all right
-    knows no other.
+    or made of shares, at least as wide as `score_limits` says: a bootstrap of rows that are all
+    right knows no other.
 
     A resample draws as many rows as there are, with replacement; if the scorer has ``groups``, it
     draws as many whole groups as there are. Resamples in which a metric is nan don't count for that

@@ -20,7 +20,7 @@ from onelayer.metrics.counts import (
     mean,
     multiplicity,
 )
-from onelayer.metrics.limits import UNKNOWN, Limits, f1_limits, share_limits
+from onelayer.metrics.score_limits import UNKNOWN, Limits, f1_limits, share_limits
 
 
 @dataclass(frozen=True, eq=False)

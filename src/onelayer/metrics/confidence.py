@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicity
-from onelayer.metrics.limits import Limits, share_limits
+from onelayer.metrics.score_limits import Limits, share_limits
 
 BINS = 15
 """Bins of the calibration error, of equal width from 0 to 1, as in Guo et al. 2017."""

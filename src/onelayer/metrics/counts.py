@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.limits import Limits, f1_limits, mean_limits, share_limits
+from onelayer.metrics.score_limits import Limits, f1_limits, mean_limits, share_limits
 
 ChosenRows: TypeAlias = NDArray[np.intp]
 Ints: TypeAlias = NDArray[np.integer[Any]]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints, Marks, Tally
-from onelayer.metrics.limits import Limits, share_limits
+from onelayer.metrics.score_limits import Limits, share_limits
 
 Entity: TypeAlias = tuple[int, int, str]
 """Start, end and type, in any unit that gold and predictions share."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.metrics.counts import ChosenRows, Floats, Ints
-from onelayer.metrics.limits import Limits, correlation_limits
+from onelayer.metrics.score_limits import Limits, correlation_limits
 
 
 @dataclass(frozen=True, eq=False)

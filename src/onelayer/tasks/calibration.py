@@ -124,7 +124,8 @@ class Calibration:
             and self._grown(factor).lowest_passing(error) is not None
         ]
         if more:
-            return f"{here}about {more[0]:,} dev rows like these would do"
+            about = math.ceil(float(f"{more[0]:.2g}"))
+            return f"{here}about {about:,} dev rows like these would do"
         return f"{here}more dev rows alone don't help: even the surest answers are wrong too often"
 
     def _grown(self, factor: float) -> Calibration:

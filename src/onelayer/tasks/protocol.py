@@ -134,6 +134,11 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         return None
 
     @property
+    def tuned_on_dev(self) -> tuple[str, ...]:
+        """What else than that ``tune`` chose on dev: those rows' own scores flatter by it."""
+        return ()
+
+    @property
     def pooling_scores(self) -> Mapping[str, float]:
         """The dev score of each way to pool windows; empty where there was no choice."""
         return {}
@@ -220,6 +225,11 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         """Precision, recall, F1 and support of each label, for all rows or for those of these
         indices; empty for a task whose scores don't count by label."""
         return {}
+
+    @property
+    def scored_labels(self) -> tuple[str, ...]:
+        """The labels that ``by_label`` may have; those without a row may be missing there."""
+        return self.label_names
 
     @property
     def label_noun(self) -> str:

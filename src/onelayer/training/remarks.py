@@ -54,8 +54,11 @@ def remarks_on_model(built: Built) -> Iterator[str]:
 
 
 def remarks_on_dev(predictor: Predictor, dev: Sequence[Any]) -> Iterator[str]:
-    """What the dev rows decided about decoding, and how much of them the length limit cuts off."""
-    task = predictor.task
+    """What the dev rows can't tell, what they decided about decoding, and how much of them the
+    length limit cuts off."""
+    task, record = predictor.task, predictor.record
+    if record is not None and record.dev is not None:
+        yield from (f"warning: on dev {caveat}" for caveat in record.dev.caveats)
     if task.decided_on_dev is None:
         return
     yield task.decided_on_dev

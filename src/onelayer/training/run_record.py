@@ -18,6 +18,7 @@ from onelayer.checkpoint.record import (
     TrainingHistory,
 )
 from onelayer.checkpoint.source import hub_name
+from onelayer.evaluation.caveats import caveats_of_labels
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import AnyTask
@@ -70,6 +71,7 @@ def run_record(
             scores=on_dev.scores,
             intervals=on_dev.intervals,
             range=plan.task.range_of(data.dev),
+            caveats=tuple(caveats_of_labels(on_dev.task, on_dev.scorer)),
         ),
         history=history_record(history),
         seen=data.seen.to_text(),
@@ -102,4 +104,8 @@ def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
         labels=named_outputs(plan.task),
         scores=on_dev.scores,
         intervals=on_dev.intervals,
+        caveats=(
+            *caveats_of_labels(on_dev.task, on_dev.scorer),
+            "The dev rows also chose the checkpoint: expect a little less on new rows.",
+        ),
     )

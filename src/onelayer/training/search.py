@@ -61,7 +61,8 @@ def best_of_seeds(
     best = max(outcomes, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
     metric = plan.task.metric
     remark = (
-        f"{metric} {mean:.3g} ± {deviation:.2g} over {len(outcomes)} seeds; kept seed {best.seed}"
+        f"{metric} {mean:.3g} ± {deviation:.2g} over {len(outcomes)} seeds; kept seed {best.seed}, "
+        "whose own score is the best of them: expect the mean"
     )
     reporter.say(remark)
 

@@ -41,7 +41,7 @@ def page(facts: ReportFacts) -> str:
 
 def _sections(facts: ReportFacts) -> Iterator[Section]:
     of = facts.evaluation
-    yield Section("Scores", "scores", tables.scores(of))
+    yield Section("Scores", "scores", (tables.scores(of), of.caveats))
     if drawn := _learning(facts.learning):
         yield Section("Learning", "figures", drawn)
     if of.numbers is not None:

@@ -106,6 +106,8 @@ class Evaluation:
     numbers: tuple[Floats, Floats] | None = None
     """Gold and predicted numbers of a regression, (N,) each."""
     beliefs: Beliefs | None = None
+    caveats: tuple[str, ...] = ()
+    """What the scores can't tell, in words."""
     perfect: float = 1.0
     """A perfect score: 1, or 100 for metrics on that scale."""
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from onelayer.base.errors import Place
 from onelayer.checkpoint.record import TrainingHistory
+from onelayer.evaluation.caveats import SeenRows, caveats_of_labels
 from onelayer.evaluation.report.facts import (
     Beliefs,
     Confusions,
@@ -58,6 +59,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
     """Predicts every row, scores, and collects the values of the page."""
     task = predictor.task
     seen = _Seen(task)
+    known = SeenRows.by(predictor)
     cut = predictor.cut
     whole = task_from_json({**task_to_json(task), "max_length": NO_LIMIT})
 
@@ -67,6 +69,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             seen.measure(whole.encode(chunk, predictor.tokenizer, labelled=False).lengths)
             for row, prediction in zip(chunk, predictor.predict_rows(chunk), strict=True):
                 seen.see(row, prediction)
+                known.look(row)
                 yield prediction
 
     scorer = task.score(rows, predictions())
@@ -96,6 +99,7 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             else None
         ),
         beliefs=_beliefs(scorer, seen),
+        caveats=(*caveats_of_labels(task, scorer), *known.caveats()),
         perfect=100 * task.point,
     )
 

@@ -72,6 +72,10 @@ class AnswerTask(Task[AnswerRow, Answer]):
         return "f1"
 
     @property
+    def tuned_on_dev(self) -> tuple[str, ...]:
+        return () if self.no_answer_threshold is None else ("the threshold of no answer",)
+
+    @property
     def summary(self) -> str:
         none = (
             "some have none" if self.no_answer_threshold is not None else "every question has one"

@@ -91,6 +91,10 @@ class Choose(Task[ChooseRow, Choice]):
         return "accuracy"
 
     @property
+    def tuned_on_dev(self) -> tuple[str, ...]:
+        return ("the temperature",)
+
+    @property
     def summary(self) -> str:
         return f"one sequence an option; {self.max_length} tokens"
 

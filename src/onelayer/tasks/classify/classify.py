@@ -112,6 +112,12 @@ class Classify(Task[TextRow, Label | Labels]):
         return chosen_by_scores(self.pooling, self.pooling_scores, self.metric)
 
     @property
+    def tuned_on_dev(self) -> tuple[str, ...]:
+        if self.calibration is None:
+            return ()
+        return ("the temperature", *(("the labels' thresholds",) if self.multi_label else ()))
+
+    @property
     def label_temperature(self) -> float | None:
         return self.calibration.temperature if self.calibration else None
 

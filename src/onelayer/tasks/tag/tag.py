@@ -262,6 +262,12 @@ class Tag(Task[TagRow, Tagged]):
         return scorer.by_type(rows) if isinstance(scorer, metrics.Entities) else {}
 
     @property
+    def scored_labels(self) -> tuple[str, ...]:
+        if self.scheme is Scheme.PLAIN:
+            return self.labels
+        return tuple(dict.fromkeys(label[2:] for label in self.labels if label != OUTSIDE))
+
+    @property
     def label_noun(self) -> str:
         return "label" if self.scheme is Scheme.PLAIN else "type"
 

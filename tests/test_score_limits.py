@@ -19,7 +19,7 @@ from onelayer.metrics import (
     Tokens,
     intervals,
 )
-from onelayer.metrics.limits import correlation_limits, share_limits
+from onelayer.metrics.score_limits import correlation_limits, share_limits
 
 
 def test_share_limits_equal_the_formula_by_hand() -> None:

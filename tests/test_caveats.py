@@ -1,0 +1,79 @@
+"""What scores can't tell is said with them: in eval, compare, record, card and report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onelayer
+from onelayer.evaluation.caveats import caveats_of_dev, caveats_of_labels
+from onelayer.metrics import Classification, Entities
+from onelayer.tasks import Choose, Classify, Regress, Tag
+from onelayer.tasks.tag.schemes import Scheme
+
+THREE = Classify(labels=("a", "b", "c"), max_length=8)
+
+
+def of_labels(gold: str) -> list[str]:
+    ids = np.array(["abc".index(name) for name in gold])
+    return list(caveats_of_labels(THREE, Classification(ids, ids, 3)))
+
+
+def test_labels_without_or_with_few_rows_are_named() -> None:
+    assert of_labels("abc" * 5) == []
+    assert of_labels("a" * 9 + "b" * 5) == [
+        "no row has the label 'c': the scores say nothing of it"
+    ]
+    none, few = of_labels("a" * 60 + "c")
+    assert "'b'" in none
+    assert few == "fewer than 5 of a label: 'c' (1): the scores say little of it"
+
+
+def test_entity_type_without_a_row_is_named() -> None:
+    task = Tag(labels=("B-X", "B-Y", "I-X", "O"), scheme=Scheme.IOB2, max_length=8, stride=2)
+    found = [{(i, i + 1, "X")} for i in range(6)]
+    assert list(caveats_of_labels(task, Entities(found, found))) == [
+        "no row has the type 'Y': the scores say nothing of it"
+    ]
+
+
+def test_what_dev_chose_is_named() -> None:
+    (said,) = caveats_of_dev(Choose(max_length=8), 20)
+    assert said.startswith("these rows also chose the best of 20 checkpoints and the temperature")
+    assert list(caveats_of_dev(Regress(max_length=8), 1)) == []
+
+
+def write(file: Path, texts: Sequence[str], labels: str) -> Path:
+    rows = ({"text": text, "label": labels[i % len(labels)]} for i, text in enumerate(texts))
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+@pytest.mark.slow
+def test_scores_of_rows_that_the_run_has_seen_are_remarked_on(bert: Path, tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", [f"good {i}" for i in range(100)], "abb")
+    new = write(tmp_path / "new.jsonl", [f"other {i}" for i in range(20)], "abb")
+    mixed = write(
+        tmp_path / "mixed.jsonl", [f"{'good' if i % 2 else 'new'} {i}" for i in range(40)], "ab"
+    )
+    run = tmp_path / "run"
+    model = onelayer.finetune(train, model=str(bert), out=run, epochs=2, batch_size=16)
+    assert onelayer.evaluate(run, new).caveats == ()
+    (half,) = onelayer.evaluate(run, mixed).caveats
+    assert half.startswith("about 50% of the rows are training or dev rows of the run")
+    whole = onelayer.evaluate(run, train)
+    assert whole.caveats[0].startswith("all of the rows are training or dev rows")
+    assert whole.caveats[0] in repr(whole)
+    assert "training or dev rows of A" in onelayer.compare(run, run, train).caveats[0]
+    assert model.record is not None
+    assert model.record.dev is not None
+    assert any("fewer than 5" in one for one in model.record.dev.caveats)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "these rows also chose the best of 2 checkpoints and the temperature" in page
+    card = (run / "README.md").read_text(encoding="utf-8")
+    assert "The dev rows also chose the checkpoint" in card
+    assert "Fewer than 5 of a label" in card
