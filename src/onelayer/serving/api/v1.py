@@ -8,7 +8,6 @@ from pydantic import create_model
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onelayer.base.text_offsets import CODE_POINTS
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
     BYTES_PER_PREDICTION,
@@ -103,6 +102,8 @@ def _response_model(kind: type[AnyTask]) -> type[Predicted[Any]]:
 
 def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
     model = schema.ask_model(kind)
+    # Of the fields of a query, those that this task has.
+    options = [name for name in model.model_fields if name != "inputs"]
 
     async def predict(request: Request) -> Response:
         name = request.path_params["name"]
@@ -114,10 +115,7 @@ def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
         query = PredictionRequest(
             [schema.values_by_role(kind, one) for one in inputs],
-            long=ask.long,
-            coverage=getattr(ask, "coverage", None),
-            abstain=getattr(ask, "abstain", None),
-            offsets=getattr(ask, "offsets", CODE_POINTS),
+            **{name: getattr(ask, name) for name in options},
         )
         result = await service.predict(request, name, query)
 

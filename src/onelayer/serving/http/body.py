@@ -30,20 +30,9 @@ async def read_body(request: Request, admission: Admission, *, binary: bool = Fa
     # other two, its browser asks the server (CORS), which doesn't allow it.
     if media_type != "application/json" and not (binary and media_type in _BINARY):
         raise RequestError(415, "content-type has to be application/json")
-    coding = request.headers.get("content-encoding", IDENTITY).strip().lower()
+    coding = request.headers.get("content-encoding", IDENTITY).lower()
     if coding != IDENTITY and coding not in CODINGS:
         raise RequestError(415, f"content-encoding can be {IDENTITY}, {' or '.join(CODINGS)}")
-    body = await _received(request, admission)
-    if coding == IDENTITY:
-        return body
-    body = await unpacked(body, coding, admission.limits.max_body)
-    if problem := admission.refuse_body(len(body)):
-        raise problem
-    return body
-
-
-async def _received(request: Request, admission: Admission) -> bytes:
-    """The body as it is sent. Raises RequestError as ``read_body``."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (problem := admission.refuse_body(int(length))):
         raise problem
@@ -61,7 +50,13 @@ async def _received(request: Request, admission: Admission) -> bytes:
                 if problem := admission.refuse_body(size):
                     raise problem
                 if not message.get("more_body"):
-                    return b"".join(parts)
+                    break
     except TimeoutError:
         detail = f"the body took more than {seconds:g} seconds"
         raise RequestError(408, detail, {"connection": "close"}) from None
+    body = b"".join(parts)
+    if coding != IDENTITY:
+        body = await unpacked(body, coding, admission.limits.max_body)
+        if problem := admission.refuse_body(len(body)):
+            raise problem
+    return body
