@@ -136,11 +136,12 @@ def test_all_tasks_of_label_studio_are_predicted(write: Write) -> None:
     assert len(list(read_table(write("export.json", tasks)))) == 3
 
 
-def test_several_names_of_label_studio_are_asked_about(write: Write) -> None:
+def test_several_names_of_label_studio_are_told(write: Write) -> None:
     tasks = [task(n, said(*map(result, SPANS), choice("good"))) for n in range(6)]
     path = write("export.json", tasks)
     assert read(path, label="mood")[0] == "classify"
     assert read(path, label="ner")[0] == "tag"
+    assert "several things are annotated: ner (entities), mood; --label chooses" in read(path)[2]
 
 
 def test_label_studio_json_min_and_csv_are_read_alike(write: Write) -> None:

@@ -53,6 +53,10 @@ def read_label_studio(path: str) -> Table:
     interface, what was said of it. A sole name is ``label``."""
     spans, others = _names(path)
     sole = spans | others if len(spans | others) == 1 else set()
+    note = None
+    if len(spans | others) > 1:
+        kinds = [f"{name} (entities)" for name in sorted(spans)] + sorted(others)
+        note = f"several things are annotated: {', '.join(kinds)}; --label chooses"
 
     def records() -> Iterator[Record]:
         for task, line in json_values(path):
@@ -70,7 +74,7 @@ def read_label_studio(path: str) -> Table:
             values = {"id": task.get("id"), **task["data"], **named}
             yield Record(values, line, void, tuple(found.repairs))
 
-    return Table(path, "label-studio", first_columns(path, records), records)
+    return Table(path, "label-studio", first_columns(path, records), records, note)
 
 
 def _names(path: str) -> tuple[set[str], set[str]]:
