@@ -327,10 +327,20 @@ def test_words_without_tags_are_sentences_by_their_names(write: Write) -> None:
     assert [record.values for record in table] == [{"word": [word for word, _ in WORDS]}] * 3
 
 
-def test_words_with_tags_need_a_column_of_sentences(write: Write) -> None:
+def test_words_with_tags_need_an_end_of_sentences(write: Write) -> None:
     path = write("words.csv", [["word", "tag"], *map(list, WORDS * 3)])
-    with pytest.raises(DataError, match="no column tells where a sentence ends"):
+    with pytest.raises(DataError, match="nothing tells where a sentence ends"):
         read_table(path)
+
+
+@pytest.mark.parametrize("between", ["\n", ",\n"])
+def test_blank_lines_of_a_csv_end_sentences(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "words.csv"
+    rows = "".join(f"{word},{tag}\n" for word, tag in WORDS)
+    path.write_text("word,tag\n" + between.join([rows] * 3))
+    _, found, remarks = read(path)
+    assert golds(found) == ["Ada/B-PER; Bo/B-PER"] * 3
+    assert "a blank line ends a sentence" in remarks
 
 
 def test_single_words_with_classes_stay_rows(write: Write) -> None:

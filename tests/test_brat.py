@@ -55,6 +55,12 @@ def test_one_ann_file_is_read_with_its_text(tmp_path: Path) -> None:
     assert len(rows) == 3
 
 
+def test_ann_file_without_its_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ann").write_text(ANN)
+    with pytest.raises(DataError, match=r"a\.ann: no a\.txt, the text of it"):
+        read_table(tmp_path / "a.ann")
+
+
 @pytest.mark.parametrize(
     ("text", "annotations"),
     [

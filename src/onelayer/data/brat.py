@@ -63,7 +63,11 @@ def read_brat(path: str) -> Table:
 
 def _texts(path: Path) -> list[Path]:
     if path.suffix == ".ann":
-        return [path.with_suffix(".txt")]
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            hint = "put the text next to it, and name the .ann file or the folder"
+            raise DataError(f"no {text.name}, the text of it", place=Place(path), hint=hint)
+        return [text]
     return sorted(path.rglob("*.txt"))
 
 
@@ -146,8 +150,7 @@ def _is_folder(sample: Sample) -> bool:
 
 
 def _is_annotation(sample: Sample) -> bool:
-    path = Path(sample.path)
-    return path.suffix == ".ann" and path.with_suffix(".txt").is_file()
+    return Path(sample.path).suffix == ".ann"
 
 
 BRAT = FileFormat(_is_folder, lambda sample: read_brat(sample.path), folder=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
@@ -30,11 +30,13 @@ def by_sentence(table: Table) -> Table | None:
 
     Rows are words if a column has one word each, and another column tells the sentence: it has the
     same value for several rows on end, or one in the first row of each sentence only. Without IOB
-    tags both need names of such columns. Raises DataError for words with IOB tags and no column
-    that tells the sentence.
+    tags both need names of such columns; with them blank lines may end the sentences. Raises
+    DataError for words with IOB tags where nothing does.
     """
+    if len(table.columns) < 2:
+        return None
     head = table.head(ROWS_SEEN)
-    if len(head) < _FEWEST_ROWS or len(table.columns) < 2:
+    if len(head) < _FEWEST_ROWS:
         return None
     single = [name for name in table.columns if _are_words([row.get(name) for row in head])]
     tags = [name for name in single if _are_iob([row.get(name) for row in head])]
@@ -44,11 +46,12 @@ def by_sentence(table: Table) -> Table | None:
         return None
     words = named[0] if named else max(others, key=lambda name: _distinct(head, name))
     sentences = _sentence_column(table.columns, head, {words, *tags}, by_name=not tags)
-    if sentences is None:
-        if not tags:
-            return None
+    blank_lines = sentences is None and bool(tags) and _has_blank_lines(table, words)
+    if sentences is None and not tags:
+        return None
+    if sentences is None and not blank_lines:
         raise DataError(
-            f"a word a row ({words}, {tags[0]}), and no column tells where a sentence ends",
+            f"a word a row ({words}, {tags[0]}), and nothing tells where a sentence ends",
             place=Place(table.path),
             hint="add a column sentence_id, or write CoNLL with a blank line after each sentence",
         )
@@ -57,8 +60,10 @@ def by_sentence(table: Table) -> Table | None:
         table,
         format="token-rows",
         columns=columns,
-        read=lambda: _sentences(table, sentences, columns),
-        note=f"a word a row: those of one {sentences} are a sentence",
+        read=lambda: _sentences(table, sentences, words, columns),
+        note=f"a word a row: those of one {sentences} are a sentence"
+        if sentences
+        else "a word a row: a blank line ends a sentence",
     )
 
 
@@ -109,24 +114,41 @@ def _is_blank(value: object) -> bool:
     return value in (None, "") or value != value
 
 
-def _sentences(table: Table, sentences: str, columns: Sequence[str]) -> Iterator[Record]:
+def _has_blank_lines(table: Table, words: str) -> bool:
+    """Whether lines are left out between the first rows, or rows have no word."""
+    head = list(islice(table, ROWS_SEEN))
+    blank = any(_is_blank(record.values.get(words)) for record in head)
+    return blank or any(_is_apart(one, other) for one, other in pairwise(head))
+
+
+def _is_apart(one: Record, other: Record) -> bool:
+    """Whether there is a line between two records."""
+    return one.line is not None and other.line is not None and other.line - one.line > 1
+
+
+def _sentences(
+    table: Table, sentences: str | None, words: str, columns: Sequence[str]
+) -> Iterator[Record]:
+    """The sentences by the values of a column; without one, by blank lines."""
     rows: list[Record] = []
     current: Any = None
     for record in table:
         if record.left_out is not None:
             yield record
             continue
-        value = record.values.get(sentences)
-        if rows and not _is_blank(value) and value != current:
+        value = record.values.get(sentences) if sentences else None
+        is_word = not _is_blank(record.values.get(words))
+        apart = bool(rows) and not sentences and (not is_word or _is_apart(rows[-1], record))
+        if rows and (apart or not (_is_blank(value) or value == current)):
             yield _joined(rows, columns)
             rows = []
         if len(rows) == LONGEST_SENTENCE:
             raise DataError(
-                f"a sentence of more than {LONGEST_SENTENCE:,} words",
-                place=table.place(rows[0], sentences),
+                f"a sentence of more than {LONGEST_SENTENCE:,} words", place=table.place(rows[0])
             )
         current = current if _is_blank(value) else value
-        rows.append(record)
+        if sentences or is_word:
+            rows.append(record)
     if rows:
         yield _joined(rows, columns)
 
