@@ -83,8 +83,13 @@ SHOWN = {
     "number": ["4.2", "The dev set has numbers from -1 to 5.5."],
     "entities": ["3 entities", "𝒜nna PER flew from 北京 LOC", f"Oslo {HOSTILE} 🎉", "As a list"],
     "tags": ["4 words", "IceNOUN,PUNCT iceNOUN meltsVERB"],
-    "answer": ["1877 87.0%", "The bridge was opened in 1877. After."],
-    "silence": ["No answer in this passage 93.0%", "Other candidates", "1877\n87.0%"],
+    "answer": ["1877 87.0%", "opened in 1877. After.", "No answer in this passage\n10.0%"],
+    "silence": [
+        "Candidates",
+        "✓ No answer in this passage\n93.0%",
+        "1877\n87.0%",
+        "dev rows chose",
+    ],
     "option": ["Umbrella 70.0%", f"{HOSTILE}\n20.0%", "✓ Umbrella", "伞 ☂\n10.0%"],
     "unknown": [f'"verdict": "{HOSTILE}"', '"because": ['],
 }

@@ -82,13 +82,17 @@ function answer({ text, start, end, score, no_answer_score: none, candidates }, 
   const whole = passage(...marked(context, spans, (part) => userText("mark", part, "found")));
   const headline = found
     ? [userText("span", text), faint(formatPercent(score))]
-    : [t("noanswer"), faint(formatPercent(none))];
+    : [t("noanswer")];
   const others = (candidates ?? [])
     .filter((it) => it.start !== start || it.end !== end)
     .slice(0, 4);
   const list = others.map((it) => [it.text, it.score, false]);
-  const title = el("h3", {}, t("others"));
-  return [headline, [whole, ...(list.length ? [title, bars(list)] : [])]];
+  // 0: the model always answers. A share says little of "no answer": a margin decides.
+  if (none > 0) list.push([t("noanswer"), none, !found]);
+  list.sort(([, a], [, b]) => b - a);
+  const title = el("h3", {}, t(found ? "others" : "candidates"));
+  const note = none > 0 ? [el("small", {}, t("margin"))] : [];
+  return [headline, [whole, ...(list.length ? [title, bars(list), ...note] : [])]];
 }
 
 function choose({ option, index, probabilities }, { options }) {
