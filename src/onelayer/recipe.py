@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
@@ -202,7 +203,7 @@ class Recipe(Columns):
     def __post_init__(self) -> None:
         for name in POSITIVE:
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be a number above 0, not {value!r}")
         for name, choices in CHOICES.items():

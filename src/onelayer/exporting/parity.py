@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.base.errors import OneLayerError
 from onelayer.checkpoint.record import Parity
 from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
@@ -42,13 +43,19 @@ class Kept:
         self._next = 0
 
     def logits(self, encodings: Encodings) -> Logits:
-        """(R, C) fp32 logits of the next chunk: from the disk, or computed and kept."""
+        """(R, C) fp32 logits of the next chunk: from the disk, or computed and kept. Raises
+        OneLayerError where one of them isn't finite."""
         self._next += 1
         if self._next <= len(self._shapes):
             shape = self._shapes[self._next - 1]
             data = self._file.read(4 * int(np.prod(shape)))
             return np.frombuffer(data, np.float32).reshape(shape)
         logits = self.engine.logits(encodings)
+        if not np.isfinite(logits).all():
+            raise OneLayerError(
+                f"the logits in {self.name} are not finite numbers",
+                hint="its training diverged: lower --lr; or export in fp32",
+            )
         self._file.write(np.ascontiguousarray(logits, np.float32).tobytes())
         self._shapes.append(logits.shape)
         return logits
@@ -99,9 +106,7 @@ def _by_turns(
     for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
         b = bundle.logits(encodings)
         seen.rows += len(chunk)
-        # A nan counts as an infinite difference.
-        apart = np.nan_to_num(np.abs(a - b), nan=np.inf)
-        seen.logits = max(seen.logits, float(apart.max(initial=0.0)))
+        seen.logits = max(seen.logits, float(np.abs(a - b).max(initial=0.0)))
         said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)
         for one, other in zip(*said, strict=True):
             seen.changed += one.decision != other.decision

@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onelayer.base.disk import restore
-from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table, score_table
 from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit, check_offset_unit
@@ -24,6 +26,7 @@ from onelayer.engines.engine import Engine
 from onelayer.metrics import Scorer
 from onelayer.prediction.inputs import input_layout, item_values, items_of
 from onelayer.tasks import TASKS, AnyTask, task_from_json, task_to_json
+from onelayer.tasks.logits import Logits
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.tokens.tokenizer import Tokenizer
@@ -170,14 +173,25 @@ class Predictor(Result):
         """Rows of the task with their encodings and logits."""
         encodings = self.task.encode(rows, self.tokenizer, labelled=False)
         self.cut += encodings.cut
-        return rows, encodings, self.engine.logits(encodings)
+        return rows, encodings, self.logits(encodings)
+
+    def logits(self, encodings: Encodings) -> Logits:
+        """The engine's logits. Raises CheckpointError where one of them is no finite number."""
+        logits = self.engine.logits(encodings)
+        if not np.isfinite(logits).all():
+            raise CheckpointError(
+                "its answers are not finite numbers",
+                place=Place(self.path) if self.path is not None else None,
+                hint="its weights are damaged, or its training diverged: lower --lr",
+            )
+        return logits
 
     def run_encoded(self, rows: Sequence[Any], encodings: Encodings) -> Iterator[Chunk[Any]]:
         """The logits of encoded rows, one chunk at a time."""
         for start in range(0, len(rows), CHUNK):
             stop = min(start + CHUNK, len(rows))
             part = encodings.part(start, stop)
-            yield rows[start:stop], part, self.engine.logits(part)
+            yield rows[start:stop], part, self.logits(part)
 
     def evaluate(self, rows: Iterable[Any]) -> Scorer:
         """The scores on labelled rows, which are iterated over more than once. One chunk is in

@@ -138,7 +138,8 @@ class LazyAdamW:
         self._n_steps += 1
         step_size = self.lr / (1 - BETA1**self._n_steps)
         root = math.sqrt(1 - BETA2**self._n_steps)
-        self._steps[self._n_steps - 1] = [1 - self.lr * self._weight_decay, step_size, root]
+        with np.errstate(over="ignore"):  # a rate beyond fp32: the trainer sees that it diverges
+            self._steps[self._n_steps - 1] = [1 - self.lr * self._weight_decay, step_size, root]
         return self._steps.ctypes.data + (self._n_steps - 1) * self._steps.itemsize * 3
 
     def _word_gradient(self) -> tuple[Tensor, Tensor]:

@@ -69,15 +69,16 @@ class History:
     def add_scores(self, scores: dict[str, float], metric: str) -> bool:
         """Adds an evaluation and returns whether it is the best so far.
 
-        Of equal scores the later one is better: its model has learned longer. The score nan (a
-        constant prediction has no correlation) is better only than no score.
+        Of equal scores the later one is better: its model has learned longer. A score that isn't
+        finite (a constant prediction has no correlation) is better only than no score.
         """
         score, first = scores[metric], self.best == -math.inf
+        score = score if math.isfinite(score) else -math.inf
         is_best = score >= self.best or first
         self.since_best = 0 if score > self.best or first else self.since_best + 1
         self.evaluations.append({"step": self.step, "scores": scores})
         if is_best:
-            self.best = -math.inf if math.isnan(score) else score
+            self.best = score
             self.best_step = self.step
         return is_best
 

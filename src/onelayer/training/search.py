@@ -57,8 +57,9 @@ def best_of_seeds(
         raise
     scores = [outcome.score for outcome in outcomes]
     mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
-    # Of equal scores the first wins; nan (a constant prediction has no correlation) is the lowest.
-    best = max(outcomes, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
+    # Of equal scores the first wins. One that isn't finite (a constant prediction has no
+    # correlation) is the lowest.
+    best = max(outcomes, key=lambda one: one.score if math.isfinite(one.score) else -math.inf)
     metric = plan.task.metric
     remark = (
         f"{metric} {mean:.3g} ± {deviation:.2g} over {len(outcomes)} seeds; kept seed {best.seed}, "

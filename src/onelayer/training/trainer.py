@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
-from onelayer.base.errors import OneLayerError
+from onelayer.base.errors import CheckpointError, OneLayerError, Place
 from onelayer.checkpoint.build import Built, as_saved, build_model, with_positions
 from onelayer.checkpoint.read import with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
@@ -163,6 +164,8 @@ class Trainer:
             self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
         )
         tokens = sum(len(part.ids_T) for part in parts)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss of step {step + 1:,} is {loss}")
         self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
         self.reporter.step(self.history.progress)
 
@@ -171,8 +174,14 @@ class Trainer:
         stuck. Raises WorkInterrupted on a signal while it scores; then nothing has changed."""
         history, metric = self.history, self.task.metric
         self.optimizer.apply_all_missed_steps()
+        if not are_finite(self.model):
+            raise self._diverged(f"the weights after step {history.step:,} are not finite")
         with signals.interruptible():
-            evaluation = self.score_dev()
+            try:
+                evaluation = self.score_dev()
+            except CheckpointError as error:
+                what = f"the dev logits after step {history.step:,} are not finite"
+                raise self._diverged(what) from error
         is_best = history.add_scores(evaluation.scores, metric)
         epoch = history.step / self.steps_per_epoch
         self.reporter.evaluated(epoch, evaluation.scores, metric, is_best)
@@ -191,6 +200,23 @@ class Trainer:
                 chunks = self.prior.watch(chunks)
             tuned, scorer = task.tune(plan.data.dev, chunks)
         return DevResult(tuned, scorer(), scorer)
+
+    def _diverged(self, what: str) -> OneLayerError:
+        """The error for a run whose numbers are no longer finite. Its states are removed: each of
+        them leads to the same end."""
+        self.reporter.finish()
+        self.store.clear()
+        losses = self.history.losses
+        before = f", after a loss of {losses[-1]:.3g}" if losses else ""
+        kept = ""
+        if self.history.best_step:
+            kept = f"; {self.store.target} has the best model, of step {self.history.best_step:,}"
+        precision = ", or try --precision fp32" if self.precision != "fp32" else ""
+        return OneLayerError(
+            f"training diverged: {what}{before}{kept}",
+            place=Place(self.store.target),
+            hint=f"lower --lr, which is {self.peak_lr:g}{precision}; 2e-5 is a usual value",
+        )
 
     def _is_stuck(self) -> bool:
         """Whether the model, halfway through the run, has learned only the class frequencies."""
@@ -272,6 +298,14 @@ class Trainer:
             f"({progress.tokens_per_second:,.0f} tokens/s); best after step "
             f"{self.history.best_step:,}"
         )
+
+
+def are_finite(model: Model) -> bool:
+    """Whether all weights are finite numbers. A finite sum means that, and needs no memory."""
+    return all(
+        math.isfinite(float(weight.detach().sum())) or bool(weight.isfinite().all())
+        for weight in model.parameters()
+    )
 
 
 def packed_parts(encodings: Encodings, examples: Ints, token_budget: int) -> list[Packed]:
