@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.data.readers import read_table
 from onelayer.data.rows import read_rows
@@ -537,15 +538,21 @@ def _words(columns: str) -> list[str]:
             "two possible texts",
             rows(abstract=TEXT, claim=OTHER, label=["a", "b"]),
             {},
-            "can't tell which column is the text: abstract or claim (say so with --text NAME, "
-            "and --pair NAME if two belong together)",
+            "can't tell which column is the text: abstract or claim (say so with --text abstract, "
+            "--text abstract,claim to join them, or --text abstract --pair claim)",
         ),
         (
             "two texts with known names",
             rows(review=TEXT, body=OTHER, label=["a", "b"]),
             {},
-            "can't tell which column is the text: review or body (say so with --text NAME, "
-            "and --pair NAME if two belong together)",
+            "can't tell which column is the text: review or body (say so with --text review, "
+            "--text review,body to join them, or --text review --pair body)",
+        ),
+        (
+            "a text and another known name",
+            rows(text=TEXT, comment=OTHER, label=["a", "b"]),
+            {},
+            "can't tell which column is the text: text or comment",
         ),
         (
             "a title and a description (AG News)",
@@ -717,3 +724,32 @@ def test_number_among_texts_is_read_as_a_text(tmp_path: Path) -> None:
     seen = infer_columns(table, task=None, asked={})
     assert seen.kind is TASKS["classify"]
     assert [row.text for row in read_rows(seen.kind, table, seen.layout)][5] == "5"
+
+
+def test_texts_named_together_are_joined(tmp_path: Path) -> None:
+    given = rows(title=["A title #", "", "Another #"], body=TEXT, label=["a", "b"])
+    path = write(tmp_path / "a.csv", given)
+    found = inferred(path, {"text": "title, body"})
+    assert found.remarks[-1] == "task = classify, text = title+body, label = label"
+    texts = [row.text for row in read_rows(found.kind, read_table(path), found.layout)]
+    assert texts[:2] == [f"A title 0\n{TEXTS[0]} 0", f"{TEXTS[1]} 1"]
+
+
+def test_task_of_words_joins_no_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", rows(a=[["Ann"]], b=[["Lee"]], tags=[["B-PER"], ["O"]]))
+    with pytest.raises(UsageError, match=r"tag reads one column as --text \(name one of them"):
+        inferred(path, {"text": "a,b"}, task="tag")
+
+
+def test_texts_joined_in_training_are_joined_in_prediction(
+    tmp_path: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = rows(20, title=["good #", "bad #"], body=["cat #"], label=["a", "b"])
+    path = write(tmp_path / "a.csv", given)
+    base = {"model": str(bert), "epochs": 1, "text": "title,body"}
+    model = onelayer.finetune(path, out="run", **base)
+    (joined,) = model.predict([{"title": "good 1", "body": "cat 1"}])
+    assert joined == model.predict(["good 1\ncat 1"])[0]
+    assert onelayer.predict("run", path).rows == 20
+    assert onelayer.evaluate("run", path).rows == 20

@@ -37,6 +37,8 @@ class ColumnRules:
     """The roles that the model reads, in the order of a row that Python gives as a tuple."""
     optional: tuple[str, ...] = ()
     """The inputs that a file may lack."""
+    joined: tuple[str, ...] = ()
+    """The inputs that may be several columns, joined to one text."""
     formats: tuple[str, ...] = ()
     """File formats that only hold rows of this task; see ``Table.format``."""
 

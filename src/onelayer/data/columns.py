@@ -188,7 +188,8 @@ class FileColumns:
         say_so = f"say so with --{role} NAME" if role in ROLES else f"call it {role}"
         hint = f"{say_so}; {_listed(self.table)}"
         if role == "text" and names:
-            hint = "say so with --text NAME, and --pair NAME if two belong together"
+            a, b = names[0], names[-1]
+            hint = f"say so with --text {a}, --text {a},{b} to join them, or --text {a} --pair {b}"
         either = f": {' or '.join(names[:6])}" if names else ""
         return self.error(f"can't tell which column is the {role}{either}", hint)
 
@@ -197,9 +198,9 @@ class FileColumns:
 
 
 def _parts(table: Table, role: str, name: str) -> str | tuple[str, ...]:
-    """A role's column as the user wrote it; options and labels may be several columns, with
+    """A role's column as the user wrote it; texts, options and labels may be several columns, with
     commas."""
-    if role not in ("options", "label") or name in table.columns or "," not in name:
+    if role not in ("text", "pair", "options", "label") or name in table.columns or "," not in name:
         return name
     return tuple(part.strip() for part in name.split(","))
 

@@ -29,7 +29,7 @@ class Layout:
     def fits(self, columns: Collection[str]) -> bool:
         """Whether a file with these columns can be read with this layout."""
         return all(
-            set(_each(column)) <= set(columns)
+            set(each_column(column)) <= set(columns)
             for role, column in self.columns.items()
             if role not in ("title", "impossible")  # only used where a file has them
         )
@@ -39,7 +39,7 @@ class Layout:
         there = {
             role: column
             for role, column in self.columns.items()
-            if not set(_each(column)).isdisjoint(columns)
+            if not set(each_column(column)).isdisjoint(columns)
         }
         return replace(self, columns=there)
 
@@ -59,8 +59,10 @@ class Layout:
                 chosen[role] = record.get(column)
             elif role == "label":
                 chosen[role] = flagged_columns(column, record)
-            else:
+            elif role == "options":
                 chosen[role] = _options(column, record)
+            else:
+                chosen[role] = _joined(column, record)
         if "label" in chosen:
             chosen["label"] = label = self.labels.read(chosen["label"])
             if "options" in chosen:
@@ -92,6 +94,15 @@ def _options(columns: tuple[str, ...], record: Mapping[str, Any]) -> dict[str, A
     return {"text": [record.get(name) for name in columns], "label": letters, "column": columns}
 
 
+def _joined(columns: tuple[str, ...], record: Mapping[str, Any]) -> Any:
+    """Texts such as a title and a body as one text, a line each. None if all are missing or empty;
+    a value that is no text as it is, so that it is refused."""
+    found = [value for name in columns if (value := record.get(name)) not in (None, "")]
+    texts = [value for value in found if value == value]  # pandas writes NaN for a missing text
+    odd = next((value for value in texts if isinstance(value, (list, dict))), None)
+    return odd if odd is not None else "\n".join(map(str, texts)) or None
+
+
 def flagged_columns(columns: tuple[str, ...], record: Mapping[str, Any]) -> list[str]:
     """The names of the columns that hold a 1 (one-hot columns)."""
     flags = {name: flag_in(record.get(name)) for name in columns}
@@ -102,5 +113,8 @@ def flagged_columns(columns: tuple[str, ...], record: Mapping[str, Any]) -> list
     return [name for name, flag in flags.items() if flag]
 
 
-def _each(column: str | tuple[str, ...]) -> tuple[str, ...]:
+def each_column(column: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The columns of a role, as a tuple."""
+    if column is None:
+        return ()
     return column if isinstance(column, tuple) else (column,)

@@ -61,9 +61,10 @@ BINARY_MARKS = (b"PAR1", *_OTHER_FILES)
 def open_table(path: Source, columns: Columns, expected: Collection[Column] = ()) -> Table:
     """Opens a file as the user said that it is to be read; see `read_table`. ``expected`` are the
     columns of a model's training file, by role."""
-    named = chain.from_iterable((name, *name.split(",")) for name in columns.asked.values())
+    asked = columns.asked.values()
+    named = [name.strip() for names in asked for name in (names, *names.split(","))]
     known = chain.from_iterable((c,) if isinstance(c, str) else c for c in expected)
-    return read_table(path, named=tuple(named), expected=tuple(known), reading=columns)
+    return read_table(path, named=named, expected=tuple(known), reading=columns)
 
 
 def read_table(

@@ -85,6 +85,9 @@ def _columns(file: FileColumns, kind: type[AnyTask]) -> dict[str, Column]:
         if role not in roles:
             flags = ", ".join(f"--{role}" for role in roles)
             raise file.error(f"{kind.name} has no use for --{role}", f"it reads {flags}")
+        alone = role in ("text", "pair") and role not in rules.joined
+        if alone and isinstance(file.asked[role], tuple):
+            raise file.error(f"{kind.name} reads one column as --{role}", "name one of them")
     found = {**rules.find(file), **file.asked}
     for role in rules.needed:
         if found.get(role) is None and (role != "label" or file.labelled):

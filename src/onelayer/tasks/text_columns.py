@@ -8,6 +8,7 @@ from onelayer.base.errors import UsageError
 from onelayer.data.column_rules import Column, ColumnRules, Found
 from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
 from onelayer.data.header import counts_rows
+from onelayer.data.layout import each_column
 from onelayer.data.values import flag_in
 
 PAIRS = (
@@ -29,12 +30,13 @@ CLASSES = {
 class TextColumns(ColumnRules):
     inputs = ("text", "pair")
     optional = ("pair",)
+    joined = ("text", "pair")
 
     def find(self, file: FileColumns) -> Found:
-        label, text, pair = label_of(file), file.named("text"), file.named("pair")
+        label, text, pair = label_of(file), file.asked.get("text"), file.asked.get("pair")
         if text:
             return {"text": text, "pair": pair, "label": label}
-        taken = (*(label if isinstance(label, tuple) else (label,)), pair)
+        taken = (*each_column(label), *each_column(pair))
         both = () if pair else _pair(file, without=taken)
         if both:
             return {"text": both[0], "pair": both[1], "label": label}
@@ -43,7 +45,7 @@ class TextColumns(ColumnRules):
         text = next(iter(texts), None)
         running = file.running_texts(without=taken)
         rivals = [column for column in texts if column in running]
-        if len(rivals) > 1 and "text" not in map(normal_name, rivals):
+        if len(rivals) > 1:
             raise file.unsure("text", rivals)  # such as review and body: either may be meant
         if text is None and len(running) == 2 and file.nameless and not pair:
             return {"text": running[0], "pair": running[1], "label": label}
@@ -69,7 +71,7 @@ def label_of(file: FileColumns) -> Column | None:
     label = file.asked.get("label") or file.known("label")
     if label or not file.labelled:
         return label
-    asked = [column for column in file.asked.values() if isinstance(column, str)]
+    asked = [name for column in file.asked.values() for name in each_column(column)]
     texts = [*asked, *file.running_texts(), *_pair(file)]
     texts += file.called(*KNOWN["text"], *KNOWN["title"])
     found = _targets(file) or _repeating(file, without=texts)
