@@ -60,9 +60,9 @@ def read_delimited(
         header = find_header(cells, below, named, expected)
     else:
         header = Header(reading.header)
-    columns = _column_names(cells if header.present else first, header)
+    columns = column_names(cells if header.present else first, header)
     if header.present:
-        _check_header(columns, bool(below), Place(path, line))
+        check_header(columns, bool(below), Place(path, line))
     classes = _class_columns(below, len(columns))
     nameless = next((n for n in range(len(cells), 0, -1) if cells[n - 1].strip()), 0)
 
@@ -84,7 +84,7 @@ def read_delimited(
             values = dict(zip(columns, fields, strict=True))
             yield Record(values, line, left_out=HEADER_AGAIN if again else None)
 
-    note = "; ".join([*dialect.remarks, *_header_remark(columns, header)])
+    note = "; ".join([*dialect.remarks, *header_remark(columns, header)])
     return Table(path, dialect.format, columns, records, note or None)
 
 
@@ -95,14 +95,15 @@ def _lacks_a_name(first: list[str], below: list[list[str]]) -> bool:
     return longer and len(below) > 1 and any(fields[-1] for fields in below)
 
 
-def _column_names(cells: list[str], header: Header) -> tuple[str, ...]:
+def column_names(cells: list[str], header: Header) -> tuple[str, ...]:
+    """The names in a header; numbers for columns without."""
     if not header.present:
         return tuple(f"column{number}" for number in range(1, len(cells) + 1))
     # pandas writes its index under an empty name; such a column is called by its number.
     return tuple(name.strip() or f"column{number}" for number, name in enumerate(cells, 1))
 
 
-def _header_remark(columns: tuple[str, ...], header: Header) -> list[str]:
+def header_remark(columns: tuple[str, ...], header: Header) -> list[str]:
     """What was decided about the first line, and why."""
     if header.present:
         why = f"{header.why}; --no-header reads it as a row"
@@ -117,7 +118,8 @@ def _header_remark(columns: tuple[str, ...], header: Header) -> list[str]:
     return [f"no header line: {called}{why}"]
 
 
-def _check_header(columns: tuple[str, ...], has_rows: bool, place: Place) -> None:
+def check_header(columns: tuple[str, ...], has_rows: bool, place: Place) -> None:
+    """Raises DataError for a name that comes twice, and for a header without rows."""
     name, count = Counter(columns).most_common(1)[0]
     if count > 1:
         hint = "rename one of them, or give --no-header if the line is a row"

@@ -25,6 +25,7 @@ from onelayer.data.nested import JSON
 from onelayer.data.parquet import PARQUET
 from onelayer.data.prodigy import of_prodigy
 from onelayer.data.spacy_data import DOCBIN
+from onelayer.data.spreadsheet import XLSX
 from onelayer.data.table import Table
 from onelayer.data.token_rows import by_sentence
 from onelayer.data.unpacking import (
@@ -37,7 +38,7 @@ from onelayer.data.unpacking import (
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [
-    *(SAVED_FOLDER, BRAT, PARQUET, ARROW, DOCBIN, BRAT_TEXT),
+    *(SAVED_FOLDER, BRAT, PARQUET, ARROW, XLSX, DOCBIN, BRAT_TEXT),
     *(FASTTEXT, JSON, CONLLU, CSV, CONLL, TSV, NAMED_COLUMNS, LINES),
 ]
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
@@ -54,7 +55,7 @@ _OTHER_FILES = {
 }
 """First bytes of files that aren't data files, and what to call them in the error."""
 
-BINARY_MARKS = (b"PAR1", *_OTHER_FILES)
+BINARY_MARKS = (b"PAR1", b"ARROW1", *_OTHER_FILES)
 """First bytes of files that have no lines of text."""
 
 
@@ -74,8 +75,8 @@ def read_table(
     expected: Collection[str] = (),
     reading: Reading = AS_FOUND,
 ) -> Table:
-    """Opens csv, tsv, jsonl, JSON, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, DREAM, fastText, plain
-    text, or a folder of ``save_to_disk``.
+    """Opens csv, tsv, xlsx, jsonl, JSON, Parquet, Arrow, CoNLL, CoNLL-U, SQuAD, DREAM, fastText,
+    plain text, or a folder of ``save_to_disk``. Files of text may be packed.
 
     The format follows from the file's name if that is clear, else from its first lines: people
     call a CoNLL file ``test.annotated`` and a tsv ``train.txt``.
@@ -128,7 +129,7 @@ def _read(
         raise DataError("a directory, not a data file", place=Place(path), hint=hint)
     for beginning, kind in _OTHER_FILES.items():
         if sample.first_bytes.startswith(beginning):
-            hint = "export it to csv, tsv, jsonl or Parquet"
+            hint = "export it to csv in UTF-8, xlsx, jsonl or Parquet"
             raise DataError(f"{kind}, not a data file", place=Place(path), hint=hint)
     sample = replace(sample, path=path)
     head = head_lines(path)

@@ -108,11 +108,15 @@ def _packing_of(first_bytes: bytes) -> _Packing | None:
 def packing_name(path: str) -> str | None:
     """How a file is packed; None for one that isn't, and for spreadsheets, which are zip archives.
     Raises OSError if it can't be read."""
+    packing = _packing_at(path)
+    return None if packing is None else packing.name
+
+
+def _packing_at(path: str) -> _Packing | None:
     with open(stored_at(path), "rb") as file:
         packing = _packing_of(file.read(LONGEST_MARK))
-        if packing is None or (packing.mark == b"PK\x03\x04" and is_office(path)):
-            return None
-    return packing.name
+    is_zip = packing is not None and packing.name == "zip"
+    return None if is_zip and is_office(path) else packing
 
 
 def is_office(path: str) -> bool:
@@ -149,16 +153,11 @@ def open_unpacked(path: str) -> io.BufferedReader[Any]:
         Here or while it is read: for a damaged file, a zip archive of several files, and a file
         that unpacks to far more than text does.
     """
+    packing, size = _packing_at(path), os.path.getsize(stored_at(path))
     file = open(stored_at(path), "rb")  # noqa: SIM115
-    try:
-        packing = _packing_of(file.peek(LONGEST_MARK)[:LONGEST_MARK])
-        if packing is None:
-            return file
-        size = os.path.getsize(stored_at(path))
-        return io.BufferedReader(_Unpacked(packing, file, Place(str(path)), lambda: size))
-    except BaseException:
-        file.close()
-        raise
+    if packing is None:
+        return file
+    return io.BufferedReader(_Unpacked(packing, file, Place(str(path)), lambda: size))
 
 
 def unpacked_pipe(
