@@ -118,6 +118,9 @@ def test_hypertext_of_label_studio_has_global_offsets(write: Write) -> None:
     }
     tasks = [task(n, said(result(span, kind="hypertextlabels"))) for n in range(3)]
     assert golds(read(write("export.json", tasks))[1]) == ["Ada [PER]"] * 3
+    about = {"annotator": 1, "lead_time": 2.5}
+    rows = [{"text": TEXT, "id": n, "ner": [span], **about} for n in range(3)]
+    assert golds(read(write("min.json", rows))[1]) == ["Ada [PER]"] * 3
 
 
 def test_label_studio_choices_are_classes(write: Write) -> None:

@@ -182,6 +182,17 @@ def test_edges_are_trimmed_and_twins_merged(write: Write) -> None:
     assert "1 row: an entity that stands there twice is taken once" in remarks
 
 
+def test_own_text_may_differ_in_white_space_and_case(write: Write) -> None:
+    entity = {"start": 0, "end": 7, "label": "P"}
+    rows = [
+        {"text": "Ada\n Bo ran.", "entities": [entity | {"text": own}]}
+        for own in ("Ada Bo", "Ada\\n Bo", "ada bo", "Ada\n Bo")
+    ]
+    read, remarks = rows_and_remarks(write(rows))
+    assert len(read) == 4
+    assert "offsets" not in remarks
+
+
 def test_entities_that_cut_words_are_told(write: Write) -> None:
     rows = [{"text": "Ada ran.", "entities": [[0, 3, "P"]]}] * 5
     _, remarks = rows_and_remarks(write([*rows, {"text": "Ada ran.", "entities": [[0, 2, "P"]]}]))

@@ -182,7 +182,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return _value(value) if value.keys() & set(_VALUE_KINDS) else value
     objects = isinstance(value, list) and value and all(isinstance(one, dict) for one in value)
-    if objects and not _has_spans(value):
+    if objects and _has_spans(value):
+        return [_span(one) for one in value]
+    if objects:
         parts = [_value(one) for one in value]
         return parts[0] if len(parts) == 1 else parts
     return value

@@ -120,7 +120,8 @@ def same_text(one: str, other: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    return unicodedata.normalize("NFC", "".join(text.split())).casefold()
+    words = text.replace("\\n", " ").split()  # some tools write a line end as two characters
+    return unicodedata.normalize("NFC", "".join(words)).casefold()
 
 
 @dataclass(slots=True)
