@@ -262,3 +262,17 @@ def test_sighup_reloads_every_model(make_bert: MakeBert, directory: Path, tmp_pa
         until(lambda: '"reload": "done"' in (tmp_path / "log").read_text())
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
+
+
+def test_exported_model_keeps_its_engine_unless_another_kind_comes(
+    make_bert: MakeBert, bundle: Path, tmp_path: Path
+) -> None:
+    directory = shutil.copytree(bundle, tmp_path / "served")
+    app = serving(directory)
+    with TestClient(app) as client:
+        engine = app.service.models["m"].engine.name
+        assert client.post(RELOAD).json()["engine"] == engine
+        replace(directory, classifier(make_bert, NEW))
+        assert client.post(RELOAD).json()["engine"] == "torch"
+        replace(directory, bundle)
+        assert client.post(RELOAD).json()["engine"] != "torch"

@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from onelayer.base.errors import OneLayerError
+from onelayer.base.errors import OneLayerError, UsageError
+from onelayer.engines.registry import RUN_ENGINE
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.request_errors import RequestError
@@ -49,7 +50,7 @@ class Reloader:
         """Loads and warms up all models. It takes long: call it in a thread of its own."""
         lower_thread_priority()
         for name in self._directories:
-            self._service.models[name] = self._load(name)
+            self._service.models[name] = self._load(name, self._engine)
 
     async def reload(self, name: str) -> Predictor:
         """Replaces a model by what its directory holds now, without losing a request.
@@ -98,7 +99,7 @@ class Reloader:
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "model loader", initializer=lower_thread_priority)
         try:
-            new = await loop.run_in_executor(thread, self._load, name)
+            new = await loop.run_in_executor(thread, self._load_like, name, old.engine.name)
         except OneLayerError as error:
             raise ReloadError(self._reason(name, str(error))) from None
         except Exception as error:  # whatever is wrong with new files, the old model stays
@@ -112,8 +113,18 @@ class Reloader:
             raise ReloadError(self._reason(name, reason))
         return new
 
-    def _load(self, name: str) -> Predictor:
-        predictor = load(self._directories[name], self._engine)
+    def _load_like(self, name: str, engine: str) -> Predictor:
+        """The new model in the engine of the old one, so that none has to be measured under load;
+        in another one if that can't run it."""
+        if self._engine is None and engine != RUN_ENGINE:
+            try:
+                return self._load(name, engine)
+            except UsageError:
+                pass  # the new model is of another kind
+        return self._load(name, self._engine)
+
+    def _load(self, name: str, engine: str | None) -> Predictor:
+        predictor = load(self._directories[name], engine)
         self._service.batcher.warm_up(name, predictor)
         return predictor
 
