@@ -10,11 +10,17 @@ import numpy as np
 import pytest
 
 import onelayer
+from onelayer.base.errors import Place
 from onelayer.evaluation.caveats import caveats_of_dev, caveats_of_labels
-from onelayer.metrics import Classification, Entities
+from onelayer.metrics import Classification, Entities, MultiLabel
 from onelayer.tasks import Choose, Classify, Regress, Tag
+from onelayer.tasks.calibration import best_thresholds, cross_fitted_sets
+from onelayer.tasks.logits import sigmoid
 from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tasks.texts import TextRow
+from onelayer.tokens.encodings import EncodingsBuilder
 
+HERE = Place("rows.jsonl")
 THREE = Classify(labels=("a", "b", "c"), max_length=8)
 
 
@@ -42,9 +48,9 @@ def test_entity_type_without_a_row_is_named() -> None:
 
 
 def test_what_dev_chose_is_named() -> None:
-    (said,) = caveats_of_dev(Choose(max_length=8), 20)
+    (said,) = caveats_of_dev(Choose(max_length=8), 20, None)
     assert said.startswith("these rows also chose the best of 20 checkpoints and the temperature")
-    assert list(caveats_of_dev(Regress(max_length=8), 1)) == []
+    assert list(caveats_of_dev(Regress(max_length=8), 1, None)) == []
 
 
 def write(file: Path, texts: Sequence[str], labels: str) -> Path:
@@ -77,3 +83,44 @@ def test_scores_of_rows_that_the_run_has_seen_are_remarked_on(bert: Path, tmp_pa
     card = (run / "README.md").read_text(encoding="utf-8")
     assert "The dev rows also chose the checkpoint" in card
     assert "Fewer than 5 of a label" in card
+
+
+def test_cross_fitted_score_of_thresholds_doesnt_flatter() -> None:
+    """With 100 dev rows the thresholds' own score is some six points too high."""
+    rng = np.random.default_rng(0)
+
+    def drawn(n: int) -> tuple[np.ndarray, np.ndarray]:
+        p = sigmoid(rng.normal(-2.0, 1.5, (n, 10)))
+        return p, rng.random((n, 10)) < p
+
+    new_p, new_gold = drawn(20_000)
+    flattery, bias = [], []
+    for _ in range(25):
+        p, gold = drawn(100)
+        thresholds = np.asarray(best_thresholds(p, gold))
+        true = MultiLabel(new_gold, new_p >= thresholds)()["micro_f1"]
+        flattery.append(MultiLabel(gold, p >= thresholds)()["micro_f1"] - true)
+        chosen = cross_fitted_sets(p, gold)
+        assert chosen is not None
+        bias.append(MultiLabel(gold, chosen)()["micro_f1"] - true)
+    assert np.mean(flattery) > 0.04
+    assert abs(np.mean(bias)) < 0.025
+
+
+def test_multi_label_dev_score_comes_with_its_cross_fitted_one() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(-1.0, 1.5, (60, 3))
+    gold = rng.random((60, 3)) < sigmoid(logits)
+    rows = [TextRow("a", None, tuple(np.array(["a", "b", "c"])[own]), HERE) for own in gold]
+    builder = EncodingsBuilder()
+    for _ in rows:
+        builder.start_row(2)
+        builder.add([1, 2], 2)
+    encodings = builder.build(examples_are_rows=False)
+    task = Classify(labels=("a", "b", "c"), max_length=8, multi_label=True)
+    tuned, scorer = task.tune(rows, [(rows, encodings, logits)])
+    assert isinstance(scorer, MultiLabel)
+    assert scorer.cross_fitted is not None
+    assert scorer.cross_fitted < scorer()["micro_f1"]
+    (said,) = caveats_of_dev(tuned, 3, scorer.cross_fitted)
+    assert "the temperature and the labels' thresholds: tuned on other dev rows, micro_f1" in said

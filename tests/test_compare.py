@@ -197,6 +197,20 @@ def test_mistakes_are_zero_for_right_rows_and_grow_with_the_error() -> None:
     assert answers.mistakes().tolist() == [0, 1.5, 2]
 
 
+def test_no_changed_row_of_few_leaves_room_for_a_difference() -> None:
+    gold = np.zeros(40, dtype=int)
+    same = Classification(gold, gold, 2)
+    found = paired_differences(same, n_resamples=20, n_permutations=20)["accuracy"]
+    assert found.difference == 0
+    low, high = found.interval  # of 20 rows
+    assert -0.2 < low == -high < -0.1
+    many = Classification(np.zeros(8000, dtype=int), np.zeros(8000, dtype=int), 2)
+    found = paired_differences(many, n_resamples=20, n_permutations=20)["accuracy"]
+    assert found.interval[1] < 0.002
+    some = Answers(np.ones(40), np.ones(40), np.ones(40, dtype=bool))
+    assert paired_differences(some, n_resamples=20, n_permutations=20)["em"].interval[1] > 10
+
+
 def test_undefined_difference_has_no_p_value() -> None:
     constant, rising = np.ones(4), np.arange(4.0)
     scorer = Regression(np.repeat(rising, 2), interleaved(constant, rising))

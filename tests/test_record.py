@@ -56,6 +56,7 @@ FILE: dict[str, Any] = {
         "intervals": {"rmse": [0.25, None]},
         "range": [-3.0, 7.5],
         "caveats": ["no row has the label 'x'"],
+        "cross_fitted": 0.25,
     },
     "history": {
         "steps": 2,

@@ -59,6 +59,8 @@ class DevScores:
     """The smallest and the largest gold number of the dev rows, for regress."""
     caveats: tuple[str, ...] = ()
     """What these scores can't tell, in words."""
+    cross_fitted: float | None = None
+    """The task's metric, if what was tuned on dev is tuned on other dev rows instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,12 +34,21 @@ def caveats_of_labels(task: AnyTask, scorer: Scorer) -> Iterator[str]:
         yield f"fewer than {FEW_ROWS} of a {noun}: {listed(few)}: the scores say little of it"
 
 
-def caveats_of_dev(task: AnyTask, n_evaluations: int) -> Iterator[str]:
-    """What the dev rows chose, so that their own scores flatter."""
+def caveats_of_dev(task: AnyTask, n_evaluations: int, cross_fitted: float | None) -> Iterator[str]:
+    """What the dev rows chose, so that their own scores flatter, and the metric ``cross_fitted`` if
+    what was tuned is tuned on other dev rows."""
     chosen = [f"the best of {n_evaluations} checkpoints"] if n_evaluations > 1 else []
     chosen += task.tuned_on_dev
-    if chosen:
-        yield f"these rows also chose {' and '.join(chosen)}: expect a little less on new rows"
+    if task.pooling_scores:
+        chosen.append("how windows are pooled")
+    if not chosen:
+        return
+    expected = "expect a little less on new rows"
+    if cross_fitted is not None:
+        expected = f"tuned on other dev rows, {task.metric} is {cross_fitted:.4g}"
+    *others, last = chosen
+    listing = f"{', '.join(others)} and {last}" if others else last
+    yield f"these rows also chose {listing}: {expected}"
 
 
 @dataclass(slots=True)
@@ -75,7 +84,9 @@ class SeenRows:
             return
         data, history = self.record.data, self.record.history
         if share == 1.0 and data is not None and data.dev_rows == self.rows:
-            yield from caveats_of_dev(self.task, len(history.evaluations) if history else 0)
+            n = len(history.evaluations) if history else 0
+            cross_fitted = self.record.dev.cross_fitted if self.record.dev else None
+            yield from caveats_of_dev(self.task, n, cross_fitted)
             return
         part = "all" if share == 1.0 else f"about {share:.0%}"
         yield (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -56,6 +56,12 @@ class Answers:
     f1: Floats
     has_answer: Bools
     groups: Ints | None = None
+    cross_fitted: float | None = None
+    """The task's metric, if what was tuned on these rows is tuned on others of them instead; None
+    where nothing was."""
+
+    best: ClassVar[float] = 100.0
+    """The best score of those in ``limits``."""
 
     def __len__(self) -> int:
         return len(self.exact)

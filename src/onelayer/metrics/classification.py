@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,9 @@ class Classification:
     n_labels: int
     positive: int | None = None
     confidence: Confidence | None = None
+
+    best: ClassVar[float] = 1.0
+    """The best score of those in ``limits``."""
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -144,6 +148,12 @@ class MultiLabel:
     gold: Bools
     predicted: Bools
     confidence: Confidence | None = None
+    cross_fitted: float | None = None
+    """The task's metric, if what was tuned on these rows is tuned on others of them instead; None
+    where nothing was."""
+
+    best: ClassVar[float] = 1.0
+    """The best score of those in ``limits``."""
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -221,6 +231,9 @@ class Choices:
     predicted: Ints
     groups: Ints | None = None
     confidence: Confidence | None = None
+
+    best: ClassVar[float] = 1.0
+    """The best score of those in ``limits``."""
 
     def __len__(self) -> int:
         return len(self.gold)

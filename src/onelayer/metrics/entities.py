@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,9 @@ class Entities:
         The set of entities of each row. They are read once, as a stream, and only two numbers per
         entity stay in memory: its row and its type.
     """
+
+    best: ClassVar[float] = 1.0
+    """The best score of those in ``limits``."""
 
     def __init__(
         self, gold: Iterable[AbstractSet[Entity]], predicted: Iterable[AbstractSet[Entity]]
@@ -98,6 +101,9 @@ class Tokens:
 
     right: Ints
     total: Ints
+
+    best: ClassVar[float] = 1.0
+    """The best score of those in ``limits``."""
 
     def __len__(self) -> int:
         return len(self.total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from onelayer.metrics.bootstrap import Scorer, middle, resamples
 from onelayer.metrics.counts import ChosenRows, Ints
+from onelayer.metrics.score_limits import UNKNOWN, Limits, share_limits, wider
 
 ROUNDING = 1e-12
 """Differences closer than this count as equal: they may be the same sum in another order."""
@@ -39,9 +41,10 @@ def paired_differences(
     """Compares two models on the same rows, in every metric.
 
     The interval is the paired percentile bootstrap's (Efron 1979): both models are scored on the
-    same draws. p is that of the two-sided permutation test (Fisher 1935; Noreen 1989): it swaps the
-    two models' predictions of random rows and counts how often the difference is at least as large
-    as the observed one. Each time it computes the metric over all rows, so it works for F1 or a
+    same draws. Where all draws are equal it is as wide as that number of rows without a change
+    allows. p is that of the two-sided permutation test (Fisher 1935; Noreen 1989): it swaps the two models'
+    predictions of random rows and counts how often the difference is at least as large as the
+    observed one. Each time it computes the metric over all rows, so it works for F1 or a
     correlation as well as for accuracy.
 
     Parameters
@@ -74,16 +77,34 @@ def paired_differences(
     drawn = np.array([gain(rows) for rows in resamples(len(every), groups, n_resamples, rng)])
     tosses = (rng.integers(2, size=unit.max() + 1)[unit] for _ in range(n_permutations))
     swapped = np.array([gain(every, toss) for toss in tosses])
+    unseen = _unseen_change(scorer, int(unit.max()) + 1, level)
+
+    def interval(i: int, name: str) -> Limits:
+        found = middle(drawn[:, i], level)
+        is_point = found[0] == found[1]
+        return wider(found, unseen.get(name, UNKNOWN)) if is_point else found
+
     return {
         name: Difference(
             a=a[name],
             b=b[name],
             difference=seen[i],
-            interval=middle(drawn[:, i], level),
+            interval=interval(i, name),
             p=_p(swapped[:, i], seen[i]),
         )
         for i, name in enumerate(a)
     }
+
+
+def _unseen_change(scorer: Scorer, n_units: int, level: float) -> dict[str, Limits]:
+    """The interval of each difference between models that answer ``n_units`` rows or groups the
+    same way: others may be answered otherwise, and a bootstrap of these doesn't know."""
+    best: float | None = getattr(scorer, "best", None)
+    limits: Callable[..., dict[str, Limits]] | None = getattr(scorer, "limits", None)
+    if best is None or limits is None:
+        return {}
+    most = best * share_limits(0, n_units, level=level)[1]
+    return dict.fromkeys(limits(level=level, units=n_units), (-most, most))
 
 
 def clearly_better(one: Scorer, other: Scorer, metric: str, *, n_resamples: int = 200) -> bool:

@@ -9,7 +9,7 @@ with the dev rows: drawn from the same source, independently of the model.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,8 @@ PRIOR = 20
 """Measured on goemotions: 300 to 2,500 dev rows, against 2 to 50 and other ways to be careful."""
 QUANTILES = 500
 ANSWERS = 100
+FOLDS = 5
+"""Parts of the dev rows in cross-fitting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,24 @@ def _starts(rows: int, error: float) -> list[int]:
 def _fewest_rows(error: float, starts: int) -> int:
     """With fewer rows than these, not even all being right passes at one of ``starts`` starts."""
     return math.ceil(math.log((1 - CERTAINTY) / starts) / math.log1p(-error))
+
+
+def other_folds(n: int) -> Iterator[tuple[Bools, Bools]]:
+    """(n,) Which of n rows to tune on, and which to score by it: each row once. Nothing for so few
+    rows that a fold could have none."""
+    if n >= 2 * FOLDS:
+        for fold in range(FOLDS):
+            held_out = np.arange(n) % FOLDS == fold
+            yield ~held_out, held_out
+
+
+def cross_fitted_sets(p: Floats, gold: Bools) -> Bools | None:
+    """(N, L) Which labels rows get by the ``best_thresholds`` of other rows; None for few rows."""
+    chosen: Bools = np.zeros_like(gold)
+    folds = list(other_folds(len(p)))
+    for others, own in folds:
+        chosen[own] = p[own] >= np.asarray(best_thresholds(p[others], gold[others]))
+    return chosen if folds else None
 
 
 def error_bound(wrong: int, n: int, certainty: float = CERTAINTY) -> float:

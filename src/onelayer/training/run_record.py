@@ -18,7 +18,7 @@ from onelayer.checkpoint.record import (
     TrainingHistory,
 )
 from onelayer.checkpoint.source import hub_name
-from onelayer.evaluation.caveats import caveats_of_labels
+from onelayer.evaluation.caveats import caveats_of_dev, caveats_of_labels
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import AnyTask
@@ -39,6 +39,13 @@ class DevResult:
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The 95 % interval of each score."""
         return intervals(self.scorer)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What the scores can't tell, in words."""
+        value = getattr(self.scorer, "cross_fitted", None)
+        tuned = caveats_of_dev(self.task, 0, value) if value is not None else ()
+        return (*caveats_of_labels(self.task, self.scorer), *tuned)
 
 
 def run_record(
@@ -71,7 +78,8 @@ def run_record(
             scores=on_dev.scores,
             intervals=on_dev.intervals,
             range=plan.task.range_of(data.dev),
-            caveats=tuple(caveats_of_labels(on_dev.task, on_dev.scorer)),
+            caveats=on_dev.caveats,
+            cross_fitted=getattr(on_dev.scorer, "cross_fitted", None),
         ),
         history=history_record(history),
         seen=data.seen.to_text(),
@@ -105,7 +113,7 @@ def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
         scores=on_dev.scores,
         intervals=on_dev.intervals,
         caveats=(
-            *caveats_of_labels(on_dev.task, on_dev.scorer),
+            *on_dev.caveats,
             "The dev rows also chose the checkpoint: expect a little less on new rows.",
         ),
     )

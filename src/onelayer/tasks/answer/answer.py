@@ -25,6 +25,7 @@ from onelayer.tasks.answer.answer_rows import Answer, AnswerRow, Candidate, Ques
 from onelayer.tasks.answer.answer_scores import score_answers
 from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
 from onelayer.tasks.answer.gold_answers import answers_of
+from onelayer.tasks.calibration import other_folds
 from onelayer.tasks.label_judges import Disagreements, LabelJudge
 from onelayer.tasks.logits import Logits, softmax
 from onelayer.tasks.mistakes import Judged, Mistake
@@ -263,11 +264,24 @@ class AnswerTask(Task[AnswerRow, Answer]):
         answered = score_answers(rows, best_spans_of())
         silent = score_answers(rows, ("" for _ in rows))
         margin = np.asarray(margins)
-        threshold, _ = metrics.no_answer_threshold(
-            margin, answered.f1, (~answered.has_answer).astype(np.float64)
-        )
+        nothing = (~answered.has_answer).astype(np.float64)
+        threshold, _ = metrics.no_answer_threshold(margin, answered.f1, nothing)
         tuned = replace(self, no_answer_threshold=threshold)
-        return tuned, answered.but(silent, where=margin > threshold)
+        scores = answered.but(silent, where=margin > threshold)
+        by_others = [
+            np.where(
+                margin[own]
+                > metrics.no_answer_threshold(margin[others], answered.f1[others], nothing[others])[
+                    0
+                ],
+                silent.f1[own],
+                answered.f1[own],
+            )
+            for others, own in other_folds(len(margin))
+        ]
+        if by_others:
+            scores = replace(scores, cross_fitted=100 * float(np.concatenate(by_others).mean()))
+        return tuned, scores
 
     @classmethod
     def texts(cls, row: AnswerRow) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from onelayer.tasks.calibration import (
     best_thresholds,
     calibrate_labels,
     calibrate_sets,
+    cross_fitted_sets,
 )
 from onelayer.tasks.classify.class_predictions import Label, Labels, judged_labels, judged_sets
 from onelayer.tasks.classify.classify_columns import ClassifyColumns
@@ -271,7 +272,19 @@ class Classify(Task[TextRow, Label | Labels]):
         pooled = pooled_by(chunks, ways)
         pooling, scores, scorer = best_pooling(pooled, score, self.metric)
         tuned = self._calibrated(pooled[pooling], rows)
+        if isinstance(scorer, metrics.MultiLabel):
+            scorer = self._cross_fitted(scorer)
         return replace(tuned, pooling=pooling, pooling_scores=scores), scorer
+
+    @staticmethod
+    def _cross_fitted(scorer: metrics.MultiLabel) -> metrics.MultiLabel:
+        """The scores with the metric for thresholds that were tuned on other rows."""
+        assert scorer.confidence is not None
+        chosen = cross_fitted_sets(scorer.confidence.probability, scorer.gold)
+        if chosen is None:
+            return scorer
+        value = metrics.MultiLabel(scorer.gold, chosen)()["micro_f1"]
+        return replace(scorer, cross_fitted=value)
 
     def _calibrated(self, row_logits: Logits, rows: Iterable[TextRow]) -> Self:
         if not self.multi_label:
