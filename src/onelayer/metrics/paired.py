@@ -42,10 +42,10 @@ def paired_differences(
 
     The interval is the paired percentile bootstrap's (Efron 1979): both models are scored on the
     same draws. Where all draws are equal it is as wide as that number of rows without a change
-    allows. p is that of the two-sided permutation test (Fisher 1935; Noreen 1989): it swaps the two models'
-    predictions of random rows and counts how often the difference is at least as large as the
-    observed one. Each time it computes the metric over all rows, so it works for F1 or a
-    correlation as well as for accuracy.
+    allows. p is that of the two-sided permutation test (Fisher 1935; Noreen 1989): it swaps the
+    two models' predictions of random rows and counts how often the difference is at least as
+    large as the observed one. Each time it computes the metric over all rows, so it works for F1
+    or a correlation as well as for accuracy.
 
     Parameters
     ----------
