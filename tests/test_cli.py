@@ -179,7 +179,7 @@ def test_predict_skips_bad_rows_with_skip_bad(
     (tmp_path / "new.jsonl").write_text('{"review": "good"}\n{"review": ["no"]}\n{"review": "x"}\n')
 
     assert main("predict", run, "new.jsonl") == 2
-    assert "new.jsonl:2:text: text is a list" in capsys.readouterr().err
+    assert "new.jsonl:2:review: text is a list" in capsys.readouterr().err
     assert main("predict", run, "new.jsonl", "--skip-bad") == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2

@@ -24,6 +24,7 @@ from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.training.finetune import finetune
+from onelayer.training.progress import Silent
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -112,7 +113,9 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         folder = tempfile.mkdtemp(prefix="run-", dir=self.runs)
         if self.runs is None:
             self._removal = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._predictor = finetune({**columns, "label": labels}, out=folder, recipe=recipe)
+        self._predictor = finetune(
+            {**columns, "label": labels}, out=folder, recipe=recipe, reporter=Silent()
+        )
         self.run_ = folder
         return self
 

@@ -16,7 +16,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.robustness.field_cases import annotations as annotation_cases
-from benchmarks.robustness.field_cases import answers, headers, labels, scores, serving
+from benchmarks.robustness.field_cases import (
+    answers,
+    headers,
+    labels,
+    python_inputs,
+    scores,
+    serving,
+)
 from benchmarks.robustness.field_cases.case import Case, Trial, WrongOutcomeError
 from benchmarks.support.small_bert import small_bert
 from onelayer.checkpoint.source import resolve
@@ -28,6 +35,7 @@ KINDS: dict[str, tuple[Case, ...]] = {
     "answers": answers.CASES,
     "serving": serving.CASES,
     "scores": scores.CASES,
+    "Python": python_inputs.CASES,
 }
 """The cases by their kind; a kind is a file of this package."""
 

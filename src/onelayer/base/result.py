@@ -6,7 +6,9 @@ import html
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from onelayer.base.json_values import to_plain
@@ -38,6 +40,28 @@ class Result(ABC):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HtmlPage(Result):
+    """An HTML page that was written. A notebook shows it inline, in a frame of its own."""
+
+    out: str
+
+    def parts(self) -> list[str | Table]:
+        return [f"saved {self.out}"]
+
+    def _repr_html_(self) -> str:
+        try:
+            text = Path(self.out).read_text(encoding="utf-8")
+        except OSError:
+            return Result._repr_html_(self)
+        # The sandbox lets nothing of the page reach the notebook; it needs no scripts.
+        return (
+            f'<iframe srcdoc="{html.escape(text)}" title="{html.escape(self.out)}" '
+            'sandbox style="width:100%;height:45em;box-sizing:border-box;border:1px solid #8888">'
+            "</iframe>"
+        )
+
+
 def text_table(table: Table) -> str:
     """In columns, the first to the left and all others to the right, each as wide as its longest
     cell: piped into a file, nothing is cut and no line is drawn."""
@@ -52,7 +76,9 @@ def text_table(table: Table) -> str:
         grid.add_row(*map(Text, line))
     stream = StringIO()
     width = 4 * sum(len(cell) + 2 for line in table for cell in line)
-    Console(file=stream, width=width, color_system=None).print(grid)
+    # In a notebook rich would show the table by itself.
+    console = Console(file=stream, width=width, color_system=None, force_jupyter=False)
+    console.print(grid)
     return "\n".join(f"  {line.rstrip()}" for line in stream.getvalue().splitlines())
 
 

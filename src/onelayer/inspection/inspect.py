@@ -35,7 +35,8 @@ from onelayer.tasks import AnyTask, task_called
 from onelayer.tasks.infer_columns import InferredColumns, infer_columns, inferred_like
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training.progress import Reporter, Silent
+from onelayer.training.notebook import default_reporter
+from onelayer.training.progress import Reporter
 
 MAX_SAMPLED_ROWS = 2000
 """About how many rows are tokenized for the lengths. More rows take longer and change little."""
@@ -164,7 +165,8 @@ def inspect_file(
     bad = [line for rows_of_one in files for line in _bad_rows(rows_of_one)]
     errors = None
     if judge is not None:
-        errors = wrong_labels(source, judge, columns, folds=folds, reporter=reporter or Silent())
+        told = reporter or default_reporter()
+        errors = wrong_labels(source, judge, columns, folds=folds, reporter=told)
     return FileInspection(
         file=source_path(source),
         format=table.format,

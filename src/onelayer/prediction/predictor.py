@@ -14,7 +14,7 @@ import numpy as np
 from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
 from onelayer.base.json_values import to_plain
-from onelayer.base.result import Result, Table, score_table
+from onelayer.base.result import HtmlPage, Result, Table, score_table
 from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit, check_offset_unit
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.in_memory import one_split, tabular
@@ -84,6 +84,15 @@ class Predictor(Result):
         if self.record and self.record.dev:
             parts += ["dev", score_table(self.record.dev.scores, self.record.dev.intervals)]
         return parts
+
+    def report(self) -> HtmlPage:
+        """The report that training left with the run: learning curves, scores, worst mistakes. A
+        notebook shows it inline. Raises UsageError for a model without one."""
+        page = (self.path or Path()) / "report.html"
+        if self.path is None or not page.is_file():
+            hint = "write one for labelled rows: onelayer.report(run, file)"
+            raise UsageError("the model has no report", place=Place(page), hint=hint)
+        return HtmlPage(out=str(page))
 
     def with_guarantees(
         self, *, coverage: float | None = None, abstain: float | None = None

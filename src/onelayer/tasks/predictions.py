@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
+from onelayer.base.result import html_table
+
 
 class BasePrediction:
     """What a model says of one row. A task's own kind is a frozen dataclass that extends this."""
@@ -25,6 +27,15 @@ class BasePrediction:
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
             if (value := getattr(self, field.name)) is not None or field.default is not None
         }
+
+    def _repr_html_(self) -> str:
+        """A line for each field, as a notebook shows it."""
+        return html_table(
+            [
+                [name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+                for name, value in self.to_json().items()
+            ]
+        )
 
     @property
     def headline(self) -> str | float:

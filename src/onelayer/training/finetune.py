@@ -10,8 +10,9 @@ from onelayer.data.in_memory import Source, TableLike, source_of, split_called
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
+from onelayer.training.notebook import default_reporter
 from onelayer.training.plan import make_plan
-from onelayer.training.progress import Reporter, Silent
+from onelayer.training.progress import Reporter
 from onelayer.training.resume import is_unfinished, open_store, refuse_taken
 from onelayer.training.search import best_of_seeds
 from onelayer.training.trainer import draw_report, train_and_load
@@ -45,7 +46,7 @@ def finetune(
         True: resume an unfinished run of the same data, recipe and model, or fail. False: start
         again. By default resume if there is such a run.
     reporter
-        Receives progress and remarks.
+        Receives progress and remarks; by default a bar in a notebook, and nobody elsewhere.
     choices
         Fields of `Recipe`, which override those of ``recipe``.
 
@@ -65,7 +66,7 @@ def finetune(
     OneLayerError
         If the run can't be written.
     """
-    recipe, reporter = replace(recipe or Recipe(), **choices), reporter or Silent()
+    recipe, reporter = replace(recipe or Recipe(), **choices), reporter or default_reporter()
     train_file, dev = _sources(train_file, dev, reporter)
     if out is not None and not is_unfinished(Path(out)):
         if resume and is_run(out):

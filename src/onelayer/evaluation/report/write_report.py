@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.disk import check_output, rewrite
-from onelayer.base.result import Result, Table
+from onelayer.base.result import HtmlPage
 from onelayer.base.wording import Say
 from onelayer.data.in_memory import Source, source_name, source_path
 from onelayer.evaluation.evaluate import labelled_rows
@@ -23,15 +23,11 @@ NAME = "report.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class ReportPage(Result):
+class ReportPage(HtmlPage):
     """A report that was written."""
 
     run: str
     file: str
-    out: str
-
-    def parts(self) -> list[str | Table]:
-        return [f"saved {self.out}"]
 
 
 def report_file(run: str | Path, file: Source, out: Path, columns: Columns, say: Say) -> ReportPage:
