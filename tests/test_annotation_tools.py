@@ -196,6 +196,14 @@ def test_rejected_and_ignored_rows_of_prodigy_are_left_out(write: Write) -> None
     assert len(list(read_table(path))) == 6  # all of them are predicted
 
 
+def test_file_of_rejected_rows_only_is_refused(write: Write) -> None:
+    path = write("prodigy.jsonl", [answered("reject", spans=[])] * 3)
+    with pytest.raises(DataError, match="no rows to learn from: all are rejected in Prodigy"):
+        read(path)
+    table = read_table(path)
+    assert infer_columns(table, task="tag", asked={}, labelled=False).layout.columns["text"]
+
+
 def test_choices_of_prodigy_are_labels(write: Write) -> None:
     options = [{"id": "GOOD", "text": "good"}, {"id": "BAD", "text": "bad"}]
     chosen = [["GOOD"], ["BAD"], ["GOOD"], ["BAD"]]

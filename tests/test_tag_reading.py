@@ -108,6 +108,20 @@ def test_other_notations_of_tags_are_recognised(
     assert remark in remarks
 
 
+def test_zero_among_tags_with_o_is_o_too(tmp_path: Path) -> None:
+    rows = [{"tokens": ["Ann", "ran"], "tags": ["B-PER", tag]} for tag in ("O", "0", "o", "O")]
+    read, remarks = rows_and_remarks(jsonl(tmp_path / "a.jsonl", rows * 3))
+    assert {row.tags for row in read} == {("B-PER", "O")}
+    assert "the tag '0' is read as O" in remarks
+
+
+def test_tags_with_and_without_prefixes_are_told(tmp_path: Path) -> None:
+    rows = [{"tokens": ["Ann", "Lee", "ran"], "tags": ["B-PER", "I-PER", "X"]}] * 3
+    rows += [{"tokens": ["Ulm", "is", "old"], "tags": ["LOC", "O", "O"]}] * 3
+    _, remarks = rows_and_remarks(jsonl(tmp_path / "a.jsonl", rows))
+    assert "LOC, X without a prefix such as B-: each word is scored by itself" in remarks
+
+
 @pytest.mark.parametrize(
     "tags", [["NOUN", "VERB", "ADV"], ["B-PER", "O"], ["PER", "O"], ["B-PER", "X", "Y"], []]
 )

@@ -103,11 +103,12 @@ class FileColumns:
         for columns in self.asked.values():
             for name in (columns,) if isinstance(columns, str) else columns:
                 _require(table, name)
-        self.sample: list[Mapping[str, Any]] = [
-            row.values for row in islice(table, ROWS_SEEN) if row.left_out is None
-        ]
+        usable = (row for row in table if not (row.left_out or (labelled and row.void)))
+        self.sample: list[Mapping[str, Any]] = [row.values for row in islice(usable, ROWS_SEEN)]
         if not self.sample:
-            raise DataError("no rows", place=Place(table.path), hint="is it the right file?")
+            void = next((row.void for row in table if row.void), None)
+            message = f"no rows to learn from: all are {void}" if void else "no rows"
+            raise DataError(message, place=Place(table.path), hint="is it the right file?")
         self.names = table.columns
         self.by_name = {normal_name(name): name for name in reversed(table.columns)}
         self.nameless = all(map(_NUMBERED.fullmatch, table.columns))

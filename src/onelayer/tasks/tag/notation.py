@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from onelayer.tasks.tag.schemes import OUTSIDE
 
+LIKE_OUTSIDE = {OUTSIDE, "o", "0"}
+"""``O``, and what looks like it."""
 _FORMS = {
     "B-PER": re.compile(r"(?P<role>[BIESMLU])(?:-(?P<type>.+))?", re.DOTALL),
     "b-per": re.compile(r"(?P<role>[biesmlu])(?:-(?P<type>.+))?", re.DOTALL),
@@ -20,14 +22,14 @@ _FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """A way to write tags: the form of those inside an entity, and the tag outside."""
+    """A way to write tags: the form of those inside an entity, and the tags outside."""
 
     form: str
-    outside: str
+    outside: tuple[str, ...]
 
     def standard(self, tag: str) -> str:
         """A tag as it is written in IOB: ``B-PER`` or ``O``. Other tags stay as they are."""
-        if tag == self.outside:
+        if tag in self.outside:
             return OUTSIDE
         match = _FORMS[self.form].fullmatch(tag)
         if not match:
@@ -41,24 +43,26 @@ class Notation:
         read = []
         if self.form != "B-PER":
             read.append(f"tags are written like {self.form} and read as B-PER")
-        if self.outside != OUTSIDE:
-            read.append(f"the tag {self.outside!r} is read as {OUTSIDE}, outside of every entity")
+        for tag in self.outside:
+            if tag != OUTSIDE:
+                read.append(f"the tag {tag!r} is read as {OUTSIDE}, outside of every entity")
         return "; ".join(read) or None
 
 
 def notation_of(tags: Iterable[str]) -> Notation | None:
     """The notation by which all tags of a file but one have a role, some of them ``B`` or ``I``.
-    The one is what stands outside: ``O``, or else the most frequent tag. None where there is no
-    such notation, as for parts of speech."""
+    The one is what stands outside: ``O``, or else the most frequent tag; beside ``O`` there may be
+    what looks like it. None where there is no such notation, as for parts of speech."""
     counts = Counter(tags)
     for form, pattern in _FORMS.items():
         matches = {tag: match for tag in counts if (match := pattern.fullmatch(tag))}
         roles = {match["role"].upper() for match in matches.values()}
         others = counts.keys() - matches.keys()
-        if len(others) != 1 or not roles & {"B", "I"}:
+        if not others or not roles & {"B", "I"}:
             continue
-        (outside,) = others
-        most = counts.most_common(1)[0][0]
-        if outside == most or outside.upper() == OUTSIDE:
-            return Notation(form, outside)
+        most_frequent = len(others) == 1 and max(counts[one] for one in others) == max(
+            counts.values()
+        )
+        if most_frequent or others <= LIKE_OUTSIDE:
+            return Notation(form, tuple(sorted(others)))
     return None

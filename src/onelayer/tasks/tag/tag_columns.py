@@ -17,7 +17,8 @@ from onelayer.data.layout import Layout
 from onelayer.data.span_offsets import OffsetEvidence, Offsets
 from onelayer.data.table import Table
 from onelayer.data.values import listed_in
-from onelayer.tasks.tag.notation import notation_of
+from onelayer.tasks.tag.notation import Notation, notation_of
+from onelayer.tasks.tag.schemes import Scheme, recognise
 from onelayer.tasks.tag.spans import are_spans, written_spans
 from onelayer.tasks.tag.tag_reading import TagFacts
 from onelayer.tasks.tag.word_tags import tag_list, word_list, words_for
@@ -80,15 +81,25 @@ class TagColumns(ColumnRules):
             return Facts(TagFacts(offsets=offsets).to_json(), tuple(remarks))
         if layout.labels.names:
             return Facts(None, (f"the numbers in {label} stand for {listed(layout.labels.names)}",))
-        tags = [tag for value in present for tag in tag_list(value) or ()]
-        notation = notation_of(tag for tag in tags if isinstance(tag, str))
-        remark = notation.remark if notation else None
-        numbers = bool(tags) and all(isinstance(tag, int) for tag in tags)
-        unnamed = "tags are numbers: without names such as B-PER each word is scored by itself"
-        return Facts(
-            TagFacts(notation=notation if remark else None).to_json(),
-            tuple(filter(None, (remark, unnamed if numbers else None))),
-        )
+        lists = [tag_list(value) or [] for value in present]
+        notation = notation_of(tag for tags in lists for tag in tags if isinstance(tag, str))
+        read = notation if notation and notation.remark else None
+        return Facts(TagFacts(notation=read).to_json(), tuple(_about_tags(lists, read)))
+
+
+def _about_tags(lists: Sequence[list[Any]], notation: Notation | None) -> Iterator[str]:
+    """What to say of tags: in which notation they are read, and why they make no entities."""
+    if notation and notation.remark:
+        yield notation.remark
+        return
+    tags = {tag for tags in lists for tag in tags if isinstance(tag, (str, int))}
+    if tags and all(isinstance(tag, int) for tag in tags):
+        yield "tags are numbers: without names such as B-PER each word is scored by itself"
+        return
+    names = [[str(tag) for tag in tags] for tags in lists]
+    plain = sorted(tag for tag in map(str, tags) if not _IOB.fullmatch(tag))
+    if plain and len(plain) < len(tags) - 1 and recognise(names) is Scheme.PLAIN:
+        yield f"{listed(plain, 4)} without a prefix such as B-: each word is scored by itself"
 
 
 def _listed(value: Any) -> Any:

@@ -46,7 +46,10 @@ class TagFacts:
         if not values:
             return cls()
         unit, first, inclusive = values["offsets"]
-        notation = Notation(*values["notation"]) if values["notation"] else None
+        notation = None
+        if values["notation"]:
+            form, outside = values["notation"]
+            notation = Notation(form, tuple(outside))
         return cls(Offsets(CountedUnit(unit), first, inclusive), notation)
 
 
