@@ -18,6 +18,7 @@ import torch
 from benchmarks.robustness.field_cases import annotations as annotation_cases
 from benchmarks.robustness.field_cases import (
     answers,
+    files,
     headers,
     labels,
     python_inputs,
@@ -30,6 +31,7 @@ from onelayer.checkpoint.source import resolve
 
 KINDS: dict[str, tuple[Case, ...]] = {
     "headers": headers.CASES,
+    "files": files.CASES,
     "labels": labels.CASES,
     "annotations": annotation_cases.CASES,
     "answers": answers.CASES,

@@ -181,13 +181,19 @@ class _PipeBytes(io.RawIOBase):
         self._stream, self._first, self.count = stream, b"", 0
 
     def begins_with(self, marks: tuple[bytes, ...]) -> bytes:
-        """The first bytes, as many as are needed to know whether they are one of the marks."""
+        """The first bytes that arrive, as many as are needed to know whether they are a mark."""
         while any(m.startswith(self._first) and m != self._first for m in marks):
-            byte = self._stream.read(1)
-            if not byte:
+            found = self._read(io.DEFAULT_BUFFER_SIZE)
+            if not found:
                 break
-            self._first += byte
+            self._first += found
         return self._first
+
+    def _read(self, size: int) -> bytes:
+        """What has arrived, of at most this size."""
+        if hasattr(self._stream, "read1"):
+            return bytes(self._stream.read1(size))
+        return self._stream.read(1 if size else 0)
 
     def readable(self) -> bool:
         return True
@@ -196,8 +202,7 @@ class _PipeBytes(io.RawIOBase):
         if self._first:
             found, self._first = self._first[: len(buffer)], self._first[len(buffer) :]
         else:
-            read = getattr(self._stream, "read1", self._stream.read)
-            found = read(len(buffer))
+            found = self._read(len(buffer))
         buffer[: len(found)] = found
         self.count += len(found)
         return len(found)
