@@ -270,7 +270,7 @@ def test_offsets_are_counted_as_asked(client: TestClient, unit: str) -> None:
 
 def test_schemas_say_what_offsets_count(client: TestClient) -> None:
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
-    for name in ("Entity", "Candidate", "Answer", "HubEntity", "Span"):
+    for name in ("Entity", "Candidate", "Answer", "HubEntity", "Span", "InferResponse"):
         assert "code points" in " ".join(schemas[name]["description"].split()), name
     assert "UTF-16" in schemas["TagRequest"]["properties"]["offsets"]["description"]
 

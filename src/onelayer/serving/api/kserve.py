@@ -137,6 +137,9 @@ class ResponseTensor(Strict):
 
 
 class InferResponse(Strict):
+    """The outputs. ``start`` and ``end``, also those in ``prediction``, count code points or what
+    ``offsets`` in the request says."""
+
     model_name: str
     model_version: str
     id: str | None = None
