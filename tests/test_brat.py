@@ -100,3 +100,10 @@ def test_wrong_entity_is_a_bad_row_of_its_text(
 def test_malformed_line_has_its_place(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.ann:2: no place of an entity"):
         read_table(folder(tmp_path, a=(TEXT, "T1\tPER 0 3\tAda\nT2 PER 0 3 Ada\n")))
+
+
+def test_entity_of_white_space_or_after_the_text_is_not_lost(tmp_path: Path) -> None:
+    spans = "T1\tPER 19 20\t \nT2\tPER 900 904\tAda\n"
+    rows, _ = read(folder(tmp_path, a=(TEXT, ANN + spans)))
+    assert rows.n_bad == 2
+    assert {str(error.place).split(":")[1] for error in rows.bad} == {"3", "4"}

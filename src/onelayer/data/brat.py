@@ -7,8 +7,10 @@ Source: https://brat.nlplab.org/standoff.html.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -104,40 +106,59 @@ def _add(document: _Document, label: str, places: str, mention: str | None) -> N
 
 def _rows(document: _Document, offsets: Offsets) -> Iterator[Record]:
     """The lines of a text, with the entities in each."""
-    text, placed = document.text, []
-    for span in document.spans:
-        at = offsets.place(text, span.start, span.end)
-        right = at is not None and (span.mention is None or offsets.matches(text, span))
-        # A place that is wrong is told where rows are read; it stays in its line, as far as known.
-        placed.append((*(at or (span.start, span.end)), right, span))
-    joined = [(start, end) for start, end, right, _ in placed if right]
+    placed, joined = _placed(document, offsets)
+    starts = [start for start, _ in placed]
     repairs = (ONLY_ENTITIES,) if document.has_more else ()
+    void = None if document.annotated else UNANNOTATED
     line = 1
-    for begin, end in _lines(text, joined):
-        part = text[begin:end]
-        entities: list[dict[str, Any]] = [
-            {"start": a - begin, "end": b - begin, "label": span.label, "text": span.mention}
-            for a, b, _, span in placed
-            if begin <= min(a, len(text) - 1) < end
-        ]
-        entities += [one for at, one in document.in_parts if begin <= at < end]
-        if part.strip():
+    for begin, end in _lines(document.text, joined):
+        part = document.text[begin:end]
+        first, until = bisect_left(starts, begin), bisect_left(starts, end)
+        entities = [_within(one, begin) for _, one in placed[first:until]]
+        if part.strip() or entities:  # an entity of white space is told as a bad row
             values = {
                 "id": f"{document.path.stem}-{line}",
                 "text": part.rstrip("\r\n"),
                 "entities": entities,
             }
-            void = None if document.annotated else UNANNOTATED
             yield Record(values, line, void, repairs, path=str(document.path))
         line += part.count("\n")
 
 
+def _placed(
+    document: _Document, offsets: Offsets
+) -> tuple[list[tuple[int, dict[str, Any]]], list[tuple[int, int]]]:
+    """Each entity by the character from which it is known, in order, and the places that are right.
+    A place that is wrong is told where rows are read; it stays in its line, as far as known."""
+    text, last = document.text, max(len(document.text.rstrip()) - 1, 0)
+    placed = list(document.in_parts)
+    right: list[tuple[int, int]] = []
+    for span in document.spans:
+        at = offsets.place(text, span.start, span.end)
+        start, end = at or (span.start, span.end)
+        entity = {"start": start, "end": end, "label": span.label, "text": span.mention}
+        placed.append((min(start, last), entity))
+        if at and (span.mention is None or offsets.matches(text, span)):
+            right.append(at)
+    return sorted(placed, key=lambda one: one[0]), right
+
+
+def _within(entity: dict[str, Any], begin: int) -> dict[str, Any]:
+    """An entity with its place in a line that begins there; one in parts stays as it is."""
+    if isinstance(entity["start"], str):
+        return entity
+    return {**entity, "start": entity["start"] - begin, "end": entity["end"] - begin}
+
+
 def _lines(text: str, joined: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The characters ``begin:end`` of each line with its end; lines that a span joins are one."""
-    inside = {at for start, end in joined for at in range(start, end) if text[at] == "\n"}
+    spans = sorted(joined)
+    starts = [start for start, _ in spans]
+    furthest = list(accumulate((end for _, end in spans), max))
     begin = 0
     for match in re.finditer("\n", text):
-        if match.start() not in inside:
+        before = bisect_right(starts, match.start())
+        if not before or furthest[before - 1] <= match.start():
             yield begin, match.end()
             begin = match.end()
     if begin < len(text):
