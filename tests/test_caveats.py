@@ -71,6 +71,9 @@ def test_scores_of_rows_that_the_run_has_seen_are_remarked_on(bert: Path, tmp_pa
     assert onelayer.evaluate(run, new).caveats == ()
     (half,) = onelayer.evaluate(run, mixed).caveats
     assert half.startswith("about 50% of the rows are training or dev rows of the run")
+    copies = write(tmp_path / "copies.jsonl", [f"copy {i % 4}." for i in range(40)], "ab")
+    (repeated,) = onelayer.evaluate(run, copies).caveats
+    assert repeated.startswith("40 rows have 4 distinct texts: the intervals are too narrow")
     whole = onelayer.evaluate(run, train)
     assert whole.caveats[0].startswith("all of the rows are training or dev rows")
     assert whole.caveats[0] in repr(whole)
@@ -79,7 +82,8 @@ def test_scores_of_rows_that_the_run_has_seen_are_remarked_on(bert: Path, tmp_pa
     assert model.record.dev is not None
     assert any("fewer than 5" in one for one in model.record.dev.caveats)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "these rows also chose the best of 2 checkpoints and the temperature" in page
+    assert "These rows also chose the best of 2 checkpoints and the temperature" in page
+    assert "fewer than 5 of a label" in repr(model)
     card = (run / "README.md").read_text(encoding="utf-8")
     assert "The dev rows also chose the checkpoint" in card
     assert "Fewer than 5 of a label" in card

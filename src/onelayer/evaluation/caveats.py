@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from onelayer.base.wording import listed
 from onelayer.checkpoint.record import ModelRecord
+from onelayer.data.equal_texts import split_key
 from onelayer.data.sketch import Sketch
 from onelayer.metrics import Scorer
 from onelayer.prediction.predictor import Predictor
@@ -15,6 +19,8 @@ from onelayer.tasks import AnyTask
 
 FEW_ROWS = 5
 """A score of a label by fewer rows is mostly chance."""
+MAX_REPEATS = 0.1
+"""Up to this share of repeated texts the intervals are right enough."""
 MIN_SHARE_SEEN = 0.01
 """From this share of rows that the run has seen, the scores are too high to be kept silent about;
 texts repeat by chance, too."""
@@ -59,6 +65,8 @@ class SeenRows:
     record: ModelRecord | None
     sketch: Sketch | None
     """Of the rows that the run has seen; None if that is not known."""
+    keys: array[int] = field(default_factory=lambda: array("q"))
+    """The ``split_key`` of each row."""
     rows: int = 0
     sampled: int = 0
     seen: int = 0
@@ -72,12 +80,27 @@ class SeenRows:
     def look(self, row: Any) -> None:
         """Counts a row."""
         self.rows += 1
+        self.keys.append(split_key(type(self.task), row))
         has = None if self.sketch is None else self.sketch.has(self.task.texts(row))
         if has is not None:
             self.sampled += 1
             self.seen += has
 
-    def caveats(self, whose: str = "the run") -> Iterator[str]:
+    def caveats(self) -> Iterator[str]:
+        """How many of the rows repeat others, and how many the run has seen."""
+        yield from self.on_repeats()
+        yield from self.on_seen("the run")
+
+    def on_repeats(self) -> Iterator[str]:
+        """How many distinct texts there are, if that is far fewer than rows."""
+        distinct = len(np.unique(np.frombuffer(self.keys, np.int64))) if self.rows else 0
+        if self.task.group_noun is None and distinct < (1 - MAX_REPEATS) * self.rows:
+            yield (
+                f"{self.rows:,} rows have {distinct:,} distinct texts: the intervals are too "
+                "narrow, as they take equal rows for independent ones"
+            )
+
+    def on_seen(self, whose: str) -> Iterator[str]:
         """How many of the rows the run has seen, if that is a part worth a word."""
         share = self.seen / max(1, self.sampled)
         if self.record is None or share < MIN_SHARE_SEEN:

@@ -131,8 +131,9 @@ def compare_models(
         metrics=found,
         nearer={side: sum(row.nearer == side for row in changed) for side in ("a", "b")},
         changed=changed,
-        caveats=tuple(
-            f"{side}: {caveat}" for side, one in seen.items() for caveat in one.caveats(side)
+        caveats=(
+            *seen["A"].on_repeats(),
+            *(f"{side}: {said}" for side, one in seen.items() for said in one.on_seen(side)),
         ),
     )
 

@@ -82,7 +82,8 @@ class Predictor(Result):
     def parts(self) -> list[str | Table]:
         parts: list[str | Table] = [f"{self.path or 'a model'}: {self.task.summary}"]
         if self.record and self.record.dev:
-            parts += ["dev", score_table(self.record.dev.scores, self.record.dev.intervals)]
+            dev = self.record.dev
+            parts += ["dev", score_table(dev.scores, dev.intervals), *dev.caveats]
         return parts
 
     def report(self) -> HtmlPage:
