@@ -12,6 +12,7 @@ import pytest
 
 from onelayer.base.errors import DataError, UsageError
 from onelayer.data.label_form import LabelForm, list_in
+from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
@@ -263,7 +264,42 @@ def test_file_without_names_is_read_by_those_of_the_training_file() -> None:
     assert LabelForm(several=True).or_else(theirs) == theirs
 
 
+def test_separated_flags_are_labels_called_by_their_position(tmp_path: Path) -> None:
+    assert read(tmp_path, ["1,0,1", "0,0,0", "0,1,0"])[0] == [("0", "2"), (), ("1",)]
+    assert read(tmp_path, ["1 0", "0 1", "1 1"])[0] == [("0",), ("1",), ("0", "1")]
+
+
+def test_empty_parts_of_a_field_are_no_labels(tmp_path: Path) -> None:
+    assert read(tmp_path, ["joy;", "awe;joy", "awe"])[0] == [("joy",), ("awe", "joy"), ("awe",)]
+
+
+def test_names_that_look_like_several_labels_are_remarked_on(tmp_path: Path) -> None:
+    labels, remarks = read(tmp_path, ["a;b", "c;d", "e"])
+    assert labels == ["a;b", "c;d", "e"]
+    said = "'a;b' in label is one label; --multi-label separates it at ';'"
+    assert any(said in remark for remark in remarks)
+
+
+def test_nested_list_of_one_is_no_label(tmp_path: Path) -> None:
+    assert "a list of lists" in refusal(tmp_path, [[["a", "b"]], ["a"], ["b"]])
+    assert "a list of objects" in refusal(tmp_path, [[{"name": "a"}], ["a"], ["b"]])
+
+
 # Spans and tags --------------------------------------------------------------------------------
+
+
+def test_tags_of_another_scheme_are_refused_in_place_of_a_score_of_zero(
+    tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    rows = []
+    for name, tags in (("train", ["O", "B-X"]), ("eval", [0, 1])):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps({"tokens": ["the", "cat"], "tags": tags}), encoding="utf-8")
+        rows.append(read_labelled(path, Recipe(task="tag"), lambda _: None)[2])
+    model = Tag.fit(rows[0], tokenizer, Recipe(), 64)
+    predictor = Predictor(model, tokenizer, FromTokens(2), Layout({"text": "tokens"}))
+    with pytest.raises(DataError, match="'0' is no IOB2 tag, as the model's are"):
+        model.score(rows[1], predictor.predict_rows(rows[1]))
 
 
 def test_spans_are_scored_against_tags_without_prefixes(
@@ -278,7 +314,7 @@ def test_spans_are_scored_against_tags_without_prefixes(
     spans = {"text": "the cat", "entities": [[0, 3, "DET"], [4, 7, "NOUN"]]}
     path.write_text(json.dumps(spans), encoding="utf-8")
     _, _, gold = read_labelled(path, Recipe(), lambda _: None)
-    predictor = Predictor(model, tokenizer, FromTokens(2), None)  # type: ignore[arg-type]
+    predictor = Predictor(model, tokenizer, FromTokens(2), Layout({"text": "text"}))
     said = predictor.predict_rows(gold)[0]
     right = sum(a == b for a, b in zip(said.tags, ("DET", "NOUN"), strict=True))
     assert model.score(gold, [said])()["accuracy"] == right / 2

@@ -6,6 +6,7 @@ word with the prefix as a label.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from onelayer.data.file_format import FileFormat, Sample
@@ -13,6 +14,8 @@ from onelayer.data.lines import text_lines
 from onelayer.data.table import Record, Table
 
 PREFIX = "__label__"
+_LABELLED = re.compile(rf"\s*{PREFIX}[^\s,]+(?:\s|$)")
+"""A comma after the label is a csv's."""
 USUAL_SHARE = 0.9
 """The share of the first lines that have a label, at least."""
 
@@ -41,7 +44,7 @@ def _values(line: str) -> dict[str, object]:
 
 def _recognises(sample: Sample) -> bool:
     lines = [line for line in sample.head if line.strip()]
-    return sum(line.lstrip().startswith(PREFIX) for line in lines) >= USUAL_SHARE * len(lines)
+    return sum(map(bool, map(_LABELLED.match, lines))) >= USUAL_SHARE * len(lines)
 
 
 FASTTEXT = FileFormat(_recognises, lambda sample: read_fasttext(sample.path))

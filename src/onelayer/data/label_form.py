@@ -9,7 +9,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
-from onelayer.data.values import listed_in, whole_number
+from onelayer.data.values import flag_in, listed_in, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ class LabelForm:
     def _list_in(self, value: str) -> Any:
         if self.written and (found := list_in(value)) is not None:
             return found
-        if self.separator:
-            return [part for part in map(str.strip, value.split(self.separator)) if part]
-        return value
+        if self.separator is None:
+            return value
+        parts = separated(value, self.separator)
+        return list(map(flag_in, parts)) if self.flags else parts
 
     def _flagged(self, value: Sequence[Any]) -> list[Any]:
         if len(value) != len(self.names) or not are_flags(value):
@@ -74,7 +75,8 @@ class LabelForm:
         if not several:
             return value
         if len(value) == 1:
-            return value[0]
+            # What is nested stays a list, which no row may have as a label.
+            return value if isinstance(value[0], (list, tuple, dict)) else value[0]
         names = f": {listed([str(name) for name in value], 4)}" if value else ""
         raise DataError(
             f"{len(value) or 'no'} labels where each row has one{names}",
@@ -113,6 +115,11 @@ FIELD_TYPES = {
     "several": bool | None,
 }
 """The fields of a `LabelForm` as JSON has them."""
+
+
+def separated(value: str, separator: str) -> list[str]:
+    """The parts of a field that aren't empty."""
+    return [part for part in map(str.strip, value.split(separator)) if part]
 
 
 def list_in(value: str) -> list[Any] | None:

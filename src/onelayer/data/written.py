@@ -21,8 +21,8 @@ _NAMES = {"None": None, "nan": None, "null": None, "true": True, "false": False}
 def written_value(text: str) -> list[Any] | dict[str, Any] | None:
     """The list or object that a text holds; None if it holds anything else.
 
-    Understood are JSON, Python's lists, tuples and dicts, and NumPy's arrays, which pandas writes
-    into csv files: ``['a' 'b']``, ``[1 0]`` and ``{'text': array(['a'], dtype=object)}``.
+    Understood are JSON, Python's lists, tuples, sets and dicts, and NumPy's arrays, which pandas
+    writes into csv files: ``['a' 'b']``, ``[1 0]`` and ``{'text': array(['a'], dtype=object)}``.
     """
     text = text.strip()
     if text[:1] not in ("[", "{", "("):
@@ -56,7 +56,7 @@ def _value_of(node: ast.expr) -> Any:
             return _NAMES[name]
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return -number
-        case ast.List(elts=items) | ast.Tuple(elts=items):
+        case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
             return [_value_of(item) for item in items]
         case ast.Dict(keys=keys, values=values) if None not in keys:
             names = [_value_of(key) for key in keys if key]

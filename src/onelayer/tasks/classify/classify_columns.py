@@ -12,11 +12,13 @@ from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
 from onelayer.data.column_rules import Column
 from onelayer.data.columns import FileColumns, numbers_in
-from onelayer.data.label_form import LabelForm, are_flags, are_shares, list_in
+from onelayer.data.label_form import LabelForm, are_flags, are_shares, list_in, separated
 from onelayer.data.layout import Layout, flagged_columns
 from onelayer.tasks.text_columns import TextColumns
 
 SEPARATORS = (",", ";", "|", "#", "，", "、", " ")
+SURE_MARKS = (";", "|")
+"""Separators that are seldom part of a name."""
 """What separates labels in one field; doccano writes ``#``."""
 
 
@@ -46,8 +48,19 @@ class ClassifyColumns(TextColumns):
             yield f"the numbers in {label} stand for {listed(form.names)}"
         elif len(numbers_in(values)) > 2:
             yield f"the numbers in {label} are taken as names; --task regress measures them"
+        if form.several is False and file.multi_label is None:
+            yield from _whole_names(label, values)
         if form.several is False and file.multi_label is None and any(map(_is_list, values)):
             yield f"each list in {label} has one label; --multi-label learns several a row"
+
+
+def _whole_names(label: str | None, values: Sequence[Any]) -> Iterator[str]:
+    """A remark on names that look like several labels, without being sure enough."""
+    for mark in SURE_MARKS:
+        joined = [value for value in values if isinstance(value, str) and mark in value.strip(mark)]
+        if joined:
+            yield f"{joined[0]!r} in {label} is one label; --multi-label separates it at {mark!r}"
+            return
 
 
 def _form(file: FileColumns, label: str) -> LabelForm:
@@ -68,8 +81,21 @@ def _form(file: FileColumns, label: str) -> LabelForm:
     n = max(lengths, default=0)
     if not names and len(lengths) == 1 and n > 1 and all(map(are_flags, lists)):
         return LabelForm(written=written, flags=True, names=tuple(map(str, range(n))))
+    if not written and (hot := _separated_flags(values)):
+        return hot
     separator = None if written else _separator(file, values)
     return LabelForm(separator=separator, written=written, names=names)
+
+
+def _separated_flags(values: Sequence[Any]) -> LabelForm | None:
+    """The form of fields such as ``1,0,1``; None for others."""
+    texts = [value if isinstance(value, str) else "" for value in values]
+    for mark in SEPARATORS:
+        split = [separated(text, mark) for text in texts]
+        n = len(split[0]) if split else 0
+        if n > 1 and all(len(parts) == n and set(parts) <= {"0", "1"} for parts in split):
+            return LabelForm(separator=mark, flags=True, names=tuple(map(str, range(n))))
+    return None
 
 
 def _rows_of_flags(file: FileColumns, columns: tuple[str, ...]) -> Iterator[list[str]]:
@@ -103,7 +129,7 @@ def _mark(values: list[str], *, sure: bool) -> str | None:
     """A mark whose parts are labels by themselves elsewhere, so that a class called "Yes, always"
     stays whole; where it is sure that there are several labels, the first mark that occurs."""
     for mark in SEPARATORS:
-        split = [[part.strip() for part in value.split(mark)] for value in values]
+        split = [separated(value, mark) for value in values]
         joined = [parts for parts in split if len(parts) > 1]
         rows = defaultdict[str, int](int)
         for part in (part for parts in split for part in parts):

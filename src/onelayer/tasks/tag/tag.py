@@ -15,6 +15,7 @@ from onelayer import metrics
 from onelayer.base.errors import DataError, Place
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words, listed
+from onelayer.data.values import in_role
 from onelayer.recipe import Recipe
 from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import LabelIds, in_order
@@ -26,6 +27,7 @@ from onelayer.tasks.tag.schemes import (
     Scheme,
     entities,
     from_entities,
+    parse,
     recognise,
     transitions,
     violations,
@@ -249,9 +251,17 @@ class Tag(Task[TagRow, Tagged]):
         )
 
     def gold_entities(self, row: TagRow) -> set[LabelledSpan]:
-        """Start and end in the text, and type, of a labelled row's entities."""
+        """Start and end in the text, and type, of a labelled row's entities. Raises DataError for
+        tags in another scheme than the model's, which would count as no entity."""
         if row.spans is not None:
             return {(span.start, span.end, span.label) for span in row.spans}
+        for tag in row.tags or ():
+            if parse(tag, self.scheme).role == "?":
+                raise DataError(
+                    f"{tag!r} is no {self.scheme} tag, as the model's are",
+                    place=in_role(row.place, "label"),
+                    hint=f"training has {listed(self.labels)}",
+                )
         found = entities(row.tags or (), self.scheme)
         words = self.words(row)
         return {(words[a][0], words[b - 1][1], label) for label, a, b in found}
