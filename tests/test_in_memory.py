@@ -192,6 +192,15 @@ def test_names_of_a_class_label_are_the_labels() -> None:
         assert [row.label for row in read_labelled(table, kept, lambda _: None)[2]] == ["yes"]
 
 
+def test_pairs_of_spacy_are_rows() -> None:
+    pairs = [(f"Anna {i}", {"entities": [(0, 4, "PER", "Q1")]}) for i in range(3)]
+
+    assert rows_of(pairs)[0] == {"text": "Anna 0", "entities": [[0, 4, "PER"]]}
+    task, _, rows = read_labelled(source_of(pairs), Recipe(), lambda _: None)
+    assert (task.name, len(rows)) == ("tag", 3)
+    assert rows_of([("good", {"cats": {"A": 1.0, "B": 0.0}})])[0]["cats"] == {"A": 1.0, "B": 0.0}
+
+
 def test_dataset_is_read_in_the_order_of_its_shuffle() -> None:
     shuffled = datasets.Dataset.from_list(ROWS).shuffle(seed=1).select(range(5))
 

@@ -25,6 +25,7 @@ from onelayer.data.dataframes import (
     refuse_equal_names,
 )
 from onelayer.data.plain_cells import cells_by_name, plain_cell
+from onelayer.data.spacy_data import cells_of_pair, is_text_with_object
 from onelayer.data.table import Record, Table, refuse_wide
 
 Source = str | Path | Table
@@ -38,7 +39,8 @@ HINT = "give a DataFrame, a Dataset, a list of dicts or a dict of columns"
 
 @dataclass(frozen=True, slots=True)
 class RowList(Container):
-    """A list of rows with names: dicts, named tuples, rows of a database."""
+    """A list of rows with names: dicts, named tuples, rows of a database; or spaCy's pairs of a
+    text and an object about it."""
 
     items: Sequence[Any]
 
@@ -51,7 +53,7 @@ class RowList(Container):
 
     def rows(self) -> Iterator[dict[str, Any]]:
         for number, item in enumerate(self.items, start=1):
-            cells = cells_by_name(item)
+            cells = _cells_in(item)
             if cells is None:
                 place = Place(type(self.items).__name__, number, in_memory=True)
                 raise UsageError(f"a {type(item).__name__}, not a dict", place=place, hint=HINT)
@@ -59,7 +61,7 @@ class RowList(Container):
 
     def extended(self, kept: Sequence[int], added: Cells) -> list[dict[str, Any]]:
         new = [dict(zip(added, cells, strict=True)) for cells in zip(*added.values(), strict=True)]
-        rows = [cells_by_name(self.items[i]) or {} for i in kept]
+        rows = [_cells_in(self.items[i]) or {} for i in kept]
         return [{**row, **cells} for row, cells in zip(rows, new, strict=True)]
 
 
@@ -220,6 +222,14 @@ def _table(container: Container, name: str) -> Table:
         class_names=container.class_names,
         container=container,
     )
+
+
+def _cells_in(item: Any) -> dict[str, Any] | None:
+    cells = cells_by_name(item)
+    if cells is None and isinstance(item, (tuple, list)):
+        pair = plain_cell(item)
+        return cells_of_pair(pair) if is_text_with_object(pair) else None
+    return cells
 
 
 def _cells_of(name: object, values: Any) -> Sequence[Any]:

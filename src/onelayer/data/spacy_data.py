@@ -6,7 +6,7 @@ Source: https://spacy.io/api/data-formats, and https://github.com/tecoholic/ner-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import DataError, Place
@@ -53,14 +53,15 @@ def read_spacy(path: str) -> Table:
                     hint = 'write ["text", {"entities": [[0, 4, "PER"]]}]'
                     message = "no text with an object about it"
                     raise DataError(message, place=Place(path, line), hint=hint)
-                text, about = item
-                yield Record({"text": text, **_about(about)}, line)
+                yield Record(cells_of_pair(item), line)
 
     return Table(path, "spacy", first_columns(path, records), records)
 
 
-def _about(about: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(about)
+def cells_of_pair(pair: Any) -> dict[str, Any]:
+    """The row of a text and the object about it."""
+    text, about = pair
+    values = {"text": text, **about}
     entities = values.get("entities")
     if isinstance(entities, list):  # a fourth item is the id of a knowledge base
         values["entities"] = [one[:3] if isinstance(one, list) else one for one in entities]
