@@ -170,17 +170,8 @@ class ModelMetadata(Strict):
     outputs: list[TensorMetadata]
 
 
-def operations(service: Service) -> list[Operation]:
-    async def server(request: Request) -> Response:
-        return json_response({"name": "onelayer", "version": __version__, "extensions": EXTENSIONS})
-
-    async def metadata(request: Request) -> Response:
-        name = request.path_params["name"]
-        return json_response(metadata_of(name, service.model(name)))
-
-    async def ready(request: Request) -> Response:
-        service.model(request.path_params["name"])
-        return json_response({"ready": True})
+def inference(service: Service) -> list[Operation]:
+    """The routes for predictions."""
 
     async def infer(request: Request) -> Response:
         name = request.path_params["name"]
@@ -206,6 +197,34 @@ def operations(service: Service) -> list[Operation]:
         )
         return await compressed(response, request.headers.get("accept-encoding", ""))
 
+    return [
+        Operation(
+            method="POST",
+            path=f"{prefix}/infer",
+            endpoint=infer,
+            summary=f"Predict, for clients of Triton{of}",
+            takes=InferRequest,
+            gives=InferResponse,
+            tag=TAG,
+        )
+        for prefix, of in MODEL_PATHS
+    ]
+
+
+def operations(service: Service) -> list[Operation]:
+    """The routes about the server and its models."""
+
+    async def server(request: Request) -> Response:
+        return json_response({"name": "onelayer", "version": __version__, "extensions": EXTENSIONS})
+
+    async def metadata(request: Request) -> Response:
+        name = request.path_params["name"]
+        return json_response(metadata_of(name, service.model(name)))
+
+    async def ready(request: Request) -> Response:
+        service.model(request.path_params["name"])
+        return json_response({"ready": True})
+
     found = [
         Operation(
             method="GET",
@@ -218,15 +237,6 @@ def operations(service: Service) -> list[Operation]:
     ]
     for prefix, of in MODEL_PATHS:
         found += [
-            Operation(
-                method="POST",
-                path=f"{prefix}/infer",
-                endpoint=infer,
-                summary=f"Predict, for clients of Triton{of}",
-                takes=InferRequest,
-                gives=InferResponse,
-                tag=TAG,
-            ),
             Operation(
                 method="GET",
                 path=prefix,

@@ -132,11 +132,13 @@ class App:
 
         reloader = self._reloader
         return [
+            # Predictions come first: a request is compared with one route after the other.
             *v1.operations(service),
-            *(model_control.operations(service, reloader) if reloader else ()),
             *huggingface.operations(service),
+            *kserve.inference(service),
             *triton.operations(service),  # /v2/models/stats comes before /v2/models/{name}
             *kserve.operations(service),
+            *(model_control.operations(service, reloader) if reloader else ()),
             *health.operations(service),
             Operation(
                 method="GET",
