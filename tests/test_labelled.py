@@ -274,3 +274,14 @@ def test_file_of_rows_left_out_is_refused_with_the_reason(write: Write) -> None:
     layout = Layout({"text": "text", "label": "label"})
     with pytest.raises(DataError, match=r"no rows that can be used \(1 row: left out, crossed out"):
         usable_rows(Tidied, read_table(path), layout, Recipe(), lambda _: None)
+
+
+def test_remark_names_the_first_question_by_its_id(tmp_path: Path) -> None:
+    first = {"id": "plain", "question": "who?", "answers": [{"text": "Ada", "answer_start": 0}]}
+    spaced = {"id": "spaced", "question": "who?", "answers": [{"text": " Ada", "answer_start": 0}]}
+    paragraph = {"context": "Ada wrote it.", "qas": [first, spaced]}
+    path = tmp_path / "squad.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}), encoding="utf-8")
+    told: list[str] = []
+    read_labelled(path, Recipe(), told.append)
+    assert any(remark.endswith("the first at spaced") for remark in told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,10 @@ class RowsAlike:
     def remark(self, what: str) -> str:
         """``3 rows: what, the first at line 7``."""
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
-        line, name = self.first.line, self.first.column
-        return f"{rows}: {what}, the first at {name if line is None else f'line {line}'}"
+        place = self.first
+        named = place.column or Path(place.path).name  # such as the id of a question
+        where = named if place.line is None else f"line {place.line}"
+        return f"{rows}: {what}, the first at {where}"
 
 
 @dataclass(slots=True)
@@ -107,7 +110,7 @@ class Rows:
                 refuse(error)
                 continue
             if repaired is not None:
-                _count(repaired, (*record.repairs, *self.kind.repairs(row)), place)
+                _count(repaired, (*record.repairs, *self.kind.repairs(row)), row.place)
             yield values, row
 
     def _note(self, error: DataError) -> None:
