@@ -25,6 +25,8 @@ _UNSPACED = re.compile(
 """Letters of scripts that don't separate words by spaces, or, as Korean, append particles."""
 _NUMBER = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{3})+(?:[.,][0-9]+)?|[0-9]+[.,][0-9]+")
 
+_CLUSTER = re.compile(r"[!-~]+(?![^\x00-\x7f])|[!-~]?[^\x00-\x7f]+|[\x00-\x7f]")
+
 _STEPS: dict[str, Callable[[str], str]] = {
     "white space": lambda text: " ".join(_INVISIBLE.sub("", text).split()),
     "quotes and dashes": lambda text: text.translate(_DASHES_AND_QUOTES),
@@ -54,15 +56,16 @@ def find_place(text: str, passage: str) -> Placed | Misplaced:
     """The place of an answer of unknown position: the first whole words or numbers that are equal,
     else those that are equal but for white space, Unicode form, quotes and case, else the first
     or last half of a word. A number is never found inside a longer one."""
-    levels = [list(islice(spans, 1000)) for spans in (_equal(text, passage), _alike(text, passage))]
-    for spans in levels:
+    inside: list[tuple[int, int]] = []
+    for level in (_equal(text, passage), _alike(text, passage)):  # the second one is slower
+        spans = list(islice(level, 1000))
+        inside += spans
         for least in (2, 1):  # a unit may stand right behind a number: 5km
             whole = [span for span in spans if _separation(passage, *span) >= least]
             if whole:
                 several = ("the answer occurs several times: the first place is used",)
                 repairs = _differences(text, passage, *whole[0])
                 return Placed(*whole[0], repairs + several * (len(whole) > 1))
-    inside = [span for spans in levels for span in spans]
     for start, end in inside:
         first, last = _word_around(passage, start, end)
         at_its_edge = start == first or end == last
@@ -146,15 +149,17 @@ def _fold(text: str) -> _Folded:
     starts: list[int] = []
     ends: list[int] = []
     for start, end in _clusters(text):
-        part = text[start:end]
-        for step in _STEPS.values():
-            part = " " if part.isspace() else step(part)
+        part = _fold_cluster(text[start:end])
         if folded and (not part or part == folded[-1] == " "):
             ends[-1] = end if part else ends[-1]
-            continue
-        folded.extend(part)
-        starts.extend([start] * len(part))
-        ends.extend([end] * len(part))
+        elif end - start > 1 and text[start:end].isascii():  # a run: each character for itself
+            folded.extend(part)
+            starts.extend(range(start, end))
+            ends.extend(range(start + 1, end + 1))
+        else:
+            folded.extend(part)
+            starts.extend([start] * len(part))
+            ends.extend([end] * len(part))
     return _Folded("".join(folded), starts, ends)
 
 
@@ -162,13 +167,26 @@ _fold_passage = lru_cache(maxsize=4)(_fold)
 """The questions about a passage stand together in most files."""
 
 
+@lru_cache(maxsize=1 << 14)
+def _fold_cluster(part: str) -> str:
+    for step in _STEPS.values():
+        part = " " if part.isspace() else step(part)
+    return part
+
+
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
-    """Each character with the marks that combine with it: their order is a matter of the form."""
-    start = 0
-    for i in range(1, len(text) + 1):
-        if i == len(text) or not unicodedata.combining(text[i]):
-            yield start, i
-            start = i
+    """Runs of visible ASCII, and each other character with the marks that combine with it: their
+    order is a matter of the form."""
+    for match in _CLUSTER.finditer(text):
+        start, end = match.span()
+        if match[0].isascii():
+            yield start, end
+            continue
+        for i in range(start + 1, end):
+            if not unicodedata.combining(text[i]):
+                yield start, i
+                start = i
+        yield start, end
 
 
 def _differences(text: str, passage: str, start: int, end: int) -> tuple[str, ...]:
