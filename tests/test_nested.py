@@ -50,6 +50,32 @@ def test_squad_gives_one_record_per_question(tmp_path: Path, indent: int | None)
     ]
 
 
+PARAGRAPH = {"context": CONTEXT, "qas": [QUESTION]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": [PARAGRAPH]},
+        {"title": "France", "paragraphs": [PARAGRAPH]},
+        [{"title": "France", "paragraphs": [PARAGRAPH]}],
+        [PARAGRAPH],
+        PARAGRAPH,
+        {"data": [{"paragraphs": [PARAGRAPH | {"qas": [{**QUESTION, "id": "q1"}]}]}]},
+    ],
+)
+def test_parts_of_a_squad_document_are_read_as_well(tmp_path: Path, document: Any) -> None:
+    for name, text in (("a.json", json.dumps(document)), ("b.jsonl", json.dumps(document))):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        table = read_table(path)
+        assert table.format == "squad"
+        (record,) = table
+        assert [record.values[key] for key in ("id", "question", "context", "answers")] == [
+            *("q1", "Where?", CONTEXT, [ANSWER]),
+        ]
+
+
 def test_unlabelled_squad_has_no_answers_and_a_paragraph_title(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "test.json", squad({"id": "q", "question": "Who?"})))
     assert "answers" not in table.columns

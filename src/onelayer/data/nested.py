@@ -37,13 +37,10 @@ _CHOICE_HINT = "the layout is [[sentences], [{question, choice, answer}], id]"
 
 
 def is_squad(value: Any) -> bool:
+    """Whether a value is SQuAD's document, or an article or a paragraph of it."""
     articles = value.get("data") if isinstance(value, dict) else None
-    return (
-        isinstance(articles, list)
-        and bool(articles)
-        and isinstance(articles[0], dict)
-        and "paragraphs" in articles[0]
-    )
+    first = articles[0] if isinstance(articles, list) and articles else value
+    return isinstance(first, dict) and ("paragraphs" in first or {"qas", "context"} <= set(first))
 
 
 def is_multiple_choice(value: Any) -> bool:
@@ -68,13 +65,20 @@ def begins_document(line: str) -> bool:
 
 def read_squad(path: str) -> Table:
     """Reads SQuAD 1.1, 2.0 and CMRC: a record per question, with ``id``, ``question``, ``context``,
-    ``title`` and, where the file has them, ``answers`` and ``is_impossible``.
+    ``title`` and, where the file has them, ``answers`` and ``is_impossible``. The document may be
+    one of articles, or a list of articles or of paragraphs.
     """
 
     def records() -> Iterator[Record]:
-        for document, _ in json_items(path):
-            for a, article in enumerate(_list(document, "data", path, "the document")):
-                yield from _article_records(article, path, f"data[{a}]")
+        for n, (value, _) in enumerate(json_items(path)):
+            articles, where = [value], f"item {n + 1}"
+            if isinstance(value, dict) and "data" in value:
+                articles, where = _list(value, "data", path, "the document"), "data"
+            for a, article in enumerate(articles):
+                here = f"data[{a}]" if where == "data" else where
+                paragraph = isinstance(article, dict) and "qas" in article
+                whole = {"paragraphs": [article]} if paragraph else article
+                yield from _article_records(whole, path, here)
 
     columns = first_columns(path, records)
     return Table(path, "squad", columns, records, kept_columns=_KEPT)
@@ -88,7 +92,7 @@ def _article_records(article: Any, path: str, where: str) -> Iterator[Record]:
         for q, question in enumerate(_list(paragraph, "qas", path, at)):
             here = f"{at}.qas[{q}]"
             values: dict[str, Any] = {
-                "id": str(question.get("id", here)) if isinstance(question, dict) else here,
+                "id": _identity(question, here),
                 "question": _string(question, "question", path, here),
                 "context": context,
             }
@@ -98,6 +102,12 @@ def _article_records(article: Any, path: str, where: str) -> Iterator[Record]:
             if "is_impossible" in question:
                 values["is_impossible"] = question["is_impossible"]
             yield Record(values)
+
+
+def _identity(question: Any, where: str) -> str:
+    """A question's id, which may be called ``qid``; else where it is."""
+    about = question if isinstance(question, dict) else {}
+    return str(about.get("id", about.get("qid", where)))
 
 
 def _list(item: Any, key: str, path: str, where: str) -> list[Any]:
