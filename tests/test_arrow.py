@@ -240,6 +240,14 @@ def test_binary_text_is_refused(predictor: Predictor, tmp_path: Path) -> None:
         predicted(predictor, {"text": pa.array([b"the cat"])}, tmp_path)
 
 
+def test_binary_column_is_named_where_no_text_is_found(tmp_path: Path) -> None:
+    columns = {"said": [b"the cat", b"a cat"], "label": ["a", "b"]}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(UsageError) as error:
+        read_labelled(tmp_path / "a.parquet", Recipe(), lambda _: None)
+    assert "said is binary: write it as strings" in str(error.value)
+
+
 def test_file_without_rows_gets_no_predictions(predictor: Predictor, tmp_path: Path) -> None:
     columns = {"text": pa.array([], pa.string()), "n": pa.array([], pa.int64())}
     assert predicted(predictor, columns, tmp_path) == []

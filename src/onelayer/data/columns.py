@@ -191,6 +191,8 @@ class FileColumns:
         if role == "text" and names:
             a, b = names[0], names[-1]
             hint = f"say so with --text {a}, --text {a},{b} to join them, or --text {a} --pair {b}"
+        if binary := [column for column in self.names if self.hold(column, bytes)]:
+            hint = f"{binary[0]} is binary: write it as strings; {hint}"
         either = f": {' or '.join(names[:6])}" if names else ""
         return self.error(f"can't tell which column is the {role}{either}", hint)
 

@@ -57,7 +57,14 @@ class TextColumns(ColumnRules):
 
 def _no_texts(file: FileColumns, column: str) -> UsageError:
     """The error for a column that is called a text and holds something else."""
-    kinds = {list: "lists", dict: "objects", int: "numbers", float: "numbers", str: "texts"}
+    kinds = {
+        list: "lists",
+        dict: "objects",
+        int: "numbers",
+        float: "numbers",
+        str: "texts",
+        bytes: "binary values",
+    }
     held = sorted({kinds.get(type(value), "other values") for value in file.values(column)})
     return file.error(
         f"column {column!r} holds {' and '.join(held) or 'nothing'} where a text is expected",
