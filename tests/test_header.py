@@ -197,6 +197,17 @@ def test_header_that_comes_again_is_left_out_and_counted(
     assert "1 row: left out, the header line again, as where files are joined" in out
 
 
+def test_empty_rows_are_left_out_and_counted(
+    write: Write, bert: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = as_csv(rows_of(TEXTS, ("ham", "spam"), n=10))
+    path = write("a.csv", f",\ntext,label\n{body},\n,\n")
+    assert cli.main(["inspect", str(path), "--model", str(bert)]) == 0
+    out = capsys.readouterr().out
+    assert "rows: 10" in out
+    assert "2 rows: left out, an empty row, as spreadsheets write them" in out
+
+
 def test_repeated_column_names_are_refused_with_the_flag(write: Write) -> None:
     with pytest.raises(DataError, match=r"two columns are called 'text'.*--no-header"):
         read_table(write("a.csv", "text,text,label\ngood cat,bad cat,x\n"))

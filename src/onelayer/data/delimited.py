@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from itertools import islice
+from itertools import dropwhile, islice
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.cells import DELIMITERS, HEAD_ROWS, Dialect, cell_rows, find_dialect
+from onelayer.data.cells import (
+    DELIMITERS,
+    HEAD_ROWS,
+    Dialect,
+    NumberedCells,
+    cell_rows,
+    find_dialect,
+)
 from onelayer.data.file_format import FileFormat, Sample
 from onelayer.data.header import Header, are_classes, find_header, is_known
 from onelayer.data.table import Record, Table, refuse_wide
 from onelayer.recipe import AS_FOUND, Reading
 
 SUFFIXES = frozenset({".csv", ".tsv"})
+EMPTY_ROW = "an empty row, as spreadsheets write them"
 HEADER_AGAIN = "the header line again, as where files are joined"
 EXTRA_COLUMN = "row"
 """The name of a first column that the header leaves out, as R writes row names."""
@@ -49,7 +57,7 @@ def read_delimited(
         of another length and for quotes that are never closed.
     """
     dialect = find_dialect(path, prefer, reading.delimiter)
-    head = list(islice(cell_rows(path, dialect), HEAD_ROWS + 1))
+    head = list(islice(_filled_rows(path, dialect), HEAD_ROWS + 1))
     if not head:
         raise DataError("no rows", place=Place(path), hint="is it the right file?")
     line, first = head[0]
@@ -64,28 +72,42 @@ def read_delimited(
     if header.present:
         check_header(columns, bool(below), Place(path, line))
     classes = _class_columns(below, len(columns))
-    nameless = next((n for n in range(len(cells), 0, -1) if cells[n - 1].strip()), 0)
+    named_width = next((n for n in range(len(cells), 0, -1) if cells[n - 1].strip()), 0)
 
     def records() -> Iterator[Record]:
-        rows = cell_rows(path, dialect)
+        rows = _filled_rows(path, dialect)
         if header.present:
             next(rows)
         width = len(columns)
         for line, fields in rows:
             if len(fields) > width and not any(fields[width:]):
                 fields = fields[:width]  # a comma at the end of every line
-            elif header.present and nameless <= len(fields) < width:
+            elif header.present and named_width <= len(fields) < width:
                 fields = fields + [""] * (width - len(fields))
             if len(fields) != width:
                 raise _ragged(path, line, width, len(fields), dialect)
             if dialect.quotes and "\n" in "".join(fields):
                 _check_swallowed(path, line, fields, dialect, classes)
-            again = header.present and width > 1 and fields == first
+            why = None
+            if _is_empty(fields):
+                why = EMPTY_ROW
+            elif header.present and width > 1 and fields == first:
+                why = HEADER_AGAIN
             values = dict(zip(columns, fields, strict=True))
-            yield Record(values, line, left_out=HEADER_AGAIN if again else None)
+            yield Record(values, line, left_out=why)
 
     note = "; ".join([*dialect.remarks, *header_remark(columns, header)])
     return Table(path, dialect.format, columns, records, note or None)
+
+
+def _filled_rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
+    """The rows without empty ones at the top."""
+    return dropwhile(lambda row: _is_empty(row[1]), cell_rows(path, dialect))
+
+
+def _is_empty(fields: list[str]) -> bool:
+    """Whether a row has several fields and nothing in them. A single empty field is a text."""
+    return len(fields) > 1 and not any(fields)
 
 
 def _lacks_a_name(first: list[str], below: list[list[str]]) -> bool:
