@@ -236,7 +236,8 @@ def test_pipe_is_read_as_a_file_is(piped: Piped) -> None:
 @pytest.mark.slow
 def test_binary_file_through_a_pipe_is_read(piped: Piped, tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a cat", "a dog"]}), tmp_path / "a.parquet")
-    assert [r["text"] for r in piped((tmp_path / "a.parquet").read_bytes())] == ["a cat", "a dog"]
+    content = (tmp_path / "a.parquet").read_bytes()
+    assert [row["text"] for row in piped(content)] == ["a cat", "a dog"]
 
 
 @pytest.mark.slow

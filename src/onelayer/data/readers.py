@@ -123,7 +123,8 @@ def _read(
             if packing is not None:
                 message, hint = f"a binary file, packed with {packing}", "unpack it"
                 raise DataError(message, place=Place(path), hint=hint)
-            return format.read(sample)
+            table = format.read(sample)
+            return table if sample.path == path else replace(table, path=path)
     if is_folder:
         hint = "name a file, or a folder that brat or save_to_disk of datasets wrote"
         raise DataError("a directory, not a data file", place=Place(path), hint=hint)
