@@ -71,9 +71,12 @@ def _sections(facts: ReportFacts) -> Iterator[Section]:
 
 
 def _learning(of: Learning) -> dict[str, Picture]:
+    dev = f"Dev {of.metric.replace('_', ' ')}"
+    if of.interval:
+        dev += "; shaded: the 95 % interval of the best"
     drawn = {
         "Training loss": pictures.loss(of),
-        f"Dev {of.metric.replace('_', ' ')}": pictures.dev_score(of),
+        dev: pictures.dev_score(of),
         "Learning rate": pictures.learning_rate(of),
         "Tokens a second": pictures.throughput(of),
     }

@@ -29,6 +29,8 @@ class Learning:
     """Step and dev score."""
     metric: str = ""
     best_step: int = 0
+    interval: tuple[float, float] | None = None
+    """The 95 % interval of the best dev score; None if it isn't known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.errors import Place
-from onelayer.checkpoint.record import TrainingHistory
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.evaluation.caveats import SeenRows, caveats_of_labels
 from onelayer.evaluation.report.facts import (
     Beliefs,
@@ -50,7 +50,7 @@ def facts_of(
         metric=task.metric,
         summary=task.summary,
         evaluation=evaluation(predictor, rows, file),
-        learning=_learning(record.history if record else None, task.metric, seconds),
+        learning=_learning(record, task.metric, seconds),
         record=record,
     )
 
@@ -190,9 +190,11 @@ def _by_label(
     return {confusions.labels[i]: values for i, values in by_label.items()}
 
 
-def _learning(history: TrainingHistory | None, metric: str, seconds: Sequence[float]) -> Learning:
-    if history is None:
+def _learning(record: ModelRecord | None, metric: str, seconds: Sequence[float]) -> Learning:
+    history = record.history if record else None
+    if record is None or history is None:
         return Learning(metric=metric, seconds=seconds)
+    interval = record.dev.intervals.get(metric) if record.dev else None
     return Learning(
         losses=history.losses,
         lrs=history.lrs,
@@ -205,4 +207,5 @@ def _learning(history: TrainingHistory | None, metric: str, seconds: Sequence[fl
         ),
         metric=metric,
         best_step=history.best_step,
+        interval=interval if interval and math.isfinite(sum(interval)) else None,
     )

@@ -88,12 +88,15 @@ def loss(learning: Learning) -> Picture | None:
 
 
 def dev_score(learning: Learning) -> Picture | None:
-    """The dev score at each evaluation, with the best one marked."""
+    """The dev score at each evaluation, with the best one marked and its interval as a band: on a
+    narrow axis one row more would look like a leap."""
     if not learning.evaluations:
         return None
 
     def draw(axes: Axes) -> None:
         steps, scores = np.asarray(learning.evaluations).T
+        if learning.interval:
+            axes.axhspan(*learning.interval, color=_BLUE, alpha=0.12, linewidth=0)
         axes.plot(steps, scores, color=_BLUE, marker="o", markersize=4)
         best = np.flatnonzero(steps == learning.best_step)
         if best.size:
@@ -101,14 +104,16 @@ def dev_score(learning: Learning) -> Picture | None:
             axes.plot(*at, "o", color=_ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
             axes.annotate(f"{at[1]:.4g}", at, (0, 9), textcoords="offset points", ha="center")
         axes.margins(y=0.2)
-        if scores.min() >= 0:
+        if min(scores.min(), *(learning.interval or (0.0,))) >= 0:
             axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
         _over_steps(axes, max(len(learning.losses), int(steps[-1])))
 
     scores = learning.evaluations
-    return _svg(
-        draw, f"{learning.metric} on dev at {len(scores)} evaluations, last {scores[-1][1]:.4g}"
-    )
+    says = f"{learning.metric} on dev at {len(scores)} evaluations, last {scores[-1][1]:.4g}"
+    if learning.interval:
+        low, high = learning.interval
+        says += f"; the band is the 95 % interval of the best, {low:.4g} to {high:.4g}"
+    return _svg(draw, says)
 
 
 def learning_rate(learning: Learning) -> Picture | None:
