@@ -307,7 +307,6 @@ def test_one_of_two_int8_graphs_is_kept_with_the_reason(run: Path, tmp_path: Pat
     assert {one.split(":")[0] for one in remarks} >= {"static", "dynamic"}
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_bundle_with_different_logits_is_refused_unless_accepted(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

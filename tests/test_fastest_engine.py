@@ -86,7 +86,7 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
         record=ModelRecord(task=TASK, layout=Layout({}), export=EXPORT),
         export=EXPORT,
         graph=folder,
-        weights=folder,
+        tensors={},
     )
 
 

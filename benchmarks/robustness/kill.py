@@ -1,11 +1,13 @@
-"""Kills training runs at random moments with SIGKILL, and checks the saved state.
+"""Kills training runs at random moments with SIGKILL, and checks what they leave.
 
     python -m benchmarks.robustness.kill --kills 200
 
 A state is saved after every step. After each kill the newest state must be readable and at most one
-step behind the last reported step, and the same command must continue from it. When a run
-finishes, its files must equal those of an uninterrupted run, byte for byte. The model is a small
-random BERT with dropout and the rows are generated, so no data is needed.
+step behind the last reported step, and the same command must continue from it. Every other kill is
+aimed at the moment in which a better model replaces the one before. A directory that has had a
+model must then hold one of the two, whole. When a run finishes, its files must equal those of an
+uninterrupted run, byte for byte. The model is a small random BERT with dropout and the rows are
+generated, so no data is needed.
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing import shared_memory
 from pathlib import Path
 
 import onelayer
+from onelayer.checkpoint.read import read_checkpoint
+from onelayer.training import run_store
 from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
 from onelayer.training.resume import is_unfinished
@@ -64,14 +69,20 @@ def kill_and_check(folder: Path, kills: int) -> int:
     assert files_of(out) == expected, "a repeated run wrote other bytes"
     shutil.rmtree(out.parent)
     print(f"{len(expected)} files, {whole:.1f} s a run with a state after every step")
-    finished, most_lost, killed_before_a_state = 0, 0, 0
+    finished, most_lost, killed_before_a_state, whole_models = 0, 0, 0, 0
     for kill in range(1, kills + 1):
-        reported = one_run(out, random.uniform(0.0, 0.4) * whole)
+        aimed = kill % 2 == 0
+        had_model = (out / "config.json").is_file()
+        seconds = random.uniform(0.0, 0.02) if aimed else random.uniform(0.0, 0.4) * whole
+        reported = one_run(out, seconds, aimed=aimed)
         if reported is None:
             finished += 1
             assert files_of(out) == expected, f"run {finished} wrote other bytes"
             shutil.rmtree(out.parent)
             continue
+        if had_model or best_step(out):
+            read_checkpoint(out)
+            whole_models += 1
         warnings: list[str] = []
         saved = Store(out, "").newest_state(warnings.append)
         assert not warnings, warnings
@@ -83,7 +94,8 @@ def kill_and_check(folder: Path, kills: int) -> int:
     assert files_of(out) == expected, "the last run wrote other bytes"
     print(
         f"{kills} kills: {finished + 1} runs finished, all with the bytes of an uninterrupted run; "
-        f"at most {most_lost} steps lost; {killed_before_a_state} killed before the first state"
+        f"at most {most_lost} steps lost; {killed_before_a_state} killed before the first state; "
+        f"{whole_models} had a model, each whole"
     )
     return int(most_lost > 1)
 
@@ -97,24 +109,47 @@ class Reports(Silent):
     def step(self, progress: RunProgress) -> None:
         self.memory[:4] = progress.step.to_bytes(4, "little")
 
+    def watch_replacements(self, out: Path) -> None:
+        """Notes in the memory when a model begins to replace another one."""
+        publish = run_store.publish
 
-def one_run(out: Path, seconds: float | None) -> int | None:
-    """Runs the command and kills it after ``seconds``. Returns the last reported step, or None if
-    the run has finished."""
-    memory = shared_memory.SharedMemory(create=True, size=4)
+        def watched(target: Path, write: Callable[[Path], None]) -> None:
+            self.memory[4] = target == out and target.exists()
+            publish(target, write)
+            self.memory[4] = 0
+
+        run_store.publish = watched  # type: ignore[attr-defined]
+
+
+def best_step(out: Path) -> int:
+    """The step of the best model that the newest state knows; 0 without one."""
+    saved = Store(out, "").newest_state(lambda _: None)
+    return saved.history.best_step if saved else 0
+
+
+def one_run(out: Path, seconds: float | None, *, aimed: bool = False) -> int | None:
+    """Runs the command and kills it after ``seconds``; ``aimed``, so long after a model begins to
+    replace another one. Returns the last reported step, or None if the run has finished."""
+    memory = shared_memory.SharedMemory(create=True, size=5)
     try:
         child = os.fork()
         if not child:
             code = 1
             try:
-                train(out, Reports(memory.buf))
+                reports = Reports(memory.buf)
+                reports.watch_replacements(out)
+                train(out, reports)
                 code = 0
             finally:
                 os._exit(code)
-        if seconds is not None:
+        ended = status = 0
+        while aimed and not ended and not memory.buf[4]:
+            time.sleep(0.0005)
+            ended, status = os.waitpid(child, os.WNOHANG)
+        if seconds is not None and not ended:
             time.sleep(seconds)
             os.kill(child, signal.SIGKILL)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        code = os.waitstatus_to_exitcode(status if ended else os.waitpid(child, 0)[1])
         assert code in (0, -signal.SIGKILL), f"the run failed with {code}"
         return None if code == 0 else int.from_bytes(memory.buf[:4], "little")
     finally:

@@ -18,6 +18,7 @@ import torch
 from benchmarks.robustness.field_cases import annotations as annotation_cases
 from benchmarks.robustness.field_cases import (
     answers,
+    engines,
     files,
     headers,
     labels,
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[Case, ...]] = {
     "serving": serving.CASES,
     "scores": scores.CASES,
     "Python": python_inputs.CASES,
+    "engines": engines.CASES,
 }
 """The cases by their kind; a kind is a file of this package."""
 

@@ -6,20 +6,19 @@ It is a directory like a run's, with tokenizer and record, but its weights are i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from onelayer.base import digest
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, read_json
-from onelayer.checkpoint.bundle_weights import check_slices, read_slices
+from onelayer.checkpoint.bundle_weights import check_slices, read_slices, read_tensors
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.record import ExportRecord, ModelRecord, read_record
-from onelayer.checkpoint.safetensors_file import open_safetensors
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask
 from onelayer.tokens.tokenizer import Tokenizer
@@ -43,17 +42,13 @@ class Bundle:
     export: ExportRecord
     """What export measured; a part of the record."""
     graph: Path
-    weights: Path
+    tensors: Mapping[str, NDArray[Any]]
+    """The weights by our names: a copy, which doesn't change with the file."""
 
     @property
     def precision(self) -> str:
         """``fp32`` or ``int8``."""
         return self.export.precision
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """The weights by our names. Raises CheckpointError if the file is damaged."""
-        with open_safetensors(self.weights, "np") as file:
-            return {name: file.get_tensor(name) for name in file.offset_keys()}
 
 
 def is_bundle(folder: Path) -> bool:
@@ -75,15 +70,16 @@ def read_bundle(folder: Path) -> Bundle:
     if (folder / FOLDER).is_symlink():
         raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
     graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
-    if digest.of_file(weights) != export.sha256:
+    slices = read_slices(weights)
+    check_slices(weights, slices, config, len(task.outputs), export.precision)
+    check_graph(graph, WEIGHTS, slices)
+    tensors, sha256 = read_tensors(weights, slices)
+    if sha256 != export.sha256:
         raise CheckpointError(
             "not as onelayer exported it: truncated, damaged or replaced",
             place=Place(weights),
             hint="fetch the bundle again, or export the run again",
         )
-    slices = read_slices(weights)
-    check_slices(weights, slices, config, len(task.outputs), export.precision)
-    check_graph(graph, WEIGHTS, slices)
     tokenizer = read_tokenizer(folder, config)
     return Bundle(
         folder=folder,
@@ -94,7 +90,7 @@ def read_bundle(folder: Path) -> Bundle:
         record=record,
         export=export,
         graph=graph,
-        weights=weights,
+        tensors=tensors,
     )
 
 

@@ -6,17 +6,21 @@ than the configuration says.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.safetensors_file import open_safetensors
 
-BYTES = {"F32": 4, "I8": 1}
-"""Of a number, by the types that export writes."""
+TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "I8": np.dtype(np.int8)}
+"""Of numbers, by the names of those that export writes."""
 
 
 class TensorSlice(NamedTuple):
@@ -41,12 +45,34 @@ def read_slices(path: Path) -> dict[str, TensorSlice]:
         for name in reversed(file.offset_keys()):
             tensor = file.get_slice(name)
             kind, shape = tensor.get_dtype(), tuple(tensor.get_shape())
-            if kind not in BYTES or 0 in shape:
+            if kind not in TYPES or 0 in shape:
                 raise _wrong(path, f"{name:.80} is no tensor that export writes")
-            length = BYTES[kind] * prod(shape)
+            length = TYPES[kind].itemsize * prod(shape)
             offset -= length
             slices[name] = TensorSlice(kind, shape, offset, length)
     return slices
+
+
+def read_tensors(
+    path: Path, slices: Mapping[str, TensorSlice]
+) -> tuple[dict[str, NDArray[Any]], str]:
+    """All tensors of a file, copied into memory, and the SHA-256 of the bytes that were read.
+
+    Engines compute with this copy: a file that is mapped kills the process when another program
+    shortens it, and gives other answers when it is overwritten.
+    """
+    tensors: dict[str, NDArray[Any]] = {}
+    found, at = hashlib.sha256(), 0
+    with path.open("rb", buffering=0) as file:
+        for name, one in sorted(slices.items(), key=lambda item: item[1].offset):
+            found.update(file.read(one.offset - at))
+            tensor = np.empty(one.shape, dtype=TYPES[one.kind])
+            if file.readinto(tensor.reshape(-1).view(np.uint8).data) != one.length:
+                raise _wrong(path, "shortened while it was read")
+            found.update(tensor.data)
+            tensors[name], at = tensor, one.offset + one.length
+        found.update(file.read())
+    return tensors, found.hexdigest()
 
 
 def check_slices(

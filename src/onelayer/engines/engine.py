@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.bundle import Bundle
@@ -11,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Computes logits from encodings."""
+    """Computes logits from encodings.
+
+    It may be called from several threads at once, and in a child of a fork. Its weights are its
+    own: files that change don't change its answers.
+    """
 
     @property
     def name(self) -> str:
@@ -44,3 +51,20 @@ class EngineKind(Protocol):
     def of_bundle(self, bundle: Bundle) -> Engine:
         """Opens a bundle. Raises CheckpointError if the engine refuses its files."""
         ...
+
+
+_KEPT_IN_FORKS: WeakSet[object] = WeakSet()
+
+
+def keep_in_forks(engine: object) -> None:
+    """Keeps an engine with threads of its own from being freed in a child of a fork: there it would
+    wait forever for threads that only the parent has, at the latest when the child ends."""
+    _KEPT_IN_FORKS.add(engine)
+
+
+def _keep_all() -> None:
+    for engine in list(_KEPT_IN_FORKS):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+os.register_at_fork(after_in_child=_keep_all)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import Bundle
+from onelayer.engines.engine import keep_in_forks
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
@@ -42,11 +43,27 @@ class OnnxEngine:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> OnnxEngine:
-        return cls(bundle.graph)
+        return cls(bundle.graph, tensors=bundle.tensors)
 
-    def __init__(self, graph: Path, threads: int | None = None) -> None:
-        """``threads`` is by default the number of processors. Raises CheckpointError for a graph
-        that ONNX Runtime refuses."""
+    def __init__(
+        self,
+        graph: Path,
+        threads: int | None = None,
+        tensors: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Opens a graph. Raises CheckpointError for one that ONNX Runtime refuses.
+
+        Parameters
+        ----------
+        graph
+            The graph.
+        threads
+            By default the number of processors.
+        tensors
+            Its weights; by default ONNX Runtime maps the weights file, which then must not change.
+        """
+        self._weights: list[Any] = []
+        """Memory that the session uses and doesn't own: it has to live as long."""
         ort = quiet_onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or cores()
@@ -57,6 +74,9 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Without VNNI, a sum of two products of unsigned and signed bytes may overflow 16 bits.
         options.add_session_config_entry("session.x64quantprecision", "1")
+        if tensors is not None:
+            self._weights = [ort.OrtValue.ortvalue_from_numpy(x) for x in tensors.values()]
+            options.add_external_initializers(list(tensors), self._weights)
         try:
             session = ort.InferenceSession(graph, options, ["CPUExecutionProvider"])
         except Exception as error:  # its own classes, none of them documented
@@ -76,6 +96,7 @@ class OnnxEngine:
             rank=len(session.get_inputs()[0].shape),
             width=width if isinstance(width, int) else 1,
         )
+        keep_in_forks(self)
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) logits, in the order of the reads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.machine import cores, instructions
 from onelayer.checkpoint.bundle import Bundle
+from onelayer.engines.engine import keep_in_forks
 from onelayer.engines.rectangles import Feeds, Graph, Outputs
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
@@ -63,9 +65,13 @@ class OpenVinoEngine:
             "NUM_STREAMS": 1,
             # The default is bf16 on processors that have it, which would change the answers.
             "INFERENCE_PRECISION_HINT": "f32",
+            # What is prepared for a shape is kept, by default for the last 5,000 shapes. Nearly
+            # every batch has a new one, so the memory would grow and nothing be found again.
+            "CPU_RUNTIME_CACHE_CAPACITY": 64,
         }
         try:
             core = quiet_openvino().Core()
+            core.set_property({"ENABLE_MMAP": False})  # the file may change while it is used
             source = core.read_model(graph)
             # Names are taken before compiling, which adds others to inputs and outputs.
             names = tuple(output.any_name for output in source.outputs)
@@ -74,11 +80,12 @@ class OpenVinoEngine:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"OpenVINO: {reason}", place=Place(graph)) from error
-        request = model.create_infer_request()
+        request, one_at_a_time = model.create_infer_request(), Lock()
 
         def run(feeds: Feeds) -> Outputs:
-            found = request.infer(feeds, share_inputs=True)
-            return [np.array(found[output], dtype=np.float32) for output in model.outputs]
+            with one_at_a_time:  # a request has room for one batch, which takes all cores
+                found = request.infer(feeds, share_inputs=True)
+                return [np.array(found[output], dtype=np.float32) for output in model.outputs]
 
         width = model.outputs[0].partial_shape[-1]
         self._graph = Graph(
@@ -88,6 +95,7 @@ class OpenVinoEngine:
             rank=len(model.inputs[0].partial_shape),
             width=width.get_length() if width.is_static else 1,
         )
+        keep_in_forks(self)
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) logits, in the order of the reads."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
+from onelayer.base.errors import UsageError
 from onelayer.base.machine import give_memory_back
 from onelayer.nn.model import Model
 from onelayer.nn.packed import pack
@@ -18,6 +21,15 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _compute_on_one_thread() -> None:
+    """In a child of a fork: PyTorch's other threads exist in the parent only, and it would wait for
+    them forever."""
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_compute_on_one_thread)
+
+
 class TorchEngine:
     """Runs a model in micro-batches of at most ``token_budget`` tokens, which bounds the memory."""
 
@@ -26,6 +38,7 @@ class TorchEngine:
     def __init__(self, model: Model, token_budget: int = 8192) -> None:
         self.model = model
         self.token_budget = token_budget
+        self._process = os.getpid()
 
     @torch.inference_mode()
     def logits(self, encodings: Encodings) -> Logits:
@@ -33,6 +46,11 @@ class TorchEngine:
         was_training = self.model.training
         self.model.eval()
         device = self.model.head.weight.device
+        if device.type != "cpu" and self._process != os.getpid():
+            raise UsageError(
+                "a forked process can't compute on its parent's GPU",
+                hint="use multiprocessing's start method spawn, and load the model there",
+            )
         logits = np.empty((len(encodings.reads), self.model.head.out_features), dtype=np.float32)
         reads_before = encodings.cu_reads[encodings.cu_examples]
         lengths = encodings.example_lengths(np.arange(encodings.n_examples))

@@ -99,7 +99,7 @@ class NativeEngine:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> NativeEngine:
-        return cls(bundle.tensors(), bundle.config)
+        return cls(bundle.tensors, bundle.config)
 
     def __init__(
         self, tensors: Mapping[str, Array], shape: EncoderConfig, threads: int | None = None

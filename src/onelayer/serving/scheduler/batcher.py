@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import Any
 
-import numpy as np
-
-from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor
 from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
@@ -106,10 +104,7 @@ class Batcher:
         for rows in ([row], [row] * 8, [row] * 8):
             started = time.perf_counter()
             encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
-            logits = predictor.engine.logits(encodings)
-            if not np.isfinite(logits).all():
-                where = Place(predictor.path or model)
-                raise CheckpointError("its answers are not finite numbers", place=where)
+            logits = predictor.logits(encodings)
             predictor.task.decode(rows, encodings, logits)
             throughput.record_batch(len(encodings.ids), time.perf_counter() - started)
             throughput.record_encoding(len(encodings.ids), characters * len(rows))
@@ -301,7 +296,7 @@ def run_batch(batch: Batch, started: float) -> BatchResult:
         if one.job.started is None:
             one.job.started = started
     encodings = joined(parts)
-    logits = batch.predictor.engine.logits(encodings)
+    logits = batch.predictor.logits(encodings)
     before = 0
     for one, part in zip(batch.slices, parts, strict=True):
         after = before + len(part.reads)
