@@ -753,3 +753,18 @@ def test_texts_joined_in_training_are_joined_in_prediction(
     assert joined == model.predict(["good 1\ncat 1"])[0]
     assert onelayer.predict("run", path).rows == 20
     assert onelayer.evaluate("run", path).rows == 20
+
+
+def test_column_that_names_the_numbers_is_the_label(tmp_path: Path) -> None:
+    named = rows(text=TEXT, label=[0, 1, 2], label_text=["bad", "fair", "good"])
+    found = inferred(write(tmp_path / "named.jsonl", named), {})
+    assert found.layout.columns["label"] == "label_text"
+    assert "label_text has the names of the numbers in label" in found.remarks
+    asked = inferred(tmp_path / "named.jsonl", {"label": "label"})
+    assert asked.layout.columns["label"] == "label"
+
+
+def test_column_of_other_texts_names_no_numbers(tmp_path: Path) -> None:
+    others = rows(text=TEXT, label=[0, 1], label_text=["bad", "fair", "good"])
+    found = inferred(write(tmp_path / "others.jsonl", others), {})
+    assert found.layout.columns["label"] == "label"

@@ -10,19 +10,27 @@ from typing import Any
 
 from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
-from onelayer.data.column_rules import Column
+from onelayer.data.column_rules import Column, Found
 from onelayer.data.columns import FileColumns, numbers_in
 from onelayer.data.label_form import LabelForm, are_flags, are_shares, list_in, separated
 from onelayer.data.layout import Layout, flagged_columns
 from onelayer.tasks.text_columns import TextColumns
 
 SEPARATORS = (",", ";", "|", "#", "，", "、", " ")
+"""What separates labels in one field; doccano writes ``#``."""
 SURE_MARKS = (";", "|")
 """Separators that are seldom part of a name."""
-"""What separates labels in one field; doccano writes ``#``."""
+NAMES = ("text", "name", "names", "str")
+"""What the name of a column ends in that names the numbers of another: ``label_text``."""
 
 
 class ClassifyColumns(TextColumns):
+    def find(self, file: FileColumns) -> Found:
+        found = super().find(file)
+        if not file.asked.get("label") and (names := _names_of(file, found["label"])):
+            found["label"] = names
+        return found
+
     def label_form(self, file: FileColumns, columns: Mapping[str, Column]) -> LabelForm:
         label = columns.get("label")
         if label is None:
@@ -39,6 +47,9 @@ class ClassifyColumns(TextColumns):
             yield f"{len(label)} columns say with 1 or 0 whether a row has their label: {each}"
             return
         values = file.values(label)
+        numbers, _, ending = str(label).rpartition("_")
+        if ending.lower() in NAMES and _names_of(file, numbers) == label:
+            yield f"{label} has the names of the numbers in {numbers}"
         if form.flags:
             yield (
                 f"{label} says with 1 or 0 which of {len(form.names)} labels a row has; they are "
@@ -52,6 +63,19 @@ class ClassifyColumns(TextColumns):
             yield from _whole_names(label, values)
         if form.several is False and file.multi_label is None and any(map(_is_list, values)):
             yield f"each list in {label} has one label; --multi-label learns several a row"
+
+
+def _names_of(file: FileColumns, label: Column | None) -> str | None:
+    """The column that names each number of a label, as SetFit's data sets have it."""
+    if not isinstance(label, str):
+        return None
+    for column in (f"{label}_{ending}" for ending in NAMES):
+        pairs = {(str(row.get(label)), str(row.get(column))) for row in file.sample}
+        numbers, names = ([*{pair[side] for pair in pairs}] for side in (0, 1))
+        one_to_one = len(numbers) == len(names) == len(pairs) > 1
+        if column in file.names and one_to_one and numbers_in(numbers) and not numbers_in(names):
+            return column
+    return None
 
 
 def _whole_names(label: str | None, values: Sequence[Any]) -> Iterator[str]:
