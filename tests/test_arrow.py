@@ -17,7 +17,7 @@ import pytest
 
 from onelayer.base import digest
 from onelayer.base.errors import DataError, OneLayerError, UsageError
-from onelayer.data.class_names import names_beside
+from onelayer.data.formats.class_names import names_beside
 from onelayer.data.readers import extent, read_table
 from onelayer.prediction.job import predict_to
 from onelayer.prediction.predictor import Predictor

@@ -106,7 +106,7 @@ def test_damaged_archive_is_refused_in_one_line(write: Write, suffix: str) -> No
 def test_bomb_is_refused_before_it_is_unpacked(
     write: Write, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onelayer.data.unpacking.BOMB", 1 << 20)
+    monkeypatch.setattr("onelayer.data.formats.unpacking.BOMB", 1 << 20)
     path = write(f"a.jsonl.{suffix}", PACK[suffix](b'{"text": "a"}\n' * 500_000))
     with pytest.raises(DataError, match="bytes that unpack to more than"):
         rows(read_table(path))

@@ -19,8 +19,8 @@ TOY = '''
 """A label, a bar and a text a line, in files that are called .toy."""
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import FileFormat
-from onelayer.data.lines import text_lines
+from onelayer.data.formats.file_format import FileFormat
+from onelayer.data.formats.lines import text_lines
 from onelayer.data.table import Record, Table
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from onelayer.base.errors import Place, UsageError
-from onelayer.data.class_names import ClassNames, names_in_schema
+from onelayer.data.formats.class_names import ClassNames, names_in_schema
 from onelayer.data.plain_cells import plain_cell
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from onelayer.data.dataframes import (
     comes_from,
     refuse_equal_names,
 )
+from onelayer.data.formats.spacy_data import cells_of_pair, is_text_with_object
 from onelayer.data.plain_cells import cells_by_name, plain_cell
-from onelayer.data.spacy_data import cells_of_pair, is_text_with_object
 from onelayer.data.table import Record, Table, refuse_wide
 
 Source = str | Path | Table

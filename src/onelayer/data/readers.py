@@ -10,31 +10,31 @@ from itertools import chain
 from pathlib import Path
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.arrow import ARROW, SAVED_FOLDER
-from onelayer.data.brat import BRAT, BRAT_TEXT
-from onelayer.data.class_names import names_beside
 from onelayer.data.column_rules import Column
-from onelayer.data.conll import CONLL, CONLLU
-from onelayer.data.delimited import CSV, NAMED_COLUMNS, TSV
-from onelayer.data.fasttext import FASTTEXT
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.in_memory import Source
-from onelayer.data.label_studio import of_label_studio
-from onelayer.data.lines import LINES, head_lines
-from onelayer.data.nested import JSON
-from onelayer.data.parquet import PARQUET
-from onelayer.data.prodigy import of_prodigy
-from onelayer.data.spacy_data import DOCBIN
-from onelayer.data.spreadsheet import XLSX
-from onelayer.data.table import Table
-from onelayer.data.token_rows import by_sentence
-from onelayer.data.unpacking import (
+from onelayer.data.formats.arrow import ARROW, SAVED_FOLDER
+from onelayer.data.formats.brat import BRAT, BRAT_TEXT
+from onelayer.data.formats.class_names import names_beside
+from onelayer.data.formats.conll import CONLL, CONLLU
+from onelayer.data.formats.delimited import CSV, NAMED_COLUMNS, TSV
+from onelayer.data.formats.fasttext import FASTTEXT
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.label_studio import of_label_studio
+from onelayer.data.formats.lines import LINES, head_lines
+from onelayer.data.formats.nested import JSON
+from onelayer.data.formats.parquet import PARQUET
+from onelayer.data.formats.prodigy import of_prodigy
+from onelayer.data.formats.spacy_data import DOCBIN
+from onelayer.data.formats.spreadsheet import XLSX
+from onelayer.data.formats.token_rows import by_sentence
+from onelayer.data.formats.unpacking import (
     DataPath,
     member_name,
     open_unpacked,
     packing_name,
     stored_at,
 )
+from onelayer.data.in_memory import Source
+from onelayer.data.table import Table
 from onelayer.recipe import AS_FOUND, Columns, Reading
 
 FORMATS: list[FileFormat] = [

@@ -15,11 +15,11 @@ from typing import BinaryIO, TextIO
 
 from onelayer.base.errors import Place
 from onelayer.base.wording import Say
-from onelayer.data.cells import DELIMITERS
-from onelayer.data.lines import lines_of
-from onelayer.data.nested import begins_document
+from onelayer.data.formats.cells import DELIMITERS
+from onelayer.data.formats.lines import lines_of
+from onelayer.data.formats.nested import begins_document
+from onelayer.data.formats.unpacking import DataPath, unpacked_pipe
 from onelayer.data.readers import BINARY_MARKS
-from onelayer.data.unpacking import DataPath, unpacked_pipe
 from onelayer.prediction.formats import PredictedRow
 from onelayer.prediction.inputs import trained_inputs
 from onelayer.prediction.predictor import Predictor

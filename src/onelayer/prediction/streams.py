@@ -13,7 +13,7 @@ from typing import Any
 
 from onelayer.base.errors import DataError, UsageError
 from onelayer.base.wording import Say, silent
-from onelayer.data.jsonlines import decode_line
+from onelayer.data.formats.jsonlines import decode_line
 from onelayer.data.layout import Layout
 from onelayer.data.plain_cells import cells_by_name
 from onelayer.data.readers import open_table

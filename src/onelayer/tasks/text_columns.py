@@ -7,7 +7,7 @@ from collections.abc import Collection
 from onelayer.base.errors import UsageError
 from onelayer.data.column_rules import Column, ColumnRules, Found
 from onelayer.data.columns import KNOWN, FileColumns, normal_name, numbers_in
-from onelayer.data.header import counts_rows
+from onelayer.data.formats.header import counts_rows
 from onelayer.data.layout import each_column
 from onelayer.data.values import flag_in
 

@@ -11,7 +11,7 @@ from onelayer.base.errors import DataError
 from onelayer.base.wording import listed
 from onelayer.data.column_rules import Column, ColumnRules, Facts, Found
 from onelayer.data.columns import ROWS_SEEN, FileColumns
-from onelayer.data.header import are_classes
+from onelayer.data.formats.header import are_classes
 from onelayer.data.label_form import LabelForm
 from onelayer.data.layout import Layout
 from onelayer.data.span_offsets import OffsetEvidence, Offsets

@@ -8,10 +8,10 @@ from io import BufferedIOBase, StringIO
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.decoding import UndecodableError, decoded_blocks
-from onelayer.data.file_format import FileFormat
+from onelayer.data.formats.decoding import UndecodableError, decoded_blocks
+from onelayer.data.formats.file_format import FileFormat
+from onelayer.data.formats.unpacking import DataPath, open_unpacked, stored_at
 from onelayer.data.table import Record, Table
-from onelayer.data.unpacking import DataPath, open_unpacked, stored_at
 
 LONGEST = 1 << 22
 """Characters of a line or field, at most. A long novel has three million; anything longer is

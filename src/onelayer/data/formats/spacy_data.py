@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import FileFormat, JsonShape, Sample
-from onelayer.data.jsonlines import first_columns, json_values
+from onelayer.data.formats.file_format import FileFormat, JsonShape, Sample
+from onelayer.data.formats.jsonlines import first_columns, json_values
 from onelayer.data.table import Record, Table
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.delimited import SUFFIXES as DELIMITED
-from onelayer.data.exams import EXAMS
-from onelayer.data.file_format import FileFormat, JsonShape, Sample
-from onelayer.data.frames import is_alone, is_frame, read_frames
-from onelayer.data.jsonlines import (
+from onelayer.data.formats.delimited import SUFFIXES as DELIMITED
+from onelayer.data.formats.exams import EXAMS
+from onelayer.data.formats.file_format import FileFormat, JsonShape, Sample
+from onelayer.data.formats.frames import is_alone, is_frame, read_frames
+from onelayer.data.formats.jsonlines import (
     JSON_LINES,
     first_columns,
     is_row,
@@ -22,8 +22,8 @@ from onelayer.data.jsonlines import (
     read_json_document,
     read_json_lines,
 )
-from onelayer.data.label_studio import LABEL_STUDIO
-from onelayer.data.spacy_data import SPACY
+from onelayer.data.formats.label_studio import LABEL_STUDIO
+from onelayer.data.formats.spacy_data import SPACY
 from onelayer.data.table import Record, Table
 
 _JSON = {".json", *JSON_LINES}

@@ -10,7 +10,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.conll import LONGEST_SENTENCE
+from onelayer.data.formats.conll import LONGEST_SENTENCE
 from onelayer.data.table import Record, Table
 
 WORDS = ("word", "words", "token", "tokens", "text", "字", "词")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import JsonShape
-from onelayer.data.jsonlines import first_columns, json_values
+from onelayer.data.formats.file_format import JsonShape
+from onelayer.data.formats.jsonlines import first_columns, json_values
 from onelayer.data.table import Record, Table
 
 _LISTS = ("questions", "options", "answers")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.data.lines import HEAD_LINES, LONGEST, head_lines, text_lines
+from onelayer.data.formats.lines import HEAD_LINES, LONGEST, head_lines, text_lines
 
 HEAD_ROWS = 200
 DELIMITERS = ",;\t|"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.lines import head_lines, text_lines, whole_text
+from onelayer.data.formats.lines import head_lines, text_lines, whole_text
 from onelayer.data.table import Record, Table, refuse_wide
 from onelayer.data.written import written_value
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.base.wording import listed
-from onelayer.data.header import is_known
-from onelayer.data.jsonlines import first_columns, json_values, row_record
-from onelayer.data.lines import head_lines
+from onelayer.data.formats.header import is_known
+from onelayer.data.formats.jsonlines import first_columns, json_values, row_record
+from onelayer.data.formats.lines import head_lines
 from onelayer.data.table import Record, Table
 
 _ENVELOPES = ("data", "rows", "examples", "records", "items", "samples", "instances", "results")

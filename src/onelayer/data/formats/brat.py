@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.lines import text_lines, whole_text
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.lines import text_lines, whole_text
 from onelayer.data.span_offsets import OffsetEvidence, Offsets, WrittenSpan, same_text
 from onelayer.data.table import Record, Table
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.lines import text_lines
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.lines import text_lines
 from onelayer.data.table import Record, Table
 
 PREFIX = "__label__"

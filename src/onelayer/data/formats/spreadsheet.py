@@ -13,13 +13,13 @@ from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.base.wording import listed
-from onelayer.data.cells import HEAD_ROWS
-from onelayer.data.delimited import check_header, column_names, header_remark
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.header import Header, find_header
-from onelayer.data.lines import LARGEST_DOCUMENT
+from onelayer.data.formats.cells import HEAD_ROWS
+from onelayer.data.formats.delimited import check_header, column_names, header_remark
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.header import Header, find_header
+from onelayer.data.formats.lines import LARGEST_DOCUMENT
+from onelayer.data.formats.unpacking import BOMB, BOMB_RATIO
 from onelayer.data.table import Record, Table, refuse_wide
-from onelayer.data.unpacking import BOMB, BOMB_RATIO
 
 _SUFFIXES = {".xlsx", ".xlsm"}
 NumberedValues = tuple[int, list[Any]]

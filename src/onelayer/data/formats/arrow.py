@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.data.class_names import names_beside, names_in_schema
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.parquet import BATCH_BYTES, BATCH_ROWS, refuse_long_texts
+from onelayer.data.formats.class_names import names_beside, names_in_schema
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.parquet import BATCH_BYTES, BATCH_ROWS, refuse_long_texts
 from onelayer.data.table import Record, Table, refuse_wide
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import dropwhile, islice
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.cells import (
+from onelayer.data.formats.cells import (
     DELIMITERS,
     HEAD_ROWS,
     Dialect,
@@ -15,8 +15,8 @@ from onelayer.data.cells import (
     cell_rows,
     find_dialect,
 )
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.header import Header, are_classes, find_header, is_known
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.header import Header, are_classes, find_header, is_known
 from onelayer.data.table import Record, Table, refuse_wide
 from onelayer.recipe import AS_FOUND, Reading
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import JsonShape
-from onelayer.data.jsonlines import first_columns, json_values
+from onelayer.data.formats.file_format import JsonShape
+from onelayer.data.formats.jsonlines import first_columns, json_values
 from onelayer.data.table import Record, Table
 from onelayer.data.written import written_value
 

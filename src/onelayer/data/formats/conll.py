@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.header import are_classes
-from onelayer.data.lines import head_lines, text_lines
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.header import are_classes
+from onelayer.data.formats.lines import head_lines, text_lines
 from onelayer.data.table import Record, Table, refuse_wide
 
 LONGEST_SENTENCE = 100_000

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from onelayer.base.errors import DataError, Place
-from onelayer.data.class_names import names_in_schema
-from onelayer.data.file_format import FileFormat, Sample
-from onelayer.data.lines import LONGEST
+from onelayer.data.formats.class_names import names_in_schema
+from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.lines import LONGEST
 from onelayer.data.table import Record, Table, refuse_wide
 
 if TYPE_CHECKING:
