@@ -50,6 +50,14 @@ def likely(*shares: tuple[str, float]) -> dict[str, Any]:
 
 MANY = [(f"intent {i}", 2.0**-i / 2) for i in range(100)]
 SEVERAL = {"billing": 0.97, "praise": 0.004, "returns": 0.41, HOSTILE: 0.38}
+TWENTY = [("a label of many words " * 4, 0.9), *((f"topic {i}", 0.1 / 19) for i in range(19))]
+OWN_EXAMPLES = [
+    {"text": "Invoice 17 of Müller & Söhne,\n\tdue in 30 days"},
+    {"text": f"{HOSTILE} & <b>"},
+    {"text": "👩‍👧 " * 300},
+    {"text": "دفعت الفاتورة مرتين."},
+    {"text": "x" * 5000},
+]
 THRESHOLDS = [0.5, 0.5, 0.45, 0.25]
 ENTITIES = [
     {**span(TEXT, "𝒜nna"), "label": "PER", "score": 0.99},
@@ -80,6 +88,22 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = {
         model("many", "classify", "text", "pair", labels=tuple(name for name, _ in MANY)),
         {"text": "x " * 900, "pair": "y" * 300},
         likely(*MANY),
+    ),
+    "own": (
+        model("invoices", "classify", "text", labels=tuple(name for name, _ in TWENTY))
+        | {"examples": OWN_EXAMPLES},
+        {"text": "Invoice 18"},
+        likely(*TWENTY),
+    ),
+    "chinese": (
+        model("评论", "classify", "text", labels=("积极", "消极")),
+        {"text": "好。"},
+        likely(("积极", 0.9), ("消极", 0.1)),
+    ),
+    "russian": (
+        model("otzyvy", "classify", "text", labels=("хорошо", "плохо")),
+        {"text": "Да."},
+        likely(("хорошо", 0.9), ("плохо", 0.1)),
     ),
     "number": (
         model("alike", "regress", "text", "pair") | {"range": [-1, 5.5]},

@@ -320,6 +320,7 @@ def serve(
     engine: EngineName = None,
     api_key_file: Path | None = None,
     allow_reload: bool = False,
+    examples: tuple[str, ...] = (),
     access_log: bool = True,
     limits: Limits,
 ) -> None:
@@ -343,6 +344,8 @@ def serve(
         A file with one API key per line; default: ONELAYER_API_KEY, if set.
     allow_reload
         Let callers reload models: POST /v1/models/NAME/reload.
+    examples
+        FILE or NAME=FILE: its rows, which the page shows everybody.
     access_log
         Write a JSON line per request to stderr.
     """
@@ -355,6 +358,7 @@ def serve(
         engine=engine,
         api_key_file=api_key_file,
         allow_reload=allow_reload,
+        examples=examples,
         access_log=access_log,
         limits=limits,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ def serve(
     engine: str | None = None,
     api_key_file: str | Path | None = None,
     allow_reload: bool = False,
+    examples: str | Path | Sequence[str | Path] = (),
     access_log: bool = True,
     limits: Limits | None = None,
 ) -> None:
@@ -42,6 +44,10 @@ def serve(
         A file with one API key per line; by default the key in ``ONELAYER_API_KEY``, if set.
     allow_reload
         Let callers have a model loaded again: ``POST /v1/models/NAME/reload``.
+    examples
+        Files with columns as in training, labelled or not. The page offers their first rows to
+        everybody who opens it. ``NAME=FILE`` is for one model; by default a file is for all models
+        whose columns it has.
     access_log
         Write a JSON line per request to stderr.
     limits
@@ -50,12 +56,16 @@ def serve(
     Raises
     ------
     UsageError, CheckpointError
-        At the start: for a port that is in use, and a model that can't be read.
+        At the start: for a port that is in use, a model that can't be read, and examples of none.
+    DataError
+        At the start: for a file of examples without a usable row.
     """
+    from onelayer.serving.example_rows import example_files
     from onelayer.serving.http.admission import read_api_keys
     from onelayer.serving.limits import Limits
     from onelayer.serving.server import ServerSettings, models_by_name, run_server
 
+    directories = models_by_name(models)
     settings = ServerSettings(
         host=host,
         port=port,
@@ -65,5 +75,6 @@ def serve(
         keys=read_api_keys(Path(api_key_file) if api_key_file is not None else None),
         cors_origins=cors_origin,
         allow_reload=allow_reload,
+        examples=example_files(examples, directories),
     )
-    run_server(models_by_name(models), limits or Limits(), settings)
+    run_server(directories, limits or Limits(), settings)

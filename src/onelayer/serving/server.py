@@ -19,6 +19,7 @@ from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.machine import give_memory_back, limit_malloc_arenas
 from onelayer.engines.registry import check_engine
 from onelayer.serving.access_log import AccessLog
+from onelayer.serving.example_rows import ExampleFile, read_examples
 from onelayer.serving.http.admission import AllowedHosts, CallerRules
 from onelayer.serving.http.app import App
 from onelayer.serving.http.connection import SHUTDOWN_GRACE_SECONDS, connection_class
@@ -52,6 +53,8 @@ class ServerSettings:
     """Origins of web pages that may read the answers; ``*`` allows any."""
     allow_reload: bool = False
     """Whether callers may have a model loaded again."""
+    examples: Sequence[ExampleFile] = ()
+    """Files whose first rows the page shows to everybody who opens it."""
 
 
 def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettings) -> None:
@@ -77,6 +80,8 @@ def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettin
         A model can't be loaded.
     UsageError
         The port is out of range, or an allowed host or origin isn't one.
+    DataError
+        A file of examples can't be used.
     """
     check_engine(settings.engine)
     cors = CorsPolicy(settings.cors_origins)
@@ -106,7 +111,7 @@ def run_server(models: Mapping[str, str], limits: Limits, settings: ServerSettin
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(_Uvicorn(config), app, listener, reloader))
+        runner.run(_serve(_Uvicorn(config), app, listener, reloader, settings.examples))
     if log is not None:
         log.flush()
 
@@ -124,6 +129,7 @@ async def _serve(
     app: App,
     listener: socket.socket,
     reloader: Reloader,
+    examples: Sequence[ExampleFile],
 ) -> None:
     """Loads the models while uvicorn already listens, serves until a signal, and stops in order."""
     loop = asyncio.get_running_loop()
@@ -150,7 +156,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop_wanted.wait())
-    loading = asyncio.create_task(asyncio.to_thread(reloader.load_all))
+    loading = asyncio.create_task(asyncio.to_thread(_load_all, reloader, app.service, examples))
     try:
         await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
@@ -177,6 +183,11 @@ async def _serve(
         for number, handler in handlers.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)  # asyncio doesn't restore it
+
+
+def _load_all(reloader: Reloader, service: Service, examples: Sequence[ExampleFile]) -> None:
+    reloader.load_all()
+    service.examples = read_examples(examples, service.models, service.limits)
 
 
 def _has_terminal() -> bool:

@@ -67,6 +67,8 @@ class Service:
         callers: CallerRules | None = None,
     ) -> None:
         self.models = models
+        self.examples: dict[str, list[dict[str, Any]]] = {}
+        """Inputs by role that the page offers, by model."""
         self.limits = limits
         self.access_log = access_log
         self.metrics = ServerMetrics()
@@ -80,6 +82,15 @@ class Service:
         if name not in self.models:
             raise RequestError(404, f"no model of that name; there are: {', '.join(self.models)}")
         return self.models[name]
+
+    def describe(self, name: str, predictor: Predictor) -> dict[str, Any]:
+        """What callers and the page need to know about a model, with its examples."""
+        about = describe_model(name, predictor)
+        # A model that was loaded again may read other texts than the one before.
+        roles = set(about["inputs"])
+        needed = roles.difference(predictor.task.columns.optional) | roles & {"pair"}
+        fitting = [one for one in self.examples.get(name, ()) if needed <= one.keys() <= roles]
+        return about | {"examples": fitting}
 
     def first_model_for(self, *tasks: str) -> str:
         """The name of the first model for one of these tasks. Raises RequestError."""

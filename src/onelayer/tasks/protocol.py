@@ -266,6 +266,11 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         )
 
     @classmethod
+    def wire_values(cls, row: Row) -> dict[str, Any]:
+        """A row as a caller sends it: the values of ``wire_input``. As it stands, its texts."""
+        return dict(zip(cls.columns.inputs, cls.texts(row), strict=False))
+
+    @classmethod
     def prediction_type(cls) -> Any:
         """The type, or the union of types, of its predictions: the second argument of ``Task``."""
         bases = (base for kind in cls.__mro__ for base in getattr(kind, "__orig_bases__", ()))

@@ -16,7 +16,7 @@ from onelayer.serving.api.v1 import ServedModel
 from onelayer.serving.http.body import read_body
 from onelayer.serving.reloading import Reloader
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.service import Service, describe_model
+from onelayer.serving.service import Service
 
 STATUSES = (403, 409)
 
@@ -33,7 +33,7 @@ def operations(service: Service, reloader: Reloader) -> list[Operation]:
     async def reload(request: Request) -> Response:
         check(request)
         name = request.path_params["name"]
-        return json_response(describe_model(name, await reloader.reload(name)))
+        return json_response(service.describe(name, await reloader.reload(name)))
 
     async def load(request: Request) -> Response:
         check(request)

@@ -19,7 +19,7 @@ from onelayer.serving.api.operations import (
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.http.body import read_body
 from onelayer.serving.request_errors import RequestError
-from onelayer.serving.service import PredictionRequest, Service, describe_model
+from onelayer.serving.service import PredictionRequest, Service
 from onelayer.tasks import TASKS, AnyTask
 
 P = TypeVar("P")
@@ -47,6 +47,8 @@ class ServedModel(Strict):
     engine: str
     precision: str
     max_length: int
+    examples: list[dict[str, str | list[str]]]
+    """Inputs that the page offers, from the files of ``--examples``; else empty."""
 
 
 class Models(Strict):
@@ -55,11 +57,13 @@ class Models(Strict):
 
 def operations(service: Service) -> list[Operation]:
     async def models(request: Request) -> Response:
-        return json_response({"models": [describe_model(*item) for item in service.models.items()]})
+        return json_response(
+            {"models": [service.describe(*item) for item in service.models.items()]}
+        )
 
     async def model(request: Request) -> Response:
         name = request.path_params["name"]
-        return json_response(describe_model(name, service.model(name)))
+        return json_response(service.describe(name, service.model(name)))
 
     return [
         *(

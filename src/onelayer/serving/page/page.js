@@ -2,8 +2,8 @@
 
 import { HttpError, request, store, stored } from "./api.js";
 import { copy, curl } from "./curl.js";
-import { el, present } from "./show.js";
-import { examples, formatNumber, t, translatePage } from "./words.js";
+import { el, labelLine, present, shortened } from "./show.js";
+import { formatNumber, generalExamples, t, translatePage } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const ROWS = { text: 5, pair: 3, question: 2, context: 8, options: 4 };
@@ -54,8 +54,12 @@ function inputProblem() {
 const path = () => `v1/models/${encodeURIComponent(model.name)}/${model.task}`;
 const body = () => JSON.stringify({ inputs: input() });
 
+/** A value of the input as its field holds it: options have a line each. */
+const asText = (value) =>
+  Array.isArray(value) ? value.map((one) => one.replace(/\s*[\r\n]\s*/g, " ")).join("\n") : value;
+
 function fillFields(values) {
-  for (const field of fields()) field.value = values[field.name] ?? "";
+  for (const field of fields()) field.value = asText(values[field.name] ?? "");
   showCurl();
 }
 
@@ -79,29 +83,36 @@ function showModel() {
   const facts = [
     models.length === 1 && model.name,
     t(`does_${model.task}`),
-    model.labels?.length && model.task === "classify" && t("labels", formatNumber(model.labels.length)),
     model.max_length && t("reads", formatNumber(model.max_length)),
     [model.engine, model.precision].filter(Boolean).join(" "),
   ];
   byId("about").textContent = facts.filter(Boolean).join(" · ");
   for (const it of byId("fields").querySelectorAll("label"))
     it.textContent = label(it.htmlFor.slice("field-".length));
-  const known = examples(model.task, model.inputs);
-  byId("examples").hidden = !known.length;
-  byId("examples")
-    .querySelector("ul")
-    .replaceChildren(
-      ...known.map((values) => {
-        const texts = [values.text, values.pair].filter(Boolean).join(" / ");
-        const title = values.question ?? texts;
-        const button = el("button", { type: "button", class: "example" }, title);
-        button.onclick = () => {
-          fillFields(values);
-          byId("form").requestSubmit();
-        };
-        return el("li", {}, button);
-      }),
-    );
+  byId("labels").replaceChildren(...labelLine(model));
+  byId("labels").hidden = !byId("labels").hasChildNodes();
+  showExamples();
+}
+
+/** Shows the examples that the server was given for the model, else general ones. */
+function showExamples() {
+  const own = model.examples ?? [];
+  const shown = own.length ? own : generalExamples(model);
+  byId("examples").hidden = !shown.length;
+  byId("examples-title").textContent = t(own.length ? "examples" : "generic");
+  byId("examples").querySelector("ul").replaceChildren(...shown.map(exampleItem));
+}
+
+function exampleItem(values) {
+  const texts = [values.text, values.pair].filter(Boolean).join(" / ");
+  const title = values.question || texts || asText(Object.values(values)[0]);
+  const attributes = { type: "button", class: "example", dir: "auto", lang: "" };
+  const button = el("button", attributes, shortened(title.trim(), 200));
+  button.onclick = () => {
+    fillFields(values);
+    byId("form").requestSubmit();
+  };
+  return el("li", {}, button);
 }
 
 function showCurl() {

@@ -15,6 +15,29 @@ const userText = (name, text, kind = "") => el(name, { dir: "auto", lang: "", cl
 
 const RENDERERS = { classify, regress, tag, answer, choose };
 
+const LABELS_SHOWN = 8;
+
+/** What a model may answer, by its labels, as nodes; none for a task without labels. */
+export function labelLine({ task, labels, thresholds }) {
+  if (!labels?.length || !["classify", "tag"].includes(task)) return [];
+  const names = labels.includes("O") && task === "tag" ? typesOf(labels) : labels;
+  const sentence = task === "tag" ? "finds" : thresholds?.length ? "several" : "one";
+  const shown = names.slice(0, LABELS_SHOWN).flatMap((name) => [
+    t("comma"),
+    userText("bdi", shortened(name, 40)),
+  ]);
+  const more = names.length - LABELS_SHOWN;
+  return [t(sentence, ""), ...shown.slice(1), more > 0 ? t("further", formatNumber(more)) : ""];
+}
+
+/** The beginning of a text, as many characters as readers see: a flag or a family is one. */
+export function shortened(text, characters) {
+  const beginning = text.slice(0, 20 * characters);
+  const parts = Array.from(new Intl.Segmenter().segment(beginning), ({ segment }) => segment);
+  if (parts.length <= characters && beginning === text) return text;
+  return `${parts.slice(0, characters).join("")}…`;
+}
+
 /** A prediction as [headline, details], two lists of nodes. `sent` is the input. */
 export function present(model, prediction, sent) {
   const show = Object.hasOwn(RENDERERS, model.task) ? RENDERERS[model.task] : rawJson;
@@ -139,11 +162,16 @@ function tagged(text, words, tags) {
   return [...parts, text.slice(at)];
 }
 
+/** The types of entities that tags such as B-PER and I-PER name. */
+function typesOf(tags) {
+  const types = tags.filter((name) => name !== "O").map((name) => name.replace(/^[A-Z]-/, ""));
+  return [...new Set(types)];
+}
+
 /** Gives each type of entity a hue that doesn't depend on the text. Steps of the golden angle keep
  * the hues far apart; the first one is blue. */
 function huesOf(labels) {
-  const types = labels.filter((name) => name !== "O").map((name) => name.replace(/^[A-Z]-/, ""));
-  const known = [...new Set(types)];
+  const known = typesOf(labels);
   return (type) => {
     if (!known.includes(type)) known.push(type);
     return (250 + known.indexOf(type) * 137.5) % 360;

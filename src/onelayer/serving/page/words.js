@@ -17,6 +17,7 @@ export const WORDS = {
     send: "Send",
     clear: "Clear",
     examples: "Examples",
+    generic: "General examples, not from this model’s data",
     answer: "Answer",
     shell: "The same request with curl",
     copy: "Copy",
@@ -26,7 +27,11 @@ export const WORDS = {
     does_tag: "labels the words of a text",
     does_answer: "finds the answer in a passage",
     does_choose: "chooses one of several options",
-    labels: (n) => `${n} labels`,
+    one: (names) => `This model answers one of: ${names}`,
+    several: (names) => `This model gives any of: ${names}`,
+    finds: (names) => `This model finds: ${names}`,
+    comma: ", ",
+    further: (n) => ` … and ${n} more`,
     reads: (n) => `reads up to ${n} tokens at a time`,
     text: "Text",
     first: "First text",
@@ -89,6 +94,7 @@ export const WORDS = {
     send: "发送",
     clear: "清空",
     examples: "示例",
+    generic: "通用示例，并非来自该模型的数据",
     answer: "结果",
     shell: "用 curl 发送同样的请求",
     copy: "复制",
@@ -98,7 +104,11 @@ export const WORDS = {
     does_tag: "给文本里的词打标签",
     does_answer: "在段落里找答案",
     does_choose: "从选项中挑选",
-    labels: (n) => `${n} 个标签`,
+    one: (names) => `这个模型从这些标签里选一个：${names}`,
+    several: (names) => `这个模型给出这些标签里的若干个：${names}`,
+    finds: (names) => `这个模型标出：${names}`,
+    comma: "、",
+    further: (n) => `……另有 ${n} 个`,
     reads: (n) => `一次最多读 ${n} 个词元`,
     text: "文本",
     first: "第一段文本",
@@ -255,9 +265,17 @@ const EXAMPLES = {
   },
 };
 
-/** Example inputs for a model: those of its task, else any that have all the roles. */
-export function examples(task, inputs) {
-  const known = EXAMPLES[lang];
+/** The fixed examples that may suit a model with these labels: Chinese ones for labels in Chinese,
+ * none for labels in another script than Latin, else those in the page's language. */
+function suiting(labels) {
+  const letters = labels.join("").replace(/[\p{Script=Latin}\P{L}]/gu, "");
+  if (!letters) return EXAMPLES[lang];
+  return /^\p{Script=Han}+$/u.test(letters) ? EXAMPLES.zh : {};
+}
+
+/** Fixed inputs for a model: those of its task, else any that have all the roles. */
+export function generalExamples({ task, inputs, labels }) {
+  const known = suiting(labels ?? []);
   const all = [inputs.includes("pair") ? known.pair : known[task], ...Object.values(known)];
   return all.find((some) => some && inputs.every((role) => role in some[0])) ?? [];
 }

@@ -31,6 +31,12 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
         encodings = first_sequences(encodings)
         special = np.isin(encodings.ids, (tokenizer.cls_id, tokenizer.sep_id))
         unread = whole - int(np.count_nonzero(~special))
+    refuse_tokens(encodings, limits)
+    return encodings, unread
+
+
+def refuse_tokens(encodings: Encodings, limits: Limits) -> None:
+    """Raises RequestError for an input of more tokens than the server reads."""
     tokens = np.diff(encodings.cu_seqlens[encodings.cu_rows])
     if tokens.max(initial=0) > limits.max_tokens:
         raise RequestError(
@@ -38,7 +44,6 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
             f"input {1 + int(tokens.argmax())} has {tokens.max():,} tokens, its windows or options "
             f"together; the server reads {limits.max_tokens:,} at most",
         )
-    return encodings, unread
 
 
 def _too_long(job: Job, encodings: Encodings) -> RequestError:

@@ -232,6 +232,11 @@ class Choose(Task[ChooseRow, Choice]):
     def wire_input(cls) -> type[Options]:
         return Options
 
+    @classmethod
+    def wire_values(cls, row: ChooseRow) -> dict[str, Any]:
+        asked = {"question": row.question} if row.question else {}
+        return {"context": row.context, **asked, "options": list(row.options)}
+
     def tensors(self) -> tuple[OutputTensor, ...]:
         return (
             OutputTensor("index", "INT64", lambda p: p.index),
