@@ -50,13 +50,14 @@ class HtmlPage(Result):
         return [f"saved {self.out}"]
 
     def _repr_html_(self) -> str:
+        said = Result._repr_html_(self)
         try:
             text = Path(self.out).read_text(encoding="utf-8")
         except OSError:
-            return Result._repr_html_(self)
+            return said
         # The sandbox lets nothing of the page reach the notebook; it needs no scripts.
         return (
-            f'<iframe srcdoc="{html.escape(text)}" title="{html.escape(self.out)}" '
+            f'{said}\n<iframe srcdoc="{html.escape(text)}" title="{html.escape(self.out)}" '
             'sandbox style="width:100%;height:45em;box-sizing:border-box;border:1px solid #8888">'
             "</iframe>"
         )
