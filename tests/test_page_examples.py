@@ -17,7 +17,17 @@ from onelayer.serving.example_rows import MAX_EXAMPLE_BYTES, example_files, read
 from onelayer.serving.http.app import make_app
 from onelayer.serving.limits import Limits
 from support import chromium
-from support.page_site import CASES, HOSTILE, OWN_EXAMPLES, TWENTY, Site, choose, settled, visit
+from support.page_site import (
+    CASES,
+    HOSTILE,
+    OWN_EXAMPLES,
+    TWENTY,
+    WITH_OPTIONS,
+    Site,
+    choose,
+    settled,
+    visit,
+)
 from support.server_process import Server
 from support.tiny_bert import MakeBert
 
@@ -159,6 +169,9 @@ def test_file_without_a_usable_row_is_refused_in_one_line(
 def test_unknown_model_of_examples_is_refused_before_any_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is called 'mod' \(the models are mood\)"):
         onelayer.serve(f"mood={tmp_path}", examples="mod=rows.csv")
+    for given in ("", "mood="):
+        with pytest.raises(UsageError, match="no file is named"):
+            onelayer.serve(f"mood={tmp_path}", examples=given)
 
 
 @pytest.mark.process
@@ -178,10 +191,13 @@ def test_missing_file_of_examples_stops_the_server_in_one_line(
 
 @pytest.mark.process
 def test_command_offers_the_rows_of_a_file(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "dev.csv").write_text("text,label\na 🎉 cat,yes\n", encoding="utf-8")
+    (tmp_path / "dev.csv").write_text("id,text,label\n7,a 🎉 cat,yes\n", encoding="utf-8")
     flags = {"examples": f"m={tmp_path / 'dev.csv'}"}
     with Server(f"m={bundle}", log=tmp_path / "log", **flags) as server:
         status, said = server.request("GET", "/v1/models/m")
+    first = (tmp_path / "log").read_text(encoding="utf-8").splitlines()[0]
+    remark = f"{tmp_path / 'dev.csv'}: the page of m shows 1 of its rows, text = text"
+    assert json.loads(first)["examples"] == remark
     assert (status, json.loads(said)["examples"]) == (200, [{"text": "a 🎉 cat"}])
 
 
@@ -207,6 +223,16 @@ def test_own_rows_are_shown_as_text_and_sent_whole(site: Site, tab: chromium.Pag
         assert json.loads(site.bodies.pop())["inputs"] == example
     assert tab.value("document.querySelectorAll('main :is(img, b:not(.track *))').length") == 0
     assert tab.errors() == []
+
+
+def test_option_of_several_lines_stays_one_option(site: Site, tab: chromium.Page) -> None:
+    of, values, _ = CASES["option"]
+    choose(tab, of["name"], values)
+    assert tab.value(EXAMPLES) == ["Now?"]
+    tab.value("document.querySelector('.example').click()")
+    settled(tab)
+    sent = json.loads(site.bodies.pop())["inputs"]
+    assert sent == WITH_OPTIONS | {"options": ["a hat or cap", "伞", "☂"]}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.base.wording import listed
+from onelayer.base.wording import Say, listed, silent
 from onelayer.data.layout import Layout, each_column
 from onelayer.data.rows import in_column
 from onelayer.data.table import Table
@@ -49,6 +49,8 @@ def example_files(
 
 def _example_file(given: str, models: Mapping[str, object]) -> ExampleFile:
     name, equals, path = given.partition("=")
+    if not (path if equals else given):
+        raise UsageError(f"--examples {given}: no file is named", hint="FILE or NAME=FILE")
     if not equals or os.path.exists(given):
         return ExampleFile(given)
     if name not in models:
@@ -58,9 +60,13 @@ def _example_file(given: str, models: Mapping[str, object]) -> ExampleFile:
 
 
 def read_examples(
-    files: Sequence[ExampleFile], models: Mapping[str, Predictor], limits: Limits
+    files: Sequence[ExampleFile],
+    models: Mapping[str, Predictor],
+    limits: Limits,
+    say: Say = silent,
 ) -> dict[str, list[Example]]:
-    """The examples of each model that has some: the first usable rows of its files.
+    """The examples of each model that has some: the first usable rows of its files. ``say`` is told
+    how many they are and which columns they come from, as everybody can read them.
 
     Raises
     ------
@@ -73,7 +79,8 @@ def read_examples(
     for file in files:
         for name in [file.model] if file.model is not None else _fitting(file.path, models):
             known = found.setdefault(name, [])
-            rows = _usable(file.path, name, models[name], limits)
+            rows, remark = _usable(file.path, name, models[name], limits)
+            say(remark)
             known += [row for row in rows if row not in known]
     return found
 
@@ -98,8 +105,11 @@ def _fitting(path: str, models: Mapping[str, Predictor]) -> list[str]:
     return fitting
 
 
-def _usable(path: str, name: str, predictor: Predictor, limits: Limits) -> list[Example]:
-    """The first usable rows of a file that differ. Raises DataError if there is none."""
+def _usable(
+    path: str, name: str, predictor: Predictor, limits: Limits
+) -> tuple[list[Example], str]:
+    """The first usable rows of a file that differ, and a remark on them. Raises DataError if there
+    is none."""
     table = open_input(predictor, path, Columns())
     layout = _layout(predictor, table)
     found: list[Example] = []
@@ -123,7 +133,10 @@ def _usable(path: str, name: str, predictor: Predictor, limits: Limits) -> list[
     if not found:
         message = f"no row can be an example for {name}: {reason.message}"
         raise DataError(message, place=reason.place, hint=reason.hint)
-    return found
+    columns = trained_inputs(predictor.task, layout).columns.items()
+    read = (f"{role} = {'+'.join(each_column(column))}" for role, column in columns)
+    what = f"the page of {name} shows {len(found)} of its rows"
+    return found, f"{path}: {', '.join(filter(None, (what, table.note, *read)))}"
 
 
 def _layout(predictor: Predictor, table: Table) -> Layout:

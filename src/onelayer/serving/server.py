@@ -187,7 +187,11 @@ async def _serve(
 
 def _load_all(reloader: Reloader, service: Service, examples: Sequence[ExampleFile]) -> None:
     reloader.load_all()
-    service.examples = read_examples(examples, service.models, service.limits)
+
+    def say(remark: str) -> None:
+        service.log_event(examples=remark)
+
+    service.examples = read_examples(examples, service.models, service.limits, say)
 
 
 def _has_terminal() -> bool:
