@@ -110,6 +110,33 @@ def test_dark_mode_follows_the_system_and_the_switch(opened: chromium.Page) -> N
     assert opened.value(COLOURS) == light
 
 
+BOX = "document.querySelector('.scroll:has(.matrix)')"
+EDGE = f"""(() => {{
+    const box = {BOX}.getBoundingClientRect();
+    return [Math.round(box.right) - 6 + scrollX, Math.round(box.bottom) - 6 + scrollY];
+}})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_wide_matrix_shows_that_it_is_cut_and_scrolls_with_the_keyboard(
+    tab: chromium.Page, make_predictor: MakePredictor, tmp_path: Path, scheme: str
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(many_classes(facts_of(*make_predictor(CASES[0]), "rows"), 12)), "utf-8")
+    tab.events.clear()
+    tab.look(400, scheme)
+    tab.open(path)
+    blank = tab.pixels(2, 2)
+    assert tab.pixels(*tab.value(EDGE)) != blank
+    tab.value(f"{BOX}.focus()")
+    tab.press("ArrowRight")
+    tab.until(f"{BOX}.scrollLeft > 0")
+    row = tab.value("document.querySelector('.matrix th[scope=row]').getBoundingClientRect().left")
+    assert row == tab.value(f"{BOX}.getBoundingClientRect().left")
+    tab.value(f"{BOX}.scrollTo({{left: 1e6, behavior: 'instant'}})")
+    assert tab.pixels(*tab.value(EDGE)) == blank
+
+
 def test_browser_reports_requests_and_errors(tab: chromium.Page, tmp_path: Path) -> None:
     """Shows that the tests above can fail."""
     wrong = tmp_path / "wrong.html"

@@ -28,7 +28,7 @@ def find() -> str | None:
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
-KEYS = {"Tab": 9, "Enter": 13, "Escape": 27}
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowRight": 39}
 SILENCE = 60
 """Seconds without a message after which the browser counts as dead."""
 
@@ -126,6 +126,12 @@ class Page:
             for event in self.events
             if event["method"] == "Network.requestWillBeSent"
         ]
+
+    def pixels(self, x: float, y: float, width: int = 4, height: int = 4) -> bytes:
+        """A part of the screen as PNG; equal parts are equal bytes."""
+        clip = {"x": x, "y": y, "width": width, "height": height, "scale": 1}
+        shot = self.ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(shot["data"])
 
     def screenshot(self, path: Path) -> None:
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
