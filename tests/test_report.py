@@ -20,7 +20,7 @@ import onelayer
 from onelayer.base.errors import Place
 from onelayer.cli import main as cli
 from onelayer.evaluation.report.document import page
-from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, excerpt
+from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, MAX_WHOLE, MIN_OMITTED, excerpt
 from onelayer.evaluation.report.facts import Learning
 from onelayer.evaluation.report.gather import MAX_MISTAKES, facts_of
 from onelayer.evaluation.report.markup import templates
@@ -91,7 +91,7 @@ def test_report_shows_the_scores_and_the_worst_mistakes(
     assert shown >= EVERYWHERE | SECTIONS.get(case.name, set())
     assert html.count("<svg") >= 5
     assert "a remark &lt;b&gt;" in html
-    text = Parsed(re.sub(r"<su[bp] .*?</su[bp]>", "", html)).text
+    text = plain(html)
     for wrong in of.mistakes:
         for passage in wrong.mistake.passages:
             for mark in passage.marks:
@@ -175,17 +175,23 @@ def marked(draw: st.DrawFn) -> tuple[str, list[Mark]]:
 def drawn(value: str, marks: list[Mark]) -> str:
     """The HTML of an excerpt."""
     sections = templates().get_template("sections.html.jinja")
-    return str(sections.module.marked(excerpt(value, marks)))
+    return str(sections.module.marked(excerpt(value, marks).pieces))
+
+
+def plain(html: str) -> str:
+    """The text of an excerpt, without the labels of its marks."""
+    return Parsed(re.sub("<rt>.*?</rt>", "", html)).text
 
 
 @given(marked())
 def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]]) -> None:
     value, marks = case
-    text = Parsed(re.sub("<su[bp][^>]*>&NoBreak;X</su[bp]>", "", drawn(value, marks))).text
-    pieces = [piece for piece in text.split("…") if piece]
+    text = plain(drawn(value, marks))
+    pieces = [piece.removeprefix(" ") for piece in text.split("…") if piece]
     assert all(piece in value for piece in pieces)
-    assert len(text) <= MAX_CHARACTERS + len(pieces) + 1
-    if len(value) <= MAX_CHARACTERS:
+    assert len(text) <= MAX_CHARACTERS + 2 * MIN_OMITTED + 2 * len(pieces) + 1
+    assert excerpt(value, marks).is_whole == (text == value)
+    if len(value) <= MAX_WHOLE or (not marks and len(value) <= MAX_CHARACTERS):
         assert text == value
     first = min(marks, key=lambda m: m.kind == "right", default=None)
     if first is not None:
@@ -195,21 +201,55 @@ def test_excerpt_shows_the_mistake_and_fits_its_room(case: tuple[str, list[Mark]
 def test_excerpt_of_a_long_text_shows_mistakes_first() -> None:
     value = "".join(f"{i:04} " for i in range(2000))
     right = [Mark(at, at + 4, "right") for at in range(0, 8000, 500)]
-    text = Parsed(drawn(value, [*right, Mark(9000, 9500, "gold")])).text
+    text = plain(drawn(value, [*right, Mark(9000, 9500, "gold")]))
     assert not text.startswith("…")  # there is room for the first right mark, too
     assert " 1799 1800 1801 " in text
     assert " 1899 1900 1901 " in text
     assert "1850" not in text
-    assert len(text) <= MAX_CHARACTERS + 4
+    assert len(text) <= MAX_CHARACTERS + 8
 
 
-def test_marks_cover_their_characters() -> None:
+ENGLISH = [
+    f"In {year} Mr. Jones opened a bridge, e.g. over the river." for year in range(1900, 1940)
+]
+CHINESE = [
+    f"{year}年这座城市修建了一座新的大桥，市长先生主持了开幕仪式。" for year in range(1900, 1940)
+]
+
+
+@pytest.mark.parametrize(("sentences", "gap"), [(ENGLISH, " "), (CHINESE, "")])
+def test_long_marked_text_shows_the_sentences_of_its_marks(sentences: list[str], gap: str) -> None:
+    value = gap.join(sentences)
+    at, other = value.index("1910"), value.index("1930")
+    marks = [Mark(at + 8, at + 12, "gold"), Mark(other + 6, other + 9, "predicted")]
+    text = plain(drawn(value, marks))
+    assert text == f"…{gap}{sentences[10]}{gap}…{gap}{sentences[30]}{gap}…"
+
+
+def test_short_end_of_a_text_is_not_left_out() -> None:
+    value = " ".join(ENGLISH[:5]) + " The end."
+    at = value.index("1904")
+    assert plain(drawn(value, [Mark(at, at + 4, "gold")])) == f"… {ENGLISH[4]} The end."
+
+
+def test_overlapping_marks_read_as_one_text() -> None:
     marks = [Mark(2, 6, "gold", "PER"), Mark(4, 8, "predicted", "LOC")]
-    assert drawn("a bcdefg h", marks) == (
-        'a <span class="gold">bc</span><span class="gold predicted">de</span>'
-        '<sub class="gold">&NoBreak;PER</sub>'
-        '<span class="predicted">fg</span><sup class="predicted">&NoBreak;LOC</sup> h'
+    html = drawn("a bcdefg h", marks)
+    assert html == (
+        'a <ruby class="under"><span class="gold">bc</span>'
+        '<rt><b class="gold">PER</b></rt></ruby>'
+        '<ruby class="over"><span class="gold predicted">de</span>'
+        '<rt><b class="predicted">LOC</b></rt></ruby>'
+        '<span class="predicted">fg</span> h'
     )
+    assert plain(html) == "a bcdefg h"
+
+
+def test_label_stands_at_the_longest_piece_of_its_mark() -> None:
+    gold, predicted = Mark(0, 5, "gold", "ORG"), Mark(0, 2, "predicted", "LOC")
+    first, second = excerpt("北京大学堂", [gold, predicted]).pieces
+    assert (first.over, first.under) == ((predicted,), ())
+    assert (second.over, second.under) == ((), (gold,))
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**32 - 1))

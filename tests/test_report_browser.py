@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from onelayer.evaluation.report.document import page
+from onelayer.evaluation.report.facts import WrongRow
 from onelayer.evaluation.report.gather import facts_of
+from onelayer.tasks.mistakes import Mark, Mistake, Passage
 from support import chromium
 from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
@@ -135,6 +138,37 @@ def test_wide_matrix_shows_that_it_is_cut_and_scrolls_with_the_keyboard(
     assert row == tab.value(f"{BOX}.getBoundingClientRect().left")
     tab.value(f"{BOX}.scrollTo({{left: 1e6, behavior: 'instant'}})")
     assert tab.pixels(*tab.value(EDGE)) == blank
+
+
+COPIED = """(() => {
+    const text = document.querySelector('.passage p');
+    getSelection().selectAllChildren(text);
+    const box = text.getBoundingClientRect();
+    return [getSelection().toString(), [...text.querySelectorAll('rt')].filter(label => {
+        const inner = label.getBoundingClientRect();
+        return inner.left < box.left - 1 || inner.right > box.right + 1;
+    }).length];
+})()"""
+
+
+@pytest.mark.parametrize("width", [400, 1300])
+def test_overlapping_entities_copy_as_their_text(
+    tab: chromium.Page, make_predictor: MakePredictor, tmp_path: Path, width: int
+) -> None:
+    facts = facts_of(*make_predictor(SHOWN["tag IOB2"]), "rows")
+    text = "我们在北京大学看书 🙂 and Angela Merkel-Jones went to " + "x" * 120
+    spans = [(3, 7, "gold"), (3, 5, "predicted"), (5, 10, "predicted"), (16, 29, "gold")]
+    spans += [(23, 34, "predicted"), (46, len(text), "gold"), (50, 60, "predicted")]
+    marks = tuple(Mark(start, end, kind, "Organisation") for start, end, kind in spans)
+    wrong = WrongRow("line 1", 1, Mistake("", "", "", (Passage("text", text, marks),)))
+    path = tmp_path / "report.html"
+    evaluation = replace(facts.evaluation, mistakes=(wrong,))
+    path.write_text(page(replace(facts, evaluation=evaluation)), encoding="utf-8")
+    tab.events.clear()
+    tab.look(width, "light")
+    tab.open(path)
+    assert tab.value(COPIED) == [text, 0]
+    assert tab.value("document.documentElement.scrollWidth") <= width
 
 
 def test_browser_reports_requests_and_errors(tab: chromium.Page, tmp_path: Path) -> None:

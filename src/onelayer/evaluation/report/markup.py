@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from onelayer.evaluation.report.excerpts import excerpt
+from onelayer.evaluation.report.excerpts import excerpt, in_full
 
 # Characters that would break the page or its appearance: control characters (HTML forbids most),
 # marks that change the writing direction, line separators, byte order marks, lone surrogates.
@@ -30,7 +30,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"figure": figure, "clip": clip, "percent": "{:.1%}".format, "excerpt": excerpt}
+    made.filters |= {"figure": figure, "clip": clip, "percent": "{:.1%}".format}
+    made.filters |= {"excerpt": excerpt, "in_full": in_full}
     return made
 
 
