@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +20,7 @@ from jinja2 import UndefinedError
 import onelayer
 from onelayer.base.errors import Place
 from onelayer.cli import main as cli
+from onelayer.evaluation.report import tables
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, MAX_WHOLE, MIN_OMITTED, excerpt
 from onelayer.evaluation.report.facts import Learning
@@ -273,6 +275,41 @@ def test_many_classes_show_a_list_of_confusions_instead_of_a_matrix(
     text = re.sub(r"\s+", " ", Parsed(many.partition('id="confusions"')[2]).text)
     assert "class 3 class 7 9 64.3% class 1 class 2 1 16.7%" in text
     assert len(many) < 400_000
+
+
+@pytest.mark.parametrize(
+    ("scores", "perfect", "shown"),
+    [
+        (
+            {"accuracy": 0.085, "mcc": -0.000157, "log_loss": 2.916},
+            1,
+            ["0.0850", "-0.0002", "2.9160"],
+        ),
+        ({"em": 1.25, "f1": 4.028, "all": 100.0}, 100, ["1.25", "4.03", "100.00"]),
+        ({"rmse": 1234.5, "pearson": -1e-9}, 1, ["1,234.5000", "0.0000"]),
+        ({"rmse": 0.0000123, "pearson": 0.5}, 1, ["0.0000123", "0.5000000"]),
+        ({"rmse": 0.0, "pearson": math.nan}, 1, ["0.0000", "–"]),
+    ],
+)
+def test_scores_have_the_same_decimals(
+    make_predictor: MakePredictor, scores: dict[str, float], perfect: float, shown: list[str]
+) -> None:
+    facts = facts_of(*make_predictor(CASES[0]), "rows")
+    interval = dict.fromkeys(scores, (0.5, 1.0))
+    of = replace(facts.evaluation, scores=scores, intervals=interval, perfect=perfect)
+    lines = tables.scores(of)
+    assert [line.value for line in lines] == shown
+    decimals = len(shown[0].partition(".")[2])
+    assert lines[0].interval == (f"{0.5:.{decimals}f}", f"{1:.{decimals}f}")
+    html = page(replace(facts, evaluation=of, metric=next(iter(scores))))
+    assert f"<strong>{shown[0]}</strong>" in html
+
+
+def test_columns_of_classes_have_the_same_decimals() -> None:
+    values = {"f1": 1.0, "average precision": 1.0, "support": 1200, "threshold": 1.0}
+    lines = tables.by_label({"a": values, "b": values | {"average precision": math.nan}}).open
+    assert [cell.text for cell in lines[0][1]] == ["1.000", "1.000", "1,200", "1.000"]
+    assert lines[1][1][1].text == "–"
 
 
 @pytest.mark.slow

@@ -36,7 +36,14 @@ def page(facts: ReportFacts) -> str:
     """``report.html``. The same facts give the same bytes."""
     style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
     document = templates().get_template("document.html.jinja")
-    return document.render(facts=facts, sections=list(_sections(facts)), style=Markup(style))
+    score, interval = tables.headline(facts.evaluation, facts.metric)
+    return document.render(
+        facts=facts,
+        score=score,
+        interval=interval,
+        sections=list(_sections(facts)),
+        style=Markup(style),
+    )
 
 
 def _sections(facts: ReportFacts) -> Iterator[Section]:

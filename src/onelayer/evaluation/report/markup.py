@@ -53,6 +53,14 @@ def figure(value: Any) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1 or value in (0, 1) else f"{value:,.4g}"
 
 
+def fixed(value: float, decimals: int) -> str:
+    """A number of a column, all of them with the same decimals."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else str(value)
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
 def clip(name: str, longest: int = 60) -> str:
     """A name cut to ``longest`` characters, to fit into a cell of a table."""
     return name if len(name) <= longest else name[: longest - 1] + "…"

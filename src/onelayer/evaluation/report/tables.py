@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onelayer.evaluation.report.facts import Confusions, Evaluation
-from onelayer.evaluation.report.markup import figure
+from onelayer.evaluation.report.markup import fixed
 
 MAX_MATRIX_CLASSES = 30
 """With more classes, the most frequent confusions are listed instead of the matrix."""
@@ -17,6 +17,10 @@ MAX_OPEN_LINES = 40
 """Further lines of a table are folded."""
 MAX_LINES = 500
 """Further lines of a table are left out."""
+MAX_DECIMALS = 8
+"""Decimals of the errors of a regression on tiny numbers."""
+SHARES = ("precision", "recall", "f1")
+"""Columns of a class's scores whose cells are filled in proportion."""
 MAX_CONFUSIONS = 25
 """Confusions that are listed if there is no matrix."""
 
@@ -33,8 +37,8 @@ class ScoreLine(NamedTuple):
     """A line of the table of scores."""
 
     name: str
-    value: float
-    interval: tuple[float, float] | None
+    value: str
+    interval: tuple[str, str] | None
     whisker: Whisker | None
 
 
@@ -75,11 +79,30 @@ class Confusion(NamedTuple):
 
 def scores(of: Evaluation) -> list[ScoreLine]:
     """Each score with its interval, as numbers and as a whisker."""
+    decimals = score_decimals(of)
     lines = []
     for name, value in of.scores.items():
         interval = of.known_interval(name)
-        lines.append(ScoreLine(name, value, interval, _whisker(value, interval, _scale(name, of))))
+        whisker = _whisker(value, interval, _scale(name, of))
+        low_high = interval and (fixed(interval[0], decimals), fixed(interval[1], decimals))
+        lines.append(ScoreLine(name, fixed(value, decimals), low_high, whisker))
     return lines
+
+
+def score_decimals(of: Evaluation) -> int:
+    """The decimals of all scores, so that they stand one below the other: enough for three digits
+    of the smallest error of a regression."""
+    least = 4 if of.perfect == 1 else 2
+    errors = [abs(of.scores.get(name, 0)) for name in ("rmse", "mae")]
+    errors = [error for error in errors if math.isfinite(error) and error > 0]
+    return min(max(least, *(2 - math.floor(math.log10(e)) for e in errors), 0), MAX_DECIMALS)
+
+
+def headline(of: Evaluation, metric: str) -> tuple[str, tuple[str, str] | None]:
+    """A score and its interval, written as in the table of scores."""
+    value = fixed(of.scores.get(metric, math.nan), score_decimals(of))
+    line = next((line for line in scores(of) if line.name == metric), None)
+    return value, line.interval if line else None
 
 
 def _scale(name: str, of: Evaluation) -> float | None:
@@ -110,9 +133,8 @@ def by_label(of: Mapping[str, Mapping[str, float]]) -> Classes:
 
 
 def _cell(column: str, value: float) -> Cell:
-    if column in ("precision", "recall", "f1"):
-        return Cell(f"{value:.3f}", value)
-    return Cell(f"{value:.3f}" if column == "threshold" else figure(value))
+    text = fixed(value, 0 if column == "support" else 3)
+    return Cell(text, value if column in SHARES and math.isfinite(value) else None)
 
 
 def confusion_matrix(of: Confusions) -> Matrix:
