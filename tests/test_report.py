@@ -26,7 +26,7 @@ from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, MAX_WHOLE, MIN_O
 from onelayer.evaluation.report.facts import Learning
 from onelayer.evaluation.report.gather import MAX_MISTAKES, facts_of
 from onelayer.evaluation.report.markup import templates
-from onelayer.evaluation.report.pictures import MAX_CURVE_POINTS, thin
+from onelayer.evaluation.report.pictures import MAX_CURVE_POINTS, residuals, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.recipe import Columns
 from onelayer.tasks.mistakes import Mark
@@ -252,6 +252,13 @@ def test_label_stands_at_the_longest_piece_of_its_mark() -> None:
     first, second = excerpt("北京大学堂", [gold, predicted]).pieces
     assert (first.over, first.under) == ((predicted,), ())
     assert (second.over, second.under) == ((), (gold,))
+
+
+def test_rows_are_counted_in_whole_numbers() -> None:
+    drawing = residuals(np.zeros(20), np.linspace(-1, 1, 20) ** 3).drawing
+    counts = re.findall(r"<text[^>]*text-anchor: end[^>]*>([^<]*)</text>", drawing)
+    assert len(counts) > 2
+    assert all(count.isdigit() for count in counts), counts
 
 
 @given(st.integers(1, 5000), st.integers(0, 2**32 - 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onelayer.evaluation.report.document import page
@@ -96,6 +97,22 @@ def test_report_fits_the_screen(opened: chromium.Page, width: int) -> None:
     assert opened.value(CUT) == []
     assert opened.value(OVERLAPS) == []
     assert opened.value(REPEATED) == []
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1, 100, 1e9])
+def test_scatter_names_its_axes(
+    tab: chromium.Page, make_predictor: MakePredictor, tmp_path: Path, unit: float
+) -> None:
+    facts = facts_of(*make_predictor(SHOWN["regress"]), "rows")
+    gold = unit * np.array([-3000.5, 10, 6000.25])
+    of = replace(facts.evaluation, numbers=(gold, -gold))
+    path = tmp_path / "report.html"
+    path.write_text(page(replace(facts, evaluation=of)), encoding="utf-8")
+    tab.events.clear()
+    tab.look(400, "light")
+    tab.open(path)
+    assert tab.value(CUT) == []
+    assert tab.value(OVERLAPS) == []
 
 
 def test_dark_mode_follows_the_system_and_the_switch(opened: chromium.Page) -> None:

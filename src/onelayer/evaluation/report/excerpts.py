@@ -13,7 +13,7 @@ from onelayer.tasks.mistakes import Mark
 
 MAX_CHARACTERS = 600
 """Of a text that are shown, plus or minus a word."""
-MAX_WHOLE = 160
+MAX_WHOLE = 100
 """A marked text of this many characters is shown whole; of a longer one, sentences."""
 MAX_SENTENCE = 240
 """Of a longer sentence, only the characters near its marks are shown."""

@@ -19,6 +19,7 @@ from onelayer.evaluation.report.facts import Beliefs, Floats, Learning, Lengths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 MAX_CURVE_POINTS = 500
 """Of a longer curve, each point is the mean of several steps. More make the page larger."""
@@ -232,21 +233,46 @@ def scatter(gold: Floats, predicted: Floats) -> Picture:
             markersize=4,
             markeredgewidth=0,
         )
+        _short_numbers(axes.xaxis)
+        _short_numbers(axes.yaxis)
         axes.set_xlabel("gold")
         axes.set_ylabel("predicted")
 
-    return _svg(draw, f"Predicted against gold numbers of {len(gold):,} rows", height=4.2)
+    says = f"Predicted against gold numbers of {len(gold):,} rows"
+    return _svg(draw, says, height=4.2, left=0.2)  # room for −100000 and the axis's name
 
 
 def residuals(gold: Floats, predicted: Floats) -> Picture:
     def draw(axes: Axes) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         heights, edges = np.histogram(predicted - gold, bins=30)
         axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_BLUE)
         axes.axvline(0, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
         axes.grid(axis="x", visible=False)
+        _short_numbers(axes.xaxis)
         axes.set_xlabel("predicted − gold")
 
     return _svg(draw, "How many rows are off by how much", height=4.2)
+
+
+def _short_numbers(axis: Axis) -> None:
+    """Few numbers, so that large ones don't meet. matplotlib's own formatter would put a common
+    factor outside of the picture."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(4))
+    axis.set_major_formatter(lambda value, _: _short(value))
+
+
+def _short(value: float) -> str:
+    digits = f"{value:.10g}"
+    if value and not 1e-3 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.9e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".")
+        digits = min(f"{mantissa}e{int(exponent)}", digits, key=len)
+    return digits.replace("-", "−")
 
 
 def _over_steps(axes: Axes, n: int) -> None:
@@ -293,9 +319,15 @@ def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
 
 def _svg(
-    draw: Callable[[Axes], None], says: str, *, width: float = 5.2, height: float = 3.1
+    draw: Callable[[Axes], None],
+    says: str,
+    *,
+    width: float = 5.2,
+    height: float = 3.1,
+    left: float = 0.14,
 ) -> Picture:
-    """Runs ``draw`` and returns its picture. Sizes are in inches of 72 SVG units."""
+    """Runs ``draw`` and returns its picture. Sizes are in inches of 72 SVG units; ``left`` is the
+    share of the width before the axes."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     stream = io.StringIO()
     with _settings():
@@ -303,7 +335,7 @@ def _svg(
 
         figure = Figure(figsize=(width, height), facecolor="none")
         # Fixed margins: a layout that measures the labels draws everything twice.
-        axes = figure.add_axes((0.14, 0.5 / height, 0.84, 1 - 0.65 / height))
+        axes = figure.add_axes((left, 0.5 / height, 0.98 - left, 1 - 0.65 / height))
         axes.set_facecolor("none")
         draw(axes)
         figure.savefig(stream, format="svg", metadata=nothing)
