@@ -188,6 +188,31 @@ def test_overlapping_entities_copy_as_their_text(
     assert tab.value("document.documentElement.scrollWidth") <= width
 
 
+NEAREST = """(() => {
+    const spans = [...document.querySelectorAll('.passage p span.predicted')];
+    const [first, second] = spans[0].getClientRects();
+    return [second.top - first.bottom, spans.length];
+})()"""
+
+
+def test_line_over_a_prediction_keeps_clear_of_the_text_above(
+    tab: chromium.Page, make_predictor: MakePredictor, tmp_path: Path
+) -> None:
+    facts = facts_of(*make_predictor(SHOWN["answer or none"]), "rows")
+    text = "北京的大学很好" * 12
+    passage = Passage("passage", text, (Mark(0, len(text), "predicted"),))
+    wrong = WrongRow("line 1", 1, Mistake("", "", "", (passage,)))
+    path = tmp_path / "report.html"
+    evaluation = replace(facts.evaluation, mistakes=(wrong,))
+    path.write_text(page(replace(facts, evaluation=evaluation)), encoding="utf-8")
+    tab.events.clear()
+    tab.look(400, "light")
+    tab.open(path)
+    gap, n = tab.value(NEAREST)
+    assert n == 1
+    assert gap >= 6
+
+
 def test_browser_reports_requests_and_errors(tab: chromium.Page, tmp_path: Path) -> None:
     """Shows that the tests above can fail."""
     wrong = tmp_path / "wrong.html"
