@@ -312,6 +312,14 @@ def test_scores_have_the_same_decimals(
     assert f"<strong>{shown[0]}</strong>" in html
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.1, "0.1"), (7.2e-4, "0.00072"), (3.0, "3"), (8192, "8,192"), (True, "True")],
+)
+def test_recipe_is_written_as_a_person_would(value: object, shown: str) -> None:
+    assert templates().from_string("{{ value|setting }}").render(value=value) == shown
+
+
 def test_columns_of_classes_have_the_same_decimals() -> None:
     values = {"f1": 1.0, "average precision": 1.0, "support": 1200, "threshold": 1.0}
     lines = tables.by_label({"a": values, "b": values | {"average precision": math.nan}}).open

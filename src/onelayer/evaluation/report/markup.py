@@ -31,7 +31,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"figure": figure, "clip": clip, "percent": "{:.1%}".format}
-    made.filters |= {"excerpt": excerpt, "in_full": in_full}
+    made.filters |= {"setting": setting, "excerpt": excerpt, "in_full": in_full}
     return made
 
 
@@ -51,6 +51,11 @@ def figure(value: Any) -> str:
     if isinstance(value, int) or (float(value).is_integer() and abs(value) > 1):
         return f"{value:,.0f}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1 or value in (0, 1) else f"{value:,.4g}"
+
+
+def setting(value: Any) -> str:
+    """A value of a recipe, as one would write it: 0.1, not 0.1000."""
+    return f"{value:.6g}" if isinstance(value, float) else figure(value)
 
 
 def fixed(value: float, decimals: int) -> str:
