@@ -163,7 +163,8 @@ COPIED = """(() => {
     const box = text.getBoundingClientRect();
     return [getSelection().toString(), [...text.querySelectorAll('rt')].filter(label => {
         const inner = label.getBoundingClientRect();
-        return inner.left < box.left - 1 || inner.right > box.right + 1;
+        return inner.left < box.left - 1 || inner.right > box.right + 1
+            || inner.top < box.top || inner.bottom > box.bottom;
     }).length];
 })()"""
 
