@@ -143,3 +143,21 @@ assert sys.modules["openvino_telemetry"] is None
     subprocess.run([sys.executable, "-c", code], env=home, check=True)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.process
+def test_signal_arrives_after_two_models_are_freed(make_bert: MakeBert, tmp_path: Path) -> None:
+    run = make_bert("BertForSequenceClassification", labels=("a", "b"))
+    graph, _ = graph_of(tmp_path, run, ["a cat"], int8=False)
+    program = (
+        "import signal\n"
+        "from pathlib import Path\n"
+        "from onelayer.engines.openvino_engine import OpenVinoEngine\n"
+        f"one, other = (OpenVinoEngine(Path({str(graph)!r})) for _ in range(2))\n"
+        "del one\n"  # in the order in which they were made
+        "del other\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('arrived'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "arrived\n"), ran.stderr

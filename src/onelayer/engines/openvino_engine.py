@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -29,6 +32,31 @@ def quiet_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def _signal_stack_kept() -> Iterator[None]:
+    """Keeps the stack on which this thread handles signals.
+
+    A model that OpenVINO compiles brings a stack of its own, and puts the one before it back when
+    it is freed. Of two models, that is a stack that the first one has freed already, and the next
+    Ctrl-C kills the process. So each model has to find the stack that is there without OpenVINO.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    kept, sigaltstack = _SignalStack(), ctypes.CDLL(None).sigaltstack
+    sigaltstack(None, ctypes.byref(kept))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(kept), None)
 
 
 class OpenVinoEngine:
@@ -76,7 +104,8 @@ class OpenVinoEngine:
             # Names are taken before compiling, which adds others to inputs and outputs.
             names = tuple(output.any_name for output in source.outputs)
             inputs = tuple(given.any_name for given in source.inputs)
-            model = core.compile_model(source, "CPU", settings)
+            with _signal_stack_kept():
+                model = core.compile_model(source, "CPU", settings)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(f"OpenVINO: {reason}", place=Place(graph)) from error
