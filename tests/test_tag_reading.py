@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from onelayer.base.errors import Place
+from onelayer.data.label_form import LabelForm
+from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import Rows, read_rows
 from onelayer.tasks.infer_columns import infer_columns
@@ -72,11 +75,16 @@ def test_chinese_text_has_a_tag_for_each_character(tmp_path: Path) -> None:
     assert first.tags == tuple(row["labels"])
 
 
-def test_list_as_text_is_words_for_predict_too() -> None:
-    from onelayer.base.errors import Place
+def test_list_as_text_is_words_for_predict_where_the_training_file_has_lists() -> None:
+    layout = Layout({"text": "words"}, LabelForm(written=True))
+    values = layout.values({"words": "['Ann', 'ran']"})
+    assert Tag.row(values, Place("x.csv", 1), labelled=False).text == "Ann ran"
 
-    row = Tag.row({"text": "['Ann', 'ran']"}, Place("x.csv", 1), labelled=False)
-    assert row.text == "Ann ran"
+
+@pytest.mark.parametrize("text", ["['Ann', 'ran']", "Ann\x02ran"])
+def test_running_text_that_looks_like_a_list_stays_a_text(text: str) -> None:
+    row = Tag.row({"text": text}, Place("x.csv", 1), labelled=False)
+    assert row.text == text
 
 
 def test_several_labels_of_a_text_are_no_tags(tmp_path: Path) -> None:

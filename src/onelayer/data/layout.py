@@ -51,8 +51,8 @@ class Layout:
 
     def values(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record's values by role; next to options and the right one also its ``position``, from
-        0, where the file gives positions. Raises DataError, without a place, for a label that isn't
-        written as the others are."""
+        0, where the file gives positions; ``written`` where lists stand as text. Raises DataError,
+        without a place, for a label that isn't written as the others are."""
         chosen: dict[str, Any] = {}
         for role, column in self.columns.items():
             if isinstance(column, str):
@@ -68,6 +68,8 @@ class Layout:
             if "options" in chosen:
                 first = self.first_option
                 chosen["position"] = None if first is None else position_from(first, label)
+        if self.labels.written:
+            chosen["written"] = True
         if self.facts is not None:
             chosen["facts"] = self.facts
         return chosen

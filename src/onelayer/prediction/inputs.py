@@ -27,7 +27,7 @@ def input_layout(task: AnyTask, layout: Layout, table: Table, asked: Mapping[str
     trained = trained_inputs(task, layout).columns
     if not asked and Layout(trained).fits(table.columns):
         identity = {"id": "id"} if "id" in table.columns else {}
-        return Layout({**trained, **identity})
+        return Layout({**trained, **identity}, layout.labels)
     found = infer_columns(table, task=task.name, asked=asked, labelled=False)
     columns = {role: name for role, name in found.layout.columns.items() if role != "label"}
     if "pair" in trained and "pair" not in columns:
@@ -38,7 +38,7 @@ def input_layout(task: AnyTask, layout: Layout, table: Table, asked: Mapping[str
         )
     if "pair" not in trained and "pair" not in asked:
         columns.pop("pair", None)
-    return Layout(columns)
+    return Layout(columns, found.layout.labels)
 
 
 def items_of(inputs: object) -> Iterable[Any]:

@@ -66,7 +66,11 @@ class TagColumns(ColumnRules):
     def label_form(self, file: FileColumns, columns: Mapping[str, Column]) -> LabelForm:
         label = columns.get("label")
         names = file.table.class_names.get(label, ()) if isinstance(label, str) else ()
-        return LabelForm(names=names)
+        text = columns["text"]
+        values = file.values(text) if isinstance(text, str) else []
+        texts = [value for value in values if isinstance(value, str)]
+        lists = sum(word_list(text) is not None for text in texts)
+        return LabelForm(names=names, written=lists > len(texts) / 2)
 
     def remarks(self, file: FileColumns, layout: Layout) -> Iterator[str]:
         if any(file.values(file.first(["relations"]))):

@@ -54,12 +54,15 @@ class TagFacts:
 
 
 def tag_row(values: Mapping[str, Any], place: Place, labelled: bool) -> TagRow:
-    """The row of a record's values by role; ``facts`` are those of its file.
+    """The row of a record's values by role; ``facts`` are those of its file, and ``written`` says
+    whether its lists stand as text.
 
     Raises DataError for values that can't be used."""
     facts = TagFacts.from_json(values.get("facts"))
     gold = values.get("label") if labelled else None
-    words = word_list(values.get("text"))
+    # A running text may look like a list, too: it is one only where the file's texts are lists.
+    text = values.get("text")
+    words = word_list(text) if values.get("written") or not isinstance(text, str) else None
     if words is not None:
         return _row_of_words(words, gold, labelled, values.get("space_after"), place, facts)
     text = text_of(values, "text", place, may_be_empty=not labelled)
