@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import pytest
+
+from onelayer.base.errors import UsageError
+from onelayer.prediction.formats import form_of
 from onelayer.tasks.classify.class_predictions import Label
 from onelayer.tasks.predictions import BasePrediction
 
@@ -42,3 +46,17 @@ def test_json_omits_fields_that_were_not_requested() -> None:
 def test_prediction_without_a_headline_shows_its_json() -> None:
     assert Prediction(0.5, note="北京").headline == '{"score": 0.5, "parts": [], "note": "北京"}'
     assert Prediction(0.5).decision == Prediction(0.5).headline
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.csv", "csv"), ("a.PARQUET", "parquet"), ("a.jsonl", "jsonl"), ("a", "jsonl")],
+)
+def test_output_has_the_format_of_its_name(name: str, form: str) -> None:
+    assert form_of(name) == form
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.feather", "a.csv.gz"])
+def test_name_that_promises_another_format_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"no \.\w+ files are written \(name it \.jsonl"):
+        form_of(name)

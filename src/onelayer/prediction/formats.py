@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from onelayer.base.errors import DataError, UsageError
+from onelayer.base.errors import DataError, Place, UsageError
 from onelayer.tasks.predictions import BasePrediction
 
 if TYPE_CHECKING:
@@ -147,6 +147,24 @@ OUTPUT_FORMATS: dict[str, type[OutputFormat]] = {
     "csv": CsvOutput,
     "parquet": ParquetOutput,
 }
+
+
+NOT_WRITTEN = frozenset({".xlsx", ".xls", ".ods", ".feather", ".arrow", ".tsv", ".gz", ".zip"})
+"""Suffixes of files that we don't write, and that other programs would open in vain."""
+
+
+def form_of(out: str | Path) -> str:
+    """The format that a file's name asks for; jsonl unless its suffix is that of another one.
+
+    Raises UsageError for a suffix that promises what isn't written.
+    """
+    suffix = Path(out).suffix.lower()
+    if suffix in NOT_WRITTEN:
+        names = ", ".join(f".{name}" for name in OUTPUT_FORMATS)
+        hint = f"name it {names}, or choose with --format"
+        raise UsageError(f"no {suffix} files are written", place=Place(out), hint=hint)
+    name = suffix.removeprefix(".")
+    return name if name in OUTPUT_FORMATS else "jsonl"
 
 
 def output_format(name: str, schema: Callable[[], pa.Schema] | None = None) -> OutputFormat:

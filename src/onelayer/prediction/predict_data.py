@@ -20,7 +20,7 @@ from onelayer.data.in_memory import (
     tabular,
 )
 from onelayer.data.readers import open_table
-from onelayer.prediction.formats import OUTPUT_FORMATS, PredictedRow, prediction_json
+from onelayer.prediction.formats import PredictedRow, form_of, prediction_json
 from onelayer.prediction.job import Watch, predict_to, write_stream, write_to
 from onelayer.prediction.pipes import predict_pipe
 from onelayer.prediction.predictor import Predictor
@@ -89,8 +89,7 @@ def predict_data(
     say: Say,
 ) -> Predictions:
     """Predictions for a file, a stream of lines, or a list; written to ``out``, else returned."""
-    suffix = Path(out).suffix.lstrip(".") if isinstance(out, (str, Path)) else ""
-    form = format or (suffix if suffix in OUTPUT_FORMATS else "jsonl")
+    form = format or (form_of(out) if isinstance(out, (str, Path)) else "jsonl")
     if isinstance(out, str):
         out = Path(out)
     if isinstance(out, Path) and not is_stream(out) and isinstance(data, (str, Path)):
