@@ -35,6 +35,8 @@ class LabelForm:
         if isinstance(value, str):
             if self.decimal_comma:
                 return value.replace(".", "").replace(",", ".")
+            if not (self.separator or self.written or self.names or self.several):
+                return value  # as it stands, which most labels do
             value = self._list_in(value)
         if is_flags(value):
             value = [name for name, flag in value.items() if flag]

@@ -100,7 +100,8 @@ class Rows:
         for record in self.table:
             place = self.table.place(record)
             try:
-                self.table.refuse_left_out(record)
+                if record.left_out is not None:
+                    self.table.refuse_left_out(record)
                 if self.labelled and record.void:
                     raise LeftOutError(record.void, place=place)
                 values = layout.values(record.values)
@@ -109,8 +110,8 @@ class Rows:
                 error.place = error.place or in_role(place, "label")
                 refuse(error)
                 continue
-            if repaired is not None:
-                _count(repaired, (*record.repairs, *self.kind.repairs(row)), row.place)
+            if repaired is not None and (done := (*record.repairs, *self.kind.repairs(row))):
+                _count(repaired, done, row.place)
             yield values, row
 
     def _note(self, error: DataError) -> None:

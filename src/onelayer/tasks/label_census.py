@@ -44,7 +44,8 @@ class ClassCensus:
     def see(self, row: TextRow) -> None:
         self.rows += 1
         if len(self.names) < MOST_NAMES:
-            self.names.update(names_of(row))
+            for name in names_of(row):
+                self.names[name] += 1
 
     def remarks(self) -> Iterator[str]:
         if nothing := [name for name in self.names if self._is_nothing(name)]:

@@ -46,7 +46,7 @@ class _Layout:
     def cut(self, line: str) -> list[str]:
         if self.tabs:
             cells = line.rstrip("\r\n").split("\t")
-            return [cell.strip(" ") or cell for cell in cells]
+            return [cell.strip(" ") or cell for cell in cells] if " " in line else cells
         columns = re.split("[ \t]+", line.strip(_WHITE))
         last = self.width - 1
         if len(columns) > self.width > 1 and _BEGINS_TAG.match(columns[last]):
@@ -54,9 +54,8 @@ class _Layout:
         return columns
 
     def ends_sentence(self, columns: Sequence[str]) -> bool:
-        """Whether a word ends its sentence by itself."""
-        ends = self.full_stops and columns[0] in SENTENCE_ENDS
-        return ends and not _BEGINS_TAG.match(columns[-1])
+        """Whether a word ends its sentence by itself, where full stops do."""
+        return columns[0] in SENTENCE_ENDS and not _BEGINS_TAG.match(columns[-1])
 
     def is_comment(self, line: str, columns: Sequence[str], begins: bool) -> bool:
         """Whether a line is a comment, since ``#`` may also be a token. A comment has another
@@ -136,7 +135,8 @@ def _sentences(path: str, layout: _Layout) -> Iterator[NumberedLines]:
         columns = layout.cut(line)
         if columns[0] == "-DOCSTART-" or layout.is_comment(line, columns, begins=not sentence):
             continue
-        _check_columns(columns, layout, Place(path, number))
+        if len(columns) != layout.width:
+            raise _uneven(len(columns), layout, Place(path, number))
         if len(sentence) == LONGEST_SENTENCE:
             raise DataError(
                 f"a sentence of more than {LONGEST_SENTENCE:,} words",
@@ -144,21 +144,20 @@ def _sentences(path: str, layout: _Layout) -> Iterator[NumberedLines]:
                 hint="a blank line ends a sentence",
             )
         sentence.append((number, columns))
-        if layout.ends_sentence(columns):
+        if layout.full_stops and layout.ends_sentence(columns):
             yield sentence
             sentence = []
     if sentence:
         yield sentence
 
 
-def _check_columns(columns: list[str], layout: _Layout, place: Place) -> None:
-    if len(columns) != layout.width:
-        by = "tabs" if layout.tabs else "spaces"
-        raise DataError(
-            f"{layout.width} columns expected, but {len(columns)} found",
-            place=place,
-            hint=f"columns are parted by {by}; a blank line ends a sentence",
-        )
+def _uneven(columns: int, layout: _Layout, place: Place) -> DataError:
+    by = "tabs" if layout.tabs else "spaces"
+    return DataError(
+        f"{layout.width} columns expected, but {columns} found",
+        place=place,
+        hint=f"columns are parted by {by}; a blank line ends a sentence",
+    )
 
 
 def read_conllu(path: str) -> Table:

@@ -78,23 +78,24 @@ def read_delimited(
         rows = _filled_rows(path, dialect)
         if header.present:
             next(rows)
-        width = len(columns)
+        width, quotes, several = len(columns), dialect.quotes, len(columns) > 1
         for line, fields in rows:
-            if len(fields) > width and not any(fields[width:]):
-                fields = fields[:width]  # a comma at the end of every line
-            elif header.present and named_width <= len(fields) < width:
-                fields = fields + [""] * (width - len(fields))
             if len(fields) != width:
-                raise _ragged(path, line, width, len(fields), dialect)
-            if dialect.quotes and "\n" in "".join(fields):
+                if len(fields) > width and not any(fields[width:]):
+                    fields = fields[:width]  # a comma at the end of every line
+                elif header.present and named_width <= len(fields) < width:
+                    fields = fields + [""] * (width - len(fields))
+                else:
+                    raise _ragged(path, line, width, len(fields), dialect)
+            if quotes and "\n" in "".join(fields):
                 _check_swallowed(path, line, fields, dialect, classes)
             why = None
-            if _is_empty(fields):
-                why = EMPTY_ROW
-            elif header.present and width > 1 and fields == first:
-                why = HEADER_AGAIN
-            values = dict(zip(columns, fields, strict=True))
-            yield Record(values, line, left_out=why)
+            if several:
+                if not fields[0] and _is_empty(fields):
+                    why = EMPTY_ROW
+                elif header.present and fields == first:
+                    why = HEADER_AGAIN
+            yield Record(dict(zip(columns, fields, strict=True)), line, left_out=why)
 
     note = "; ".join([*dialect.remarks, *header_remark(columns, header)])
     return Table(path, dialect.format, columns, records, note or None)

@@ -58,6 +58,8 @@ def one_name(row: TextRow) -> str:
 def read_label(values: Mapping[str, Any], place: Place) -> str | tuple[str, ...]:
     """A row's label, or its labels. Raises DataError for what is no name of a class."""
     value = values.get("label")
+    if isinstance(value, str) and (name := value.strip()):
+        return name
     place = in_role(place, "label")
     if wrong := _not_names(value):
         hint = "give a name or a list of names; --skip-bad leaves such rows out"
