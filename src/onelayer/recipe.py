@@ -67,11 +67,6 @@ class Reading:
     delimiter: str | None = None
     encoding: str | None = None
 
-    @property
-    def is_table(self) -> bool:
-        """Whether the user spoke of a table with columns."""
-        return self.header is not None or self.delimiter is not None
-
 
 AS_FOUND = Reading()
 """For a file about which the user said nothing."""

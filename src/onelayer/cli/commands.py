@@ -33,7 +33,7 @@ def train(
     Parameters
     ----------
     file
-        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON.
+        A labelled file: csv, xlsx, jsonl, Parquet, CoNLL, SQuAD JSON and others.
     dev
         Labelled rows that choose the best checkpoint; default: a tenth of FILE.
     out

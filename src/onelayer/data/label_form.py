@@ -38,7 +38,7 @@ class LabelForm:
             if not (self.separator or self.written or self.names or self.several):
                 return value  # as it stands, which most labels do
             value = self._list_in(value)
-        if is_flags(value):
+        if are_named_flags(value):
             value = [name for name, flag in value.items() if flag]
         elif self.flags and isinstance(value, (list, tuple)):
             value = self._flagged(value)
@@ -139,7 +139,7 @@ def are_flags(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and bool(value) and all(map(_is_flag, value))
 
 
-def is_flags(value: Any) -> bool:
+def are_named_flags(value: Any) -> bool:
     """Whether a value says by name, with 1 or 0, which labels a row has: spaCy's ``cats``."""
     return isinstance(value, dict) and bool(value) and all(map(_is_flag, value.values()))
 

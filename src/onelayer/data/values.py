@@ -20,11 +20,6 @@ _LETTER = re.compile(r"\(?([A-Za-z])[.):]?")
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
-def is_number(text: str) -> bool:
-    """Whether a text is a whole number of at most 18 digits, so that it fits 64 bits."""
-    return text.isdecimal() and len(text) <= 18
-
-
 def in_role(place: Place, role: str) -> Place:
     """The place of a role's value in a row. ``rows.read_rows`` replaces the role by its column."""
     return replace(place, column=role) if place.line else place

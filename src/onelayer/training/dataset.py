@@ -36,7 +36,7 @@ from onelayer.training.remarks import Remarks
 from onelayer.training.split import DEV_SHARE, MAX_DEV_ROWS, SplitKeys, split_dev
 from onelayer.training.token_cache import cached
 
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 """Raise it whenever ``encode``, ``fit``, ``split_dev`` or the files of an entry change: entries of
 another format aren't read."""
 ROWS_PER_CHUNK = 256
@@ -223,8 +223,7 @@ def _fit(
         counted = progress.through(rows.with_values())
         for belongs_to_dev, (values, row) in zip(is_dev, counted, strict=True):
             if belongs_to_dev:
-                own = {role: value for role, value in values.items() if role != "facts"}
-                dev_values.append([own, row.place.line])
+                dev_values.append([values, row.place.line])
                 continue
             if n % step == 0:
                 sample.extend(kind.texts(row))
@@ -263,9 +262,7 @@ def _load_entry(source: TrainingSource, folder: Path, key: str) -> tuple[Trainin
         raise ValueError("entry.json is not as it was written")
     entry = json.loads(wrapped["entry"])
     place = source.table.place_at
-    # What the whole file tells is known again from the file, and isn't in the entry.
-    facts = {} if source.layout.facts is None else {"facts": source.layout.facts}
-    dev = [source.kind.row({**values, **facts}, place(line), True) for values, line in entry["dev"]]
+    dev = [source.kind.row(values, place(line), True) for values, line in entry["dev"]]
     data = TrainingData(
         task_from_json(entry["task"]),
         open_encodings(folder, entry),

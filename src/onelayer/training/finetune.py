@@ -33,7 +33,7 @@ def finetune(
     Parameters
     ----------
     train_file
-        A labelled file: csv, tsv, jsonl, parquet, CoNLL, CoNLL-U or SQuAD JSON. Or labelled rows:
+        A labelled file: csv, xlsx, jsonl, Parquet, CoNLL, SQuAD JSON and others. Or labelled rows:
         see `TableLike`. Of a DatasetDict it is the split ``train``.
     dev
         Labelled rows to choose the best checkpoint by; by default the split ``validation`` of a

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.data.formats.class_names import names_beside, names_in_schema
+from onelayer.data.formats.class_names import names_in_schema
 from onelayer.data.formats.file_format import FileFormat, Sample
 from onelayer.data.formats.parquet import BATCH_BYTES, BATCH_ROWS, refuse_long_texts
 from onelayer.data.table import Record, Table, refuse_wide
@@ -89,7 +89,7 @@ def _table(path: str, files: Sequence[str]) -> Table:
         tuple(schema.names),
         records,
         last_line=rows,
-        class_names={**names_beside(Path(path)), **names_in_schema(schema)},
+        class_names=names_in_schema(schema),
         schema=lambda: schema,
     )
 

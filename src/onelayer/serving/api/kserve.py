@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -43,6 +44,8 @@ VERSION = "1"
 """The version of every model. A model that is loaded again takes the place of the earlier one."""
 
 TAG = "Open Inference Protocol (Triton, KServe)"
+get_operation = partial(Operation, method="GET", tag=TAG)
+"""A method that only reads."""
 MODEL_PATHS = (
     ("/v2/models/{name}", ""),
     (f"/v2/models/{{name}}/versions/{VERSION}", ", by its version"),
@@ -226,32 +229,26 @@ def operations(service: Service) -> list[Operation]:
         return json_response({"ready": True})
 
     found = [
-        Operation(
-            method="GET",
+        get_operation(
             path="/v2",
             endpoint=server,
             summary="Name and version of the server",
             gives=ServerMetadata,
-            tag=TAG,
         )
     ]
     for prefix, of in MODEL_PATHS:
         found += [
-            Operation(
-                method="GET",
+            get_operation(
                 path=prefix,
                 endpoint=metadata,
                 summary=f"A model's tensors{of}",
                 gives=ModelMetadata,
-                tag=TAG,
             ),
-            Operation(
-                method="GET",
+            get_operation(
                 path=f"{prefix}/ready",
                 endpoint=ready,
                 summary=f"Whether a model is loaded{of}",
                 gives=ModelReady,
-                tag=TAG,
             ),
         ]
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from onelayer.serving.api.kserve import MODEL_PATHS, TAG, VERSION, metadata_of
+from onelayer.serving.api.kserve import MODEL_PATHS, TAG, VERSION, get_operation, metadata_of
 from onelayer.serving.api.operations import Operation, json_response
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.service import Service
@@ -99,32 +99,26 @@ def operations(service: Service) -> list[Operation]:
             tag=TAG,
             statuses=(503,),
         ),
-        Operation(
-            method="GET",
+        get_operation(
             path="/v2/models/stats",
             endpoint=all_statistics,
             summary="What all models have done",
             gives=AllStatistics,
-            tag=TAG,
         ),
     ]
     for prefix, of in MODEL_PATHS:
         found += [
-            Operation(
-                method="GET",
+            get_operation(
                 path=f"{prefix}/config",
                 endpoint=config,
                 summary=f"A model's configuration, as Triton has it{of}",
                 gives=ModelConfig,
-                tag=TAG,
             ),
-            Operation(
-                method="GET",
+            get_operation(
                 path=f"{prefix}/stats",
                 endpoint=statistics,
                 summary=f"What a model has done{of}",
                 gives=AllStatistics,
-                tag=TAG,
             ),
         ]
     return found
