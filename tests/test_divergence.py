@@ -18,7 +18,7 @@ from onelayer.base.errors import OneLayerError, UsageError
 from onelayer.cli import main as cli
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.recipe import Recipe
-from onelayer.training import trainer
+from onelayer.training import fit
 from onelayer.training.history import History, RunProgress
 from onelayer.training.progress import Silent
 from support.tiny_bert import MakeBert
@@ -44,7 +44,7 @@ def train(make_bert: MakeBert, tmp_path: Path) -> Callable[..., Any]:
 
 def breaks_at(step: int, monkeypatch: pytest.MonkeyPatch, *, loss: float | None = math.nan) -> None:
     """From this step on the loss is not finite; if it is None, only the weights aren't."""
-    real, calls = trainer.update_weights, 0
+    real, calls = fit.update_weights, 0
 
     def update(network: torch.nn.Module, *others: Any) -> float:
         nonlocal calls
@@ -56,7 +56,7 @@ def breaks_at(step: int, monkeypatch: pytest.MonkeyPatch, *, loss: float | None 
             next(network.parameters()).fill_(math.nan)
         return found if loss is None else loss
 
-    monkeypatch.setattr(trainer, "update_weights", update)
+    monkeypatch.setattr(fit, "update_weights", update)
 
 
 def left(tmp_path: Path) -> list[str]:
@@ -71,7 +71,7 @@ def test_absurd_learning_rate_is_named_in_one_line(
         train(lr=float(lr))
     message = str(caught.value)
     assert "\n" not in message
-    assert re.search(r"diverged: the (loss of|weights after|dev logits after) step \d+", message)
+    assert re.search(r"diverged: the (loss of|weights after|logits after) step \d+", message)
     assert f"lower --lr, which is {float(lr):g}" in message
     assert left(tmp_path) == []
 
@@ -117,7 +117,7 @@ def test_dev_logits_that_are_not_finite_are_not_published(
 ) -> None:
     real = TorchEngine.logits
     monkeypatch.setattr(TorchEngine, "logits", lambda e, x: real(e, x) * np.float32("nan"))
-    with pytest.raises(OneLayerError, match=f"the dev logits after step {STEPS} are not finite"):
+    with pytest.raises(OneLayerError, match=f"the logits after step {STEPS} are not finite"):
         train()
     assert left(tmp_path) == []
 

@@ -110,6 +110,16 @@ def test_part_of_encodings_equals_encoding_that_part(setup: Setup) -> None:
             np.testing.assert_array_equal(getattr(part, name), getattr(expected, name), name)
 
 
+def test_some_rows_of_encodings_equal_encoding_those_rows(setup: Setup) -> None:
+    task, tokenizer = setup.predictor.task, setup.predictor.tokenizer
+    whole = task.encode(setup.rows, tokenizer, labelled=True)
+    for numbers in ([3, 0, 7], [5], list(range(1, len(setup.rows), 2))):
+        some = whole.of_rows(np.array(numbers))
+        expected = task.encode([setup.rows[i] for i in numbers], tokenizer, labelled=True)
+        for name in (f.name for f in fields(Encodings) if f.name != "cut"):
+            np.testing.assert_array_equal(getattr(some, name), getattr(expected, name), name)
+
+
 class GeneratedRows:
     """``n`` rows that are created again in each pass; ``watch`` is called at every tenth."""
 

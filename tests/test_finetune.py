@@ -161,7 +161,7 @@ def spy_on_training(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     def stop(trainer: Trainer) -> None:
-        seen.update(encodings=trainer.encodings, class_weights=trainer.class_weights)
+        seen.update(encodings=trainer.fit.encodings, class_weights=trainer.fit.class_weights)
         raise InterruptedError
 
     monkeypatch.setattr(Trainer, "train", stop)

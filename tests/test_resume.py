@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.cli import main as cli
-from onelayer.training import run_store, trainer
+from onelayer.training import fit, run_store
 from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
 from onelayer.training.run_store import Store
@@ -44,7 +44,7 @@ def dropout_model(make_bert: MakeBert) -> Path:
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stops the clock, so that recorded seconds are equal."""
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(fit.time, "perf_counter", lambda: 0.0)
 
 
 @dataclass
@@ -108,7 +108,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, dropout_model: Path) -> dict
     """The files of a run that was never stopped."""
     runs = Runs(tmp_path_factory.mktemp("whole") / "x", dropout_model)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.time, "perf_counter", lambda: 0.0)
+        patch.setattr(fit.time, "perf_counter", lambda: 0.0)
         runs.go()
     assert json.loads((runs.out / "onelayer.json").read_text())["history"]["steps"] == STEPS
     return files_of(runs.out)
@@ -188,14 +188,14 @@ def test_signal_inside_gradient_accumulation_waits_for_the_step(
         Runs(tmp_path / name, dropout_model, token_budget=20) for name in ("a", "b")
     )
     straight.go()
-    pack, calls = trainer.pack, iter(range(1000))
+    pack, calls = fit.pack, iter(range(1000))
 
     def signal_at_the_sixth(*arguments: Any) -> Any:
         if next(calls) == 5:
             signal.raise_signal(signal.SIGTERM)
         return pack(*arguments)
 
-    monkeypatch.setattr(trainer, "pack", signal_at_the_sixth)
+    monkeypatch.setattr(fit, "pack", signal_at_the_sixth)
     handler = signal.signal(signal.SIGTERM, cli._terminate)
     try:
         with pytest.raises(cli.Terminated):
@@ -212,14 +212,14 @@ def test_interrupted_evaluation_is_repeated(
     whole: dict[str, bytes], dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = Runs(tmp_path / "x", dropout_model)
-    logits = trainer.TorchEngine.logits
+    logits = fit.TorchEngine.logits
 
     def signal_before(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return logits(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.TorchEngine, "logits", signal_before)
+        patch.setattr(fit.TorchEngine, "logits", signal_before)
         with pytest.raises(KeyboardInterrupt):
             runs.go()
     assert not runs.out.exists()  # nothing is best before it is evaluated

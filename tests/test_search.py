@@ -17,7 +17,7 @@ from onelayer.base.errors import Place, UsageError
 from onelayer.tasks import Classify
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import run_store, trainer
+from onelayer.training import fit, run_store
 from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.history import RunProgress
 from onelayer.training.prior import ClassPrior, class_prior
@@ -233,7 +233,7 @@ def test_run_is_stuck_if_it_predicts_one_class_at_the_prior_loss() -> None:
 @pytest.fixture
 def stuck_once(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[float]]:
     """Makes the first check find a run stuck; returns the losses of each check."""
-    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
+    monkeypatch.setattr(fit, "MIN_STEPS_BEFORE_RESTART", 0)
     looks: list[Sequence[float]] = []
 
     def explains(_: ClassPrior, losses: Sequence[float]) -> bool:
@@ -269,7 +269,7 @@ def test_short_run_is_not_restarted(
 def test_run_is_restarted_at_most_twice(
     finetuned: Callable[..., onelayer.Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
+    monkeypatch.setattr(fit, "MIN_STEPS_BEFORE_RESTART", 0)
     monkeypatch.setattr(ClassPrior, "explains", lambda *_: True)
     reporter = FailAt()
     history = record(finetuned("run", reporter=reporter))["history"]
@@ -288,7 +288,7 @@ def test_stopped_run_resumes_in_the_same_attempt(
     def explains(_: ClassPrior, found: Sequence[float]) -> bool:
         return round(found[-1], 6) == losses[4]
 
-    monkeypatch.setattr(trainer, "MIN_STEPS_BEFORE_RESTART", 0)
+    monkeypatch.setattr(fit, "MIN_STEPS_BEFORE_RESTART", 0)
     monkeypatch.setattr(ClassPrior, "explains", explains)
     monkeypatch.setattr(run_store, "MIN_SECONDS_BETWEEN_STATES", 0.0)
     monkeypatch.setattr(run_store, "MIN_TRAINING_PER_SAVING", 0)

@@ -27,7 +27,7 @@ from onelayer.tasks import Classify
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training import run_store, trainer
+from onelayer.training import fit, run_store, trainer
 from onelayer.training.history import History
 from onelayer.training.progress import Silent
 from onelayer.training.run_store import Store
@@ -100,7 +100,7 @@ def _always_better(monkeypatch: pytest.MonkeyPatch) -> None:
         "add_scores",
         lambda history, scores, metric: add(history, scores, metric) or _best(history),
     )
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(fit.time, "perf_counter", lambda: 0.0)
     monkeypatch.setattr(Store, "is_state_due", lambda _: True)
     monkeypatch.setattr(trainer, "draw_report", lambda *_: None)
 

@@ -95,9 +95,9 @@ def test_micro_batches_do_not_change_the_losses(classifier: Path, encodings: Enc
     whole = trained(classifier, TASK, encodings, RECIPE)
     parts = trained(classifier, TASK, encodings, replace(RECIPE, token_budget=1))
     assert parts.history.losses == pytest.approx(whole.history.losses, abs=1e-6)
-    logits = TorchEngine(whole.model).logits(encodings)
+    logits = TorchEngine(whole.fit.model).logits(encodings)
     np.testing.assert_allclose(
-        TorchEngine(parts.model, token_budget=1).logits(encodings), logits, atol=1e-5
+        TorchEngine(parts.fit.model, token_budget=1).logits(encodings), logits, atol=1e-5
     )
 
 
@@ -225,6 +225,6 @@ def test_ignored_words_do_not_affect_the_loss(make_bert: MakeBert, tokenizer: To
     blank = replace(encodings, targets=np.full_like(encodings.targets, IGNORED))
     trainer = trained(folder, TAGGER, blank, replace(RECIPE, epochs=1))
     assert trainer.history.losses == [0.0]
-    before = build_model(read_checkpoint(folder), TAGGER, seed=trainer.seed).model.state_dict()
-    for name, tensor in trainer.model.state_dict().items():
+    before = build_model(read_checkpoint(folder), TAGGER, seed=trainer.fit.seed).model.state_dict()
+    for name, tensor in trainer.fit.model.state_dict().items():
         assert torch.equal(tensor, before[name])

@@ -35,7 +35,8 @@ from benchmarks.support.machine import machine
 from onelayer import Predictor, Recipe
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.pooling import POOLINGS, pool
-from onelayer.training.trainer import Trainer
+from onelayer.training.fit import Fit
+from onelayer.training.history import RunProgress
 
 SET = "imdb_sample"
 TRAIN, DEV, TEST = 500, 300, 1000
@@ -139,16 +140,17 @@ class Learning:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.step = Trainer.train_step
+        self.step = Fit.train_step
 
-    def train_step(self, trainer: Trainer) -> None:
+    def train_step(self, fit: Fit) -> RunProgress:
         started = time.process_time()
-        self.step(trainer)
+        progress = self.step(fit)
         self.seconds += time.process_time() - started
+        return progress
 
 
 learning = Learning()
-Trainer.train_step = lambda trainer: learning.train_step(trainer)  # type: ignore[method-assign]
+Fit.train_step = lambda fit: learning.train_step(fit)  # type: ignore[method-assign]
 
 
 def records(out: Path) -> list[Record]:

@@ -18,8 +18,8 @@ from onelayer.nn.model import Model
 from onelayer.recipe import Precision, Recipe
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.fit import compiled, packed_parts, update_weights
 from onelayer.training.optimizer import adamw
-from onelayer.training.trainer import compiled, packed_parts, update_weights
 
 LR = 1e-4
 STEPS = 20

@@ -46,9 +46,9 @@ def ours(spec: Record, turns: Turns) -> None:
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
     from onelayer.tokens.tokenizer import Tokenizer
+    from onelayer.training.fit import compiled, packed_parts, update_weights
     from onelayer.training.optimizer import adamw
     from onelayer.training.precision import faster_precision
-    from onelayer.training.trainer import compiled, packed_parts, update_weights
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(

@@ -122,6 +122,37 @@ class Encodings:
             offsets=None if self.offsets is None else self.offsets[reads],
         )
 
+    def of_rows(self, rows: Ints) -> Encodings:
+        """The rows of these numbers in their order, as copies and without ``cut``."""
+        n_sequences = counts(self.cu_rows, rows)
+        # A row has whole examples, because an example is a row or a single sequence.
+        first, stop = np.searchsorted(
+            self.cu_examples, (self.cu_rows[rows], self.cu_rows[rows + 1])
+        )
+        examples = ragged(first, stop - first)
+        return self.of_sequences(
+            ragged(self.cu_rows[rows], n_sequences),
+            cu_examples=cumulate(counts(self.cu_examples, examples)),
+            cu_rows=cumulate(n_sequences),
+        )
+
+    def of_sequences(self, sequences: Ints, *, cu_examples: Ints, cu_rows: Ints) -> Encodings:
+        """The sequences of these numbers in their order, as copies, for these examples and rows."""
+        lengths, n_reads = counts(self.cu_seqlens, sequences), counts(self.cu_reads, sequences)
+        tokens = ragged(self.cu_seqlens[sequences], lengths)
+        reads = ragged(self.cu_reads[sequences], n_reads)
+        return Encodings(
+            ids=self.ids[tokens],
+            segment_ids=self.segment_ids[tokens],
+            cu_seqlens=cumulate(lengths),
+            reads=self.reads[reads],
+            cu_reads=cumulate(n_reads),
+            cu_examples=cu_examples,
+            cu_rows=cu_rows,
+            targets=None if self.targets is None else self.targets[reads],
+            offsets=None if self.offsets is None else self.offsets[reads],
+        )
+
 
 def joined(parts: Sequence[Encodings]) -> Encodings:
     """The rows of several encodings of one task, one after the other; targets are left out."""
@@ -151,22 +182,8 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
 
 def first_sequences(encodings: Encodings) -> Encodings:
     """Only the first sequence of every row: the first window of a long text."""
-    first = encodings.cu_rows[:-1]
-    lengths, n_reads = counts(encodings.cu_seqlens, first), counts(encodings.cu_reads, first)
-    tokens = ragged(encodings.cu_seqlens[first], lengths)
-    reads = ragged(encodings.cu_reads[first], n_reads)
-    each = np.arange(len(first) + 1)
-    return Encodings(
-        ids=encodings.ids[tokens],
-        segment_ids=encodings.segment_ids[tokens],
-        cu_seqlens=cumulate(lengths),
-        reads=encodings.reads[reads],
-        cu_reads=cumulate(n_reads),
-        cu_examples=each,
-        cu_rows=each,
-        targets=None if encodings.targets is None else encodings.targets[reads],
-        offsets=None if encodings.offsets is None else encodings.offsets[reads],
-    )
+    each = np.arange(len(encodings) + 1)
+    return encodings.of_sequences(encodings.cu_rows[:-1], cu_examples=each, cu_rows=each)
 
 
 @dataclass(frozen=True, slots=True)

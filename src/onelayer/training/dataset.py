@@ -7,9 +7,9 @@ import json
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -104,12 +104,26 @@ class TrainingData:
     task: AnyTask
     encodings: Encodings
     dev: list[Any]
+    """Empty where the training rows are cross-validated."""
     key: str
     """A digest of all that these depend on."""
     seen: Sketch
     """Of the file's rows, dev rows included: tells later whether a row was seen in training."""
     keys: Ints
     """The ``split_key`` of each training row where dev is another file, else empty."""
+    rows: Sequence[Any] = ()
+    """The training rows where they are cross-validated, else empty."""
+    folds: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    """The fold of each of ``rows``, and -1 for one that no fold holds out; empty without folds."""
+
+    def on_rows(self, numbers: Ints) -> TrainingData:
+        """The cross-validated rows of these numbers."""
+        return dataclasses.replace(
+            self,
+            encodings=self.encodings.of_rows(numbers),
+            rows=[self.rows[i] for i in numbers.tolist()],
+            folds=self.folds[numbers],
+        )
 
 
 def read_data(source: TrainingSource, remarks: Remarks) -> TrainingData:

@@ -27,7 +27,7 @@ from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import open_labelled, read_labelled
-from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
@@ -108,6 +108,12 @@ class Plan:
     def with_recipe(self, recipe: Recipe) -> Plan:
         """The plan for another recipe on the same data and base."""
         return replace(self, recipe=recipe)
+
+    def on_rows(self, numbers: Ints) -> Plan:
+        """The same plan for some of its cross-validated rows, by their numbers."""
+        data = self.data.on_rows(numbers)
+        weights = _class_weights(data) if self.recipe.class_weights else None
+        return replace(self, data=data, class_weights=weights)
 
     def completed(self, say: Callable[[str], None]) -> Plan:
         """Chooses what the user left open: epochs, learning rate and precision."""

@@ -1,0 +1,264 @@
+"""One model that is trained on the rows of a plan: its weights, its optimizer and its steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import activate_flash_attention_impl
+
+from onelayer.base.errors import CheckpointError, OneLayerError
+from onelayer.checkpoint.build import Built, as_saved, build_model, with_positions
+from onelayer.checkpoint.read import with_weights
+from onelayer.engines.torch_engine import TorchEngine, best_device
+from onelayer.nn.heads import HEADS, Head
+from onelayer.nn.model import Model
+from onelayer.nn.packed import Packed, pack
+from onelayer.prediction.predictor import Predictor
+from onelayer.tasks.logits import Logits
+from onelayer.tasks.protocol import Chunk
+from onelayer.tokens.encodings import Encodings, Ints
+from onelayer.tokens.packing import micro_batches
+from onelayer.training.history import History, RunProgress
+from onelayer.training.optimizer import Optimizer, adamw, freeze, lr_factor
+from onelayer.training.plan import Plan
+from onelayer.training.prior import MAX_RESTARTS, SEED_STEP, class_prior
+from onelayer.training.progress import Reporter
+from onelayer.training.sampler import Sampler
+
+MIN_STEPS_BEFORE_RESTART = 100
+"""Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
+shrinks, a run that would have learned later is given up."""
+
+
+class DivergedError(OneLayerError):
+    """The numbers of a model are no longer finite: ``what`` says which."""
+
+    def __init__(self, what: str, fit: Fit) -> None:
+        losses = fit.history.losses
+        before = f", after a loss of {losses[-1]:.3g}" if losses else ""
+        precision = ", or try --precision fp32" if fit.recipe.precision != "fp32" else ""
+        super().__init__(
+            f"training diverged: {what}{before}",
+            hint=f"lower --lr, which is {fit.peak_lr:g}{precision}; 2e-5 is a usual value",
+        )
+
+
+class Fit:
+    """One model that is trained on all rows of a completed plan, from its first step to its last.
+
+    The next batch follows from (seed, step). So model, optimizer, random generators and history are
+    the whole state of a fit between two steps, and it resumes from them bit for bit.
+    """
+
+    def __init__(self, plan: Plan, attempt: int = 0) -> None:
+        """Makes a new model, optimizer and history. Each attempt has another seed."""
+        recipe, device = plan.recipe, best_device()
+        assert recipe.epochs is not None, "a completed plan has no open choices"
+        assert recipe.lr is not None
+        assert recipe.precision is not None
+        self.plan, self.recipe, self.task = plan, recipe, plan.task
+        self.encodings = plan.data.encodings
+        self.head: Head = HEADS[self.task.head]
+        self.peak_lr = recipe.lr
+        self.seed = recipe.seed + SEED_STEP * attempt
+        self.sampler = Sampler(self.encodings.n_examples, recipe.batch_size, self.seed)
+        self.steps_per_epoch = self.sampler.steps_per_epoch
+        self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
+
+        # Reading the base's weights for each fit saves the memory of keeping them.
+        checkpoint = with_weights(plan.base)
+        if recipe.positions is not None:
+            checkpoint = with_positions(checkpoint, recipe.positions)
+        self.built: Built = build_model(
+            checkpoint, self.task, seed=self.seed, prior=plan.initial_biases()
+        )
+        freeze(self.built.model, recipe.freeze)
+        self.model: Model = self.built.model.to(device)
+        self.model.train_in(recipe.precision)
+        self.model.train()
+        self.network = compiled(self.model) if device.type == "cuda" else self.model
+
+        weights = plan.class_weights
+        self.class_weights = None if weights is None else torch.from_numpy(weights).to(device)
+        self.prior = class_prior(self.task.head, self.encodings, weights)
+        torch.manual_seed(self.seed)  # dropout draws from it
+        self.optimizer: Optimizer = adamw(
+            self.model, lr=self.peak_lr, weight_decay=recipe.weight_decay
+        )
+        self.history = History(attempt=attempt)
+
+    @property
+    def is_trained(self) -> bool:
+        return self.history.step == self.total_steps
+
+    def train_step(self) -> RunProgress:
+        """One step of the optimizer over the next batch."""
+        started = time.perf_counter()
+        step = self.history.step
+        examples = self.sampler.batch(step)
+        parts = packed_parts(self.encodings, examples, self.recipe.token_budget)
+        lr = self.peak_lr * lr_factor(step, self.total_steps, self.recipe.warmup)
+        self.optimizer.lr = lr
+        max_norm = self.recipe.max_grad_norm
+        loss = update_weights(
+            self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
+        )
+        tokens = sum(len(part.ids_T) for part in parts)
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss of step {step + 1:,} is {loss}", self)
+        self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
+        return self.history.progress
+
+    def check_weights(self) -> None:
+        """Makes the weights ready to be read. Raises DivergedError if they aren't finite."""
+        self.optimizer.apply_all_missed_steps()
+        if not are_finite(self.model):
+            what = f"the weights after step {self.history.step:,} are not finite"
+            raise DivergedError(what, self)
+
+    def chunks(self, rows: Sequence[Any], encodings: Encodings) -> Generator[Chunk[Any]]:
+        """Rows with their logits by the model as it is saved: those of a regression are in the
+        labels' unit, for ``task.without_unit()`` to decode. The model is changed until the iterator
+        is exhausted or closed. Raises DivergedError for logits that aren't finite."""
+        engine = TorchEngine(self.model, self.recipe.token_budget)
+        with as_saved(self.model, self.task) as task:
+            predictor = Predictor(task, self.plan.base.tokenizer, engine, self.plan.layout)
+            chunks = predictor.run_encoded(rows, encodings)
+            try:
+                yield from self.prior.watch(chunks) if self.prior is not None else chunks
+            except CheckpointError as error:
+                what = f"the logits after step {self.history.step:,} are not finite"
+                raise DivergedError(what, self) from error
+
+    def logits(self, rows: Sequence[Any], encodings: Encodings) -> Logits:
+        """As `chunks`, all logits in one array, (R, C)."""
+        self.check_weights()
+        return np.concatenate([logits for _, _, logits in self.chunks(rows, encodings)])
+
+    def is_stuck(self) -> bool:
+        """Whether the model, halfway through or later, has learned only the class frequencies: it
+        gave all rows of the last ``chunks`` one class."""
+        history = self.history
+        if self.prior is None or history.attempt == MAX_RESTARTS:
+            return False
+        if history.step < max(MIN_STEPS_BEFORE_RESTART, self.total_steps / 2):
+            return False
+        # The last epoch's losses, but none of the first half of the steps: there the layer is new.
+        recent = min(self.steps_per_epoch, -(-history.step // 2))
+        return self.prior.explains(history.losses[-recent:])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights, the optimizer's moments, and the generators that dropout draws from."""
+        self.optimizer.apply_all_missed_steps()
+        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        found |= {f"optimizer.{name}": x for name, x in self.optimizer.state().items()}
+        found["generator.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            found["generator.cuda"] = torch.cuda.get_rng_state()
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in found.items()}
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Restores what `state_dict` gave."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            found = (name for name in tensors if name.startswith(prefix))
+            return {name.removeprefix(prefix): tensors[name] for name in found}
+
+        self.model.load_state_dict(under("model."))
+        self.optimizer.restore(under("optimizer."))
+        torch.set_rng_state(tensors["generator.cpu"])
+        if "generator.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["generator.cuda"])
+
+
+def held_out_logits(plan: Plan, learned: Ints, held_out: Ints, reporter: Reporter) -> Logits:
+    """Logits of some rows by a model that is trained on others. Nothing is written.
+
+    Parameters
+    ----------
+    plan
+        A completed plan with folds, so that it has all rows in memory. Its recipe trains the model
+        to the last step, without a look at any score.
+    learned
+        The numbers of the rows to train on.
+    held_out
+        The numbers of the rows to give logits for.
+    reporter
+        Is told of each step.
+
+    Returns
+    -------
+    Logits
+        (R, C), those of a regression in the labels' unit: with the rows and
+        ``plan.data.encodings.of_rows(held_out)`` a chunk for ``task.without_unit()`` to decode.
+
+    Raises
+    ------
+    DivergedError
+        If a loss, a weight or a logit isn't finite.
+    """
+    fit, judged = Fit(plan.on_rows(learned)), plan.data.on_rows(held_out)
+    while True:
+        reporter.start(fit.total_steps)
+        while not fit.is_trained:
+            reporter.step(fit.train_step())
+        reporter.finish()
+        logits = fit.logits(judged.rows, judged.encodings)
+        if not fit.is_stuck():
+            return logits
+        fit = Fit(fit.plan, fit.history.attempt + 1)
+
+
+def are_finite(model: Model) -> bool:
+    """Whether all weights are finite numbers. A finite sum means that, and needs no memory."""
+    return all(
+        math.isfinite(float(weight.detach().sum())) or bool(weight.isfinite().all())
+        for weight in model.parameters()
+    )
+
+
+def packed_parts(encodings: Encodings, examples: Ints, token_budget: int) -> list[Packed]:
+    """The micro-batches of a batch, of at most ``token_budget`` tokens each."""
+    lengths = encodings.example_lengths(examples)
+    return [pack(encodings, examples[part]) for part in micro_batches(lengths, token_budget)]
+
+
+def update_weights(
+    network: nn.Module,
+    head: Head,
+    parts: Sequence[Packed],
+    optimizer: Optimizer,
+    max_norm: float,
+    class_weights: Tensor | None,
+) -> float:
+    """One step of the optimizer over the micro-batches of a batch; returns the batch's loss."""
+    weight = sum(head.weight(part, class_weights) for part in parts)
+    if weight == 0:
+        return 0.0  # windows whose words all belong to other windows
+    device = next(network.parameters()).device
+    losses = []
+    for part in parts:
+        optimizer.apply_missed_steps(part.ids_T)
+        batch = part.to(device) if device.type == "cpu" else part.filled().to(device)
+        loss = head.loss(network(batch), batch, class_weights) / weight
+        loss.backward()
+        losses.append(loss.detach())
+    optimizer.step(max_norm)
+    return float(sum(losses))  # the only place where the CPU waits for a GPU
+
+
+def compiled(model: Model) -> nn.Module:
+    """The model compiled for a GPU and batches of any size. It shares the model's weights;
+    evaluation uses the model itself."""
+    with suppress(ImportError):  # its package may be missing
+        activate_flash_attention_impl("FA3")
+    network = torch.compile(model, dynamic=True)
+    assert isinstance(network, nn.Module)
+    return network
