@@ -22,6 +22,18 @@ import matplotlib.pyplot as plt
 OURS, THEIRS = "#3f51b5", "#b0b4c0"
 INK = "#57606a"
 """Readable on white and on GitHub's dark background."""
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": INK,
+    "svg.hashsalt": "onelayer",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+}
+"""Settings that all charts of the README share."""
 Record = Mapping[str, Any]
 
 
@@ -29,17 +41,7 @@ def main() -> None:
     training, inference, out = map(Path, sys.argv[1:])
     trained = json.loads(training.read_text(encoding="utf-8"))
     answered = json.loads(inference.read_text(encoding="utf-8"))
-    plt.rcParams |= {
-        "font.family": "sans-serif",
-        "font.size": 9,
-        "svg.fonttype": "none",
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.edgecolor": INK,
-        "svg.hashsalt": "onelayer",
-        "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
-    }
+    plt.rcParams |= STYLE
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.5), layout="constrained")
     draw(left, "Fine-tuning: tokens a second", training_bars(trained["results"]))
     draw(right, "Inference in int8: tokens a second", inference_bars(answered))
