@@ -225,6 +225,7 @@ def test_interrupted_call_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(few_rows, "SIDES", {"ours": side, "slow": slow})
     out = tmp_path / "few.jsonl"
     command = [str(data_folder(tmp_path / "data")), "--only", "sst2_sentences", "--sizes", "8c"]
+    command += ["--seeds", "1,2,3"]
     monkeypatch.setattr("sys.argv", ["few_rows", *command, "--limit", "5", "--out", str(out)])
     with pytest.raises(KeyboardInterrupt):
         few_rows.main()

@@ -50,8 +50,14 @@ from onelayer.checkpoint.source import STARTER
 from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
 
-QUICK = {"sizes": "8c,32c", "seeds": "1,2,3", "test_rows": 500}
-FULL = {"sizes": "8c,16c,32c,64c,500,2000,all", "seeds": "1,2,3,4,5", "test_rows": None}
+QUICK = {"sizes": "8c,32c", "seeds": "1,2", "test_rows": 500, "limit": 120.0}
+"""An hour on two cores."""
+FULL = {
+    "sizes": "8c,16c,32c,64c,500,2000,all",
+    "seeds": "1,2,3,4,5",
+    "test_rows": None,
+    "limit": None,
+}
 
 
 def ours(drawn: Draw, options: Options) -> Answers:
