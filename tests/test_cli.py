@@ -302,7 +302,8 @@ def test_compare_gives_a_verdict_in_words(
         ("text,label\nfine,a\npoor\n", [], "gone.csv:3: "),
         ('text,label\nfine,a\n"poor,b\nbad,b\n', [], "gone.csv:3"),
         ("text,label\nfine,a\n\xff,b\n", [], "gone.csv:3:1: "),
-        ("text,label\nfine,a\npoor,b\n", ["--epochs", "0"], "--epochs must be a number above 0"),
+        ("text,label\nfine,a\npoor,b\n", ["--epochs", "-1"], "--epochs must be 0 or above"),
+        ("text,label\nfine,a\npoor,b\n", ["--lr", "0"], "--lr must be a number above 0"),
         ("text,label\nfine,a\npoor,b\n", ["--epoch", "1"], "Did you mean --epochs?"),
         ("text,label\nfine,a\npoor,b\n", ["--model", "./nowhere"], "no such directory"),
         ("text,label\n" + "fine,a\npoor,b\n" * 9, ["--freeze", "99"], "the model has 2 layers"),
@@ -445,7 +446,7 @@ def test_run_interrupted_before_any_evaluation_leaves_nothing(
     def stop(*_: object) -> float:
         raise interrupt
 
-    monkeypatch.setattr("onelayer.training.trainer.update_weights", stop)
+    monkeypatch.setattr("onelayer.training.fit.update_weights", stop)
 
     status = main("train", reviews, "--label", "verdict", "--out", "new")
 
@@ -468,7 +469,7 @@ def test_interrupted_run_keeps_the_best_model(
         signal.raise_signal(signal.SIGINT)
         return 0.6
 
-    monkeypatch.setattr("onelayer.training.trainer.update_weights", stop_in_the_second_epoch)
+    monkeypatch.setattr("onelayer.training.fit.update_weights", stop_in_the_second_epoch)
 
     assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
 

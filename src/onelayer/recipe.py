@@ -13,10 +13,11 @@ from onelayer.base.errors import UsageError
 Precision = Literal["fp32", "bf16"]
 LongTexts = Literal["windows", "truncate"]
 SpanHead = Literal["span", "three-way"]
-CHOICES = {"precision": Precision, "long": LongTexts, "span_head": SpanHead}
+Read = Literal["cls", "mean"]
+CHOICES = {"precision": Precision, "long": LongTexts, "span_head": SpanHead, "read": Read}
 """The options that take one of a few words."""
 
-POSITIVE = ("epochs", "lr", "batch_size", "seeds", "max_length", "max_grad_norm", "patience")
+POSITIVE = ("lr", "batch_size", "seeds", "max_length", "max_grad_norm", "patience")
 """The options that take a number above 0."""
 
 REMOVED: dict[str, Any] = {
@@ -133,8 +134,13 @@ class Recipe(Columns):
         classify, regress, tag, answer or choose; default: inferred from the file.
     model
         Pretrained model: a directory, a Hugging Face Hub name, or `starter`.
+    read
+        What the layer reads of a text: its [CLS], or the mean of its tokens (one more layer);
+        default: as the model was pretrained.
+    contrast
+        Steps before the epochs that draw texts of one label together; default: some for few rows.
     epochs
-        Passes over the training rows; default: 3, more for few rows.
+        Passes over the training rows; default: 3, more for few rows, 0 after `contrast`.
     lr
         Peak learning rate; default: 3e-5 for width 768, more for narrower models.
     batch_size
@@ -175,6 +181,8 @@ class Recipe(Columns):
 
     task: str | None = None
     model: str = "starter"
+    read: Read | None = None
+    contrast: int | None = None
     epochs: float | None = None
     lr: float | None = None
     batch_size: int = 32
@@ -201,6 +209,12 @@ class Recipe(Columns):
             if value is not None and not (isinstance(value, (int, float)) and 0 < value < math.inf):
                 flag = name.replace("_", "-")
                 raise UsageError(f"--{flag} must be a number above 0, not {value!r}")
+        for name in ("epochs", "contrast"):
+            value = getattr(self, name)
+            if value is not None and not (
+                isinstance(value, (int, float)) and 0 <= value < math.inf
+            ):
+                raise UsageError(f"--{name} must be 0 or above, not {value!r}")
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in get_args(choices):

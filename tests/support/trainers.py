@@ -34,7 +34,6 @@ def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -
         data=TrainingData(task, encodings, [], "", Sketch(), np.empty(0, np.int64)),
         dev_encodings=encodings,
         base=base,
-        config=base.config,
         base_digests={},
         class_weights=None,
         recipe=recipe,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from onelayer.nn.contrast import same_class, shared_classes
 from onelayer.nn.packed import Packed
 
 IGNORED = -100
@@ -49,6 +50,9 @@ class Head:
     balance: Callable[[Targets, int], Floats] | None = None
     """(targets, number of outputs) -> weights (C,) that make all classes count the same; None if
     the task has no classes."""
+    alike: Callable[[Tensor], Tensor] | None = None
+    """Targets of R texts -> (R, R) from 0 to 1, how alike two are, for `contrast`; None if the
+    layer reads no vector of a whole text, or texts have no classes."""
     named: bool = False
     """Whether the outputs have names, which ``config.json`` and the model card list."""
     prior: tuple[float, ...] | None = None
@@ -133,6 +137,7 @@ HEADS: dict[str, Head] = {
         problem_type="single_label_classification",
         classes="one",
         balance=_label_balance,
+        alike=same_class,
         named=True,
     ),
     "labels": Head(
@@ -144,6 +149,7 @@ HEADS: dict[str, Head] = {
         problem_type="multi_label_classification",
         classes="several",
         balance=_multi_label_balance,
+        alike=shared_classes,
         named=True,
     ),
     "value": Head(

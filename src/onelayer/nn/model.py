@@ -46,8 +46,12 @@ class Model(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         """(R, C) logits, in the order of the batch's reads."""
-        x_RD: Tensor = self.encoder(batch)
-        if self.pooler is not None:
-            x_RD = torch.tanh(self.pooler(x_RD))
-        logits_RC: Tensor = self.head(dropout(x_RD, self.head_dropout, self.training))
+        logits_RC: Tensor = self.head(
+            dropout(self.vectors(batch), self.head_dropout, self.training)
+        )
         return logits_RC
+
+    def vectors(self, batch: Packed) -> Tensor:
+        """(R, D) the vectors that the output layer reads."""
+        x_RD: Tensor = self.encoder(batch)
+        return x_RD if self.pooler is None else torch.tanh(self.pooler(x_RD))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.base.errors import CheckpointError, OneLayerError
-from onelayer.checkpoint.build import Built, as_saved, build_model, with_positions
-from onelayer.checkpoint.read import with_weights
+from onelayer.checkpoint.build import Built, as_saved, build_model, state_of, with_positions
+from onelayer.checkpoint.mean_layer import with_mean_layer
+from onelayer.checkpoint.read import Checkpoint, with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
+from onelayer.nn.contrast import contrast
 from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed, pack
@@ -26,15 +28,20 @@ from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.packing import micro_batches
 from onelayer.training.history import History, RunProgress
+from onelayer.training.new_layer import fit_layer
 from onelayer.training.optimizer import Optimizer, adamw, freeze, lr_factor
 from onelayer.training.plan import Plan
 from onelayer.training.prior import MAX_RESTARTS, SEED_STEP, class_prior
 from onelayer.training.progress import Reporter
-from onelayer.training.sampler import Sampler
+from onelayer.training.sampler import CONTRAST_BATCH, Sampler, evenly
 
 MIN_STEPS_BEFORE_RESTART = 100
 """Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
 shrinks, a run that would have learned later is given up."""
+
+PRETRAINED_SHARE = 1 / 3
+"""How far the weights go back to the pretrained ones after the steps of contrast (Wortsman et al.,
+2022). If it grows, what pretraining knew of texts is kept; if it shrinks, what the rows say."""
 
 
 class DivergedError(OneLayerError):
@@ -70,14 +77,12 @@ class Fit:
         self.seed = recipe.seed + SEED_STEP * attempt
         self.sampler = Sampler(self.encodings.n_examples, recipe.batch_size, self.seed)
         self.steps_per_epoch = self.sampler.steps_per_epoch
-        self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
+        self.contrast_steps = recipe.contrast or 0
+        self.contrast_sampler = evenly(self.encodings.n_examples, CONTRAST_BATCH, self.seed)
+        self.total_steps = self.contrast_steps + round(recipe.epochs * self.steps_per_epoch)
 
-        # Reading the base's weights for each fit saves the memory of keeping them.
-        checkpoint = with_weights(plan.base)
-        if recipe.positions is not None:
-            checkpoint = with_positions(checkpoint, recipe.positions)
         self.built: Built = build_model(
-            checkpoint, self.task, seed=self.seed, prior=plan.initial_biases()
+            self._pretrained(), self.task, seed=self.seed, prior=plan.initial_biases()
         )
         freeze(self.built.model, recipe.freeze)
         self.model: Model = self.built.model.to(device)
@@ -89,32 +94,74 @@ class Fit:
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.prior = class_prior(self.task.head, self.encodings, weights)
         torch.manual_seed(self.seed)  # dropout draws from it
-        self.optimizer: Optimizer = adamw(
-            self.model, lr=self.peak_lr, weight_decay=recipe.weight_decay
-        )
+        self.optimizer = self._new_optimizer()
         self.history = History(attempt=attempt)
+        if recipe.read == "mean" and not self.contrast_steps:
+            self._fit_layer()
+
+    def _pretrained(self) -> Checkpoint:
+        """The base with the positions and the reading of the recipe. Reading its weights whenever
+        they are needed saves the memory of keeping them."""
+        checkpoint = with_weights(self.plan.base)
+        if self.recipe.positions is not None:
+            checkpoint = with_positions(checkpoint, self.recipe.positions)
+        return with_mean_layer(checkpoint) if self.recipe.read == "mean" else checkpoint
+
+    def _new_optimizer(self) -> Optimizer:
+        return adamw(self.model, lr=self.peak_lr, weight_decay=self.recipe.weight_decay)
+
+    def _fit_layer(self) -> None:
+        if not self.built.kept_head:
+            budget = self.recipe.token_budget
+            weights = self.class_weights
+            fit_layer(
+                self.model, self.encodings, self.head, weights, token_budget=budget, seed=self.seed
+            )
 
     @property
     def is_trained(self) -> bool:
         return self.history.step == self.total_steps
 
+    @property
+    def is_contrasting(self) -> bool:
+        """Whether the next step is one of those before the layer has been fitted."""
+        return self.history.step < self.contrast_steps
+
     def train_step(self) -> RunProgress:
         """One step of the optimizer over the next batch."""
         started = time.perf_counter()
-        step = self.history.step
-        examples = self.sampler.batch(step)
-        parts = packed_parts(self.encodings, examples, self.recipe.token_budget)
-        lr = self.peak_lr * lr_factor(step, self.total_steps, self.recipe.warmup)
+        step, max_norm = self.history.step, self.recipe.max_grad_norm
+        contrasting = self.is_contrasting
+        sampler = self.contrast_sampler if contrasting else self.sampler
+        before = 0 if contrasting else self.contrast_steps
+        total = self.contrast_steps if contrasting else self.total_steps - self.contrast_steps
+        lr = self.peak_lr * lr_factor(step - before, total, self.recipe.warmup)
         self.optimizer.lr = lr
-        max_norm = self.recipe.max_grad_norm
-        loss = update_weights(
-            self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
-        )
+        examples = sampler.batch(step - before)
+        parts = packed_parts(self.encodings, examples, self.recipe.token_budget)
+        if contrasting:
+            loss = draw_together(self.model, self.head, parts, self.optimizer, max_norm)
+        else:
+            loss = update_weights(
+                self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
+            )
         tokens = sum(len(part.ids_T) for part in parts)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss of step {step + 1:,} is {loss}", self)
         self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
+        if contrasting and not self.is_contrasting:
+            self._end_contrast()
         return self.history.progress
+
+    def _end_contrast(self) -> None:
+        """Takes the weights some of the way back to the pretrained ones, and fits the new layer."""
+        self.check_weights()
+        pretrained = self._pretrained().encoder
+        for name, weight in state_of(self.model).items():
+            if name in pretrained:
+                weight.lerp_(pretrained[name].to(weight.device), PRETRAINED_SHARE)
+        self._fit_layer()
+        self.optimizer = self._new_optimizer()
 
     def check_weights(self) -> None:
         """Makes the weights ready to be read. Raises DivergedError if they aren't finite."""
@@ -243,11 +290,41 @@ def update_weights(
     if weight == 0:
         return 0.0  # windows whose words all belong to other windows
     device = next(network.parameters()).device
+
+    def loss_of(part: Packed) -> Tensor:
+        batch = part.to(device) if device.type == "cpu" else part.filled().to(device)
+        return head.loss(network(batch), batch, class_weights) / weight
+
+    return _step(parts, loss_of, optimizer, max_norm)
+
+
+def draw_together(
+    model: Model, head: Head, parts: Sequence[Packed], optimizer: Optimizer, max_norm: float
+) -> float:
+    """One step of the optimizer on the contrast among the texts of each micro-batch; returns the
+    batch's loss. The output layer has no part in it."""
+    n_reads = sum(len(part.reads_R) for part in parts)
+    device, alike = model.head.weight.device, head.alike
+    assert alike is not None, "a plan has contrast only where texts have classes"
+
+    def loss_of(part: Packed) -> Tensor:
+        batch = part.to(device)
+        x_RD = model.vectors(batch)
+        return contrast(x_RD, alike(batch.gold)) * (len(x_RD) / n_reads)
+
+    return _step(parts, loss_of, optimizer, max_norm)
+
+
+def _step(
+    parts: Sequence[Packed],
+    loss_of: Callable[[Packed], Tensor],
+    optimizer: Optimizer,
+    max_norm: float,
+) -> float:
     losses = []
     for part in parts:
         optimizer.apply_missed_steps(part.ids_T)
-        batch = part.to(device) if device.type == "cpu" else part.filled().to(device)
-        loss = head.loss(network(batch), batch, class_weights) / weight
+        loss = loss_of(part)
         loss.backward()
         losses.append(loss.detach())
     optimizer.step(max_norm)

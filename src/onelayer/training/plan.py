@@ -6,7 +6,6 @@ It needs the labelled files, and the config and tokenizer of the pretrained mode
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,11 +31,7 @@ from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
-
-MIN_STEPS = 600
-"""Steps that a run should have. With few rows it gets more epochs, until there are as many."""
-MIN_EPOCHS, MAX_EPOCHS = 3, 20
-"""Bounds of the number of epochs that is chosen. With more a model learns the rows by heart."""
+from onelayer.training.schedule import with_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +81,6 @@ class Plan:
     dev_encodings: Encodings
     base: Description
     """The pretrained model."""
-    config: EncoderConfig
-    """The base's, with the number of positions that the recipe wants."""
     base_digests: Mapping[str, str]
     """SHA-256 of the base's config and weights, by file name."""
     class_weights: NDArray[np.float32] | None
@@ -105,6 +98,16 @@ class Plan:
         dev, base = self.files.digests.get("dev"), list(self.base_digests.items())
         return digest.of_text(json.dumps([self.data.key, dev, self.recipe.to_json(), base]))
 
+    @property
+    def config(self) -> EncoderConfig:
+        """The base's, with the positions and the layers that the recipe wants."""
+        config = self.base.config
+        if self.recipe.positions is not None:
+            config = replace(config, max_position_embeddings=self.recipe.positions)
+        if self.recipe.read == "mean":
+            config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
+        return config
+
     def with_recipe(self, recipe: Recipe) -> Plan:
         """The plan for another recipe on the same data and base."""
         return replace(self, recipe=recipe)
@@ -116,21 +119,16 @@ class Plan:
         return replace(self, data=data, class_weights=weights)
 
     def completed(self, say: Callable[[str], None]) -> Plan:
-        """Chooses what the user left open: epochs, learning rate and precision."""
-        recipe = self.recipe
-        chosen: dict[str, Any] = {"task": self.task.name}
-        if recipe.epochs is None:
-            steps_per_epoch = math.ceil(self.data.encodings.n_examples / recipe.batch_size)
-            epochs = math.ceil(MIN_STEPS / steps_per_epoch)
-            chosen["epochs"] = min(MAX_EPOCHS, max(MIN_EPOCHS, epochs))
-        if recipe.lr is None:
-            # 3e-5 is usual for BERT-base, which is 768 wide. Narrower models need a higher rate.
-            chosen["lr"] = float(f"{3e-5 * 768 / self.config.hidden_size:.2g}")
+        """Chooses what the user left open: what is read, contrast, epochs, learning rate and
+        precision."""
+        recipe = replace(self.recipe, task=self.task.name)
+        n_examples = self.data.encodings.n_examples
+        recipe = with_schedule(recipe, HEADS[self.task.head], self.base, n_examples)
         if recipe.precision is None:
-            chosen["precision"] = faster_precision(self.config, say)
-        recipe = replace(recipe, **chosen)
+            recipe = replace(recipe, precision=faster_precision(self.config, say))
+        contrast = f"{recipe.contrast} steps of contrast, " if recipe.contrast else ""
         say(
-            f"model = {recipe.model}, epochs = {recipe.epochs:g}, lr = {recipe.lr:g}, "
+            f"model = {recipe.model}, {contrast}epochs = {recipe.epochs:g}, lr = {recipe.lr:g}, "
             f"batch size = {recipe.batch_size}, seed = {recipe.seed}"
         )
         return self.with_recipe(recipe)
@@ -161,12 +159,11 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
     if dev is not None:
         _, _, dev_rows = read_labelled(dev, recipe, remarks.say, kind=kind, layout=layout)
     base = describe(resolve(recipe.model))
-    config = base.config
+    limit = base.config.max_position_embeddings
     if recipe.positions is not None:
-        check_positions(recipe.positions, config.max_position_embeddings)
-        config = replace(config, max_position_embeddings=recipe.positions)
+        check_positions(recipe.positions, limit)
+        limit = recipe.positions
         remarks.say(f"{recipe.positions} positions, interpolated between the trained ones")
-    limit = config.max_position_embeddings
     _check_length(recipe, kind, limit)
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
@@ -188,7 +185,6 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
         # Labels are checked, too: one that only dev has is an error now, not after an epoch.
         dev_encodings=data.task.encode(data.dev, base.tokenizer, labelled=True),
         base=base,
-        config=config,
         base_digests=base_digests,
         class_weights=_class_weights(data) if recipe.class_weights else None,
         recipe=recipe,

@@ -10,6 +10,9 @@ import numpy as np
 
 from onelayer.tokens.encodings import Ints
 
+CONTRAST_BATCH = 16
+"""Texts of a step of contrast, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
@@ -30,7 +33,14 @@ class Sampler:
         return order[i * self.batch_size : (i + 1) * self.batch_size]
 
 
-@lru_cache(maxsize=1)
+def evenly(n_examples: int, most: int, seed: int) -> Sampler:
+    """A sampler of batches of at most ``most`` examples that are alike in size: where texts are
+    compared with each other, a batch of one teaches nothing."""
+    batches = math.ceil(n_examples / most)
+    return Sampler(n_examples, math.ceil(n_examples / batches), seed)
+
+
+@lru_cache(maxsize=2)
 def _order(n_examples: int, seed: int, epoch: int) -> Ints:
     order = np.random.default_rng((seed, epoch)).permutation(n_examples)
     order.setflags(write=False)

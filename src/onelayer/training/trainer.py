@@ -101,7 +101,7 @@ class Trainer:
         """True at the end of every epoch, and after the last step."""
         step = self.history.step
         is_end = self.fit.is_trained or (step > 0 and step % self.fit.steps_per_epoch == 0)
-        return is_end and not self.history.evaluated
+        return is_end and not self.fit.is_contrasting and not self.history.evaluated
 
     def evaluate(self, signals: DeferredSignals) -> None:
         """Scores the model on dev, saves it if it is the best so far, and checks whether the run is

@@ -1,0 +1,81 @@
+"""The mean pooling of a sentence encoder, written as one more layer of BERT.
+
+A sentence encoder was trained so that the *mean* of its token vectors tells texts apart; its
+``[CLS]`` vector tells less, and its pooler may never have been trained. transformers' classes read
+``[CLS]`` through the pooler. One more layer gives ``[CLS]`` the mean: queries of zero attend to all
+tokens alike, values and output are multiples of the identity, and the norm at its end takes the
+scale away. Like every other layer it is trained with the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from onelayer.base.model_files import find, parse_json, read_json, read_text
+from onelayer.checkpoint.read import Checkpoint
+
+GAIN = 128.0
+"""How many times the mean outweighs ``[CLS]``'s own vector, which the layer adds to it. If it
+grows, training moves the layer less; at 128 the cosine with the mean is above 0.999."""
+SQUEEZE = 0.1
+"""The pooler's factor: values of a norm's output times this are where tanh is close to linear."""
+
+
+def pools_mean(folder: Path) -> bool:
+    """Whether the directory says, as sentence-transformers writes it, that a text's vector is the
+    mean of its tokens' vectors."""
+    modules = find(folder, "modules.json")
+    if modules is None:
+        return False
+    listed = parse_json(read_text(modules), modules)
+    if not isinstance(listed, list):
+        return False
+    for module in listed:
+        path = module.get("path") if isinstance(module, Mapping) else None
+        if isinstance(path, str) and str(module.get("type", "")).endswith(".Pooling"):
+            config = find(folder, f"{path}/config.json")
+            said = read_json(config) if config is not None else None
+            return isinstance(said, Mapping) and said.get("pooling_mode_mean_tokens") is True
+    return False
+
+
+def with_mean_layer(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with one more layer, and a pooler, that give ``[CLS]`` the mean of all token
+    vectors, normalized."""
+    config = checkpoint.config
+    width, inner = config.hidden_size, config.intermediate_size
+    layer = f"layers.{config.num_hidden_layers}."
+    identity, zeros, ones = torch.eye(width), torch.zeros(width), torch.ones(width)
+    # Shared out evenly, so that a step of the optimizer moves values and output alike.
+    scaled = math.sqrt(GAIN) * identity
+    generator = torch.Generator().manual_seed(0)
+    up = torch.empty(inner, width).normal_(0.0, config.initializer_range, generator=generator)
+    added = {
+        "attention.qkv.weight": torch.cat([torch.zeros(2 * width, width), scaled]),
+        "attention.qkv.bias": torch.zeros(3 * width),
+        "attention.output.weight": scaled,
+        "attention.output.bias": zeros,
+        "attention.norm.weight": ones,
+        "attention.norm.bias": zeros,
+        # Drawn, because a gradient passes to "down", which is zero, only where "up" isn't.
+        "feed_forward.up.weight": up,
+        "feed_forward.up.bias": torch.zeros(inner),
+        "feed_forward.down.weight": torch.zeros(width, inner),
+        "feed_forward.down.bias": zeros,
+        "feed_forward.norm.weight": ones,
+        "feed_forward.norm.bias": zeros,
+    }
+    encoder: dict[str, Tensor] = {
+        **checkpoint.encoder,
+        **{layer + name: tensor for name, tensor in added.items()},
+        "pooler.weight": SQUEEZE * identity,
+        "pooler.bias": zeros,
+    }
+    config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
+    return replace(checkpoint, config=config, encoder=encoder)
