@@ -18,7 +18,7 @@ from torch.nn import functional as F
 import onelayer
 from onelayer.base.errors import CheckpointError, Place, UsageError
 from onelayer.checkpoint.build import build_model, state_of
-from onelayer.checkpoint.mean_layer import pools_mean, with_mean_layer
+from onelayer.checkpoint.mean_layer import pools_mean, reads_mean, with_mean_layer
 from onelayer.checkpoint.read import describe, read_checkpoint
 from onelayer.nn.contrast import contrast, same_class, shared_classes
 from onelayer.nn.heads import HEADS
@@ -26,7 +26,7 @@ from onelayer.nn.packed import pack
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask, Classify, Regress
 from onelayer.tasks.texts import TextRow
-from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import fit
 from onelayer.training.fit import Fit
@@ -94,6 +94,16 @@ def test_pooling_is_read_from_the_files_of_a_sentence_encoder(
     make_bert: MakeBert, tmp_path: Path, pooling: dict[str, bool], expected: bool
 ) -> None:
     assert pools_mean(sentence_encoder(make_bert(), tmp_path / "model", **pooling)) is expected
+
+
+def test_mean_is_read_of_a_base_without_pooler_and_not_of_a_fine_tuned_model(
+    make_bert: MakeBert, tmp_path: Path
+) -> None:
+    assert not reads_mean(describe(make_bert()))
+    assert reads_mean(describe(make_bert("BertForMaskedLM")))
+    tuned = make_bert("BertForSequenceClassification", labels=("a", "b"))
+    tuned = sentence_encoder(tuned, tmp_path / "model", pooling_mode_mean_tokens=True)
+    assert not reads_mean(describe(tuned))
 
 
 @pytest.mark.parametrize("modules", ["{}", "[1]", '[{"type": "x.Pooling", "path": "gone"}]'])
@@ -255,15 +265,30 @@ def test_run_reads_the_mean_and_opens_with_transformers(
 # The schedule.
 
 
+def of_rows(n: int, second: bool = False) -> Encodings:
+    """Encodings of ``n`` rows of two tokens, the second of which may be that of a second text."""
+    builder = EncodingsBuilder()
+    for _ in range(n):
+        builder.start_row(2)
+        builder.add([0, 0], 1 if second else 2)
+    return builder.build(examples_are_rows=True)
+
+
 @pytest.mark.parametrize(
-    ("rows", "contrast", "epochs"), [(16, 40, 0), (64, 80, 0), (400, 80, 0), (2000, 0, 10)]
+    ("rows", "contrast"), [(16, 40), (48, 60), (200, 80), (500, 157), (4000, 320), (4001, 0)]
 )
-def test_contrast_is_for_few_rows_of_a_sentence_encoder(
-    make_bert: MakeBert, tmp_path: Path, rows: int, contrast: int, epochs: int
+def test_contrast_is_for_few_texts_of_a_sentence_encoder(
+    make_bert: MakeBert, tmp_path: Path, rows: int, contrast: int
 ) -> None:
     folder = sentence_encoder(make_bert(), tmp_path / "model", pooling_mode_mean_tokens=True)
-    found = with_schedule(Recipe(task="classify"), HEADS["label"], describe(folder), rows)
-    assert (found.read, found.contrast, found.epochs) == ("mean", contrast, epochs)
+    base, recipe = describe(folder), Recipe(task="classify")
+    found = with_schedule(recipe, HEADS["label"], base, of_rows(rows))
+    assert (found.read, found.contrast) == ("mean" if contrast else "cls", contrast)
+    assert (found.epochs == 0) == (contrast > 0)
+    pairs = with_schedule(recipe, HEADS["label"], base, of_rows(rows, second=True))
+    assert (pairs.read, pairs.contrast) == ("cls", 0)
+    asked = with_schedule(replace(recipe, epochs=2), HEADS["label"], base, of_rows(rows))
+    assert (asked.contrast, asked.epochs) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -278,4 +303,4 @@ def test_schedule_that_does_not_fit_the_task_is_refused(
     make_bert: MakeBert, head: str, recipe: Recipe, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        with_schedule(recipe, HEADS[head], describe(make_bert()), 10)
+        with_schedule(recipe, HEADS[head], describe(make_bert()), of_rows(10))

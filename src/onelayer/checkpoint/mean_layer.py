@@ -18,13 +18,33 @@ import torch
 from torch import Tensor
 
 from onelayer.base.model_files import find, parse_json, read_json, read_text
-from onelayer.checkpoint.read import Checkpoint
+from onelayer.checkpoint.read import Checkpoint, Description
+from onelayer.checkpoint.safetensors_file import open_safetensors
 
 GAIN = 128.0
 """How many times the mean outweighs ``[CLS]``'s own vector, which the layer adds to it. If it
 grows, training moves the layer less; at 128 the cosine with the mean is above 0.999."""
 SQUEEZE = 0.1
 """The pooler's factor: values of a norm's output times this are where tanh is close to linear."""
+
+
+def reads_mean(base: Description) -> bool:
+    """Whether the mean tells more of a text than ``[CLS]``: the directory says that the model was
+    pretrained to it, or its weights have no pooler. Not if it was fine-tuned for a task already."""
+    known = base.config.family.class_named(base.architecture)
+    if base.record is not None or known.form is not None:
+        return False
+    return pools_mean(base.folder) or _has_no_pooler(base.folder)
+
+
+def _has_no_pooler(folder: Path) -> bool:
+    """Whether the names in ``model.safetensors`` tell that there is none; other files don't tell
+    without being read whole."""
+    weights = find(folder, "model.safetensors")
+    if weights is None:
+        return False
+    with open_safetensors(weights, "np") as file:
+        return not any("pooler." in name for name in file.keys())  # noqa: SIM118 no mapping
 
 
 def pools_mean(folder: Path) -> bool:

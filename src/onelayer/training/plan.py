@@ -122,8 +122,7 @@ class Plan:
         """Chooses what the user left open: what is read, contrast, epochs, learning rate and
         precision."""
         recipe = replace(self.recipe, task=self.task.name)
-        n_examples = self.data.encodings.n_examples
-        recipe = with_schedule(recipe, HEADS[self.task.head], self.base, n_examples)
+        recipe = with_schedule(recipe, HEADS[self.task.head], self.base, self.data.encodings)
         if recipe.precision is None:
             recipe = replace(recipe, precision=faster_precision(self.config, say))
         contrast = f"{recipe.contrast} steps of contrast, " if recipe.contrast else ""

@@ -7,24 +7,22 @@ import math
 from dataclasses import replace
 
 from onelayer.base.errors import UsageError
-from onelayer.checkpoint.mean_layer import pools_mean
+from onelayer.checkpoint.mean_layer import reads_mean
 from onelayer.checkpoint.read import Description
 from onelayer.nn.heads import Head
 from onelayer.recipe import Read, Recipe
+from onelayer.tokens.encodings import Encodings
 from onelayer.training.sampler import CONTRAST_BATCH
 
 MIN_STEPS = 600
 """Steps that a run should have. With few rows it gets more epochs, until there are as many."""
 MIN_EPOCHS, MAX_EPOCHS = 3, 20
 """Bounds of the number of epochs that is chosen. With more a model learns the rows by heart."""
-FEW_EXAMPLES = 400
-"""Up to this many, contrast and a layer fitted in closed form are better than epochs."""
-CONTRAST_EPOCHS = 20
-MIN_CONTRAST, MAX_CONTRAST = 40, 80
-"""Bounds of the number of steps of contrast that is chosen."""
+FEW_EXAMPLES = 4_000
+"""Up to this many texts, contrast and a layer fitted in closed form are better than epochs."""
 
 
-def with_schedule(recipe: Recipe, head: Head, base: Description, n_examples: int) -> Recipe:
+def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -> Recipe:
     """The recipe with its whole schedule. Raises UsageError for choices that don't fit the task."""
     if not head.pooled and recipe.read is not None:
         raise UsageError(
@@ -36,34 +34,38 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, n_examples: int
             f"--contrast {recipe.contrast}: texts of {recipe.task} have no classes in common",
             hint="leave it out; it is for classify",
         )
-    read = recipe.read or _read(head, base)
-    contrast = recipe.contrast
+    read = recipe.read or _read(head, base, encodings)
+    contrast, epochs = recipe.contrast, recipe.epochs
     if contrast is None:
-        is_few = n_examples <= FEW_EXAMPLES and recipe.epochs is None
-        contrasts = is_few and head.alike is not None and read == "mean"
-        contrast = _contrast(n_examples) if contrasts else 0
-    epochs = recipe.epochs
+        contrasts = read == "mean" and head.alike is not None and epochs is None
+        contrast = _contrast(encodings.n_examples) if contrasts else 0
     if epochs is None:
-        epochs = 0 if contrast else _epochs(n_examples, recipe.batch_size)
+        epochs = 0 if contrast else _epochs(encodings.n_examples, recipe.batch_size)
     if not epochs and not contrast:
-        raise UsageError(
-            "--epochs 0: nothing is trained", hint="leave it out, or add --contrast 40"
-        )
+        hint = "leave it out, or add --contrast 40"
+        raise UsageError("--epochs 0: nothing is trained", hint=hint)
     # 3e-5 is usual for BERT-base, which is 768 wide. Narrower models need a higher rate.
     usual = float(f"{3e-5 * 768 / base.config.hidden_size:.2g}")
     lr = recipe.lr or (4 * usual if contrast else usual)
     return replace(recipe, read=read, contrast=contrast, epochs=epochs, lr=lr)
 
 
-def _read(head: Head, base: Description) -> Read | None:
+def _read(head: Head, base: Description, encodings: Encodings) -> Read | None:
+    """The mean for few texts, where the base was pretrained to it or has no pooler for ``[CLS]``.
+
+    The mean of a pair tells what both are about, and not what they are to each other. With many
+    rows ``[CLS]`` learns as much, and reading it takes less time.
+    """
     if not head.pooled:
         return None
-    return "mean" if pools_mean(base.folder) else "cls"
+    few = encodings.n_examples <= FEW_EXAMPLES and not encodings.segment_ids.any()
+    return "mean" if few and reads_mean(base) else "cls"
 
 
 def _contrast(n_examples: int) -> int:
-    steps = math.ceil(CONTRAST_EPOCHS * n_examples / CONTRAST_BATCH)
-    return min(MAX_CONTRAST, max(MIN_CONTRAST, steps))
+    """Twenty epochs up to 80 steps, then five up to 320."""
+    steps_per_epoch = n_examples / CONTRAST_BATCH
+    return math.ceil(max(40, min(80, 20 * steps_per_epoch), min(320, 5 * steps_per_epoch)))
 
 
 def _epochs(n_examples: int, batch_size: int) -> float:
