@@ -275,7 +275,7 @@ def of_rows(n: int, second: bool = False) -> Encodings:
 
 
 @pytest.mark.parametrize(
-    ("rows", "contrast"), [(16, 40), (48, 60), (200, 80), (500, 157), (4000, 320), (4001, 0)]
+    ("rows", "contrast"), [(16, 40), (48, 60), (200, 80), (500, 157), (8000, 320), (8001, 0)]
 )
 def test_contrast_is_for_few_texts_of_a_sentence_encoder(
     make_bert: MakeBert, tmp_path: Path, rows: int, contrast: int

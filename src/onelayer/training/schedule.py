@@ -18,7 +18,7 @@ MIN_STEPS = 600
 """Steps that a run should have. With few rows it gets more epochs, until there are as many."""
 MIN_EPOCHS, MAX_EPOCHS = 3, 20
 """Bounds of the number of epochs that is chosen. With more a model learns the rows by heart."""
-FEW_EXAMPLES = 4_000
+FEW_EXAMPLES = 8_000
 """Up to this many texts, contrast and a layer fitted in closed form are better than epochs."""
 
 
