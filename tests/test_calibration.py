@@ -349,8 +349,8 @@ def test_tuned_thresholds_beat_one_half_on_new_rows() -> None:
 @pytest.mark.parametrize(
     ("n", "asked", "message"),
     [
-        (49, {"coverage": 0.9}, "49 dev rows are too few"),
-        (49, {"abstain": 0.1}, "49 dev rows are too few"),
+        (49, {"coverage": 0.9}, "49 calibration rows are too few"),
+        (49, {"abstain": 0.1}, "49 calibration rows are too few"),
         (60, {"coverage": 0.99}, "up to 0.983"),
         (60, {"coverage": 1.5}, "a share between 0 and 1, not 1.5"),
         (60, {"coverage": 0.0}, "a share between 0 and 1, not 0"),

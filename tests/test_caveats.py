@@ -70,7 +70,7 @@ def test_scores_of_rows_that_the_run_has_seen_are_remarked_on(bert: Path, tmp_pa
         tmp_path / "mixed.jsonl", [f"{'good' if i % 2 else 'new'} {i}" for i in range(40)], "ab"
     )
     run = tmp_path / "run"
-    model = onelayer.finetune(train, model=str(bert), out=run, epochs=2, batch_size=16)
+    model = onelayer.finetune(train, model=str(bert), out=run, epochs=2, batch_size=16, folds=0)
     assert onelayer.evaluate(run, new).caveats == ()
     (half,) = onelayer.evaluate(run, mixed).caveats
     assert half.startswith("about 50% of the rows are training or dev rows of the run")
@@ -130,7 +130,7 @@ def test_multi_label_dev_score_comes_with_its_cross_fitted_one() -> None:
     assert scorer.cross_fitted is not None
     assert scorer.cross_fitted < scorer()["micro_f1"]
     (said,) = caveats_of_dev(tuned, 3, scorer.cross_fitted)
-    assert "the temperature and the labels' thresholds: tuned on other dev rows, micro_f1" in said
+    assert "the temperature and the labels' thresholds: tuned on other rows, micro_f1" in said
 
 
 def test_picture_of_the_dev_score_shows_how_uncertain_it_is() -> None:

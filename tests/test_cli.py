@@ -64,7 +64,7 @@ def run(main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def test_train_needs_only_a_file_and_saves_a_run(
     main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = main("train", reviews, "--label", "verdict", "--epochs", "1")
+    status = main("train", reviews, "--label", "verdict", "--epochs", "1", "--folds", "0")
 
     out, err = capsys.readouterr()
     assert status == 0
@@ -81,7 +81,8 @@ def test_train_needs_only_a_file_and_saves_a_run(
 def test_with_json_every_line_of_stderr_is_an_object(
     main: Main, reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main("train", reviews, "--label", "verdict", "--epochs", "1", "--json") == 0
+    options = ("--epochs", "1", "--folds", "0", "--json")
+    assert main("train", reviews, "--label", "verdict", *options) == 0
 
     out, err = capsys.readouterr()
     events = [json.loads(line)["event"] for line in err.splitlines()]
@@ -423,7 +424,7 @@ def test_unsupported_guarantee_is_refused_in_one_line(
     assert main("predict", run, reviews, "--coverage", 0.9) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "2 dev rows are too few to promise anything" in err
+    assert "20 calibration rows are too few to promise anything" in err
     rows = "".join(f"the cat {i},{i}.5\n" for i in range(30))
     (tmp_path / "rows.csv").write_text("text,score\n" + rows)
     assert main("train", "rows.csv", "--out", "number", "--epochs", 1) == 0
@@ -471,7 +472,8 @@ def test_interrupted_run_keeps_the_best_model(
 
     monkeypatch.setattr("onelayer.training.fit.update_weights", stop_in_the_second_epoch)
 
-    assert main("train", reviews, "--label", "verdict", "--out", "new") == 130
+    options = ("--out", "new", "--folds", "0", "--epochs", "3")
+    assert main("train", reviews, "--label", "verdict", *options) == 130
 
     assert "the same command resumes from there; the best" in capsys.readouterr().err
     assert main("predict", "new", reviews) == 0
@@ -497,7 +499,8 @@ def test_full_disk_is_one_line_and_leaves_nothing(
 
 
 def test_record_holds_the_history_of_every_step(main: Main, reviews: Path) -> None:
-    main("train", reviews, "--label", "verdict", "--out", "run", "--epochs", "3")
+    options = ("--out", "run", "--epochs", "3", "--folds", "0")
+    main("train", reviews, "--label", "verdict", *options)
 
     history = json.loads(Path("run/onelayer.json").read_text(encoding="utf-8"))["history"]
     assert len(history["losses"]) == len(history["tokens"]) == history["steps"] == 3

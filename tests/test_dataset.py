@@ -56,7 +56,7 @@ def write(path: Path, n: int) -> Path:
 
 
 def source(file: Path, tokenizer: Tokenizer, **choices: Any) -> TrainingSource:
-    recipe = Recipe(**choices)
+    recipe = Recipe(**{"folds": 0} | choices)
     kind, layout, table = open_labelled(file, recipe, lambda _: None)
     sha256 = digest.of_file(file)
     return TrainingSource(kind, layout, table, sha256, recipe, tokenizer, limit=64, splits=True)
@@ -248,7 +248,7 @@ def test_run_from_the_cache_writes_the_same_bytes(
     file: Path, bert: Path, tmp_path: Path, made_datasets: list[str]
 ) -> None:
     for name in ("one", "two"):
-        onelayer.finetune(file, model=str(bert), out=tmp_path / name, epochs=1)
+        onelayer.finetune(file, model=str(bert), out=tmp_path / name, epochs=1, folds=0)
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
     assert one == two
     assert len(made_datasets) == 1
@@ -505,7 +505,7 @@ def test_progress_bar_is_replaced_by_the_next_one() -> None:
     (task,) = bar.bar.tasks
     assert (task.description, task.completed, task.total) == ("tokenizing", 20, 40)
     bar.finish()
-    bar.start(5)
+    bar.start(5, "")
     (task,) = bar.bar.tasks
     assert (task.description, task.completed, task.total) == ("training", 0, 5)
     bar.finish()

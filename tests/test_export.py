@@ -221,7 +221,14 @@ def run(make_bert: MakeBert, reviews: Path) -> Path:
     """A run of ours whose dev rows were split from its file."""
     out = reviews.with_name("run")
     onelayer.finetune(
-        reviews, out=out, model=str(make_bert()), label="verdict", epochs=2, lr=1e-2, seed=3
+        reviews,
+        out=out,
+        model=str(make_bert()),
+        label="verdict",
+        epochs=2,
+        lr=1e-2,
+        seed=3,
+        folds=0,
     )
     return out
 
@@ -244,7 +251,14 @@ def test_dev_rows_of_a_multi_seed_run_come_from_the_first_seed(
 ) -> None:
     out = reviews.with_name("seeds")
     predictor = onelayer.finetune(
-        reviews, out=out, model=str(make_bert()), label="verdict", epochs=1, seeds=2, seed=5
+        reviews,
+        out=out,
+        model=str(make_bert()),
+        label="verdict",
+        epochs=1,
+        seeds=2,
+        seed=5,
+        folds=0,
     )
     assert predictor.record is not None
     assert predictor.record.dev is not None

@@ -71,7 +71,7 @@ def finetuned(
     file = folder / "rows.jsonl"
     lines = [{"text": row.text, "label": row.label} for row in found]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    settings = {"epochs": 2, "lr": 5e-3, "batch_size": 8} | choices
+    settings = {"epochs": 2, "lr": 5e-3, "batch_size": 8, "folds": 0} | choices
     return onelayer.finetune(file, model=str(model), out=folder / out, **settings)
 
 

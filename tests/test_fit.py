@@ -47,6 +47,7 @@ def test_held_out_logits_are_those_of_a_fit_on_the_other_rows(
     for _ in range(3 * 2):  # three epochs of two batches
         by_hand.train_step()
     assert by_hand.is_trained
+    by_hand.check_weights()
     rest = plan.data.on_rows(held_out)
     np.testing.assert_array_equal(found, by_hand.logits(rest.rows, rest.encodings))
     assert found.shape == (4, 2)

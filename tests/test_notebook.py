@@ -58,7 +58,7 @@ def test_bar_is_one_output_that_is_updated(notebook: Output) -> None:
     bar = NotebookBar()
 
     bar.say("text = review")
-    bar.start(1000)
+    bar.start(1000, "")
     for step in range(1, 1001):
         bar.step(progress(step))
     bar.evaluated(1.0, {"accuracy": 0.75}, "accuracy", True)
@@ -102,7 +102,7 @@ def test_run_and_report_are_shown_inline(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    run = onelayer.finetune(ROWS, out="run", model=str(make_bert()), epochs=1)
+    run = onelayer.finetune(ROWS, out="run", model=str(make_bert()), epochs=1, folds=0)
 
     assert notebook.displayed == 1
     assert "training: 1 of 1 steps" in str(notebook.shown)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from onelayer.checkpoint.record import DevScores, ModelRecord
+from onelayer.checkpoint.record import HeldOutScores, ModelRecord
 from onelayer.prediction.load import load
 from onelayer.serving.http.app import make_app
 from support import chromium
@@ -197,7 +197,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 def real(make_bert: MakeBert) -> Iterator[str]:
     """The address of a server of tiny models."""
     models = {name: load(make_bert(kind, **how)) for name, (kind, how) in MODELS.items()}
-    dev = DevScores(scores={}, intervals={}, range=(-90, 90))
+    dev = HeldOutScores(scores={}, intervals={}, range=(-90, 90))
     of = models["regress"]
     record = ModelRecord(task=of.task, layout=of.layout, dev=dev)
     models["regress"] = replace(of, record=record)
@@ -230,7 +230,7 @@ def test_page_and_curl_line_agree_on_a_real_server(tab: chromium.Page, real: str
                 assert "A line marks the threshold" in shown
             case "regress":
                 assert f"{said['value']:.6g}" in shown
-                assert "The dev set has numbers from -90 to 90." in shown
+                assert "The rows that scored the model have numbers from -90 to 90." in shown
             case "tag":
                 assert marks == [entity["text"] for entity in said["entities"]] != []
                 assert tab.value("document.querySelector('.passage').innerText").count("🎉") == 1

@@ -29,6 +29,7 @@ def chooser(make_bert: MakeBert, tmp_path: Path) -> Predictor:
         context="scene",
         question="asked",
         epochs=1,
+        folds=0,
     )
 
 

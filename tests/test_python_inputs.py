@@ -32,7 +32,7 @@ def model(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Pred
     """A classifier of single texts, trained on a DataFrame."""
     out = tmp_path_factory.mktemp("frames") / "run"
     return onelayer.finetune(
-        pd.DataFrame(ROWS), out=out, model=str(make_bert()), epochs=1, label="verdict"
+        pd.DataFrame(ROWS), out=out, model=str(make_bert()), epochs=1, label="verdict", folds=0
     )
 
 
@@ -222,7 +222,7 @@ def test_dataset_dict_brings_its_own_dev_rows(make_bert: MakeBert, tmp_path: Pat
     splits = datasets.DatasetDict(train=train, validation=train.select(range(6)), test=train)
 
     made = onelayer.finetune(
-        splits, out=tmp_path / "run", model=str(make_bert()), epochs=1, label="verdict"
+        splits, out=tmp_path / "run", model=str(make_bert()), epochs=1, label="verdict", folds=0
     )
 
     assert made.record is not None

@@ -46,7 +46,8 @@ def old_run(bert: Path, tmp_path: Path) -> Callable[..., Predictor]:
 
     def make(**options: Any) -> Predictor:
         run = tmp_path / "run"
-        onelayer.finetune(file, out=run, model=str(bert), epochs=1, lr=1e-3, precision="fp32")
+        choices: dict[str, Any] = {"epochs": 1, "lr": 1e-3, "precision": "fp32", "folds": 0}
+        onelayer.finetune(file, out=run, model=str(bert), **choices)
         record = json.loads((run / "onelayer.json").read_text())
         record["recipe"] |= UNUSED | options
         (run / "onelayer.json").write_text(json.dumps(record))

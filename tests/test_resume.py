@@ -77,7 +77,7 @@ class Runs:
         folder.mkdir()
         self.folder, self.out = folder, folder / "run"
         self.file = case.write(folder)
-        self.choices = {"epochs": 3, "lr": 0.01, "batch_size": 8, "precision": "fp32"}
+        self.choices = {"epochs": 3, "lr": 0.01, "batch_size": 8, "precision": "fp32", "folds": 0}
         self.choices |= LONG.get(case.task, {}) | case.choices | choices | {"model": str(model)}
 
     def go(self, reporter: Silent | None = None, **more: Any) -> onelayer.Predictor:
@@ -131,6 +131,47 @@ def test_every_task_resumes_bit_for_bit(case: Case, dropout_model: Path, tmp_pat
     assert sorted(path.name for path in stopped.folder.iterdir()) == [stopped.file.name, "run"]
 
 
+@dataclass
+class StopAfterInAll(StopAfter):
+    """As `StopAfter`, with steps counted over all models of a run."""
+
+    total: int = 0
+
+    def step(self, progress: RunProgress) -> None:
+        self.total += 1
+        if self.total in self.after_steps:
+            signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("case", ONE_A_TASK, ids=lambda case: case.task)
+def test_cross_validated_run_resumes_bit_for_bit(
+    case: Case, dropout_model: Path, tmp_path: Path
+) -> None:
+    """Stops within the first fold, after its last step, in the second fold, and in the model of
+    all rows."""
+    straight, stopped = (Runs(tmp_path / n, dropout_model, case, folds=2) for n in ("a", "b"))
+    straight.go()
+    for after in (2, 4, 3, 5):  # each counted from the stop before
+        stops = StopAfterInAll({after})
+        with pytest.raises(KeyboardInterrupt):
+            stopped.go(stops)
+        assert any(" of fold " in one or " of all rows" in one for one in stops.remarks)
+    stopped.go()
+
+    assert files_of(stopped.out) == files_of(straight.out)
+    assert sorted(path.name for path in stopped.folder.iterdir()) == [stopped.file.name, "run"]
+
+
+def test_finished_folds_are_not_trained_again(dropout_model: Path, tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "x", dropout_model, folds=2)
+    with pytest.raises(KeyboardInterrupt):
+        runs.go(StopAfterInAll({8}))  # six steps for the first fold
+    rest = StopAfterInAll()
+    runs.go(rest)
+    assert "resumes after step 2 of fold 2 of 2" in rest.remarks
+    assert rest.total == 4 + STEPS
+
+
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.integers(1, STEPS), max_size=4), st.sets(st.integers(1, 3), max_size=2))
 def test_run_can_be_stopped_at_any_step_or_evaluation(
@@ -159,7 +200,7 @@ def test_state_holds_optimizer_and_generator(dropout_model: Path, tmp_path: Path
     twice.stopped(2)
     twice.stopped(5)
     one, two = (runs.states[-1] for runs in (once, twice))
-    assert one.name == two.name == "step-000000005"
+    assert one.name == two.name == "step-000000000005"
     assert (one / "state.safetensors").read_bytes() == (two / "state.safetensors").read_bytes()
     names = list(run_store.load_file(one / "state.safetensors"))
     assert any(name.startswith("optimizer.") for name in names)
@@ -223,7 +264,7 @@ def test_interrupted_evaluation_is_repeated(
         with pytest.raises(KeyboardInterrupt):
             runs.go()
     assert not runs.out.exists()  # nothing is best before it is evaluated
-    assert [path.name for path in runs.states] == ["step-000000003"]
+    assert [path.name for path in runs.states] == ["step-000000000003"]
     runs.go()
     assert files_of(runs.out) == whole
 
@@ -243,7 +284,7 @@ def test_signal_while_a_state_is_written_waits_for_it(
         patch.setattr(run_store, "save_file", signal_inside)
         with pytest.raises(KeyboardInterrupt):
             runs.go()
-    assert [path.name for path in runs.states] == ["step-000000001"]
+    assert [path.name for path in runs.states] == ["step-000000000001"]
     runs.go()
     assert files_of(runs.out) == whole
 
@@ -281,7 +322,7 @@ def test_exit_code_names_the_signal(
     arguments = ["train", runs.file, "--out", runs.out, "--model", dropout_model, "--batch-size", 8]
     try:
         assert cli.main([str(argument) for argument in arguments]) == code
-        assert [path.name for path in runs.states] == ["step-000000002"]
+        assert [path.name for path in runs.states] == ["step-000000000002"]
         monkeypatch.setattr("onelayer.cli.commands.reporter", lambda _: Silent())
         assert cli.main([*map(str, arguments), "--resume"]) == 0
     finally:
@@ -408,7 +449,7 @@ def test_full_disk_keeps_the_last_state_and_the_run(
         patch.setattr(Store, "is_state_due", lambda _: True)
         patch.setattr(run_store, "save_file", full_from_the_third)
         stops = runs.stopped(5)
-    assert [path.name for path in runs.states] == ["step-000000001", "step-000000002"]
+    assert [path.name for path in runs.states] == ["step-000000000001", "step-000000000002"]
     (*_, warning) = stops.remarks
     assert "the state after step 5 is not saved" in warning
     assert "No space left on device" in warning

@@ -83,7 +83,7 @@ class FailAt(Silent):
     def say(self, remark: str) -> None:
         self.remarks.append(remark)
 
-    def start(self, total_steps: int) -> None:
+    def start(self, total_steps: int, part: str) -> None:
         self.runs += 1
 
     def step(self, progress: RunProgress) -> None:

@@ -69,7 +69,13 @@ class Command:
         (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
 
     def run(self, reporter: Silent | None = None, **more: Any) -> Predictor:
-        choices = {"epochs": 2, "lr": 0.01, "batch_size": 16, "precision": "fp32"} | more
+        choices = {
+            "epochs": 2,
+            "lr": 0.01,
+            "batch_size": 16,
+            "precision": "fp32",
+            "folds": 0,
+        } | more
         rows, model = self.folder / "rows.jsonl", str(self.model)
         return onelayer.finetune(rows, out=self.out, model=model, reporter=reporter, **choices)
 
@@ -98,7 +104,7 @@ def _always_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         History,
         "add_scores",
-        lambda history, scores, metric: add(history, scores, metric) or _best(history),
+        lambda history, scores, metric, **_: add(history, scores, metric) or _best(history),
     )
     monkeypatch.setattr(fit.time, "perf_counter", lambda: 0.0)
     monkeypatch.setattr(Store, "is_state_due", lambda _: True)

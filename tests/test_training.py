@@ -188,11 +188,12 @@ def test_evaluation_uses_no_dropout_and_restores_training_mode(
     ("scores", "patience", "kept", "best"),
     [
         ([0.1, 0.3, 0.2, 0.1, 0.4], None, [3, 6, 15], 15),
-        ([0.3, 0.3, 0.2, 0.3, 0.1], None, [3, 6, 12], 12),  # the later of equal scores
-        ([0.1, 0.3, 0.2, 0.3], 2, [3, 6, 12], 12),  # no improvement twice: no fifth epoch
+        ([0.3, 0.3, 0.2, 0.3, 0.1], None, [3], 3),  # the first of equal scores
+        ([0.3, 0.3, 0.2, 0.1, 0.3], None, [3, 15], 15),  # but for the last step's
+        ([0.1, 0.3, 0.2, 0.3], 2, [3, 6], 6),  # no improvement twice: no fifth epoch
         ([0.5, 0.4], 1, [3], 3),
         ([0.1, 0.2, 0.1, 0.3, 0.1], 2, [3, 6, 12], 12),
-        ([math.nan, math.nan, 0.1, math.nan, 0.0], None, [3, 6, 9], 9),
+        ([math.nan, math.nan, 0.1, math.nan, 0.0], None, [3, 9], 9),
         ([math.nan, 0.1, 0.0], 1, [3, 6], 6),  # any score is better than nan
     ],
 )
@@ -211,6 +212,18 @@ def test_best_model_is_kept_and_patience_stops_training(
     assert history.best_step == best
     assert len(history.evaluations) == len(scores)
     assert history.progress.step == 3 * len(scores)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"),
+    [(2, [3, 6]), (10, list(range(3, 31, 3))), (20, list(range(6, 61, 6))), (2.34, [3, 6, 7])],
+)
+def test_run_is_evaluated_ten_times_at_most(
+    epochs: float, steps: list[int], classifier: Path, encodings: Encodings
+) -> None:
+    recipe = replace(RECIPE, epochs=epochs)
+    history = trained(classifier, TASK, encodings, recipe).history
+    assert [one["step"] for one in history.evaluations] == steps
 
 
 # Ignored words -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onelayer.metrics.counts import ChosenRows, Floats
-from onelayer.training.run_record import DevResult
+from onelayer.training.run_record import HeldOutResult
 from onelayer.training.trainer import Trainer
 
 
@@ -27,8 +27,8 @@ class Zero:
         return np.zeros(1)
 
 
-def score_nothing(trainer: Trainer) -> DevResult:
-    """In place of `Trainer.score_dev`. Of equal scores the last one is kept, and without a look at
-    the logits no run is restarted."""
+def score_nothing(trainer: Trainer) -> HeldOutResult:
+    """In place of `Trainer.score_dev`. Of equal scores the last step's is kept, and without a look
+    at the logits no run is restarted."""
     scorer = Zero(trainer.task.metric)
-    return DevResult(trainer.task.without_unit(), scorer(), scorer)
+    return HeldOutResult(trainer.task.without_unit(), scorer(), scorer)

@@ -148,7 +148,9 @@ class Recipe(Columns):
     seed
         Seed of the row order, the new layer and dropout.
     seeds
-        Seeds to train with; keep the best model on dev.
+        Seeds to train with; keep the model with the best score.
+    folds
+        Cross-validate in this many folds; 0: keep a tenth as dev; default: 4 below 500 rows.
     max_length
         Tokens per sequence; default: the model's limit, 384 for answer.
     stride
@@ -188,6 +190,7 @@ class Recipe(Columns):
     batch_size: int = 32
     seed: int = 1
     seeds: int = 1
+    folds: int | None = None
     max_length: int | None = None
     stride: int = 128
     long: LongTexts = "windows"
@@ -222,6 +225,8 @@ class Recipe(Columns):
                 raise UsageError(f"--{flag} must be {known}, not {value!r}")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"--warmup must be from 0 to below 1, not {self.warmup}")
+        if self.folds is not None and (self.folds < 0 or self.folds == 1):
+            raise UsageError(f"--folds must be 0, or 2 or more, not {self.folds}")
         if self.max_length is not None and self.max_length < 8:
             raise UsageError(f"--max-length must be 8 or more, not {self.max_length}")
         if self.stride < 0 or self.token_budget < 1 or self.weight_decay < 0:

@@ -95,7 +95,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
     def _train(self, inputs: list[Any], labels: list[Any], **own: Any) -> Self:
         """Trains a run on inputs and labels in the form of `finetune`."""
         if len(inputs) < 2:
-            raise InvalidInputError("n_samples=1: one row leaves none for a dev set")
+            raise InvalidInputError("n_samples=1: one row is too few to learn from")
         columns = _columns(inputs, self._roles)
         roles = {role: role for role in (*columns, "label")}
         chosen = {

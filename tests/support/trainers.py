@@ -20,7 +20,7 @@ from onelayer.training.dataset import TrainingData
 from onelayer.training.history import History
 from onelayer.training.plan import Files, Plan
 from onelayer.training.progress import Silent
-from onelayer.training.run_record import DevResult
+from onelayer.training.run_record import HeldOutResult
 from onelayer.training.run_store import Store
 from onelayer.training.trainer import Trainer
 
@@ -32,7 +32,7 @@ def plan_of(folder: Path, task: AnyTask, encodings: Encodings, recipe: Recipe) -
         files=Files(Path("rows.jsonl"), None, {"train": ""}),
         layout=Layout({"text": "text", "label": "label"}),
         data=TrainingData(task, encodings, [], "", Sketch(), np.empty(0, np.int64)),
-        dev_encodings=encodings,
+        scored_encodings=encodings,
         base=base,
         base_digests={},
         class_weights=None,
@@ -70,7 +70,7 @@ class NoStore(Store):
         self,
         plan: Plan,
         built: Built,
-        evaluation: DevResult,
+        evaluation: HeldOutResult,
         history: History,
         remarks: Sequence[str],
     ) -> None:
@@ -87,10 +87,10 @@ class Scripted(Trainer):
         self.no_store = NoStore()
         super().__init__(plan, self.no_store, Silent())
 
-    def score_dev(self) -> DevResult:
+    def score_dev(self) -> HeldOutResult:
         score = 0.5 if self.scores is None else next(self.scores)
         scorer = Scores(self.task.metric, score)
-        return DevResult(self.task, scorer(), scorer)
+        return HeldOutResult(self.task, scorer(), scorer)
 
 
 def trained(

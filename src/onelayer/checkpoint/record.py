@@ -29,11 +29,18 @@ class RunData:
     train: str
     """A file's name, without its folder."""
     dev: str | None
-    """None if dev rows are split off the training file."""
+    """None if dev rows are split off the training file, or if that is cross-validated."""
     train_sha256: str | None = None
     dev_sha256: str | None = None
     train_rows: int = 0
     dev_rows: int = 0
+    folds: int = 0
+    """Folds in which the training rows were cross-validated."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each split, by its name."""
+        return {"train": self.train_rows, **({"dev": self.dev_rows} if self.dev_rows else {})}
 
     def sha256(self, role: str) -> str | None:
         """The digest of the file that plays the role ``train`` or ``dev``."""
@@ -50,17 +57,28 @@ class ParameterCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DevScores:
-    """The dev scores of a run's best checkpoint."""
+class HeldOutScores:
+    """The scores of a run on rows that it was not trained on: those of the best checkpoint on dev,
+    or of cross-validation."""
 
+    folds: int = 0
+    """Folds in which the training rows were cross-validated: each is scored by a model of the other
+    folds. 0: the rows are dev rows."""
+    rows: int = 0
+    """Rows that are scored; 0 in records of older versions."""
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
     range: tuple[float, float] | None = None
-    """The smallest and the largest gold number of the dev rows, for regress."""
+    """The smallest and the largest gold number of these rows, for regress."""
     caveats: tuple[str, ...] = ()
     """What these scores can't tell, in words."""
     cross_fitted: float | None = None
-    """The task's metric, if what was tuned on dev is tuned on other dev rows instead."""
+    """The task's metric, if what was tuned on these rows is tuned on others of them instead."""
+
+    @property
+    def on(self) -> str:
+        """What the rows are, in words that stand behind "on"."""
+        return f"all rows, cross-validated in {self.folds} folds" if self.folds else "dev"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +105,7 @@ class TrainingHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedScores:
-    """The dev scores of several seeds; the best one was kept."""
+    """The scores of several seeds on held-out rows; the best one was kept."""
 
     metric: str
     kept: int
@@ -184,7 +202,8 @@ class ModelRecord:
     """The run's remarks about its choices."""
     data: RunData | None = None
     parameters: ParameterCounts | None = None
-    dev: DevScores | None = None
+    dev: HeldOutScores | None = None
+    """On dev, or cross-validated; None where no row could be held out."""
     history: TrainingHistory | None = None
     seen: str | None = None
     """A sketch of the texts that the model was trained on."""

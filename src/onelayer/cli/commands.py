@@ -35,7 +35,7 @@ def train(
     file
         A labelled file: csv, xlsx, jsonl, Parquet, CoNLL, SQuAD JSON and others.
     dev
-        Labelled rows that choose the best checkpoint; default: a tenth of FILE.
+        Labelled rows that choose the best checkpoint; default: see --folds.
     out
         The run's directory; default: a new one in `runs/`.
     resume

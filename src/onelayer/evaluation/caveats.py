@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ MAX_REPEATS = 0.1
 MIN_SHARE_SEEN = 0.01
 """From this share of rows that the run has seen, the scores are too high to be kept silent about;
 texts repeat by chance, too."""
+CROSS_VALIDATED = (
+    "each row is scored by a model of the other folds; this model is trained on all rows"
+)
 
 
 def caveats_of_labels(task: AnyTask, scorer: Scorer) -> Iterator[str]:
@@ -42,7 +46,7 @@ def caveats_of_labels(task: AnyTask, scorer: Scorer) -> Iterator[str]:
 
 def caveats_of_dev(task: AnyTask, n_evaluations: int, cross_fitted: float | None) -> Iterator[str]:
     """What the dev rows chose, so that their own scores flatter, and the metric ``cross_fitted`` if
-    what was tuned is tuned on other dev rows."""
+    what was tuned is tuned on other rows."""
     chosen = [f"the best of {n_evaluations} checkpoints"] if n_evaluations > 1 else []
     chosen += task.tuned_on_dev
     if task.pooling_scores:
@@ -51,7 +55,7 @@ def caveats_of_dev(task: AnyTask, n_evaluations: int, cross_fitted: float | None
         return
     expected = "expect a little less on new rows"
     if cross_fitted is not None:
-        expected = f"tuned on other dev rows, {task.metric} is {cross_fitted:.4g}"
+        expected = f"tuned on other rows, {task.metric} is {cross_fitted:.4g}"
     *others, last = chosen
     listing = f"{', '.join(others)} and {last}" if others else last
     yield f"these rows also chose {listing}: {expected}"
@@ -91,6 +95,14 @@ class SeenRows:
         yield from self.on_repeats()
         yield from self.on_seen("the run")
 
+    def on_tuning(self) -> Iterator[str]:
+        """What the rows that scored the run chose, if these are those rows."""
+        record = self.record
+        n = len(record.history.evaluations) if record and record.history else 0
+        yield from caveats_of_dev(
+            self.task, n, record.dev.cross_fitted if record and record.dev else None
+        )
+
     def on_repeats(self) -> Iterator[str]:
         """How many distinct texts there are, if that is far fewer than rows."""
         distinct = len(np.unique(np.frombuffer(self.keys, np.int64))) if self.rows else 0
@@ -105,13 +117,18 @@ class SeenRows:
         share = self.seen / max(1, self.sampled)
         if self.record is None or share < MIN_SHARE_SEEN:
             return
-        data, history = self.record.data, self.record.history
+        data = self.record.data
         if share == 1.0 and data is not None and data.dev_rows == self.rows:
-            n = len(history.evaluations) if history else 0
-            cross_fitted = self.record.dev.cross_fitted if self.record.dev else None
-            yield from caveats_of_dev(self.task, n, cross_fitted)
+            yield from self.on_tuning()
             return
         part = "all" if share == 1.0 else f"about {share:.0%}"
+        dev, metric = self.record.dev, self.task.metric
+        if dev is not None and dev.folds:
+            yield (
+                f"{part} of the rows are training rows of {whose}: its scores flatter; "
+                f"cross-validated, {metric} is {dev.scores.get(metric, math.nan):.4g}"
+            )
+            return
         yield (
             f"{part} of the rows are training or dev rows of {whose}: its scores flatter, expect "
             "less on new rows"

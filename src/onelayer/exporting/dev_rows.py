@@ -31,12 +31,16 @@ class RowsOfRun:
     """None if the file isn't there."""
     name: str
     """The name of the dev rows."""
+    learned: bool = False
+    """Whether the model was trained on ``dev``, as after cross-validation, which keeps no row from
+    it."""
 
 
 def rows_of_run(
     predictor: Predictor, train: Source | None, dev: Source | None, columns: Columns, say: Say
 ) -> RowsOfRun:
-    """The dev rows on which a run's best checkpoint was chosen, and its training rows.
+    """The dev rows on which a run's best checkpoint was chosen, and its training rows. After
+    cross-validation both are all rows of the training file.
 
     Parameters
     ----------
@@ -72,6 +76,11 @@ def rows_of_run(
             place=Place(source_path(source)),
             hint="give --train FILE as it was, or labelled rows with --dev FILE",
         )
+    assert data is not None, "the file is known by its digest"
+    if not data.dev_rows:
+        say("compared on the rows that the model was trained on: --dev FILE gives others")
+        rows, name = found.rows(source), f"{source_name(source)}, training rows"
+        return RowsOfRun(rows, rows, name, learned=True)
     return _split_again(found, source)
 
 

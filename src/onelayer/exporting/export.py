@@ -218,7 +218,7 @@ class _Job:
         run = self.run
         found = parity(run.task, torch, Kept(engine), run.tokenizer, self.rows.dev)
         self.say(
-            f"{name}: {found.metric} {found.after:.4f} on {found.rows:,} dev rows "
+            f"{name}: {found.metric} {found.after:.4f} on {found.rows:,} rows "
             f"({self.rows.name}), {signed(-found.drop)} points"
         )
         return found
@@ -280,9 +280,11 @@ class _Job:
         refused: list[str] = []
         for name, one in self.found.engines.items():
             refused += _reasons(name, one, self.precision, self.max_drop)
+            if self.rows.learned:
+                continue  # rows that were learned don't tell how decoding is tuned best
             if one.tuned is not None and one.tuned - one.after > CLOSE * one.point:
                 self.say(
-                    f"{name}: what dev decided of decoding (thresholds, temperature) was "
+                    f"{name}: what held-out rows decided of decoding (thresholds, temperature) was "
                     f"decided on fp32 logits; on these, {one.metric} would be "
                     f"{one.tuned:.4f} and not {one.after:.4f}"
                 )

@@ -73,7 +73,7 @@ def assign_folds(rows: Rows, folds: int, *, seed: int) -> Ints:
 def recipe_by_role(recipe: Recipe, rows: Rows, multi_label: bool | None) -> Recipe:
     """The recipe for a file whose columns are named by their roles."""
     named = {role: role if role in rows.layout.columns else None for role in FLAGS}
-    own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False}
+    own = {"task": rows.kind.name, "multi_label": multi_label, "skip_bad": False, "folds": 0}
     own |= dict.fromkeys(("header", "delimiter", "encoding"))  # it is written as jsonl
     return Recipe.from_json({**recipe.to_json(), **named, **own})
 
@@ -108,8 +108,8 @@ class _Quiet:
     def prepare(self, what: str, rows: int, total: int | None) -> None:
         self.reporter.prepare(what, rows, total)
 
-    def start(self, total_steps: int) -> None:
-        self.reporter.start(total_steps)
+    def start(self, total_steps: int, part: str) -> None:
+        self.reporter.start(total_steps, part)
 
     def step(self, progress: RunProgress) -> None:
         self.reporter.step(progress)

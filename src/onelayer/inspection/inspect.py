@@ -17,8 +17,8 @@ from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.record import (
-    DevScores,
     ExportRecord,
+    HeldOutScores,
     ModelRecord,
     ParameterCounts,
     RunData,
@@ -104,7 +104,7 @@ class ModelInspection(Result):
     recipe: Mapping[str, str | int | float | bool | None] | None = None
     choices: tuple[str, ...] | None = None
     data: RunData | None = None
-    dev: DevScores | None = None
+    dev: HeldOutScores | None = None
     export: ExportRecord | None = None
     engines: tuple[str, ...] | None = None
     """The installed engines that can run it."""

@@ -54,7 +54,7 @@ class Predictor(Result):
     """What the starts and ends of predicted spans count."""
 
     def to_json(self) -> dict[str, Any]:
-        """The model's directory and its scores on dev."""
+        """The model's directory and its scores on dev or of cross-validation."""
         record = self.record
         found = {
             "run": str(self.path),
@@ -83,7 +83,7 @@ class Predictor(Result):
         parts: list[str | Table] = [f"{self.path or 'a model'}: {self.task.summary}"]
         if self.record and self.record.dev:
             dev = self.record.dev
-            parts += ["dev", score_table(dev.scores, dev.intervals), *dev.caveats]
+            parts += [dev.on, score_table(dev.scores, dev.intervals), *dev.caveats]
         return parts
 
     def report(self) -> HtmlPage:

@@ -1,8 +1,11 @@
-"""What dev rows tell of a classifier's probabilities, and what can be promised by it.
+"""What held-out rows tell of a classifier's probabilities, and what can be promised by it.
 
 Split conformal prediction (Vovk et al. 2005; the sets are those of Sadinle, Lei and Wasserman 2019)
 and selective classification (Geifman and El-Yaniv 2017) hold for new rows that are exchangeable
-with the dev rows: drawn from the same source, independently of the model.
+with the calibration rows: drawn from the same source, independently of the model. These are the dev
+rows; or where training cross-validates, all rows, each with the logits of a model that was not
+trained on it. The kept model has learned from more rows, so the promises then hold about as well as
+the models are alike (cross-conformal prediction; Vovk 2015), without the proof.
 ``benchmarks/quality/guarantees.py`` simulates both promises.
 """
 
@@ -64,10 +67,10 @@ class Calibration:
         if k == 0:
             most = self.rows / (self.rows + 1)
             raise UsageError(
-                f"--coverage {coverage:g}: {self.rows} dev rows are too few for sets that leave "
-                "anything out",
+                f"--coverage {coverage:g}: {self.rows} calibration rows are too few for sets that "
+                "leave anything out",
                 hint=f"up to {math.floor(most * 1000) / 1000:g}, or train with "
-                f"{math.ceil(coverage / (1 - coverage) - 1e-9):,} dev rows",
+                f"{math.ceil(coverage / (1 - coverage) - 1e-9):,} calibration rows",
             )
         kept = _ranks(self.rows, QUANTILES)
         return self.gold[int(np.searchsorted(kept, k, side="right")) - 1]
@@ -90,8 +93,8 @@ class Calibration:
         found = self.lowest_passing(error)
         if found is None:
             raise UsageError(
-                f"--abstain {error:g}: the {self.rows} dev rows can't guarantee so low an error, "
-                "even with few answers",
+                f"--abstain {error:g}: the {self.rows} calibration rows can't guarantee so low an "
+                "error, even with few answers",
                 hint=self._what_would_do(error),
             )
         return found
@@ -127,8 +130,9 @@ class Calibration:
         ]
         if more:
             about = math.ceil(float(f"{more[0]:.2g}"))
-            return f"{here}about {about:,} dev rows like these would do"
-        return f"{here}more dev rows alone don't help: even the surest answers are wrong too often"
+            return f"{here}about {about:,} calibration rows like these would do"
+        why = "even the surest answers are wrong too often"
+        return f"{here}more calibration rows alone don't help: {why}"
 
     def _grown(self, factor: float) -> Calibration:
         """As if there were more rows, with the same shares of errors."""
@@ -140,7 +144,7 @@ class Calibration:
             raise UsageError(f"--{flag} is a share between 0 and 1, not {share:g}")
         if self.rows < FEWEST_ROWS:
             raise UsageError(
-                f"--{flag}: {self.rows} dev rows are too few to promise anything",
+                f"--{flag}: {self.rows} calibration rows are too few to promise anything",
                 hint=f"train with {FEWEST_ROWS} or more",
             )
 

@@ -35,8 +35,8 @@ def reading(max_length: int, pooling: Pooling) -> str:
 
 
 def chosen_by_scores(pooling: Pooling, scores: Mapping[str, float], metric: str) -> str | None:
-    """In words, how texts of several windows are predicted, and by which scores on dev that was
-    chosen; None where there was nothing to choose."""
+    """In words, how texts of several windows are predicted, and by which scores on held-out
+    rows that was chosen; None where there was nothing to choose."""
     if not scores:
         return None
     how = {
@@ -46,7 +46,7 @@ def chosen_by_scores(pooling: Pooling, scores: Mapping[str, float], metric: str)
         "head": "long texts by their first windows alone",
     }[pooling]
     said = ", ".join(f"{name} {score:.4g}" for name, score in scores.items())
-    return f"{how}; {metric} on dev: {said}"
+    return f"{how}; {metric} by each way: {said}"
 
 
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
@@ -82,8 +82,8 @@ def pooled_by(chunks: Iterable[Chunk[Any]], ways: Iterable[Pooling]) -> dict[Poo
 def best_pooling(
     logits: dict[Pooling, Logits], score: Callable[[Logits], Scorer], metric: str
 ) -> tuple[Pooling, dict[str, float], Scorer]:
-    """The way that scores best on dev, of equal ones the first; the score of each that has one,
-    where there is a choice; and all scores of the best.
+    """The way that scores best on held-out rows, of equal ones the first; the score of each that
+    has one, where there is a choice; and all scores of the best.
 
     A way that leaves windows unread must clearly beat those that read all: small dev sets can't
     tell the ways apart, and what is in a text is read unless there is a reason not to.

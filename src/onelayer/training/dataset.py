@@ -31,14 +31,15 @@ from onelayer.tokens.coverage import coverage
 from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.store import EncodingsWriter, open_encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training.folds import NO_FOLD, folds_for, remarks_on_folds, split_folds
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
 from onelayer.training.split import DEV_SHARE, MAX_DEV_ROWS, SplitKeys, split_dev
 from onelayer.training.token_cache import cached
 
-CACHE_FORMAT = 5
-"""Raise it whenever ``encode``, ``fit``, ``split_dev`` or the files of an entry change: entries of
-another format aren't read."""
+CACHE_FORMAT = 6
+"""Raise it whenever ``encode``, ``fit``, the split, the folds or the files of an entry change:
+entries of another format aren't read."""
 ROWS_PER_CHUNK = 256
 """Rows that are turned into tokens by one call of the tokenizer."""
 COVERAGE_SAMPLE_ROWS = 500
@@ -77,7 +78,7 @@ class TrainingSource:
     limit: int
     """Positions of the model."""
     splits: bool
-    """Whether the dev set is split off this file."""
+    """Whether the rows to score are split off this file."""
 
     @property
     def place(self) -> Place:
@@ -91,7 +92,7 @@ class TrainingSource:
             "read as": [self.table.format, self.table.columns, self.table.note],
             "tokenizer": self.tokenizer.digest,
             "task": [self.kind.name, self.layout.to_json(), self.limit],
-            "split": self.recipe.seed if self.splits else None,
+            "split": [self.recipe.seed, self.recipe.folds] if self.splits else None,
             "recipe": [getattr(self.recipe, name) for name in ENCODING_FIELDS],
         }
         return digest.of_text(json.dumps(parts))
@@ -115,6 +116,16 @@ class TrainingData:
     """The training rows where they are cross-validated, else empty."""
     folds: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     """The fold of each of ``rows``, and -1 for one that no fold holds out; empty without folds."""
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the training rows are cross-validated, in place of a dev set."""
+        return len(self.folds) > 0
+
+    @property
+    def n_folds(self) -> int:
+        """Folds that are held out; 0 where no row can be."""
+        return int(self.folds.max(initial=NO_FOLD)) + 1
 
     def on_rows(self, numbers: Ints) -> TrainingData:
         """The cross-validated rows of these numbers."""
@@ -163,15 +174,17 @@ def _make_entry(source: TrainingSource, folder: Path, remarks: Remarks) -> None:
 def _prepare(source: TrainingSource, folder: Path, remarks: Remarks) -> dict[str, Any]:
     """Reads the file three times: to find bad rows and split, to fit the task, and to tokenize.
 
-    Memory holds the dev rows and a few bytes of each other row, however large the file is.
+    Memory holds the dev rows and a few bytes of each other row, however large the file is. With
+    folds all rows are there, because each is scored.
     """
     reporter = remarks.reporter
-    rows, dev, keys = _split(source, remarks)
+    split = _split(source, remarks)
+    rows, keys = split.rows, split.keys
     progress = _PassProgress(reporter, "looking", len(rows))
-    task, dev_values, sample = _fit(source, rows, dev, progress)
+    task, kept_values, sample = _fit(source, split, progress)
     if (found := coverage(source.tokenizer, sample)).poor:
         remarks.say("warning: " + found.advice())
-    train = dataclasses.replace(rows, legal=rows.legal & ~dev)
+    train = dataclasses.replace(rows, legal=rows.legal & ~split.dev)
     counted = _PassProgress(reporter, "tokenizing", len(train)).through(train)
     chunks = iter(lambda: list(islice(counted, ROWS_PER_CHUNK)), [])
 
@@ -185,14 +198,35 @@ def _prepare(source: TrainingSource, folder: Path, remarks: Remarks) -> dict[str
             writer.append(encodings)
     return {
         "task": task_to_json(task),
-        "dev": dev_values,
+        "kept": kept_values,
+        "folds": split.folds[rows.legal].tolist() if split.is_folded else [],
         "seen": keys.sketch.to_text(),
         **writer.record(),
     }
 
 
-def _split(source: TrainingSource, remarks: Remarks) -> tuple[Rows, NDArray[np.bool_], SplitKeys]:
-    """The rows that can be used, which of them are kept as dev, and what is known of them all."""
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """The rows that can be used, and which of them are scored by what."""
+
+    rows: Rows
+    keys: SplitKeys
+    dev: NDArray[np.bool_]
+    """(n,) whether each row is kept as dev."""
+    folds: Ints
+    """(n,) each row's fold; empty without folds."""
+
+    @property
+    def is_folded(self) -> bool:
+        return len(self.folds) > 0
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """(n,) whether each row is kept in memory, to be scored."""
+        return self.rows.legal if self.is_folded else self.dev
+
+
+def _split(source: TrainingSource, remarks: Remarks) -> _Split:
     keys = SplitKeys(source.kind)
     progress = _PassProgress(remarks.reporter, "reading", None)
 
@@ -203,41 +237,50 @@ def _split(source: TrainingSource, remarks: Remarks) -> tuple[Rows, NDArray[np.b
     rows = usable_rows(source.kind, source.table, source.layout, source.recipe, remarks.say, on_row)
     if rows.refusal is not None:
         raise rows.refusal
+    usable, seed, none = rows.legal, source.recipe.seed, np.zeros_like(rows.legal)
     if not source.splits:
-        return rows, np.zeros_like(rows.legal), keys
-    dev = split_dev(keys, rows.legal, seed=source.recipe.seed)
+        return _Split(rows, keys, none, np.empty(0, np.int64))
+    if n_folds := folds_for(len(rows), source.recipe.folds):
+        folds = split_folds(keys, usable, n_folds, seed=seed)
+        remarks.say_all(remarks_on_folds(keys, usable, folds))
+        return _Split(rows, keys, none, folds)
+    dev = split_dev(keys, usable, seed=seed)
     n, n_dev = len(rows), int(np.count_nonzero(dev))
     if not 0 < n_dev < n:
         raise DataError(
             f"too little to train on: {n} rows leave none for a dev set",
             place=source.place,
-            hint="add rows (of other passages, for answer), or give a --dev file",
+            hint="add rows (of other passages, for answer), give a --dev file, or leave out "
+            "--folds 0",
         )
     capped = ", which is enough to choose by" if n * DEV_SHARE > MAX_DEV_ROWS else ""
     remarks.say(f"{n:,} rows: {n - n_dev:,} to train on, {n_dev:,} kept as dev{capped}")
-    remarks.say_all(keys.remarks_on(rows.legal, dev))
-    return rows, dev, keys
+    remarks.say_all(keys.remarks_on(usable, dev))
+    return _Split(rows, keys, dev, np.empty(0, np.int64))
 
 
 def _fit(
-    source: TrainingSource, rows: Rows, dev: NDArray[np.bool_], progress: _PassProgress
+    source: TrainingSource, split: _Split, progress: _PassProgress
 ) -> tuple[AnyTask, list[Any], list[str]]:
     """Fits the task on the training rows.
 
-    Returns it with the dev rows' values by role and lines, and a sample of the training texts.
+    Returns it with the values by role and the lines of the rows to keep, and a sample of the
+    training texts.
     """
-    kind = source.kind
-    is_dev = dev[rows.legal]
-    step = max(1, int(np.count_nonzero(~is_dev)) // COVERAGE_SAMPLE_ROWS)
-    dev_values: list[Any] = []
+    kind, rows = source.kind, split.rows
+    n_train = int(np.count_nonzero(rows.legal & ~split.dev))
+    step = max(1, n_train // COVERAGE_SAMPLE_ROWS)
+    kept_values: list[Any] = []
     sample: list[str] = []
 
     def train_rows() -> Iterator[Any]:
         n = 0
         counted = progress.through(rows.with_values())
-        for belongs_to_dev, (values, row) in zip(is_dev, counted, strict=True):
-            if belongs_to_dev:
-                dev_values.append([values, row.place.line])
+        flags = zip(split.dev[rows.legal], split.kept[rows.legal], strict=True)
+        for (is_dev, is_kept), (values, row) in zip(flags, counted, strict=True):
+            if is_kept:
+                kept_values.append([values, row.place.line])
+            if is_dev:
                 continue
             if n % step == 0:
                 sample.extend(kind.texts(row))
@@ -247,7 +290,7 @@ def _fit(
     stream = train_rows()
     task = kind.fit(stream, source.tokenizer, source.recipe, source.limit)
     deque(stream, maxlen=0)  # read to the end: a task may have looked at a few rows only
-    return task, dev_values, sample
+    return task, kept_values, sample
 
 
 def encode_ahead(
@@ -276,14 +319,17 @@ def _load_entry(source: TrainingSource, folder: Path, key: str) -> tuple[Trainin
         raise ValueError("entry.json is not as it was written")
     entry = json.loads(wrapped["entry"])
     place = source.table.place_at
-    dev = [source.kind.row(values, place(line), True) for values, line in entry["dev"]]
+    kept = [source.kind.row(values, place(line), True) for values, line in entry["kept"]]
+    folds = np.array(entry["folds"], np.int64)
     data = TrainingData(
         task_from_json(entry["task"]),
         open_encodings(folder, entry),
-        dev,
+        [] if len(folds) else kept,
         key,
         Sketch.from_text(entry["seen"]),
         np.empty(0, np.int64) if source.splits else np.fromfile(folder / KEYS_FILE, np.int64),
+        kept if len(folds) else [],
+        folds,
     )
     return data, entry["remarks"]
 

@@ -37,7 +37,8 @@ def finetune(
         see `TableLike`. Of a DatasetDict it is the split ``train``.
     dev
         Labelled rows to choose the best checkpoint by; by default the split ``validation`` of a
-        DatasetDict, else a tenth of the training rows.
+        DatasetDict, else a tenth of the training rows. Below 500 rows none is kept for it: they are
+        cross-validated, and the model is trained on all of them (``folds`` of `Recipe`).
     out
         The run's directory, new or empty; by default a new one in ``runs/``.
     recipe

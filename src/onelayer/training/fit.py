@@ -185,8 +185,7 @@ class Fit:
                 raise DivergedError(what, self) from error
 
     def logits(self, rows: Sequence[Any], encodings: Encodings) -> Logits:
-        """As `chunks`, all logits in one array, (R, C)."""
-        self.check_weights()
+        """As `chunks`, all logits in one array, (R, C). Call `check_weights` before."""
         return np.concatenate([logits for _, _, logits in self.chunks(rows, encodings)])
 
     def is_stuck(self) -> bool:
@@ -244,7 +243,7 @@ def held_out_logits(plan: Plan, learned: Ints, held_out: Ints, reporter: Reporte
     -------
     Logits
         (R, C), those of a regression in the labels' unit: with the rows and
-        ``plan.data.encodings.of_rows(held_out)`` a chunk for ``task.without_unit()`` to decode.
+        ``plan.scored_encodings.of_rows(held_out)`` a chunk for ``task.without_unit()`` to decode.
 
     Raises
     ------
@@ -253,10 +252,11 @@ def held_out_logits(plan: Plan, learned: Ints, held_out: Ints, reporter: Reporte
     """
     fit, judged = Fit(plan.on_rows(learned)), plan.data.on_rows(held_out)
     while True:
-        reporter.start(fit.total_steps)
+        reporter.start(fit.total_steps, "")
         while not fit.is_trained:
             reporter.step(fit.train_step())
         reporter.finish()
+        fit.check_weights()
         logits = fit.logits(judged.rows, judged.encodings)
         if not fit.is_stuck():
             return logits

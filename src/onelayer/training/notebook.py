@@ -26,6 +26,7 @@ class NotebookBar:
         self.handle: Any = None
         self.total = self.every = 1
         self.score = ""
+        self.what = "training"
 
     def say(self, remark: str) -> None:
         self.lines.append(f"· {' '.join(remark.split())}")
@@ -35,15 +36,16 @@ class NotebookBar:
         of = f" of {total:,}" if total else ""
         self._draw(f"{what}: {rows:,} rows{of}", rows, total)
 
-    def start(self, total_steps: int) -> None:
+    def start(self, total_steps: int, part: str) -> None:
         self.total, self.every = total_steps, max(1, total_steps // UPDATES)
-        self._draw(f"training: 0 of {total_steps:,} steps", 0, total_steps)
+        self.what = f"training, {part}" if part else "training"
+        self._draw(f"{self.what}: 0 of {total_steps:,} steps", 0, total_steps)
 
     def step(self, progress: RunProgress) -> None:
         if progress.step % self.every and progress.step != self.total:
             return
         rate = f"{progress.tokens_per_second:,.0f} tokens/s"
-        done = f"training: {progress.step:,} of {self.total:,} steps"
+        done = f"{self.what}: {progress.step:,} of {self.total:,} steps"
         text = f"{done}, loss {progress.loss:.3f}, {rate}{self.score}"
         self._draw(text, progress.step, self.total)
 

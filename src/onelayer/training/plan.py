@@ -58,9 +58,10 @@ class Files:
     def dev_name(self) -> str | None:
         return None if self.dev is None else source_name(self.dev)
 
-    @property
-    def dev_rows_name(self) -> str:
-        """What the dev rows are called."""
+    def scored_name(self, n_folds: int) -> str:
+        """What the rows are called on which the model is scored."""
+        if n_folds:
+            return f"{self.train_name}, cross-validated in {n_folds} folds"
         return self.dev_name or f"{self.train_name}, kept as dev"
 
     def places(self) -> dict[str, str | None]:
@@ -78,7 +79,9 @@ class Plan:
     files: Files
     layout: Layout
     data: TrainingData
-    dev_encodings: Encodings
+    scored_encodings: Encodings
+    """Of the dev rows; with folds, of all rows. They have all that decoding needs, unlike those on
+    the disk."""
     base: Description
     """The pretrained model."""
     base_digests: Mapping[str, str]
@@ -156,6 +159,9 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
     kind, layout, table = open_labelled(train_file, recipe, remarks.say)
     dev_rows = None
     if dev is not None:
+        if recipe.folds:
+            hint = "leave one of them out: rows are scored by folds, or a dev file is"
+            raise UsageError(f"--folds {recipe.folds} and --dev", hint=hint)
         _, _, dev_rows = read_labelled(dev, recipe, remarks.say, kind=kind, layout=layout)
     base = describe(resolve(recipe.model))
     limit = base.config.max_position_embeddings
@@ -173,16 +179,17 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
     data = read_data(source, remarks)
     if dev_rows is not None:
         remarks.say(f"{len(data.encodings):,} rows to train on, {len(dev_rows):,} dev rows")
-        remarks.say_all(_on_shared_texts(dev_rows, kind, data, files.dev_rows_name))
+        remarks.say_all(_on_shared_texts(dev_rows, kind, data, files.scored_name(0)))
         data = replace(data, dev=dev_rows)
         for row in dev_rows:
             data.seen.see(kind.texts(row))
+    scored = data.rows if data.is_folded else data.dev
     return Plan(
         files=files,
         layout=layout,
         data=data,
         # Labels are checked, too: one that only dev has is an error now, not after an epoch.
-        dev_encodings=data.task.encode(data.dev, base.tokenizer, labelled=True),
+        scored_encodings=data.task.encode(scored, base.tokenizer, labelled=True),
         base=base,
         base_digests=base_digests,
         class_weights=_class_weights(data) if recipe.class_weights else None,

@@ -19,13 +19,19 @@ from rich.progress import (
 from onelayer.base.json_values import finite
 from onelayer.training.history import RunProgress
 
+STEPS_TOLD, STEPS_TOLD_OF_PART = 50, 10
+"""Of about how many steps a log tells: of a run with one model, and of each of several."""
+
 
 class Reporter(Protocol):
     """Gets the remarks, the steps and the evaluations of a run."""
 
     def say(self, remark: str) -> None: ...
     def prepare(self, what: str, rows: int, total: int | None) -> None: ...
-    def start(self, total_steps: int) -> None: ...
+    def start(self, total_steps: int, part: str) -> None:
+        """A model's first step is next. ``part`` says which model of several: ``fold 2 of 5``."""
+        ...
+
     def step(self, progress: RunProgress) -> None: ...
     def evaluated(
         self, epoch: float, scores: dict[str, float], metric: str, best: bool
@@ -38,7 +44,7 @@ class Silent:
 
     def say(self, remark: str) -> None: ...
     def prepare(self, what: str, rows: int, total: int | None) -> None: ...
-    def start(self, total_steps: int) -> None: ...
+    def start(self, total_steps: int, part: str) -> None: ...
     def step(self, progress: RunProgress) -> None: ...
     def evaluated(
         self, epoch: float, scores: dict[str, float], metric: str, best: bool
@@ -47,7 +53,7 @@ class Silent:
 
 
 class JsonReporter:
-    """A JSON object a line for every remark, every evaluation and about fifty steps of a run."""
+    """A JSON object a line for every remark, every evaluation and some steps of a run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
@@ -62,9 +68,9 @@ class JsonReporter:
     def prepare(self, what: str, rows: int, total: int | None) -> None:
         self._write(event=what, rows=rows, of=total)
 
-    def start(self, total_steps: int) -> None:
-        self.every = max(1, total_steps // 50)
-        self._write(event="start", steps=total_steps)
+    def start(self, total_steps: int, part: str) -> None:
+        self.every = max(1, total_steps // (STEPS_TOLD_OF_PART if part else STEPS_TOLD))
+        self._write(event="start", steps=total_steps, **({"part": part} if part else {}))
 
     def step(self, progress: RunProgress) -> None:
         if progress.step % self.every == 0:
@@ -83,12 +89,13 @@ class JsonReporter:
 
 
 class TextReporter:
-    """A line of text for every remark, every evaluation and about fifty steps of a run."""
+    """A line of text for every remark, every evaluation and some steps of a run."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.every = 1
         self.total = 0
+        self.part = ""
 
     def _write(self, text: str) -> None:
         print(f"· {' '.join(text.split())}", file=self.stream, flush=True)
@@ -99,14 +106,17 @@ class TextReporter:
     def prepare(self, what: str, rows: int, total: int | None) -> None:
         self._write(f"{what}: {rows:,} rows{f' of {total:,}' if total else ''}")
 
-    def start(self, total_steps: int) -> None:
-        self.total, self.every = total_steps, max(1, total_steps // 50)
+    def start(self, total_steps: int, part: str) -> None:
+        self.total = total_steps
+        self.every = max(1, total_steps // (STEPS_TOLD_OF_PART if part else STEPS_TOLD))
+        self.part = f"{part}, " if part else ""
 
     def step(self, progress: RunProgress) -> None:
         if progress.step % self.every == 0:
             rate = f"{progress.tokens_per_second:,.0f} tokens/s"
             self._write(
-                f"step {progress.step:,} of {self.total:,}: loss {progress.loss:.4g}, {rate}"
+                f"{self.part}step {progress.step:,} of {self.total:,}: "
+                f"loss {progress.loss:.4g}, {rate}"
             )
 
     def evaluated(self, epoch: float, scores: dict[str, float], metric: str, best: bool) -> None:
@@ -142,8 +152,8 @@ class ProgressBar:
         assert self.task is not None
         self.bar.update(self.task, completed=rows)
 
-    def start(self, total_steps: int) -> None:
-        self._begin("training", total_steps)
+    def start(self, total_steps: int, part: str) -> None:
+        self._begin(f"training, {part}" if part else "training", total_steps)
 
     def _begin(self, what: str, total: int | None) -> None:
         if self.task is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from onelayer.checkpoint.build import Built
 from onelayer.prediction.predictor import Predictor
-from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.encodings import Cut, Encodings
 from onelayer.training.progress import Reporter
 
 
@@ -53,15 +53,16 @@ def remarks_on_model(built: Built) -> Iterator[str]:
         yield "the checkpoint's own output layer is for other labels: left out"
 
 
-def remarks_on_dev(predictor: Predictor, dev: Sequence[Any]) -> Iterator[str]:
-    """What the dev rows can't tell, what they decided about decoding, and how much of them the
-    length limit cuts off."""
+def remarks_on_held_out(predictor: Predictor, dev: Sequence[Any]) -> Iterator[str]:
+    """What the rows that scored a model can't tell, what they decided about decoding, and how much
+    of the dev rows the length limit cuts off."""
     task, record = predictor.task, predictor.record
     if record is not None and record.dev is not None:
-        yield from (f"warning: on dev {caveat}" for caveat in record.dev.caveats)
+        where = "in cross-validation" if record.dev.folds else "on dev"
+        yield from (f"warning: {where} {caveat}" for caveat in record.dev.caveats)
     if task.decided_on_dev is None:
         return
     yield task.decided_on_dev
-    cut = task.encode(dev, predictor.tokenizer, labelled=False).cut
+    cut = task.encode(dev, predictor.tokenizer, labelled=False).cut if dev else Cut()
     if cut.tokens:
         yield f"warning: on dev {cut}"

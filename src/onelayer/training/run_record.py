@@ -2,54 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
+from onelayer.base.result import interval_text, short_figure
 from onelayer.checkpoint.build import Built, named_outputs
 from onelayer.checkpoint.card import CardFacts
 from onelayer.checkpoint.record import (
     DevEvaluation,
-    DevScores,
+    HeldOutScores,
     ModelRecord,
     ParameterCounts,
     RunData,
     TrainingHistory,
 )
 from onelayer.checkpoint.source import hub_name
-from onelayer.evaluation.caveats import caveats_of_dev, caveats_of_labels
+from onelayer.evaluation.caveats import CROSS_VALIDATED, caveats_of_dev, caveats_of_labels
 from onelayer.metrics import Scorer, intervals
 from onelayer.nn.heads import HEADS
 from onelayer.tasks import AnyTask
 from onelayer.training.history import History
+from onelayer.training.out_of_fold import OutOfFold
 from onelayer.training.plan import Plan
 
 
 @dataclass
-class DevResult:
-    """A model's scores on dev."""
+class HeldOutResult:
+    """A model's scores on rows that it was not trained on: on dev, or of cross-validation."""
 
     task: AnyTask
-    """With its decoding tuned on dev, as it is saved with the model."""
+    """With its decoding tuned on these rows, as it is saved with the model."""
     scores: dict[str, float]
-    scorer: Scorer
+    """Empty where no row could be held out."""
+    scorer: Scorer | None
+    out_of_fold: OutOfFold | None = None
+    """The logits of cross-validation; None on dev."""
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The 95 % interval of each score."""
-        return intervals(self.scorer)
+        return {} if self.scorer is None else intervals(self.scorer)
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What the scores can't tell, in words."""
+        if self.scorer is None:
+            return ()
         value = getattr(self.scorer, "cross_fitted", None)
         tuned = caveats_of_dev(self.task, 0, value) if value is not None else ()
         return (*caveats_of_labels(self.task, self.scorer), *tuned)
 
 
+def remarks_on_scores(result: HeldOutResult, plan: Plan) -> Iterator[str]:
+    """The scores of cross-validation, and of what model they are."""
+    data = plan.data
+    if plan.recipe.patience is not None:
+        yield "warning: --patience changes nothing without a dev set"
+    if result.scorer is None:
+        yield "the model has no score; it is trained on all rows"
+        return
+    metric = plan.task.metric
+    interval = interval_text(result.intervals[metric])
+    known = f" (95 % interval {interval})" if interval else ""
+    yield (
+        f"{metric} {short_figure(result.scores[metric])}{known}, "
+        f"cross-validated over {data.n_folds} folds of {len(result.scorer):,} rows; the model is "
+        f"trained on all {len(data.rows):,}"
+    )
+
+
 def run_record(
-    plan: Plan, built: Built, on_dev: DevResult, history: History, remarks: Sequence[str]
+    plan: Plan, built: Built, held_out: HeldOutResult, history: History, remarks: Sequence[str]
 ) -> ModelRecord:
     """The record for ``onelayer.json``, except the digest of the weights."""
     parameters = list(built.model.parameters())
@@ -57,7 +82,7 @@ def run_record(
     files, data = plan.files, plan.data
     return ModelRecord(
         onelayer=version("onelayer"),
-        task=on_dev.task,
+        task=held_out.task,
         layout=plan.layout,
         recipe=plan.recipe.to_json(),
         choices=tuple(remarks),
@@ -68,21 +93,29 @@ def run_record(
             dev_sha256=files.digests.get("dev"),
             train_rows=len(data.encodings),
             dev_rows=len(data.dev),
+            folds=data.n_folds,
         ),
         parameters=ParameterCounts(
             all=sum(p.numel() for p in parameters),
             trained=sum(p.numel() for p in parameters if p.requires_grad),
             new=sum(p.numel() for p in new),
         ),
-        dev=DevScores(
-            scores=on_dev.scores,
-            intervals=on_dev.intervals,
-            range=plan.task.range_of(data.dev),
-            caveats=on_dev.caveats,
-            cross_fitted=getattr(on_dev.scorer, "cross_fitted", None),
-        ),
+        dev=None if held_out.scorer is None else _scores(plan, held_out, held_out.scorer),
         history=history_record(history),
         seen=data.seen.to_text(),
+    )
+
+
+def _scores(plan: Plan, held_out: HeldOutResult, scorer: Scorer) -> HeldOutScores:
+    data = plan.data
+    return HeldOutScores(
+        folds=data.n_folds,
+        rows=len(scorer),
+        scores=held_out.scores,
+        intervals=held_out.intervals,
+        range=plan.task.range_of(data.rows if data.is_folded else data.dev),
+        caveats=held_out.caveats,
+        cross_fitted=getattr(scorer, "cross_fitted", None),
     )
 
 
@@ -99,8 +132,16 @@ def history_record(history: History) -> TrainingHistory:
     )
 
 
-def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
+def card_facts(plan: Plan, held_out: HeldOutResult, name: str) -> CardFacts:
     """What the model card tells; ``name`` is its title."""
+    data = plan.data
+    rows, split = {"train": len(data.encodings)}, "dev"
+    chosen = "The dev rows also chose the checkpoint: expect a little less on new rows."
+    if data.is_folded:
+        split = f"all rows, cross-validated in {data.n_folds} folds"
+        chosen = CROSS_VALIDATED
+    else:
+        rows["dev"] = len(data.dev)
     return CardFacts(
         name=name,
         task=plan.task,
@@ -108,12 +149,10 @@ def card_facts(plan: Plan, on_dev: DevResult, name: str) -> CardFacts:
         base_model=plan.recipe.model,
         hub_name=hub_name(plan.recipe.model),
         data=plan.files.train_name,
-        rows={"train": len(plan.data.encodings), "dev": len(plan.data.dev)},
+        rows=rows,
         labels=named_outputs(plan.task),
-        scores=on_dev.scores,
-        intervals=on_dev.intervals,
-        caveats=(
-            *on_dev.caveats,
-            "The dev rows also chose the checkpoint: expect a little less on new rows.",
-        ),
+        split=split,
+        scores=held_out.scores,
+        intervals=held_out.intervals,
+        caveats=(*held_out.caveats, chosen),
     )

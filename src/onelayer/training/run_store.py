@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,16 +29,17 @@ from onelayer.nn.heads import HEADS
 from onelayer.nn.kernels import kernels
 from onelayer.nn.linear import fastest_product
 from onelayer.recipe import Recipe
+from onelayer.tasks.logits import Logits
 from onelayer.training.history import History
 from onelayer.training.plan import Files, Plan
 from onelayer.training.run_record import (
-    DevResult,
+    HeldOutResult,
     card_facts,
     history_record,
     run_record,
 )
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 """Raise it when `RunState` or the names of the tensors change."""
 MAX_STATES = 2
 """States on the disk. If the newest one is damaged, the run resumes from the one before."""
@@ -47,6 +49,8 @@ MIN_TRAINING_PER_SAVING = 30
 """How many times as long as saving a state the steps before it take, at least."""
 MAX_STEPS_OF_ATTEMPT = 10**8
 """Steps between two restarts, at most. It makes states after a restart sort behind those before."""
+MAX_ATTEMPTS = 10
+"""Restarts of a fold are fewer. It makes a fold's states sort behind those of the fold before."""
 TIMING_FILE = "timing.json"
 """Written last: a directory that has it is a finished run."""
 
@@ -59,6 +63,8 @@ class RunState:
     """With what was chosen when the run started."""
     remarks: Sequence[str]
     history: History
+    folds_done: int
+    """Folds whose logits are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,11 @@ class SavedState(RunState):
 
     def tensors(self) -> dict[str, Tensor]:
         return load_file(self.folder / "state.safetensors")
+
+    def logits_by_fold(self) -> list[Logits]:
+        """The logits of the rows of each finished fold."""
+        with safe_open(self.folder / "state.safetensors", "np") as file:
+            return [file.get_tensor(fold_tensor(i)) for i in range(self.folds_done)]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -89,6 +100,7 @@ class SavedState(RunState):
             recipe=Recipe.from_json(values["recipe"]),
             remarks=values["remarks"],
             history=History.from_json(values["history"]),
+            folds_done=values["folds done"],
             folder=folder,
             identity=values["identity"],
             environment=values["environment"],
@@ -199,14 +211,16 @@ class Store:
                 "remarks": list(state.remarks),
                 "environment": environment(),
                 "history": state.history.to_json(),
+                "folds done": state.folds_done,
                 "sha256": digest.of_file(path),
             }
             body = json.dumps(values)
             wrapped = {"format": STATE_FORMAT, "sha256": digest.of_text(body), "state": body}
             (folder / "state.json").write_text(json.dumps(wrapped), encoding="utf-8")
 
-        number = state.history.attempt * MAX_STEPS_OF_ATTEMPT + state.history.step
-        publish(self.folder / f"step-{number:09d}", write)
+        attempt = state.folds_done * MAX_ATTEMPTS + state.history.attempt
+        number = attempt * MAX_STEPS_OF_ATTEMPT + state.history.step
+        publish(self.folder / f"step-{number:012d}", write)
         for folder in self._state_folders()[MAX_STATES:]:
             shutil.rmtree(folder, ignore_errors=True)
         self._saved_at = time.monotonic()
@@ -227,7 +241,7 @@ class Store:
         self,
         plan: Plan,
         built: Built,
-        evaluation: DevResult,
+        evaluation: HeldOutResult,
         history: History,
         remarks: Sequence[str],
     ) -> None:
@@ -248,6 +262,8 @@ class Store:
                 record=record,
                 card=card,
             )
+            if evaluation.out_of_fold is not None:
+                evaluation.out_of_fold.write(folder)
 
         with as_saved(built.model, plan.task):
             publish(self.target, write)
@@ -264,6 +280,11 @@ class Store:
         rewrite(path, as_json(record.to_json()))
         seconds = [round(seconds, 6) for seconds in history.seconds]
         rewrite(self.target / TIMING_FILE, as_json({"seconds": seconds, "files": files.places()}))
+
+
+def fold_tensor(fold: int) -> str:
+    """The name of the tensor in a state that has the logits of a fold's rows."""
+    return f"fold.{fold}"
 
 
 def environment() -> dict[str, Any]:

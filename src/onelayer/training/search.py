@@ -30,7 +30,7 @@ from onelayer.training.trainer import draw_report, train_and_load
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished run, and its score on dev."""
+    """A finished run, and its score on held-out rows."""
 
     seed: int
     folder: Path
@@ -48,7 +48,15 @@ class Outcome:
 def best_of_seeds(
     plan: Plan, out: str | Path | None, resume: bool | None, reporter: Reporter
 ) -> Predictor:
-    """Trains all seeds, moves the best run to ``out`` and removes the others."""
+    """Trains all seeds, moves the best run to ``out`` and removes the others.
+
+    Raises UsageError where no row can be held out to score a model.
+    """
+    if plan.data.is_folded and not plan.data.n_folds:
+        hint = "leave --seeds out, add rows, or give a --dev file"
+        raise UsageError(
+            "--seeds needs a score to choose by, and no row can be held out", hint=hint
+        )
     target = _reserve(plan, out, resume)
     try:
         outcomes = _train_seeds(plan, target, reporter)

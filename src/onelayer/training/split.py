@@ -64,26 +64,40 @@ class SplitKeys:
 
     def remarks_on(self, usable: NDArray[np.bool_], dev: NDArray[np.bool_]) -> Iterator[str]:
         """What a split of these rows can't tell, in words; both arrays are (n,)."""
-        keys = _array(self.groups, np.int64)
-        rows, distinct = int(usable.sum()), len(np.unique(keys[usable]))
+        keys = as_array(self.groups, np.int64)
         dev_rows, dev_distinct = int(dev.sum()), len(np.unique(keys[dev]))
-        noun = self.kind.group_noun or "texts"
         if np.isin(keys[dev], keys[usable & ~dev]).any():
-            yield (
-                f"warning: {rows:,} rows have {distinct:,} distinct {noun}, too few to keep equal "
-                "ones on one side of the split: the dev scores tell how well they are remembered"
-            )
+            yield self.remark_on_equal_sides(usable)
             return
-        if self.kind.group_noun is None and rows - distinct >= MANY_REPEATS * rows:
-            yield (
-                f"{rows:,} rows have {distinct:,} distinct {noun}; equal ones are on one side of "
-                "the split"
-            )
+        yield from self.remarks_on_repeats(usable)
         if dev_distinct < min(FEW_DISTINCT, dev_rows):
             yield (
-                f"warning: the {dev_rows:,} dev rows have {dev_distinct} distinct {noun}: their "
-                "scores say little; more rows, or a --dev file, say more"
+                f"warning: the {dev_rows:,} dev rows have {dev_distinct} distinct {self.noun}: "
+                "their scores say little; more rows, or a --dev file, say more"
             )
+
+    @property
+    def noun(self) -> str:
+        """What stays on one side of a split, in the plural."""
+        return self.kind.group_noun or "texts"
+
+    def remark_on_equal_sides(self, usable: NDArray[np.bool_]) -> str:
+        """What a split is worth that has equal rows on both sides."""
+        return (
+            f"warning: {self._distinct(usable)}, too few to keep equal ones on one side of the "
+            "split: the scores tell how well they are remembered"
+        )
+
+    def remarks_on_repeats(self, usable: NDArray[np.bool_]) -> Iterator[str]:
+        """How many texts are repeated, if that is a part worth a word."""
+        rows = int(usable.sum())
+        distinct = len(np.unique(as_array(self.groups, np.int64)[usable]))
+        if self.kind.group_noun is None and rows - distinct >= MANY_REPEATS * rows:
+            yield f"{self._distinct(usable)}; equal ones are on one side of the split"
+
+    def _distinct(self, usable: NDArray[np.bool_]) -> str:
+        distinct = len(np.unique(as_array(self.groups, np.int64)[usable]))
+        return f"{int(usable.sum()):,} rows have {distinct:,} distinct {self.noun}"
 
 
 def split_dev(keys: SplitKeys, usable: NDArray[np.bool_], *, seed: int) -> NDArray[np.bool_]:
@@ -97,7 +111,7 @@ def split_dev(keys: SplitKeys, usable: NDArray[np.bool_], *, seed: int) -> NDArr
     dev = np.zeros(len(usable), np.bool_)
     if not len(rows):
         return dev
-    dev[rows] = _split_groups(keys, rows, _array(keys.groups, np.int64)[rows], seed)
+    dev[rows] = _split_groups(keys, rows, as_array(keys.groups, np.int64)[rows], seed)
     if not dev.any() and keys.kind.group_noun is None:
         dev[rows] = _split_groups(keys, rows, np.arange(len(rows)), seed)
     return dev
@@ -105,11 +119,11 @@ def split_dev(keys: SplitKeys, usable: NDArray[np.bool_], *, seed: int) -> NDArr
 
 def _split_groups(keys: SplitKeys, rows: Ints, groups: Ints, seed: int) -> NDArray[np.bool_]:
     """Whether each of ``rows`` (n,) is in dev, given their groups (n,); none if none can be."""
-    first_row, group_of_row = _in_order_of_appearance(groups)
+    first_row, group_of_row = in_order_of_appearance(groups)
     sizes = np.bincount(group_of_row)
     rng = np.random.default_rng((seed, 0xDE7))
     in_dev = _by_stratum(keys, rows[first_row], sizes, rng)
-    classes = _ClassesOfGroups.of(keys, rows, group_of_row, len(sizes))
+    classes = ClassesOfGroups.of(keys, rows, group_of_row, len(sizes))
     if not in_dev.any() and len(sizes) > 1 and (spare := ~classes.needed()).any():
         smallest = np.flatnonzero(spare & (sizes == sizes[spare].min()))
         in_dev[smallest[rng.integers(len(smallest))]] = True
@@ -124,7 +138,7 @@ def _by_stratum(
     n_rows = int(sizes.sum())
     share = min(DEV_SHARE, MAX_DEV_ROWS / n_rows)
     # A group belongs to the stratum of its first row. Sorting puts each stratum's groups together.
-    stratum_of_group = _array(keys.strata, np.int32)[first_row]
+    stratum_of_group = as_array(keys.strata, np.int32)[first_row]
     by_stratum = np.argsort(stratum_of_group, kind="stable")
     bounds = np.searchsorted(stratum_of_group[by_stratum], np.arange(len(keys.stratum_numbers) + 1))
     names = {number: str(name) for name, number in keys.stratum_numbers.items()}
@@ -148,7 +162,7 @@ def _by_stratum(
 
 
 @dataclass(frozen=True, slots=True)
-class _ClassesOfGroups:
+class ClassesOfGroups:
     """Which classes each group has, once each: P pairs, by group and by class."""
 
     classes_by_group: Ints
@@ -161,14 +175,14 @@ class _ClassesOfGroups:
     """(classes + 1,) where each class's groups are in ``groups_by_class``."""
 
     @classmethod
-    def of(cls, keys: SplitKeys, rows: Ints, group_of_row: Ints, n_groups: int) -> _ClassesOfGroups:
-        counts = _array(keys.n_classes, np.int32).astype(np.int64)
+    def of(cls, keys: SplitKeys, rows: Ints, group_of_row: Ints, n_groups: int) -> ClassesOfGroups:
+        counts = as_array(keys.n_classes, np.int32).astype(np.int64)
         group = np.full(len(counts), -1, np.int64)
         group[rows] = group_of_row
         group = np.repeat(group, counts)
         usable = group >= 0
         n_classes = max(1, len(keys.class_numbers))
-        pairs = group[usable] * n_classes + _array(keys.classes, np.int32)[usable]
+        pairs = group[usable] * n_classes + as_array(keys.classes, np.int32)[usable]
         groups, classes = np.divmod(np.unique(pairs), n_classes)
         by_class = np.argsort(classes, kind="stable")
         return cls(
@@ -199,33 +213,35 @@ class _ClassesOfGroups:
 
         def move(group: int, by: int) -> None:
             in_dev[group] = by > 0
-            dev_groups[self._classes(group)] += by
+            dev_groups[self.of_group(group)] += by
 
         for one in np.flatnonzero((dev_groups == all_groups) & (all_groups > 0)).tolist():
             if dev_groups[one] == all_groups[one]:  # not changed by an earlier move
-                move(int(rng.choice(self._groups(one))), -1)
+                move(int(rng.choice(self.of_class(one))), -1)
         room = MAX_SHARE_FOR_CLASSES * int(sizes.sum()) - int(sizes[in_dev].sum())
         # The frequent ones first: they cost the smallest part of what there is to learn from.
         missing = np.flatnonzero((dev_groups == 0) & (all_groups > 1))
         for one in missing[np.argsort(-all_groups[missing], kind="stable")].tolist():
             if dev_groups[one]:
                 continue
-            drawn = rng.permutation(self._groups(one))
+            drawn = rng.permutation(self.of_class(one))
             for group in drawn[np.argsort(sizes[drawn], kind="stable")].tolist():
-                own = self._classes(group)
+                own = self.of_group(group)
                 if sizes[group] <= room and (all_groups[own] - dev_groups[own] > 1).all():
                     move(group, +1)
                     room -= int(sizes[group])
                     break
 
-    def _classes(self, group: int) -> Ints:
+    def of_group(self, group: int) -> Ints:
+        """The classes of a group."""
         return self.classes_by_group[self.group_starts[group] : self.group_starts[group + 1]]
 
-    def _groups(self, one: int) -> Ints:
+    def of_class(self, one: int) -> Ints:
+        """The groups that have a class."""
         return self.groups_by_class[self.class_starts[one] : self.class_starts[one + 1]]
 
 
-def _in_order_of_appearance(hashes: Ints) -> tuple[Ints, Ints]:
+def in_order_of_appearance(hashes: Ints) -> tuple[Ints, Ints]:
     """Numbers groups in order of appearance: each group's first row (groups,), each row's group
     (n,)."""
     _, first_row, inverse = np.unique(hashes, return_index=True, return_inverse=True)
@@ -235,5 +251,5 @@ def _in_order_of_appearance(hashes: Ints) -> tuple[Ints, Ints]:
     return first_row[order], rank[inverse]
 
 
-def _array(values: array[int], dtype: type[np.integer]) -> Ints:
+def as_array(values: array[int], dtype: type[np.integer]) -> Ints:
     return np.frombuffer(values, dtype) if values else np.empty(0, dtype)

@@ -15,7 +15,7 @@ import numpy as np
 
 from onelayer.base.errors import Place
 from onelayer.checkpoint.record import ModelRecord
-from onelayer.evaluation.caveats import SeenRows, caveats_of_labels
+from onelayer.evaluation.caveats import CROSS_VALIDATED, SeenRows, caveats_of_labels
 from onelayer.evaluation.report.facts import (
     Beliefs,
     Confusions,
@@ -29,6 +29,7 @@ from onelayer.evaluation.report.facts import (
 from onelayer.metrics import Classification, Confidence, Regression, Scorer, intervals
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
+from onelayer.tasks.protocol import Chunk
 
 MAX_MISTAKES = 20
 """Mistakes on the page. Their rows are kept in memory."""
@@ -37,10 +38,15 @@ NO_LIMIT = 1 << 40
 
 
 def facts_of(
-    predictor: Predictor, rows: Iterable[Any], file: str, seconds: Sequence[float] = ()
+    predictor: Predictor,
+    rows: Iterable[Any],
+    file: str,
+    seconds: Sequence[float] = (),
+    out_of_fold: Chunk[Any] | None = None,
 ) -> ReportFacts:
     """The facts of a model on labelled ``rows``, which are iterated over more than once.
-    ``seconds`` has the duration of each training step."""
+    ``seconds`` has the duration of each training step. ``out_of_fold`` has these rows with the
+    logits of cross-validation; by default the model computes them."""
     record = predictor.record
     task = predictor.task
     return ReportFacts(
@@ -49,13 +55,15 @@ def facts_of(
         label_noun=task.label_noun,
         metric=task.metric,
         summary=task.summary,
-        evaluation=evaluation(predictor, rows, file),
+        evaluation=evaluation(predictor, rows, file, out_of_fold),
         learning=_learning(record, task.metric, seconds),
         record=record,
     )
 
 
-def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluation:
+def evaluation(
+    predictor: Predictor, rows: Iterable[Any], file: str, out_of_fold: Chunk[Any] | None = None
+) -> Evaluation:
     """Predicts every row, scores, and collects the values of the page."""
     task = predictor.task
     seen = _Seen(task)
@@ -63,11 +71,18 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
     cut = predictor.cut
     whole = task_from_json({**task_to_json(task), "max_length": NO_LIMIT})
 
-    def predictions() -> Iterator[Any]:
+    def chunks() -> Iterator[Chunk[Any]]:
+        if out_of_fold is not None:
+            yield out_of_fold
+            return
         stream = iter(rows)
         while chunk := list(islice(stream, CHUNK)):
-            seen.measure(whole.encode(chunk, predictor.tokenizer, labelled=False).lengths)
-            for row, prediction in zip(chunk, predictor.predict_rows(chunk), strict=True):
+            yield predictor.run_rows(chunk)
+
+    def predictions() -> Iterator[Any]:
+        for chunk in chunks():
+            seen.measure(whole.encode(chunk[0], predictor.tokenizer, labelled=False).lengths)
+            for row, prediction in zip(chunk[0], task.decode(*chunk), strict=True):
                 seen.see(row, prediction)
                 known.look(row)
                 yield prediction
@@ -99,9 +114,19 @@ def evaluation(predictor: Predictor, rows: Iterable[Any], file: str) -> Evaluati
             else None
         ),
         beliefs=_beliefs(scorer, seen),
-        caveats=(*caveats_of_labels(task, scorer), *known.caveats()),
+        caveats=tuple(_caveats(task, scorer, known, out_of_fold is not None)),
         perfect=100 * task.point,
     )
+
+
+def _caveats(task: AnyTask, scorer: Scorer, known: SeenRows, is_out_of_fold: bool) -> Iterator[str]:
+    yield from caveats_of_labels(task, scorer)
+    if not is_out_of_fold:
+        yield from known.caveats()
+        return
+    yield from known.on_repeats()
+    yield from known.on_tuning()
+    yield CROSS_VALIDATED
 
 
 @dataclass(slots=True)

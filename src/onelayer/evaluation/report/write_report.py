@@ -18,6 +18,7 @@ from onelayer.evaluation.report.gather import facts_of
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
+from onelayer.tasks.protocol import Chunk
 
 NAME = "report.html"
 
@@ -39,9 +40,18 @@ def report_file(run: str | Path, file: Source, out: Path, columns: Columns, say:
     return ReportPage(run=str(run), file=source_path(file), out=str(out))
 
 
-def write_report(predictor: Predictor, rows: Iterable[Any], file: str, out: Path) -> None:
-    """Writes a report, atomically. Raises OneLayerError if the file can't be written."""
-    rewrite(out, page(facts_of(predictor, rows, file, _seconds(predictor.path))))
+def write_report(
+    predictor: Predictor,
+    rows: Iterable[Any],
+    file: str,
+    out: Path,
+    out_of_fold: Chunk[Any] | None = None,
+) -> None:
+    """Writes a report, atomically. ``out_of_fold`` has the rows with the logits of
+    cross-validation; by default the model computes them. Raises OneLayerError if the file can't be
+    written."""
+    seconds = _seconds(predictor.path)
+    rewrite(out, page(facts_of(predictor, rows, file, seconds, out_of_fold)))
 
 
 def _seconds(run: Path | None) -> Sequence[float]:
