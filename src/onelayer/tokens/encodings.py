@@ -155,7 +155,8 @@ class Encodings:
 
 
 def joined(parts: Sequence[Encodings]) -> Encodings:
-    """The rows of several encodings of one task, one after the other; targets are left out."""
+    """The rows of several encodings of one task, one after the other, with targets if all have
+    them."""
 
     def after(name: str) -> Ints:
         """Each part's counts continue where those of the part before end."""
@@ -168,6 +169,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
     if len(parts) == 1:
         return parts[0]
     offsets = [part.offsets for part in parts if part.offsets is not None]
+    targets = [part.targets for part in parts if part.targets is not None]
     return Encodings(
         ids=end_to_end("ids"),
         segment_ids=end_to_end("segment_ids"),
@@ -176,6 +178,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
         cu_reads=after("cu_reads"),
         cu_examples=after("cu_examples"),
         cu_rows=after("cu_rows"),
+        targets=np.concatenate(targets) if len(targets) == len(parts) else None,
         offsets=np.concatenate(offsets) if offsets else None,
     )
 

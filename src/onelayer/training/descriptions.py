@@ -1,0 +1,45 @@
+"""What a label means, in the user's words. A description is learned like a row with that label:
+with eight rows a label, a good one is worth about as many rows again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from onelayer.base.errors import Place, UsageError
+from onelayer.data.in_memory import source_name
+from onelayer.nn.heads import HEADS
+from onelayer.recipe import Recipe
+from onelayer.tasks import AnyTask
+from onelayer.tasks.labelled import Say, read_labelled
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+
+COPIES = 2
+"""How often a description is learned for each time that a row is. If it grows, rows count for
+less."""
+
+
+def read_descriptions(
+    source: str | Path, task: AnyTask, recipe: Recipe, tokenizer: Tokenizer, say: Say
+) -> Encodings:
+    """The encodings of a file with descriptions of labels, one or several of each.
+
+    The file is a labelled one: its texts are the descriptions. Raises UsageError for tasks without
+    labels of whole texts, and DataError for labels that the rows don't have.
+    """
+    if HEADS[task.head].alike is None:
+        raise UsageError(
+            f"--describe: {task.name} has no labels of whole texts",
+            hint="leave it out; it is for classify",
+        )
+    # The columns that the user named are those of the rows.
+    reading = replace(recipe, text=None, pair=None, label=None, task=task.name)
+    _, _, rows = read_labelled(source, reading, say, kind=type(task))
+    labels = {label for row in rows for label in task.classes(row)}
+    plural = "descriptions" if len(rows) > 1 else "description"
+    say(f"{source_name(source)}: {len(rows)} {plural} of {len(labels)} labels, learned like rows")
+    encodings = task.encode(rows, tokenizer, labelled=True)
+    if encodings.segment_ids.any():
+        raise UsageError("a description is one text, not a pair", place=Place(source))
+    return encodings
