@@ -16,10 +16,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch.nn import functional as F
 
 import onelayer
-from onelayer.base.errors import CheckpointError, Place, UsageError
+from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
 from onelayer.checkpoint.build import build_model, state_of
 from onelayer.checkpoint.mean_layer import pools_mean, reads_mean, with_mean_layer
 from onelayer.checkpoint.read import describe, read_checkpoint
+from onelayer.data.in_memory import source_of
 from onelayer.nn.contrast import contrast, same_class, shared_classes
 from onelayer.nn.heads import HEADS
 from onelayer.nn.packed import pack
@@ -29,10 +30,12 @@ from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import fit
+from onelayer.training.descriptions import COPIES, read_descriptions
 from onelayer.training.fit import Fit
 from onelayer.training.history import History
 from onelayer.training.new_layer import fit_layer
-from onelayer.training.plan import Plan
+from onelayer.training.plan import Plan, make_plan
+from onelayer.training.progress import Silent
 from onelayer.training.sampler import evenly
 from onelayer.training.schedule import with_schedule
 from support.tiny_bert import MakeBert
@@ -266,7 +269,7 @@ def test_run_reads_the_mean_and_opens_with_transformers(
 
 
 def of_rows(n: int, second: bool = False) -> Encodings:
-    """Encodings of ``n`` rows of two tokens, the second of which may be that of a second text."""
+    """Encodings of ``n`` rows of two tokens; the second token may be that of a second text."""
     builder = EncodingsBuilder()
     for _ in range(n):
         builder.start_row(2)
@@ -304,3 +307,68 @@ def test_schedule_that_does_not_fit_the_task_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         with_schedule(recipe, HEADS[head], describe(make_bert()), of_rows(10))
+
+
+# Descriptions of labels.
+
+
+def described(task: AnyTask, content: str, tokenizer: Tokenizer, folder: Path) -> Encodings:
+    file = folder / "labels.csv"
+    file.write_text(content, encoding="utf-8")
+    return read_descriptions(file, task, Recipe(text="review"), tokenizer, lambda remark: None)
+
+
+def test_description_is_learned_like_a_row_and_not_scored(
+    make_bert: MakeBert, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    plan = plan_for(make_bert(), tokenizer)
+    content = "label,description\nbad,bad bad 我们\ngood,the good\n"
+    found = described(CLASSIFY, content, tokenizer, tmp_path)
+    with_descriptions = replace(plan, descriptions=found)
+    rows = plan.learned
+    learned = with_descriptions.learned
+    assert (rows.n_examples, learned.n_examples) == (len(TEXTS), len(TEXTS) + 2 * COPIES)
+    assert learned.targets is not None
+    assert learned.targets.tolist() == [0, 1, 0, 1, 0, 1] + [0, 1] * COPIES
+    assert len(with_descriptions.data.encodings) == len(TEXTS)
+    assert Fit(with_descriptions).encodings.n_examples == learned.n_examples
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "error", "message"),
+    [
+        (
+            CLASSIFY,
+            "label,text\nugly,a word that no label has\nbad,bad it is said\n",
+            DataError,
+            "ugly",
+        ),
+        (
+            Regress(mean=0.0, deviation=1.0, max_length=64),
+            "label,description\n1,a word\n2,b\n",
+            UsageError,
+            "no labels of",
+        ),
+        (CLASSIFY, "label,text,pair\nbad,a,b\ngood,c,d\n", UsageError, "one text, not a pair"),
+    ],
+)
+def test_description_that_can_not_be_learned_is_refused(
+    tokenizer: Tokenizer,
+    tmp_path: Path,
+    task: AnyTask,
+    content: str,
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        described(task, content, tokenizer, tmp_path)
+
+
+def test_run_with_other_descriptions_is_another_run(make_bert: MakeBert, tmp_path: Path) -> None:
+    rows = [{"text": text, "label": "ab"[i % 2]} for i, text in enumerate(TEXTS)]
+    recipe, plans = Recipe(model=str(make_bert()), folds=2), []
+    for meaning in ("good", "bad", "good"):
+        file = [{"label": "a", "description": meaning}]
+        plans.append(make_plan(source_of(rows), None, recipe, Silent(), described=source_of(file)))
+    assert plans[0].identity == plans[2].identity != plans[1].identity
+    assert plans[0].files.places()["describe"] is None

@@ -23,6 +23,7 @@ def train(
     /,
     *,
     dev: Path | None = None,
+    describe: Path | None = None,
     out: Path | None = None,
     resume: bool | None = None,
     json: bool = False,
@@ -36,6 +37,8 @@ def train(
         A labelled file: csv, xlsx, jsonl, Parquet, CoNLL, SQuAD JSON and others.
     dev
         Labelled rows that choose the best checkpoint; default: see --folds.
+    describe
+        What the labels mean: a file with a label and a text in each row, learned like rows.
     out
         The run's directory; default: a new one in `runs/`.
     resume
@@ -44,7 +47,13 @@ def train(
         Print progress as JSON on stderr, the result on stdout.
     """
     predictor = onelayer.finetune(
-        file, dev=dev, out=out, recipe=recipe, resume=resume, reporter=reporter(json)
+        file,
+        dev=dev,
+        describe=describe,
+        out=out,
+        recipe=recipe,
+        resume=resume,
+        reporter=reporter(json),
     )
     if json:
         print_json(predictor.to_json())

@@ -4,10 +4,11 @@ with eight rows a label, a good one is worth about as many rows again."""
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from onelayer.base.errors import Place, UsageError
-from onelayer.data.in_memory import source_name
+from onelayer.data.in_memory import Source, source_name
+from onelayer.data.readers import open_table
+from onelayer.data.table import Table
 from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
 from onelayer.tasks import AnyTask
@@ -21,7 +22,7 @@ less."""
 
 
 def read_descriptions(
-    source: str | Path, task: AnyTask, recipe: Recipe, tokenizer: Tokenizer, say: Say
+    source: Source, task: AnyTask, recipe: Recipe, tokenizer: Tokenizer, say: Say
 ) -> Encodings:
     """The encodings of a file with descriptions of labels, one or several of each.
 
@@ -35,11 +36,22 @@ def read_descriptions(
         )
     # The columns that the user named are those of the rows.
     reading = replace(recipe, text=None, pair=None, label=None, task=task.name)
+    label, text = _columns(open_table(source, reading), task)
+    reading = replace(reading, label=label, text=text)
     _, _, rows = read_labelled(source, reading, say, kind=type(task))
     labels = {label for row in rows for label in task.classes(row)}
     plural = "descriptions" if len(rows) > 1 else "description"
     say(f"{source_name(source)}: {len(rows)} {plural} of {len(labels)} labels, learned like rows")
     encodings = task.encode(rows, tokenizer, labelled=True)
     if encodings.segment_ids.any():
-        raise UsageError("a description is one text, not a pair", place=Place(source))
+        raise UsageError("a description is one text, not a pair", place=Place(source_name(source)))
     return encodings
+
+
+def _columns(table: Table, task: AnyTask) -> tuple[str | None, str | None]:
+    """The columns of label and text, where there are two, and one has known labels only: a
+    few short texts don't tell by themselves that they are texts."""
+    rows, known = [record.values for record in table], set(task.outputs)
+    labels = [name for name in table.columns if all(str(row.get(name)) in known for row in rows)]
+    texts = [name for name in table.columns if name not in labels]
+    return (labels[0], texts[0]) if len(labels) == len(texts) == 1 else (None, None)

@@ -22,6 +22,7 @@ def finetune(
     train_file: str | Path | TableLike,
     *,
     dev: str | Path | TableLike | None = None,
+    describe: str | Path | TableLike | None = None,
     out: str | Path | None = None,
     recipe: Recipe | None = None,
     resume: bool | None = None,
@@ -39,6 +40,8 @@ def finetune(
         Labelled rows to choose the best checkpoint by; by default the split ``validation`` of a
         DatasetDict, else a tenth of the training rows. Below 500 rows none is kept for it: they are
         cross-validated, and the model is trained on all of them (``folds`` of `Recipe`).
+    describe
+        What the labels mean: rows of a label and a text each, which are learned like rows.
     out
         The run's directory, new or empty; by default a new one in ``runs/``.
     recipe
@@ -74,7 +77,8 @@ def finetune(
             reporter.say(f"{out} is finished: there is nothing left to do")
             return load(out)
         refuse_taken(Path(out))
-    plan = make_plan(train_file, dev, recipe, reporter)
+    described = None if describe is None else source_of(describe, splits=("train",))
+    plan = make_plan(train_file, dev, recipe, reporter, described=described)
     if recipe.seeds > 1:
         return best_of_seeds(plan, out, resume, reporter)
     with open_store(train_file, out, plan.identity, resume, reporter.say) as store:

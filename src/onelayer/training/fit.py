@@ -71,7 +71,7 @@ class Fit:
         assert recipe.lr is not None
         assert recipe.precision is not None
         self.plan, self.recipe, self.task = plan, recipe, plan.task
-        self.encodings = plan.data.encodings
+        self.encodings = plan.learned
         self.head: Head = HEADS[self.task.head]
         self.peak_lr = recipe.lr
         self.seed = recipe.seed + SEED_STEP * attempt

@@ -26,8 +26,9 @@ from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import open_labelled, read_labelled
-from onelayer.tokens.encodings import Encodings, Ints
+from onelayer.tokens.encodings import Encodings, Ints, joined
 from onelayer.training.dataset import TrainingData, TrainingSource, read_data
+from onelayer.training.descriptions import COPIES, read_descriptions
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
@@ -42,13 +43,15 @@ class Files:
     dev: Source | None
     """None where dev rows are split off the training file."""
     digests: Mapping[str, str]
-    """SHA-256 by role: ``train`` and ``dev``."""
+    """SHA-256 by role: ``train``, ``dev`` and ``describe``."""
+    described: Source | None = None
+    """Descriptions of labels."""
 
     @classmethod
-    def of(cls, train: Source, dev: Source | None) -> Files:
-        given = (("train", train), ("dev", dev))
+    def of(cls, train: Source, dev: Source | None, described: Source | None = None) -> Files:
+        given = (("train", train), ("dev", dev), ("describe", described))
         digests = {role: source_digest(source) for role, source in given if source is not None}
-        return cls(train, dev, digests)
+        return cls(train, dev, digests, described)
 
     @property
     def train_name(self) -> str:
@@ -68,7 +71,11 @@ class Files:
         """Where they are on this machine; None for a table in memory."""
         return {
             role: str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
-            for role, source in (("train", self.train), ("dev", self.dev))
+            for role, source in (
+                ("train", self.train),
+                ("dev", self.dev),
+                *([("describe", self.described)] if self.described is not None else []),
+            )
         }
 
 
@@ -84,6 +91,8 @@ class Plan:
     the disk."""
     base: Description
     """The pretrained model."""
+    descriptions: Encodings | None = None
+    """Descriptions of labels, which are learned like rows."""
     base_digests: Mapping[str, str]
     """SHA-256 of the base's config and weights, by file name."""
     class_weights: NDArray[np.float32] | None
@@ -98,8 +107,16 @@ class Plan:
     @property
     def identity(self) -> str:
         """A digest of the command: of its data, recipe and model."""
-        dev, base = self.files.digests.get("dev"), list(self.base_digests.items())
-        return digest.of_text(json.dumps([self.data.key, dev, self.recipe.to_json(), base]))
+        others = [self.files.digests.get(role) for role in ("dev", "describe")]
+        base = list(self.base_digests.items())
+        return digest.of_text(json.dumps([self.data.key, others, self.recipe.to_json(), base]))
+
+    @property
+    def learned(self) -> Encodings:
+        """The encodings of all that is learned from: rows, and descriptions of labels."""
+        if self.descriptions is None:
+            return self.data.encodings
+        return joined([self.data.encodings, *[self.descriptions] * COPIES])
 
     @property
     def config(self) -> EncoderConfig:
@@ -150,7 +167,14 @@ class Plan:
         return list(np.log(present / (1.0 - present)).tolist())
 
 
-def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: Reporter) -> Plan:
+def make_plan(
+    train_file: Source,
+    dev: Source | None,
+    recipe: Recipe,
+    reporter: Reporter,
+    *,
+    described: Source | None = None,
+) -> Plan:
     """Reads the labelled files, and the config and tokenizer of the pretrained model.
 
     Raises DataError, UsageError and CheckpointError for what can't be trained.
@@ -172,7 +196,7 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
     _check_length(recipe, kind, limit)
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
-    files = Files.of(train_file, dev)
+    files = Files.of(train_file, dev, described)
     source = TrainingSource(
         kind, layout, table, files.digests["train"], recipe, base.tokenizer, limit, dev is None
     )
@@ -183,6 +207,9 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
         data = replace(data, dev=dev_rows)
         for row in dev_rows:
             data.seen.see(kind.texts(row))
+    descriptions = None
+    if described is not None:
+        descriptions = read_descriptions(described, data.task, recipe, base.tokenizer, remarks.say)
     scored = data.rows if data.is_folded else data.dev
     return Plan(
         files=files,
@@ -192,6 +219,7 @@ def make_plan(train_file: Source, dev: Source | None, recipe: Recipe, reporter: 
         scored_encodings=data.task.encode(scored, base.tokenizer, labelled=True),
         base=base,
         base_digests=base_digests,
+        descriptions=descriptions,
         class_weights=_class_weights(data) if recipe.class_weights else None,
         recipe=recipe,
         remarks=tuple(remarks.told),
