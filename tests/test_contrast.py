@@ -255,6 +255,7 @@ def test_run_reads_the_mean_and_opens_with_transformers(
     assert predictor.record is not None
     assert predictor.record.recipe is not None
     assert (predictor.record.recipe["read"], predictor.record.recipe["epochs"]) == ("mean", 0)
+    assert "averaged with the pretrained ones" in (run / "README.md").read_text()
     config = json.loads((run / "config.json").read_text())
     assert config["num_hidden_layers"] == 3
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(run).eval()

@@ -37,6 +37,8 @@ class CardFacts:
     """The name of the file it was trained on."""
     rows: Mapping[str, int] = field(default_factory=dict)
     """How many rows each split has: ``{"train": 800, "dev": 100}``."""
+    method: Sequence[str] = ()
+    """How it was trained, in words, where it wasn't in epochs alone."""
     labels: Sequence[str] | None = None
     split: str = "dev"
     """The rows on which the scores were measured."""
@@ -107,10 +109,11 @@ def _quoted(text: str) -> str:
 def _summary(facts: CardFacts) -> str:
     counts = ", ".join(f"{count:,} {split} rows" for split, count in facts.rows.items())
     base = facts.hub_name or facts.base_model
+    method = "".join(f" {_sentence(each)}" for each in facts.method)
     return (
         f"This {_family(facts).title} {facts.task.aim}. It is `{base}` with one new "
         f"fully connected layer, fine-tuned on `{facts.data}`{f' ({counts})' if counts else ''} by "
-        "onelayer. Every choice of the run is kept in `onelayer.json`."
+        f"onelayer.{method} Every choice of the run is kept in `onelayer.json`."
     )
 
 

@@ -32,7 +32,7 @@ from onelayer.training.descriptions import COPIES, read_descriptions
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
-from onelayer.training.schedule import with_schedule
+from onelayer.training.schedule import method_of, with_schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +145,10 @@ class Plan:
         recipe = with_schedule(recipe, HEADS[self.task.head], self.base, self.data.encodings)
         if recipe.precision is None:
             recipe = replace(recipe, precision=faster_precision(self.config, say))
-        contrast = f"{recipe.contrast} steps of contrast, " if recipe.contrast else ""
+        for sentence in method_of(recipe):
+            say(sentence)
         say(
-            f"model = {recipe.model}, {contrast}epochs = {recipe.epochs:g}, lr = {recipe.lr:g}, "
+            f"model = {recipe.model}, epochs = {recipe.epochs:g}, lr = {recipe.lr:g}, "
             f"batch size = {recipe.batch_size}, seed = {recipe.seed}"
         )
         return self.with_recipe(recipe)

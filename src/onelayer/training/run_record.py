@@ -26,6 +26,7 @@ from onelayer.tasks import AnyTask
 from onelayer.training.history import History
 from onelayer.training.out_of_fold import OutOfFold
 from onelayer.training.plan import Plan
+from onelayer.training.schedule import method_of
 
 
 @dataclass
@@ -135,13 +136,14 @@ def history_record(history: History) -> TrainingHistory:
 def card_facts(plan: Plan, held_out: HeldOutResult, name: str) -> CardFacts:
     """What the model card tells; ``name`` is its title."""
     data = plan.data
-    rows, split = {"train": len(data.encodings)}, "dev"
-    chosen = "The dev rows also chose the checkpoint: expect a little less on new rows."
+    rows, split, chosen = {"train": len(data.encodings)}, "dev", []
     if data.is_folded:
         split = f"all rows, cross-validated in {data.n_folds} folds"
-        chosen = CROSS_VALIDATED
+        chosen = [CROSS_VALIDATED]
     else:
         rows["dev"] = len(data.dev)
+        if plan.recipe.epochs:  # without, only the last step is scored
+            chosen = ["The dev rows also chose the checkpoint: expect a little less on new rows."]
     return CardFacts(
         name=name,
         task=plan.task,
@@ -150,9 +152,10 @@ def card_facts(plan: Plan, held_out: HeldOutResult, name: str) -> CardFacts:
         hub_name=hub_name(plan.recipe.model),
         data=plan.files.train_name,
         rows=rows,
+        method=method_of(plan.recipe),
         labels=named_outputs(plan.task),
         split=split,
         scores=held_out.scores,
         intervals=held_out.intervals,
-        caveats=(*held_out.caveats, chosen),
+        caveats=(*held_out.caveats, *chosen),
     )

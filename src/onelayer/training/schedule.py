@@ -50,6 +50,21 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
     return replace(recipe, read=read, contrast=contrast, epochs=epochs, lr=lr)
 
 
+def method_of(recipe: Recipe) -> list[str]:
+    """What else than epochs the schedule of a completed recipe has, in words."""
+    found = []
+    if recipe.read == "mean":
+        found.append(
+            "the layer reads the mean of all token vectors, through one more layer of BERT"
+        )
+    if recipe.contrast:
+        found.append(
+            f"{recipe.contrast} steps draw texts of one label together; then the weights are "
+            "averaged with the pretrained ones, and the layer is fitted in closed form"
+        )
+    return found
+
+
 def _read(head: Head, base: Description, encodings: Encodings) -> Read | None:
     """The mean for few texts, where the base was pretrained to it or has no pooler for ``[CLS]``.
 
