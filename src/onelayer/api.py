@@ -284,7 +284,8 @@ def export(
     train
         The run's training rows, if they were in memory or their file has moved.
     dev
-        Labelled rows to compare the predictions on; by default the run's dev rows.
+        Labelled rows to compare the predictions on; by default the run's dev rows, or its training
+        rows where they were cross-validated.
     say
         Called with each remark, a line of text.
     columns
