@@ -301,6 +301,7 @@ def test_contrast_is_for_few_texts_of_a_sentence_encoder(
         ("tags", Recipe(task="tag", read="mean"), "--read mean"),
         ("value", Recipe(task="regress", contrast=9), "--contrast 9"),
         ("label", Recipe(task="classify", epochs=0), "--epochs 0"),
+        ("label", Recipe(task="classify", contrast=9, freeze="encoder"), "--freeze encoder"),
     ],
 )
 def test_schedule_that_does_not_fit_the_task_is_refused(
@@ -308,6 +309,19 @@ def test_schedule_that_does_not_fit_the_task_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         with_schedule(recipe, HEADS[head], describe(make_bert()), of_rows(10))
+
+
+def test_all_seeds_have_the_schedule_of_the_first(make_bert: MakeBert, tmp_path: Path) -> None:
+    folder = sentence_encoder(make_bert(), tmp_path / "model", pooling_mode_mean_tokens=True)
+    rows = [{"text": f"{'good' if i % 2 else 'bad'} {i}", "label": "ab"[i % 2]} for i in range(8)]
+    predictor = onelayer.finetune(
+        rows, model=str(folder), out=tmp_path / "run", seeds=2, folds=2, lr=1e-3, max_length=16
+    )
+    assert predictor.record is not None
+    assert predictor.record.seeds is not None
+    assert len(predictor.record.seeds.scores) == 2
+    assert predictor.record.recipe is not None
+    assert predictor.record.recipe["contrast"] == 40
 
 
 # Descriptions of labels.

@@ -34,10 +34,16 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
             f"--contrast {recipe.contrast}: texts of {recipe.task} have no classes in common",
             hint="leave it out; it is for classify",
         )
+    if recipe.freeze == "encoder" and recipe.contrast:
+        raise UsageError(
+            f"--freeze encoder: --contrast {recipe.contrast} trains nothing else",
+            hint="leave one of them out",
+        )
     read = recipe.read or _read(head, base, encodings)
     contrast, epochs = recipe.contrast, recipe.epochs
     if contrast is None:
         contrasts = read == "mean" and head.alike is not None and epochs is None
+        contrasts = contrasts and recipe.freeze != "encoder"
         contrast = _contrast(encodings.n_examples) if contrasts else 0
     if epochs is None:
         epochs = 0 if contrast else _epochs(encodings.n_examples, recipe.batch_size)

@@ -21,6 +21,7 @@ from onelayer.base.model_files import read_json
 from onelayer.checkpoint.record import ModelRecord, SeedScores
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
+from onelayer.recipe import Recipe
 from onelayer.training.plan import Plan
 from onelayer.training.progress import Reporter
 from onelayer.training.resume import RUNS, is_unfinished, open_store, run_name
@@ -100,12 +101,11 @@ def _train_seeds(plan: Plan, target: Path, reporter: Reporter) -> list[Outcome]:
         # Each run's directory has the target's name, because its model card has it as a title.
         folder = seeds_folder(target) / f"seed-{seed}" / target.name
         # The first run chooses what the user left open; the others have to use the same values.
-        names = ("epochs", "lr", "precision") if outcomes else ()
-        chosen = {name: outcomes[0].recipe[name] for name in names}
+        chosen = Recipe.from_json(outcomes[0].recipe) if outcomes else plan.recipe
         if not _is_finished(folder):
             if not is_unfinished(folder):
                 shutil.rmtree(folder, ignore_errors=True)  # stopped before its first state
-            one = plan.with_recipe(replace(plan.recipe, seed=seed, seeds=1, **chosen))
+            one = plan.with_recipe(replace(chosen, seed=seed, seeds=1))
             with open_store(plan.files.train, folder, one.identity, None, reporter.say) as store:
                 train_and_load(one, store, reporter)
                 store.clear()
