@@ -279,7 +279,7 @@ def of_rows(n: int, second: bool = False) -> Encodings:
 
 
 @pytest.mark.parametrize(
-    ("rows", "contrast"), [(16, 40), (48, 60), (200, 80), (500, 157), (8000, 320), (8001, 0)]
+    ("rows", "contrast"), [(16, 30), (32, 40), (160, 60), (500, 157), (8000, 320), (8001, 0)]
 )
 def test_contrast_is_for_few_texts_of_a_sentence_encoder(
     make_bert: MakeBert, tmp_path: Path, rows: int, contrast: int
@@ -321,7 +321,7 @@ def test_all_seeds_have_the_schedule_of_the_first(make_bert: MakeBert, tmp_path:
     assert predictor.record.seeds is not None
     assert len(predictor.record.seeds.scores) == 2
     assert predictor.record.recipe is not None
-    assert predictor.record.recipe["contrast"] == 40
+    assert predictor.record.recipe["contrast"] == 30
 
 
 # Descriptions of labels.

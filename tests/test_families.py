@@ -147,7 +147,8 @@ def test_new_family_works_with_every_command(
         assert cli.main([str(argument) for argument in arguments]) == 0
         return capsys.readouterr().out
 
-    run_command("train", reviews, "--model", pretrained, "--out", "run", "--epochs", 1)
+    plain = ("--epochs", 1, "--read", "cls")
+    run_command("train", reviews, "--model", pretrained, "--out", "run", *plain)
     config = json.loads(Path("run/config.json").read_text())
     assert config["architectures"] == ["SproutForSequenceClassification"]
     assert (config["model_type"], config["dim"]) == ("sprout", 32)
@@ -186,7 +187,7 @@ def test_new_family_with_berts_weights_predicts_the_same_as_bert(
     """The Sprout has a BERT's weights, so equal training gives equal predictions."""
     predictions = []
     for model in (bert, pretrained):
-        recipe = onelayer.Recipe(model=str(model), epochs=1, seed=3, lr=1e-9)
+        recipe = onelayer.Recipe(model=str(model), epochs=1, read="cls", seed=3, lr=1e-9)
         run = onelayer.finetune(reviews, out=tmp_path / f"run-{model.name}", recipe=recipe)
         predictions.append([row.probability for row in run.predict(["a good cat", "the bad day"])])
     np.testing.assert_allclose(*predictions, atol=1e-5)

@@ -39,7 +39,7 @@ MIN_STEPS_BEFORE_RESTART = 100
 """Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
 shrinks, a run that would have learned later is given up."""
 
-PRETRAINED_SHARE = 0.5
+PRETRAINED_SHARE = 0.4
 """How far the weights go back to the pretrained ones after the steps of contrast (Wortsman et al.,
 2022). If it grows, what pretraining knew of texts is kept; if it shrinks, what the rows say."""
 
