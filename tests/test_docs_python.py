@@ -16,7 +16,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["python.md", "zh-CN/python.md"])
+@pytest.mark.parametrize("page", ["python.md", "zh-CN/python.md", "labelling.md"])
 def test_code_of_the_page_runs(
     page: str,
     make_bert: MakeBert,

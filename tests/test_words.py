@@ -113,7 +113,7 @@ def is_exempt(file: str, name: str) -> bool:
     """Whether there is a reason for a second definition."""
     return (
         # A command wraps the public function of the same name for the terminal.
-        file == "cli/commands.py"
+        file in ("cli/commands.py", "cli/file_commands.py")
         # PyTorch's version of each compiled operation has its name, so that they can be swapped.
         or file == "nn/reference.py"
         # Each HTTP dialect has a module with its routes.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         report,
     )
     from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
+    from onelayer.labelling.next_rows import next_rows
     from onelayer.prediction.load import load
     from onelayer.prediction.predict_data import Predictions
     from onelayer.prediction.predictor import Predictor
@@ -50,6 +51,7 @@ __all__ = [
     "finetune",
     "inspect",
     "load",
+    "next_rows",
     "predict",
     "report",
     "serve",
@@ -59,6 +61,7 @@ __all__ = [
 _HOMES = {
     "onelayer.base.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
     "onelayer.recipe": ("Recipe",),
+    "onelayer.labelling.next_rows": ("next_rows",),
     "onelayer.prediction.load": ("load",),
     "onelayer.prediction.predict_data": ("Predictions",),
     "onelayer.prediction.predictor": ("Predictor",),

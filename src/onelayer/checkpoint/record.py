@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +16,9 @@ from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
 FORMAT = 1
 """The newest format of the file that this version reads."""
+TIMING_FILE = "timing.json"
+"""Next to the record: how long the steps took and where the labelled files were, which differ where
+a run is repeated."""
 SHORTEST = 4
 """Tokens of the shortest sequence: three special tokens, and one to read."""
 
@@ -288,3 +292,13 @@ def _layout(values: Mapping[str, Any]) -> Layout:
     if "columns" not in values:
         raise CheckpointError("a layout without columns")
     return Layout.from_json(values)
+
+
+def files_of_run(run: Path | None) -> Mapping[str, str]:
+    """Where training found its labelled files, by role: ``train`` and ``dev``; empty where that
+    isn't known."""
+    try:
+        timing = json.loads(((run or Path()) / TIMING_FILE).read_text(encoding="utf-8"))
+        return {role: str(path) for role, path in timing["files"].items() if path}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

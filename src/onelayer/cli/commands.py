@@ -269,57 +269,6 @@ def compare(
         print_parts(result.parts_with(rows))
 
 
-def inspect(
-    file_or_run: str,
-    /,
-    *others: Path,
-    with_: str | None = None,
-    folds: int = 5,
-    rows: int = 20,
-    task: str | None = None,
-    model: str = "starter",
-    json: bool = False,
-    columns: Columns,
-) -> None:
-    """Describe a labelled file and its problems, or a model.
-
-    Parameters
-    ----------
-    file_or_run
-        A labelled file, or a model directory.
-    others
-        More files, such as dev and test, to search for repeated texts.
-    with_
-        A run to find label errors with; cross-validated if it saw these rows.
-    folds
-        Folds of the cross-validation.
-    rows
-        Rows to print in each list; `--json` has all.
-    task
-        classify, regress, tag, answer or choose; default: inferred from the file.
-    model
-        The model whose tokenizer counts the tokens.
-    json
-        Print JSON.
-    """
-    result = api.inspect(
-        file_or_run,
-        *others,
-        with_=with_,
-        folds=folds,
-        task=task,
-        model=model,
-        reporter=reporter(json) if with_ is not None else None,
-        **columns.keywords,
-    )
-    if json:
-        print_json(result.to_json())
-    elif not hasattr(result, "parts_with"):
-        print(result)
-    else:
-        print_parts(result.parts_with(rows))
-
-
 def serve(
     *models: str,
     host: str = "127.0.0.1",

@@ -53,6 +53,8 @@ class Flag:
     def __str__(self) -> str:
         if self.positional:
             return self.name.upper()
+        if len(self.name) == 1:
+            return f"-{self.name}"
         # Python's keywords get an underscore: with_ is --with.
         return "--" + self.name.rstrip("_").replace("_", "-")
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from onelayer import __version__
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.cli import flags
-from onelayer.cli.commands import compare, evaluate, export, inspect, predict, report, serve, train
+from onelayer.cli.commands import compare, evaluate, export, predict, report, serve, train
+from onelayer.cli.file_commands import inspect, next_rows
 
 COMMANDS: flags.Commands = {
     "train": train,
@@ -22,6 +23,7 @@ COMMANDS: flags.Commands = {
     "report": report,
     "compare": compare,
     "inspect": inspect,
+    "next": next_rows,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 

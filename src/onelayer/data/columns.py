@@ -34,7 +34,10 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
 }
 """Common column names, by what the column holds. A task knows its other names itself."""
+SUGGESTION = "suggestion"
+"""The column of labels that a model suggests, in files with rows to label."""
 ASIDE = {
+    SUGGESTION,
     *("id", "ids", "idx", "index", "unnamed:", "date", "time", "timestamp", "year", "split"),
     *("lang", "language", "source", "url", "user", "author", "count", "confidence"),
     *("序号", "编号", "日期"),

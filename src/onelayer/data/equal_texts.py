@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -46,7 +47,12 @@ def split_key(kind: type[RowKind[Any]], row: Any) -> int:
     million; these rows then stay together, which does no harm.
     """
     group = kind.group(row)
-    texts = kind.texts(row) if group is None else (group,)
+    return texts_key(kind.texts(row) if group is None else (group,))
+
+
+def texts_key(texts: Iterable[str]) -> int:
+    """A digest of 64 bits, equal for texts that are equal but for case, spaces, width and
+    punctuation, in any order."""
     joined = "\0".join(sorted(map(without_punctuation, texts)))
     digest = blake2b(joined.encode(errors="surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

@@ -45,6 +45,11 @@ class Sketch:
         digest = digest_of(texts)
         return digest in self.smallest if digest < self.bound else None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has the digests of all texts seen."""
+        return self.bound == 2**64
+
     def share_of(self, rows: Iterable[tuple[str, ...]]) -> float | None:
         """An estimate of the share of these rows that were seen; None if none of them is in the
         sample."""

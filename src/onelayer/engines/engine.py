@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from weakref import WeakSet
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from onelayer.checkpoint.bundle import Bundle
     from onelayer.tasks.logits import Logits
     from onelayer.tokens.encodings import Encodings
@@ -27,6 +30,15 @@ class Engine(Protocol):
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) fp32 logits, in the order of the R reads of the encodings."""
+        ...
+
+
+@runtime_checkable
+class VectorEngine(Protocol):
+    """An engine that also gives the vectors that the output layer reads."""
+
+    def logits_and_vectors(self, encodings: Encodings) -> tuple[Logits, NDArray[np.float32]]:
+        """(R, C) fp32 logits, and (E, D) the mean of what the layer reads of each example."""
         ...
 
 

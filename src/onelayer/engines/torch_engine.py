@@ -6,13 +6,14 @@ import os
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from onelayer.base.errors import UsageError
 from onelayer.base.machine import give_memory_back
 from onelayer.nn.model import Model
 from onelayer.nn.packed import pack
 from onelayer.tasks.logits import Logits
-from onelayer.tokens.encodings import Encodings, counts, ragged
+from onelayer.tokens.encodings import Encodings, counts, ragged, segment_means
 from onelayer.tokens.packing import micro_batches
 
 
@@ -40,9 +41,19 @@ class TorchEngine:
         self.token_budget = token_budget
         self._process = os.getpid()
 
-    @torch.inference_mode()
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) fp32 logits, in the order of the reads."""
+        return self._run(encodings, None)
+
+    def logits_and_vectors(self, encodings: Encodings) -> tuple[Logits, NDArray[np.float32]]:
+        """(R, C) fp32 logits, and (E, D) the mean of what the output layer reads of each example.
+        The vectors of a batch are averaged before the next one is run, which bounds the memory."""
+        width = self.model.head.in_features
+        vectors = np.empty((encodings.n_examples, width), dtype=np.float32)
+        return self._run(encodings, vectors), vectors
+
+    @torch.inference_mode()
+    def _run(self, encodings: Encodings, vectors: NDArray[np.float32] | None) -> Logits:
         was_training = self.model.training
         self.model.eval()
         device = self.model.head.weight.device
@@ -56,8 +67,14 @@ class TorchEngine:
         lengths = encodings.example_lengths(np.arange(encodings.n_examples))
         for examples in micro_batches(lengths, self.token_budget):
             batch = pack(encodings, examples).to(device)
-            rows = ragged(reads_before[examples], counts(reads_before, examples))
-            logits[rows] = self.model(batch).float().cpu().numpy()
+            n_reads = counts(reads_before, examples)
+            rows = ragged(reads_before[examples], n_reads)
+            if vectors is None:
+                logits[rows] = self.model(batch).float().cpu().numpy()
+                continue
+            x_RD = self.model.vectors(batch)
+            logits[rows] = self.model.head(x_RD).float().cpu().numpy()
+            vectors[examples] = segment_means(x_RD.float().cpu().numpy(), n_reads)
         self.model.train(was_training)
         give_memory_back()
         return logits

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.errors import OneLayerError, Place, UsageError
-from onelayer.checkpoint.record import ModelRecord, RunData
+from onelayer.checkpoint.record import ModelRecord, RunData, files_of_run
 from onelayer.data.in_memory import Source, source_digest, source_name, source_path
 from onelayer.data.rows import Rows
 from onelayer.evaluation.evaluate import labelled_rows
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import REMOVED, Columns, Recipe
 from onelayer.tasks.labelled import open_labelled, usable_rows
-from onelayer.training.run_store import TIMING_FILE
 from onelayer.training.split import SplitKeys, split_dev
 
 Say = Callable[[str], None]
@@ -59,7 +57,7 @@ def rows_of_run(
         If a file is missing or has changed.
     """
     data = predictor.record.data if predictor.record else None
-    found = _Found(predictor, _paths(predictor.path), data, say)
+    found = _Found(predictor, files_of_run(predictor.path), data, say)
     if dev is not None or (data and data.dev):
         learned = train if train is not None else found.unchanged("train")
         train_rows = found.rows(learned) if learned is not None else None
@@ -154,11 +152,3 @@ class _Found:
         kind, layout = type(self.predictor.task), self.predictor.layout
         kind, layout, table = open_labelled(source, recipe, self.say, kind=kind, layout=layout)
         return usable_rows(kind, table, layout, recipe, self.say, look)
-
-
-def _paths(run: Path | None) -> Mapping[str, str]:
-    try:
-        timing = json.loads(((run or Path()) / TIMING_FILE).read_text(encoding="utf-8"))
-        return {role: str(path) for role, path in timing["files"].items() if path}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
@@ -22,13 +23,13 @@ from onelayer.data.layout import Layout
 from onelayer.data.readers import reshaped
 from onelayer.data.rows import in_column
 from onelayer.data.table import Table as DataTable
-from onelayer.engines.engine import Engine
+from onelayer.engines.engine import Engine, VectorEngine
 from onelayer.metrics import Scorer
 from onelayer.prediction.inputs import input_layout, item_values, items_of
 from onelayer.tasks import TASKS, AnyTask, task_from_json, task_to_json
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.protocol import Chunk
-from onelayer.tokens.encodings import Cut, Encodings
+from onelayer.tokens.encodings import Cut, Encodings, segment_means
 from onelayer.tokens.tokenizer import Tokenizer
 
 CHUNK = 1024
@@ -185,9 +186,24 @@ class Predictor(Result):
         self.cut += encodings.cut
         return rows, encodings, self.logits(encodings)
 
+    def run_with_vectors(
+        self, rows: Sequence[Any]
+    ) -> tuple[Chunk[Any], NDArray[np.float32] | None]:
+        """As `run_rows`, and (B, D) the mean of the vectors that the output layer reads of each
+        row; None where the engine gives none."""
+        if not isinstance(self.engine, VectorEngine):
+            return self.run_rows(rows), None
+        encodings = self.task.encode(rows, self.tokenizer, labelled=False)
+        self.cut += encodings.cut
+        logits, of_examples = self.engine.logits_and_vectors(encodings)
+        sizes = np.diff(np.searchsorted(encodings.cu_examples, encodings.cu_rows))
+        return (rows, encodings, self._finite(logits)), segment_means(of_examples, sizes)
+
     def logits(self, encodings: Encodings) -> Logits:
         """The engine's logits. Raises CheckpointError where one of them is no finite number."""
-        logits = self.engine.logits(encodings)
+        return self._finite(self.engine.logits(encodings))
+
+    def _finite(self, logits: Logits) -> Logits:
         if not np.isfinite(logits).all():
             raise CheckpointError(
                 "its answers are not finite numbers",

@@ -23,6 +23,7 @@ from onelayer.prediction.formats import PredictedRow
 from onelayer.prediction.inputs import input_layout, items_of
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Columns
+from onelayer.tasks import AnyTask
 
 REPLACED = ("prediction", "prediction_json")
 """Columns of the output, which an input may have, too."""
@@ -63,37 +64,46 @@ def predict_table(
         say(f"{name}: {remark}")
     if replaced := [column for column in REPLACED if column in table.columns]:
         say(f"{name}: the predictions replace its column {' and '.join(replaced)}")
-    task = predictor.task
-    bad: list[DataError] = []
-    left_out: dict[str, RowsAlike] = {}
     ahead: deque[Record] = deque()
-
-    def readable() -> Iterator[tuple[Record, Any]]:
-        for record in table:
-            place = table.place(record)
-            try:
-                table.refuse_left_out(record)
-                yield record, task.row(layout.values(record.values), place, False)
-            except LeftOutError as reason:
-                left_out.setdefault(reason.message, RowsAlike(0, place)).count += 1
-            except DataError as error:
-                if not columns.skip_bad:
-                    error.hint = error.hint or "correct it, or leave it out with --skip-bad"
-                    raise in_column(error, layout) from None
-                bad.append(in_column(error, layout))
+    readable = usable_records(predictor.task, table, layout, columns, say)
 
     def rows() -> Iterator[Any]:
-        for record, row in islice(readable(), skip, None):
+        for record, row in islice(readable, skip, None):
             ahead.append(record)
             yield row
 
     for prediction in predictor.predict_each(rows()):
         record = ahead.popleft()
         yield PredictedRow(_kept(record, table), prediction, record.line)
+
+
+def usable_records(
+    task: AnyTask, table: Table, layout: Layout, columns: Columns, say: Say
+) -> Iterator[tuple[Record, Any]]:
+    """Each record of a table that can be predicted, with the task's row of it; then remarks on the
+    others. Raises DataError as `predict_table`."""
+    name = Path(table.path).name
+    n_bad, first_bad = 0, None
+    left_out: dict[str, RowsAlike] = {}
+    for record in table:
+        place = table.place(record)
+        try:
+            table.refuse_left_out(record)
+            row = task.row(layout.values(record.values), place, False)
+        except LeftOutError as reason:
+            left_out.setdefault(reason.message, RowsAlike(0, place)).count += 1
+            continue
+        except DataError as error:
+            if not columns.skip_bad:
+                error.hint = error.hint or "correct it, or leave it out with --skip-bad"
+                raise in_column(error, layout) from None
+            n_bad, first_bad = n_bad + 1, first_bad or in_column(error, layout)
+            continue
+        yield record, row
     for why, alike in left_out.items():
         say(f"{name}: {alike.remark(f'left out, {why}')}")
-    if bad:
-        say(f"{name}: left out {len(bad):,} bad rows, the first: {bad[0]}")
+    if n_bad:
+        say(f"{name}: left out {n_bad:,} bad rows, the first: {first_bad}")
 
 
 def in_chunks(rows: Iterator[PredictedRow]) -> Iterator[list[PredictedRow]]:

@@ -30,6 +30,8 @@ from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
 from onelayer.tasks.predictions import OutputTensor, Prediction
+from onelayer.tasks.suggestions import Labelling, Suggestion
+from onelayer.tasks.uncertainty import Uncertainty, no_uncertainty
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -244,6 +246,24 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     def label_judge(self) -> LabelJudge[Self]:
         """Who finds labels that are probably wrong. Raises UsageError where nobody can."""
         raise UsageError(f"there is no judge yet for labels of {self.name}")
+
+    # Which rows to label next ------------------------------------------------------------------
+
+    def uncertainty(self, chunk: Chunk[Row]) -> Uncertainty:
+        """How unsure it is of these rows. As it stands nothing is known of that."""
+        return no_uncertainty(len(chunk[0]))
+
+    def suggestion(self, prediction: Prediction) -> Suggestion:
+        """A prediction as the label that it suggests. As it stands, its headline."""
+        value = prediction.headline
+        if isinstance(value, str):
+            return Suggestion(value, names=(value,))
+        return Suggestion(value, number=value)
+
+    @property
+    def labelling(self) -> Labelling | None:
+        """How rows are labelled in an annotation tool; None where tools have no form for it."""
+        return None
 
     # Over HTTP ---------------------------------------------------------------------------------
 

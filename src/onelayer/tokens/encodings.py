@@ -345,3 +345,14 @@ def truncate_longest(first: Ints, second: Ints, limit: Ints | int) -> tuple[Ints
     kept_first = np.maximum(half, limit - second)
     kept_second = np.maximum(limit - half, limit - first)
     return np.minimum(first, kept_first), np.minimum(second, kept_second)
+
+
+def segment_means(values: NDArray[np.float32], sizes: Ints) -> NDArray[np.float32]:
+    """(N, D) values in G runs of ``sizes`` (G,) -> (G, D) the mean of each run; 0 for an empty
+    one."""
+    means = np.zeros((len(sizes), values.shape[1]), dtype=np.float32)
+    filled = sizes > 0
+    if filled.any():
+        sums = np.add.reduceat(values, cumulate(sizes)[:-1][filled])
+        means[filled] = sums / sizes[filled, None]
+    return means

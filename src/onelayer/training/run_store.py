@@ -23,7 +23,7 @@ from onelayer.base.errors import OneLayerError, Place
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.build import Built, as_saved, named_outputs, state_of
 from onelayer.checkpoint.card import model_card
-from onelayer.checkpoint.record import ModelRecord
+from onelayer.checkpoint.record import TIMING_FILE, ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.nn.heads import HEADS
 from onelayer.nn.kernels import kernels
@@ -51,8 +51,6 @@ MAX_STEPS_OF_ATTEMPT = 10**8
 """Steps between two restarts, at most. It makes states after a restart sort behind those before."""
 MAX_ATTEMPTS = 10
 """Restarts of a fold are fewer. It makes a fold's states sort behind those of the fold before."""
-TIMING_FILE = "timing.json"
-"""Written last: a directory that has it is a finished run."""
 
 
 @dataclass(frozen=True, slots=True)

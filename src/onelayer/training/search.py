@@ -18,14 +18,13 @@ from typing import Any
 from onelayer.base.disk import as_json, rewrite
 from onelayer.base.errors import Place, UsageError
 from onelayer.base.model_files import read_json
-from onelayer.checkpoint.record import ModelRecord, SeedScores
+from onelayer.checkpoint.record import TIMING_FILE, ModelRecord, SeedScores
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
 from onelayer.training.plan import Plan
 from onelayer.training.progress import Reporter
 from onelayer.training.resume import RUNS, is_unfinished, open_store, run_name
-from onelayer.training.run_store import TIMING_FILE
 from onelayer.training.trainer import draw_report, train_and_load
 
 

@@ -21,7 +21,13 @@ from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.answer.answer_columns import AnswerColumns
 from onelayer.tasks.answer.answer_mistakes import answer_agreement, answer_mistake
-from onelayer.tasks.answer.answer_rows import Answer, AnswerRow, Candidate, Question
+from onelayer.tasks.answer.answer_rows import (
+    Answer,
+    AnswerRow,
+    Candidate,
+    Question,
+    answer_doubt,
+)
 from onelayer.tasks.answer.answer_scores import score_answers
 from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
 from onelayer.tasks.answer.gold_answers import answers_of
@@ -31,6 +37,7 @@ from onelayer.tasks.logits import Logits, softmax
 from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
+from onelayer.tasks.uncertainty import Uncertainty
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -315,6 +322,10 @@ class AnswerTask(Task[AnswerRow, Answer]):
 
     def label_judge(self) -> LabelJudge[Self]:
         return Disagreements(answer_agreement)
+
+    def uncertainty(self, chunk: Chunk[AnswerRow]) -> Uncertainty:
+        found = np.array([answer_doubt(answer) for answer in self.decode(*chunk)])
+        return Uncertainty(found, np.zeros((len(found), 0)))
 
     @classmethod
     def wire_input(cls) -> type[Question]:

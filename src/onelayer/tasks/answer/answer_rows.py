@@ -83,3 +83,13 @@ class Answer(BasePrediction):
         start = None if self.start is None else offsets.of(self.start)
         end = None if self.end is None else offsets.of(self.end)
         return replace(self, start=start, end=end, candidates=candidates, offsets=unit)
+
+
+def answer_doubt(answer: Answer) -> float:
+    """How unsure an answer is, from 0 to 1: the probability of "no answer", where that isn't the
+    answer, and of all candidates that don't overlap with it."""
+    start, end = answer.start, answer.end
+    if start is None or end is None:
+        return 1.0 - answer.no_answer_score
+    same = sum(one.score for one in answer.candidates if one.start < end and start < one.end)
+    return min(max(1.0 - same, 0.0), 1.0)

@@ -22,6 +22,7 @@ from onelayer.tasks.mistakes import Judged, Mistake, Passage
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.texts import join_texts
+from onelayer.tasks.uncertainty import Uncertainty, margins
 from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -227,6 +228,14 @@ class Choose(Task[ChooseRow, Choice]):
 
     def label_judge(self) -> LabelJudge[Self]:
         return Disagreements(_agreement)
+
+    def uncertainty(self, chunk: Chunk[ChooseRow]) -> Uncertainty:
+        def doubt(_: int, row_logits: Logits) -> float:
+            p = softmax(row_logits[:, 0] / self.temperature)
+            return 1.0 - float(margins(p[None])[0])
+
+        found = np.array(per_row(*chunk[1:], doubt), dtype=np.float64)
+        return Uncertainty(found, np.zeros((len(found), 0)))  # where an option stands says nothing
 
     @classmethod
     def wire_input(cls) -> type[Options]:

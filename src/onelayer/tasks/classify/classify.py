@@ -55,7 +55,13 @@ from onelayer.tasks.pooling import (
 )
 from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task
+from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, texts_in
+from onelayer.tasks.uncertainty import (
+    Uncertainty,
+    uncertain_label,
+    uncertain_labels,
+)
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -336,6 +342,18 @@ class Classify(Task[TextRow, Label | Labels]):
 
     def label_judge(self) -> LabelJudge[Self]:
         return (SeveralLabelsJudge if self.multi_label else OneLabelJudge)(self.labels)
+
+    def uncertainty(self, chunk: Chunk[TextRow]) -> Uncertainty:
+        x = self.row_logits(*chunk[1:]) / (self.label_temperature or 1.0)
+        return uncertain_labels(x, self.thresholds) if self.multi_label else uncertain_label(x)
+
+    def suggestion(self, prediction: Label | Labels) -> Suggestion:
+        labels = prediction.labels if isinstance(prediction, Labels) else (prediction.headline,)
+        return Suggestion(prediction.headline, names=labels)
+
+    @property
+    def labelling(self) -> Labelling:
+        return Labelling("choices", self.labels, self.multi_label)
 
     @classmethod
     def wire_input(cls) -> type[Text]:

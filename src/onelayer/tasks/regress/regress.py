@@ -32,7 +32,9 @@ from onelayer.tasks.pooling import (
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, Unit
 from onelayer.tasks.regress.regress_columns import RegressColumns
+from onelayer.tasks.suggestions import Labelling
 from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, texts_in
+from onelayer.tasks.uncertainty import Uncertainty, no_uncertainty
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -176,6 +178,17 @@ class Regress(Task[TextRow, Value]):
 
     def label_judge(self) -> LabelJudge[Self]:
         return NumberJudge()
+
+    def uncertainty(self, chunk: Chunk[TextRow]) -> Uncertainty:
+        """A number comes without a probability: all rows count the same, and those are chosen that
+        differ in their texts and predicted numbers."""
+        rows, encodings, logits = chunk
+        doubt, _ = no_uncertainty(len(rows))
+        return Uncertainty(doubt, pool(encodings, logits, self.pooling))
+
+    @property
+    def labelling(self) -> Labelling:
+        return Labelling("number")
 
     @classmethod
     def wire_input(cls) -> type[Text]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +20,8 @@ from onelayer.tasks.label_judges import LabelJudge
 from onelayer.tasks.label_names import LabelIds, in_order
 from onelayer.tasks.logits import Logits, per_row, softmax
 from onelayer.tasks.mistakes import Judged, LabelledSpan, Mistake
-from onelayer.tasks.protocol import SavedLayer, Task
+from onelayer.tasks.protocol import Chunk, SavedLayer, Task
+from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.tag.schemes import (
     OUTSIDE,
     Scheme,
@@ -42,9 +42,10 @@ from onelayer.tasks.tag.tag_mistakes import (
     judge_tags,
     tag_mistake,
 )
-from onelayer.tasks.tag.tag_reading import tag_row
-from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow
+from onelayer.tasks.tag.tag_reading import tag_row, two_in_one_word
+from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, suggested_tags
 from onelayer.tasks.tag.viterbi import best_path
+from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import Joints, Marks, split_words
@@ -110,7 +111,7 @@ class Tag(Task[TagRow, Tagged]):
 
         def judge(row: TagRow) -> DataError | None:
             if row.spans is not None:
-                return _in_one_word(row, split_words(row.text)) if row.spans else None
+                return two_in_one_word(row, split_words(row.text)) if row.spans else None
             wrong = violations(row.tags or (), scheme)
             if not wrong:
                 return None
@@ -201,7 +202,7 @@ class Tag(Task[TagRow, Tagged]):
         if row.tags is not None:
             return row.tags
         words = self.words(row)
-        if error := _in_one_word(row, words):
+        if error := two_in_one_word(row, words):
             raise error
         spans = [words_under(span, words) for span in row.spans or ()]
         return from_entities(len(words), [s for s in spans if s], self.scheme)
@@ -308,6 +309,16 @@ class Tag(Task[TagRow, Tagged]):
     def label_judge(self) -> LabelJudge[Self]:
         return WordJudge(self.labels, self.scheme)
 
+    def uncertainty(self, chunk: Chunk[TagRow]) -> Uncertainty:
+        return uncertain_words(*chunk[1:])
+
+    def suggestion(self, prediction: Tagged) -> Suggestion:
+        return suggested_tags(prediction, sorted(self._spans(prediction)))
+
+    @property
+    def labelling(self) -> Labelling:
+        return Labelling("spans", self.scored_labels)
+
     @classmethod
     def wire_input(cls) -> type[Sentence]:
         return Sentence
@@ -367,20 +378,6 @@ def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], 
         firsts.append(len(ids))
         ids.append(unk_id)
     return ids, np.asarray(firsts, dtype=np.int64)
-
-
-def _in_one_word(row: TagRow, words: Sequence[tuple[int, int]]) -> DataError | None:
-    """What is wrong where a word has parts of two entities: it can't get two tags."""
-    found = [(covered, span) for span in row.spans or () if (covered := words_under(span, words))]
-    for ((_, _, end), one), ((_, start, _), other) in pairwise(found):
-        if start < end:
-            a, b = (row.text[span.start : span.end] for span in (one, other))
-            return DataError(
-                f"two entities in one word: {a!r} {one.label} and {b!r} {other.label}",
-                place=row.place,
-                hint="a word gets one tag; leave such texts out with --skip-bad",
-            )
-    return None
 
 
 def _around(row: TagRow, wrong: Sequence[int]) -> str:

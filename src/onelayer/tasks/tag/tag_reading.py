@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.span_offsets import CountedUnit, Offsets
 from onelayer.data.values import in_role, listed_in, text_of
 from onelayer.tasks.tag.notation import Notation
-from onelayer.tasks.tag.spans import spans_of
+from onelayer.tasks.tag.spans import spans_of, words_under
 from onelayer.tasks.tag.tag_rows import TagRow, join
 from onelayer.tasks.tag.word_tags import (
     LEFT_OUT,
@@ -126,3 +127,17 @@ def _row_of_text(text: str, gold: object, place: Place, facts: TagFacts) -> TagR
     return TagRow(
         text, tuple(words), checked_tags(tags, len(words), place, facts.notation), None, place
     )
+
+
+def two_in_one_word(row: TagRow, words: Sequence[tuple[int, int]]) -> DataError | None:
+    """What is wrong where a word has parts of two entities: it can't get two tags."""
+    found = [(covered, span) for span in row.spans or () if (covered := words_under(span, words))]
+    for ((_, _, end), one), ((_, start, _), other) in pairwise(found):
+        if start < end:
+            a, b = (row.text[span.start : span.end] for span in (one, other))
+            return DataError(
+                f"two entities in one word: {a!r} {one.label} and {b!r} {other.label}",
+                place=row.place,
+                hint="a word gets one tag; leave such texts out with --skip-bad",
+            )
+    return None

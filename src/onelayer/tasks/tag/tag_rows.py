@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from onelayer.base.errors import Place
 from onelayer.base.text_offsets import OffsetUnit, TextOffsets
 from onelayer.tasks.mistakes import LabelledSpan
 from onelayer.tasks.predictions import BasePrediction
+from onelayer.tasks.suggestions import SuggestedSpan, Suggestion
 from onelayer.tasks.tag.schemes import OUTSIDE
 from onelayer.tasks.tag.spans import Gold
 
@@ -96,6 +98,14 @@ class Tagged(BasePrediction):
     @property
     def decision(self) -> tuple[str, ...]:
         return self.tags
+
+
+def suggested_tags(prediction: Tagged, spans: Iterable[LabelledSpan]) -> Suggestion:
+    """The spans of a tagged text as they are marked in a tool, and as a cell holds them."""
+    text = prediction.text
+    marked = tuple(SuggestedSpan(a, b, text[a:b], label) for a, b, label in spans)
+    cell = json.dumps([asdict(span) for span in marked], ensure_ascii=False)
+    return Suggestion(cell, spans=marked)
 
 
 def join(
