@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         report,
     )
     from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
+    from onelayer.inspection.learning_curve import curve
     from onelayer.labelling.next_rows import next_rows
     from onelayer.prediction.load import load
     from onelayer.prediction.predict_data import Predictions
@@ -46,6 +47,7 @@ __all__ = [
     "UsageError",
     "Value",
     "compare",
+    "curve",
     "evaluate",
     "export",
     "finetune",
@@ -61,6 +63,7 @@ __all__ = [
 _HOMES = {
     "onelayer.base.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
     "onelayer.recipe": ("Recipe",),
+    "onelayer.inspection.learning_curve": ("curve",),
     "onelayer.labelling.next_rows": ("next_rows",),
     "onelayer.prediction.load": ("load",),
     "onelayer.prediction.predict_data": ("Predictions",),

@@ -168,26 +168,33 @@ def behind_links(path: Path) -> Path:
         raise UsageError("a link that leads in a circle", place=Place(path)) from error
 
 
-def rewrite(path: Path, text: str) -> None:
-    """Writes a text file, or replaces it in one move; writes into a pipe or device.
+def rewrite(path: Path, content: str | bytes) -> None:
+    """Writes a file, or replaces it in one move; writes into a pipe or device.
 
     Raises OneLayerError where the disk refuses; the old file is then unchanged.
     """
     try:
         if is_stream(path):
-            write_text(path, text)
+            _write(path, content)
             return
         real = behind_links(path)
         staged = _beside(real, "staged")
         try:
             staged.touch(mode_until_finished(real))
-            write_text(staged, text)
+            _write(staged, content)
             put(staged, real)
         except BaseException:
             staged.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OneLayerError(f"can't be written: {reason_of(error)}", place=Place(path)) from error
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        write_text(path, content)
 
 
 def put(whole: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands about files of rows: what is in one, and what to label next."""
+"""The commands about files of rows: what is in one, what to label next, and whether to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onelayer
 from onelayer import api
 from onelayer.cli.commands import EngineName
 from onelayer.cli.terminal import print_json, print_parts, reporter, say, sayer
-from onelayer.recipe import Columns
+from onelayer.recipe import Columns, Recipe
 
 
 def next_rows(
@@ -122,3 +122,30 @@ def inspect(
         print(result)
     else:
         print_parts(result.parts_with(rows))
+
+
+def curve(
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    max_rows: int = 8000,
+    json: bool = False,
+    recipe: Recipe,
+) -> None:
+    """Score growing parts of a labelled file, and estimate what more rows bring.
+
+    Parameters
+    ----------
+    file
+        A labelled file, as for train.
+    out
+        A picture to write: svg, png or pdf.
+    max_rows
+        Rows to use at most, drawn at random.
+    json
+        Print progress as JSON on stderr, the result on stdout.
+    """
+    told = reporter(json)
+    result = onelayer.curve(file, out=out, max_rows=max_rows, recipe=recipe, reporter=told)
+    print_json(result.to_json()) if json else print(result)

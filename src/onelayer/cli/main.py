@@ -12,7 +12,7 @@ from onelayer import __version__
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.cli import flags
 from onelayer.cli.commands import compare, evaluate, export, predict, report, serve, train
-from onelayer.cli.file_commands import inspect, next_rows
+from onelayer.cli.file_commands import curve, inspect, next_rows
 
 COMMANDS: flags.Commands = {
     "train": train,
@@ -24,6 +24,7 @@ COMMANDS: flags.Commands = {
     "compare": compare,
     "inspect": inspect,
     "next": next_rows,
+    "curve": curve,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 

@@ -34,6 +34,7 @@ from onelayer.training.plan import Plan
 from onelayer.training.prior import MAX_RESTARTS, SEED_STEP, class_prior
 from onelayer.training.progress import Reporter
 from onelayer.training.sampler import CONTRAST_BATCH, Sampler, evenly
+from onelayer.training.schedule import steps_of
 
 MIN_STEPS_BEFORE_RESTART = 100
 """Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
@@ -67,8 +68,7 @@ class Fit:
     def __init__(self, plan: Plan, attempt: int = 0) -> None:
         """Makes a new model, optimizer and history. Each attempt has another seed."""
         recipe, device = plan.recipe, best_device()
-        assert recipe.epochs is not None, "a completed plan has no open choices"
-        assert recipe.lr is not None
+        assert recipe.lr is not None, "a completed plan has no open choices"
         assert recipe.precision is not None
         self.plan, self.recipe, self.task = plan, recipe, plan.task
         self.encodings = plan.learned
@@ -79,7 +79,7 @@ class Fit:
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.contrast_steps = recipe.contrast or 0
         self.contrast_sampler = evenly(self.encodings.n_examples, CONTRAST_BATCH, self.seed)
-        self.total_steps = self.contrast_steps + round(recipe.epochs * self.steps_per_epoch)
+        self.total_steps = steps_of(recipe, self.encodings.n_examples)
 
         self.built: Built = build_model(
             self._pretrained(), self.task, seed=self.seed, prior=plan.initial_biases()

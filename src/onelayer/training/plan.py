@@ -188,13 +188,7 @@ def make_plan(
             hint = "leave one of them out: rows are scored by folds, or a dev file is"
             raise UsageError(f"--folds {recipe.folds} and --dev", hint=hint)
         _, _, dev_rows = read_labelled(dev, recipe, remarks.say, kind=kind, layout=layout)
-    base = describe(resolve(recipe.model))
-    limit = base.config.max_position_embeddings
-    if recipe.positions is not None:
-        check_positions(recipe.positions, limit)
-        limit = recipe.positions
-        remarks.say(f"{recipe.positions} positions, interpolated between the trained ones")
-    _check_length(recipe, kind, limit)
+    base, limit = pretrained_for(recipe, kind, remarks.say)
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
     files = Files.of(train_file, dev, described)
@@ -225,6 +219,21 @@ def make_plan(
         recipe=recipe,
         remarks=tuple(remarks.told),
     )
+
+
+def pretrained_for(
+    recipe: Recipe, kind: type[AnyTask], say: Callable[[str], None]
+) -> tuple[Description, int]:
+    """The pretrained model, without its weights, and how many positions it gets. Raises
+    CheckpointError for one that can't be read, and UsageError for lengths that don't fit it."""
+    base = describe(resolve(recipe.model))
+    limit = base.config.max_position_embeddings
+    if recipe.positions is not None:
+        check_positions(recipe.positions, limit)
+        limit = recipe.positions
+        say(f"{recipe.positions} positions, interpolated between the trained ones")
+    _check_length(recipe, kind, limit)
+    return base, limit
 
 
 def _on_shared_texts(

@@ -71,6 +71,12 @@ def method_of(recipe: Recipe) -> list[str]:
     return found
 
 
+def steps_of(recipe: Recipe, n_examples: int) -> int:
+    """The steps of a run whose schedule has no open choices."""
+    assert recipe.epochs is not None, "a completed plan has no open choices"
+    return (recipe.contrast or 0) + round(recipe.epochs * math.ceil(n_examples / recipe.batch_size))
+
+
 def _read(head: Head, base: Description, encodings: Encodings) -> Read | None:
     """The mean for few texts, where the base was pretrained to it or has no pooler for ``[CLS]``.
 
