@@ -44,7 +44,7 @@ from support.trainers import plan_of
 HERE = Place("rows.jsonl")
 CLASSIFY = Classify(labels=("bad", "good"), max_length=64)
 TEXTS = ("the bad cat", "good", "bad bad dogs", "a good good cat", "bad 我们", "the good")
-FEW = Recipe(read="mean", contrast=4, epochs=0, lr=1e-3, precision="fp32")
+FEW = Recipe(read="mean", contrast=4, epochs=0, lr=1e-3, batch_size=32, precision="fp32")
 
 
 def encoded(task: AnyTask, labels: list[object], tokenizer: Tokenizer) -> Encodings:

@@ -56,12 +56,21 @@ class Setup:
 
 
 def train_and_predict(
-    data_set: DataSet, *, train: Path, dev: Path, batch_size: int, seed: int, out: Path
+    data_set: DataSet,
+    *,
+    train: Path,
+    dev: Path,
+    batch_size: int,
+    seed: int,
+    out: Path,
+    model: str = "starter",
+    warmup: float = 0.1,
+    weight_decay: float = 0.01,
 ) -> list[Any]:
     from benchmarks.support.sets import read  # imports what only this function needs
 
     set_seed(seed)
-    starter = resolve("starter")
+    starter = resolve(model)
     tokenizer = AutoTokenizer.from_pretrained(starter)
     setup = SETUPS[data_set.task](
         read(data_set, train), read(data_set, dev), tokenizer, data_set.max_length
@@ -74,8 +83,8 @@ def train_and_predict(
             learning_rate=data_set.lr,
             per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=batch_size,
-            warmup_steps=0.1,  # below one, it is a share of all steps
-            weight_decay=0.01,
+            warmup_steps=warmup,  # below one, it is a share of all steps
+            weight_decay=weight_decay,
             max_grad_norm=1.0,
             seed=seed,
             save_strategy="no",

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from scipy.stats import spearmanr
@@ -39,6 +40,8 @@ class DataSet:
     max_words: int | None = None
     """Rows with a longer context are left out: long passages would take most of the time."""
     metrics: tuple[str, ...] = ("accuracy",)
+    script: str = "squad_dev/evaluate-v1.1.py"
+    """The official script that scores answers."""
 
 
 # Rates and epochs were chosen so that the peer learns well from a slice of this size.
@@ -121,18 +124,20 @@ DATA_SETS = [
 # Slices. A file consists of a head, which every slice keeps, and rows.
 
 
-def cut(data_set: DataSet, data: Path, folder: Path) -> tuple[Path, Path]:
+def cut(data_set: DataSet, data: Path, folder: Path, draw: int = 0) -> tuple[Path, Path]:
     """Writes the slice's train and dev files into ``folder``, in the owner's format.
 
-    The shuffle is fixed, so all seeds and both sides see the same rows.
+    ``draw`` seeds the shuffle of the training rows; that of the dev rows is fixed. So all sides see
+    the same rows, and a larger slice of the same draw holds the smaller one.
     """
     split, join, _ = FORMATS[data_set.format]
+    parts = ((data_set.train, data_set.train_rows, draw), (data_set.dev, data_set.dev_rows, 0))
     paths = []
-    for source, rows in ((data_set.train, data_set.train_rows), (data_set.dev, data_set.dev_rows)):
+    for source, rows, seed in parts:
         head, units = split((data / source).read_text(encoding="utf-8"))
         if data_set.max_words is not None:
             units = [unit for unit in units if context_words(unit) <= data_set.max_words]
-        random.Random(0).shuffle(units)
+        random.Random(seed).shuffle(units)
         if len(units) < rows:
             raise SystemExit(f"{data / source}: {len(units)} rows, {rows} wanted")
         path = folder / f"{data_set.name}-{Path(source).name}"
@@ -142,9 +147,9 @@ def cut(data_set: DataSet, data: Path, folder: Path) -> tuple[Path, Path]:
 
 
 def context_words(unit: dict[str, Any] | list[Any]) -> int:
-    """Words of a SQuAD row's passage or of a DREAM row's dialogue."""
+    """Words of a SQuAD row's passage or of a DREAM row's dialogue; a Chinese character is one."""
     text = unit["context"] if isinstance(unit, dict) else " ".join(unit[0])
-    return len(text.split())
+    return len(re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", text))
 
 
 def split_lines(text: str) -> tuple[str, list[str]]:
@@ -264,10 +269,18 @@ def score(data_set: DataSet, data: Path, dev: Path, predictions: Iterable[Any]) 
             values = [accuracy_score([row["answer"] for row in gold], predictions)]
         case "answer":
             answers = dict(zip((row["id"] for row in gold), predictions, strict=True))
-            official = official_squad(data / "squad_dev/evaluate-v1.1.py")
-            scores = official.evaluate(json.loads(dev.read_text(encoding="utf-8"))["data"], answers)
-            values = [scores["exact_match"] / 100, scores["f1"] / 100]
+            values = score_answers(data / data_set.script, dev, answers)
     return {name: 100 * float(value) for name, value in zip(data_set.metrics, values, strict=True)}
+
+
+def score_answers(script: Path, dev: Path, answers: dict[str, str]) -> list[float]:
+    """Exact match and F1, by the official script of SQuAD or CMRC 2018."""
+    gold = json.loads(dev.read_text(encoding="utf-8"))
+    if "cmrc" in script.name:
+        f1, exact, *_ = official_cmrc(script).evaluate(gold, answers)
+        return [exact / 100, f1 / 100]
+    scores = official_squad(script).evaluate(gold["data"], answers)
+    return [scores["exact_match"] / 100, scores["f1"] / 100]
 
 
 def official_squad(script: Path) -> Any:
@@ -276,4 +289,22 @@ def official_squad(script: Path) -> Any:
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def official_cmrc(script: Path) -> Any:
+    """CMRC's script is for Python 2 and cuts Latin words with nltk. Here it runs on Python 3 and
+    cuts them at spaces, which is the same for all but a few."""
+    code = script.read_text(encoding="utf-8")
+    for python_2, python_3 in (
+        ("reload(sys)", ""),
+        ("sys.setdefaultencoding('utf8')", ""),
+        ("import nltk", ""),
+        ("nltk.word_tokenize(temp_str)", "temp_str.split()"),
+        (".decode('utf-8')", ""),
+        ("ur'", "r'"),
+    ):
+        code = code.replace(python_2, python_3)
+    module = ModuleType("cmrc2018_evaluate")
+    exec(compile(code, str(script), "exec"), vars(module))
     return module

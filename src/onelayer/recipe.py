@@ -139,12 +139,15 @@ class Recipe(Columns):
         default: as the model was pretrained.
     contrast
         Steps before the epochs that draw texts of one label together; default: some for few rows.
+    practice
+        Share of the steps of answer and choose with examples made of the rows' texts; default: two
+        thirds for few rows.
     epochs
         Passes over the training rows; default: 3, more for few rows, 0 after `contrast`.
     lr
         Peak learning rate; default: 3e-5 for width 768, more for narrower models.
     batch_size
-        Examples per optimizer step.
+        Examples per optimizer step; default: 32, 8 for few rows of some tasks.
     seed
         Seed of the row order, the new layer and dropout.
     seeds
@@ -185,9 +188,10 @@ class Recipe(Columns):
     model: str = "starter"
     read: Read | None = None
     contrast: int | None = None
+    practice: float | None = None
     epochs: float | None = None
     lr: float | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     seed: int = 1
     seeds: int = 1
     folds: int | None = None
@@ -223,6 +227,8 @@ class Recipe(Columns):
             if value is not None and value not in get_args(choices):
                 flag, known = name.replace("_", "-"), " or ".join(get_args(choices))
                 raise UsageError(f"--{flag} must be {known}, not {value!r}")
+        if self.practice is not None and not 0 <= self.practice <= 1:
+            raise UsageError(f"--practice must be from 0 to 1, not {self.practice}")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"--warmup must be from 0 to below 1, not {self.warmup}")
         if self.folds is not None and (self.folds < 0 or self.folds == 1):

@@ -55,7 +55,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
     lr
         Peak learning rate; by default 3e-5 for width 768, more for narrower models.
     batch_size
-        Examples per optimizer step.
+        Examples per optimizer step; by default 32, 8 for few rows of some tasks.
     max_length
         Tokens per sequence; by default the model's limit.
     random_state
@@ -77,7 +77,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
         model: str = "starter",
         epochs: float | None = None,
         lr: float | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         max_length: int | None = None,
         random_state: Any = None,
         runs: str | Path | None = None,

@@ -13,11 +13,14 @@ from typing import (
     Generic,
     Literal,
     NamedTuple,
+    Protocol,
     Self,
     get_args,
     get_origin,
     get_type_hints,
 )
+
+import numpy as np
 
 from onelayer.base.errors import UsageError
 from onelayer.base.text_offsets import OffsetUnit
@@ -58,6 +61,13 @@ class SavedLayer:
     """The names of its outputs."""
     positions: int
     """Tokens that the model reads at once, at most."""
+
+
+class Practice(Protocol):
+    """Examples that are made of training texts, for a model that has few labelled rows."""
+
+    def batch(self, n: int, rng: np.random.Generator) -> Encodings | None:
+        """About ``n`` examples with targets, drawn by ``rng``; None if no text is good for one."""
 
 
 class Task(RowKind[Row], Generic[Row, Prediction]):
@@ -115,6 +125,10 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     def score(self, rows: Iterable[Row], predictions: Iterable[Prediction]) -> Scorer:
         """Every standard metric of the task. Predictions are read once, rows perhaps more than
         once; what is kept of each is a few numbers, so both may be streams."""
+
+    def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> Practice | None:
+        """What training also practises on, made of the encodings of its rows; None: nothing."""
+        return None
 
     def tune(self, rows: Iterable[Row], chunks: Iterable[Chunk[Row]]) -> tuple[Self, Scorer]:
         """The task with its decoding tuned on labelled dev rows, and its scores there. ``chunks``

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 from tokenizers import AddedToken, Encoding
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
@@ -133,6 +134,15 @@ class Tokenizer:
         """
         batch = list(map(_scrubbed, words))
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+
+    @property
+    def continues_word(self) -> NDArray[np.bool_]:
+        """(vocab_size,) whether a token continues a word, as ``##ing`` does."""
+        continues = np.zeros(self.vocab_size, np.bool_)
+        prefix = self._backend.model.continuing_subword_prefix
+        for token, number in self._backend.get_vocab(with_added_tokens=True).items():
+            continues[number] = bool(prefix) and token.startswith(prefix)
+        return continues
 
     @property
     def digest(self) -> str:

@@ -69,6 +69,7 @@ class Fit:
         """Makes a new model, optimizer and history. Each attempt has another seed."""
         recipe, device = plan.recipe, best_device()
         assert recipe.lr is not None, "a completed plan has no open choices"
+        assert recipe.batch_size is not None
         assert recipe.precision is not None
         self.plan, self.recipe, self.task = plan, recipe, plan.task
         self.encodings = plan.learned
@@ -80,6 +81,11 @@ class Fit:
         self.contrast_steps = recipe.contrast or 0
         self.contrast_sampler = evenly(self.encodings.n_examples, CONTRAST_BATCH, self.seed)
         self.total_steps = steps_of(recipe, self.encodings.n_examples)
+        epoch_steps = self.total_steps - self.contrast_steps
+        self.practice_steps = round((recipe.practice or 0.0) * epoch_steps)
+        self.practice = (
+            self.task.practice(self.encodings, plan.base.tokenizer) if self.practice_steps else None
+        )
 
         self.built: Built = build_model(
             self._pretrained(), self.task, seed=self.seed, prior=plan.initial_biases()
@@ -139,6 +145,8 @@ class Fit:
         self.optimizer.lr = lr
         examples = sampler.batch(step - before)
         parts = packed_parts(self.encodings, examples, self.recipe.token_budget)
+        if not contrasting and step - before < self.practice_steps:
+            parts += self._practice_parts(step, len(examples))
         if contrasting:
             loss = draw_together(self.model, self.head, parts, self.optimizer, max_norm)
         else:
@@ -152,6 +160,15 @@ class Fit:
         if contrasting and not self.is_contrasting:
             self._end_contrast()
         return self.history.progress
+
+    def _practice_parts(self, step: int, n: int) -> list[Packed]:
+        """As many examples made of the rows' texts as there are labelled ones in the batch."""
+        if self.practice is None:
+            return []
+        made = self.practice.batch(n, np.random.default_rng((self.seed, step)))
+        if made is None:
+            return []
+        return packed_parts(made, np.arange(made.n_examples), self.recipe.token_budget)
 
     def _end_contrast(self) -> None:
         """Takes the weights some of the way back to the pretrained ones, and fits the new layer."""

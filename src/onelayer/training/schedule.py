@@ -1,5 +1,5 @@
 """The schedule of a run, as far as the user leaves it open: what the layer reads of a text, steps
-of contrast, epochs, and the learning rate."""
+of contrast, practice, batch size, epochs, and the learning rate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from onelayer.recipe import Read, Recipe
 from onelayer.tokens.encodings import Encodings
 from onelayer.training.sampler import CONTRAST_BATCH
 
+BATCH_SIZE = 32
+"""Examples of a step, unless few rows need smaller steps."""
 MIN_STEPS = 600
 """Steps that a run should have. With few rows it gets more epochs, until there are as many."""
 MIN_EPOCHS, MAX_EPOCHS = 3, 20
@@ -39,21 +41,41 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
             f"--freeze encoder: --contrast {recipe.contrast} trains nothing else",
             hint="leave one of them out",
         )
+    if recipe.practice and not (head.few_rows and head.few_rows.practice):
+        raise UsageError(
+            f"--practice {recipe.practice:g}: {recipe.task} has nothing to practise on",
+            hint="leave it out; it is for answer and choose",
+        )
+    n_examples = encodings.n_examples
     read = recipe.read or _read(head, base, encodings)
     contrast, epochs = recipe.contrast, recipe.epochs
     if contrast is None:
         contrasts = read == "mean" and head.alike is not None and epochs is None
         contrasts = contrasts and recipe.freeze != "encoder"
-        contrast = _contrast(encodings.n_examples) if contrasts else 0
+        contrast = _contrast(n_examples) if contrasts else 0
+    few = head.few_rows if head.few_rows and n_examples <= head.few_rows.examples else None
+    batch_size = recipe.batch_size or (few.batch_size if few else BATCH_SIZE)
+    practice = recipe.practice
+    if practice is None:
+        practice = few.practice if few and n_examples <= few.practice_examples else 0.0
     if epochs is None:
-        epochs = 0 if contrast else _epochs(encodings.n_examples, recipe.batch_size)
+        steps = few.steps if few else MIN_STEPS
+        epochs = 0 if contrast else _epochs(n_examples, batch_size, steps)
     if not epochs and not contrast:
         hint = "leave it out, or add --contrast 30"
         raise UsageError("--epochs 0: nothing is trained", hint=hint)
     # 3e-5 is usual for BERT-base, which is 768 wide. Narrower models need a higher rate.
     usual = float(f"{3e-5 * 768 / base.config.hidden_size:.2g}")
-    lr = recipe.lr or (4 * usual if contrast else usual)
-    return replace(recipe, read=read, contrast=contrast, epochs=epochs, lr=lr)
+    times = 4 if contrast else few.lr if few else 1
+    return replace(
+        recipe,
+        read=read,
+        contrast=contrast,
+        practice=practice,
+        batch_size=batch_size,
+        epochs=epochs,
+        lr=recipe.lr or float(f"{times * usual:.2g}"),
+    )
 
 
 def method_of(recipe: Recipe) -> list[str]:
@@ -68,12 +90,17 @@ def method_of(recipe: Recipe) -> list[str]:
             f"{recipe.contrast} steps draw texts of one label together; then the weights are "
             "averaged with the pretrained ones, and the layer is fitted in closed form"
         )
+    if recipe.practice:
+        found.append(
+            f"{recipe.practice:.0%} of the steps also practise on examples made of the rows' texts"
+        )
     return found
 
 
 def steps_of(recipe: Recipe, n_examples: int) -> int:
     """The steps of a run whose schedule has no open choices."""
     assert recipe.epochs is not None, "a completed plan has no open choices"
+    assert recipe.batch_size is not None
     return (recipe.contrast or 0) + round(recipe.epochs * math.ceil(n_examples / recipe.batch_size))
 
 
@@ -96,6 +123,6 @@ def _contrast(n_examples: int) -> int:
     return math.ceil(max(30, min(60, 20 * steps_per_epoch), min(320, 5 * steps_per_epoch)))
 
 
-def _epochs(n_examples: int, batch_size: int) -> float:
-    epochs = math.ceil(MIN_STEPS / math.ceil(n_examples / batch_size))
+def _epochs(n_examples: int, batch_size: int, steps: int) -> float:
+    epochs = math.ceil(steps / math.ceil(n_examples / batch_size))
     return min(MAX_EPOCHS, max(MIN_EPOCHS, epochs))

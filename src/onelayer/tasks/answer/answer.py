@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,9 @@ from onelayer.tasks.answer.answer_rows import (
 )
 from onelayer.tasks.answer.answer_scores import score_answers
 from onelayer.tasks.answer.best_spans import EVERYWHERE, best_spans, parted, span_sums
+from onelayer.tasks.answer.cloze import Cloze
 from onelayer.tasks.answer.gold_answers import answers_of
+from onelayer.tasks.answer.span_targets import SpanHead, span_targets
 from onelayer.tasks.calibration import other_folds
 from onelayer.tasks.label_judges import Disagreements, LabelJudge
 from onelayer.tasks.logits import Logits, softmax
@@ -63,7 +65,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
     max_length: int
     stride: int
     max_answer_tokens: int
-    span_head: Literal["span", "three-way"] = "span"
+    span_head: SpanHead = "span"
     no_answer_threshold: float | None = None
     """None where every training question had an answer: then there always is one."""
 
@@ -149,7 +151,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
             ]
             for start, end in self._add(builder, question.ids, passage, tokenizer):
                 inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
-                targets.append(self._targets(inside, end - start))
+                targets.append(span_targets(inside, end - start, self.span_head))
         encodings = builder.build(examples_are_rows=False)
         return replace(encodings, targets=np.concatenate(targets)) if labelled else encodings
 
@@ -177,19 +179,8 @@ class AnswerTask(Task[AnswerRow, Answer]):
             )
         return spans
 
-    def _targets(self, golds: list[tuple[int, int]], n: int) -> NDArray[np.float32]:
-        """Where in a window of n passage tokens the answers start and end, annotators sharing the
-        mass; on ``[CLS]`` where the window has none."""
-        share = 1.0 / len(golds) if golds else 0.0
-        at = np.zeros((n, 2), dtype=np.float32)
-        for start, end in golds:
-            at[start, 0] += share
-            at[end, 1] += share
-        if self.span_head == "span":
-            return np.concatenate([np.full((1, 2), float(not golds), dtype=np.float32), at])
-        # A token that is both start and end is shared between the two classes.
-        at /= np.maximum(at.sum(axis=1, keepdims=True), 1.0)
-        return np.concatenate([1.0 - at.sum(axis=1, keepdims=True), at], axis=1)
+    def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> Cloze | None:
+        return Cloze.of(encodings, tokenizer, self.span_head, self.max_length)
 
     def decode(
         self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits

@@ -16,6 +16,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import fit_temperature
 from onelayer.tasks.choose.choose_columns import ChooseColumns
 from onelayer.tasks.choose.offered_options import offered_in, right_option
+from onelayer.tasks.choose.other_options import OtherOptions
 from onelayer.tasks.label_judges import Agreement, Disagreements, LabelJudge
 from onelayer.tasks.logits import Logits, log_loss, per_row, softmax
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
@@ -142,6 +143,9 @@ class Choose(Task[ChooseRow, Choice]):
             return encodings
         right = [i == row.answer for row in rows for i in range(len(row.options))]
         return replace(encodings, targets=np.asarray(right, dtype=np.float32))
+
+    def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> OtherOptions | None:
+        return OtherOptions.of(encodings, self.max_length)
 
     def decode(
         self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits
