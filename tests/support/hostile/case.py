@@ -38,6 +38,7 @@ MODEL = (("inspect", "{it}"), ("predict", "{it}", "{rows}"), ("train", "{rows}",
 RECORD_OF_MODEL = MODEL[:2]
 FILE = (("inspect", "{it}", "--model", "{model}"), ("train", "{it}", "--model", "{model}"))
 TO_LEARN = FILE[1:]
+TO_SPLIT = tuple((*command, "--folds", "0") for command in TO_LEARN)
 TO_PREDICT = (("predict", "{model}", "{it}"),)
 
 

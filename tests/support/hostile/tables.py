@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from support.hostile.case import FILE, GOOD_ROWS, TO_LEARN, TO_PREDICT, Case, data
+from support.hostile.case import FILE, GOOD_ROWS, TO_LEARN, TO_PREDICT, TO_SPLIT, Case, data
 
 MB = 1 << 20
 DEEP = 100_000
@@ -183,9 +183,9 @@ TEXTS = [
     data("csv: a duplicate column", "two columns", "a.csv", "text,text\na,b\n"),
     data("csv: a carriage return", "carriage return", "a.csv", "text,label\nold\rmac,yes\n"),
     data("csv: labels that are missing", "label", "a.csv", GOOD_ROWS + "a,\n", TO_LEARN),
-    data("csv: a list 100,000 deep", "too little", "a.csv", DEEP_CELL, TO_LEARN),
+    data("csv: a list 100,000 deep", "one class", "a.csv", DEEP_CELL, TO_LEARN),
     data("csv: gaps of 200,000 spaces", "one class", "a.csv", GAPS, TO_LEARN),
-    data("jsonl: 200,000 joiners in a row", "too little", "a.jsonl", JOINERS, TO_LEARN),
+    data("jsonl: 200,000 joiners in a row", "too little", "a.jsonl", JOINERS, TO_SPLIT),
     data("conll: ragged columns", "columns expected", "a.conll", "a B-X\nb O\n\nc\nd O O\n"),
     data("conll: an empty tag", "an empty tag", "a.conll", "a\tB-X\nb\tO\n\nc\t\n"),
     data(
