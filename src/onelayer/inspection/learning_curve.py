@@ -196,7 +196,7 @@ class _Chart:
         return cls(min(known, default=0.0), max(known, default=1.0))
 
     def line(self, score: float | None, bounds: tuple[float, float], signs: str) -> str:
-        cells = [" "] * CHART_WIDTH
+        cells = ["·"] * CHART_WIDTH  # a table would cut off spaces, and shift the signs
         if score is not None:
             if math.isfinite(bounds[0]):
                 first, last = map(self._cell, bounds)
