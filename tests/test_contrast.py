@@ -352,6 +352,7 @@ def test_description_is_learned_like_a_row_and_not_scored(
 @pytest.mark.parametrize(
     ("task", "content", "error", "message"),
     [
+        (CLASSIFY, "label,description\n7,what\n", DataError, "'7'"),
         (
             CLASSIFY,
             "label,text\nugly,a word that no label has\nbad,bad it is said\n",

@@ -49,9 +49,11 @@ def read_descriptions(
 
 
 def _columns(table: Table, task: AnyTask) -> tuple[str | None, str | None]:
-    """The columns of label and text, where there are two, and one has known labels only: a
-    few short texts don't tell by themselves that they are texts."""
+    """The columns of label and text, where there are two: few short texts don't tell by themselves
+    that they are texts. The label's is the one with the most known labels, else the first."""
+    if len(table.columns) != 2:
+        return None, None
     rows, known = [record.values for record in table], set(task.outputs)
-    labels = [name for name in table.columns if all(str(row.get(name)) in known for row in rows)]
-    texts = [name for name in table.columns if name not in labels]
-    return (labels[0], texts[0]) if len(labels) == len(texts) == 1 else (None, None)
+    counts = [sum(str(row.get(name)) in known for row in rows) for name in table.columns]
+    label, text = table.columns if counts[0] >= counts[1] else reversed(table.columns)
+    return label, text
