@@ -121,7 +121,8 @@ class TextReporter:
 
     def evaluated(self, epoch: float, scores: dict[str, float], metric: str, best: bool) -> None:
         found = ", ".join(f"{name} {value:.4g}" for name, value in scores.items())
-        self._write(f"epoch {epoch:.4g}: dev {found}{', the best so far' if best else ''}")
+        when = f"epoch {epoch:.4g}" if epoch else "after the steps of contrast"
+        self._write(f"{when}: dev {found}{', the best so far' if best else ''}")
 
     def finish(self) -> None: ...
 
