@@ -51,7 +51,7 @@ from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
 
 QUICK = {"sizes": "8c,32c", "seeds": "1,2", "test_rows": 500, "limit": 120.0}
-"""An hour on two cores."""
+"""Meant for about an hour on two quiet cores; not timed."""
 FULL = {
     "sizes": "8c,16c,32c,64c,500,2000,all",
     "seeds": "1,2,3,4,5",

@@ -143,7 +143,7 @@ class Recipe(Columns):
         Share of the steps of answer and choose with examples made of the rows' texts; default: two
         thirds for few rows.
     epochs
-        Passes over the training rows; default: 3, more for few rows, 0 after `contrast`.
+        Passes over the training rows; default: 3, more for few rows, 0 for very few texts.
     lr
         Peak learning rate; default: 3e-5 for width 768, more for narrower models.
     batch_size

@@ -12,6 +12,7 @@ from onelayer.checkpoint.read import Description
 from onelayer.nn.heads import Head
 from onelayer.recipe import Read, Recipe
 from onelayer.tokens.encodings import Encodings
+from onelayer.training.folds import MAX_ROWS_FOR_FOLDS
 from onelayer.training.sampler import CONTRAST_BATCH
 
 BATCH_SIZE = 32
@@ -60,13 +61,13 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
         practice = few.practice if few and n_examples <= few.practice_examples else 0.0
     if epochs is None:
         steps = few.steps if few else MIN_STEPS
-        epochs = 0 if contrast else _epochs(n_examples, batch_size, steps)
+        epochs = _epochs_after(n_examples) if contrast else _epochs(n_examples, batch_size, steps)
     if not epochs and not contrast:
         hint = "leave it out, or add --contrast 30"
         raise UsageError("--epochs 0: nothing is trained", hint=hint)
     # 3e-5 is usual for BERT-base, which is 768 wide. Narrower models need a higher rate.
     usual = float(f"{3e-5 * 768 / base.config.hidden_size:.2g}")
-    times = 4 if contrast else few.lr if few else 1
+    times = few.lr if few and not contrast else 1
     return replace(
         recipe,
         read=read,
@@ -121,6 +122,12 @@ def _contrast(n_examples: int) -> int:
     well; with more, eight rows a label gain nothing, and each fold costs as many."""
     steps_per_epoch = n_examples / CONTRAST_BATCH
     return math.ceil(max(30, min(60, 20 * steps_per_epoch), min(320, 5 * steps_per_epoch)))
+
+
+def _epochs_after(n_examples: int) -> float:
+    """None while the rows are cross-validated. With more there are dev rows to tell whether epochs
+    are better than the contrast before them: they are where a text's topic says nothing (CoLA)."""
+    return 0 if n_examples < MAX_ROWS_FOR_FOLDS else MIN_EPOCHS
 
 
 def _epochs(n_examples: int, batch_size: int, steps: int) -> float:
