@@ -18,11 +18,18 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
+
 import onelayer
 from benchmarks.support.few_sets import SETS, Draw, FewSet, Size, as_file, draw
 from benchmarks.support.machine import machine
 from onelayer.base.result import text_table
+from onelayer.base.wording import silent
+from onelayer.inspection.curve_plan import plan_in_memory
 from onelayer.inspection.learning_curve import LearningCurve
+from onelayer.recipe import Recipe
+from onelayer.training.fit import held_out_logits
+from onelayer.training.progress import Silent
 
 DEFAULT_SETS = "sst2_sentences,emotion,topic"
 HEAD = ["set", "metric", "last point", "2 x rows", "interval", "measured", "gain", "real gain"]
@@ -70,13 +77,17 @@ def line_of(few_set: FewSet, arguments: argparse.Namespace) -> list[str]:
 
 
 def measured(drawn: Draw, curve: LearningCurve, seed: int) -> float:
-    """The score on the test rows of a model of these rows, by the curve's metric."""
+    """The score on the test rows of one model of the others, by the curve's metric. It is trained
+    as ``train`` does it last, without the cross-validation before."""
     with tempfile.TemporaryDirectory() as folder:
-        train = as_file(drawn.train, Path(folder) / "train.jsonl")
-        test = as_file(drawn.test, Path(folder) / "test.jsonl")
-        run = onelayer.finetune(train, out=Path(folder) / "run", seed=seed)
-        assert run.path is not None
-        return onelayer.evaluate(run.path, test).scores[curve.metric]
+        file = as_file((*drawn.train, *drawn.test), Path(folder) / "all.jsonl")
+        plan, n = plan_in_memory(file, Recipe(seed=seed), 10**9, silent)
+    learned, held_out = np.split(np.arange(n), [len(drawn.train)])
+    plan = plan.with_recipe(plan.on_rows(learned).completed(silent).recipe)
+    logits = held_out_logits(plan, learned, held_out, Silent())
+    rows, encodings = plan.data.on_rows(held_out).rows, plan.scored_encodings.of_rows(held_out)
+    _, scorer = plan.task.without_unit().tune(rows, [(rows, encodings, logits)])
+    return scorer()[curve.metric]
 
 
 if __name__ == "__main__":
