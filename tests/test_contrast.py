@@ -107,6 +107,22 @@ def test_mean_is_read_of_a_base_without_pooler_and_not_of_a_fine_tuned_model(
     tuned = make_bert("BertForSequenceClassification", labels=("a", "b"))
     tuned = sentence_encoder(tuned, tmp_path / "model", pooling_mode_mean_tokens=True)
     assert not reads_mean(describe(tuned))
+    asked = Recipe(task="classify", read="mean")
+    with pytest.raises(UsageError, match="fine-tuned already"):
+        with_schedule(asked, HEADS["label"], describe(tuned), of_rows(10))
+
+
+def test_layer_of_the_checkpoint_is_fitted_again_after_contrast(
+    make_bert: MakeBert, tokenizer: Tokenizer
+) -> None:
+    tuned = make_bert("BertForSequenceClassification", labels=("bad", "good"))
+    one = Fit(plan_for(tuned, tokenizer, replace(FEW, read="cls")))
+    assert one.built.kept_head
+    while not one.is_trained:
+        one.train_step()
+    fitted = one.model.head.weight.detach().clone()
+    one._fit_layer()
+    torch.testing.assert_close(one.model.head.weight.detach(), fitted)
 
 
 @pytest.mark.parametrize("modules", ["{}", "[1]", '[{"type": "x.Pooling", "path": "gone"}]'])
@@ -387,4 +403,5 @@ def test_run_with_other_descriptions_is_another_run(make_bert: MakeBert, tmp_pat
         file = [{"label": "a", "description": meaning}]
         plans.append(make_plan(source_of(rows), None, recipe, Silent(), described=source_of(file)))
     assert plans[0].identity == plans[2].identity != plans[1].identity
-    assert plans[0].files.places()["describe"] is None
+    # Descriptions are no labelled rows, which other commands look for there.
+    assert plans[0].files.places().keys() == {"train", "dev"}

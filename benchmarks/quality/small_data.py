@@ -45,7 +45,7 @@ Record = dict[str, Any]
 Row = dict[str, str]
 
 RECIPES: dict[str, Record] = {
-    "plain": {"epochs": 3, "warmup": 0.0, "weight_decay": 0.0},
+    "plain": {"read": "cls", "epochs": 3, "warmup": 0.0, "weight_decay": 0.0},
     "default": {},
 }
 """The choices of each recipe, by its name."""

@@ -31,10 +31,14 @@ SQUEEZE = 0.1
 def reads_mean(base: Description) -> bool:
     """Whether the mean tells more of a text than ``[CLS]``: the directory says that the model was
     pretrained to it, or its weights have no pooler. Not if it was fine-tuned for a task already."""
-    known = base.config.family.class_named(base.architecture)
-    if base.record is not None or known.form is not None:
-        return False
-    return pools_mean(base.folder) or _has_no_pooler(base.folder)
+    return not is_tuned(base) and (pools_mean(base.folder) or _has_no_pooler(base.folder))
+
+
+def is_tuned(base: Description) -> bool:
+    """Whether the model was fine-tuned for a task, by us or with transformers."""
+    return base.record is not None or (
+        base.config.family.class_named(base.architecture).form is not None
+    )
 
 
 def _has_no_pooler(folder: Path) -> bool:
@@ -61,7 +65,7 @@ def pools_mean(folder: Path) -> bool:
         if isinstance(path, str) and str(module.get("type", "")).endswith(".Pooling"):
             config = find(folder, f"{path}/config.json")
             said = read_json(config) if config is not None else None
-            return isinstance(said, Mapping) and said.get("pooling_mode_mean_tokens") is True
+            return said is not None and said.get("pooling_mode_mean_tokens") is True
     return False
 
 

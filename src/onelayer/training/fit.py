@@ -105,7 +105,7 @@ class Fit:
         torch.manual_seed(self.seed)  # dropout draws from it
         self.optimizer = self._new_optimizer()
         self.history = History(attempt=attempt)
-        if recipe.read == "mean" and not self.contrast_steps:
+        if recipe.read == "mean" and not self.contrast_steps and not self.built.kept_head:
             self._fit_layer()
 
     def _pretrained(self) -> Checkpoint:
@@ -120,12 +120,14 @@ class Fit:
         return adamw(self.model, lr=self.peak_lr, weight_decay=self.recipe.weight_decay)
 
     def _fit_layer(self) -> None:
-        if not self.built.kept_head:
-            budget = self.recipe.token_budget
-            weights = self.class_weights
-            fit_layer(
-                self.model, self.encodings, self.head, weights, token_budget=budget, seed=self.seed
-            )
+        fit_layer(
+            self.model,
+            self.encodings,
+            self.head,
+            self.class_weights,
+            token_budget=self.recipe.token_budget,
+            seed=self.seed,
+        )
 
     @property
     def is_trained(self) -> bool:

@@ -44,14 +44,12 @@ class Files:
     """None where dev rows are split off the training file."""
     digests: Mapping[str, str]
     """SHA-256 by role: ``train``, ``dev`` and ``describe``."""
-    described: Source | None = None
-    """Descriptions of labels."""
 
     @classmethod
     def of(cls, train: Source, dev: Source | None, described: Source | None = None) -> Files:
         given = (("train", train), ("dev", dev), ("describe", described))
         digests = {role: source_digest(source) for role, source in given if source is not None}
-        return cls(train, dev, digests, described)
+        return cls(train, dev, digests)
 
     @property
     def train_name(self) -> str:
@@ -71,11 +69,7 @@ class Files:
         """Where they are on this machine; None for a table in memory."""
         return {
             role: str(Path(source).resolve()) if isinstance(source, (str, Path)) else None
-            for role, source in (
-                ("train", self.train),
-                ("dev", self.dev),
-                *([("describe", self.described)] if self.described is not None else []),
-            )
+            for role, source in (("train", self.train), ("dev", self.dev))
         }
 
 

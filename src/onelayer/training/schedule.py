@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from onelayer.base.errors import UsageError
-from onelayer.checkpoint.mean_layer import reads_mean
+from onelayer.checkpoint.mean_layer import is_tuned, reads_mean
 from onelayer.checkpoint.read import Description
 from onelayer.nn.heads import Head
 from onelayer.recipe import Read, Recipe
@@ -48,6 +48,11 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
             hint="leave it out; it is for answer and choose",
         )
     n_examples = encodings.n_examples
+    if recipe.read == "mean" and is_tuned(base):
+        raise UsageError(
+            f"--read mean: {recipe.model} is fine-tuned already, to what its layer reads",
+            hint="leave it out",
+        )
     read = recipe.read or _read(head, base, encodings)
     contrast, epochs = recipe.contrast, recipe.epochs
     if contrast is None:
