@@ -15,6 +15,7 @@ from onelayer.base.errors import Place
 from onelayer.tasks.choose.choose import Choose, ChooseRow
 from onelayer.tasks.texts import TextRow, encode_texts
 from onelayer.tokens.encodings import Cut, Encodings, EncodingsBuilder, Pieces, cumulate, joined
+from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl")
@@ -99,7 +100,7 @@ class Numbered(Tokenizer):
     """A tokenizer with one token per character and unique ids in a batch."""
 
     def __init__(self) -> None:
-        self.cls_id, self.sep_id, self.seen = -1, -2, 0
+        self.template, self.seen = Template((-1,), (-2,), (-2,)), 0
 
     def pieces(self, texts: Sequence[str]) -> Pieces:
         lengths = np.fromiter(map(len, texts), np.int64)

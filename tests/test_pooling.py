@@ -38,7 +38,7 @@ def windows(counts: Sequence[int]) -> Encodings:
     """Rows with these numbers of windows, each of one token."""
     each = np.arange(sum(counts) + 1)
     nothing = np.zeros(sum(counts), np.int32)
-    return Encodings(nothing, nothing, each, nothing, each, each, cumulate(counts))
+    return Encodings(nothing, nothing, each, nothing, each, each, cumulate(counts), nothing + 1)
 
 
 counts = st.lists(st.integers(1, 5), min_size=1, max_size=6)

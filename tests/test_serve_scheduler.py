@@ -69,7 +69,7 @@ def encoded(predictor: Predictor, lengths: Sequence[int], model: str = "m") -> J
     made = job(predictor, *["x"] * len(lengths), model=model)
     cu, each = cumulate(lengths), np.arange(len(lengths) + 1)
     ids = np.zeros(int(cu[-1]), np.int32)
-    made.set_encodings(Encodings(ids, ids, cu, 0 * each[1:], each, each, each), 0)
+    made.set_encodings(Encodings(ids, ids, cu, 0 * each[1:], each, each, each, np.diff(cu)), 0)
     return made
 
 

@@ -205,7 +205,7 @@ def backend(folder: Path, model: Any) -> None:
         (lambda f: backend(f, BPE()), "a BPE tokenizer, and this model's is WordPiece"),
         (
             lambda f: backend(f, WordPiece({token: i for i, token in enumerate(SPECIALS)})),
-            "takes '[SEP]' in a user's text for the real one",
+            "takes '[CLS]' in a user's text for the real one",
         ),
         (lambda f: folder_with(f, {"do_lower_case": "yes"}), "do_lower_case is 'yes'"),
         (lambda f: folder_with(f, {"cls_token": 7}), "cls_token is 7"),

@@ -121,7 +121,8 @@ def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
     Raises CheckpointError for a tokenizer of another kind than the family's, and for more tokens
     than there are embeddings.
     """
-    tokenizer = Tokenizer.read(folder, config.family.tokenizer)
+    segments = config.type_vocab_size > 1
+    tokenizer = Tokenizer.read(folder, config.family.tokenizer, segments=segments)
     if tokenizer.vocab_size > config.vocab_size:
         raise CheckpointError(
             f"a vocabulary that doesn't match the weights: {tokenizer.vocab_size} tokens, "

@@ -125,6 +125,7 @@ def random_encodings(config: EncoderConfig, *, all_reads: bool) -> Encodings:
         cu_reads=cu_seqlens if all_reads else sequences,
         cu_examples=sequences,
         cu_rows=sequences,
+        second_at=lengths,
     )
 
 

@@ -62,7 +62,7 @@ def texts_in(row: TextRow) -> tuple[str, ...]:
 def encode_texts(
     rows: Sequence[TextRow], tokenizer: Tokenizer, max_length: int, stride: int, pooling: Pooling
 ) -> Encodings:
-    """``[CLS] text [SEP]`` or ``[CLS] text [SEP] pair [SEP]``, the layer reading ``[CLS]``.
+    """A text, or a pair, with the tokenizer's special tokens; the layer reads ``[CLS]``.
 
     What is too long for one sequence is read in windows, as many of them as ``pooling`` looks at.
     Of a pair each window has as much of both texts as truncating the longer one would leave: a
@@ -75,7 +75,9 @@ def encode_texts(
     seconds = Pieces(np.empty(0, np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64))
     if paired.any():
         seconds = tokenizer.pieces([row.pair or "" for row in rows])
-    a, b = truncate_longest(firsts.lengths, seconds.lengths, max_length - 2 - paired)
+    template = tokenizer.template
+    room = max_length - np.where(paired, template.n_pair, template.n_single)
+    a, b = truncate_longest(firsts.lengths, seconds.lengths, room)
     needed = np.maximum(
         windows_needed(firsts.lengths, a, stride), windows_needed(seconds.lengths, b, stride)
     )
@@ -101,15 +103,28 @@ def join_texts(
 ) -> Encodings:
     """S sequences of a text and, where ``paired`` (S,), a second one. Each is an example and a row
     of its own."""
+    template = tokenizer.template
     a, b = firsts.lengths, seconds.lengths
-    cu_seqlens = cumulate(2 + a + b + paired)
+    between = np.where(paired, len(template.between), 0)
+    second_at = len(template.before) + a + between
+    cu_seqlens = cumulate(second_at + b + len(template.after))
     starts = cu_seqlens[:-1]
-    ids = np.full(int(cu_seqlens[-1]), tokenizer.sep_id, np.int32)
-    ids[starts] = tokenizer.cls_id
-    ids[ragged(starts + 1, a)] = firsts.ids[firsts.places]
-    ids[ragged(starts + 2 + a, b)] = seconds.ids[seconds.places]
+    # Where the parts of each sequence begin: the first text, what is between, the second text.
+    parts = (starts + len(template.before), starts + second_at - between, starts + second_at)
+    ids = np.empty(int(cu_seqlens[-1]), np.int32)
+    ids[ragged(parts[0], a)] = firsts.ids[firsts.places]
+    ids[ragged(parts[2], b)] = seconds.ids[seconds.places]
+    for at, tokens in (
+        (starts, template.before),
+        (parts[1][paired], template.between),
+        (parts[2] + b, template.after),
+    ):
+        for k, token in enumerate(tokens):
+            ids[at + k] = token
     segment_ids = np.zeros(len(ids), np.uint8)
-    segment_ids[ragged(starts + 2 + a, b + paired)] = 1
+    segment_ids[ragged(parts[2], np.where(paired, b + len(template.after), 0))] = (
+        template.second_segment
+    )
     each = np.arange(len(starts) + 1)
     return Encodings(
         ids=ids,
@@ -119,4 +134,5 @@ def join_texts(
         cu_reads=each,
         cu_examples=each,
         cu_rows=each,
+        second_at=np.where(paired, second_at, np.diff(cu_seqlens)).astype(np.int32),
     )

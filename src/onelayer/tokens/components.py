@@ -14,7 +14,7 @@ _COMPONENTS = {
         *("NFC", "NFD", "NFKC", "NFKD"),
     ),
     "pre_tokenizer": ("BertPreTokenizer", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"),
-    "post_processor": ("TemplateProcessing", "BertProcessing"),
+    "post_processor": ("TemplateProcessing", "BertProcessing", "RobertaProcessing", "ByteLevel"),
     "decoder": ("WordPiece",),
 }
 _SEQUENCES = {

@@ -59,7 +59,7 @@ class Encodings:
     ids: Ints
     """(N,) token ids, special tokens included."""
     segment_ids: Ints
-    """(N,) 0 for the first text, 1 for the second."""
+    """(N,) 0 for the first text; 1 for the second one where the tokenizer tells them apart."""
     cu_seqlens: Ints
     """(S + 1,) tokens before each sequence."""
     reads: Ints
@@ -70,6 +70,9 @@ class Encodings:
     """(E + 1,) sequences before each training example."""
     cu_rows: Ints
     """(B + 1,) sequences before each row of the file."""
+    second_at: Ints
+    """(S,) the position, within its sequence, at which the second text of a pair begins; the
+    sequence's length where there is one text."""
     targets: NDArray[np.generic] | None = None
     """(R,) or (R, C), as the head's loss needs them; None if the rows have no gold labels."""
     offsets: Ints | None = None
@@ -80,6 +83,11 @@ class Encodings:
     def lengths(self) -> Ints:
         """(S,) tokens of each sequence."""
         return np.diff(self.cu_seqlens)
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether any sequence has two texts."""
+        return bool((self.second_at < self.lengths).any())
 
     @property
     def n_examples(self) -> int:
@@ -118,6 +126,7 @@ class Encodings:
             cu_reads=self.cu_reads[first : last + 1] - reads.start,
             cu_examples=cu_examples - first,
             cu_rows=self.cu_rows[start : stop + 1] - first,
+            second_at=self.second_at[first:last],
             targets=None if self.targets is None else self.targets[reads],
             offsets=None if self.offsets is None else self.offsets[reads],
         )
@@ -149,6 +158,7 @@ class Encodings:
             cu_reads=cumulate(n_reads),
             cu_examples=cu_examples,
             cu_rows=cu_rows,
+            second_at=self.second_at[sequences],
             targets=None if self.targets is None else self.targets[reads],
             offsets=None if self.offsets is None else self.offsets[reads],
         )
@@ -178,6 +188,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
         cu_reads=after("cu_reads"),
         cu_examples=after("cu_examples"),
         cu_rows=after("cu_rows"),
+        second_at=end_to_end("second_at"),
         targets=np.concatenate(targets) if len(targets) == len(parts) else None,
         offsets=np.concatenate(offsets) if offsets else None,
     )
@@ -236,9 +247,12 @@ def ragged(starts: Ints, lengths: Ints) -> Ints:
 class EncodingsBuilder:
     """Collects sequences one by one; ``build`` makes arrays of them."""
 
+    second_segment: int = 1
+    """The segment id of second texts, as the tokenizer's template has it."""
     ids: list[int] = field(default_factory=list)
     segment_ids: list[int] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
+    second_at: list[int] = field(default_factory=list)
     reads: list[int] = field(default_factory=list)
     read_counts: list[int] = field(default_factory=list)
     row_counts: list[int] = field(default_factory=list)
@@ -264,15 +278,17 @@ class EncodingsBuilder:
         ids
             The token ids, special tokens included.
         first
-            The number of leading tokens with segment 0; the others have segment 1.
+            The number of leading tokens before the second text of a pair; all where there is one
+            text.
         reads
             Positions of the vectors that the layer reads.
         offsets
             The character span of each read token, if decoding needs it.
         """
         self.ids += ids
-        self.segment_ids += [0] * first + [1] * (len(ids) - first)
+        self.segment_ids += [0] * first + [self.second_segment] * (len(ids) - first)
         self.lengths.append(len(ids))
+        self.second_at.append(first)
         self.reads += reads
         self.read_counts.append(len(reads))
         self.offsets += offsets
@@ -290,6 +306,7 @@ class EncodingsBuilder:
             cu_reads=cumulate(self.read_counts),
             cu_examples=rows if examples_are_rows else np.arange(len(self.lengths) + 1),
             cu_rows=rows,
+            second_at=np.asarray(self.second_at, dtype=np.int32),
             offsets=np.asarray(self.offsets, dtype=np.int32).reshape(-1, 2)
             if self.offsets
             else None,

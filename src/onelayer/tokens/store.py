@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from onelayer.tokens.encodings import Cut, Encodings
 
-ARRAYS = ("ids", "segment_ids", "cu_seqlens", "reads", "cu_reads", "cu_examples", "cu_rows")
+ARRAYS = (
+    *("ids", "segment_ids", "cu_seqlens", "reads", "cu_reads", "cu_examples", "cu_rows"),
+    "second_at",
+)
 
 
 class EncodingsWriter:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,27 +18,17 @@ from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
-from tokenizers.processors import TemplateProcessing
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.model_files import find, read_json, read_text, refuse_code
+from onelayer.base.model_files import find, read_json, read_text
 from onelayer.tokens.components import check_components
 from onelayer.tokens.encodings import Pieces, cumulate
+from onelayer.tokens.special_tokens import USUAL, TokenizerSettings, scrub
+from onelayer.tokens.template import Template
 
-_SPECIALS = {
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "unk_token": "[UNK]",
-    "pad_token": "[PAD]",
-    "mask_token": "[MASK]",
-}
 _REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
 
-_FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-
 MOST_TOKENS = 1_000_000
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +40,51 @@ class TokenizerKind:
     classes: tuple[str, ...]
     """Transformers' classes that split text by ``vocab.txt`` and the flags of
     ``tokenizer_config.json``. We write the first one."""
+    separators: int = 1
+    """Separators between the two texts of a pair, where the files don't say."""
 
 
-WORDPIECE = TokenizerKind("WordPiece", ("BertTokenizer", "BertTokenizerFast"))
+WORDPIECE = TokenizerKind(
+    "WordPiece",
+    tuple(
+        f"{family}Tokenizer{fast}"
+        for family in ("Bert", "DistilBert", "Electra")
+        for fast in ("", "Fast")
+    ),
+)
+MPNET_WORDPIECE = TokenizerKind("WordPiece", ("MPNetTokenizer", "MPNetTokenizerFast"), separators=2)
 
 
 class Tokenizer:
     """A WordPiece tokenizer that only gives ids and character offsets.
 
-    It never truncates, pads or adds special tokens: tasks make sequences of its pieces. A user's
-    text never becomes a special token: ``[SEP]`` in it is three ordinary pieces.
+    It never truncates, pads or adds special tokens: tasks make sequences of its pieces, with the
+    special tokens of its ``template``. A user's text never becomes a special token: ``[SEP]`` in it
+    is three ordinary pieces.
     """
 
     def __init__(
         self,
         backend: tokenizers.Tokenizer,
-        specials: Mapping[str, str],
+        settings: TokenizerSettings,
         kind: TokenizerKind = WORDPIECE,
+        *,
+        segments: bool = True,
     ) -> None:
-        """``specials`` has the special token of each role: ``cls_token``, ``sep_token``, ...
+        """``segments`` is whether the model tells the two texts of a pair apart by segments.
 
-        Raises CheckpointError if the vocabulary lacks one that BERT needs, or if the tokenizer
-        would find one in a user's text.
+        Raises CheckpointError if the vocabulary lacks a special token that is needed, if the
+        post-processor puts others around a text, or if the tokenizer would find one in a user's
+        text.
         """
         self._kind = kind
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # which means: as any other text
         self._backend = backend
-        self._specials = {**specials, "unk_token": backend.model.unk_token}
+        self._roles = settings.roles(self._knows) | {"unk_token": backend.model.unk_token}
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
+        self.template = self._template(segments)
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
         """The rows that an embedding table needs: one more than the highest id."""
         normalizer = backend.normalizer
@@ -88,14 +92,16 @@ class Tokenizer:
         self._refuse_leaking_specials()
 
     @classmethod
-    def read(cls, folder: str | Path, kind: TokenizerKind = WORDPIECE) -> Tokenizer:
+    def read(
+        cls, folder: str | Path, kind: TokenizerKind = WORDPIECE, *, segments: bool = True
+    ) -> Tokenizer:
         """Reads the tokenizer of a model directory: its ``tokenizer.json``, else its ``vocab.txt``.
 
         Raises CheckpointError for missing or damaged files and for a tokenizer of another kind.
         """
         folder = Path(folder)
-        settings = _settings(folder)
-        build: Callable[[Path, Mapping[str, Any], TokenizerKind], tokenizers.Tokenizer]
+        settings = TokenizerSettings.read(folder)
+        build: Callable[[Path, TokenizerSettings, TokenizerKind], tokenizers.Tokenizer]
         if path := find(folder, "tokenizer.json"):
             build = _from_tokenizer_json
         elif path := find(folder, "vocab.txt"):
@@ -107,8 +113,7 @@ class Tokenizer:
                 hint="a model comes with tokenizer.json or vocab.txt",
             )
         try:
-            specials = {role: settings[role] for role in _SPECIALS}
-            return cls(build(path, settings, kind), specials, kind)
+            return cls(build(path, settings, kind), settings, kind, segments=segments)
         except CheckpointError as error:
             place = error.place or Place(path)
             raise CheckpointError(error.message, place=place, hint=error.hint) from error
@@ -147,8 +152,8 @@ class Tokenizer:
     @property
     def digest(self) -> str:
         """A digest of everything that decides how a text is split."""
-        ids = [self.cls_id, self.sep_id, self.unk_id]
-        return hashlib.blake2b(f"{ids} {self._backend.to_str()}".encode()).hexdigest()
+        parts = f"{self.template} {self.unk_id} {self._backend.to_str()}"
+        return hashlib.blake2b(parts.encode()).hexdigest()
 
     def write(self, folder: str | Path, *, max_length: int) -> None:
         """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
@@ -156,11 +161,20 @@ class Tokenizer:
         ``max_length`` is the model's number of positions, to which transformers truncates.
         """
         folder = Path(folder)
-        _write_text(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        data = json.loads(self._backend.to_str())
+        roles = {self.cls_id: "cls_token", self.sep_id: "sep_token"}
+        names = {number: self._roles[role] for number, role in roles.items()}
+        data["post_processor"] = self.template.to_json(names)
+        _write_text(folder / "tokenizer.json", json.dumps(data, ensure_ascii=False) + "\n")
         settings = {
             **self._class_and_flags(),
-            **{role: text for role, text in self._specials.items() if self._knows(text)},
+            **{role: text for role, text in self._roles.items() if self._knows(text)},
             "model_max_length": max_length,
+            "model_input_names": [
+                "input_ids",
+                *(["token_type_ids"] if self.template.second_segment else []),
+                "attention_mask",
+            ],
         }
         _write_text(
             folder / "tokenizer_config.json",
@@ -173,7 +187,7 @@ class Tokenizer:
         return self._backend.token_to_id(token) is not None
 
     def _special_id(self, role: str) -> int:
-        token = self._specials[role]
+        token = self._roles[role]
         if (found := self._backend.token_to_id(token)) is None:
             raise CheckpointError(
                 f"a vocabulary without {token}, the {role}",
@@ -181,23 +195,41 @@ class Tokenizer:
             )
         return found
 
+    def _template(self, segments: bool) -> Template:
+        """The post-processor's template, else the family's."""
+        usual = Template.of(self.cls_id, self.sep_id, self._kind.separators)
+        found = Template.read(self._backend) or usual
+        for role, wanted, (given,) in (
+            ("cls_token", self.cls_id, found.before),
+            ("sep_token", self.sep_id, found.after),
+        ):
+            if given != wanted:
+                name = self._backend.id_to_token(given)
+                raise CheckpointError(
+                    f"the post_processor has {name} where {role} is {self._roles[role]}",
+                    hint=f"name the model's own in tokenizer_config.json as {role}",
+                )
+        return found if segments else replace(found, second_segment=0)
+
     def _refuse_leaking_specials(self) -> None:
         """Raises CheckpointError for a tokenizer that finds special tokens in a user's text, as one
         whose pre-tokenizer keeps ``[SEP]`` in one piece does."""
         ids = {self.cls_id, self.sep_id, self.pad_id}
-        written = list(self._specials.values())
-        if any(ids.intersection(encoding.ids) for encoding in self.encode(written)):
-            raise CheckpointError(
-                "a tokenizer that takes '[SEP]' in a user's text for the real one",
-                hint="use BERT's own pre-tokenizer, BertPreTokenizer",
-            )
+        for token in self._roles.values():
+            if any(ids.intersection(one.ids) for one in self.encode([token, f"a{token}b"])):
+                raise CheckpointError(
+                    f"a tokenizer that takes {token!r} in a user's text for the real one",
+                    hint="use BERT's own pre-tokenizer, BertPreTokenizer",
+                )
 
     def _class_and_flags(self) -> dict[str, Any]:
         """The class and flags by which transformers rebuilds this tokenizer: BERT's if they
         describe it completely, else the class that reads ``tokenizer.json`` as it is."""
         normalizer = self._backend.normalizer
-        if not isinstance(normalizer, BertNormalizer) or not isinstance(
-            self._backend.pre_tokenizer, BertPreTokenizer
+        if (
+            not isinstance(normalizer, BertNormalizer)
+            or not isinstance(self._backend.pre_tokenizer, BertPreTokenizer)
+            or len(self.template.between) != self._kind.separators
         ):
             return {"tokenizer_class": "PreTrainedTokenizerFast"}
         return {
@@ -226,59 +258,23 @@ def _scrubbed(texts: Sequence[str]) -> list[str]:
         "".join(texts).encode()
         return list(texts)
     except UnicodeEncodeError:
-        return list(map(_scrub, texts))
-
-
-def _scrub(text: str) -> str:
-    """Replaces lone surrogates, which UTF-8 can't hold, by U+FFFD; keeps the length."""
-    return _SURROGATE.sub("\ufffd", text)
+        return list(map(scrub, texts))
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """The settings of ``tokenizer_config.json``; what it lacks is taken from
-    ``special_tokens_map.json``, then from BERT's defaults."""
-    settings: dict[str, Any] = dict(_SPECIALS)
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if path := find(folder, name):
-            settings |= read_json(path)
-            _check_settings(settings, path)
-    return settings
-
-
-def _check_settings(settings: dict[str, Any], path: Path) -> None:
-    refuse_code(settings, path)
-    if not isinstance(name := settings.get("tokenizer_class"), str | None) or (
-        name and not name.isidentifier()
-    ):
-        raise CheckpointError(f"tokenizer_class is {name!r}, not a class", place=Place(path))
-    for role, usual in _SPECIALS.items():
-        token = settings[role]
-        if isinstance(token, dict):  # a token with rules for matching, which BERT doesn't need
-            token = token.get("content")
-        settings[role] = usual if token is None else token
-        if not isinstance(settings[role], str):
-            raise CheckpointError(f"{role} is {token!r}, not a token's text", place=Place(path))
-        settings[role] = _scrub(settings[role])
-    for flag in _FLAGS:
-        if not isinstance(settings.get(flag), bool | None):
-            raise CheckpointError(f"{flag} is {settings[flag]!r}, not a boolean", place=Place(path))
-        if flag in settings and settings[flag] is None and flag != "strip_accents":
-            del settings[flag]
-
-
 def _from_tokenizer_json(
-    path: Path, settings: Mapping[str, Any], kind: TokenizerKind
+    path: Path, settings: TokenizerSettings, kind: TokenizerKind
 ) -> tokenizers.Tokenizer:
     data = read_json(path)
     check_components(data, kind.model)
+    special = {*settings.named.values(), *chain.from_iterable(USUAL.values())}
     for token in data.get("added_tokens") or []:
-        # Markers that somebody added for use in texts, such as "[E1]", are found there. Only
-        # BERT's own five special tokens must not be.
-        token["special"] = token["content"] in [settings[role] for role in _SPECIALS]
+        # Markers that somebody added for use in texts, such as "[E1]", are found there;
+        # the model's own special tokens must not be.
+        token["special"] = token["content"] in special
     try:
         backend = tokenizers.Tokenizer.from_str(json.dumps(data))
     except Exception as error:  # the Rust side raises bare Exceptions
@@ -289,46 +285,41 @@ def _from_tokenizer_json(
     normalizer = backend.normalizer
     if isinstance(normalizer, BertNormalizer) and _goes_by_flags(settings, kind):
         # Where the two files differ, transformers follows the flags of tokenizer_config.json.
-        normalizer.lowercase = settings.get("do_lower_case", normalizer.lowercase)
-        normalizer.strip_accents = settings.get("strip_accents", normalizer.strip_accents)
-        normalizer.handle_chinese_chars = settings.get(
+        flags = settings.flags
+        normalizer.lowercase = flags.get("do_lower_case", normalizer.lowercase)
+        normalizer.strip_accents = flags.get("strip_accents", normalizer.strip_accents)
+        normalizer.handle_chinese_chars = flags.get(
             "tokenize_chinese_chars", normalizer.handle_chinese_chars
         )
     return backend
 
 
-def _goes_by_flags(settings: Mapping[str, Any], kind: TokenizerKind) -> bool:
-    return settings.get("tokenizer_class") in (None, *kind.classes)
+def _goes_by_flags(settings: TokenizerSettings, kind: TokenizerKind) -> bool:
+    return settings.tokenizer_class in (None, *kind.classes)
 
 
 def _from_vocabulary(
-    path: Path, settings: Mapping[str, Any], kind: TokenizerKind
+    path: Path, settings: TokenizerSettings, kind: TokenizerKind
 ) -> tokenizers.Tokenizer:
     """Builds the tokenizer that BERT's release and transformers build from a ``vocab.txt``."""
     if not _goes_by_flags(settings, kind):
         raise CheckpointError(
-            f"vocab.txt alone doesn't say how {settings['tokenizer_class']} cuts text",
+            f"vocab.txt alone doesn't say how {settings.tokenizer_class} cuts text",
             hint="save the tokenizer as tokenizer.json",
         )
     vocabulary = _read_vocabulary(path)
-    backend = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=settings["unk_token"]))
+    roles, flags = settings.roles(vocabulary.__contains__), settings.flags
+    backend = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=roles["unk_token"]))
     backend.normalizer = BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"),
-        lowercase=settings.get("do_lower_case", True),
+        handle_chinese_chars=flags.get("tokenize_chinese_chars", True),
+        strip_accents=flags.get("strip_accents"),
+        lowercase=flags.get("do_lower_case", True),
     )
     backend.pre_tokenizer = BertPreTokenizer()
     backend.decoder = WordPieceDecoder(prefix="##")
-    known = [settings[role] for role in _SPECIALS if settings[role] in vocabulary]
+    known = [token for token in roles.values() if token in vocabulary]
     backend.add_special_tokens([AddedToken(token, special=True) for token in known])
-    cls, sep = settings["cls_token"], settings["sep_token"]
-    if cls in vocabulary and sep in vocabulary:
-        backend.post_processor = TemplateProcessing(
-            single=f"{cls}:0 $A:0 {sep}:0",
-            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-            special_tokens=[(cls, vocabulary[cls]), (sep, vocabulary[sep])],
-        )
     return backend
 
 

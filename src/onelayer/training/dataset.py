@@ -37,7 +37,7 @@ from onelayer.training.remarks import Remarks
 from onelayer.training.split import DEV_SHARE, MAX_DEV_ROWS, SplitKeys, split_dev
 from onelayer.training.token_cache import cached
 
-CACHE_FORMAT = 6
+CACHE_FORMAT = 7
 """Raise it whenever ``encode``, ``fit``, the split, the folds or the files of an entry change:
 entries of another format aren't read."""
 ROWS_PER_CHUNK = 256

@@ -43,7 +43,7 @@ def read_descriptions(
     plural = "descriptions" if len(rows) > 1 else "description"
     say(f"{source_name(source)}: {len(rows)} {plural} of {len(labels)} labels, learned like rows")
     encodings = task.encode(rows, tokenizer, labelled=True)
-    if encodings.segment_ids.any():
+    if encodings.has_pairs:
         raise UsageError("a description is one text, not a pair", place=Place(source_name(source)))
     return encodings
 

@@ -118,7 +118,7 @@ def _read(head: Head, base: Description, encodings: Encodings) -> Read | None:
     """
     if not head.pooled:
         return None
-    few = encodings.n_examples <= FEW_EXAMPLES and not encodings.segment_ids.any()
+    few = encodings.n_examples <= FEW_EXAMPLES and not encodings.has_pairs
     return "mean" if few and reads_mean(base) else "cls"
 
 

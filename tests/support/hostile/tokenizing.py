@@ -129,8 +129,8 @@ TOKENIZERS = [
     made("an unknown component", "Evil", pre_tokenizer={"type": "Evil", "module": "os"}),
     made("a component that is a name", "pre_tokenizer", pre_tokenizer="evil.py"),
     made(
-        "a post-processor of RoBERTa",
-        "RobertaProcessing",
+        "a post-processor without its fields",
+        "can't be read",
         post_processor={"type": "RobertaProcessing"},
     ),
     made(

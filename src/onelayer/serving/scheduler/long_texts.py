@@ -27,9 +27,9 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
     if job.long == "refuse" and (unread or windowed):
         raise _too_long(job, encodings)
     if job.long == "truncate" and windowed:
-        tokenizer, whole = job.predictor.tokenizer, encodings.cut.of_tokens
+        template, whole = job.predictor.tokenizer.template, encodings.cut.of_tokens
         encodings = first_sequences(encodings)
-        special = np.isin(encodings.ids, (tokenizer.cls_id, tokenizer.sep_id))
+        special = np.isin(encodings.ids, template.ids)
         unread = whole - int(np.count_nonzero(~special))
     refuse_tokens(encodings, limits)
     return encodings, unread

@@ -41,6 +41,7 @@ from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.uncertainty import Uncertainty
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
 
 N_BEST = 20
@@ -141,7 +142,8 @@ class AnswerTask(Task[AnswerRow, Answer]):
     def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
         questions = tokenizer.encode([row.question for row in rows])
         passages = tokenizer.encode([row.passage for row in rows])
-        builder = EncodingsBuilder()
+        template = tokenizer.template
+        builder = EncodingsBuilder(template.second_segment)
         targets: list[NDArray[np.float32]] = []
         for row, question, passage in zip(rows, questions, passages, strict=True):
             golds = [
@@ -149,7 +151,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
                 for answer in row.answers or ()
                 if answer.start is not None
             ]
-            for start, end in self._add(builder, question.ids, passage, tokenizer):
+            for start, end in self._add(builder, question.ids, passage, template):
                 inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
                 targets.append(span_targets(inside, end - start, self.span_head))
         encodings = builder.build(examples_are_rows=False)
@@ -160,19 +162,19 @@ class AnswerTask(Task[AnswerRow, Answer]):
         builder: EncodingsBuilder,
         question: list[int],
         passage: Encoding,
-        tokenizer: Tokenizer,
+        template: Template,
     ) -> list[tuple[int, int]]:
         """One row's windows of the passage, as spans of its tokens."""
-        kept = question[: self.max_length // 2]
+        kept = question[: self.max_length // 2 - len(template.between) + 1]
         builder.start_row(len(question) + len(passage.ids), lost=len(question) - len(kept))
-        before = [tokenizer.cls_id, *kept, tokenizer.sep_id]
-        room = self.max_length - len(before) - 1
+        before = template.first(kept)
+        room = self.max_length - len(before) - len(template.after)
         spans = windows(len(passage.ids), room, min(self.stride, room // 2))
         null = [0] if self.span_head == "span" else []
         for start, end in spans:
             tokens = range(len(before), len(before) + end - start)
             builder.add(
-                [*before, *passage.ids[start:end], tokenizer.sep_id],
+                [*before, *passage.ids[start:end], *template.after],
                 len(before),
                 reads=[*null, *tokens],
                 offsets=[(-1, -1)] * len(null) + list(passage.offsets[start:end]),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from onelayer.tasks.answer.span_targets import SpanHead, answer_length, span_targets
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints
+from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
 
 SAMPLE = 2_000
@@ -37,7 +38,7 @@ class Cloze:
     """Makes cloze questions of the windows of labelled questions: its ``Practice``."""
 
     encodings: Encodings
-    tokenizer: Tokenizer
+    template: Template
     span_head: SpanHead
     max_length: int
     lengths: Ints
@@ -72,7 +73,7 @@ class Cloze:
         continues = tokenizer.continues_word
         return cls(
             encodings,
-            tokenizer,
+            tokenizer.template,
             span_head,
             max_length,
             lengths[lengths > 0],
@@ -83,7 +84,7 @@ class Cloze:
         )
 
     def batch(self, n: int, rng: np.random.Generator) -> Encodings | None:
-        builder, targets = EncodingsBuilder(), []
+        builder, targets = EncodingsBuilder(self.template.second_segment), []
         n_windows = len(self.encodings.lengths)
         for _ in range(n):
             for _ in range(TRIES):
@@ -128,10 +129,17 @@ class Cloze:
             [passage[max(0, start - reach) : start], passage[end : end + reach]]
         )
         around = around[rng.random(len(around)) < KEPT]
-        asked = _question(self.encodings, int(rng.integers(len(self.encodings.lengths))))
-        room = max(0, self.max_length // 2 - 3)
+        asked = self._asked(int(rng.integers(len(self.encodings.lengths))))
+        room = max(0, self.max_length // 2 - self.template.n_pair)
         opening = asked[: int(rng.integers(1, 3))]
         return np.concatenate([opening, around[:room], asked[-1:]])
+
+    def _asked(self, window: int) -> Ints:
+        """The tokens of a window's labelled question."""
+        start = int(self.encodings.cu_seqlens[window])
+        passage = start + int(self.encodings.second_at[window])
+        first, last = start + len(self.template.before), passage - len(self.template.between)
+        return self.encodings.ids[first:last]
 
     def _add(
         self,
@@ -141,8 +149,8 @@ class Cloze:
         golds: list[tuple[int, int]],
     ) -> NDArray[np.float32]:
         """Adds a window to the batch and returns its targets."""
-        before = [self.tokenizer.cls_id, *question.tolist(), self.tokenizer.sep_id]
-        room = self.max_length - len(before) - 1
+        before = self.template.first(question.tolist())
+        room = self.max_length - len(before) - len(self.template.after)
         # A passage that is too long for the question loses tokens far from the span.
         middle = (sum(golds[0]) + 1) // 2 if golds else 0
         first = max(0, min(middle - room // 2, len(passage) - room))
@@ -151,7 +159,7 @@ class Cloze:
         places = range(len(before), len(before) + len(read))
         reads = [0, *places] if self.span_head == "span" else [*places]
         builder.start_row()
-        builder.add([*before, *read.tolist(), self.tokenizer.sep_id], len(before), reads)
+        builder.add([*before, *read.tolist(), *self.template.after], len(before), reads)
         return span_targets(inside, len(read), self.span_head)
 
 
@@ -160,13 +168,6 @@ def _passage(encodings: Encodings, window: int, span_head: SpanHead) -> Ints:
     start = int(encodings.cu_seqlens[window])
     first, last = encodings.cu_reads[window : window + 2].tolist()
     return encodings.ids[start + encodings.reads[first + int(span_head == "span") : last]]
-
-
-def _question(encodings: Encodings, window: int) -> Ints:
-    """The question's tokens of a window: those between ``[CLS]`` and the first ``[SEP]``."""
-    tokens = slice(*encodings.cu_seqlens[window : window + 2].tolist())
-    n_before = int(np.count_nonzero(encodings.segment_ids[tokens] == 0))
-    return encodings.ids[tokens][1 : n_before - 1]
 
 
 def _has(passage: Ints, question: Ints) -> bool:

@@ -130,7 +130,8 @@ class Choose(Task[ChooseRow, Choice]):
         contexts = contexts[np.repeat(np.arange(len(rows)), counts)]
         options = tokenizer.pieces([f"{row.question} {o}" for row in rows for o in row.options])
         whole = contexts.lengths + options.lengths
-        a, b = truncate_longest(contexts.lengths, options.lengths, self.max_length - 3)
+        room = self.max_length - tokenizer.template.n_pair
+        a, b = truncate_longest(contexts.lengths, options.lengths, room)
         encodings = join_texts(
             contexts.part(0, a), options.part(0, b), np.ones(len(whole), np.bool_), tokenizer
         )
@@ -145,7 +146,7 @@ class Choose(Task[ChooseRow, Choice]):
         return replace(encodings, targets=np.asarray(right, dtype=np.float32))
 
     def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> OtherOptions | None:
-        return OtherOptions.of(encodings, self.max_length)
+        return OtherOptions.of(encodings, tokenizer.template, self.max_length)
 
     def decode(
         self, rows: Sequence[ChooseRow], encodings: Encodings, logits: Logits

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints
+from onelayer.tokens.template import Template
 
 OTHERS = 3
 """Options of other contexts in an example."""
@@ -23,6 +24,7 @@ class OtherOptions:
     """Makes examples of contexts and right options: the ``Practice`` of choose."""
 
     encodings: Encodings
+    template: Template
     max_length: int
     right: Ints
     """The sequences with the right option of a row."""
@@ -30,7 +32,7 @@ class OtherOptions:
     """The number of the context of each of them."""
 
     @classmethod
-    def of(cls, encodings: Encodings, max_length: int) -> Self | None:
+    def of(cls, encodings: Encodings, template: Template, max_length: int) -> Self | None:
         """None if all rows have the same context."""
         assert encodings.targets is not None, "training rows are labelled"
         right = np.flatnonzero(encodings.targets)
@@ -39,10 +41,13 @@ class OtherOptions:
             numbers.setdefault(_parts(encodings, one)[0].tobytes(), len(numbers))
             for one in right.tolist()
         ]
-        return cls(encodings, max_length, right, np.asarray(context)) if len(numbers) > 1 else None
+        if len(numbers) < 2:
+            return None
+        return cls(encodings, template, max_length, right, np.asarray(context))
 
     def batch(self, n: int, rng: np.random.Generator) -> Encodings | None:
-        builder, targets = EncodingsBuilder(), []
+        builder, targets = EncodingsBuilder(self.template.second_segment), []
+        n_between = len(self.template.between)
         for row in rng.integers(len(self.right), size=n).tolist():
             others = np.flatnonzero(self.context != self.context[row])
             drawn = rng.choice(others, min(OTHERS, len(others)), replace=False)
@@ -53,8 +58,8 @@ class OtherOptions:
                 *(_parts(self.encodings, int(self.right[i]))[1] for i in drawn.tolist()),
             ):
                 # Of a text that is too long the context's end is left out, but for its [SEP].
-                kept = max(1, self.max_length - len(option) - 1)
-                first = [*context[:-1][:kept].tolist(), int(context[-1])]
+                kept = max(1, self.max_length - len(option) - n_between)
+                first = [*context[:-n_between][:kept].tolist(), *self.template.between]
                 builder.add([*first, *option.tolist()][: self.max_length], len(first))
             targets += [1.0, *[0.0] * len(drawn)]
         made = builder.build(examples_are_rows=True)
@@ -63,6 +68,6 @@ class OtherOptions:
 
 def _parts(encodings: Encodings, sequence: int) -> tuple[Ints, Ints]:
     """A sequence's context and option, each with the special tokens that follow it."""
-    tokens = slice(*encodings.cu_seqlens[sequence : sequence + 2].tolist())
-    ids, second = encodings.ids[tokens], encodings.segment_ids[tokens] == 1
-    return ids[~second], ids[second]
+    start, end = encodings.cu_seqlens[sequence : sequence + 2].tolist()
+    second = start + int(encodings.second_at[sequence])
+    return encodings.ids[start:second], encodings.ids[second:end]

@@ -47,6 +47,7 @@ from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, sugges
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import Joints, Marks, split_words
 
@@ -151,7 +152,7 @@ class Tag(Task[TagRow, Tagged]):
                 hint="two or more are needed; does --label name the right column?",
             )
         max_length = recipe.max_length or limit
-        stride = min(recipe.stride, (max_length - 2) // 2)
+        stride = min(recipe.stride, (max_length - tokenizer.template.n_single) // 2)
         return cls(
             labels=in_order(names),
             scheme=scheme,
@@ -162,11 +163,12 @@ class Tag(Task[TagRow, Tagged]):
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
         split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
-        builder = EncodingsBuilder()
+        template = tokenizer.template
+        builder = EncodingsBuilder(template.second_segment)
         for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
             ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
             builder.start_row(len(ids))
-            self._add(builder, ids, firsts, tokenizer)
+            self._add(builder, ids, firsts, template)
         encodings = builder.build(examples_are_rows=False)
         if not labelled:
             return encodings
@@ -185,18 +187,19 @@ class Tag(Task[TagRow, Tagged]):
         return found
 
     def _add(
-        self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, tokenizer: Tokenizer
+        self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, template: Template
     ) -> None:
         """One row's windows; ``firsts`` are the positions of words' first subwords in ``ids``."""
-        spans = windows(len(ids), self.max_length - 2, self.stride)
+        spans = windows(len(ids), self.max_length - template.n_single, self.stride)
         for i, (start, end) in enumerate(spans):
             # Where two windows overlap, the middle parts them: each word is read once, in the
             # window that shows most of its surroundings.
             begin = 0 if i == 0 else (start + spans[i - 1][1]) // 2
             until = len(ids) if i + 1 == len(spans) else (spans[i + 1][0] + end) // 2
             own = firsts[(firsts >= begin) & (firsts < until)]
-            sequence = [tokenizer.cls_id, *ids[start:end], tokenizer.sep_id]
-            builder.add(sequence, len(sequence), reads=(own - start + 1).tolist())
+            sequence = template.single(ids[start:end])
+            reads = (own - start + len(template.before)).tolist()
+            builder.add(sequence, len(sequence), reads=reads)
 
     def gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
