@@ -14,6 +14,7 @@ from onelayer.base.errors import DataError, Place
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.row_kind import LeftOutError
+from onelayer.data.rows import read_rows
 from onelayer.recipe import Recipe
 from onelayer.tasks.classify.classify import Classify
 from onelayer.tasks.classify.gold_labels import gold_ids
@@ -99,7 +100,8 @@ def options(*answers: Any) -> list[dict[str, Any]]:
         (
             "nli.jsonl",
             [{"premise": "a", "hypothesis": "b", "label": x} for x in ("no", "yes", "-", "yes")],
-            "nli.jsonl:3: label '-' stands for no label (leave such rows out with --skip-bad)",
+            "nli.jsonl:3: label '-' stands for no label (leave such rows out with "
+            "--skip-bad, or rename the label if it is one)",
         ),
         (
             "iob.conll",
@@ -196,6 +198,20 @@ def test_minus_is_a_class_if_plus_is_one(write: Write) -> None:
     rows = [{"text": "a b", "label": label} for label in ("+", "-", "0")]
     _, _, kept = read_labelled(write("a.jsonl", rows), Recipe(), lambda _: None)
     assert [row.label for row in kept] == ["+", "-", "0"]
+
+
+@pytest.mark.parametrize(("dashes", "n_bad"), [(3, 0), (4, 4)])
+def test_few_rows_with_a_dash_are_left_out_and_many_refused(
+    write: Write, dashes: int, n_bad: int
+) -> None:
+    """A tenth of the rows is the limit; either way they are counted."""
+    labels = ["no", "yes", "maybe"] * 9 + ["-"] * dashes
+    rows = [{"text": f"row {i}", "label": label} for i, label in enumerate(labels)]
+    table = read_table(write("rows.jsonl", rows))
+    found = read_rows(Classify, table, Layout({"text": "text", "label": "label"}))
+    assert (len(found), found.n_bad) == (27, n_bad)
+    why = "label '-' stands for no label; rename it if it is one"
+    assert found.remarks == ([] if n_bad else [f"3 rows: left out, {why}, the first at line 28"])
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from onelayer.data.formats.conll import CONLL, CONLLU
 from onelayer.data.formats.delimited import CSV, NAMED_COLUMNS, TSV
 from onelayer.data.formats.fasttext import FASTTEXT
 from onelayer.data.formats.file_format import FileFormat, Sample
+from onelayer.data.formats.inference_pairs import of_inference_pairs
 from onelayer.data.formats.label_studio import of_label_studio
 from onelayer.data.formats.lines import LINES, head_lines
 from onelayer.data.formats.nested import JSON
@@ -44,7 +45,9 @@ FORMATS: list[FileFormat] = [
 """The first format that recognises a file reads it, so surer formats come before less sure ones.
 Plain text takes every file and must stay last."""
 
-RESHAPES: list[Callable[[Table], Table | None]] = [of_prodigy, of_label_studio, by_sentence]
+RESHAPES: list[Callable[[Table], Table | None]] = [
+    *(of_prodigy, of_label_studio, of_inference_pairs, by_sentence),
+]
 """What else the rows of a table may be, whatever its format. Each function looks at the first rows,
 and returns None for a table that isn't its own."""
 

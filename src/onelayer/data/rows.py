@@ -182,6 +182,9 @@ def _find_illegal(rows: Rows, judge: Callable[[Any], DataError | None]) -> None:
     for i, row in enumerate(rows):
         if error := judge(row):
             rows.legal[i] = False
+            if isinstance(error, LeftOutError):
+                _count(rows.left_out, [error.message], error.place or Place(rows.table.path))
+                continue
             rows.n_bad += 1
             if len(illegal) < BAD_ROWS_KEPT:
                 illegal.append(error)

@@ -33,8 +33,8 @@ from onelayer.tasks.classify.classify_mistakes import (
 from onelayer.tasks.classify.gold_labels import (
     gold_ids,
     gold_sets,
+    judge_unlabelled,
     names_of,
-    no_label_name,
     one_name,
     read_label,
 )
@@ -158,17 +158,7 @@ class Classify(Task[TextRow, Label | Labels]):
 
     @classmethod
     def check(cls, rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
-        missing = no_label_name({name for row in rows for name in names_of(row)})
-        if missing is None:
-            return None
-
-        def judge(row: TextRow) -> DataError | None:
-            if row.label != missing:
-                return None
-            hint = "leave such rows out with --skip-bad"
-            return DataError(f"label {row.label!r} stands for no label", place=row.place, hint=hint)
-
-        return judge
+        return judge_unlabelled(rows)
 
     @classmethod
     def fit(cls, rows: Iterable[TextRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:

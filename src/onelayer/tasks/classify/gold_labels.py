@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
 from onelayer.base.errors import DataError, Place
 from onelayer.data.label_form import are_shares
+from onelayer.data.table import LeftOutError
 from onelayer.data.values import in_role, label_name
 from onelayer.metrics import Bools, Ints
 from onelayer.tasks.label_names import LabelIds
@@ -94,7 +96,33 @@ def _not_names(value: object) -> str | None:
     return None
 
 
-def no_label_name(names: Set[str]) -> str | None:
+MOST_UNLABELLED = 0.1
+"""The share of rows that are left out as unlabelled without being asked for. Public sets have up to
+2 %; where it is more, the name may well be a class."""
+
+
+def judge_unlabelled(rows: Iterable[TextRow]) -> Callable[[TextRow], DataError | None] | None:
+    """A function that gives the error of a row whose label stands for no label; None if no label
+    does. The error is a LeftOutError where such rows are few."""
+    counts = Counter(name for row in rows for name in names_of(row))
+    missing = _no_label_name(counts.keys())
+    if missing is None:
+        return None
+    few = counts[missing] <= MOST_UNLABELLED * counts.total()
+
+    def judge(row: TextRow) -> DataError | None:
+        if row.label != missing:
+            return None
+        said = f"label {missing!r} stands for no label"
+        if few:
+            return LeftOutError(f"{said}; rename it if it is one", place=row.place)
+        hint = "leave such rows out with --skip-bad, or rename the label if it is one"
+        return DataError(said, place=row.place, hint=hint)
+
+    return judge
+
+
+def _no_label_name(names: Set[str]) -> str | None:
     """How public sets write that a row has no label: SNLI and OCNLI ``-``, where annotators did not
     agree, and their copies on the Hub ``-1`` before three or more classes that count from 0."""
     if "-" in names and len(names) > 2 and all(len(name) > 1 for name in names - {"-"}):

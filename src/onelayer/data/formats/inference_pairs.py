@@ -1,0 +1,38 @@
+"""SNLI, MultiNLI and XNLI as they are published: pairs of sentences, each with its parse trees, and
+the label on which most annotators agreed.
+
+Sources: https://nlp.stanford.edu/projects/snli, https://cims.nyu.edu/~sbowman/multinli.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from onelayer.data.table import Record, Table
+
+LABEL = "gold_label"
+SENTENCES = ("sentence1", "sentence2")
+PARSES = tuple(f"{sentence}_{kind}" for sentence in SENTENCES for kind in ("parse", "binary_parse"))
+NO_LABEL = {
+    "-": f"no label, as its annotators didn't agree ({LABEL} is -)",
+    "hidden": f"no label, as it belongs to a contest ({LABEL} is hidden)",
+}
+"""What stands for a label that a row doesn't have, and why; ``hidden`` is MultiNLI's open test."""
+
+
+def of_inference_pairs(table: Table) -> Table | None:
+    """The same rows; those without a label are void, so they are predicted but not learned from.
+    The parse trees aren't copied next to predictions. None for a table of another origin."""
+    if not {LABEL, *SENTENCES, *PARSES} <= set(table.columns):
+        return None
+    kept = tuple(column for column in table.columns if column not in PARSES)
+    return replace(table, read=lambda: _pairs(table), kept_columns=kept)
+
+
+def _pairs(table: Table) -> Iterator[Record]:
+    for record in table:
+        label = record.values.get(LABEL)
+        if isinstance(label, str) and (why := NO_LABEL.get(label.strip())):
+            record = replace(record, void=why)
+        yield record
