@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from onelayer.base.disk import publish
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.read import extend_positions, read_checkpoint
+from onelayer.checkpoint.read import Checkpoint, extend_positions, read_checkpoint
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
@@ -60,6 +60,12 @@ def their_model(architecture: str) -> PreTrainedModel:
             parameter.normal_()
     assert isinstance(model, PreTrainedModel)
     return model
+
+
+def whole_state(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """The weights under our names, as a model has them."""
+    pooler = checkpoint.poolers.get("pooler.dense", {})
+    return checkpoint.encoder | pooler | checkpoint.head
 
 
 def saved(model: PreTrainedModel, folder: Path, **how: Any) -> Path:
@@ -111,7 +117,7 @@ def test_checkpoints_of_transformers_are_read(architecture: str, tmp_path: Path)
     found = checkpoint.encoder["layers.0.feed_forward.norm.bias"]
     assert torch.equal(found, state[f"{prefix}encoder.layer.0.output.LayerNorm.bias"])
     pooled = f"{prefix}pooler.dense.weight" in state
-    assert ("pooler.weight" in checkpoint.encoder) is pooled
+    assert ("pooler.dense" in checkpoint.poolers) is pooled
     if architecture in WITH_HEAD:
         name, rows = WITH_HEAD[architecture]
         assert checkpoint.head["head.weight"].shape == (rows, 8)
@@ -125,16 +131,17 @@ def test_checkpoints_of_transformers_are_read(architecture: str, tmp_path: Path)
 def test_tensor_names_map_both_ways(architecture: str) -> None:
     model = their_model(architecture)
     config = EncoderConfig.from_json(model.config.to_dict(), "config.json")
-    encoder, head, left_out = to_ours(model.state_dict(), config, architecture, "model")
-    theirs = to_theirs(encoder | head, config.family, architecture)
-    assert left_out == []
+    ours = to_ours(model.state_dict(), config, architecture, "model")
+    state = ours.encoder | ours.poolers.get("pooler.dense", {}) | ours.head
+    theirs = to_theirs(state, config.family, architecture)
+    assert ours.left_out == []
     assert theirs.keys() == model.state_dict().keys()
     assert all(torch.equal(theirs[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_pretraining_heads_are_left_out_and_listed(tmp_path: Path) -> None:
     checkpoint = read_checkpoint(saved(their_model("BertForPreTraining"), tmp_path / "m"))
-    assert "pooler.weight" in checkpoint.encoder
+    assert "pooler.weight" in checkpoint.poolers["pooler.dense"]
     assert checkpoint.head == {}
     assert "cls.seq_relationship.weight" in checkpoint.left_out
     assert all(name.startswith("cls.") for name in checkpoint.left_out)
@@ -207,7 +214,7 @@ def test_transformers_reads_our_checkpoints(architecture: str, tmp_path: Path) -
         write_checkpoint(
             folder,
             config=ours.config,
-            state=ours.encoder | ours.head,
+            state=whole_state(ours),
             architecture=architecture,
             labels=labels,
             problem_type="single_label_classification" if labels else None,
@@ -250,7 +257,7 @@ def test_default_looking_label_names_survive_a_round_trip(tmp_path: Path) -> Non
     write_checkpoint(
         tmp_path / "ours",
         config=checkpoint.config,
-        state=checkpoint.encoder | checkpoint.head,
+        state=whole_state(checkpoint),
         architecture=checkpoint.architecture,
         labels=labels,
         problem_type=None,
@@ -301,7 +308,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: write_text(f / "config.json", "{"),
         "config.json:1:2: isn't JSON",
     ),
-    "not a BERT": (lambda f: edit_config(f, model_type="roberta"), "model_type is 'roberta'"),
+    "not a BERT": (lambda f: edit_config(f, model_type="gpt2"), "model_type is 'gpt2'"),
     "a decoder": (lambda f: edit_config(f, is_decoder=True), "is_decoder is True"),
     "relative positions": (
         lambda f: edit_config(f, position_embedding_type="relative_key"),

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 import onelayer
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
-from onelayer.checkpoint.build import build_model, state_of
+from onelayer.checkpoint.build import build_model, pretrained_state, state_of
 from onelayer.checkpoint.mean_layer import pools_mean, reads_mean, with_mean_layer
 from onelayer.checkpoint.read import describe, read_checkpoint
 from onelayer.data.in_memory import source_of
@@ -232,7 +232,7 @@ def test_weights_end_between_the_pretrained_and_the_trained_ones(
             one.train_step()
         state = state_of(one.model)
         weights[share] = {n: x.clone() for n, x in state.items() if not n.startswith("head.")}
-    pretrained = with_mean_layer(read_checkpoint(folder)).encoder
+    pretrained = pretrained_state(with_mean_layer(read_checkpoint(folder)), HEADS["label"])
     for name, half in weights[0.5].items():
         torch.testing.assert_close(weights[1.0][name], pretrained[name])
         torch.testing.assert_close(half, (weights[0.0][name] + pretrained[name]) / 2)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.family import BERTS_POOLER
 from onelayer.data.layout import Layout
 from onelayer.engines.native import library
 from onelayer.engines.native import native_engine as engine
@@ -52,7 +53,10 @@ pytestmark = pytest.mark.skipif(
 
 def random_model(shape: EncoderConfig = SHAPE, head: str = "label", n_outputs: int = 3) -> Model:
     torch.manual_seed(0)
-    model = Model(shape, HEADS[head], n_outputs=n_outputs, head_dropout=0.0)
+    pooler_shape = BERTS_POOLER if HEADS[head].pooled else None
+    model = Model(
+        shape, HEADS[head], pooler_shape=pooler_shape, n_outputs=n_outputs, head_dropout=0.0
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             scale = ".norm.weight" in name or "_norm.weight" in name

@@ -97,7 +97,9 @@ def test_unicode_line_separators_do_not_end_a_line(write: Write) -> None:
 
 # Round trips -------------------------------------------------------------------------------------
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+# A cell that is a column's name again may be one more header.
+texts = st.text(characters).filter(lambda text: text.strip() not in ("text", "label"))
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1))

@@ -1,4 +1,5 @@
-"""Tiny BERTs with random weights, in directories that transformers wrote."""
+"""Tiny BERTs, and models of other families, with random weights, in directories that transformers
+wrote."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from pathlib import Path
 import torch
 import transformers
 from transformers.utils import logging
+
+from onelayer.checkpoint.families import family_with_class
 
 logging.disable_progress_bar()
 
@@ -42,12 +45,14 @@ def write_bert(folder: Path, architecture: str, labels: tuple[str, ...], **chang
     if labels:
         values["id2label"] = dict(enumerate(labels))
         values["label2id"] = {label: i for i, label in enumerate(labels)}
-    config = transformers.BertConfig(**values | changes)
+    cls = getattr(transformers, architecture)
+    keys = family_with_class(architecture).keys
+    config = cls.config_class(**{keys.get(k, k): v for k, v in (values | changes).items()})
     torch.manual_seed(0)
-    model = getattr(transformers, architecture)(config).eval()
+    model = cls(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            is_scale = "LayerNorm.weight" in name
+            is_scale = "norm.weight" in name.lower()
             parameter.normal_(1.0 if is_scale else 0.0, 0.2 if parameter.dim() > 1 else 0.1)
     model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")

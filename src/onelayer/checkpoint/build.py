@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from onelayer.checkpoint.read import Checkpoint, extend_positions
-from onelayer.nn.heads import HEADS
+from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
 from onelayer.tasks import AnyTask
 from onelayer.tasks.protocol import Unit
@@ -53,20 +53,22 @@ def build_model(
         The new layer's initial biases; by default those of the head.
     """
     head = HEADS[task.head]
+    family = checkpoint.config.family
+    target = family.classes[family.class_for(head.form)]
     model = Model(
         checkpoint.config,
         head,
+        pooler_shape=target.pooler_shape if target.pooler else None,
         n_outputs=len(task.outputs),
         head_dropout=checkpoint.config.head_dropout,
     )
     state = {
         name if name.startswith("pooler.") else f"encoder.{name}": tensor
-        for name, tensor in checkpoint.encoder.items()
-        if head.pooled or not name.startswith("pooler.")
+        for name, tensor in pretrained_state(checkpoint, head).items()
     }
     generator = torch.Generator().manual_seed(seed)
     std = checkpoint.config.initializer_range
-    kept_pooler = not head.pooled or "pooler.weight" in state
+    kept_pooler = not target.pooler or "pooler.weight" in state
     if not kept_pooler:
         width = checkpoint.config.hidden_size
         state["pooler.weight"] = torch.empty(width, width).normal_(0.0, std, generator=generator)
@@ -81,7 +83,21 @@ def build_model(
         state |= kept
     model.load_state_dict(state)
     other_head = kept is None and bool(checkpoint.head)
-    return Built(model, kept is not None, kept_pooler, other_head, checkpoint.left_out)
+    return Built(
+        model,
+        kept_head=kept is not None,
+        kept_pooler=kept_pooler,
+        other_head=other_head,
+        left_out=checkpoint.left_out,
+    )
+
+
+def pretrained_state(checkpoint: Checkpoint, head: Head) -> dict[str, Tensor]:
+    """The checkpoint's weights that a model with this head starts from, by the names of
+    `state_of`."""
+    family = checkpoint.config.family
+    pooler = family.classes[family.class_for(head.form)].pooler or ""
+    return checkpoint.encoder | checkpoint.poolers.get(pooler.removeprefix(family.prefix), {})
 
 
 def _matching_head(checkpoint: Checkpoint, task: AnyTask) -> dict[str, Tensor] | None:
@@ -149,6 +165,8 @@ def state_of(model: Model) -> dict[str, Tensor]:
 def with_positions(checkpoint: Checkpoint, n: int) -> Checkpoint:
     """The checkpoint with ``n`` positions, those between the trained ones interpolated."""
     name = "embeddings.position.weight"
-    config = replace(checkpoint.config, max_position_embeddings=n)
-    positions = extend_positions(checkpoint.encoder[name], n)
+    first = checkpoint.config.bricks.first_position
+    config = replace(checkpoint.config, max_position_embeddings=first + n)
+    unused, trained = checkpoint.encoder[name].tensor_split([first])
+    positions = torch.cat([unused, extend_positions(trained, n)])
     return replace(checkpoint, config=config, encoder={**checkpoint.encoder, name: positions})

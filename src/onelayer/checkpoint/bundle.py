@@ -61,7 +61,7 @@ def read_bundle(folder: Path) -> Bundle:
     wrote them."""
     config, _ = read_config(folder)
     record_file = _file(folder, RECORD)
-    record = read_record(read_json(record_file), folder, config.max_position_embeddings)
+    record = read_record(read_json(record_file), folder, config.longest)
     task, export = record.task, record.export
     if export is None or export.precision not in PRECISIONS:
         raise CheckpointError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, read_json, refuse_code
 from onelayer.checkpoint.families import FAMILIES, UNNAMED
 from onelayer.checkpoint.family import Family
+from onelayer.nn.bricks import Bricks
 from onelayer.tokens.tokenizer import Tokenizer
 
 CONFIG = "config.json"
@@ -47,10 +48,22 @@ class EncoderConfig:
     """The standard deviation of the normal distribution from which new weights are drawn."""
     layer_norm_eps: float = 1e-12
     pad_token_id: int = 0
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the keys that only this family has."""
 
     @property
     def family(self) -> Family:
         return FAMILIES[self.model_type]
+
+    @property
+    def bricks(self) -> Bricks:
+        """What the encoder is composed of."""
+        return self.family.bricks(self)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of a sequence."""
+        return self.max_position_embeddings - self.bricks.first_position
 
     @property
     def head_dropout(self) -> float:
@@ -69,16 +82,17 @@ class EncoderConfig:
         for key, (wanted, reason) in family.only.items():
             if data.get(key, wanted) != wanted:
                 raise _wrong(place, f"{key} is {data[key]!r:.80}, and {reason}")
-        values: dict[str, Any] = {"model_type": family.model_type, **family.fixed}
-        for field in fields(cls):
-            if field.name not in values:
-                key = family.keys.get(field.name, field.name)
-                value = data.get(key)
-                if value is None and field.default is MISSING:
+        own = {key: _own(key, check, data.get(key), place) for key, check in family.own.items()}
+        values: dict[str, Any] = {"model_type": family.model_type, "own": own, **family.fixed}
+        for one in fields(cls):
+            if one.name not in values:
+                key = family.keys.get(one.name, one.name)
+                value, default = data.get(key), family.defaults.get(one.name, one.default)
+                if value is None and default is MISSING:
                     hint = f"is this the config.json of a {family.title}?"
                     raise _wrong(place, f"{key} is missing", hint)
-                value = field.default if value is None else value
-                values[field.name] = _checked(field.name, key, value, place)
+                value = default if value is None else value
+                values[one.name] = _checked(one.name, key, value, place)
         config = cls(**values)
         if config.hidden_size % config.num_attention_heads:
             raise _wrong(
@@ -88,16 +102,18 @@ class EncoderConfig:
             )
         if config.pad_token_id >= config.vocab_size:
             raise _wrong(place, f"pad_token_id {config.pad_token_id} is outside the vocabulary")
+        if config.longest < 1:
+            key = family.keys.get("max_position_embeddings", "max_position_embeddings")
+            raise _wrong(
+                place, f"{key} {config.max_position_embeddings} leaves no place for a token"
+            )
         return config
 
     def to_json(self) -> dict[str, Any]:
         """The fields under the family's keys, ``model_type`` first."""
         family = self.family
-        return {
-            family.keys.get(name, name): value
-            for name, value in asdict(self).items()
-            if name not in family.fixed
-        }
+        names = [one.name for one in fields(self) if one.name not in {"own", *family.fixed}]
+        return {family.keys.get(name, name): getattr(self, name) for name in names} | dict(self.own)
 
 
 def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
@@ -139,6 +155,14 @@ def _family(data: Mapping[str, Any], place: str | Path) -> Family:
         known = ", ".join(FAMILIES)
         raise _wrong(place, f"model_type is {model_type!r:.80}, and onelayer fine-tunes {known}")
     return FAMILIES[model_type]
+
+
+def _own(key: str, check: Callable[[object], object], value: object, place: str | Path) -> object:
+    """The value of a key that only this family has. Raises CheckpointError."""
+    try:
+        return check(value)
+    except ValueError as error:
+        raise _wrong(place, f"{key} is {value!r:.80}, and must be {error}") from error
 
 
 def _checked(name: str, key: str, value: Any, place: str | Path) -> Any:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import UsageError
+from onelayer.nn.bricks import Bricks, PoolerShape
 from onelayer.tokens.tokenizer import WORDPIECE, TokenizerKind
+
+if TYPE_CHECKING:
+    from onelayer.checkpoint.config import EncoderConfig
+
+
+BERTS_POOLER = PoolerShape()
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
     """One of our modules, and the modules of transformers whose rows are stacked in it.
 
-    A shape is written in letters: V vocabulary, P positions, S segments, D hidden size,
-    F feed-forward width.
+    A shape is written in letters: V vocabulary, P positions, S segments, E width of the embeddings,
+    D hidden size, F feed-forward width, B buckets of distances, H heads.
     """
 
     ours: str
@@ -25,6 +32,8 @@ class Module:
     """The shape of the weight in each of theirs."""
     bias: str = ""
     """The shape of the bias; empty if there is none."""
+    when: Callable[[EncoderConfig], bool] = lambda _: True
+    """Whether a model has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,11 @@ class ModelClass:
     None for a class without an output layer that we keep."""
     head: str | None = None
     """The name of its output layer."""
-    pooled: bool = True
+    pooler: str | None = None
+    """The name of the dense layer that the output layer reads through, with the family's prefix
+    where it has one; None where it reads the encoder's vectors."""
+    pooler_shape: PoolerShape = BERTS_POOLER
+    """What else there is to that layer."""
     rows: int | None = None
     """The number of outputs, if the class fixes it."""
     bare: bool = False
@@ -69,6 +82,13 @@ class Family:
     """Fields that ``config.json`` lacks, with the value that all models of the family share."""
     only: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     """Keys that must have a certain value, and the reason to give when they don't."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Values of fields that ``config.json`` may leave out, where they aren't BERT's."""
+    own: Mapping[str, Callable[[object], object]] = field(default_factory=dict)
+    """Keys that only this family has, each with a function that checks its value, or gives the
+    default for None. It raises ValueError with what the value must be."""
+    bricks: Callable[[EncoderConfig], Bricks] = lambda _: Bricks()
+    """What a model with this configuration is composed of."""
     old_endings: Mapping[str, str] = field(default_factory=dict)
     """Endings of tensors' names in old files, and today's endings."""
     buffers: frozenset[str] = frozenset()
@@ -84,9 +104,30 @@ class Family:
         """A class's description; an unknown class counts as one whose head is left out."""
         return self.classes.get(name, ModelClass())
 
+    @property
+    def poolers(self) -> Sequence[str]:
+        """The names of all dense layers that output layers read through, without the prefix."""
+        found = {
+            one.pooler.removeprefix(self.prefix) for one in self.classes.values() if one.pooler
+        }
+        return sorted(found)
+
     def class_for(self, form: str) -> str:
         """The name of the class with a form. Raises UsageError if the family has none."""
         for name, one in self.classes.items():
             if one.form == form:
                 return name
         raise UsageError(f"transformers has no class {self.title} for {form}")
+
+
+def size_or(default: int, least: int = 1) -> Callable[[object], object]:
+    """Checks a key of ``Family.own``: a size, or nothing, which stands for the default."""
+
+    def check(value: object) -> object:
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"a whole number from {least}")
+        return value
+
+    return check

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from onelayer.base.model_files import find, parse_json, read_json, read_text
+from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.read import Checkpoint, Description
 from onelayer.checkpoint.safetensors_file import open_safetensors
 
@@ -30,8 +31,24 @@ SQUEEZE = 0.1
 
 def reads_mean(base: Description) -> bool:
     """Whether the mean tells more of a text than ``[CLS]``: the directory says that the model was
-    pretrained to it, or its weights have no pooler. Not if it was fine-tuned for a task already."""
-    return not is_tuned(base) and (pools_mean(base.folder) or _has_no_pooler(base.folder))
+    pretrained to it, or its weights have no pooler. Not if it was fine-tuned for a task already, or
+    where a layer can't give the mean."""
+    if is_tuned(base) or not gives_mean(base.config):
+        return False
+    return pools_mean(base.folder) or _has_no_pooler(base.folder)
+
+
+def gives_mean(config: EncoderConfig) -> bool:
+    """Whether one more layer of this family can give the mean: a bias for distances would weight
+    the tokens, layers may share their weights, and some classes cut off negative numbers."""
+    family = config.family
+    class_ = family.classes[family.class_for("SequenceClassification")]
+    bricks = config.bricks
+    return (
+        class_.pooler_shape.activation == "tanh"
+        and not bricks.distance_buckets
+        and bricks.own_layers is None
+    )
 
 
 def is_tuned(base: Description) -> bool:
@@ -98,8 +115,8 @@ def with_mean_layer(checkpoint: Checkpoint) -> Checkpoint:
     encoder: dict[str, Tensor] = {
         **checkpoint.encoder,
         **{layer + name: tensor for name, tensor in added.items()},
-        "pooler.weight": SQUEEZE * identity,
-        "pooler.bias": zeros,
     }
+    pooler = {"pooler.weight": SQUEEZE * identity, "pooler.bias": zeros}
+    poolers = dict.fromkeys(config.family.poolers, pooler)
     config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
-    return replace(checkpoint, config=config, encoder=encoder)
+    return replace(checkpoint, config=config, encoder=encoder, poolers=poolers)

@@ -48,7 +48,9 @@ class Checkpoint(Description):
     labels: list[str] | None
     """The names of the outputs in order; None where they are only numbered (``LABEL_0``)."""
     encoder: dict[str, Tensor]
-    """fp32, with ``pooler.*`` if the checkpoint has one."""
+    """fp32."""
+    poolers: dict[str, dict[str, Tensor]]
+    """The dense layers between the encoder and an output layer: see `OurTensors`."""
     head: dict[str, Tensor]
     """``head.weight`` and ``head.bias``; empty where the architecture has none."""
     left_out: list[str]
@@ -88,7 +90,7 @@ def describe(folder: Path) -> Description:
         config_json=data,
         architecture=_architecture(data, config),
         problem_type=problem_type if isinstance(problem_type, str) else None,
-        record=_record(folder, config.max_position_embeddings),
+        record=_record(folder, config.longest),
         tokenizer=tokenizer,
     )
 
@@ -133,11 +135,18 @@ def _most_bytes(config: EncoderConfig) -> int:
 def with_weights(described: Description) -> Checkpoint:
     """Reads the weights as well. `digests_of` checks that they are those that a run saved."""
     folder, config, architecture = described.folder, described.config, described.architecture
-    encoder, head, left_out = to_ours(read_weights(folder), config, architecture, folder)
+    found = to_ours(read_weights(folder), config, architecture, folder)
     known, named = config.family.class_named(architecture), described.record is not None
-    labels = _labels(described.config_json, known, head, named, folder / CONFIG)
+    labels = _labels(described.config_json, known, found.head, named, folder / CONFIG)
     own = {field.name: getattr(described, field.name) for field in fields(described)}
-    return Checkpoint(**own, labels=labels, encoder=encoder, head=head, left_out=left_out)
+    return Checkpoint(
+        **own,
+        labels=labels,
+        encoder=found.encoder,
+        poolers=found.poolers,
+        head=found.head,
+        left_out=found.left_out,
+    )
 
 
 def extend_positions(weight_PD: Tensor, n: int) -> Tensor:

@@ -64,7 +64,7 @@ def write_checkpoint(
     weights = folder / "model.safetensors"
     save_file(tensors, weights, metadata={"format": "pt"})
     shutil.copymode(folder / "config.json", weights)  # safetensors lets only its owner read it
-    tokenizer.write(folder, max_length=config.max_position_embeddings)
+    tokenizer.write(folder, max_length=config.longest)
     write_text(folder / "README.md", card)
     record = replace(record, sha256=digest.of_file(weights))
     write_json(folder / "onelayer.json", record.to_json())

@@ -1,13 +1,14 @@
 """Renames the encoder's tensors from a family's names to ours and back.
 
-Letters of shapes: V vocabulary, P positions, S segments, D hidden size, F feed-forward width.
+Letters of shapes: see `Module`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +16,20 @@ from torch import Tensor
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.family import Family
+from onelayer.checkpoint.family import Family, Module
+
+
+@dataclass(frozen=True, slots=True)
+class OurTensors:
+    """A checkpoint's tensors under our names, in fp32."""
+
+    encoder: dict[str, Tensor]
+    poolers: dict[str, dict[str, Tensor]]
+    """``pooler.weight`` and ``pooler.bias`` of each dense layer that there is between the encoder
+    and an output layer, by its name in the family."""
+    head: dict[str, Tensor]
+    left_out: list[str]
+    """The names in the file of tensors without a place in ours."""
 
 
 def to_ours(
@@ -23,7 +37,7 @@ def to_ours(
     config: EncoderConfig,
     architecture: str,
     place: str | Path,
-) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
+) -> OurTensors:
     """Renames and checks a checkpoint's tensors.
 
     Parameters
@@ -36,12 +50,6 @@ def to_ours(
         transformers' class, which tells the name of the head.
     place
         The directory, for errors.
-
-    Returns
-    -------
-    encoder, head, left_out
-        fp32 tensors under our names, with those of the pooler if there is one; and the names in the
-        file of tensors without a place in ours.
 
     Raises
     ------
@@ -59,34 +67,46 @@ def to_ours(
         return _checked(state[found], found, shape, place)
 
     letters = _letters(config)
-    pooled = any(f"{name}.weight" in named for name in _theirs(family, "pooler"))
+    own_layers = config.bricks.own_layers or config.num_hidden_layers
+    modules = [module for module in family.modules if module.when(config)]
     encoder = {
         ours: _stack([take(name, tuple(letters[letter] for letter in shape)) for name in theirs])
-        for ours, theirs, shape in _parameters(family, config.num_hidden_layers)
-        if pooled or not ours.startswith("pooler.")
+        for ours, theirs, shape in _parameters(modules, own_layers)
+    }
+    width = config.hidden_size
+    poolers = {
+        name: {
+            "pooler.weight": take(f"{name}.weight", (width, width)),
+            "pooler.bias": take(f"{name}.bias", (width,)),
+        }
+        for name in family.poolers
+        if f"{name}.weight" in named
     }
     head: dict[str, Tensor] = {}
     known = family.class_named(architecture)
     if known.head:
         weight = f"{known.head}.weight"
         rows = known.rows or _rows(state[named[weight]] if weight in named else None)
-        head["head.weight"] = take(weight, (rows, config.hidden_size))
+        head["head.weight"] = take(weight, (rows, width))
         head["head.bias"] = take(f"{known.head}.bias", (rows,))
     _refuse_uncounted_layers(named, config, place)
-    return encoder, head, sorted(named.values())
+    return OurTensors(encoder, poolers, head, sorted(named.values()))
 
 
 def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) -> dict[str, Tensor]:
-    """Renames our tensors to those of a class of transformers; without a pooler if it has none."""
+    """Renames our tensors to those of a class of transformers; leaves out what it doesn't have."""
     known = family.classes[architecture]
     prefix = "" if known.bare else family.prefix
     layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
-    names = {ours: theirs for ours, theirs, _ in _parameters(family, layers)}
+    names = {ours: theirs for ours, theirs, _ in _parameters(family.modules, layers)}
     out: dict[str, Tensor] = {}
     for ours, tensor in state.items():
         if ours.startswith("head."):
             out[ours.replace("head", str(known.head), 1)] = tensor
-        elif known.pooled or not ours.startswith("pooler."):
+        elif ours.startswith("pooler."):
+            if known.pooler:
+                out[ours.replace("pooler", known.pooler, 1)] = tensor
+        else:
             theirs = names[ours]
             parts = tensor.chunk(len(theirs))
             out |= {prefix + name: part for name, part in zip(theirs, parts, strict=True)}
@@ -102,14 +122,11 @@ def _modern(name: str, family: Family) -> str:
     return name
 
 
-def _theirs(family: Family, ours: str) -> tuple[str, ...]:
-    """Their modules for one of ours; none if the family has no such module."""
-    return next((module.theirs for module in family.modules if module.ours == ours), ())
-
-
-def _parameters(family: Family, layers: int) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(our name, their names, shape in letters) of every weight and bias, except the head's."""
-    for module in family.modules:
+def _parameters(
+    modules: Sequence[Module], layers: int
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """(our name, their names, shape in letters) of every weight and bias of the encoder."""
+    for module in modules:
         for i in range(layers if "{i}" in module.ours else 1):
             for kind, shape in (("weight", module.weight), ("bias", module.bias)):
                 if shape:
@@ -122,8 +139,11 @@ def _letters(config: EncoderConfig) -> dict[str, int]:
         "V": config.vocab_size,
         "P": config.max_position_embeddings,
         "S": config.type_vocab_size,
+        "E": config.bricks.embedding_size or config.hidden_size,
         "D": config.hidden_size,
         "F": config.intermediate_size,
+        "B": config.bricks.distance_buckets,
+        "H": config.num_attention_heads,
     }
 
 

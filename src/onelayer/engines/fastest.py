@@ -112,7 +112,7 @@ def random_encodings(config: EncoderConfig, *, all_reads: bool) -> Encodings:
     weights = 12 * config.num_hidden_layers * config.hidden_size**2
     tokens = min(max(int(OPERATIONS / weights), LEAST_TOKENS), MOST_TOKENS)
     rng = np.random.default_rng(0)
-    longest = min(4 * MEAN_LENGTH, config.max_position_embeddings)
+    longest = min(4 * MEAN_LENGTH, config.longest)
     lengths = np.minimum(1 + rng.geometric(1 / MEAN_LENGTH, tokens // MEAN_LENGTH), longest)
     cu_seqlens, sequences = cumulate(lengths), np.arange(len(lengths) + 1)
     n = int(cu_seqlens[-1])

@@ -197,7 +197,7 @@ class _Job:
     def _copy_config(self, folder: Path) -> tuple[EncoderConfig, str]:
         config, data = read_config(self.folder)
         shutil.copyfile(self.folder / CONFIG, folder / CONFIG)
-        self.run.tokenizer.write(folder, max_length=config.max_position_embeddings)
+        self.run.tokenizer.write(folder, max_length=config.longest)
         return config, data["architectures"][0]
 
     def _products(

@@ -217,8 +217,8 @@ def inspect_run(path: str | Path) -> ModelInspection:
     checkpoint = checkpoints.read_checkpoint(folder)
     config = checkpoint.config
     record = checkpoint.record
-    encoder = sum(tensor.numel() for tensor in checkpoint.encoder.values())
-    head = sum(tensor.numel() for tensor in checkpoint.head.values())
+    parts = (checkpoint.encoder, *checkpoint.poolers.values(), checkpoint.head)
+    n_parameters = sum(tensor.numel() for part in parts for tensor in part.values())
     size = sum(file.stat().st_size for file in Path(checkpoint.folder).iterdir() if file.is_file())
     known = _from_record(record) if record else ModelInspection(made_by="transformers")
     return replace(
@@ -226,7 +226,7 @@ def inspect_run(path: str | Path) -> ModelInspection:
         model=str(path),
         architecture=checkpoint.architecture,
         shape=_shape(config),
-        parameters=known.parameters or ParameterCounts(all=encoder + head),
+        parameters=known.parameters or ParameterCounts(all=n_parameters),
         bytes=size,
         labels=tuple(checkpoint.labels) if checkpoint.labels else None,
         export=None,
@@ -261,7 +261,7 @@ def _from_record(record: ModelRecord) -> ModelInspection:
 def _shape(config: EncoderConfig) -> str:
     return (
         f"{config.num_hidden_layers} layers, width {config.hidden_size}, "
-        f"{config.max_position_embeddings} positions, {config.vocab_size:,} tokens"
+        f"{config.longest} positions, {config.vocab_size:,} tokens"
     )
 
 

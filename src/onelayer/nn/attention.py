@@ -24,13 +24,13 @@ class Attention(nn.Module):
         self.output = Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=norm_eps)
 
-    def forward(self, x_TD: Tensor, batch: Packed) -> Tensor:
-        """(T, D) -> (T, D)."""
+    def forward(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
+        """(T, D) -> (T, D). The bias is added to the scores."""
         p = self.attention_dropout if self.training else 0.0
-        mixed_TD = attend(self.qkv(x_TD), batch, self.n_heads, p)
+        mixed_TD = attend(self.qkv(x_TD), batch, self.n_heads, p, bias_HLL)
         return self._close(x_TD, mixed_TD)
 
-    def read(self, x_TD: Tensor, batch: Packed) -> Tensor:
+    def read(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
         """(T, D) -> (S, D): as ``forward``, but only for the one vector read of each sequence."""
         p = self.attention_dropout if self.training else 0.0
         bf16 = self.qkv.bf16 and self.training
@@ -40,7 +40,8 @@ class Attention(nn.Module):
         b_q, b_kv = self.qkv.bias.split([self.width, 2 * self.width])
         x_SD = x_TD[batch.only_reads_S]
         q_SD = linear(x_SD, w_q, b_q, bf16=bf16)
-        mixed_SD = attend_once(q_SD, linear(x_TD, w_kv, b_kv, bf16=bf16), batch, self.n_heads, p)
+        kv_T2D = linear(x_TD, w_kv, b_kv, bf16=bf16)
+        mixed_SD = attend_once(q_SD, kv_T2D, batch, self.n_heads, p, bias_HLL)
         return self._close(x_SD, mixed_SD)
 
     def _close(self, x: Tensor, mixed: Tensor) -> Tensor:

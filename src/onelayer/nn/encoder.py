@@ -1,7 +1,8 @@
 """The encoder (Devlin et al., 2019) over packed tokens, built as an `EncoderConfig` describes it.
 
 Shape suffixes: T packed tokens, S sequences, R vectors that the output layer reads, D model width,
-F feed-forward width, C outputs.
+E width of the embeddings, F feed-forward width, H heads, L tokens of the longest sequence,
+C outputs.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.nn.attention import Attention
+from onelayer.nn.bricks import Bricks
+from onelayer.nn.distances import DistanceBias
 from onelayer.nn.linear import Linear
 from onelayer.nn.ops import add_norm, dropout, gelu
 from onelayer.nn.packed import Packed
@@ -43,6 +47,8 @@ class EncoderShape(Protocol):
     def type_vocab_size(self) -> int: ...
     @property
     def layer_norm_eps(self) -> float: ...
+    @property
+    def bricks(self) -> Bricks: ...
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -53,27 +59,34 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": gelu,
     "gelu_new": _gelu_tanh,
     "relu": F.relu,
+    "tanh": torch.tanh,
 }
 
 
 class Embeddings(nn.Module):
-    """The sum of word, position and segment vectors, with norm and dropout: (T, D)."""
+    """The sum of word, position and segment vectors, with norm and dropout, and widened where they
+    are narrower than the model: (T, D)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.word = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.position = nn.Embedding(shape.max_position_embeddings, shape.hidden_size)
+        narrow = shape.bricks.embedding_size
+        width = narrow or shape.hidden_size
+        self.first_position = shape.bricks.first_position
+        self.word = nn.Embedding(shape.vocab_size, width)
+        self.position = nn.Embedding(shape.max_position_embeddings, width)
         segments = shape.type_vocab_size  # 0 in a family that doesn't tell segments apart
-        self.segment = nn.Embedding(segments, shape.hidden_size) if segments else None
-        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
+        self.segment = nn.Embedding(segments, width) if segments else None
+        self.norm = nn.LayerNorm(width, eps=shape.layer_norm_eps)
         self.dropout = shape.hidden_dropout_prob
+        self.widen = Linear(width, shape.hidden_size) if narrow else None
 
     def forward(self, batch: Packed) -> Tensor:
-        place_TD = self.position(batch.position_ids_T)
+        place_TE = self.position(batch.position_ids_T + self.first_position)
         if self.segment is not None:
-            place_TD = place_TD + self.segment(batch.segment_ids_T)
-        x_TD = add_norm(place_TD, self.word(batch.ids_T), self.norm, 0.0)
-        return dropout(x_TD, self.dropout, self.training)
+            place_TE = place_TE + self.segment(batch.segment_ids_T)
+        x_TE = add_norm(place_TE, self.word(batch.ids_T), self.norm, 0.0)
+        x_TE = dropout(x_TE, self.dropout, self.training)
+        return x_TE if self.widen is None else self.widen(x_TE)
 
 
 class FeedForward(nn.Module):
@@ -106,18 +119,18 @@ class Layer(nn.Module):
         )
         self.feed_forward = FeedForward(shape)
 
-    def forward(self, x_TD: Tensor, batch: Packed) -> Tensor:
-        x_TD = self.attention(x_TD, batch)
+    def forward(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
+        x_TD = self.attention(x_TD, batch, bias_HLL)
         x_TD = self.feed_forward(x_TD)
         return x_TD
 
-    def read(self, x_TD: Tensor, batch: Packed) -> Tensor:
+    def read(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
         """(T, D) -> (R, D): the last layer's vectors that the output layer reads."""
         # If one vector per sequence is read, such as [CLS], only these are computed.
         if batch.only_reads_S is None:
-            x_TD = self(x_TD, batch)
+            x_TD = self(x_TD, batch, bias_HLL)
             return x_TD[batch.reads_R]
-        x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch))
+        x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch, bias_HLL))
         return x_SD[batch.reads_R]
 
 
@@ -126,13 +139,23 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
+        bricks = shape.bricks
         self.embeddings = Embeddings(shape)
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
+        n_buckets = bricks.distance_buckets
+        self.distance_bias = (
+            DistanceBias(n_buckets, shape.num_attention_heads) if n_buckets else None
+        )
+        n_layers = shape.num_hidden_layers
+        n_own = bricks.own_layers or n_layers
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(n_own))
+        self.order = [i * n_own // n_layers for i in range(n_layers)]
+        """The number of the layer to use at each depth."""
 
     def forward(self, batch: Packed) -> Tensor:
         x_TD: Tensor = self.embeddings(batch)
-        for layer in self.layers[:-1]:
-            x_TD = layer(x_TD, batch)
-        last = self.layers[-1]
+        bias_HLL = None if self.distance_bias is None else self.distance_bias(batch)
+        for i in self.order[:-1]:
+            x_TD = self.layers[i](x_TD, batch, bias_HLL)
+        last = self.layers[self.order[-1]]
         assert isinstance(last, Layer)
-        return last.read(x_TD, batch)
+        return last.read(x_TD, batch, bias_HLL)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from onelayer.nn.encoder import Encoder, EncoderShape
+from onelayer.nn.bricks import PoolerShape
+from onelayer.nn.encoder import ACTIVATIONS, Encoder, EncoderShape
 from onelayer.nn.heads import Head
 from onelayer.nn.linear import Linear
 from onelayer.nn.ops import dropout
@@ -14,7 +14,8 @@ from onelayer.recipe import Precision
 
 
 class Model(nn.Module):
-    """The network of any task: the encoder, the pooler if the head reads through it, one layer.
+    """The network of any task: the encoder, a dense layer if its class reads through
+    one, and the output layer.
 
     Parameters
     ----------
@@ -22,6 +23,8 @@ class Model(nn.Module):
         The encoder's sizes.
     head
         What the output layer reads, and its loss.
+    pooler_shape
+        The dense layer before the output layer; None if there is none.
     n_outputs
         Outputs of the layer.
     head_dropout
@@ -29,11 +32,18 @@ class Model(nn.Module):
     """
 
     def __init__(
-        self, shape: EncoderShape, head: Head, *, n_outputs: int, head_dropout: float
+        self,
+        shape: EncoderShape,
+        head: Head,
+        *,
+        pooler_shape: PoolerShape | None,
+        n_outputs: int,
+        head_dropout: float,
     ) -> None:
         super().__init__()
         self.encoder = Encoder(shape)
-        self.pooler = Linear(shape.hidden_size, shape.hidden_size) if head.pooled else None
+        self.pooler_shape = pooler_shape
+        self.pooler = Linear(shape.hidden_size, shape.hidden_size) if pooler_shape else None
         self.head = Linear(shape.hidden_size, n_outputs)
         self.head_dropout = head_dropout if head.dropped else 0.0
 
@@ -54,4 +64,8 @@ class Model(nn.Module):
     def vectors(self, batch: Packed) -> Tensor:
         """(R, D) the vectors that the output layer reads."""
         x_RD: Tensor = self.encoder(batch)
-        return x_RD if self.pooler is None else torch.tanh(self.pooler(x_RD))
+        if self.pooler_shape is None or self.pooler is None:
+            return x_RD
+        if self.pooler_shape.dropped:
+            x_RD = dropout(x_RD, self.head_dropout, self.training)
+        return ACTIVATIONS[self.pooler_shape.activation](self.pooler(x_RD))

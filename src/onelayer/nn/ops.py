@@ -38,8 +38,13 @@ def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor
     return reference.add_norm(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
 
 
-def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
-    """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D)."""
+def attend(
+    qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float, bias_HLL: Tensor | None = None
+) -> Tensor:
+    """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D). The bias is
+    added to the scores, by place in the sequence."""
+    if bias_HLL is not None:
+        return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HLL)
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
         return y
@@ -49,9 +54,20 @@ def attend(qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
     return reference.attend(qkv_T3D, batch.runs, n_heads, p)
 
 
-def attend_once(q_SD: Tensor, kv_T2D: Tensor, batch: Packed, n_heads: int, p: float) -> Tensor:
+def attend_once(
+    q_SD: Tensor,
+    kv_T2D: Tensor,
+    batch: Packed,
+    n_heads: int,
+    p: float,
+    bias_HLL: Tensor | None = None,
+) -> Tensor:
     """Attention with one query per sequence: (S, D) queries, (T, 2D) keys and values -> (S, D). The
     last layer needs no more where only ``[CLS]`` is read."""
+    if bias_HLL is not None:
+        assert batch.only_reads_S is not None, "there is one query per sequence"
+        places_S = batch.position_ids_T[batch.only_reads_S]
+        return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p, bias_HLL, places_S)
     if compiled.kernels_take(kv_T2D, q_SD.shape[1] // n_heads):
         y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
         return y

@@ -4,6 +4,7 @@ reference in tests. Shapes: see ``encoder.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,7 +55,9 @@ def add_norm(
     return F.layer_norm(x_TD + dropout(h_TD, p), weight.shape, weight, bias, eps)
 
 
-def attend(qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
+def attend(
+    qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float, bias_HLL: Tensor | None = None
+) -> Tensor:
     """Self-attention within each sequence: (T, 3D) -> (T, D). Sequences of equal length are
     computed together, as a rectangle that needs no mask."""
     # One split instead of a slice per run: each slice's gradient would be a whole tensor of zeros.
@@ -62,26 +65,46 @@ def attend(qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
     mixed = []
     for part, (n, length) in zip(parts, runs, strict=True):
         q, k, v = part.view(n, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
-        mixed.append(_mix(q, k, v, p).transpose(1, 2).reshape(n * length, -1))
+        bias = None if bias_HLL is None else bias_HLL[None, :, :length, :length]
+        mixed.append(_mix(q, k, v, p, bias).transpose(1, 2).reshape(n * length, -1))
     return torch.cat(mixed)
 
 
-def attend_once(q_SD: Tensor, kv_T2D: Tensor, runs: Runs, n_heads: int, p: float) -> Tensor:
-    """As ``attend``, with one query per sequence: (S, D), (T, 2D) -> (S, D)."""
+def attend_once(
+    q_SD: Tensor,
+    kv_T2D: Tensor,
+    runs: Runs,
+    n_heads: int,
+    p: float,
+    bias_HLL: Tensor | None = None,
+    places_S: Tensor | None = None,
+) -> Tensor:
+    """As ``attend``, with one query per sequence: (S, D), (T, 2D) -> (S, D). A bias needs the
+    place of each query in its sequence."""
     parts = kv_T2D.split([n * length for n, length in runs])
-    queries = q_SD.split([n for n, _ in runs])
+    counts = [n for n, _ in runs]
+    queries = q_SD.split(counts)
+    places: Sequence[Tensor | None] = [None] * len(runs)
+    if places_S is not None:
+        places = places_S.split(counts)
     mixed = []
-    for part, query, (n, length) in zip(parts, queries, runs, strict=True):
+    for part, query, place, (n, length) in zip(parts, queries, places, runs, strict=True):
         k, v = part.view(n, length, 2, n_heads, -1).permute(2, 0, 3, 1, 4)
         q = query.view(n, n_heads, 1, -1)
-        mixed.append(_mix(q, k, v, p).reshape(n, -1))
+        bias = None
+        if bias_HLL is not None and place is not None:
+            bias = bias_HLL[:, place, :length].transpose(0, 1).unsqueeze(2)
+        mixed.append(_mix(q, k, v, p, bias).reshape(n, -1))
     return torch.cat(mixed)
 
 
-def _mix(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
+def _mix(q: Tensor, k: Tensor, v: Tensor, p: float, bias: Tensor | None) -> Tensor:
     """Scaled dot-product attention: (n, heads, length, d) each -> (n, heads, length, d)."""
     if p == 0.0 or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=p)
+        mask = None if bias is None else bias.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
     # With dropout_p > 0, scaled_dot_product_attention has no fast path on a CPU.
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
     return dropout(scores.softmax(-1), p) @ v

@@ -52,7 +52,7 @@ def task_of(checkpoint: Checkpoint) -> AnyTask:
         form=checkpoint.form,
         problem_type=checkpoint.problem_type,
         labels=tuple(checkpoint.labels or (f"LABEL_{i}" for i in range(n_outputs))),
-        positions=checkpoint.config.max_position_embeddings,
+        positions=checkpoint.config.longest,
     )
     for kind in TASKS.values() if checkpoint.head else ():
         if (task := kind.of_saved(layer)) is not None:

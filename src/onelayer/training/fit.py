@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.base.errors import CheckpointError, OneLayerError
-from onelayer.checkpoint.build import Built, as_saved, build_model, state_of, with_positions
+from onelayer.checkpoint.build import (
+    Built,
+    as_saved,
+    build_model,
+    pretrained_state,
+    state_of,
+    with_positions,
+)
 from onelayer.checkpoint.mean_layer import with_mean_layer
 from onelayer.checkpoint.read import Checkpoint, with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
@@ -179,7 +186,7 @@ class Fit:
     def _end_contrast(self) -> None:
         """Takes the weights some of the way back to the pretrained ones, and fits the new layer."""
         self.check_weights()
-        pretrained = self._pretrained().encoder
+        pretrained = pretrained_state(self._pretrained(), self.head)
         for name, weight in state_of(self.model).items():
             if name in pretrained:
                 weight.lerp_(pretrained[name].to(weight.device), PRETRAINED_SHARE)

@@ -117,7 +117,8 @@ class Plan:
         """The base's, with the positions and the layers that the recipe wants."""
         config = self.base.config
         if self.recipe.positions is not None:
-            config = replace(config, max_position_embeddings=self.recipe.positions)
+            positions = config.bricks.first_position + self.recipe.positions
+            config = replace(config, max_position_embeddings=positions)
         if self.recipe.read == "mean":
             config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
         return config
@@ -214,7 +215,7 @@ def pretrained_for(
     """The pretrained model, without its weights, and how many positions it gets. Raises
     CheckpointError for one that can't be read, and UsageError for lengths that don't fit it."""
     base = describe(resolve(recipe.model))
-    limit = base.config.max_position_embeddings
+    limit = base.config.longest
     if recipe.positions is not None:
         check_positions(recipe.positions, limit)
         limit = recipe.positions

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from onelayer.checkpoint.families.albert import ALBERT
 from onelayer.checkpoint.families.bert import BERT
+from onelayer.checkpoint.families.distilbert import DISTILBERT
+from onelayer.checkpoint.families.electra import ELECTRA
+from onelayer.checkpoint.families.mpnet import MPNET
+from onelayer.checkpoint.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 from onelayer.checkpoint.family import Family
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (BERT,)}
+_ALL = (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA, MPNET, ALBERT)
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """Families by the ``model_type`` of ``config.json``."""
 
 UNNAMED = BERT.model_type

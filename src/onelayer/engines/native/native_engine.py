@@ -16,6 +16,7 @@ from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.engines.native.library import library
 from onelayer.engines.native.packed_weights import check
+from onelayer.nn.bricks import Bricks
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
@@ -79,6 +80,9 @@ def why_not_native(shape: EncoderConfig) -> str | None:
     """Why this engine can't run a model of this shape here; None if it can."""
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
+    shapes = (one.pooler_shape for one in shape.family.classes.values())
+    if shape.bricks != Bricks() or any(one.activation != "tanh" for one in shapes):
+        return f"it doesn't compute {shape.family.title} yet"
     return library()[1]
 
 

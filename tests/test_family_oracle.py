@@ -1,0 +1,176 @@
+"""Every encoder family, compared with transformers' on random weights: hidden states, logits,
+losses, gradients and files, for each head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+from onelayer.base.errors import CheckpointError
+from onelayer.checkpoint.build import build_model, state_of
+from onelayer.checkpoint.families import FAMILIES
+from onelayer.checkpoint.family import Family
+from onelayer.checkpoint.read import read_checkpoint
+from onelayer.checkpoint.weights import to_theirs
+from onelayer.nn import compiled
+from onelayer.nn.distances import FARTHEST, distance_buckets
+from onelayer.nn.heads import HEADS
+from onelayer.nn.packed import pack
+from onelayer.tokens.encodings import Encodings
+from support.encodings import random_encodings
+from support.oracle import (
+    TASKS,
+    Pair,
+    close,
+    every_token,
+    everything,
+    gradients,
+    opened,
+    padded,
+    read_at,
+)
+from support.tiny_bert import MakeBert
+
+LENGTHS = [7, 4, 9, 21, 7, 12, 4, 5, 21]
+SHAPES: dict[str, dict[str, object]] = {
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16, "num_hidden_layers": 3},
+}
+"""What is set beyond the tiny model's sizes, by family."""
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without the compiled kernels."""
+    if request.param == "plain":
+        monkeypatch.setattr(compiled, "kernels", lambda: None)
+
+
+@pytest.fixture(params=sorted(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+def encodings_for(family: Family, head: str) -> Encodings:
+    """Random sequences; with one segment, where the family doesn't tell two apart."""
+    encodings = random_encodings(head, LENGTHS)
+    if "token_type_ids" in SEGMENTED.get(family.model_type, ()):
+        return encodings
+    return replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
+
+
+SEGMENTED = dict.fromkeys(("bert", "electra", "albert"), ("token_type_ids",))
+
+
+def pair_of(family: Family, head: str, make_bert: MakeBert) -> Pair:
+    pair = opened(head, make_bert, family, **SHAPES.get(family.model_type, {}))
+    pair.ours.eval()
+    pair.theirs.eval()
+    return pair
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("head", HEADS)
+def test_logits_losses_and_gradients_equal_transformers(
+    head: str, family: Family, make_bert: MakeBert
+) -> None:
+    pair = pair_of(family, head, make_bert)
+    encodings = encodings_for(family, head)
+    (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
+    close(our_logits, logits)
+    close(our_loss, loss)
+    our_loss.backward()
+    loss.backward()
+    ours = gradients(pair.ours, family.class_for(HEADS[head].form))
+    theirs = {name: parameter.grad for name, parameter in pair.theirs.named_parameters()}
+    assert ours.keys() == theirs.keys()
+    for name, grad in theirs.items():
+        assert grad is not None
+        close(ours[name], grad)
+    assert max(float(grad.abs().max()) for grad in ours.values()) > 1e-2
+
+
+@pytest.mark.usefixtures("way")
+def test_hidden_states_equal_transformers(family: Family, make_bert: MakeBert) -> None:
+    folder = make_bert(family.encoder_class, **SHAPES.get(family.model_type, {}))
+    theirs = getattr(transformers, family.encoder_class).from_pretrained(folder).eval()
+    ours = build_model(read_checkpoint(folder), TASKS["tags"]).model.eval()
+    encodings = every_token(encodings_for(family, "label"))
+    batch, (rows, columns) = pack(encodings, everything(encodings)), read_at(encodings)
+    inputs = padded(encodings)
+    if not getattr(theirs.config, "type_vocab_size", 0):
+        del inputs["token_type_ids"]
+    with torch.no_grad():
+        close(ours.encoder(batch), theirs(**inputs).last_hidden_state[rows, columns])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_files_round_trip(head: str, family: Family, make_bert: MakeBert, tmp_path: Path) -> None:
+    pair = pair_of(family, head, make_bert)
+    folder = Path(pair.theirs.name_or_path)
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint.left_out == []
+    again = to_theirs(state_of(pair.ours), family, checkpoint.architecture)
+    there = load_file(folder / "model.safetensors")
+    assert again.keys() == there.keys()
+    for name, tensor in there.items():
+        assert torch.equal(again[name], tensor), name
+    written = checkpoint.config.to_json()
+    theirs = json.loads((folder / "config.json").read_text())
+    assert written == {key: theirs[key] for key in written}
+
+
+def test_pretraining_heads_are_left_out(family: Family, make_bert: MakeBert) -> None:
+    name = next(name for name in family.classes if name.endswith("ForMaskedLM"))
+    checkpoint = read_checkpoint(make_bert(name, **SHAPES.get(family.model_type, {})))
+    assert checkpoint.left_out
+    assert not any(tensor.startswith(family.prefix) for tensor in checkpoint.left_out)
+    assert checkpoint.head == {}
+
+
+def test_head_of_its_own_is_new_for_other_labels_and_its_dense_layer_kept(
+    make_bert: MakeBert,
+) -> None:
+    """RoBERTa's dense layer belongs to its head; a fine-tuned one is kept, a pooler isn't taken for
+    it."""
+    roberta = FAMILIES["roberta"]
+    bare = read_checkpoint(make_bert(roberta.encoder_class))
+    assert not build_model(bare, TASKS["label"]).kept_pooler
+    assert build_model(bare, TASKS["option"]).kept_pooler
+    tuned = read_checkpoint(
+        make_bert(roberta.class_for("SequenceClassification"), labels=("a", "b"))
+    )
+    built = build_model(tuned, TASKS["label"])
+    assert built.kept_pooler
+    assert not built.kept_head
+
+
+def test_fewer_positions_than_the_first_are_refused(make_bert: MakeBert, tmp_path: Path) -> None:
+    folder = make_bert("RobertaModel")
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("vocab.txt", "model.safetensors"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2}))
+    with pytest.raises(CheckpointError, match="max_position_embeddings 2 leaves no place"):
+        read_checkpoint(tmp_path)
+
+
+def test_wrong_value_of_a_familys_own_key_is_refused(make_bert: MakeBert, tmp_path: Path) -> None:
+    config = json.loads((make_bert("ElectraModel", embedding_size=16) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"embedding_size": "wide"}))
+    with pytest.raises(CheckpointError, match="embedding_size is 'wide', and must be a whole"):
+        read_checkpoint(tmp_path)
+
+
+def test_buckets_of_distances_equal_transformers() -> None:
+    distances = torch.arange(-2 * FARTHEST, 2 * FARTHEST)
+    encoder = transformers.models.mpnet.modeling_mpnet.MPNetEncoder
+    theirs = encoder.relative_position_bucket(distances, num_buckets=32)
+    assert torch.equal(distance_buckets(distances, 32), theirs)
