@@ -4,7 +4,6 @@ losses, gradients and files, for each head."""
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +19,22 @@ from onelayer.checkpoint.family import Family
 from onelayer.checkpoint.read import read_checkpoint
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.nn import compiled
-from onelayer.nn.distances import FARTHEST, distance_buckets
+from onelayer.nn.buckets import FARTHEST, bucket_of_distances
 from onelayer.nn.heads import HEADS
 from onelayer.nn.packed import pack
-from onelayer.tokens.encodings import Encodings
-from support.encodings import random_encodings
 from support.oracle import (
+    SHAPES,
     TASKS,
-    Pair,
     close,
+    encodings_for,
     every_token,
     everything,
     gradients,
-    opened,
     padded,
+    pair_of,
     read_at,
 )
 from support.tiny_bert import MakeBert
-
-LENGTHS = [7, 4, 9, 21, 7, 12, 4, 5, 21]
-SHAPES: dict[str, dict[str, object]] = {
-    "electra": {"embedding_size": 16},
-    "albert": {"embedding_size": 16, "num_hidden_layers": 3},
-}
-"""What is set beyond the tiny model's sizes, by family."""
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -56,24 +47,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture(params=sorted(FAMILIES))
 def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]
-
-
-def encodings_for(family: Family, head: str) -> Encodings:
-    """Random sequences; with one segment, where the family doesn't tell two apart."""
-    encodings = random_encodings(head, LENGTHS)
-    if "token_type_ids" in SEGMENTED.get(family.model_type, ()):
-        return encodings
-    return replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
-
-
-SEGMENTED = dict.fromkeys(("bert", "electra", "albert"), ("token_type_ids",))
-
-
-def pair_of(family: Family, head: str, make_bert: MakeBert) -> Pair:
-    pair = opened(head, make_bert, family, **SHAPES.get(family.model_type, {}))
-    pair.ours.eval()
-    pair.theirs.eval()
-    return pair
 
 
 @pytest.mark.usefixtures("way")
@@ -169,8 +142,11 @@ def test_wrong_value_of_a_familys_own_key_is_refused(make_bert: MakeBert, tmp_pa
         read_checkpoint(tmp_path)
 
 
-def test_buckets_of_distances_equal_transformers() -> None:
-    distances = torch.arange(-2 * FARTHEST, 2 * FARTHEST)
+@pytest.mark.parametrize("n_buckets", [32, 64])
+def test_buckets_of_distances_equal_transformers(n_buckets: int) -> None:
+    longest = 3 * FARTHEST
     encoder = transformers.models.mpnet.modeling_mpnet.MPNetEncoder
-    theirs = encoder.relative_position_bucket(distances, num_buckets=32)
-    assert torch.equal(distance_buckets(distances, 32), theirs)
+    theirs = encoder.relative_position_bucket(
+        torch.arange(1 - longest, longest), num_buckets=n_buckets
+    )
+    np.testing.assert_array_equal(bucket_of_distances(longest, n_buckets), theirs)

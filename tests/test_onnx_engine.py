@@ -28,13 +28,12 @@ from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.rectangles import FULL, TOKENS, rectangles
 from onelayer.exporting.calibrate import ranges
-from onelayer.exporting.graph import EncoderGraph
-from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import Calibrated, Product, Watched, by_token, in_float
 from onelayer.exporting.weights_file import ALIGNMENT, write_weights
 from onelayer.prediction.from_run import predictor_of
 from onelayer.prediction.predictor import Predictor
 from onelayer.tokens.encodings import Encodings
+from support import graphs
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -59,7 +58,7 @@ def opened(make_bert: MakeBert, architecture: str) -> Predictor:
 
 def state_of(predictor: Predictor) -> dict[str, Any]:
     model: Any = predictor.engine
-    return {name: tensor.numpy() for name, tensor in model.model.state_dict().items()}
+    return graphs.state_of(model.model)
 
 
 def encoded(predictor: Predictor, architecture: str) -> Encodings:
@@ -80,15 +79,8 @@ def write_graph(
     product: Product,
     more: Callable[[onnx.ModelProto], None] = lambda _: None,
 ) -> Path:
-    state = state_of(predictor)
-    state = state if product is in_float or isinstance(product, Watched) else quantized(state)
-    places = write_weights(folder / "model.safetensors", state)
-    nodes = Nodes(state, places, "model.safetensors")
-    model = EncoderGraph(nodes, config_of(predictor), product).model(architecture)
-    more(model)
-    onnx.save(model, folder / "model.onnx")
-    onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
-    return folder / "model.onnx"
+    config = config_of(predictor)
+    return graphs.write_graph(folder, state_of(predictor), config, architecture, product, more)
 
 
 def check(graph: Path, beside: Path | None = None) -> None:
@@ -177,7 +169,7 @@ def test_layers_skip_padding_and_the_last_one_reads_only_cls(
     watched = Watched({})
 
     def show(model: onnx.ModelProto) -> None:
-        for low, _ in watched.extremes.values():
+        for [(low, _)] in watched.extremes.values():
             model.graph.output.append(helper.make_tensor_value_info(low, TensorProto.FLOAT, [None]))
 
     session = onnxruntime.InferenceSession(write_graph(tmp_path, predictor, name, watched, show))

@@ -10,23 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from onelayer.base.errors import CheckpointError
 from onelayer.base.machine import instructions
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.calibrate import ranges
-from onelayer.exporting.graph import EncoderGraph
-from onelayer.exporting.nodes import Nodes
-from onelayer.exporting.products import Calibrated, in_float
-from onelayer.exporting.weights_file import write_weights
+from onelayer.exporting.products import Calibrated, Product, in_float
 from onelayer.prediction.load import load
 from onelayer.tokens.encodings import Encodings
+from support.graphs import state_of, write_graph
 from support.tiny_bert import MakeBert
 
 pytest.importorskip("openvino")
@@ -61,15 +57,11 @@ def graph_of(
     encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
     data = read_json(run / "config.json")
     config, architecture = EncoderConfig.from_json(data, run), data["architectures"][0]
-    state = {k: v.numpy() for k, v in predictor.engine.model.state_dict().items()}
-    tensors, product = state, in_float
+    state = state_of(predictor.engine.model)
+    product: Product = in_float
     if int8:
-        tensors = quantized(state)
         product = Calibrated(ranges(state, config, architecture, encodings))
-    places = write_weights(folder / "model.safetensors", tensors)
-    nodes = Nodes(tensors, places, "model.safetensors")
-    onnx.save(EncoderGraph(nodes, config, product).model(architecture), folder / "model.onnx")
-    return folder / "model.onnx", encodings
+    return write_graph(folder, state, config, architecture, product), encodings
 
 
 @pytest.mark.parametrize("architecture", CASES)

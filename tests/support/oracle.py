@@ -24,7 +24,7 @@ from onelayer.nn.packed import pack
 from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, Task
 from onelayer.tasks.tag.schemes import Scheme
 from onelayer.tokens.encodings import Encodings, Ints
-from support.encodings import N_OPTIONS
+from support.encodings import N_OPTIONS, random_encodings
 from support.tiny_bert import MakeBert
 
 LABELS = ("no", "perhaps", "yes")
@@ -45,6 +45,14 @@ CONFIGS: dict[str, dict[str, object]] = {
     "tags": {"labels": LABELS},
     "three-way": {"labels": ("neither", "start", "end")},
 }
+LENGTHS = [7, 4, 9, 21, 7, 12, 4, 5, 21]
+SHAPES: dict[str, dict[str, object]] = {
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16, "num_hidden_layers": 3},
+}
+"""What is set beyond the tiny model's sizes, by family."""
+SEGMENTED = ("bert", "electra", "albert")
+"""The families that tell two segments apart."""
 
 
 def close(ours: Tensor, theirs: Tensor) -> None:
@@ -146,3 +154,19 @@ def every_token(encodings: Encodings) -> Encodings:
     """The same sequences, with every token read."""
     positions = np.concatenate([np.arange(length) for length in encodings.lengths])
     return replace(encodings, reads=positions, cu_reads=encodings.cu_seqlens, targets=None)
+
+
+def encodings_for(family: Family, head: str) -> Encodings:
+    """Random sequences; with one segment, where the family doesn't tell two apart."""
+    encodings = random_encodings(head, LENGTHS)
+    if family.model_type in SEGMENTED:
+        return encodings
+    return replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
+
+
+def pair_of(family: Family, head: str, make_bert: MakeBert, **changes: object) -> Pair:
+    """A random model of a family, opened by us and by transformers to predict."""
+    pair = opened(head, make_bert, family, **SHAPES.get(family.model_type, {}), **changes)
+    pair.ours.eval()
+    pair.theirs.eval()
+    return pair

@@ -7,7 +7,8 @@ than the configuration says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.parameters import parameters_of
 from onelayer.checkpoint.safetensors_file import open_safetensors
 
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "I8": np.dtype(np.int8)}
 """Of numbers, by the names of those that export writes."""
+WORDS = "encoder.embeddings.word"
+_PRODUCTS = re.compile(r"encoder\.(layers\.\d+\..+|embeddings\.widen)\.weight")
 
 
 class TensorSlice(NamedTuple):
@@ -97,55 +101,39 @@ def check_slices(
     precision
         ``fp32`` or ``int8``.
     """
-    wanted = dict(_tensors(config, n_outputs, precision))
-    if "pooler.weight" not in slices:
-        wanted = {name: one for name, one in wanted.items() if not name.startswith("pooler.")}
+    wanted = bundle_tensors(config, n_outputs, precision, pooled="pooler.weight" in slices)
     for name in sorted(wanted.keys() | slices.keys()):
         there = (slices[name].kind, slices[name].shape) if name in slices else None
         if name not in wanted or there != wanted[name]:
             raise _wrong(path, f"{name:.80} is not as config.json and the task have it")
 
 
-def _tensors(
-    config: EncoderConfig, n_outputs: int, precision: str
-) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-    """The name, type and shape of every tensor, with those of a pooler."""
-    width, inner = config.hidden_size, config.intermediate_size
-    is_int8 = precision == "int8"
+def bundle_tensors(
+    config: EncoderConfig, n_outputs: int, precision: str, *, pooled: bool
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The type and shape of every tensor of a bundle, by name; ``pooled`` says whether there is a
+    dense layer before the output layer."""
+    width = config.hidden_size
+    found: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for one in parameters_of(config):
+        name, shape = f"encoder.{one.ours}", one.our_shape(config)
+        scale = f"{name.removesuffix('weight')}scale"
+        if precision == "int8" and is_product(name, len(shape)):
+            found[name], found[scale] = ("I8", shape[::-1]), ("F32", shape[:1])
+        elif precision == "int8" and name == f"{WORDS}.weight":
+            found[name], found[scale] = ("I8", shape), ("F32", shape[:1])
+        else:
+            found[name] = "F32", shape
+    layers = {"head": n_outputs} | ({"pooler": width} if pooled else {})
+    for name, rows in layers.items():
+        found |= {f"{name}.weight": ("F32", (rows, width)), f"{name}.bias": ("F32", (rows,))}
+    return found
 
-    def floats(name: str, *shape: int) -> tuple[str, tuple[str, tuple[int, ...]]]:
-        return name, ("F32", shape)
 
-    words = "encoder.embeddings.word"
-    yield f"{words}.weight", ("I8" if is_int8 else "F32", (config.vocab_size, width))
-    if is_int8:
-        yield floats(f"{words}.scale", config.vocab_size)
-    yield floats("encoder.embeddings.position.weight", config.max_position_embeddings, width)
-    if config.type_vocab_size:
-        yield floats("encoder.embeddings.segment.weight", config.type_vocab_size, width)
-    norms = ["encoder.embeddings.norm"]
-    matrices: dict[str, tuple[int, int]] = {}
-    for i in range(config.num_hidden_layers):
-        layer = f"encoder.layers.{i}"
-        norms += [f"{layer}.{half}.norm" for half in ("attention", "feed_forward")]
-        matrices |= {
-            f"{layer}.attention.qkv": (width, 3 * width),
-            f"{layer}.attention.output": (width, width),
-            f"{layer}.feed_forward.up": (width, inner),
-            f"{layer}.feed_forward.down": (inner, width),
-        }
-    for name in norms:
-        yield floats(f"{name}.weight", width)
-        yield floats(f"{name}.bias", width)
-    for name, (k, n) in matrices.items():
-        yield f"{name}.weight", ("I8", (k, n)) if is_int8 else ("F32", (n, k))
-        yield floats(f"{name}.bias", n)
-        if is_int8:
-            yield floats(f"{name}.scale", n)
-    yield floats("pooler.weight", width, width)
-    yield floats("pooler.bias", width)
-    yield floats("head.weight", n_outputs, width)
-    yield floats("head.bias", n_outputs)
+def is_product(name: str, rank: int) -> bool:
+    """Whether a tensor of a number of dimensions is the weight of a linear layer that int8 bundles
+    have in eight bits: those of the encoder, which take nearly all of the time."""
+    return rank == 2 and _PRODUCTS.fullmatch(name) is not None
 
 
 def _wrong(path: Path, message: str) -> CheckpointError:

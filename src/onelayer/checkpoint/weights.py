@@ -1,13 +1,10 @@
-"""Renames the encoder's tensors from a family's names to ours and back.
-
-Letters of shapes: see `Module`.
-"""
+"""Renames the encoder's tensors from a family's names to ours and back."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +13,8 @@ from torch import Tensor
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.family import Family, Module
+from onelayer.checkpoint.family import Family
+from onelayer.checkpoint.parameters import family_parameters, parameters_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +64,9 @@ def to_ours(
             raise CheckpointError(f"{name} is missing", place=Place(place))
         return _checked(state[found], found, shape, place)
 
-    letters = _letters(config)
-    own_layers = config.bricks.own_layers or config.num_hidden_layers
-    modules = [module for module in family.modules if module.when(config)]
     encoder = {
-        ours: _stack([take(name, tuple(letters[letter] for letter in shape)) for name in theirs])
-        for ours, theirs, shape in _parameters(modules, own_layers)
+        one.ours: _stack([take(name, one.their_shape(config)) for name in one.theirs])
+        for one in parameters_of(config)
     }
     width = config.hidden_size
     poolers = {
@@ -98,7 +93,7 @@ def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) ->
     known = family.classes[architecture]
     prefix = "" if known.bare else family.prefix
     layers = len({name.split(".")[1] for name in state if name.startswith("layers.")})
-    names = {ours: theirs for ours, theirs, _ in _parameters(family.modules, layers)}
+    names = {one.ours: one.theirs for one in family_parameters(family, layers)}
     out: dict[str, Tensor] = {}
     for ours, tensor in state.items():
         if ours.startswith("head."):
@@ -120,31 +115,6 @@ def _modern(name: str, family: Family) -> str:
         if name.endswith(old):
             return name.removesuffix(old) + new
     return name
-
-
-def _parameters(
-    modules: Sequence[Module], layers: int
-) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """(our name, their names, shape in letters) of every weight and bias of the encoder."""
-    for module in modules:
-        for i in range(layers if "{i}" in module.ours else 1):
-            for kind, shape in (("weight", module.weight), ("bias", module.bias)):
-                if shape:
-                    theirs = tuple(f"{name.format(i=i)}.{kind}" for name in module.theirs)
-                    yield f"{module.ours.format(i=i)}.{kind}", theirs, shape
-
-
-def _letters(config: EncoderConfig) -> dict[str, int]:
-    return {
-        "V": config.vocab_size,
-        "P": config.max_position_embeddings,
-        "S": config.type_vocab_size,
-        "E": config.bricks.embedding_size or config.hidden_size,
-        "D": config.hidden_size,
-        "F": config.intermediate_size,
-        "B": config.bricks.distance_buckets,
-        "H": config.num_attention_heads,
-    }
 
 
 def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Path) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.card import CardFacts, model_card
 from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.record import ExportRecord, Parity
@@ -17,7 +18,7 @@ def bundle_card(
     run: Predictor,
     name: str,
     architecture: str,
-    labels: Sequence[str] | None,
+    inputs: Sequence[str],
     export: ExportRecord,
 ) -> str:
     """A Hugging Face model card in Markdown.
@@ -30,8 +31,8 @@ def bundle_card(
         The bundle's.
     architecture
         transformers' class of the model.
-    labels
-        The names of the outputs; None if they are only numbered.
+    inputs
+        The names of the graph's inputs.
     export
         What was measured.
     """
@@ -47,14 +48,14 @@ def bundle_card(
         hub_name=hub_name(base) if recipe else None,
         data=data.train if data else "data that is not known",
         rows=data.counts if data else {},
-        labels=labels,
+        labels=named_outputs(run.task),
         split=dev.on if dev else "dev",
         scores=dev.scores if dev else {},
         intervals=dev.intervals if dev else {},
         tags=("onnx", *(["int8"] if export.precision == "int8" else [])),
     )
     return model_card(
-        facts, f"{_exported(export)}\n\n{_usage(name, run.task.example, architecture)}"
+        facts, f"{_exported(export)}\n\n{_usage(name, run.task.example, architecture, inputs)}"
     )
 
 
@@ -123,8 +124,10 @@ def _share(one: Parity) -> str:
     return f"{one.changed:,} of {one.rows:,} ({one.changed / one.rows:.1%})"
 
 
-def _usage(name: str, example: str, architecture: str) -> str:
+def _usage(name: str, example: str, architecture: str, inputs: Sequence[str]) -> str:
     """How to open the bundle with onelayer and with other tools, all without torch."""
+    *names, last = (f"`{name}`" for name in inputs)
+    given = f"{', '.join(names)} and {last}"
     form = family_with_class(architecture).classes[architecture].form
     return f"""## Use
 
@@ -142,7 +145,7 @@ model = onelayer.load("path/to/{name}")
 model.predict({example})
 ```
 
-`onnx/model.onnx` takes `input_ids`, `attention_mask` and `token_type_ids`, padded as usual, and
+`onnx/model.onnx` takes {given}, padded as usual, and
 gives what transformers' `{architecture}` gives: plain logits, without what onelayer decodes from
 them. ONNX Runtime, OpenVINO (in fp32: `INFERENCE_PRECISION_HINT=f32`) and text-embeddings-inference
 open it as it is; so does optimum (`ORTModelFor{form}`). `onnx/model.safetensors` has the weights

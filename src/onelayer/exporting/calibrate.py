@@ -16,7 +16,7 @@ from onelayer.checkpoint.bundle import GRAPH, WEIGHTS
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.data.rows import Rows
 from onelayer.engines.onnx_engine import OnnxEngine
-from onelayer.exporting.graph import EncoderGraph
+from onelayer.exporting.graph import model_graph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import FLOAT, Watched
 from onelayer.exporting.weights_file import write_weights
@@ -63,15 +63,19 @@ def ranges(
     with TemporaryDirectory() as folder:
         graph, weights = Path(folder, GRAPH), Path(folder, WEIGHTS)
         nodes = Nodes(state, write_weights(weights, state), WEIGHTS)
-        model = EncoderGraph(nodes, config, watched).model(architecture)
-        for names in watched.extremes.values():
+        model = model_graph(nodes, config, watched, architecture)
+        for uses in watched.extremes.values():
+            names = (name for use in uses for name in use)
             infos = (helper.make_tensor_value_info(name, FLOAT, ["tokens"]) for name in names)
             model.graph.output.extend(infos)
         onnx.save(model, graph)
         found: dict[str, tuple[float, float]] = dict.fromkeys(watched.extremes, (0.0, 0.0))
         for outputs in OnnxEngine(graph).outputs(encodings):
-            for layer, (low, high) in watched.extremes.items():
+            for layer, uses in watched.extremes.items():
+                lows, highs = zip(*uses, strict=True)
                 lowest, highest = found[layer]
-                bounds = float(outputs[low].min()), float(outputs[high].max())
-                found[layer] = min(lowest, bounds[0]), max(highest, bounds[1])
+                found[layer] = (
+                    min(lowest, *(float(outputs[low].min()) for low in lows)),
+                    max(highest, *(float(outputs[high].max()) for high in highs)),
+                )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from onelayer.base.disk import as_json, publish, restore
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
-from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.bundle import (
     FOLDER,
     GRAPH,
@@ -38,7 +37,7 @@ from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.bundle_card import bundle_card, cells, signed
 from onelayer.exporting.calibrate import calibration_rows, ranges
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
-from onelayer.exporting.graph import EncoderGraph
+from onelayer.exporting.graph import inputs_of, model_graph
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.parity import Kept, parity
 from onelayer.exporting.products import Calibrated, Product, by_token, in_float
@@ -179,7 +178,7 @@ class _Job:
         for name, product in self._products(state, config, architecture).items():
             path = graphs / f"{name}.onnx"
             nodes = Nodes(tensors, places, WEIGHTS)
-            onnx.save(EncoderGraph(nodes, config, product).model(architecture), path)
+            onnx.save(model_graph(nodes, config, product, architecture), path)
             engine = OnnxEngine(path)
             candidates.append(_Candidate(name, path, engine, self._compared(name, torch, engine)))
         chosen, why = self._choice(candidates)
@@ -192,7 +191,7 @@ class _Job:
         self._ask_all(folder, torch, chosen)
         self._judge()
         self._write_record(folder)
-        self._write_card(folder, architecture)
+        self._write_card(folder, architecture, inputs_of(config))
 
     def _copy_config(self, folder: Path) -> tuple[EncoderConfig, str]:
         config, data = read_config(self.folder)
@@ -303,10 +302,8 @@ class _Job:
         text = as_json(record.to_json())
         (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
 
-    def _write_card(self, folder: Path, architecture: str) -> None:
-        task = self.run.task
-        labels = named_outputs(task)
-        card = bundle_card(self.run, self.target.name, architecture, labels, self.found)
+    def _write_card(self, folder: Path, architecture: str, inputs: Sequence[str]) -> None:
+        card = bundle_card(self.run, self.target.name, architecture, inputs, self.found)
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 

@@ -78,21 +78,36 @@ class Calibrated:
 class Watched:
     """Products in fp32 that also output the lowest and highest number of each token they read."""
 
-    extremes: dict[str, tuple[str, str]]
-    """By layer, the names of two outputs (T,)."""
+    extremes: dict[str, list[tuple[str, str]]]
+    """By the name of a linear layer, which several depths may share: the names of two outputs (T,)
+    for each time it is used."""
 
     def __call__(self, nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
         if outputs is None or outputs[0] > 0:  # queries of [CLS] read no other numbers
             axis = nodes.constant([1])
             low, high = (nodes(op, x_TK, axis, keepdims=0) for op in ("ReduceMin", "ReduceMax"))
-            self.extremes[name] = low, high
+            self.extremes.setdefault(name, []).append((low, high))
         return in_float(nodes, x_TK, name, outputs)
 
 
 def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str]:
     """(K, N) int8, (N,) scales and (N,) biases."""
     scale, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("scale", "bias"))
+    if outputs is None:
+        return _unshared(nodes, f"{name}.weight"), scale, bias
     return _some(nodes, f"{name}.weight", outputs, 1), scale, bias
+
+
+def _unshared(nodes: Nodes, weight: str) -> str:
+    """A weight that no other product has. ONNX Runtime converts the weights of each product in
+    int8, and fails at the second one with the same weights, which layers can share."""
+    uses = sum(weight in node.input for node in nodes.nodes)
+    if not uses:
+        return nodes.weight(weight)
+    # Cut at another place behind its end each time: equal nodes are merged.
+    _, columns = nodes.weights[weight].shape
+    end, zero = nodes.constant([columns + uses]), nodes.constant([0])
+    return nodes("Slice", weight, zero, end, nodes.constant([1]))
 
 
 def _some(nodes: Nodes, name: str, outputs: Outputs, axis: int) -> str:

@@ -5,15 +5,11 @@ Shape suffixes: H heads, L tokens of the longest sequence.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from onelayer.nn.buckets import bucket_of_distances
 from onelayer.nn.packed import Packed
-
-FARTHEST = 128
-"""Distances from here on share a bucket."""
 
 
 class DistanceBias(nn.Module):
@@ -28,19 +24,6 @@ class DistanceBias(nn.Module):
         """(H, L, L): what is added to the score of a query (second axis) and a key (third)."""
         longest = max(length for _, length in batch.runs)
         places = torch.arange(longest, device=self.weight.device)
-        buckets = distance_buckets(places[None] - places[:, None], len(self.weight))
+        found = torch.from_numpy(bucket_of_distances(longest, len(self.weight)))
+        buckets = found.to(self.weight.device)[places - places[:, None] + longest - 1]
         return self.weight[buckets].permute(2, 0, 1)
-
-
-def distance_buckets(distances: Tensor, n_buckets: int) -> Tensor:
-    """The bucket of each distance of a key from its query, both in tokens.
-
-    Half of the buckets are for keys behind the query. In each half, half of the buckets are for one
-    distance each, and the rest get wider logarithmically, up to ``FARTHEST``.
-    """
-    half = n_buckets // 2
-    exact = half // 2
-    far = distances.abs()
-    steps = torch.log(far.float().clamp_min(1) / exact) / math.log(FARTHEST / exact)
-    wide = (exact + (steps * (half - exact)).long()).clamp_max(half - 1)
-    return torch.where(distances > 0, half, 0) + torch.where(far < exact, far, wide)

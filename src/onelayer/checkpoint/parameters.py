@@ -1,0 +1,77 @@
+"""The encoder's tensors under our names and a family's, with their shapes. A server checks bundles
+with it, so it needs no torch.
+
+Letters of shapes: see `Module`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.family import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A weight or a bias of the encoder."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    """The tensors of transformers whose rows are stacked in ours."""
+    letters: str
+    """The shape of each of theirs."""
+
+    def their_shape(self, config: EncoderConfig) -> tuple[int, ...]:
+        """The shape of each of theirs in a model."""
+        sizes = _sizes(config)
+        return tuple(sizes[letter] for letter in self.letters)
+
+    def our_shape(self, config: EncoderConfig) -> tuple[int, ...]:
+        """The shape of ours in a model."""
+        rows, *rest = self.their_shape(config)
+        return (len(self.theirs) * rows, *rest)
+
+
+def parameters_of(config: EncoderConfig) -> Iterator[Parameter]:
+    """All that a model has."""
+    own_layers = config.bricks.own_layers or config.num_hidden_layers
+    yield from family_parameters(config.family, own_layers, config)
+
+
+def family_parameters(
+    family: Family, own_layers: int, config: EncoderConfig | None = None
+) -> Iterator[Parameter]:
+    """All that a family can have, or all of one model.
+
+    Parameters
+    ----------
+    family
+        Whose modules.
+    own_layers
+        The number of layers with weights of their own.
+    config
+        The model; None for all that its family can have.
+    """
+    for module in family.modules:
+        if config is not None and not module.when(config):
+            continue
+        for i in range(own_layers if "{i}" in module.ours else 1):
+            for kind, letters in (("weight", module.weight), ("bias", module.bias)):
+                if letters:
+                    theirs = tuple(f"{name.format(i=i)}.{kind}" for name in module.theirs)
+                    yield Parameter(f"{module.ours.format(i=i)}.{kind}", theirs, letters)
+
+
+def _sizes(config: EncoderConfig) -> dict[str, int]:
+    return {
+        "V": config.vocab_size,
+        "P": config.max_position_embeddings,
+        "S": config.type_vocab_size,
+        "E": config.bricks.embedding_size or config.hidden_size,
+        "D": config.hidden_size,
+        "F": config.intermediate_size,
+        "B": config.bricks.distance_buckets,
+        "H": config.num_attention_heads,
+    }

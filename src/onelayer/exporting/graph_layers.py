@@ -1,0 +1,86 @@
+"""Writes embeddings and layers into a graph, as ``onelayer.nn.encoder`` computes them.
+
+Shape suffixes: see ``graph.py``.
+"""
+
+from __future__ import annotations
+
+from onelayer.exporting.graph_attention import AttentionGraph, attention_graph
+from onelayer.exporting.graph_writer import Depth, GraphWriter, PackedNames
+from onelayer.exporting.products import FLOAT
+
+EMBEDDINGS = "encoder.embeddings"
+
+
+def encoder_graph(write: GraphWriter, batch: PackedNames, *, first: bool) -> str:
+    """The encoder: (T, D), or (B, D) if only the first vector of each sequence is read."""
+    x_TD = embeddings_graph(write, batch)
+    attention = attention_graph(write, batch)
+    n_layers = write.config.num_hidden_layers
+    n_own = write.config.bricks.own_layers or n_layers
+    for i in range(n_layers):
+        name = f"encoder.layers.{i * n_own // n_layers}"
+        depth = Depth(number=i, name=name, first=first and i == n_layers - 1)
+        x_TD = layer_graph(write, attention, batch, x_TD, depth)
+    return x_TD
+
+
+def embeddings_graph(write: GraphWriter, batch: PackedNames) -> str:
+    """The sum of word, position and segment vectors, with norm, and widened where they are narrower
+    than the model: (T, D)."""
+    nodes = write.nodes
+    x_TE = _words(write, batch)
+    if write.has(f"{EMBEDDINGS}.position.weight"):
+        places_T = _position_ids(write, batch)
+        places_TE = nodes("Gather", nodes.weight(f"{EMBEDDINGS}.position.weight"), places_T)
+        if write.has(f"{EMBEDDINGS}.segment.weight"):
+            segments = nodes.weight(f"{EMBEDDINGS}.segment.weight")  # the one vector of all tokens
+            if batch.segment_ids_T is not None:
+                segments = nodes("Gather", segments, batch.segment_ids_T)
+            places_TE = nodes("Add", places_TE, segments)
+        x_TE = nodes("Add", places_TE, x_TE)
+    x_TE = write.norm(x_TE, f"{EMBEDDINGS}.norm")
+    if not write.has(f"{EMBEDDINGS}.widen.weight"):
+        return x_TE
+    return write.linear(x_TE, f"{EMBEDDINGS}.widen")
+
+
+def _words(write: GraphWriter, batch: PackedNames) -> str:
+    nodes, name = write.nodes, f"{EMBEDDINGS}.word"
+    words_TE = nodes("Gather", nodes.weight(f"{name}.weight"), batch.ids_T)
+    if not write.has(f"{name}.scale"):
+        return words_TE
+    scale_T = nodes("Gather", nodes.weight(f"{name}.scale"), batch.ids_T)
+    scale_T1 = nodes("Unsqueeze", scale_T, nodes.constant([1]))
+    return nodes("Mul", nodes("Cast", words_TE, to=FLOAT), scale_T1)
+
+
+def _position_ids(write: GraphWriter, batch: PackedNames) -> str:
+    """The row of the table of positions for each token: (T,)."""
+    nodes, first = write.nodes, write.config.bricks.first_position
+    if not first:
+        return nodes("Mod", batch.places_T, batch.length_1)
+    # transformers counts tokens here and not places, which differ with padding on the left.
+    counted_BL = nodes("CumSum", batch.real_BL, nodes.constant(1))
+    counted_N = nodes("Reshape", counted_BL, nodes.constant([-1]))
+    return nodes("Add", nodes("Gather", counted_N, batch.places_T), nodes.constant(first - 1))
+
+
+def layer_graph(
+    write: GraphWriter, attention: AttentionGraph, batch: PackedNames, x_TD: str, depth: Depth
+) -> str:
+    """A layer, post-norm: (T, D) -> (T, D), or (B, D) if only the first vectors are computed."""
+    nodes, name = write.nodes, depth.name
+    mixed = write.linear(attention(x_TD, depth), f"{name}.attention.output")
+    if depth.first:
+        x_TD = nodes("Gather", x_TD, batch.first_B)
+    x_TD = write.norm(nodes("Add", x_TD, mixed), f"{name}.attention.norm")
+    y_TD = feed_forward_graph(write, x_TD, name)
+    return write.norm(nodes("Add", x_TD, y_TD), f"{name}.feed_forward.norm")
+
+
+def feed_forward_graph(write: GraphWriter, x_TD: str, name: str) -> str:
+    """The two linear layers of a layer's second half: (T, D) -> (T, D)."""
+    h_TF = write.linear(x_TD, f"{name}.feed_forward.up")
+    h_TF = write.activation(h_TF, write.config.hidden_act)
+    return write.linear(h_TF, f"{name}.feed_forward.down")
