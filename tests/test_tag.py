@@ -140,7 +140,7 @@ def test_long_sentence_is_tagged_completely(tokenizer: Tokenizer) -> None:
     ],
 )
 def test_words_without_tokens_get_labels(words: list[str], tokenizer: Tokenizer) -> None:
-    assert tokenizer.encode_words([[EMPTY]])[0].ids == []
+    assert tokenizer.encode_words([EMPTY], [[(0, len(EMPTY))]])[0].ids == []
     tags = ["B-PER", "I-PER", "O", "B-LOC", "O"][: len(words)]
     row = sentence(words, tags)
     encodings = tagger().encode([row, row], tokenizer, labelled=True)

@@ -27,7 +27,8 @@ from onelayer.tasks.tag.tag_rows import TagRow
 from onelayer.tasks.texts import TextRow, encode_texts
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer import MPNET_WORDPIECE, WORDPIECE, Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer_files import MPNET_WORDPIECE, WORDPIECE
 
 HERE = Place("rows.jsonl", 1)
 CLS, PAD, SEP = 0, 1, 2

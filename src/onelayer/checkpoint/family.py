@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import UsageError
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.tokens.tokenizer import WORDPIECE, TokenizerKind
+from onelayer.tokens.tokenizer_files import WORDPIECE, TokenizerKind
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.config import EncoderConfig

@@ -46,9 +46,9 @@ class Coverage:
 
 def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
     """Measures a tokenizer's coverage of the words of some texts."""
-    split = [[text[a:b] for a, b in split_words(text)] for text in texts]
+    split = list(map(split_words, texts))
     words = unknown = shattered = 0
-    for encoding, own in zip(tokenizer.encode_words(split), split, strict=True):
+    for encoding, own in zip(tokenizer.encode_words(texts, split), split, strict=True):
         pieces = [0] * len(own)
         for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
             if word is not None:

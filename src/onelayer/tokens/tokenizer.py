@@ -1,62 +1,55 @@
-"""WordPiece: the vocabulary and rules by which BERT splits text into tokens."""
+"""Tokenizers of every kind: a text's ids and character offsets, and nothing else."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
-from tokenizers import AddedToken, Encoding
-from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.model_files import find, read_json, read_text
-from onelayer.tokens.components import check_components
 from onelayer.tokens.encodings import Pieces, cumulate
-from onelayer.tokens.special_tokens import USUAL, TokenizerSettings, scrub
+from onelayer.tokens.marked_words import MarkedWords, Span
+from onelayer.tokens.special_tokens import TokenizerSettings, scrub
 from onelayer.tokens.template import Template
+from onelayer.tokens.tokenizer_files import WORDPIECE, TokenizerFile, TokenizerKind, read_files
 
 _REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
 
-MOST_TOKENS = 1_000_000
+
+class WithOffsets(Protocol):
+    """The pieces of a text."""
+
+    @property
+    def ids(self) -> list[int]: ...
+
+    @property
+    def offsets(self) -> list[Span]:
+        """The characters of each piece."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizerKind:
-    """The kind of tokenizer that an encoder family has."""
+class WithWords(Protocol):
+    """The pieces of a text's words."""
 
-    model: str
-    """The model's type in ``tokenizer.json``."""
-    classes: tuple[str, ...]
-    """Transformers' classes that split text by ``vocab.txt`` and the flags of
-    ``tokenizer_config.json``. We write the first one."""
-    separators: int = 1
-    """Separators between the two texts of a pair, where the files don't say."""
+    @property
+    def ids(self) -> list[int]: ...
 
-
-WORDPIECE = TokenizerKind(
-    "WordPiece",
-    tuple(
-        f"{family}Tokenizer{fast}"
-        for family in ("Bert", "DistilBert", "Electra")
-        for fast in ("", "Fast")
-    ),
-)
-MPNET_WORDPIECE = TokenizerKind("WordPiece", ("MPNetTokenizer", "MPNetTokenizerFast"), separators=2)
+    @property
+    def word_ids(self) -> list[int | None]:
+        """The word of each piece."""
 
 
 class Tokenizer:
-    """A WordPiece tokenizer that only gives ids and character offsets.
+    """A tokenizer that only gives ids and character offsets.
 
     It never truncates, pads or adds special tokens: tasks make sequences of its pieces, with the
     special tokens of its ``template``. A user's text never becomes a special token: ``[SEP]`` in it
@@ -65,7 +58,7 @@ class Tokenizer:
 
     def __init__(
         self,
-        backend: tokenizers.Tokenizer,
+        file: TokenizerFile,
         settings: TokenizerSettings,
         kind: TokenizerKind = WORDPIECE,
         *,
@@ -77,14 +70,19 @@ class Tokenizer:
         post-processor puts others around a text, or if the tokenizer would find one in a user's
         text.
         """
-        self._kind = kind
+        self._kind, self._file = kind, file
+        self._backend = backend = file.backend
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # which means: as any other text
-        self._backend = backend
-        self._roles = settings.roles(self._knows) | {"unk_token": backend.model.unk_token}
+        self._is_wordpiece = isinstance(backend.model, WordPiece)
+        self._roles = settings.roles(self._knows)
+        if self._is_wordpiece:
+            self._roles["unk_token"] = backend.model.unk_token
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
         self.template = self._template(segments)
+        backend.post_processor = None  # the template does its work
+        self._marked = None if self._is_wordpiece else MarkedWords(backend)
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
         """The rows that an embedding table needs: one more than the highest id."""
         normalizer = backend.normalizer
@@ -95,31 +93,24 @@ class Tokenizer:
     def read(
         cls, folder: str | Path, kind: TokenizerKind = WORDPIECE, *, segments: bool = True
     ) -> Tokenizer:
-        """Reads the tokenizer of a model directory: its ``tokenizer.json``, else its ``vocab.txt``.
+        """Reads the tokenizer of a model directory: its ``tokenizer.json``, else the older files of
+        the family's ``kind``.
 
-        Raises CheckpointError for missing or damaged files and for a tokenizer of another kind.
+        Raises CheckpointError for missing or damaged files, and for rules that aren't known.
         """
         folder = Path(folder)
         settings = TokenizerSettings.read(folder)
-        build: Callable[[Path, TokenizerSettings, TokenizerKind], tokenizers.Tokenizer]
-        if path := find(folder, "tokenizer.json"):
-            build = _from_tokenizer_json
-        elif path := find(folder, "vocab.txt"):
-            build = _from_vocabulary
-        else:
-            raise CheckpointError(
-                "holds no tokenizer",
-                place=Place(folder),
-                hint="a model comes with tokenizer.json or vocab.txt",
-            )
+        file = read_files(folder, settings, kind)
         try:
-            return cls(build(path, settings, kind), settings, kind, segments=segments)
+            return cls(file, settings, kind, segments=segments)
         except CheckpointError as error:
-            place = error.place or Place(path)
+            place = error.place or Place(file.path)
             raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+    def encode(self, texts: Sequence[str]) -> Sequence[WithOffsets]:
         """The pieces of each text: ``.ids``, and ``.offsets`` in characters of the text."""
+        if self._marked:
+            return self._marked.encode(_scrubbed(texts))
         return self._backend.encode_batch(_scrubbed(texts), add_special_tokens=False)
 
     def pieces(self, texts: Sequence[str]) -> Pieces:
@@ -131,37 +122,57 @@ class Tokenizer:
         all_ids = np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1]))
         return Pieces(all_ids, cu[:-1], lengths)
 
-    def encode_words(self, words: Sequence[Sequence[str]]) -> list[Encoding]:
-        """The pieces of texts that are given as words: ``.ids``, and each piece's word in
-        ``.word_ids``.
+    def encode_words(
+        self, texts: Sequence[str], words: Sequence[Sequence[Span]]
+    ) -> Sequence[WithWords]:
+        """The pieces of the words of each text: ``.ids``, and each piece's word in ``.word_ids``.
 
         A word that normalization makes empty, such as a zero-width space, has no pieces.
+
+        Parameters
+        ----------
+        texts
+            B texts.
+        words
+            For each text, the character spans of its words in their order.
         """
-        batch = list(map(_scrubbed, words))
+        if self._marked:
+            return self._marked.encode_words(_scrubbed(texts), words)
+        batch = [
+            _scrubbed([text[start:end] for start, end in spans])
+            for text, spans in zip(texts, words, strict=True)
+        ]
         return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
 
     @property
     def continues_word(self) -> NDArray[np.bool_]:
         """(vocab_size,) whether a token continues a word, as ``##ing`` does."""
         continues = np.zeros(self.vocab_size, np.bool_)
+        vocabulary = self._backend.get_vocab(with_added_tokens=True)
+        if self._marked:
+            for token, number in vocabulary.items():
+                continues[number] = self._marked.continues_word(token)
+            special = (self._file.id_of(token) for token in self._roles.values())
+            continues[[number for number in special if number is not None]] = False
+            return continues
         prefix = self._backend.model.continuing_subword_prefix
-        for token, number in self._backend.get_vocab(with_added_tokens=True).items():
+        for token, number in vocabulary.items():
             continues[number] = bool(prefix) and token.startswith(prefix)
         return continues
 
     @property
     def digest(self) -> str:
         """A digest of everything that decides how a text is split."""
-        parts = f"{self.template} {self.unk_id} {self._backend.to_str()}"
+        parts = f"{self.template} {self.unk_id} {self._file.hidden} {self._backend.to_str()}"
         return hashlib.blake2b(parts.encode()).hexdigest()
 
     def write(self, folder: str | Path, *, max_length: int) -> None:
-        """Writes ``tokenizer.json``, ``tokenizer_config.json`` and ``vocab.txt``.
+        """Writes ``tokenizer.json`` and ``tokenizer_config.json``, and WordPiece's ``vocab.txt``.
 
         ``max_length`` is the model's number of positions, to which transformers truncates.
         """
         folder = Path(folder)
-        data = json.loads(self._backend.to_str())
+        data = self._file.to_json()
         roles = {self.cls_id: "cls_token", self.sep_id: "sep_token"}
         names = {number: self._roles[role] for number, role in roles.items()}
         data["post_processor"] = self.template.to_json(names)
@@ -180,15 +191,15 @@ class Tokenizer:
             folder / "tokenizer_config.json",
             json.dumps(settings, ensure_ascii=False, indent=2) + "\n",
         )
-        if (lines := self._vocabulary_lines()) is not None:
+        if self._is_wordpiece and (lines := self._vocabulary_lines()) is not None:
             _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
 
     def _knows(self, token: str) -> bool:
-        return self._backend.token_to_id(token) is not None
+        return self._file.id_of(token) is not None
 
     def _special_id(self, role: str) -> int:
         token = self._roles[role]
-        if (found := self._backend.token_to_id(token)) is None:
+        if (found := self._file.id_of(token)) is None:
             raise CheckpointError(
                 f"a vocabulary without {token}, the {role}",
                 hint=f"name the model's own in tokenizer_config.json as {role}",
@@ -214,12 +225,13 @@ class Tokenizer:
     def _refuse_leaking_specials(self) -> None:
         """Raises CheckpointError for a tokenizer that finds special tokens in a user's text, as one
         whose pre-tokenizer keeps ``[SEP]`` in one piece does."""
-        ids = {self.cls_id, self.sep_id, self.pad_id}
+        ids = {*self.template.ids, self.pad_id}
+        hint = "use BERT's own pre-tokenizer, BertPreTokenizer" if self._is_wordpiece else None
         for token in self._roles.values():
-            if any(ids.intersection(one.ids) for one in self.encode([token, f"a{token}b"])):
+            texts = [token, f" {token} a", f"a{token}a"]
+            if ids.intersection(self.pieces(texts).ids.tolist()):
                 raise CheckpointError(
-                    f"a tokenizer that takes {token!r} in a user's text for the real one",
-                    hint="use BERT's own pre-tokenizer, BertPreTokenizer",
+                    f"a tokenizer that takes {token!r} in a user's text for the real one", hint=hint
                 )
 
     def _class_and_flags(self) -> dict[str, Any]:
@@ -227,7 +239,9 @@ class Tokenizer:
         describe it completely, else the class that reads ``tokenizer.json`` as it is."""
         normalizer = self._backend.normalizer
         if (
-            not isinstance(normalizer, BertNormalizer)
+            self._kind.model != "WordPiece"
+            or not self._is_wordpiece
+            or not isinstance(normalizer, BertNormalizer)
             or not isinstance(self._backend.pre_tokenizer, BertPreTokenizer)
             or len(self.template.between) != self._kind.separators
         ):
@@ -263,75 +277,3 @@ def _scrubbed(texts: Sequence[str]) -> list[str]:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _from_tokenizer_json(
-    path: Path, settings: TokenizerSettings, kind: TokenizerKind
-) -> tokenizers.Tokenizer:
-    data = read_json(path)
-    check_components(data, kind.model)
-    special = {*settings.named.values(), *chain.from_iterable(USUAL.values())}
-    for token in data.get("added_tokens") or []:
-        # Markers that somebody added for use in texts, such as "[E1]", are found there;
-        # the model's own special tokens must not be.
-        token["special"] = token["content"] in special
-    try:
-        backend = tokenizers.Tokenizer.from_str(json.dumps(data))
-    except Exception as error:  # the Rust side raises bare Exceptions
-        raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
-    found = type(backend.model).__name__  # old files don't say their model's type
-    if found != kind.model:
-        raise CheckpointError(f"a {found} tokenizer, and this model's is {kind.model}")
-    normalizer = backend.normalizer
-    if isinstance(normalizer, BertNormalizer) and _goes_by_flags(settings, kind):
-        # Where the two files differ, transformers follows the flags of tokenizer_config.json.
-        flags = settings.flags
-        normalizer.lowercase = flags.get("do_lower_case", normalizer.lowercase)
-        normalizer.strip_accents = flags.get("strip_accents", normalizer.strip_accents)
-        normalizer.handle_chinese_chars = flags.get(
-            "tokenize_chinese_chars", normalizer.handle_chinese_chars
-        )
-    return backend
-
-
-def _goes_by_flags(settings: TokenizerSettings, kind: TokenizerKind) -> bool:
-    return settings.tokenizer_class in (None, *kind.classes)
-
-
-def _from_vocabulary(
-    path: Path, settings: TokenizerSettings, kind: TokenizerKind
-) -> tokenizers.Tokenizer:
-    """Builds the tokenizer that BERT's release and transformers build from a ``vocab.txt``."""
-    if not _goes_by_flags(settings, kind):
-        raise CheckpointError(
-            f"vocab.txt alone doesn't say how {settings.tokenizer_class} cuts text",
-            hint="save the tokenizer as tokenizer.json",
-        )
-    vocabulary = _read_vocabulary(path)
-    roles, flags = settings.roles(vocabulary.__contains__), settings.flags
-    backend = tokenizers.Tokenizer(WordPiece(vocabulary, unk_token=roles["unk_token"]))
-    backend.normalizer = BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=flags.get("tokenize_chinese_chars", True),
-        strip_accents=flags.get("strip_accents"),
-        lowercase=flags.get("do_lower_case", True),
-    )
-    backend.pre_tokenizer = BertPreTokenizer()
-    backend.decoder = WordPieceDecoder(prefix="##")
-    known = [token for token in roles.values() if token in vocabulary]
-    backend.add_special_tokens([AddedToken(token, special=True) for token in known])
-    return backend
-
-
-def _read_vocabulary(path: Path) -> dict[str, int]:
-    """Reads a vocabulary: a token's id is the number of its line, from 0. Only line feeds end
-    lines: U+2028 is a token."""
-    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        raise CheckpointError("a NUL byte, which no vocabulary has")
-    if text.count("\n") > MOST_TOKENS:
-        raise CheckpointError(f"more than {MOST_TOKENS:,} lines, which no vocabulary has")
-    lines = text.removesuffix("\n").split("\n") if text else []
-    if not lines:
-        raise CheckpointError("an empty vocabulary")
-    return {token: number for number, token in enumerate(lines)}

@@ -86,6 +86,12 @@ def split_words(text: str, joints: Joints = Joints()) -> list[tuple[int, int]]:
     return _joined(text, spans, joints) if joints.inner or joints.leading else spans
 
 
+def stays_in_word(character: str) -> bool:
+    """Whether a character belongs to the word before it where no white space stands between: a
+    letter, digit, mark or joiner does; punctuation, a symbol or an ideograph doesn't."""
+    return _KINDS[ord(character)] in "lmj" if character else False
+
+
 def _joined(text: str, spans: list[tuple[int, int]], joints: Joints) -> list[tuple[int, int]]:
     words: list[tuple[int, int]] = []
     open_ended = False  # whether the next piece belongs to the last word

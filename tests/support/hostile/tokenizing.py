@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ NAMELESS = {key: value for key, value in TOKENIZER["model"].items() if key != "t
     "merges": []
 }
 BOMB = {"Regex": "(a+)+$"}
+NORMALIZERS: dict[str, Any] = {"type": "Sequence", "normalizers": [{"type": "NFKC"}] * 1000}
+DEEP: dict[str, Any] = {"type": "NFKC"}
+for _ in range(20):
+    DEEP = {"type": "Sequence", "normalizers": [DEEP]}
 SPLIT = {"type": "Split", "pattern": BOMB, "behavior": "Isolated", "invert": False}
 BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
 
@@ -51,6 +56,60 @@ def made(name: str, says: str, /, **changes: Any) -> Case:
 def pieces(name: str, says: str, /, **changes: Any) -> Case:
     """A ``tokenizer.json`` with another model."""
     return made(name, says, model=TOKENIZER["model"] | changes)
+
+
+METASPACE: dict[str, Any] = {
+    "normalizer": None,
+    "pre_tokenizer": {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "WhitespaceSplit"},
+            {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        ],
+    },
+    "decoder": None,
+}
+UNIGRAM: dict[str, Any] = {
+    "type": "Unigram",
+    "unk_id": WORDS.index("[UNK]"),
+    "vocab": [[word, -1.0] for word in WORDS],
+    "byte_fallback": False,
+}
+BPE: dict[str, Any] = {
+    "type": "BPE",
+    "dropout": None,
+    "unk_token": "[UNK]",
+    "vocab": {word: number for number, word in enumerate(WORDS)},
+    "merges": [],
+}
+
+
+def unigram(name: str, says: str, parts: dict[str, Any] | None = None, /, **changes: Any) -> Case:
+    """A ``tokenizer.json`` of Unigram, with other components or another model."""
+    changed = METASPACE | (parts or {})
+    return made(f"Unigram, {name}", says, **changed, model=UNIGRAM | changes)
+
+
+def bpe(name: str, says: str, parts: dict[str, Any] | None = None, /, **changes: Any) -> Case:
+    changed = METASPACE | (parts or {})
+    return made(f"BPE, {name}", says, **changed, model=BPE | changes)
+
+
+def charsmap(name: str, says: str, units: Sequence[int], texts: bytes, size: int = -1) -> Case:
+    """SentencePiece's table of characters: a trie of 32-bit units, and texts."""
+    trie = b"".join(unit.to_bytes(4, "little") for unit in units)
+    data = (len(trie) if size < 0 else size).to_bytes(4, "little") + trie + texts
+    table = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(data).decode()}
+    return unigram(f"a table of characters {name}", says, {"normalizer": table})
+
+
+def trie(*, node: int = 0, leaf: int = 1 << 31) -> list[int]:
+    """A trie of one block in which the letter a leads to ``leaf``."""
+    units = [0] * 256
+    units[0] = node
+    units[ord("a")] = ord("a") | 256 | ((ord("a") ^ 1) << 10)
+    units[1] = leaf
+    return units
 
 
 def written(file: str, name: str, says: str, content: bytes | Callable[[Path], object]) -> Case:
@@ -138,14 +197,78 @@ TOKENIZERS = [
         "Replace",
         decoder={"type": "Replace", "pattern": BOMB, "content": ""},
     ),
-    made("BPE", "BPE", model={"type": "BPE", "vocab": {"[UNK]": 0}, "merges": []}),
-    made("Unigram", "Unigram", model={"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0]]}),
     made(
         "WordLevel",
         "WordLevel",
         model={"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary()},
     ),
-    made("BPE without its type", "BPE", model=NAMELESS),
+    made("BPE without its type", "must be empty", model=NAMELESS),
+    unigram("a score that is no number", "the score of", vocab=[["[UNK]", float("nan")]], unk_id=0),
+    unigram("an endless score", "the score of", vocab=[["[UNK]", float("inf")]], unk_id=0),
+    unigram("a score that is text", "the score of", vocab=[["[UNK]", "1"]], unk_id=0),
+    unigram("no unknown piece", "unk_id is None", unk_id=None),
+    unigram("an unknown piece out of range", "unk_id is 4000", unk_id=4000),
+    unigram("an empty vocabulary", "unk_id is 0", unk_id=0, vocab=[]),
+    unigram("a vocabulary of objects", "no list of pieces", vocab=[{"a": 1}]),
+    unigram("an empty piece", "an empty token", vocab=[*UNIGRAM["vocab"], ["", 5.0]]),
+    unigram("a piece of a megabyte", "characters", vocab=[*UNIGRAM["vocab"], ["a" * 10**6, -1.0]]),
+    unigram(
+        "more pieces than the weights have", "match the weights", vocab=[*UNIGRAM["vocab"]] * 9
+    ),
+    unigram(
+        "another mark",
+        "a Metaspace with",
+        {"pre_tokenizer": {"type": "Metaspace", "replacement": "a", "prepend_scheme": "first"}},
+    ),
+    unigram("a regex bomb that splits", "a Split with a pattern", {"pre_tokenizer": SPLIT}),
+    unigram(
+        "a regex bomb that replaces",
+        "a Replace with a pattern",
+        {"normalizer": {"type": "Replace", "pattern": BOMB, "content": "b"}},
+    ),
+    unigram(
+        "a replacement that lengthens the text",
+        "lengthens",
+        {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}},
+    ),
+    unigram(
+        "a replacement of nothing",
+        "a Replace with a pattern",
+        {"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": ""}},
+    ),
+    unigram("a thousand normalizers", "1,000 components", {"normalizer": NORMALIZERS}),
+    unigram("sequences 20 deep", "nested too deeply", {"normalizer": DEEP}),
+    unigram(
+        "a table of characters that isn't base64",
+        "isn't base64",
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "!!!!"}},
+    ),
+    unigram(
+        "a table of characters that is a list",
+        "no text",
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": []}},
+    ),
+    charsmap("that is cut off", "in its size", [0] * 256, b"", 1 << 20),
+    charsmap("without a trie", "in its size", [], b"abc\0"),
+    charsmap("with a node out of range", "in a node", trie(node=1 << 20), b"abc\0"),
+    charsmap("with a text out of range", "in a text", trie(leaf=(1 << 31) | 4000), b"abc\0"),
+    charsmap("with half a letter", "in a text", trie(leaf=(1 << 31) | 1), "é\0".encode()),
+    charsmap("that isn't UTF-8", "in its texts", trie(), b"\xff\0"),
+    charsmap("that makes pages of a letter", "bytes of a character", trie(), b"b" * 10**6 + b"\0"),
+    bpe("dropout", "dropout is 0.5", dropout=0.5),
+    bpe("merges of unknown tokens", "can't be read", merges=[["no", "where"]]),
+    bpe("merges that are numbers", "can't be read", merges=[1, 2]),
+    bpe("a list as vocabulary", "no object of tokens", vocab=[]),
+    bpe("an unknown token outside the vocabulary", "without 'evil'", unk_token="evil"),
+    bpe("no unknown token", "leaves out unknown characters", unk_token=None),
+    bpe("ids beyond 32 bits", "can't be read", vocab=BPE["vocab"] | {"far": 10**12}),
+    bpe("the end of a word marked", "end_of_word_suffix", end_of_word_suffix="</w>"),
+    bpe(
+        "special tokens that a text may hold",
+        "in a user's text for the real one",
+        {"pre_tokenizer": {"type": "WhitespaceSplit"}},
+        ignore_merges=True,
+    ),
     made("a model that is a list", "model", model=[]),
     made("no model", "model", model=None),
     pieces("no [CLS]", "without [CLS]", vocab=vocabulary("[CLS]")),

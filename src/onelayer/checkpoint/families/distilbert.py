@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelayer.checkpoint.families.bert import BERTS_BUFFERS
 from onelayer.checkpoint.family import Family, ModelClass, Module
 from onelayer.nn.bricks import PoolerShape
-from onelayer.tokens.tokenizer import TokenizerKind
+from onelayer.tokens.tokenizer_files import TokenizerKind
 
 _LAYER = "transformer.layer.{i}"
 _POOLER, _RELU = "pre_classifier", PoolerShape(activation="relu")

@@ -14,7 +14,7 @@ from onelayer.checkpoint.families.bert import (
 )
 from onelayer.checkpoint.family import Family, ModelClass, Module, size_or
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.tokens.tokenizer import TokenizerKind
+from onelayer.tokens.tokenizer_files import TokenizerKind
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.config import EncoderConfig

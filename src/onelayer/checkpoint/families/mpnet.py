@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelayer.checkpoint.families.bert import BERTS_BUFFERS, ENCODERS_ONLY
 from onelayer.checkpoint.family import Family, ModelClass, Module
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.tokens.tokenizer import TokenizerKind
+from onelayer.tokens.tokenizer_files import MPNET_WORDPIECE
 
 _LAYER = "encoder.layer.{i}"
 _ATTENTION = f"{_LAYER}.attention"
@@ -60,5 +60,5 @@ MPNET = Family(
     },
     bricks=lambda _: Bricks(first_position=_PADDING + 1, distance_buckets=_BUCKETS),
     buffers=BERTS_BUFFERS,
-    tokenizer=TokenizerKind("WordPiece", ("MPNetTokenizer", "MPNetTokenizerFast")),
+    tokenizer=MPNET_WORDPIECE,
 )

@@ -16,9 +16,10 @@ from onelayer.checkpoint.families.bert import (
 )
 from onelayer.checkpoint.family import Family, ModelClass
 from onelayer.nn.bricks import Bricks, PoolerShape
+from onelayer.tokens.tokenizer_files import BYTE_BPE, UNIGRAM, TokenizerKind
 
 
-def _roberta(model_type: str, title: str, start: str) -> Family:
+def _roberta(model_type: str, title: str, start: str, tokenizer: TokenizerKind) -> Family:
     """A family whose classes' names have this start."""
     return Family(
         model_type=model_type,
@@ -45,9 +46,10 @@ def _roberta(model_type: str, title: str, start: str) -> Family:
         bricks=lambda config: Bricks(first_position=config.pad_token_id + 1),
         old_endings=TENSORFLOWS_ENDINGS,
         buffers=BERTS_BUFFERS,
+        tokenizer=tokenizer,
     )
 
 
-ROBERTA = _roberta("roberta", "RoBERTa", "Roberta")
-CAMEMBERT = _roberta("camembert", "CamemBERT", "Camembert")
-XLM_ROBERTA = _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta")
+ROBERTA = _roberta("roberta", "RoBERTa", "Roberta", BYTE_BPE)
+CAMEMBERT = _roberta("camembert", "CamemBERT", "Camembert", UNIGRAM)
+XLM_ROBERTA = _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", UNIGRAM)

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
@@ -42,7 +41,7 @@ from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.uncertainty import Uncertainty
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer, WithOffsets
 
 N_BEST = 20
 
@@ -161,7 +160,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
         self,
         builder: EncodingsBuilder,
         question: list[int],
-        passage: Encoding,
+        passage: WithOffsets,
         template: Template,
     ) -> list[tuple[int, int]]:
         """One row's windows of the passage, as spans of its tokens."""
@@ -197,7 +196,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
             nulls: list[float] = []
             spans: dict[tuple[int, int], float] = {}
             for window, places, own in zip(windows, offsets, parted(offsets), strict=True):
-                none, best = self._window(window, places, own)
+                none, best = self._window(row.passage, window, places, own)
                 nulls.append(none)
                 for span, score in best.items():
                     spans[span] = max(score, spans.get(span, -np.inf))
@@ -205,7 +204,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
         return found
 
     def _window(
-        self, logits: Logits, offsets: Ints, own: tuple[float, float]
+        self, passage: str, logits: Logits, offsets: Ints, own: tuple[float, float]
     ) -> tuple[float, dict[tuple[int, int], float]]:
         """One window's score of "no answer", and the best of its own spans in characters."""
         if self.span_head == "span":
@@ -219,8 +218,15 @@ class AnswerTask(Task[AnswerRow, Answer]):
         if own != EVERYWHERE:
             centres = span_sums(offsets[:, 0], offsets[:, 1], self.max_answer_tokens)
             sums[(centres < own[0]) | (centres >= own[1])] = -np.inf
-        best = best_spans(sums, N_BEST)
-        return null, {(int(offsets[a, 0]), int(offsets[b, 1])): score for a, b, score in best}
+        found: dict[tuple[int, int], float] = {}
+        for a, b, score in best_spans(sums, N_BEST):
+            # A span may begin or end with a token of white space.
+            start, end = int(offsets[a, 0]), int(offsets[b, 1])
+            text = passage[start:end]
+            start, end = end - len(text.lstrip()), start + len(text.rstrip())
+            if start < end:
+                found[start, end] = max(score, found.get((start, end), -np.inf))
+        return null, found
 
     def _answer(
         self, row: AnswerRow, null: float, spans: Mapping[tuple[int, int], float]
@@ -345,7 +351,7 @@ def _offsets(encodings: Encodings) -> Ints:
     return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
 
 
-def _token_span(start: int, end: int, passage: Encoding) -> tuple[int, int]:
+def _token_span(start: int, end: int, passage: WithOffsets) -> tuple[int, int]:
     """The first and last token that the characters ``start:end`` touch."""
     offsets = np.asarray(passage.offsets, dtype=np.int64).reshape(-1, 2)
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from tokenizers import Encoding
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
@@ -48,7 +47,7 @@ from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer import Tokenizer, WithWords
 from onelayer.tokens.words import Joints, Marks, split_words
 
 
@@ -162,10 +161,11 @@ class Tag(Task[TagRow, Tagged]):
         )
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        split = [[row.text[start:end] for start, end in self.words(row)] for row in rows]
+        split = [self.words(row) for row in rows]
+        texts = [row.text for row in rows]
         template = tokenizer.template
         builder = EncodingsBuilder(template.second_segment)
-        for encoding, words in zip(tokenizer.encode_words(split), split, strict=True):
+        for encoding, words in zip(tokenizer.encode_words(texts, split), split, strict=True):
             ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
             builder.start_row(len(ids))
             self._add(builder, ids, firsts, template)
@@ -364,7 +364,7 @@ class Tag(Task[TagRow, Tagged]):
         )
 
 
-def subwords(encoding: Encoding, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
+def subwords(encoding: WithWords, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
     """A sentence's token ids, and where each word begins among them. A word that the tokenizer
     turns into nothing (a zero-width mark, say) stands there as ``[UNK]``, to get its label."""
     ids: list[int] = []
