@@ -27,9 +27,9 @@ from support.oracle import (
     TASKS,
     close,
     encodings_for,
+    equals_transformers,
     every_token,
     everything,
-    gradients,
     padded,
     pair_of,
     read_at,
@@ -55,19 +55,7 @@ def test_logits_losses_and_gradients_equal_transformers(
     head: str, family: Family, make_bert: MakeBert
 ) -> None:
     pair = pair_of(family, head, make_bert)
-    encodings = encodings_for(family, head)
-    (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
-    close(our_logits, logits)
-    close(our_loss, loss)
-    our_loss.backward()
-    loss.backward()
-    ours = gradients(pair.ours, family.class_for(HEADS[head].form))
-    theirs = {name: parameter.grad for name, parameter in pair.theirs.named_parameters()}
-    assert ours.keys() == theirs.keys()
-    for name, grad in theirs.items():
-        assert grad is not None
-        close(ours[name], grad)
-    assert max(float(grad.abs().max()) for grad in ours.values()) > 1e-2
+    equals_transformers(pair, encodings_for(family, head))
 
 
 @pytest.mark.usefixtures("way")

@@ -381,6 +381,14 @@ def test_max_length_beyond_the_positions_is_refused(bert: Path, tmp_path: Path) 
         finetuned(tmp_path, rows(24), model=bert, max_length=100)
 
 
+def test_positions_without_vectors_arent_extended(make_bert: MakeBert, tmp_path: Path) -> None:
+    bare = make_bert(
+        "DebertaV2Model", relative_attention=True, pos_att_type="c2p", position_biased_input=False
+    )
+    with pytest.raises(UsageError, match="DeBERTa-v2 without vectors of positions"):
+        finetuned(tmp_path, rows(24), model=bare, positions=128)
+
+
 # Frozen weights and initial values ---------------------------------------------------------------
 
 

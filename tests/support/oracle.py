@@ -49,6 +49,18 @@ LENGTHS = [7, 4, 9, 21, 7, 12, 4, 5, 21]
 SHAPES: dict[str, dict[str, object]] = {
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16, "num_hidden_layers": 3},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": "p2c|c2p",
+        "share_att_key": True,
+        "position_buckets": 12,
+        "max_relative_positions": -1,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+        "conv_kernel_size": 0,
+        "conv_act": "gelu",
+        "cls_dropout": None,
+    },
 }
 """What is set beyond the tiny model's sizes, by family."""
 SEGMENTED = ("bert", "electra", "albert")
@@ -166,7 +178,23 @@ def encodings_for(family: Family, head: str) -> Encodings:
 
 def pair_of(family: Family, head: str, make_bert: MakeBert, **changes: object) -> Pair:
     """A random model of a family, opened by us and by transformers to predict."""
-    pair = opened(head, make_bert, family, **SHAPES.get(family.model_type, {}), **changes)
+    pair = opened(head, make_bert, family, **SHAPES.get(family.model_type, {}) | changes)
     pair.ours.eval()
     pair.theirs.eval()
     return pair
+
+
+def equals_transformers(pair: Pair, encodings: Encodings) -> None:
+    """Compares logits, losses and gradients."""
+    (our_logits, our_loss), (logits, loss) = pair.our_loss(encodings), pair.their_loss(encodings)
+    close(our_logits, logits)
+    close(our_loss, loss)
+    our_loss.backward()
+    loss.backward()
+    ours = gradients(pair.ours, type(pair.theirs).__name__)
+    theirs = {name: parameter.grad for name, parameter in pair.theirs.named_parameters()}
+    assert ours.keys() == theirs.keys()
+    for name, grad in theirs.items():
+        assert grad is not None
+        close(ours[name], grad)
+    assert max(float(grad.abs().max()) for grad in ours.values()) > 1e-2

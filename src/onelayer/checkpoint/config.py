@@ -92,7 +92,7 @@ class EncoderConfig:
                     hint = f"is this the config.json of a {family.title}?"
                     raise _wrong(place, f"{key} is missing", hint)
                 value = default if value is None else value
-                values[one.name] = _checked(one.name, key, value, place)
+                values[one.name] = _checked(one.name, key, value, default, place)
         config = cls(**values)
         if config.hidden_size % config.num_attention_heads:
             raise _wrong(
@@ -165,7 +165,7 @@ def _own(key: str, check: Callable[[object], object], value: object, place: str 
         raise _wrong(place, f"{key} is {value!r:.80}, and must be {error}") from error
 
 
-def _checked(name: str, key: str, value: Any, place: str | Path) -> Any:
+def _checked(name: str, key: str, value: Any, default: object, place: str | Path) -> Any:
     """A field's value: a whole number, a rate, or an activation. Raises CheckpointError."""
     if value is None and name == "classifier_dropout":
         return None
@@ -182,7 +182,7 @@ def _checked(name: str, key: str, value: Any, place: str | Path) -> Any:
         if not number or not 0 < value < 1:
             raise _wrong(place, f"{key} is {value!r:.80}, and must be between 0 and 1")
         return float(value)
-    least = 0 if name == "pad_token_id" else 1
+    least = 0 if name == "pad_token_id" or default == 0 else 1
     if not number or isinstance(value, float) or value < least:
         raise _wrong(place, f"{key} is {value!r:.80}, and must be a whole number from {least}")
     return value

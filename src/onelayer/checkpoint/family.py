@@ -22,7 +22,8 @@ class Module:
     """One of our modules, and the modules of transformers whose rows are stacked in it.
 
     A shape is written in letters: V vocabulary, P positions, S segments, E width of the embeddings,
-    D hidden size, F feed-forward width, B buckets of distances, H heads.
+    D hidden size, F feed-forward width, B buckets of distances, H heads, K tokens of a
+    convolution.
     """
 
     ours: str
@@ -120,14 +121,38 @@ class Family:
         raise UsageError(f"transformers has no class {self.title} for {form}")
 
 
-def size_or(default: int, least: int = 1) -> Callable[[object], object]:
+def size_or(default: int, least: int = 1) -> Callable[[object], int]:
     """Checks a key of ``Family.own``: a size, or nothing, which stands for the default."""
 
-    def check(value: object) -> object:
+    def check(value: object) -> int:
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"a whole number from {least}")
+        return value
+
+    return check
+
+
+def flag(default: bool) -> Callable[[object], bool]:
+    """Checks a key of ``Family.own``: true or false, or nothing, which stands for the default."""
+
+    def check(value: object) -> bool:
+        if value is not None and not isinstance(value, bool):
+            raise ValueError("true or false")
+        return default if value is None else value
+
+    return check
+
+
+def one_of(default: str, *others: str) -> Callable[[object], str]:
+    """Checks a key of ``Family.own``: one of some words, or nothing, which stands for the first."""
+
+    def check(value: object) -> str:
+        if value is None:
+            return default
+        if not isinstance(value, str) or value not in (default, *others):
+            raise ValueError(f"{', '.join((default, *others[:-1]))} or {others[-1]}")
         return value
 
     return check

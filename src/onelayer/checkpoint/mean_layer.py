@@ -39,14 +39,15 @@ def reads_mean(base: Description) -> bool:
 
 
 def gives_mean(config: EncoderConfig) -> bool:
-    """Whether one more layer of this family can give the mean: a bias for distances would weight
-    the tokens, layers may share their weights, and some classes cut off negative numbers."""
+    """Whether one more layer of this family can give the mean: what is known of distances would
+    weight the tokens, layers may share their weights, and some classes cut off negative numbers."""
     family = config.family
     class_ = family.classes[family.class_for("SequenceClassification")]
     bricks = config.bricks
     return (
         class_.pooler_shape.activation == "tanh"
         and not bricks.distance_buckets
+        and bricks.disentangled is None
         and bricks.own_layers is None
     )
 

@@ -65,13 +65,15 @@ def family_parameters(
 
 
 def _sizes(config: EncoderConfig) -> dict[str, int]:
+    bricks = config.bricks
     return {
         "V": config.vocab_size,
         "P": config.max_position_embeddings,
         "S": config.type_vocab_size,
-        "E": config.bricks.embedding_size or config.hidden_size,
+        "E": bricks.embedding_size or config.hidden_size,
         "D": config.hidden_size,
         "F": config.intermediate_size,
-        "B": config.bricks.distance_buckets,
+        "B": 2 * bricks.disentangled.span if bricks.disentangled else bricks.distance_buckets,
         "H": config.num_attention_heads,
+        "K": bricks.convolution.kernel if bricks.convolution else 0,
     }

@@ -1,7 +1,7 @@
 """Writes attention into a graph, as ``onelayer.nn.attention`` computes it.
 
-A family whose attention is of another kind has a subclass of `AttentionGraph`; `attention_graph`
-chooses it. Shape suffixes: see ``graph.py``.
+A family whose attention is of another kind has a subclass of `AttentionGraph`. Shape
+suffixes: see ``graph.py``.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class BiasedAttentionGraph(AttentionGraph):
     def added(self, first: bool) -> str:
         """The mask and the bias, which is looked up once for all layers."""
         nodes, longest = self.write.nodes, self.write.config.longest
-        weight, zero = "encoder.distance_bias.weight", nodes.constant([0])
+        weight, zero = "encoder.distances.weight", nodes.constant([0])
         n_buckets = len(nodes.weights[weight])
         # The bucket of every distance of a key from its query, the most negative one first.
         buckets = nodes.table("buckets", bucket_of_distances(longest, n_buckets))
@@ -94,9 +94,3 @@ class BiasedAttentionGraph(AttentionGraph):
         bias_lLH = nodes("Gather", nodes.weight(weight), buckets_lL)
         bias_1HlL = nodes("Unsqueeze", nodes("Transpose", bias_lLH, perm=[2, 0, 1]), zero)
         return nodes("Add", self.batch.mask_B11L, bias_1HlL)
-
-
-def attention_graph(write: GraphWriter, batch: PackedNames) -> AttentionGraph:
-    """The attention of a model."""
-    kind = BiasedAttentionGraph if write.config.bricks.distance_buckets else AttentionGraph
-    return kind(write, batch)

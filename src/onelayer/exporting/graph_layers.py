@@ -5,7 +5,11 @@ Shape suffixes: see ``graph.py``.
 
 from __future__ import annotations
 
-from onelayer.exporting.graph_attention import AttentionGraph, attention_graph
+from dataclasses import replace
+from functools import reduce
+
+from onelayer.exporting.graph_attention import AttentionGraph, BiasedAttentionGraph
+from onelayer.exporting.graph_disentangled import DisentangledAttentionGraph
 from onelayer.exporting.graph_writer import Depth, GraphWriter, PackedNames
 from onelayer.exporting.products import FLOAT
 
@@ -25,20 +29,32 @@ def encoder_graph(write: GraphWriter, batch: PackedNames, *, first: bool) -> str
     return x_TD
 
 
+def attention_graph(write: GraphWriter, batch: PackedNames) -> AttentionGraph:
+    """The attention of a model."""
+    bricks = write.config.bricks
+    if bricks.disentangled is not None:
+        return DisentangledAttentionGraph(write, batch, bricks.disentangled)
+    kind = BiasedAttentionGraph if bricks.distance_buckets else AttentionGraph
+    return kind(write, batch)
+
+
 def embeddings_graph(write: GraphWriter, batch: PackedNames) -> str:
     """The sum of word, position and segment vectors, with norm, and widened where they are narrower
     than the model: (T, D)."""
     nodes = write.nodes
     x_TE = _words(write, batch)
+    # Positions and segments are added first, as in torch.
+    added = []
     if write.has(f"{EMBEDDINGS}.position.weight"):
         places_T = _position_ids(write, batch)
-        places_TE = nodes("Gather", nodes.weight(f"{EMBEDDINGS}.position.weight"), places_T)
-        if write.has(f"{EMBEDDINGS}.segment.weight"):
-            segments = nodes.weight(f"{EMBEDDINGS}.segment.weight")  # the one vector of all tokens
-            if batch.segment_ids_T is not None:
-                segments = nodes("Gather", segments, batch.segment_ids_T)
-            places_TE = nodes("Add", places_TE, segments)
-        x_TE = nodes("Add", places_TE, x_TE)
+        added.append(nodes("Gather", nodes.weight(f"{EMBEDDINGS}.position.weight"), places_T))
+    if write.has(f"{EMBEDDINGS}.segment.weight"):
+        segments = nodes.weight(f"{EMBEDDINGS}.segment.weight")  # the one vector of all tokens
+        if batch.segment_ids_T is not None:
+            segments = nodes("Gather", segments, batch.segment_ids_T)
+        added.append(segments)
+    if added:
+        x_TE = nodes("Add", reduce(lambda x, y: nodes("Add", x, y), added), x_TE)
     x_TE = write.norm(x_TE, f"{EMBEDDINGS}.norm")
     if not write.has(f"{EMBEDDINGS}.widen.weight"):
         return x_TE
@@ -69,7 +85,21 @@ def _position_ids(write: GraphWriter, batch: PackedNames) -> str:
 def layer_graph(
     write: GraphWriter, attention: AttentionGraph, batch: PackedNames, x_TD: str, depth: Depth
 ) -> str:
-    """A layer, post-norm: (T, D) -> (T, D), or (B, D) if only the first vectors are computed."""
+    """A layer: (T, D) -> (T, D), or (B, D) if only the first vectors are computed."""
+    convolution = write.config.bricks.convolution
+    if convolution is None or not write.has(f"{depth.name}.convolution.weight"):
+        return _halves(write, attention, batch, x_TD, depth)
+    y_TD = _halves(write, attention, batch, x_TD, replace(depth, first=False))
+    name = f"{depth.name}.convolution"
+    found_TD = write.activation(_convolved(write, batch, x_TD, name), convolution.activation)
+    y_TD = write.norm(write.nodes("Add", y_TD, found_TD), f"{name}.norm")
+    return write.nodes("Gather", y_TD, batch.first_B) if depth.first else y_TD
+
+
+def _halves(
+    write: GraphWriter, attention: AttentionGraph, batch: PackedNames, x_TD: str, depth: Depth
+) -> str:
+    """Attention and feed-forward, post-norm."""
     nodes, name = write.nodes, depth.name
     mixed = write.linear(attention(x_TD, depth), f"{name}.attention.output")
     if depth.first:
@@ -77,6 +107,20 @@ def layer_graph(
     x_TD = write.norm(nodes("Add", x_TD, mixed), f"{name}.attention.norm")
     y_TD = feed_forward_graph(write, x_TD, name)
     return write.norm(nodes("Add", x_TD, y_TD), f"{name}.feed_forward.norm")
+
+
+def _convolved(write: GraphWriter, batch: PackedNames, x_TD: str, name: str) -> str:
+    """A convolution over the tokens of each sequence, which sees zeros around them: (T, D)."""
+    nodes = write.nodes
+    weight, bias = (nodes.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+    real_BL1 = nodes("Unsqueeze", nodes("Cast", batch.real_BL, to=FLOAT), nodes.constant([2]))
+    x_BLD = nodes("Mul", nodes("Gather", x_TD, batch.tokens_BL), real_BL1)
+    x_BDL = nodes("Transpose", x_BLD, perm=[0, 2, 1])
+    around = nodes.weights[f"{name}.weight"].shape[2] // 2
+    y_BDL = nodes("Conv", x_BDL, weight, bias, pads=[around, around])
+    y_BLD = nodes("Transpose", y_BDL, perm=[0, 2, 1])
+    rows = nodes.constant([-1, write.config.hidden_size])
+    return nodes("Gather", nodes("Reshape", y_BLD, rows), batch.places_T)
 
 
 def feed_forward_graph(write: GraphWriter, x_TD: str, name: str) -> str:

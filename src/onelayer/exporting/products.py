@@ -95,7 +95,7 @@ def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str]:
     scale, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("scale", "bias"))
     if outputs is None:
         return _unshared(nodes, f"{name}.weight"), scale, bias
-    return _some(nodes, f"{name}.weight", outputs, 1), scale, bias
+    return _unshared_part(nodes, f"{name}.weight", outputs), scale, bias
 
 
 def _unshared(nodes: Nodes, weight: str) -> str:
@@ -108,6 +108,16 @@ def _unshared(nodes: Nodes, weight: str) -> str:
     _, columns = nodes.weights[weight].shape
     end, zero = nodes.constant([columns + uses]), nodes.constant([0])
     return nodes("Slice", weight, zero, end, nodes.constant([1]))
+
+
+def _unshared_part(nodes: Nodes, weight: str, outputs: tuple[int, int]) -> str:
+    """Some columns of a weight, which no other product has; see `_unshared`."""
+    bounds = [nodes.constant([bound]) for bound in outputs]
+    axis, whole = nodes.constant([1]), nodes.weight(weight)
+    if any(list(node.input[:3]) == [whole, *bounds] for node in nodes.nodes):
+        end = nodes.constant([nodes.weights[weight].shape[1] + 1])
+        whole = nodes("Slice", whole, nodes.constant([0]), end, axis)
+    return nodes("Slice", whole, *bounds, axis)
 
 
 def _some(nodes: Nodes, name: str, outputs: Outputs, axis: int) -> str:

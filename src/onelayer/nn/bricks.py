@@ -6,6 +6,40 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Disentangled:
+    """Attention that scores contents and distances apart (He et al., 2021). A distance is the place
+    of the query minus that of the key."""
+
+    span: int
+    """The table of distances has a row for each of -span to span - 1. What is farther takes the
+    first or the last."""
+    farthest: int | None
+    """If given, distances beyond half the span are in buckets that get wider logarithmically, up to
+    this distance; otherwise each has a row."""
+    content_to_distance: bool
+    distance_to_content: bool
+    shared: bool
+    """Whether distances become keys and queries by the weights that contents have."""
+    normed: bool
+    """Whether the table's rows pass through a LayerNorm."""
+
+    @property
+    def parts(self) -> int:
+        """The number of products that a score is the sum of."""
+        return 1 + self.content_to_distance + self.distance_to_content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """A convolution over the tokens that enter the first layer, added to what leaves it (He et al.,
+    2021)."""
+
+    kernel: int
+    """The number of tokens that one sees: an odd number."""
+    activation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bricks:
     """The parts of an encoder. The defaults are those of BERT (Devlin et al., 2019)."""
 
@@ -17,6 +51,11 @@ class Bricks:
     distance_buckets: int = 0
     """If there are any, attention's scores have a number added for each head and each bucket of
     distances between two tokens (Raffel et al., 2020)."""
+    positions: bool = True
+    """Whether a token's vector depends on its position in the sequence."""
+    disentangled: Disentangled | None = None
+    """None for attention in which distances have no vectors."""
+    convolution: Convolution | None = None
     own_layers: int | None = None
     """The number of layers with weights of their own, each used several times in succession (Lan et
     al., 2020); None if all have."""

@@ -8,6 +8,7 @@ C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.nn.attention import Attention
-from onelayer.nn.bricks import Bricks
+from onelayer.nn.bricks import Bricks, Convolution
+from onelayer.nn.convolution import TokenConvolution
+from onelayer.nn.disentangled import DisentangledAttention, DistanceVectors
 from onelayer.nn.distances import DistanceBias
 from onelayer.nn.linear import Linear
 from onelayer.nn.ops import add_norm, dropout, gelu
@@ -73,7 +76,10 @@ class Embeddings(nn.Module):
         width = narrow or shape.hidden_size
         self.first_position = shape.bricks.first_position
         self.word = nn.Embedding(shape.vocab_size, width)
-        self.position = nn.Embedding(shape.max_position_embeddings, width)
+        has_positions = shape.bricks.positions
+        self.position = (
+            nn.Embedding(shape.max_position_embeddings, width) if has_positions else None
+        )
         segments = shape.type_vocab_size  # 0 in a family that doesn't tell segments apart
         self.segment = nn.Embedding(segments, width) if segments else None
         self.norm = nn.LayerNorm(width, eps=shape.layer_norm_eps)
@@ -81,12 +87,21 @@ class Embeddings(nn.Module):
         self.widen = Linear(width, shape.hidden_size) if narrow else None
 
     def forward(self, batch: Packed) -> Tensor:
-        place_TE = self.position(batch.position_ids_T + self.first_position)
-        if self.segment is not None:
-            place_TE = place_TE + self.segment(batch.segment_ids_T)
-        x_TE = add_norm(place_TE, self.word(batch.ids_T), self.norm, 0.0)
+        x_TE = self.word(batch.ids_T)
+        place_TE = self._place(batch)
+        x_TE = self.norm(x_TE) if place_TE is None else add_norm(place_TE, x_TE, self.norm, 0.0)
         x_TE = dropout(x_TE, self.dropout, self.training)
         return x_TE if self.widen is None else self.widen(x_TE)
+
+    def _place(self, batch: Packed) -> Tensor | None:
+        """What is added to a token's vector for its position and its segment: (T, E)."""
+        place_TE: Tensor | None = None
+        if self.position is not None:
+            place_TE = self.position(batch.position_ids_T + self.first_position)
+        if self.segment is None:
+            return place_TE
+        segment_TE: Tensor = self.segment(batch.segment_ids_T)
+        return segment_TE if place_TE is None else place_TE + segment_TE
 
 
 class FeedForward(nn.Module):
@@ -105,33 +120,62 @@ class FeedForward(nn.Module):
         return add_norm(x_TD, y_TD, self.norm, self.dropout if self.training else 0.0)
 
 
+def attention_of(shape: EncoderShape) -> Attention:
+    """The attention that a layer is composed of."""
+    kind = shape.bricks.disentangled
+    make: Callable[..., Attention] = (
+        Attention if kind is None else partial(DisentangledAttention, kind)
+    )
+    return make(
+        width=shape.hidden_size,
+        n_heads=shape.num_attention_heads,
+        attention_dropout=shape.attention_probs_dropout_prob,
+        dropout=shape.hidden_dropout_prob,
+        norm_eps=shape.layer_norm_eps,
+    )
+
+
 class Layer(nn.Module):
-    """A layer: self-attention, then feed-forward."""
+    """A layer: self-attention, then feed-forward. A convolution may join them."""
 
-    def __init__(self, shape: EncoderShape) -> None:
+    def __init__(self, shape: EncoderShape, convolution: Convolution | None = None) -> None:
         super().__init__()
-        self.attention = Attention(
-            width=shape.hidden_size,
-            n_heads=shape.num_attention_heads,
-            attention_dropout=shape.attention_probs_dropout_prob,
-            dropout=shape.hidden_dropout_prob,
-            norm_eps=shape.layer_norm_eps,
-        )
+        self.attention = attention_of(shape)
         self.feed_forward = FeedForward(shape)
+        self.convolution = None
+        if convolution is not None:
+            self.convolution = TokenConvolution(
+                convolution.kernel,
+                ACTIVATIONS[convolution.activation],
+                width=shape.hidden_size,
+                dropout=shape.hidden_dropout_prob,
+                norm_eps=shape.layer_norm_eps,
+            )
 
-    def forward(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
-        x_TD = self.attention(x_TD, batch, bias_HLL)
-        x_TD = self.feed_forward(x_TD)
-        return x_TD
+    def forward(self, x_TD: Tensor, batch: Packed, distances: Tensor | None = None) -> Tensor:
+        y_TD: Tensor = self.feed_forward(self.attention(x_TD, batch, distances))
+        return y_TD if self.convolution is None else self.convolution(x_TD, y_TD, batch)
 
-    def read(self, x_TD: Tensor, batch: Packed, bias_HLL: Tensor | None = None) -> Tensor:
+    def read(self, x_TD: Tensor, batch: Packed, distances: Tensor | None = None) -> Tensor:
         """(T, D) -> (R, D): the last layer's vectors that the output layer reads."""
         # If one vector per sequence is read, such as [CLS], only these are computed.
-        if batch.only_reads_S is None:
-            x_TD = self(x_TD, batch, bias_HLL)
+        if batch.only_reads_S is None or self.convolution is not None:
+            x_TD = self(x_TD, batch, distances)
+            if batch.only_reads_S is not None:
+                x_TD = x_TD[batch.only_reads_S]
             return x_TD[batch.reads_R]
-        x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch, bias_HLL))
+        x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch, distances))
         return x_SD[batch.reads_R]
+
+
+def distances_of(shape: EncoderShape) -> DistanceBias | DistanceVectors | None:
+    """What all layers learn of the distance of two tokens."""
+    bricks = shape.bricks
+    if bricks.disentangled is not None:
+        return DistanceVectors(bricks.disentangled, shape.hidden_size, shape.layer_norm_eps)
+    if bricks.distance_buckets:
+        return DistanceBias(bricks.distance_buckets, shape.num_attention_heads)
+    return None
 
 
 class Encoder(nn.Module):
@@ -141,21 +185,20 @@ class Encoder(nn.Module):
         super().__init__()
         bricks = shape.bricks
         self.embeddings = Embeddings(shape)
-        n_buckets = bricks.distance_buckets
-        self.distance_bias = (
-            DistanceBias(n_buckets, shape.num_attention_heads) if n_buckets else None
-        )
+        self.distances = distances_of(shape)
         n_layers = shape.num_hidden_layers
         n_own = bricks.own_layers or n_layers
-        self.layers = nn.ModuleList(Layer(shape) for _ in range(n_own))
+        self.layers = nn.ModuleList(
+            Layer(shape, bricks.convolution if i == 0 else None) for i in range(n_own)
+        )
         self.order = [i * n_own // n_layers for i in range(n_layers)]
         """The number of the layer to use at each depth."""
 
     def forward(self, batch: Packed) -> Tensor:
         x_TD: Tensor = self.embeddings(batch)
-        bias_HLL = None if self.distance_bias is None else self.distance_bias(batch)
+        distances = None if self.distances is None else self.distances(batch)
         for i in self.order[:-1]:
-            x_TD = self.layers[i](x_TD, batch, bias_HLL)
+            x_TD = self.layers[i](x_TD, batch, distances)
         last = self.layers[self.order[-1]]
         assert isinstance(last, Layer)
-        return last.read(x_TD, batch, bias_HLL)
+        return last.read(x_TD, batch, distances)

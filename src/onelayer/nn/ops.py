@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.nn import compiled, reference
+from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.packed import Packed
 from onelayer.nn.varlen import varlen_attend
 
@@ -75,3 +76,32 @@ def attend_once(
         k, v = kv_T2D.chunk(2, dim=1)
         return varlen_attend(q_SD, k, v, batch, n_heads)
     return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p)
+
+
+def attend_disentangled(
+    qkv_T3D: Tensor,
+    keys_XD: Tensor | None,
+    queries_XD: Tensor | None,
+    batch: Packed,
+    n_heads: int,
+    p: float,
+) -> Tensor:
+    """As ``attend``, with keys and queries of distances: see `DisentangledAttention`."""
+    return disentangled_attention(qkv_T3D, keys_XD, queries_XD, batch.runs, n_heads, p)
+
+
+def attend_disentangled_once(
+    q_SD: Tensor,
+    kv_T2D: Tensor,
+    keys_XD: Tensor | None,
+    queries_XD: Tensor | None,
+    batch: Packed,
+    n_heads: int,
+    p: float,
+) -> Tensor:
+    """As ``attend_once``, with keys and queries of distances."""
+    assert batch.only_reads_S is not None, "there is one query per sequence"
+    places_S = batch.position_ids_T[batch.only_reads_S]
+    return disentangled_attention_once(
+        q_SD, kv_T2D, keys_XD, queries_XD, batch.runs, places_S, n_heads, p
+    )

@@ -217,10 +217,16 @@ def pretrained_for(
     base = describe(resolve(recipe.model))
     limit = base.config.longest
     if recipe.positions is not None:
+        if not base.config.bricks.positions:
+            raise UsageError(
+                f"--positions: a {base.config.family.title} without vectors of positions to "
+                "interpolate",
+                hint=f"--max-length takes up to {limit}",
+            )
         check_positions(recipe.positions, limit)
         limit = recipe.positions
         say(f"{recipe.positions} positions, interpolated between the trained ones")
-    _check_length(recipe, kind, limit)
+    _check_length(recipe, kind, limit, extendable=base.config.bricks.positions)
     return base, limit
 
 
@@ -238,11 +244,12 @@ def _on_shared_texts(
         )
 
 
-def _check_length(recipe: Recipe, kind: type[AnyTask], limit: int) -> None:
+def _check_length(recipe: Recipe, kind: type[AnyTask], limit: int, *, extendable: bool) -> None:
     if recipe.max_length is not None and recipe.max_length > limit:
+        longer = f"--positions {recipe.max_length} extends it"
         raise UsageError(
             f"--max-length {recipe.max_length}: the model has {limit} positions",
-            hint=f"--positions {recipe.max_length} extends it",
+            hint=longer if extendable else "longer texts are read in parts: see --long",
         )
     if recipe.long == "truncate" and not kind.may_truncate:
         others = " and ".join(name for name, other in TASKS.items() if other.may_truncate)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from onelayer.checkpoint.families.albert import ALBERT
 from onelayer.checkpoint.families.bert import BERT
+from onelayer.checkpoint.families.deberta import DEBERTA_V2
 from onelayer.checkpoint.families.distilbert import DISTILBERT
 from onelayer.checkpoint.families.electra import ELECTRA
 from onelayer.checkpoint.families.mpnet import MPNET
 from onelayer.checkpoint.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 from onelayer.checkpoint.family import Family
 
-_ALL = (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA, MPNET, ALBERT)
+_ALL = (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA, MPNET, ALBERT, DEBERTA_V2)
 
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """Families by the ``model_type`` of ``config.json``."""

@@ -21,7 +21,7 @@ MPNET = Family(
         Module("embeddings.word", ("embeddings.word_embeddings",), "VD"),
         Module("embeddings.position", ("embeddings.position_embeddings",), "PD"),
         Module("embeddings.norm", ("embeddings.LayerNorm",), "D", "D"),
-        Module("distance_bias", ("encoder.relative_attention_bias",), "BH"),
+        Module("distances", ("encoder.relative_attention_bias",), "BH"),
         Module(
             "layers.{i}.attention.qkv",
             tuple(f"{_ATTENTION}.attn.{part}" for part in "qkv"),
