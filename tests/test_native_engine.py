@@ -199,7 +199,9 @@ def test_logits_equal_the_double_precision_reference(head: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-@pytest.mark.parametrize(("width", "n_heads", "up"), [(16, 1, 20), (128, 2, 512), (192, 4, 768)])
+@pytest.mark.parametrize(
+    ("width", "n_heads", "up"), [(16, 1, 20), (128, 2, 512), (192, 4, 768), (128, 2, 48)]
+)
 def test_logits_are_near_the_fp32_model(activation: str, width: int, n_heads: int, up: int) -> None:
     shape = replace(
         SHAPE,

@@ -11,7 +11,7 @@ typedef struct {
     Rows all, read;         /* every token; in the last layer, the vectors that are read */
     float *wide;            /* (T, 3 D or F, in whole panels) */
     float *narrow;          /* (T or R, D in whole panels) */
-    uint8_t *bytes;         /* (T or R, F) the quantized inputs of the products output and down */
+    uint8_t *bytes;         /* (T or R, D or F) the quantized inputs of the products output and down */
     Scale *scale;           /* (T or R) their scales */
     int64_t *tokens, *reads; /* (S + 1) cumulative counts within the group */
     char *rooms;            /* memory of each member for attention and the output layer */
@@ -48,7 +48,7 @@ static Work lay_out(const Model *m, const Group *g, int members, char **memory)
     w.read = take_rows(m, g->R, memory);
     w.wide = take(memory, rows * (qkv > up ? qkv : up) * 4);
     w.narrow = take(memory, rows * padded(m->D) * 4);
-    w.bytes = take(memory, rows * m->F);
+    w.bytes = take(memory, rows * (m->D > m->F ? m->D : m->F));
     w.scale = take(memory, rows * sizeof(Scale));
     w.tokens = take(memory, (g->S + 1) * 8);
     w.reads = take(memory, (g->S + 1) * 8);
