@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         report,
     )
     from onelayer.base.errors import CheckpointError, DataError, OneLayerError, UsageError
+    from onelayer.converting.convert import convert
     from onelayer.inspection.learning_curve import curve
     from onelayer.labelling.next_rows import next_rows
     from onelayer.prediction.load import load
@@ -47,6 +48,7 @@ __all__ = [
     "UsageError",
     "Value",
     "compare",
+    "convert",
     "curve",
     "evaluate",
     "export",
@@ -63,6 +65,7 @@ __all__ = [
 _HOMES = {
     "onelayer.base.errors": ("CheckpointError", "DataError", "OneLayerError", "UsageError"),
     "onelayer.recipe": ("Recipe",),
+    "onelayer.converting.convert": ("convert",),
     "onelayer.inspection.learning_curve": ("curve",),
     "onelayer.labelling.next_rows": ("next_rows",),
     "onelayer.prediction.load": ("load",),

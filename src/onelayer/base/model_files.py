@@ -67,12 +67,17 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError if it holds anything else."""
-    text = read_text(path)
-    _refuse_heavy(text, path)
-    value = parse_json(text, path)
+    value = read_json_value(path)
     if not isinstance(value, dict):
         raise CheckpointError("isn't a JSON object", place=Place(path))
     return value
+
+
+def read_json_value(path: Path) -> Any:
+    """The JSON value in a file, of any kind. Raises CheckpointError if it holds none."""
+    text = read_text(path)
+    _refuse_heavy(text, path)
+    return parse_json(text, path)
 
 
 def parse_json(text: str, path: Path) -> Any:

@@ -38,8 +38,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return {name: file.get_tensor(name) for name in file.offset_keys()}
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """Reads a pickle, which is a program: ``weights_only`` reads its tensors without running it."""
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a pickle, which is a program: ``weights_only`` reads it without running it.
+
+    Raises CheckpointError for a damaged file, and for one that holds anything but plain tensors.
+    """
     with path.open("rb") as file:
         archive = file.read(4) == b"PK\3\4"  # older than torch 1.6: no zip
     if archive:
@@ -86,7 +89,7 @@ def _refuse_bombs(path: Path) -> None:
 
 _READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
     "model.safetensors": _read_safetensors,
-    "pytorch_model.bin": _read_pickle,
+    "pytorch_model.bin": read_pickle,
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from onelayer import __version__
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.cli import flags
-from onelayer.cli.commands import compare, evaluate, export, predict, report, serve, train
+from onelayer.cli.commands import compare, convert, evaluate, export, predict, report, serve, train
 from onelayer.cli.file_commands import curve, inspect, next_rows
 
 COMMANDS: flags.Commands = {
@@ -25,6 +25,7 @@ COMMANDS: flags.Commands = {
     "inspect": inspect,
     "next": next_rows,
     "curve": curve,
+    "convert": convert,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 

@@ -1,0 +1,1 @@
+"""Other projects' checkpoints, written as Hugging Face model directories."""
