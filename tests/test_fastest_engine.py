@@ -80,6 +80,7 @@ def bundle(make_bert: Callable[..., Path]) -> Bundle:
     return Bundle(
         folder=folder,
         config=CONFIG,
+        architecture=CONFIG.family.encoder_class,
         task=TASK,
         layout=Layout({}),
         tokenizer=Tokenizer.read(folder),

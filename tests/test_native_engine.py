@@ -6,7 +6,6 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from math import erf
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.tasks import Classify
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder
 from onelayer.tokens.tokenizer import Tokenizer
+from support.int8_oracle import assert_near, exact_logits
 
 Array = NDArray[Any]
 
@@ -110,88 +110,13 @@ def test_quantized_weights_are_within_half_a_step() -> None:
 # The same arithmetic in double precision ---------------------------------------------------------
 
 
-def rounded(x: Array) -> Array:
-    """Rows in 255 steps from their smallest number to their largest."""
-    low = x.min(axis=-1, keepdims=True)
-    step = (x.max(axis=-1, keepdims=True) - low) / 255
-    return np.asarray(low + np.rint((x - low) / np.where(step > 0, step, 1)) * step)
-
-
-def rounded_keys(x: Array) -> Array:
-    """Rows in 127 steps either way."""
-    step = np.abs(x).max(axis=-1, keepdims=True) / 127
-    return np.asarray(np.rint(x / step) * step)
-
-
-def bf16(x: Array) -> Array:
-    """Rounds to the nearest bf16 number, ties to even."""
-    bits = x.astype(np.float32).view(np.int32)
-    return np.asarray(bits + 0x7FFF + (bits >> 16 & 1) & ~0xFFFF).view(np.float32)
-
-
-def normed(x: Array, tensors: dict[str, Array], name: str, eps: float) -> Array:
-    off = x - x.mean(axis=-1, keepdims=True)
-    unit = off / np.sqrt((off**2).mean(axis=-1, keepdims=True) + eps)
-    return np.asarray(unit * tensors[f"{name}.weight"] + tensors[f"{name}.bias"])
-
-
-def reference(
-    tensors: dict[str, Array], shape: EncoderConfig, ids: Array, segments: Array
-) -> Array:
-    """(n, D) the vectors of one text."""
-
-    def times(x: Array, name: str) -> Array:
-        weight = tensors[f"{name}.weight"] * tensors[f"{name}.scale"].astype(np.float64)
-        return np.asarray(rounded(x) @ weight + tensors[f"{name}.bias"])
-
-    def gelu(x: Array) -> Array:
-        return np.asarray(x * 0.5 * (1 + np.vectorize(erf)(x / np.sqrt(2))))
-
-    table = "encoder.embeddings"
-    words = tensors[f"{table}.word.weight"][ids] * tensors[f"{table}.word.scale"][ids][:, None]
-    places = tensors[f"{table}.position.weight"][: len(ids)]
-    x = words + places + tensors[f"{table}.segment.weight"][segments]
-    x = normed(x.astype(np.float64), tensors, f"{table}.norm", shape.layer_norm_eps)
-    n_heads = shape.num_attention_heads
-    for i in range(shape.num_hidden_layers):
-        layer = f"encoder.layers.{i}"
-        qkv = times(x, f"{layer}.attention.qkv").reshape(len(ids), 3, n_heads, -1)
-        q, k, v = qkv.transpose(1, 2, 0, 3)
-        scores = rounded(q) @ rounded_keys(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1])
-        shares = bf16(np.exp(scores - scores.max(axis=-1, keepdims=True))).astype(np.float64)
-        mixed = shares @ bf16(v) / shares.sum(axis=-1, keepdims=True)
-        mixed = mixed.transpose(1, 0, 2).reshape(x.shape)
-        y = times(mixed, f"{layer}.attention.output")
-        x = normed(x + y, tensors, f"{layer}.attention.norm", shape.layer_norm_eps)
-        y = times(gelu(times(x, f"{layer}.feed_forward.up")), f"{layer}.feed_forward.down")
-        x = normed(x + y, tensors, f"{layer}.feed_forward.norm", shape.layer_norm_eps)
-    return x
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("head", ["label", "tags"])
 def test_logits_equal_the_double_precision_reference(head: str) -> None:
     model = random_model(head=head)
-    tensors = quantized(state(model))
     encodings = texts(LENGTHS, None if head == "label" else 3)
-    expected = []
-    for start, end, reads in zip(
-        encodings.cu_seqlens[:-1],
-        encodings.cu_seqlens[1:],
-        np.split(encodings.reads, encodings.cu_reads[1:-1]),
-        strict=True,
-    ):
-        ids, segments = encodings.ids[start:end], encodings.segment_ids[start:end]
-        x = reference(tensors, SHAPE, ids, segments)[reads]
-        if head == "label":
-            x = np.tanh(x @ tensors["pooler.weight"].T + tensors["pooler.bias"])
-        expected.append(x @ tensors["head.weight"].T + tensors["head.bias"])
-    error = np.abs(native(model).logits(encodings) - np.concatenate(expected))
-    # For a number halfway between two steps the last bit of fp32 decides. That is rare, but a long
-    # text has many numbers.
-    assert np.quantile(error, 0.25) < 1e-5
-    assert np.median(error) < 1e-3
-    assert error.max() < 0.05
+    expected = exact_logits(quantized(state(model)), SHAPE, encodings)
+    assert_near(native(model).logits(encodings), expected)
 
 
 # Against the fp32 model --------------------------------------------------------------------------

@@ -18,6 +18,7 @@ typedef struct {
     uint8_t *query;  /* (ROWS, d) */
     Scale *scale;    /* (ROWS) */
     float *scores;   /* (ROWS, padded), then overwritten by the probabilities in bf16 */
+    const float *nearby[ROWS]; /* by key, what is added to each query's scores; or NULL */
     int64_t padded;
 } Room;
 
@@ -111,8 +112,13 @@ INLINE void score_tile(const int R, const int V, const Room *a, int64_t at, int6
         const vec step = load(a->step + key), total = load(a->total + key);
         const vec bias = load(a->bias + key);
         ALL for (int r = 0; r < R; r++)
+        {
+            vec more = bias;
+            if (a->nearby[r])
+                more += load(a->nearby[r] + key);
             store(a->scores + r * a->padded + key, to_float(acc[r][v]) * (step * a->scale[r].step) +
-                                                       (total * a->scale[r].low + bias));
+                                                       (total * a->scale[r].low + more));
+        }
     }
 }
 
@@ -174,9 +180,9 @@ INLINE void rows(const int R, const Room *a, int64_t n, int64_t d, float *out, i
 }
 
 void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,
-            int64_t n, int64_t d, float *out, int64_t ldo, void *memory)
+            int64_t n, int64_t d, Nearby nearby, float *out, int64_t ldo, void *memory)
 {
-    const Room a = room_of(memory, n, d);
+    Room a = room_of(memory, n, d);
     /* Scores are divided by sqrt(d), and by ln 2 because powers of 2 are faster than those of e. */
     const float by = 1.44269504f / sqrtf((float)d);
     quantize_keys(&a, k, ldkv, n, d);
@@ -186,6 +192,9 @@ void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const floa
         for (int r = 0; r < R; r++) {
             a.scale[r] = quantize(q + (i + r) * ldq, d, a.query + r * d);
             a.scale[r].step *= by, a.scale[r].low *= by;
+            /* The distance of key 0 from a query is minus the query's position. */
+            if (nearby.bias)
+                a.nearby[r] = nearby.bias - (nearby.read ? nearby.read[i + r] : i + r);
         }
         switch (R) { /* R must be a constant, so that sums stay in registers */
         case 1: rows(1, &a, n, d, out, ldo); break;

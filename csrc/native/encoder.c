@@ -9,9 +9,10 @@
 
 typedef struct {
     Rows all, read;         /* every token; in the last layer, the vectors that are read */
-    float *wide;            /* (T, 3 D or F, in whole panels) */
+    float *wide;            /* (T, 3 D, E or F, in whole panels) */
     float *narrow;          /* (T or R, D in whole panels) */
-    uint8_t *bytes;         /* (T or R, D or F) the quantized inputs of the products output and down */
+    uint8_t *bytes;         /* (T or R, D, E or F) the quantized inputs of other products than qkv
+                             * and up */
     Scale *scale;           /* (T or R) their scales */
     int64_t *tokens, *reads; /* (S + 1) cumulative counts within the group */
     char *rooms;            /* memory of each member for attention and the output layer */
@@ -20,6 +21,11 @@ typedef struct {
 
 static int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static int64_t padded(int64_t columns) { return panels(columns) * PANEL; }
+static int64_t largest(int64_t a, int64_t b, int64_t c)
+{
+    const int64_t ab = a > b ? a : b;
+    return ab > c ? ab : c;
+}
 
 /* The next piece of memory, starting at a cache line. */
 static void *take(char **memory, int64_t bytes)
@@ -41,14 +47,14 @@ static Rows take_rows(const Model *m, int64_t n, char **memory)
 /* Places all buffers of a group in `memory`. Every member computes the same places. */
 static Work lay_out(const Model *m, const Group *g, int members, char **memory)
 {
-    const int64_t rows = g->T > g->R ? g->T : g->R, qkv = padded(3 * m->D), up = padded(m->F);
+    const int64_t rows = g->T > g->R ? g->T : g->R;
     const int64_t scores = attention_room(g->n, m->D / m->n_heads), head = (m->D + padded(m->C)) * 4;
     Work w = {.room = ((scores > head ? scores : head) + 63) / 64 * 64};
     w.all = take_rows(m, g->T, memory);
     w.read = take_rows(m, g->R, memory);
-    w.wide = take(memory, rows * (qkv > up ? qkv : up) * 4);
+    w.wide = take(memory, rows * largest(padded(3 * m->D), padded(m->E), padded(m->F)) * 4);
     w.narrow = take(memory, rows * padded(m->D) * 4);
-    w.bytes = take(memory, rows * (m->D > m->F ? m->D : m->F));
+    w.bytes = take(memory, rows * largest(m->D, m->E, m->F));
     w.scale = take(memory, rows * sizeof(Scale));
     w.tokens = take(memory, (g->S + 1) * 8);
     w.reads = take(memory, (g->S + 1) * 8);
@@ -92,19 +98,32 @@ static void count(const Batch *batch, const Group *g, const Work *w, Member *me)
     }
 }
 
-/* The embeddings of every token, in fp32 for the residual and in bytes for the first product. A
- * unit is a sequence. */
+/* The embeddings of every token, in fp32 for the residual and in bytes for the first product; if
+ * they are narrow, that product widens them. A unit is a sequence. */
 static void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
 {
+    const int narrow = m->widen.weight != NULL;
+    float *const x = narrow ? w->wide : w->all.x;
+    uint8_t *const q = narrow ? w->bytes : w->all.q;
+    Scale *const scale = narrow ? w->scale : w->all.scale;
     for (int64_t s; (s = next(me, g->S)) >= 0;) {
         const int64_t from = batch->cu_seqlens[g->sequences[s]];
         for (int64_t i = w->tokens[s]; i < w->tokens[s + 1]; i++) {
             const int64_t position = i - w->tokens[s];
-            w->all.scale[i] =
+            scale[i] =
                 embed(m, batch->ids[from + position], position, batch->segments[from + position],
-                      w->all.x + i * m->D, w->all.q + i * m->D);
+                      x + i * m->E, q + i * m->E);
         }
     }
+    if (!narrow)
+        return;
+    multiply(&m->widen, w->bytes, w->scale, g->T, 0, m->D, w->narrow, padded(m->D), me);
+    for (int64_t u; (u = next(me, row_units(g->T))) >= 0;)
+        for (int64_t i = u * ROWS; i < row_end(u, g->T); i++) {
+            float *row = w->all.x + i * m->D;
+            memcpy(row, w->narrow + i * padded(m->D), (size_t)m->D * 4);
+            w->all.scale[i] = quantize(row, m->D, w->all.q + i * m->D);
+        }
 }
 
 /* Copies the vectors that are read of each sequence next to each other. */
@@ -122,17 +141,20 @@ static void gather(const Model *m, const Batch *batch, const Group *g, const Wor
 }
 
 /* Attention of all queries over the keys and values in `wide`; the mixed values go to `narrow`.
- * Query rows are ldq apart, and sequence s has those from cu[s] on. A unit is a head of a
- * sequence. */
+ * Query rows are ldq apart, and sequence s has those from cu[s] on: those that are read if `batch`
+ * is given, else all. A unit is a head of a sequence. */
 static void attend_all(const Model *m, const Group *g, const Work *w, const float *q, int64_t ldq,
-                       const int64_t *cu, Member *me)
+                       const int64_t *cu, const Batch *batch, Member *me)
 {
     const int64_t d = m->D / m->n_heads, ld = padded(3 * m->D), ldo = padded(m->D);
     for (int64_t u; (u = next(me, g->S * m->n_heads)) >= 0;) {
-        const int64_t s = u / m->n_heads, at = u % m->n_heads * d;
+        const int64_t s = u / m->n_heads, head = u % m->n_heads, at = head * d;
         const float *k = w->wide + w->tokens[s] * ld + m->D + at;
+        Nearby nearby = {NULL, batch ? batch->reads + batch->cu_reads[g->sequences[s]] : NULL};
+        if (m->nearby)
+            nearby.bias = m->nearby + head * m->nearby_width + m->longest - 1;
         attend(q + cu[s] * ldq + at, ldq, cu[s + 1] - cu[s], k, k + m->D, ld,
-               w->tokens[s + 1] - w->tokens[s], d, w->narrow + cu[s] * ldo + at, ldo,
+               w->tokens[s + 1] - w->tokens[s], d, nearby, w->narrow + cu[s] * ldo + at, ldo,
                w->rooms + me->rank * w->room);
     }
 }
@@ -176,7 +198,7 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *memory, M
     embed_all(m, batch, g, &w, me);
     for (const Layer *layer = m->layers; layer < m->layers + m->n_layers - 1; layer++) {
         multiply(&layer->qkv, w.all.q, w.all.scale, g->T, 0, 3 * D, w.wide, qkv, me);
-        attend_all(m, g, &w, w.wide, qkv, w.tokens, me);
+        attend_all(m, g, &w, w.wide, qkv, w.tokens, NULL, me);
         close_layer(m, layer, &w.all, &w, me);
     }
     /* The last layer computes keys and values of all tokens, and all else only for the vectors that
@@ -185,7 +207,7 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *memory, M
     gather(m, batch, g, &w, me);
     multiply(&last->qkv, w.all.q, w.all.scale, g->T, D, 3 * D, w.wide, qkv, me);
     multiply(&last->qkv, w.read.q, w.read.scale, g->R, 0, D, w.narrow, padded(D), me);
-    attend_all(m, g, &w, w.narrow, padded(D), w.reads, me);
+    attend_all(m, g, &w, w.narrow, padded(D), w.reads, batch, me);
     close_layer(m, last, &w.read, &w, me);
     for (int64_t s; (s = next(me, g->S)) >= 0;)
         for (int64_t r = w.reads[s]; r < w.reads[s + 1]; r++) {

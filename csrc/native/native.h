@@ -1,8 +1,9 @@
 /* The encoder in eight bits over packed tokens, for CPUs.
  *
  * Letters of shapes: T tokens, S sequences and R reads (vectors that the output layer reads) of a
- * group; D model width, F feed-forward width, C outputs; K inputs and N outputs of a matrix; n keys
- * of a sequence, d width of a head. D, d and F are multiples of LANES, N is padded to whole PANELs.
+ * group; D model width, E width of the embeddings, F feed-forward width, C outputs; K inputs and N
+ * outputs of a matrix; n keys of a sequence, d width of a head. D, E, d and F are multiples of LANES,
+ * N is padded to whole PANELs.
  *
  * Activations are quantized row by row when they are computed, in 255 steps from a row's smallest
  * number to its largest: x is about low + step q. So a product is step (q w) + low (sum of w's
@@ -35,16 +36,19 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    const int8_t *words;      /* (V, D) */
+    const int8_t *words;      /* (V, E) */
     const float *word_scales; /* (V) */
-    const float *positions;   /* (P, D) */
-    const float *segments;    /* (segments, D) */
+    const float *positions;   /* (P, E) from the first token's on */
+    const float *segments;    /* (segments, E) */
     Norm norm;
-    const Layer *layers;
+    Matrix widen;         /* (E, D); without weight if E is D */
+    const float *nearby;  /* (n_heads, nearby_width): see Nearby; NULL without such a bias */
+    const Layer *layers;  /* one for each depth; several can share their weights */
     const float *pooler, *pooler_bias; /* (D, D) inputs by outputs, (D); NULL without a pooler */
     const float *head, *head_bias;     /* (D, C padded to LANES), (C padded) */
-    int64_t n_layers, n_heads, D, F, C;
-    int64_t activation; /* index in ACTIVATIONS of native_engine.py: gelu, gelu_new, relu */
+    int64_t n_layers, n_heads, D, E, F, C;
+    int64_t longest, nearby_width;
+    int64_t activation, pooler_activation; /* indices in ACTIVATIONS of native_engine.py */
     float eps;
 } Model;
 
@@ -111,9 +115,16 @@ void activate(float *x, int64_t n, int64_t activation);
 Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q);
 void classify(const Model *m, const float *x, float *room, float *logits);
 
+/* A bias of a head's scores for the distance of a key from its query. */
+typedef struct {
+    const float *bias;   /* that of distance 0; distances are negative, too. Padding keys read it, so
+                          * LANES more follow the largest distance. NULL if there is none. */
+    const int32_t *read; /* the positions of the queries; NULL if all positions are */
+} Nearby;
+
 /* attention.c: one head of one sequence; `room` is attention_room(n, d) bytes. */
 void attend(const float *q, int64_t ldq, int64_t n_q, const float *k, const float *v, int64_t ldkv,
-            int64_t n, int64_t d, float *out, int64_t ldo, void *room);
+            int64_t n, int64_t d, Nearby nearby, float *out, int64_t ldo, void *room);
 int64_t attention_room(int64_t n, int64_t d);
 
 /* encoder.c: all layers for S sequences, T tokens together and at most n each; R vectors are read.

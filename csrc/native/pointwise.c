@@ -106,6 +106,14 @@ INLINE vec gelu_new(vec x)
     return x * (vec)(((ivec)half & (u > 0)) | ((ivec)(e * half) & ~(u > 0)));
 }
 
+INLINE vec hyperbolic_tangent(vec x)
+{
+    /* (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x; this exponential can't overflow. */
+    const vec e = exp2_neg(size(x) * (-2 * 1.44269504f));
+    const vec y = (1 - e) / (1 + e);
+    return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
+}
+
 void activate(float *x, int64_t n, int64_t activation)
 {
     if (activation == 0)
@@ -114,21 +122,24 @@ void activate(float *x, int64_t n, int64_t activation)
     else if (activation == 1)
         for (int64_t j = 0; j < n; j += LANES)
             store(x + j, gelu_new(load(x + j)));
-    else
+    else if (activation == 2)
         for (int64_t j = 0; j < n; j += LANES)
             store(x + j, larger(load(x + j), splat(0)));
+    else
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, hyperbolic_tangent(load(x + j)));
 }
 
-/* The sum of a token's word, position and segment vectors, with norm: (D). */
+/* The sum of a token's word, position and segment vectors, with norm: (E). */
 Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x, uint8_t *q)
 {
-    const int8_t *word = m->words + id * m->D;
-    for (int64_t j = 0; j < m->D; j += LANES) {
-        const vec place = load(m->positions + position * m->D + j) +
-                          load(m->segments + segment * m->D + j);
+    const int8_t *word = m->words + id * m->E;
+    for (int64_t j = 0; j < m->E; j += LANES) {
+        const vec place = load(m->positions + position * m->E + j) +
+                          load(m->segments + segment * m->E + j);
         store(x + j, load_bytes(word + j) * m->word_scales[id] + place);
     }
-    return add_norm(x, NULL, m->norm, m->eps, m->D, q);
+    return add_norm(x, NULL, m->norm, m->eps, m->E, q);
 }
 
 /* y (N) = x (K) w (K, N) + bias; N is a multiple of LANES. */
@@ -144,14 +155,6 @@ static void affine(const float *x, int64_t K, const float *w, const float *bias,
     }
 }
 
-INLINE vec hyperbolic_tangent(vec x)
-{
-    /* (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x; this exponential can't overflow. */
-    const vec e = exp2_neg(size(x) * (-2 * 1.44269504f));
-    const vec y = (1 - e) / (1 + e);
-    return (vec)((ivec)y | ((ivec)x & (int32_t)0x80000000));
-}
-
 /* x (D) -> logits (C), through the pooler if there is one. `room` has D floats, and C padded to
  * whole vectors. */
 void classify(const Model *m, const float *x, float *room, float *logits)
@@ -159,8 +162,7 @@ void classify(const Model *m, const float *x, float *room, float *logits)
     const int64_t padded = (m->C + LANES - 1) / LANES * LANES;
     if (m->pooler) {
         affine(x, m->D, m->pooler, m->pooler_bias, m->D, room);
-        for (int64_t j = 0; j < m->D; j += LANES)
-            store(room + j, hyperbolic_tangent(load(room + j)));
+        activate(room, m->D, m->pooler_activation);
         x = room;
     }
     affine(x, m->D, m->head, m->head_bias, padded, room + m->D);

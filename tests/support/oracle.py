@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,9 +169,9 @@ def every_token(encodings: Encodings) -> Encodings:
     return replace(encodings, reads=positions, cu_reads=encodings.cu_seqlens, targets=None)
 
 
-def encodings_for(family: Family, head: str) -> Encodings:
+def encodings_for(family: Family, head: str, lengths: Sequence[int] = LENGTHS) -> Encodings:
     """Random sequences; with one segment, where the family doesn't tell two apart."""
-    encodings = random_encodings(head, LENGTHS)
+    encodings = random_encodings(head, lengths)
     if family.model_type in SEGMENTED:
         return encodings
     return replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))

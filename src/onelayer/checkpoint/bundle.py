@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, read_json
 from onelayer.checkpoint.bundle_weights import check_slices, read_slices, read_tensors
-from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
+from onelayer.checkpoint.config import (
+    EncoderConfig,
+    architecture_of,
+    read_config,
+    read_tokenizer,
+)
 from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.record import ExportRecord, ModelRecord, read_record
 from onelayer.data.layout import Layout
@@ -34,6 +39,8 @@ class Bundle:
 
     folder: Path
     config: EncoderConfig
+    architecture: str
+    """transformers' class."""
     task: AnyTask
     layout: Layout
     tokenizer: Tokenizer
@@ -59,7 +66,7 @@ def is_bundle(folder: Path) -> bool:
 def read_bundle(folder: Path) -> Bundle:
     """Reads a bundle. Raises CheckpointError for files that are missing, damaged, or not as export
     wrote them."""
-    config, _ = read_config(folder)
+    config, data = read_config(folder)
     record_file = _file(folder, RECORD)
     record = read_record(read_json(record_file), folder, config.longest)
     task, export = record.task, record.export
@@ -84,6 +91,7 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(
         folder=folder,
         config=config,
+        architecture=architecture_of(data, config),
         task=task,
         layout=record.layout,
         tokenizer=tokenizer,

@@ -131,6 +131,15 @@ def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
     return EncoderConfig.from_json(data, place), data
 
 
+def architecture_of(data: Mapping[str, Any], config: EncoderConfig) -> str:
+    """transformers' class in the content of a ``config.json``; by default the encoder alone."""
+    match data.get("architectures"):
+        case [str(name), *_]:
+            return name
+        case _:
+            return config.family.encoder_class
+
+
 def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
     """A model directory's tokenizer.
 

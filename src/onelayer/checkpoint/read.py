@@ -14,7 +14,13 @@ from torch import Tensor
 from onelayer.base import digest
 from onelayer.base.errors import CheckpointError, Place, UsageError
 from onelayer.base.model_files import find, read_json
-from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config, read_tokenizer
+from onelayer.checkpoint.config import (
+    CONFIG,
+    EncoderConfig,
+    architecture_of,
+    read_config,
+    read_tokenizer,
+)
 from onelayer.checkpoint.family import ModelClass
 from onelayer.checkpoint.record import ModelRecord, read_record
 from onelayer.checkpoint.weight_files import read_weights
@@ -88,7 +94,7 @@ def describe(folder: Path) -> Description:
         folder=folder,
         config=config,
         config_json=data,
-        architecture=_architecture(data, config),
+        architecture=architecture_of(data, config),
         problem_type=problem_type if isinstance(problem_type, str) else None,
         record=_record(folder, config.longest),
         tokenizer=tokenizer,
@@ -185,14 +191,6 @@ def _verify(described: Description, weights: Path, found: str) -> None:
             place=Place(weights),
             hint="fetch the directory again, or remove sha256 from onelayer.json if it was you",
         )
-
-
-def _architecture(data: Mapping[str, Any], config: EncoderConfig) -> str:
-    match data.get("architectures"):
-        case [str(name), *_]:
-            return name
-        case _:
-            return config.family.encoder_class
 
 
 def _labels(

@@ -21,9 +21,8 @@ def encoder_graph(write: GraphWriter, batch: PackedNames, *, first: bool) -> str
     x_TD = embeddings_graph(write, batch)
     attention = attention_graph(write, batch)
     n_layers = write.config.num_hidden_layers
-    n_own = write.config.bricks.own_layers or n_layers
-    for i in range(n_layers):
-        name = f"encoder.layers.{i * n_own // n_layers}"
+    for i, number in enumerate(write.config.bricks.order(n_layers)):
+        name = f"encoder.layers.{number}"
         depth = Depth(number=i, name=name, first=first and i == n_layers - 1)
         x_TD = layer_graph(write, attention, batch, x_TD, depth)
     return x_TD

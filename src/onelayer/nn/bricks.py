@@ -60,6 +60,11 @@ class Bricks:
     """The number of layers with weights of their own, each used several times in succession (Lan et
     al., 2020); None if all have."""
 
+    def order(self, n_layers: int) -> list[int]:
+        """The number of the layer with the weights to use, at each depth."""
+        n_own = self.own_layers or n_layers
+        return [depth * n_own // n_layers for depth in range(n_layers)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolerShape:

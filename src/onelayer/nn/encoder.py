@@ -187,12 +187,11 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(shape)
         self.distances = distances_of(shape)
         n_layers = shape.num_hidden_layers
-        n_own = bricks.own_layers or n_layers
         self.layers = nn.ModuleList(
-            Layer(shape, bricks.convolution if i == 0 else None) for i in range(n_own)
+            Layer(shape, bricks.convolution if i == 0 else None)
+            for i in range(bricks.own_layers or n_layers)
         )
-        self.order = [i * n_own // n_layers for i in range(n_layers)]
-        """The number of the layer to use at each depth."""
+        self.order = bricks.order(n_layers)
 
     def forward(self, batch: Packed) -> Tensor:
         x_TD: Tensor = self.embeddings(batch)

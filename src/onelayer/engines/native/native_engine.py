@@ -14,15 +14,19 @@ from onelayer.base.errors import UsageError
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.family import BERTS_POOLER
 from onelayer.engines.native.library import library
 from onelayer.engines.native.packed_weights import check
-from onelayer.nn.bricks import Bricks
+from onelayer.nn.bricks import Bricks, PoolerShape
+from onelayer.nn.buckets import bucket_of_distances
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
 LANES, PANEL = 16, 64
 """As in ``csrc``: floats of a vector, and columns of a matrix that are stored together."""
-ACTIVATIONS = ("gelu", "gelu_new", "relu")
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
+POWERS_OF_TWO = np.float32(1 / np.log(2))
+"""The C code takes powers of 2 of the scores and not of e, so a bias is multiplied by this."""
 GROUP_TOKENS = 64, 256
 """The fewest and most tokens that a worker computes at once. With more, each weight read from
 memory is used more often; with fewer, activations stay in the worker's cache."""
@@ -59,8 +63,11 @@ class _Model(ctypes.Structure):
     _fields_ = (
         *((name, _POINTER) for name in ("words", "word_scales", "positions", "segments")),
         ("norm", _Norm),
-        *((name, _POINTER) for name in ("layers", "pooler", "pooler_bias", "head", "head_bias")),
-        *((name, _INT) for name in ("n_layers", "n_heads", "D", "F", "C", "activation")),
+        ("widen", _Matrix),
+        *((name, _POINTER) for name in ("nearby", "layers", "pooler", "pooler_bias")),
+        *((name, _POINTER) for name in ("head", "head_bias")),
+        *((name, _INT) for name in ("n_layers", "n_heads", "D", "E", "F", "C")),
+        *((name, _INT) for name in ("longest", "nearby_width", "activation", "pooler_activation")),
         ("eps", _FLOAT),
     )
 
@@ -78,11 +85,19 @@ class _Batch(ctypes.Structure):
 
 def why_not_native(shape: EncoderConfig) -> str | None:
     """Why this engine can't run a model of this shape here; None if it can."""
+    bricks = shape.bricks
+    known = Bricks(
+        first_position=bricks.first_position,
+        embedding_size=bricks.embedding_size,
+        distance_buckets=bricks.distance_buckets,
+        own_layers=bricks.own_layers,
+    )
+    if bricks != known:
+        return f"it doesn't compute {shape.family.title}'s attention"
     if shape.hidden_size % (LANES * shape.num_attention_heads):
         return f"its heads are not a multiple of {LANES} wide"
-    shapes = (one.pooler_shape for one in shape.family.classes.values())
-    if shape.bricks != Bricks() or any(one.activation != "tanh" for one in shapes):
-        return f"it doesn't compute {shape.family.title} yet"
+    if (bricks.embedding_size or LANES) % LANES:
+        return f"its embeddings are not a multiple of {LANES} wide"
     return library()[1]
 
 
@@ -103,14 +118,36 @@ class NativeEngine:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> NativeEngine:
-        return cls(bundle.tensors, bundle.config)
+        pooler_shape = bundle.config.family.class_named(bundle.architecture).pooler_shape
+        return cls(bundle.tensors, bundle.config, pooler_shape)
 
     def __init__(
-        self, tensors: Mapping[str, Array], shape: EncoderConfig, threads: int | None = None
+        self,
+        tensors: Mapping[str, Array],
+        shape: EncoderConfig,
+        pooler_shape: PoolerShape = BERTS_POOLER,
+        threads: int | None = None,
     ) -> None:
-        """``tensors`` are the result of `packed_weights.quantized`; ``threads`` is by default the
-        number of processors. Raises UsageError where the engine can't run, and CheckpointError for
-        tensors of another model."""
+        """Lays out the weights.
+
+        Parameters
+        ----------
+        tensors
+            The result of `packed_weights.quantized`.
+        shape
+            The model's configuration.
+        pooler_shape
+            The dense layer before the output layer, if the tensors have one.
+        threads
+            By default the number of processors.
+
+        Raises
+        ------
+        UsageError
+            Where the engine can't run.
+        CheckpointError
+            For tensors of another model.
+        """
         found, _ = library()
         if (reason := why_not_native(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
@@ -118,12 +155,12 @@ class NativeEngine:
         self._library = found
         self._threads = threads or cores()
         self._kept: list[Any] = []  # what the C structures point to
-        self._model = self._laid_out(tensors, shape)
-        self._segments = shape.type_vocab_size > 0
+        self._model = self._laid_out(tensors, shape, pooler_shape)
+        self._segments = shape.type_vocab_size > 1
         self._limits = {
             "token": shape.vocab_size,
             "segment": max(shape.type_vocab_size, 1),
-            "position": shape.max_position_embeddings,
+            "position": shape.longest,
         }
 
     def logits(self, encodings: Encodings) -> Logits:
@@ -166,24 +203,31 @@ class NativeEngine:
         if not inside.all() or (len(inside) and encodings.reads.min() < 0):
             raise UsageError("a vector is read that its sequence doesn't have")
 
-    def _laid_out(self, tensors: Mapping[str, Array], shape: EncoderConfig) -> _Model:
-        layers = (_Layer * shape.num_hidden_layers)(
-            *(self._layer(tensors, f"encoder.layers.{i}") for i in range(shape.num_hidden_layers))
-        )
+    def _laid_out(
+        self, tensors: Mapping[str, Array], shape: EncoderConfig, pooler_shape: PoolerShape
+    ) -> _Model:
+        bricks, order = shape.bricks, shape.bricks.order(shape.num_hidden_layers)
+        own = {i: self._layer(tensors, f"encoder.layers.{i}") for i in set(order)}
+        layers = (_Layer * len(order))(*(own[i] for i in order))
         self._kept.append(layers)
         width, n_outputs = shape.hidden_size, len(tensors["head.bias"])
+        narrow, widen = bricks.embedding_size or width, "encoder.embeddings.widen"
         pooled = "pooler.weight" in tensors
         head = _padded(tensors["head.weight"].T, LANES)
         words = "encoder.embeddings.word"
         # The C code always adds a segment's vector; a family without segments gets zeros.
-        nothing = np.zeros((1, width), dtype=np.float32)
+        nothing = np.zeros((1, narrow), dtype=np.float32)
         segments = tensors.get("encoder.embeddings.segment.weight", nothing)
         return _Model(
             words=self._pointer(tensors[f"{words}.weight"]),
             word_scales=self._pointer(tensors[f"{words}.scale"]),
-            positions=self._pointer(tensors["encoder.embeddings.position.weight"]),
+            positions=self._pointer(
+                tensors["encoder.embeddings.position.weight"][bricks.first_position :]
+            ),
             segments=self._pointer(segments),
             norm=self._norm(tensors, "encoder.embeddings.norm"),
+            widen=self._matrix(tensors, widen) if bricks.embedding_size else _Matrix(),
+            nearby=self._nearby(tensors, shape) if bricks.distance_buckets else None,
             layers=ctypes.addressof(layers),
             pooler=self._pointer(tensors["pooler.weight"].T) if pooled else None,
             pooler_bias=self._pointer(tensors["pooler.bias"]) if pooled else None,
@@ -192,11 +236,21 @@ class NativeEngine:
             n_layers=shape.num_hidden_layers,
             n_heads=shape.num_attention_heads,
             D=width,
+            E=narrow,
             F=-(-shape.intermediate_size // LANES) * LANES,
             C=n_outputs,
+            longest=shape.longest,
+            nearby_width=2 * shape.longest - 1 + LANES,
             activation=ACTIVATIONS.index(shape.hidden_act),
+            pooler_activation=ACTIVATIONS.index(pooler_shape.activation),
             eps=shape.layer_norm_eps,
         )
+
+    def _nearby(self, tensors: Mapping[str, Array], shape: EncoderConfig) -> int:
+        """The bias of each head for each distance, with room for the padding keys that read it."""
+        weight = tensors["encoder.distances.weight"]
+        bias_HW = weight[bucket_of_distances(shape.longest, len(weight))].T * POWERS_OF_TWO
+        return self._pointer(np.pad(bias_HW, ((0, 0), (0, LANES))))
 
     def _layer(self, tensors: Mapping[str, Array], name: str) -> _Layer:
         return _Layer(
