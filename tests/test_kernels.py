@@ -90,31 +90,53 @@ def test_attention_equals_the_reference(
 
 
 @needs_kernels
-def test_attention_dropout_uses_one_mask_forward_and_backward() -> None:
+@settings(max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 150), min_size=1, max_size=4),
+    reach=st.integers(0, 100),
+    seed=st.integers(0, 99),
+)
+def test_attention_to_near_tokens_equals_the_reference(
+    lengths: list[int], reach: int, seed: int
+) -> None:
+    batch = packed(lengths)
+    torch.manual_seed(seed)
+    same(
+        lambda x: ops.attend(x, batch, 2, 0.0, None, reach),
+        lambda x: reference.attend(x, batch.runs, 2, 0.0, None, reach),
+        torch.randn(sum(lengths), 3 * 64),
+    )
+
+
+@needs_kernels
+@pytest.mark.parametrize(("n", "reach"), [(32, None), (96, 20)])
+def test_attention_dropout_uses_one_mask_forward_and_backward(n: int, reach: int | None) -> None:
     """With unit vectors as values, the output *is* the probabilities after dropout. Plain attention
     with the mask taken from them must give the same gradients."""
-    n, p = 32, 0.25
+    p = 0.25
     batch = packed([n])
+    far = torch.zeros(n, n) if reach is None else reference.within(n, reach, torch.device("cpu"))
     torch.manual_seed(3)
     qkv = torch.randn(n, 3 * n)
     qkv[:, 2 * n :] = torch.eye(n)
 
     def ours(x: Tensor) -> Tensor:
         torch.manual_seed(11)
-        out: Tensor = compiled.Attend.apply(x, None, batch.cu_seqlens, 1, p)
+        out: Tensor = compiled.Attend.apply(x, None, batch.cu_seqlens, 1, p, reach)
         return out
 
     def plain(x: Tensor) -> Tensor:
         q, k, v = x.split(n, dim=1)
-        probabilities = (q @ k.t() / n**0.5).softmax(1)
+        probabilities = (q @ k.t() / n**0.5 + far).softmax(1)
         return (probabilities * mask) @ v
 
     dropped = ours(qkv)
-    undropped = reference.attend(qkv, batch.runs, 1, 0.0)
-    mask = dropped / undropped
+    undropped = reference.attend(qkv, batch.runs, 1, 0.0, None, reach)
+    near = far == 0
+    mask = torch.where(near, dropped / undropped, 0.0)
     kept = mask > 0.5
     close(mask, kept / (1 - p))
-    assert 0.6 < float(kept.double().mean()) < 0.9
+    assert 0.6 < float(kept[near].double().mean()) < 0.9
     same(ours, plain, qkv)
 
 
@@ -130,6 +152,21 @@ def test_gelu_and_add_norm_equal_the_reference(shape: tuple[int, int]) -> None:
         lambda *tensors: reference.add_norm(*tensors, 1e-12, 0.0),
         *(x, h, weight, bias),
     )
+
+
+@needs_kernels
+def test_gated_gelu_and_rotation_equal_the_reference() -> None:
+    """Only the first heads of a row are turned; the rest is copied."""
+    torch.manual_seed(0)
+    x, turns, places = torch.randn(37, 192), torch.randn(50, 2, 16), torch.randint(50, (37,))
+    assert compiled.kernels_take(x, 96, 16)
+    same(lambda x: ops.gate(x, ops.gelu), lambda x: F.gelu(x[:, :96]) * x[:, 96:], x)
+    for n_heads in (2, 4, 6):
+        same(
+            lambda x, n=n_heads: ops.rotate(x, places, turns, n),
+            lambda x, n=n_heads: reference.rotate(x, places, turns, n),
+            x,
+        )
 
 
 def test_gelu_is_right_for_extreme_inputs() -> None:

@@ -37,6 +37,7 @@ typedef struct {
     int64_t d;                   /* width of a head */
     const int32_t *cu_q, *cu_k;
     int64_t n_sequences, n_heads;
+    int64_t reach; /* keys that are farther from a query are left out; only if queries are tokens */
     float p; /* dropout of the probabilities */
     uint64_t seed;
 } Attention;
@@ -48,6 +49,12 @@ typedef struct {
     int64_t head;
 } Part;
 
+/* The keys that a block of queries needs, from `from` to `from + n`, a multiple of LANES, in their
+ * sequence. */
+typedef struct {
+    int64_t from, n, padded;
+} Keys;
+
 static int64_t pad(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
 static Part part_of(const Attention *a, int64_t task)
@@ -56,6 +63,16 @@ static Part part_of(const Attention *a, int64_t task)
     Part part = {a->cu_q[s], a->cu_q[s + 1], n, pad(n), a->cu_k[s] * a->kv_stride + head * a->d,
                  head};
     return part;
+}
+
+/* The keys for the queries from `first` to `first + rows`. Without a limit these are all. */
+static Keys keys_for(const Attention *a, const Part *part, int64_t first, int64_t rows)
+{
+    const int64_t at = first - part->q_begin, far = at + rows + a->reach;
+    const int64_t from = at > a->reach ? (at - a->reach) / LANES * LANES : 0;
+    const int64_t n = (far < part->n ? far : part->n) - from;
+    Keys keys = {from, n, pad(n)};
+    return keys;
 }
 
 /* The keys of the longest sequence, padded, for which scratch memory is made. */
@@ -79,54 +96,62 @@ static void transpose(const Attention *a, const Part *part, const float *rows, f
     }
 }
 
-/* Scores (rows, padded) -> probabilities, in place; 0 for the padding. */
-static void softmax(float *scores, int64_t rows, const Part *part, float scale)
+/* Scores (rows, padded) of queries from the sequence's place `at` on -> probabilities, in place; 0
+ * for padding and for keys out of reach. */
+static void softmax(const Attention *a, float *scores, int64_t at, int64_t rows, const Keys *keys)
 {
+    const float scale = 1 / sqrtf((float)a->d);
     const float by = scale * 1.44269504f; /* 1 / ln 2: powers of two are faster */
-    for (float *row = scores; row < scores + rows * part->padded; row += part->padded) {
+    for (int64_t i = 0; i < rows; i++) {
+        float *row = scores + i * keys->padded;
         /* A padded key must not be the maximum, and its exponential must be 0. */
-        for (int64_t j = part->n; j < part->padded; j++)
+        const int64_t place = at + i - keys->from, end = place + a->reach + 1;
+        for (int64_t j = 0; j < place - a->reach; j++)
+            row[j] = -INFINITY;
+        for (int64_t j = end < keys->n ? end : keys->n; j < keys->padded; j++)
             row[j] = -INFINITY;
         vec most = load(row), total = {0};
-        for (int64_t j = LANES; j < part->padded; j += LANES)
+        for (int64_t j = LANES; j < keys->padded; j += LANES)
             most = larger(most, load(row + j));
         /* The maximum is subtracted so that no exponential overflows; the largest is 1. */
         const float top = maximum(most) * by;
-        for (int64_t j = 0; j < part->padded; j += LANES) {
+        for (int64_t j = 0; j < keys->padded; j += LANES) {
             vec e = exp2_neg(load(row + j) * by - top);
             store(row + j, e);
             total += e;
         }
         const float share = 1 / sum(total);
-        for (int64_t j = 0; j < part->padded; j += LANES)
+        for (int64_t j = 0; j < keys->padded; j += LANES)
             store(row + j, load(row + j) * share);
     }
 }
 
-/* (rows, d) queries and (d, padded) keys -> (rows, padded) probabilities. */
-static void probabilities(const Attention *a, const Part *part, const float *q, int64_t rows,
-                          const float *keys, float *scores)
+/* The probabilities (rows, padded) of the queries from `first` on; `columns` holds the keys of the
+ * whole sequence, (d, part->padded). */
+static void probabilities(const Attention *a, const Part *part, int64_t first, int64_t rows,
+                          const Keys *keys, const float *columns, float *scores)
 {
-    multiply(rows, part->padded, a->d, q, a->q_stride, 1, keys, part->padded, scores,
-             part->padded, 0);
-    softmax(scores, rows, part, 1 / sqrtf((float)a->d));
+    const float *q = a->q + first * a->q_stride + part->head * a->d;
+    multiply(rows, keys->padded, a->d, q, a->q_stride, 1, columns + keys->from, part->padded,
+             scores, keys->padded, 0);
+    softmax(a, scores, first - part->q_begin, rows, keys);
 }
 
 /* Applies dropout to the probabilities of `rows` queries from query `first` on; `to` may be
  * `from`. */
-static void drop(const Attention *a, const Part *part, int64_t first, int64_t rows,
+static void drop(const Attention *a, const Part *part, int64_t first, int64_t rows, int64_t padded,
                  const float *from, float *to)
 {
     const Rate rate = rate_of(a->p);
     /* Every query of every head has its own row in the mask, so threads don't change the result. */
     const uint64_t row = (uint64_t)(part->head * a->cu_q[a->n_sequences] + first);
-    for (int64_t i = 0; i < rows; i++, from += part->padded, to += part->padded) {
+    for (int64_t i = 0; i < rows; i++, from += padded, to += padded) {
         const uint32_t key = row_key(a->seed, row + i);
-        for (int64_t j = 0; j < part->padded; j += 2 * LANES) {
+        for (int64_t j = 0; j < padded; j += 2 * LANES) {
             vec mask[2];
             keep(key, j, rate, mask);
             store(to + j, load(from + j) * mask[0]);
-            if (j + LANES < part->padded)
+            if (j + LANES < padded)
                 store(to + j + LANES, load(from + j + LANES) * mask[1]);
         }
     }
@@ -138,23 +163,25 @@ void attention_forward(const Attention *a, float *out)
     const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
 #pragma omp parallel
     {
-        float *keys = scratch(d * most), *scores = scratch(ROWS * most);
+        float *columns = scratch(d * most), *scores = scratch(ROWS * most);
 #pragma omp for schedule(dynamic)
         /* The longest sequences are last in a batch. They start first, so that threads finish at
          * about the same time. */
         for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) {
             const Part part = part_of(a, task);
-            transpose(a, &part, a->k, keys);
+            transpose(a, &part, a->k, columns);
             for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
                 const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
-                probabilities(a, &part, a->q + i * a->q_stride + part.head * d, rows, keys, scores);
+                const Keys keys = keys_for(a, &part, i, rows);
+                const float *v = a->v + part.kv_at + keys.from * a->kv_stride;
+                probabilities(a, &part, i, rows, &keys, columns, scores);
                 if (a->p > 0)
-                    drop(a, &part, i, rows, scores, scores);
-                multiply(rows, d, part.n, scores, part.padded, 1, a->v + part.kv_at, a->kv_stride,
+                    drop(a, &part, i, rows, keys.padded, scores, scores);
+                multiply(rows, d, keys.n, scores, keys.padded, 1, v, a->kv_stride,
                          out + i * D + part.head * d, D, 0);
             }
         }
-        free(keys), free(scores);
+        free(columns), free(scores);
     }
 }
 
@@ -182,36 +209,46 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
     const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
 #pragma omp parallel
     {
-        float *keys = scratch(d * most), *values = scratch(d * most);
+        float *columns = scratch(d * most), *values = scratch(d * most);
         float *scores = scratch(ROWS * most), *grads = scratch(ROWS * most);
         float *dropped = a->p > 0 ? scratch(ROWS * most) : scores;
 #pragma omp for schedule(dynamic)
         for (int64_t task = a->n_sequences * a->n_heads - 1; task >= 0; task--) {
             const Part part = part_of(a, task);
-            const int64_t n = part.n, padded = part.padded, at = part.kv_at;
-            transpose(a, &part, a->k, keys);
+            /* The first `summed` keys have part of their sums dK and dV over blocks of queries. */
+            int64_t summed = 0;
+            transpose(a, &part, a->k, columns);
             transpose(a, &part, a->v, values);
             for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
                 const int64_t rows = part.q_end - i < ROWS ? part.q_end - i : ROWS;
                 const int64_t q_at = i * a->q_stride + part.head * d;
                 const float *g = d_out + i * D + part.head * d;
-                const int add = i > part.q_begin; /* dK and dV are sums over blocks of queries */
-                probabilities(a, &part, a->q + q_at, rows, keys, scores);
+                const Keys keys = keys_for(a, &part, i, rows);
+                const int64_t padded = keys.padded, at = part.kv_at + keys.from * a->kv_stride;
+                const int64_t old = summed - keys.from, fresh = keys.n - old;
+                const int64_t fresh_at = at + old * a->kv_stride;
+                probabilities(a, &part, i, rows, &keys, columns, scores);
                 if (a->p > 0)
-                    drop(a, &part, i, rows, scores, dropped);
+                    drop(a, &part, i, rows, padded, scores, dropped);
                 /* dV = P'^T dO */
-                multiply(n, d, rows, dropped, 1, padded, g, D, d_v + at, a->kv_stride, add);
+                multiply(old, d, rows, dropped, 1, padded, g, D, d_v + at, a->kv_stride, 1);
+                multiply(fresh, d, rows, dropped + old, 1, padded, g, D, d_v + fresh_at,
+                         a->kv_stride, 0);
                 /* dP' = dO V^T */
-                multiply(rows, padded, d, g, D, 1, values, padded, grads, padded, 0);
+                multiply(rows, padded, d, g, D, 1, values + keys.from, part.padded, grads, padded,
+                         0);
                 softmax_backward(scores, dropped, grads, rows, padded, 1 / sqrtf((float)d));
                 /* dQ = dS K, dK = dS^T Q */
-                multiply(rows, d, n, grads, padded, 1, a->k + at, a->kv_stride, d_q + q_at,
+                multiply(rows, d, keys.n, grads, padded, 1, a->k + at, a->kv_stride, d_q + q_at,
                          a->q_stride, 0);
-                multiply(n, d, rows, grads, 1, padded, a->q + q_at, a->q_stride, d_k + at,
-                         a->kv_stride, add);
+                multiply(old, d, rows, grads, 1, padded, a->q + q_at, a->q_stride, d_k + at,
+                         a->kv_stride, 1);
+                multiply(fresh, d, rows, grads + old, 1, padded, a->q + q_at, a->q_stride,
+                         d_k + fresh_at, a->kv_stride, 0);
+                summed = keys.from + keys.n;
             }
         }
-        free(keys), free(values), free(scores), free(grads);
+        free(columns), free(values), free(scores), free(grads);
         if (dropped != scores)
             free(dropped);
     }

@@ -38,6 +38,58 @@ void gelu_backward(const float *x, const float *dy, float *dx, int64_t n)
     }
 }
 
+/* (n, 2F) -> (n, F): the GELU of the first half of each row times the second half. */
+void gated_gelu_forward(const float *h, float *y, int64_t n, int64_t F)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        const float *a = h + 2 * i * F, *b = a + F;
+        for (int64_t j = 0; j < F; j += LANES) {
+            vec bell, v = load(a + j);
+            store(y + i * F + j, v * normal_cdf(v, &bell) * load(b + j));
+        }
+    }
+}
+
+void gated_gelu_backward(const float *h, const float *dy, float *dh, int64_t n, int64_t F)
+{
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        const float *a = h + 2 * i * F, *b = a + F;
+        float *da = dh + 2 * i * F, *db = da + F;
+        for (int64_t j = 0; j < F; j += LANES) {
+            vec bell, v = load(a + j), g = load(dy + i * F + j);
+            vec cdf = normal_cdf(v, &bell);
+            store(da + j, g * load(b + j) * (cdf + v * bell * 0.39894228f)); /* 1 / sqrt(2 pi) */
+            store(db + j, g * v * cdf);
+        }
+    }
+}
+
+/* (n, N) -> (n, N): turns each pair of coordinates in the first `heads` heads of a row by an angle
+ * of the row's place, or by its negative; the rest is copied. A head is 2 * half wide, and a pair is
+ * one coordinate of its first half and one of its second. turns holds for each place `half` cosines
+ * and as many sines. half is a multiple of LANES.
+ */
+void rotate(const float *x, float *y, const int64_t *places, const float *turns, int64_t n,
+            int64_t N, int64_t heads, int64_t half, int64_t back)
+{
+    const int64_t turned = 2 * half * heads;
+    const float sign = back ? -1 : 1;
+#pragma omp parallel for
+    for (int64_t i = 0; i < n; i++) {
+        const float *cosines = turns + places[i] * 2 * half, *sines = cosines + half;
+        for (int64_t at = i * N; at < i * N + turned; at += 2 * half)
+            for (int64_t j = 0; j < half; j += LANES) {
+                vec a = load(x + at + j), b = load(x + at + half + j);
+                vec c = load(cosines + j), s = load(sines + j) * sign;
+                store(y + at + j, a * c - b * s);
+                store(y + at + half + j, b * c + a * s);
+            }
+        memcpy(y + i * N + turned, x + i * N + turned, (N - turned) * sizeof(float));
+    }
+}
+
 /* (n, D) -> (n, D). D is a multiple of 2 * LANES, here and below: a mask is drawn for two
  * vectors. */
 void dropout(const float *x, float *y, int64_t n, int64_t D, float p, uint64_t seed)

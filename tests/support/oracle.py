@@ -62,6 +62,13 @@ SHAPES: dict[str, dict[str, object]] = {
         "conv_act": "gelu",
         "cls_dropout": None,
     },
+    # Longer sequences than the local window, and two kinds of layers, the last one local.
+    "modernbert": {
+        "num_attention_heads": 1,  # wide enough for the kernels
+        "num_hidden_layers": 3,
+        "pad_token_id": 0,
+        "local_attention": 10,
+    },
 }
 """What is set beyond the tiny model's sizes, by family."""
 SEGMENTED = ("bert", "electra", "albert")

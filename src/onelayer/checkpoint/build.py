@@ -70,9 +70,12 @@ def build_model(
     std = checkpoint.config.initializer_range
     kept_pooler = not target.pooler or "pooler.weight" in state
     if not kept_pooler:
-        width = checkpoint.config.hidden_size
-        state["pooler.weight"] = torch.empty(width, width).normal_(0.0, std, generator=generator)
-        state["pooler.bias"] = torch.zeros(width)
+        assert model.pooler is not None
+        new = {f"pooler.{name}": tensor for name, tensor in model.pooler.state_dict().items()}
+        new["pooler.weight"].normal_(0.0, std, generator=generator)
+        if "pooler.bias" in new:
+            new["pooler.bias"].zero_()
+        state |= new
     kept = _matching_head(checkpoint, task)
     if kept is None:
         width, n_outputs = checkpoint.config.hidden_size, len(task.outputs)

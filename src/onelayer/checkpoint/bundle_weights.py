@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.parameters import parameters_of
+from onelayer.checkpoint.parameters import parameters_of, pooler_parameters
 from onelayer.checkpoint.safetensors_file import open_safetensors
 
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "I8": np.dtype(np.int8)}
@@ -124,10 +124,10 @@ def bundle_tensors(
             found[name], found[scale] = ("I8", shape), ("F32", shape[:1])
         else:
             found[name] = "F32", shape
-    layers = {"head": n_outputs} | ({"pooler": width} if pooled else {})
-    for name, rows in layers.items():
-        found |= {f"{name}.weight": ("F32", (rows, width)), f"{name}.bias": ("F32", (rows,))}
-    return found
+    last = {"head.weight": (n_outputs, width), "head.bias": (n_outputs,)}
+    if pooled:
+        last |= pooler_parameters(config)
+    return found | {name: ("F32", sizes) for name, sizes in last.items()}
 
 
 def is_product(name: str, rank: int) -> bool:

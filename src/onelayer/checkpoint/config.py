@@ -79,6 +79,7 @@ class EncoderConfig:
         missing or invalid values, and for values that would make it another model.
         """
         family = _family(data, place)
+        data = family.renewed(data)
         for key, (wanted, reason) in family.only.items():
             if data.get(key, wanted) != wanted:
                 raise _wrong(place, f"{key} is {data[key]!r:.80}, and {reason}")
@@ -100,9 +101,13 @@ class EncoderConfig:
                 f"hidden_size {config.hidden_size} can't be shared by "
                 f"{config.num_attention_heads} attention heads",
             )
+        try:
+            bricks = config.bricks
+        except ValueError as error:
+            raise _wrong(place, str(error)) from error
         if config.pad_token_id >= config.vocab_size:
             raise _wrong(place, f"pad_token_id {config.pad_token_id} is outside the vocabulary")
-        if config.longest < 1:
+        if config.max_position_embeddings <= bricks.first_position:
             key = family.keys.get("max_position_embeddings", "max_position_embeddings")
             raise _wrong(
                 place, f"{key} {config.max_position_embeddings} leaves no place for a token"

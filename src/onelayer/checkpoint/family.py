@@ -22,8 +22,8 @@ class Module:
     """One of our modules, and the modules of transformers whose rows are stacked in it.
 
     A shape is written in letters: V vocabulary, P positions, S segments, E width of the embeddings,
-    D hidden size, F feed-forward width, B buckets of distances, H heads, K tokens of a
-    convolution.
+    D hidden size, F feed-forward width, B buckets of distances, H heads, K tokens of a convolution,
+    G twice the feed-forward width, Q three times the hidden size.
     """
 
     ours: str
@@ -35,6 +35,10 @@ class Module:
     """The shape of the bias; empty if there is none."""
     when: Callable[[EncoderConfig], bool] = lambda _: True
     """Whether a model has it."""
+    biased: Callable[[EncoderConfig], bool] = lambda _: True
+    """Whether a model has the bias."""
+    first: int = 0
+    """The number of the first layer that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class ModelClass:
     pooler: str | None = None
     """The name of the dense layer that the output layer reads through, with the family's prefix
     where it has one; None where it reads the encoder's vectors."""
+    pooler_norm: str | None = None
+    """The name of the norm after that layer."""
     pooler_shape: PoolerShape = BERTS_POOLER
     """What else there is to that layer."""
     rows: int | None = None
@@ -88,8 +94,11 @@ class Family:
     own: Mapping[str, Callable[[object], object]] = field(default_factory=dict)
     """Keys that only this family has, each with a function that checks its value, or gives the
     default for None. It raises ValueError with what the value must be."""
+    renewed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda data: data
+    """Gives the content of an old ``config.json`` today's keys."""
     bricks: Callable[[EncoderConfig], Bricks] = lambda _: Bricks()
-    """What a model with this configuration is composed of."""
+    """What a model with this configuration is composed of. It raises ValueError for fields that
+    don't go together."""
     old_endings: Mapping[str, str] = field(default_factory=dict)
     """Endings of tensors' names in old files, and today's endings."""
     buffers: frozenset[str] = frozenset()
@@ -106,12 +115,15 @@ class Family:
         return self.classes.get(name, ModelClass())
 
     @property
-    def poolers(self) -> Sequence[str]:
-        """The names of all dense layers that output layers read through, without the prefix."""
+    def poolers(self) -> Mapping[str, str | None]:
+        """The names of all dense layers that output layers read through, without the prefix, each
+        with that of the norm after it."""
         found = {
-            one.pooler.removeprefix(self.prefix) for one in self.classes.values() if one.pooler
+            one.pooler.removeprefix(self.prefix): one.pooler_norm
+            for one in self.classes.values()
+            if one.pooler
         }
-        return sorted(found)
+        return dict(sorted(found.items()))
 
     def class_for(self, form: str) -> str:
         """The name of the class with a form. Raises UsageError if the family has none."""
@@ -119,6 +131,19 @@ class Family:
             if one.form == form:
                 return name
         raise UsageError(f"transformers has no class {self.title} for {form}")
+
+
+def rate_or(default: float) -> Callable[[object], float]:
+    """Checks a key of ``Family.own``: a dropout rate, or nothing, which stands for the default."""
+
+    def check(value: object) -> float:
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError("at least 0 and below 1")
+        return float(value)
+
+    return check
 
 
 def size_or(default: int, least: int = 1) -> Callable[[object], int]:

@@ -40,6 +40,20 @@ def parameters_of(config: EncoderConfig) -> Iterator[Parameter]:
     yield from family_parameters(config.family, own_layers, config)
 
 
+def pooler_parameters(config: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """The tensors of the dense layer before the output layer under our names, with their shapes, in
+    the classes of a family that have one."""
+    bricks, width = config.bricks, config.hidden_size
+    found: dict[str, tuple[int, ...]] = {"pooler.weight": (width, width)}
+    if bricks.head_bias:
+        found["pooler.bias"] = (width,)
+    if any(one.pooler_norm for one in config.family.classes.values()):
+        found["pooler.norm.weight"] = (width,)
+        if bricks.norm_bias:
+            found["pooler.norm.bias"] = (width,)
+    return found
+
+
 def family_parameters(
     family: Family, own_layers: int, config: EncoderConfig | None = None
 ) -> Iterator[Parameter]:
@@ -57,8 +71,9 @@ def family_parameters(
     for module in family.modules:
         if config is not None and not module.when(config):
             continue
-        for i in range(own_layers if "{i}" in module.ours else 1):
-            for kind, letters in (("weight", module.weight), ("bias", module.bias)):
+        bias = module.bias if config is None or module.biased(config) else ""
+        for i in range(module.first, own_layers if "{i}" in module.ours else 1):
+            for kind, letters in (("weight", module.weight), ("bias", bias)):
                 if letters:
                     theirs = tuple(f"{name.format(i=i)}.{kind}" for name in module.theirs)
                     yield Parameter(f"{module.ours.format(i=i)}.{kind}", theirs, letters)
@@ -73,6 +88,8 @@ def _sizes(config: EncoderConfig) -> dict[str, int]:
         "E": bricks.embedding_size or config.hidden_size,
         "D": config.hidden_size,
         "F": config.intermediate_size,
+        "G": 2 * config.intermediate_size,
+        "Q": 3 * config.hidden_size,
         "B": 2 * bricks.disentangled.span if bricks.disentangled else bricks.distance_buckets,
         "H": config.num_attention_heads,
         "K": bricks.convolution.kernel if bricks.convolution else 0,

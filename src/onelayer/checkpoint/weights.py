@@ -14,7 +14,7 @@ from torch import Tensor
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import Family
-from onelayer.checkpoint.parameters import family_parameters, parameters_of
+from onelayer.checkpoint.parameters import family_parameters, parameters_of, pooler_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +69,13 @@ def to_ours(
         for one in parameters_of(config)
     }
     width = config.hidden_size
-    poolers = {
-        name: {
-            "pooler.weight": take(f"{name}.weight", (width, width)),
-            "pooler.bias": take(f"{name}.bias", (width,)),
-        }
-        for name in family.poolers
-        if f"{name}.weight" in named
-    }
+    poolers = {}
+    for name, norm in family.poolers.items():
+        if f"{name}.weight" in named:
+            poolers[name] = {
+                ours: take(_their_pooler(ours, name, norm), shape)
+                for ours, shape in pooler_parameters(config).items()
+            }
     head: dict[str, Tensor] = {}
     known = family.class_named(architecture)
     if known.head:
@@ -100,12 +99,18 @@ def to_theirs(state: Mapping[str, Tensor], family: Family, architecture: str) ->
             out[ours.replace("head", str(known.head), 1)] = tensor
         elif ours.startswith("pooler."):
             if known.pooler:
-                out[ours.replace("pooler", known.pooler, 1)] = tensor
+                out[_their_pooler(ours, known.pooler, known.pooler_norm)] = tensor
         else:
             theirs = names[ours]
             parts = tensor.chunk(len(theirs))
             out |= {prefix + name: part for name, part in zip(theirs, parts, strict=True)}
     return out
+
+
+def _their_pooler(ours: str, pooler: str, norm: str | None) -> str:
+    """The name of a tensor of the dense layer with this name, or of the norm after it."""
+    part, kind = ours.rsplit(".", 1)
+    return f"{norm if part == 'pooler.norm' else pooler}.{kind}"
 
 
 def _modern(name: str, family: Family) -> str:

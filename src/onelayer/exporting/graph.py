@@ -13,20 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import onnx
 
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.exporting.graph_layers import encoder_graph
-from onelayer.exporting.graph_writer import GraphWriter, PackedNames
+from onelayer.exporting.graph_writer import MASKED, GraphWriter, PackedNames
 from onelayer.exporting.nodes import Nodes, Outputs
 from onelayer.exporting.products import FLOAT, Product, in_float
 
-MASKED = np.float32(-1e9)
-"""Added to the scores of padded keys. After the softmax their weights are exactly 0. Unlike
--infinity it gives numbers and not nan for a row without tokens, such as a missing option."""
 OF_WHOLE_TEXTS = ("SequenceClassification", "MultipleChoice")
-"""Forms of transformers' classes that read the first vector of each sequence, and no other."""
+"""Forms of transformers' classes that read one vector of each sequence: the first, or the mean."""
 
 
 def inputs_of(config: EncoderConfig) -> tuple[str, ...]:
@@ -58,9 +54,11 @@ def model_graph(
     inputs, write = inputs_of(config), GraphWriter(nodes, config, product)
     ids, mask, *segments = (_rows(nodes, name, shape) for name in inputs)
     batch = _pack(nodes, ids, mask, segments)
-    x = encoder_graph(write, batch, first=class_.form in OF_WHOLE_TEXTS)
+    x = encoder_graph(write, batch, whole=class_.form in OF_WHOLE_TEXTS)
     if write.has("pooler.weight"):
         x = write.activation(in_float(nodes, x, "pooler"), class_.pooler_shape.activation)
+        if class_.pooler_shape.normed:
+            x = write.norm(x, "pooler.norm")
     outputs = _outputs(nodes, class_.form, in_float(nodes, x, "head"), batch, shape)
     return nodes.model(architecture, dict.fromkeys(inputs, shape), outputs)
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import reduce
 
-from onelayer.exporting.graph_attention import AttentionGraph, BiasedAttentionGraph
+import numpy as np
+
+from onelayer.exporting.graph_attention import (
+    AttentionGraph,
+    BiasedAttentionGraph,
+    RotaryAttentionGraph,
+)
 from onelayer.exporting.graph_disentangled import DisentangledAttentionGraph
 from onelayer.exporting.graph_writer import Depth, GraphWriter, PackedNames
 from onelayer.exporting.products import FLOAT
@@ -16,16 +22,29 @@ from onelayer.exporting.products import FLOAT
 EMBEDDINGS = "encoder.embeddings"
 
 
-def encoder_graph(write: GraphWriter, batch: PackedNames, *, first: bool) -> str:
-    """The encoder: (T, D), or (B, D) if only the first vector of each sequence is read."""
+def encoder_graph(write: GraphWriter, batch: PackedNames, *, whole: bool) -> str:
+    """The encoder: (T, D), or (B, D) if one vector of each sequence is read: the first or, where
+    the model says so, the mean."""
+    nodes, bricks = write.nodes, write.config.bricks
+    first = whole and not bricks.mean
     x_TD = embeddings_graph(write, batch)
     attention = attention_graph(write, batch)
     n_layers = write.config.num_hidden_layers
-    for i, number in enumerate(write.config.bricks.order(n_layers)):
+    for i, number in enumerate(bricks.order(n_layers)):
         name = f"encoder.layers.{number}"
         depth = Depth(number=i, name=name, first=first and i == n_layers - 1)
         x_TD = layer_graph(write, attention, batch, x_TD, depth)
-    return x_TD
+    if bricks.pre_norm:
+        x_TD = write.norm(x_TD, "encoder.norm")
+    if not whole or first:
+        return x_TD
+    x_BLD = nodes("Gather", x_TD, batch.tokens_BL)
+    real_BL1 = nodes("Cast", nodes("Unsqueeze", batch.real_BL, nodes.constant([2])), to=FLOAT)
+    axis = nodes.constant([1])
+    sums_BD = nodes("ReduceSum", nodes("Mul", x_BLD, real_BL1), axis, keepdims=0)
+    counts_B1 = nodes("ReduceSum", real_BL1, axis, keepdims=0)
+    # A row without tokens, such as a missing option, has a mean of zeros.
+    return nodes("Div", sums_BD, nodes("Max", counts_B1, nodes.constant(np.float32(1))))
 
 
 def attention_graph(write: GraphWriter, batch: PackedNames) -> AttentionGraph:
@@ -33,6 +52,8 @@ def attention_graph(write: GraphWriter, batch: PackedNames) -> AttentionGraph:
     bricks = write.config.bricks
     if bricks.disentangled is not None:
         return DisentangledAttentionGraph(write, batch, bricks.disentangled)
+    if bricks.rotations:
+        return RotaryAttentionGraph(write, batch)
     kind = BiasedAttentionGraph if bricks.distance_buckets else AttentionGraph
     return kind(write, batch)
 
@@ -98,14 +119,22 @@ def layer_graph(
 def _halves(
     write: GraphWriter, attention: AttentionGraph, batch: PackedNames, x_TD: str, depth: Depth
 ) -> str:
-    """Attention and feed-forward, post-norm."""
-    nodes, name = write.nodes, depth.name
-    mixed = write.linear(attention(x_TD, depth), f"{name}.attention.output")
+    """Attention and feed-forward, each with its norm after it or before it."""
+    nodes, name, pre_norm = write.nodes, depth.name, write.config.bricks.pre_norm
+    norms = f"{name}.attention.norm", f"{name}.feed_forward.norm"
+    # The first layer of a model with norms at the start has none for attention.
+    normed = pre_norm and write.has(f"{norms[0]}.weight")
+    y_TD = write.norm(x_TD, norms[0]) if normed else x_TD
+    mixed = write.linear(attention(y_TD, depth), f"{name}.attention.output")
     if depth.first:
         x_TD = nodes("Gather", x_TD, batch.first_B)
-    x_TD = write.norm(nodes("Add", x_TD, mixed), f"{name}.attention.norm")
+    x_TD = nodes("Add", x_TD, mixed)
+    if pre_norm:
+        y_TD = feed_forward_graph(write, write.norm(x_TD, norms[1]), name)
+        return nodes("Add", x_TD, y_TD)
+    x_TD = write.norm(x_TD, norms[0])
     y_TD = feed_forward_graph(write, x_TD, name)
-    return write.norm(nodes("Add", x_TD, y_TD), f"{name}.feed_forward.norm")
+    return write.norm(nodes("Add", x_TD, y_TD), norms[1])
 
 
 def _convolved(write: GraphWriter, batch: PackedNames, x_TD: str, name: str) -> str:
@@ -125,5 +154,9 @@ def _convolved(write: GraphWriter, batch: PackedNames, x_TD: str, name: str) -> 
 def feed_forward_graph(write: GraphWriter, x_TD: str, name: str) -> str:
     """The two linear layers of a layer's second half: (T, D) -> (T, D)."""
     h_TF = write.linear(x_TD, f"{name}.feed_forward.up")
-    h_TF = write.activation(h_TF, write.config.hidden_act)
+    if write.config.bricks.gated:
+        a_TF, b_TF = write.nodes.several("Split", 2, h_TF, axis=1, num_outputs=2)
+        h_TF = write.nodes("Mul", write.activation(a_TF, write.config.hidden_act), b_TF)
+    else:
+        h_TF = write.activation(h_TF, write.config.hidden_act)
     return write.linear(h_TF, f"{name}.feed_forward.down")

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.products import Outputs, Product
+
+MASKED = np.float32(-1e9)
+"""Added to the scores of padded keys. After the softmax their weights are exactly 0. Unlike
+-infinity it gives numbers and not nan for a row without tokens, such as a missing option."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +79,10 @@ class GraphWriter:
 
     def norm(self, x: str, name: str) -> str:
         """LayerNorm over the last axis."""
-        scale, shift = (self.nodes.weight(f"{name}.{kind}") for kind in ("weight", "bias"))
+        names = (f"{name}.{kind}" for kind in ("weight", "bias"))
+        parts = [self.nodes.weight(one) for one in names if self.has(one)]
         epsilon = self.config.layer_norm_eps
-        return self.nodes("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
+        return self.nodes("LayerNormalization", x, *parts, axis=-1, epsilon=epsilon)
 
     def activation(self, x: str, name: str) -> str:
         """An activation by its name in `onelayer.nn.encoder.ACTIVATIONS`."""

@@ -70,8 +70,8 @@ class Nodes:
         self.initializers.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
-    def table(self, name: str, numbers: NDArray[np.int64]) -> str:
-        """The name of a constant of many whole numbers in the graph itself."""
+    def table(self, name: str, numbers: NDArray[Any]) -> str:
+        """The name of a constant of many numbers in the graph itself."""
         self.initializers.setdefault(name, numpy_helper.from_array(numbers, name))
         return name
 

@@ -34,8 +34,9 @@ class Product(Protocol):
 
 def in_float(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
     """x W^T + b, with W (N, K) as in PyTorch."""
-    weight, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("weight", "bias"))
-    return nodes("Gemm", x_TK, weight, bias, transB=1)
+    names = (f"{name}.{kind}" for kind in ("weight", "bias"))
+    parts = [_some(nodes, one, outputs, 0) for one in names if one in nodes.weights]
+    return nodes("Gemm", x_TK, *parts, transB=1)
 
 
 def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str:
@@ -49,7 +50,8 @@ def by_token(nodes: Nodes, x_TK: str, name: str, outputs: Outputs = None) -> str
     q_TK = nodes("QuantizeLinear", nodes("Div", x_TK, scale_T1), _f32(nodes, 1), middle)
     weight, scale, bias = _weights(nodes, name, outputs)
     y_TN = nodes("Cast", nodes("MatMulInteger", q_TK, weight, middle), to=FLOAT)
-    return nodes("Add", nodes("Mul", nodes("Mul", y_TN, scale), scale_T1), bias)
+    y_TN = nodes("Mul", nodes("Mul", y_TN, scale), scale_T1)
+    return y_TN if bias is None else nodes("Add", y_TN, bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Calibrated:
         first = nodes.constant([0])
         q_1TK = nodes("QuantizeLinear", nodes("Unsqueeze", x_TK, first), scale, zero)
         y_1TN = nodes("MatMul", nodes("DequantizeLinear", q_1TK, scale, zero), w_KN)
-        return nodes("Add", nodes("Squeeze", y_1TN, first), bias)
+        y_TN = nodes("Squeeze", y_1TN, first)
+        return y_TN if bias is None else nodes("Add", y_TN, bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,11 @@ class Watched:
         return in_float(nodes, x_TK, name, outputs)
 
 
-def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str]:
-    """(K, N) int8, (N,) scales and (N,) biases."""
-    scale, bias = (_some(nodes, f"{name}.{kind}", outputs, 0) for kind in ("scale", "bias"))
+def _weights(nodes: Nodes, name: str, outputs: Outputs) -> tuple[str, str, str | None]:
+    """(K, N) int8, (N,) scales and (N,) biases, if there are any."""
+    scale, bias = _some(nodes, f"{name}.scale", outputs, 0), None
+    if f"{name}.bias" in nodes.weights:
+        bias = _some(nodes, f"{name}.bias", outputs, 0)
     if outputs is None:
         return _unshared(nodes, f"{name}.weight"), scale, bias
     return _unshared_part(nodes, f"{name}.weight", outputs), scale, bias

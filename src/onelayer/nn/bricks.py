@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Positions in one layer as rotations of its queries and keys (Su et al., 2021)."""
+
+    base: float
+    """The slowest rotation has this wavelength, divided by 2 pi, in tokens."""
+    reach: int | None = None
+    """The most tokens between a token and those that it attends to; None if it attends to all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disentangled:
     """Attention that scores contents and distances apart (He et al., 2021). A distance is the place
@@ -59,6 +69,25 @@ class Bricks:
     own_layers: int | None = None
     """The number of layers with weights of their own, each used several times in succession (Lan et
     al., 2020); None if all have."""
+    rotations: tuple[Rotation, ...] = ()
+    """One for each layer; empty where nothing is turned."""
+    pre_norm: bool = False
+    """Whether norms are before the halves of a layer, with one more after all layers. The first
+    half has none: its input is the embeddings, which have a norm of their own."""
+    gated: bool = False
+    """Whether the feed-forward's activation is multiplied by a second product (Shazeer, 2020)."""
+    attention_bias: bool = True
+    feed_forward_bias: bool = True
+    norm_bias: bool = True
+    head_bias: bool = True
+    """Whether the dense layer before the output layer has a bias."""
+    attention_dropout: float | None = None
+    """The dropout rate of attention's output; None for that of the embeddings."""
+    feed_forward_dropout: float | None = None
+    """That of the feed-forward's output, or before its second product where it is gated."""
+    mean: bool = False
+    """Whether what sorts and chooses whole texts reads the mean of a text's vectors, and not its
+    first."""
 
     def order(self, n_layers: int) -> list[int]:
         """The number of the layer with the weights to use, at each depth."""
@@ -75,3 +104,5 @@ class PoolerShape:
     """``tanh``, ``gelu`` or ``relu``."""
     dropped: bool = False
     """Whether dropout is also applied before it."""
+    normed: bool = False
+    """Whether a norm follows."""

@@ -15,6 +15,9 @@ from torch.autograd.function import once_differentiable
 from onelayer.nn.kernels import LANES, AttentionArguments, kernels
 from onelayer.nn.room import roomy
 
+NO_LIMIT = 2**40
+"""The reach of attention to all tokens: more than any sequence has."""
+
 
 def kernels_take(x: Tensor, *widths: int) -> bool:
     """Whether the kernels can compute with a tensor: fp32 in two dimensions on a CPU. Its rows, and
@@ -84,6 +87,59 @@ class Gelu(torch.autograd.Function):
         return dx_TF
 
 
+class GatedGelu(torch.autograd.Function):
+    """(T, 2F) -> (T, F): the GELU of the first half times the second half, keeping its input."""
+
+    @staticmethod
+    def forward(ctx: Any, h_T2F: Tensor) -> Tensor:
+        h_T2F = h_T2F.contiguous()
+        ctx.save_for_backward(h_T2F)
+        rows, width = len(h_T2F), h_T2F.shape[1] // 2
+        y_TF = roomy(rows, width)
+        _library().gated_gelu_forward(h_T2F.data_ptr(), y_TF.data_ptr(), rows, width)
+        return y_TF
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TF: Tensor) -> Tensor:
+        (h_T2F,) = ctx.saved_tensors
+        dy_TF = dy_TF.contiguous()
+        dh_T2F = roomy(*h_T2F.shape)
+        tensors = (h_T2F, dy_TF, dh_T2F)
+        _library().gated_gelu_backward(*(t.data_ptr() for t in tensors), *dy_TF.shape)
+        return dh_T2F
+
+
+class Rotate(torch.autograd.Function):
+    """`ops.rotate`: the backward pass turns gradients back by the same angles."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TN: Tensor, places_T: Tensor, turns_P2K: Tensor, n_heads: int
+    ) -> Tensor:
+        ctx.save_for_backward(places_T, turns_P2K)
+        ctx.n_heads = n_heads
+        return Rotate.turn(x_TN, places_T, turns_P2K, n_heads, back=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy_TN: Tensor) -> tuple[Tensor | None, ...]:
+        places_T, turns_P2K = ctx.saved_tensors
+        dx_TN = Rotate.turn(dy_TN, places_T, turns_P2K, ctx.n_heads, back=True)
+        return dx_TN, None, None, None
+
+    @staticmethod
+    def turn(
+        x_TN: Tensor, places_T: Tensor, turns_P2K: Tensor, n_heads: int, *, back: bool
+    ) -> Tensor:
+        x_TN, places_T = x_TN.contiguous(), places_T.contiguous()
+        y_TN = roomy(*x_TN.shape)
+        tensors = (x_TN, y_TN, places_T, turns_P2K)
+        half = turns_P2K.shape[2]
+        _library().rotate(*(t.data_ptr() for t in tensors), *x_TN.shape, n_heads, half, back)
+        return y_TN
+
+
 class AddNorm(torch.autograd.Function):
     """LayerNorm(x + dropout(h)), (T, D) each, keeping the sum and two numbers per row."""
 
@@ -125,14 +181,22 @@ class Attend(torch.autograd.Function):
 
     Without ``q_SD``, ``packed`` (T, 3D) has queries, keys and values, and the result is (T, D).
     With it, each sequence has the single query in ``q_SD``, ``packed`` (T, 2D) has keys and values,
-    and the result is (S, D). Scores are computed again in the backward pass.
+    and the result is (S, D). Scores are computed again in the backward pass. There is a ``reach``
+    only for queries of all tokens.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, packed: Tensor, q_SD: Tensor | None, cu_seqlens: Tensor, n_heads: int, p: float
+        ctx: Any,
+        packed: Tensor,
+        q_SD: Tensor | None,
+        cu_seqlens: Tensor,
+        n_heads: int,
+        p: float,
+        reach: int | None = None,
     ) -> Tensor:
         ctx.n_heads, ctx.p, ctx.seed = n_heads, p, _draw_seed(p)
+        ctx.reach = NO_LIMIT if reach is None else reach
         cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
         packed = packed.contiguous()
         q_SD = None if q_SD is None else q_SD.contiguous()
@@ -152,7 +216,7 @@ class Attend(torch.autograd.Function):
         d_q = None if q_SD is None else roomy(*q_SD.shape)
         arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
         _library().attention_backward(arguments, d_out.data_ptr(), *Attend.parts(d_packed, d_q))
-        return d_packed, d_q, None, None, None
+        return d_packed, d_q, None, None, None, None
 
     @staticmethod
     def parts(packed: Tensor, q_SD: Tensor | None) -> tuple[int, int, int]:
@@ -178,6 +242,7 @@ class Attend(torch.autograd.Function):
             cu_k.data_ptr(),
             len(cu_k) - 1,
             ctx.n_heads,
+            ctx.reach,
             ctx.p,
             ctx.seed,
         )

@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from onelayer.nn.attention import Attention
+from onelayer.nn.attention import Attention, AttentionShape
 from onelayer.nn.bricks import Disentangled
 from onelayer.nn.buckets import rows_of_distances
 from onelayer.nn.linear import Linear, linear
@@ -40,23 +40,9 @@ class DistanceVectors(nn.Module):
 class DisentangledAttention(Attention):
     """Attention by contents and distances. Its ``distances`` are `DistanceVectors`."""
 
-    def __init__(
-        self,
-        kind: Disentangled,
-        *,
-        width: int,
-        n_heads: int,
-        attention_dropout: float,
-        dropout: float,
-        norm_eps: float,
-    ) -> None:
-        super().__init__(
-            width=width,
-            n_heads=n_heads,
-            attention_dropout=attention_dropout,
-            dropout=dropout,
-            norm_eps=norm_eps,
-        )
+    def __init__(self, kind: Disentangled, shape: AttentionShape) -> None:
+        super().__init__(shape)
+        width = shape.hidden_size
         self.kind = kind
         own = not kind.shared
         self.distance_key = Linear(width, width) if own and kind.content_to_distance else None
@@ -66,20 +52,20 @@ class DisentangledAttention(Attention):
         """(T, D) -> (T, D)."""
         p = self.attention_dropout if self.training else 0.0
         keys_XD, queries_XD = self._project(distances, batch)
-        qkv_T3D = self.qkv(x_TD)
+        qkv_T3D = self.qkv(self.enter(x_TD))
         mixed_TD = attend_disentangled(qkv_T3D, keys_XD, queries_XD, batch, self.n_heads, p)
-        return self._close(x_TD, mixed_TD)
+        return self.leave(x_TD, self.output(mixed_TD))
 
     def read(self, x_TD: Tensor, batch: Packed, distances: Tensor | None = None) -> Tensor:
         """(T, D) -> (S, D): as ``forward``, but only for the one vector read of each sequence."""
         p = self.attention_dropout if self.training else 0.0
         keys_XD, queries_XD = self._project(distances, batch)
         x_SD = x_TD[batch.only_reads_S]
-        q_SD, kv_T2D = self._split(x_SD, x_TD)
+        q_SD, kv_T2D = self._split(self.enter(x_SD), self.enter(x_TD))
         mixed_SD = attend_disentangled_once(
             q_SD, kv_T2D, keys_XD, queries_XD, batch, self.n_heads, p
         )
-        return self._close(x_SD, mixed_SD)
+        return self.leave(x_SD, self.output(mixed_SD))
 
     def _project(
         self, vectors_UD: Tensor | None, batch: Packed

@@ -8,50 +8,39 @@ C outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onelayer.nn.attention import Attention
-from onelayer.nn.bricks import Bricks, Convolution
+from onelayer.nn.attention import Attention, AttentionShape
+from onelayer.nn.bricks import Convolution
 from onelayer.nn.convolution import TokenConvolution
 from onelayer.nn.disentangled import DisentangledAttention, DistanceVectors
 from onelayer.nn.distances import DistanceBias
+from onelayer.nn.half import Half, layer_norm
 from onelayer.nn.linear import Linear
-from onelayer.nn.ops import add_norm, dropout, gelu
+from onelayer.nn.ops import add_norm, dropout, gate, gelu, mean_of_each
 from onelayer.nn.packed import Packed
+from onelayer.nn.rotary import Rotary
 
 
-class EncoderShape(Protocol):
+class EncoderShape(AttentionShape, Protocol):
     """The fields of an `EncoderConfig` that decide the encoder's modules and their sizes."""
 
     @property
     def vocab_size(self) -> int: ...
     @property
-    def hidden_size(self) -> int: ...
-    @property
     def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
     @property
     def intermediate_size(self) -> int: ...
     @property
     def hidden_act(self) -> str: ...
     @property
-    def hidden_dropout_prob(self) -> float: ...
-    @property
-    def attention_probs_dropout_prob(self) -> float: ...
-    @property
     def max_position_embeddings(self) -> int: ...
     @property
     def type_vocab_size(self) -> int: ...
-    @property
-    def layer_norm_eps(self) -> float: ...
-    @property
-    def bricks(self) -> Bricks: ...
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -82,7 +71,7 @@ class Embeddings(nn.Module):
         )
         segments = shape.type_vocab_size  # 0 in a family that doesn't tell segments apart
         self.segment = nn.Embedding(segments, width) if segments else None
-        self.norm = nn.LayerNorm(width, eps=shape.layer_norm_eps)
+        self.norm = layer_norm(shape, width)
         self.dropout = shape.hidden_dropout_prob
         self.widen = Linear(width, shape.hidden_size) if narrow else None
 
@@ -104,43 +93,51 @@ class Embeddings(nn.Module):
         return segment_TE if place_TE is None else place_TE + segment_TE
 
 
-class FeedForward(nn.Module):
-    """The feed-forward half of a layer, post-norm: (T, D) -> (T, D)."""
+class FeedForward(Half):
+    """The feed-forward half of a layer: (T, D) -> (T, D)."""
 
     def __init__(self, shape: EncoderShape) -> None:
         super().__init__()
-        self.up = Linear(shape.hidden_size, shape.intermediate_size)
+        bricks, inner = shape.bricks, shape.intermediate_size
+        rate = bricks.feed_forward_dropout
+        rate = shape.hidden_dropout_prob if rate is None else rate
+        self.gated = bricks.gated
+        self.dropout, self.inner_dropout = (0.0, rate) if self.gated else (rate, 0.0)
+        self.pre_norm = bricks.pre_norm
+        bias = bricks.feed_forward_bias
+        self.up = Linear(shape.hidden_size, 2 * inner if self.gated else inner, bias=bias)
         self.activation = ACTIVATIONS[shape.hidden_act]
-        self.down = Linear(shape.intermediate_size, shape.hidden_size)
-        self.norm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
-        self.dropout = shape.hidden_dropout_prob
+        self.down = Linear(inner, shape.hidden_size, bias=bias)
+        self.norm = layer_norm(shape)
 
     def forward(self, x_TD: Tensor) -> Tensor:
-        y_TD = self.down(self.activation(self.up(x_TD)))
-        return add_norm(x_TD, y_TD, self.norm, self.dropout if self.training else 0.0)
+        h_TF = self.up(self.enter(x_TD))
+        h_TF = gate(h_TF, self.activation) if self.gated else self.activation(h_TF)
+        h_TF = dropout(h_TF, self.inner_dropout, self.training)
+        return self.leave(x_TD, self.down(h_TF))
 
 
-def attention_of(shape: EncoderShape) -> Attention:
-    """The attention that a layer is composed of."""
-    kind = shape.bricks.disentangled
-    make: Callable[..., Attention] = (
-        Attention if kind is None else partial(DisentangledAttention, kind)
-    )
-    return make(
-        width=shape.hidden_size,
-        n_heads=shape.num_attention_heads,
-        attention_dropout=shape.attention_probs_dropout_prob,
-        dropout=shape.hidden_dropout_prob,
-        norm_eps=shape.layer_norm_eps,
+def attention_of(shape: EncoderShape, depth: int, rotary: Rotary | None) -> Attention:
+    """The attention that the layer at a depth is composed of."""
+    bricks = shape.bricks
+    if bricks.disentangled is not None:
+        return DisentangledAttention(bricks.disentangled, shape)
+    return Attention(
+        shape,
+        rotary=rotary,
+        reach=bricks.rotations[depth].reach if bricks.rotations else None,
+        normed=depth > 0 or not bricks.pre_norm,
     )
 
 
 class Layer(nn.Module):
     """A layer: self-attention, then feed-forward. A convolution may join them."""
 
-    def __init__(self, shape: EncoderShape, convolution: Convolution | None = None) -> None:
+    def __init__(
+        self, shape: EncoderShape, attention: Attention, convolution: Convolution | None = None
+    ) -> None:
         super().__init__()
-        self.attention = attention_of(shape)
+        self.attention = attention
         self.feed_forward = FeedForward(shape)
         self.convolution = None
         if convolution is not None:
@@ -178,19 +175,36 @@ def distances_of(shape: EncoderShape) -> DistanceBias | DistanceVectors | None:
     return None
 
 
-class Encoder(nn.Module):
-    """Packed tokens -> (R, D), the contextual vectors that the output layer reads."""
+def rotary_of(shape: EncoderShape) -> list[Rotary]:
+    """What turns queries and keys in each layer; empty where nothing does. Layers that turn them
+    alike share a table."""
+    bases = [rotation.base for rotation in shape.bricks.rotations]
+    width = shape.hidden_size // shape.num_attention_heads
+    made = {base: Rotary(width, base, shape.max_position_embeddings) for base in sorted({*bases})}
+    return [made[base] for base in bases]
 
-    def __init__(self, shape: EncoderShape) -> None:
+
+class Encoder(nn.Module):
+    """Packed tokens -> (R, D), the contextual vectors that the output layer reads. With ``mean``
+    it reads the mean of each sequence's vectors, instead of one of them."""
+
+    def __init__(self, shape: EncoderShape, *, mean: bool = False) -> None:
         super().__init__()
         bricks = shape.bricks
+        self.mean = mean
         self.embeddings = Embeddings(shape)
         self.distances = distances_of(shape)
         n_layers = shape.num_hidden_layers
+        rotary = rotary_of(shape)
         self.layers = nn.ModuleList(
-            Layer(shape, bricks.convolution if i == 0 else None)
+            Layer(
+                shape,
+                attention_of(shape, i, rotary[i] if rotary else None),
+                bricks.convolution if i == 0 else None,
+            )
             for i in range(bricks.own_layers or n_layers)
         )
+        self.norm = layer_norm(shape) if bricks.pre_norm else None
         self.order = bricks.order(n_layers)
 
     def forward(self, batch: Packed) -> Tensor:
@@ -200,4 +214,11 @@ class Encoder(nn.Module):
             x_TD = self.layers[i](x_TD, batch, distances)
         last = self.layers[self.order[-1]]
         assert isinstance(last, Layer)
-        return last.read(x_TD, batch, distances)
+        if self.mean:
+            x_TD = self._normed(last(x_TD, batch, distances))
+            return mean_of_each(x_TD, batch)[batch.reads_R]
+        return self._normed(last.read(x_TD, batch, distances))
+
+    def _normed(self, x: Tensor) -> Tensor:
+        normed: Tensor = x if self.norm is None else self.norm(x)
+        return normed

@@ -39,6 +39,7 @@ class AttentionArguments(ctypes.Structure):
         ("cu_k", _POINTER),
         ("n_sequences", _INT),
         ("n_heads", _INT),
+        ("reach", _INT),
         ("p", _FLOAT),
         ("seed", _SEED),
     )
@@ -65,6 +66,9 @@ _SIGNATURES = {
     "attention_backward": [_ATTENTION, _POINTER, _POINTER, _POINTER, _POINTER],
     "gelu_forward": [_POINTER] * 2 + [_INT],
     "gelu_backward": [_POINTER] * 3 + [_INT],
+    "gated_gelu_forward": [_POINTER] * 2 + [_INT, _INT],
+    "gated_gelu_backward": [_POINTER] * 3 + [_INT, _INT],
+    "rotate": [_POINTER] * 4 + [_INT] * 5,
     "dropout": [_POINTER] * 2 + [_INT, _INT, _FLOAT, _SEED],
     "n_chunks": [_INT],
     "add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],

@@ -36,14 +36,14 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias, bf16=self.bf16 and self.training)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, *, bf16: bool = False) -> Tensor:
-    """x (T, K), weight (N, K), bias (N,) -> x weight^T + bias (T, N), differentiable.
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, bf16: bool = False) -> Tensor:
+    """x (T, K), weight (N, K), bias (N,) or None -> x weight^T + bias (T, N), differentiable.
 
     With ``bf16`` the product is computed in bfloat16.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         if bf16:
-            return F.linear(x.bfloat16(), weight.bfloat16(), bias.bfloat16())
+            return F.linear(x.bfloat16(), weight.bfloat16(), _halved(bias))
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
         return fastest_product()(x, weight, bias)
@@ -53,10 +53,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, *, bf16: bool = False) -> Te
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, bf16: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, bf16: bool) -> Tensor:
+        ctx.biased = bias is not None
         if bf16:
             # Whole blocks of rows, so that oneDNN compiles few shapes: see room.py.
-            weight, bias = weight.bfloat16(), bias.bfloat16()
+            weight, bias = weight.bfloat16(), _halved(bias)
             halves = in_blocks(x, torch.bfloat16)
             ctx.save_for_backward(halves, weight)
             return F.linear(halves, weight, bias)[: len(x)].float()
@@ -76,12 +77,16 @@ class _Linear(torch.autograd.Function):
                 dx = F.linear(halves, weight.t())[: len(dy)].float()
             if ctx.needs_input_grad[1]:
                 d_weight, d_bias = (halves.t() @ x).float(), dy.sum(0)
-            return dx, d_weight, d_bias, None
+            return dx, d_weight, d_bias if ctx.biased else None, None
         if ctx.needs_input_grad[0]:
             dx = fastest_product()(dy, weight.t(), None)
         if ctx.needs_input_grad[1]:
             d_weight, d_bias = _weight_backward(dy, x)
-        return dx, d_weight, d_bias, None
+        return dx, d_weight, d_bias if ctx.biased else None, None
+
+
+def _halved(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.bfloat16()
 
 
 def _weight_backward(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

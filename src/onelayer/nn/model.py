@@ -6,11 +6,26 @@ from torch import Tensor, nn
 
 from onelayer.nn.bricks import PoolerShape
 from onelayer.nn.encoder import ACTIVATIONS, Encoder, EncoderShape
+from onelayer.nn.half import layer_norm
 from onelayer.nn.heads import Head
 from onelayer.nn.linear import Linear
 from onelayer.nn.ops import dropout
 from onelayer.nn.packed import Packed
 from onelayer.recipe import Precision
+
+
+class Pooler(Linear):
+    """The dense layer between the encoder and the output layer: (R, D) -> (R, D)."""
+
+    def __init__(self, shape: EncoderShape, parts: PoolerShape) -> None:
+        super().__init__(shape.hidden_size, shape.hidden_size, bias=shape.bricks.head_bias)
+        self.activation = ACTIVATIONS[parts.activation]
+        self.dropped = parts.dropped
+        self.norm = layer_norm(shape) if parts.normed else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(super().forward(x))
+        return y if self.norm is None else self.norm(y)
 
 
 class Model(nn.Module):
@@ -41,9 +56,8 @@ class Model(nn.Module):
         head_dropout: float,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(shape)
-        self.pooler_shape = pooler_shape
-        self.pooler = Linear(shape.hidden_size, shape.hidden_size) if pooler_shape else None
+        self.encoder = Encoder(shape, mean=shape.bricks.mean and head.pooled)
+        self.pooler = Pooler(shape, pooler_shape) if pooler_shape else None
         self.head = Linear(shape.hidden_size, n_outputs)
         self.head_dropout = head_dropout if head.dropped else 0.0
 
@@ -64,8 +78,9 @@ class Model(nn.Module):
     def vectors(self, batch: Packed) -> Tensor:
         """(R, D) the vectors that the output layer reads."""
         x_RD: Tensor = self.encoder(batch)
-        if self.pooler_shape is None or self.pooler is None:
+        if self.pooler is None:
             return x_RD
-        if self.pooler_shape.dropped:
+        if self.pooler.dropped:
             x_RD = dropout(x_RD, self.head_dropout, self.training)
-        return ACTIVATIONS[self.pooler_shape.activation](self.pooler(x_RD))
+        pooled: Tensor = self.pooler(x_RD)
+        return pooled

@@ -3,6 +3,8 @@ CPU, flash attention on a GPU, else PyTorch. Shapes: see ``encoder.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +33,30 @@ def gelu(x_TF: Tensor) -> Tensor:
     return F.gelu(x_TF)
 
 
+def gate(h_T2F: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """(T, 2F) -> (T, F): the activation of the first half, times the second half."""
+    if activation is gelu and compiled.kernels_take(h_T2F, h_T2F.shape[1] // 2):
+        y: Tensor = compiled.GatedGelu.apply(h_T2F)
+        return y
+    a_TF, b_TF = h_T2F.chunk(2, dim=1)
+    return activation(a_TF) * b_TF
+
+
+def rotate(x_TN: Tensor, places_T: Tensor, turns_P2K: Tensor, n_heads: int) -> Tensor:
+    """(T, N) -> (T, N): the pairs of coordinates in the first ``n_heads`` heads of each row are
+    turned by the angles of its place; ``turns_P2K`` has their cosines and sines."""
+    if compiled.kernels_take(x_TN, turns_P2K.shape[2]):
+        y: Tensor = compiled.Rotate.apply(x_TN, places_T, turns_P2K, n_heads)
+        return y
+    return reference.rotate(x_TN, places_T, turns_P2K, n_heads)
+
+
+def mean_of_each(x_TD: Tensor, batch: Packed) -> Tensor:
+    """(T, D) -> (S, D): the mean of each sequence's vectors."""
+    lengths_S = batch.cu_seqlens.diff().long()
+    return torch.segment_reduce(x_TD, "mean", lengths=lengths_S, axis=0, unsafe=True)
+
+
 def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor:
     """LayerNorm(x + dropout(h)), which ends each of a layer's two halves."""
     if compiled.kernels_take(x_TD):
@@ -40,19 +66,25 @@ def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor
 
 
 def attend(
-    qkv_T3D: Tensor, batch: Packed, n_heads: int, p: float, bias_HLL: Tensor | None = None
+    qkv_T3D: Tensor,
+    batch: Packed,
+    n_heads: int,
+    p: float,
+    bias_HLL: Tensor | None = None,
+    reach: int | None = None,
 ) -> Tensor:
     """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D). The bias is
-    added to the scores, by place in the sequence."""
+    added to the scores, by place in the sequence. With ``reach`` a token attends only to those that
+    are at most this far away."""
     if bias_HLL is not None:
-        return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HLL)
+        return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HLL, reach)
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
-        y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p)
+        y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach)
         return y
     if qkv_T3D.dtype == torch.bfloat16:
         q, k, v = qkv_T3D.chunk(3, dim=1)
-        return varlen_attend(q, k, v, batch, n_heads)
-    return reference.attend(qkv_T3D, batch.runs, n_heads, p)
+        return varlen_attend(q, k, v, batch, n_heads, reach)
+    return reference.attend(qkv_T3D, batch.runs, n_heads, p, None, reach)
 
 
 def attend_once(

@@ -55,19 +55,45 @@ def add_norm(
     return F.layer_norm(x_TD + dropout(h_TD, p), weight.shape, weight, bias, eps)
 
 
+def rotate(x_TN: Tensor, places_T: Tensor, turns_P2K: Tensor, n_heads: int) -> Tensor:
+    """Turns the first ``n_heads`` heads of each row by the angles of its place: see `ops.rotate`.
+    A pair of coordinates is one of a head's first half, and its like in the second."""
+    half = turns_P2K.shape[2]
+    cos_T1K, sin_T1K = turns_P2K[places_T].unsqueeze(2).unbind(1)
+    turned, rest = x_TN.split([2 * half * n_heads, x_TN.shape[1] - 2 * half * n_heads], dim=1)
+    a, b = turned.float().unflatten(1, (n_heads, 2, half)).unbind(2)
+    pairs = torch.stack([a * cos_T1K - b * sin_T1K, b * cos_T1K + a * sin_T1K], dim=2)
+    return torch.cat([pairs.flatten(1).to(x_TN.dtype), rest], dim=1)
+
+
 def attend(
-    qkv_T3D: Tensor, runs: Runs, n_heads: int, p: float, bias_HLL: Tensor | None = None
+    qkv_T3D: Tensor,
+    runs: Runs,
+    n_heads: int,
+    p: float,
+    bias_HLL: Tensor | None = None,
+    reach: int | None = None,
 ) -> Tensor:
     """Self-attention within each sequence: (T, 3D) -> (T, D). Sequences of equal length are
-    computed together, as a rectangle that needs no mask."""
+    computed together, as a rectangle that needs no mask, except for one with ``reach``."""
     # One split instead of a slice per run: each slice's gradient would be a whole tensor of zeros.
     parts = qkv_T3D.split([n * length for n, length in runs])
     mixed = []
     for part, (n, length) in zip(parts, runs, strict=True):
         q, k, v = part.view(n, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
         bias = None if bias_HLL is None else bias_HLL[None, :, :length, :length]
+        if reach is not None and reach < length - 1:
+            near = within(length, reach, qkv_T3D.device)
+            bias = near if bias is None else bias + near
         mixed.append(_mix(q, k, v, p, bias).transpose(1, 2).reshape(n * length, -1))
     return torch.cat(mixed)
+
+
+def within(length: int, reach: int, device: torch.device) -> Tensor:
+    """(L, L): 0 for a query and a key that are at most ``reach`` apart, else -infinity."""
+    places = torch.arange(length, device=device)
+    far = (places[None] - places[:, None]).abs() > reach
+    return torch.zeros(length, length, device=device).masked_fill_(far, -torch.inf)
 
 
 def attend_once(

@@ -7,11 +7,15 @@ from onelayer.checkpoint.families.bert import BERT
 from onelayer.checkpoint.families.deberta import DEBERTA_V2
 from onelayer.checkpoint.families.distilbert import DISTILBERT
 from onelayer.checkpoint.families.electra import ELECTRA
+from onelayer.checkpoint.families.modernbert import MODERNBERT
 from onelayer.checkpoint.families.mpnet import MPNET
 from onelayer.checkpoint.families.roberta import CAMEMBERT, ROBERTA, XLM_ROBERTA
 from onelayer.checkpoint.family import Family
 
-_ALL = (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA, MPNET, ALBERT, DEBERTA_V2)
+_ALL = (
+    *(BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA, MPNET, ALBERT, DEBERTA_V2),
+    MODERNBERT,
+)
 
 FAMILIES: dict[str, Family] = {family.model_type: family for family in _ALL}
 """Families by the ``model_type`` of ``config.json``."""
