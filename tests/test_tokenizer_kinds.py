@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import unicodedata
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 
-from onelayer.base.errors import Place
+from onelayer.base.errors import CheckpointError, Place
+from onelayer.tasks.answer.answer import AnswerTask
+from onelayer.tasks.answer.answer_rows import AnswerRow
+from onelayer.tasks.answer.gold_answers import GoldAnswer
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tasks.tag.tag import Tag
+from onelayer.tasks.tag.tag_rows import TagRow
 from onelayer.tasks.texts import TextRow, encode_texts
+from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.tokenizer_files import BYTE_BPE, UNIGRAM
 from onelayer.tokens.words import split_words
 from support.tiny_tokenizers import BERTS, ROBERTAS, SENTENCES, TINY, Tiny
 
 HERE = Place("rows.jsonl", 1)
+SPACED = ("The", "cat sat", "dogs", "naïve")
+"""Answers between white space."""
 SPECIALS = (*BERTS, *ROBERTAS)
 PIECES = (*SENTENCES, *SPECIALS, " ", "  ", "\n", "\t", "\u00a0", "\u3000", "▁", "Ġ", "ﬁ", "é", "İ")
 PIECES += (
@@ -157,6 +171,66 @@ def test_tokens_within_a_word_are_known(tokenizer: Tokenizer) -> None:
         marked, before = start == end, start
 
 
+def test_bytes_of_letters_are_poor_coverage(tiny: Tiny, tokenizer: Tokenizer) -> None:
+    assert coverage(tokenizer, ["Ꮳꮃꭹ ꭶꮼꮒꭿꮝꮧ"]).poor
+    assert not coverage(tokenizer, [SENTENCES[0]] * 9).poor
+
+
+# Tasks.
+
+
+def asked(passage: str, answer: str) -> AnswerRow:
+    golds = (GoldAnswer(answer, passage.index(answer)),)
+    return AnswerRow("q", "who was it?", passage, golds, HERE)
+
+
+@pytest.mark.parametrize(
+    "answer", ["The", "cat sat", "dogs", "猫", "今天天气", "😀", "naïve", "(or"]
+)
+def test_answer_is_found_again_without_white_space(answer: str, tokenizer: Tokenizer) -> None:
+    passage = "  \n".join(SENTENCES) + " \n"
+    row = asked(passage, answer)
+    task = AnswerTask(max_length=80, stride=20, max_answer_tokens=30)
+    encodings = task.encode([row], tokenizer, labelled=True)
+    assert encodings.lengths.max() <= 80
+    assert encodings.targets is not None
+    (found,) = task.decode([row], encodings, 9.0 * encodings.targets.astype(np.float32))
+    # A token may have more characters than the answer, "(or" of "(or more" say.
+    assert answer in found.text or found.text in answer
+    if answer in SPACED:
+        assert found.text == answer
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data(), passage=texts)
+def test_answers_neither_begin_nor_end_with_white_space(
+    data: st.DataObject, passage: str, tokenizer: Tokenizer
+) -> None:
+    row = AnswerRow("q", "who?", f"a {passage}", None, HERE)
+    task = AnswerTask(max_length=32, stride=8, max_answer_tokens=30)
+    encodings = task.encode([row], tokenizer, labelled=False)
+    seed = data.draw(st.integers(0, 99))
+    logits = np.random.default_rng(seed).normal(size=(len(encodings.reads), 2))
+    (found,) = task.decode([row], encodings, logits)
+    assert found.candidates
+    for one in found.candidates:
+        assert one.text
+        assert one.text == one.text.strip() == row.passage[one.start : one.end]
+
+
+def test_tagged_words_are_the_files(tokenizer: Tokenizer) -> None:
+    text = "  " + " ".join(SENTENCES)
+    task = Tag(labels=("A", "B"), scheme=Scheme.PLAIN, max_length=40, stride=8)
+    row = TagRow(text, None, None, None, HERE)
+    encodings = task.encode([row], tokenizer, labelled=False)
+    assert encodings.lengths.max() <= 40
+    (found,) = task.decode([row], encodings, np.zeros((len(encodings.reads), 2)))
+    assert [*found.words] == split_words(text)
+
+
+# Files.
+
+
 def plain(text: str) -> bool:
     return not any(special in text for special in SPECIALS)
 
@@ -191,3 +265,78 @@ def test_written_tokenizer_is_the_same(
     assert again.digest == tokenizer.digest
     assert again.template == tokenizer.template
     assert again.encode([text])[0].ids == tokenizer.encode([text])[0].ids
+
+
+def old_files(folder: Path) -> Path:
+    """``vocab.json`` and ``merges.txt`` of a byte-level BPE."""
+    TINY["byte-level BPE"].write(folder)
+    data = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text(json.dumps(data["model"]["vocab"]), encoding="utf-8")
+    merges = "\n".join(" ".join(pair) for pair in data["model"]["merges"])
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
+    return folder
+
+
+def test_robertas_old_files_are_read(tmp_path: Path) -> None:
+    whole = Tokenizer.read(TINY["byte-level BPE"].write(tmp_path / "whole"), BYTE_BPE)
+    old = Tokenizer.read(old_files(tmp_path / "old"), BYTE_BPE)
+    text = " ".join(SENTENCES) + "</s>"
+    assert old.template == whole.template
+    assert old.encode([text])[0].ids == whole.encode([text])[0].ids
+    (tmp_path / "old" / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
+    spaced = Tokenizer.read(tmp_path / "old", BYTE_BPE)
+    assert spaced.encode(["the"])[0].ids == old.encode([" the"])[0].ids
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "merges.txt").unlink(), "vocab.json: a vocab.json without its merges.txt"),
+        (lambda f: (f / "merges.txt").write_text("a b c\n"), "merges.txt: a line that isn't two"),
+        (lambda f: (f / "merges.txt").write_text("a nowhere\n"), "can't be read"),
+        (lambda f: (f / "vocab.json").write_text("[]"), "no object of tokens and ids"),
+        (lambda f: (f / "vocab.json").write_text("{}"), "can't be read"),
+        (
+            lambda f: (f / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT"}'),
+            "vocab.json alone doesn't say how GPT cuts text",
+        ),
+    ],
+)
+def test_damaged_old_file_is_refused(
+    damage: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    damage(old_files(tmp_path))
+    with pytest.raises(CheckpointError) as caught:
+        Tokenizer.read(tmp_path, BYTE_BPE)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sentencepiece.bpe.model", "spiece.model", "spm.model"])
+def test_sentencepiece_alone_is_refused_with_the_way_to_tokenizer_json(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(b"\n\x0e")
+    with pytest.raises(CheckpointError, match=r"make tokenizer\.json of it"):
+        Tokenizer.read(tmp_path, UNIGRAM)
+
+
+def test_sentencepieces_table_of_characters_is_followed(tmp_path: Path) -> None:
+    """The table makes "uu" of each "a"."""
+    units = [0] * 256
+    units[1] = 1 << 31  # the place of the text
+    units[ord("a")] = ord("a") | 256 | ((ord("a") ^ 1) << 10)
+    table = b"".join(unit.to_bytes(4, "little") for unit in (len(units) * 4, *units)) + b"uu\0"
+    made = TINY["Unigram"].make()
+    data = json.loads(made.to_str())
+    normalizer = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table).decode()}
+    data["normalizer"] = normalizer
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data), encoding="utf-8")
+    (found,) = Tokenizer.read(tmp_path).encode(["a cat"])
+    (expected,) = Backend.from_str(json.dumps(data)).encode_batch(
+        ["a cat"], add_special_tokens=False
+    )
+    assert found.ids == expected.ids
+    assert found.offsets[0][0] == 0
+    assert {start for start, _ in found.offsets} == {0, 2, 3, 4}

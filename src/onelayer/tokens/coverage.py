@@ -10,7 +10,7 @@ from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import split_words
 
 MANY_PIECES = 4
-"""A word of more pieces counts as shattered."""
+"""A word of more pieces counts as shattered, and one that falls into the bytes of its letters."""
 POOR_UNKNOWN = 0.05
 POOR_SHATTERED = 0.15
 """Shares of unknown and of shattered words above which the user gets a warning."""
@@ -55,7 +55,11 @@ def coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> Coverage:
                 pieces[word] += 1
                 unknown += token == tokenizer.unk_id
         words += len(own)
-        shattered += sum(n > MANY_PIECES for n in pieces)
+        # A mark and each of a word's letters may be pieces; more pieces are bytes.
+        shattered += sum(
+            n > min(MANY_PIECES, end - start + 1)
+            for n, (start, end) in zip(pieces, own, strict=True)
+        )
     letters = [c for text in texts for c in text[:1000] if c.isalpha()]
     chinese = sum(unicodedata.name(c, "").startswith("CJK") for c in letters)
     return Coverage(
