@@ -140,7 +140,7 @@ def test_unusual_template_is_refused(single: str, pair: str, tmp_path: Path) -> 
 
 def test_template_of_other_tokens_than_named_is_refused(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, cls_token="<mask>")
-    with pytest.raises(CheckpointError, match="has <s> where cls_token is <mask>"):
+    with pytest.raises(CheckpointError, match="has token 0 where cls_token is <mask>, token 4"):
         Tokenizer.read(folder)
 
 

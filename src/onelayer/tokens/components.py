@@ -76,35 +76,38 @@ def check_components(data: Mapping[str, Any]) -> str:
     if not isinstance(model, dict):
         raise CheckpointError("holds no model", hint="fetch the file again")
     kind = model.get("type", _old_type(model))
-    if kind not in _MODELS:
+    if not isinstance(kind, str) or kind not in _MODELS:
         raise CheckpointError(
             f"a {kind!s:.80} tokenizer", hint=f"onelayer reads {', '.join(_MODELS)}"
         )
     check_model, parts = _MODELS[kind]
-    names = set()
     for part, known in parts.items():
-        components = list(_components(data.get(part), part))
-        if len(components) > MOST_PARTS:
-            raise CheckpointError(f"the {part} has {len(components):,} components")
-        for component in components:
-            name = component.get("type")
-            if name not in known:
-                raise CheckpointError(
-                    f"the {part} {name!r:.80} is not read", hint=f"known are {', '.join(known)}"
-                )
-            names.add(name)
-            if check := _COMPONENTS.get(name):
-                check(component)
+        _check_part(data, part, known)
     check_model(model)
-    knows_all = model.get("unk_token") or model.get("byte_fallback") or "ByteLevel" in names
-    if kind == "BPE" and not knows_all:
-        raise CheckpointError("a BPE tokenizer that leaves out unknown characters")
+    if kind == "BPE" and not model.get("unk_token") and not model.get("byte_fallback"):
+        names = [component["type"] for component in components_of(data, "pre_tokenizer")]
+        if "ByteLevel" not in names:
+            raise CheckpointError("a BPE tokenizer that leaves out unknown characters")
     tokens = data.get("added_tokens") or []
     if not isinstance(tokens, list) or not all(
         isinstance(token, dict) and isinstance(token.get("content"), str) for token in tokens
     ):
         raise CheckpointError("added_tokens is no list of tokens")
-    return str(kind)
+    return kind
+
+
+def _check_part(data: Mapping[str, Any], part: str, known: Sequence[str]) -> None:
+    components = list(components_of(data, part))
+    if len(components) > MOST_PARTS:
+        raise CheckpointError(f"the {part} has {len(components):,} components")
+    for component in components:
+        name: Any = component.get("type")
+        if name not in known:
+            raise CheckpointError(
+                f"the {part} {name!r:.80} is not read", hint=f"known are {', '.join(known)}"
+            )
+        if check := _COMPONENTS.get(name):
+            check(component)
 
 
 def _old_type(model: Mapping[str, Any]) -> str:
@@ -112,6 +115,11 @@ def _old_type(model: Mapping[str, Any]) -> str:
     if "merges" in model:
         return "BPE"
     return "Unigram" if isinstance(model.get("vocab"), list) else "WordPiece"
+
+
+def components_of(data: Mapping[str, Any], part: str) -> Iterator[Mapping[str, Any]]:
+    """The components of a part of a ``tokenizer.json``, such as its ``post_processor``."""
+    return _components(data.get(part), part)
 
 
 def _components(component: Any, part: str, depth: int = 0) -> Iterator[Mapping[str, Any]]:
@@ -219,13 +227,13 @@ def _check_precompiled(component: Mapping[str, Any]) -> None:
     check_charsmap(component.get("precompiled_charsmap"))
 
 
-_COMPONENTS: Mapping[Any, Callable[[Mapping[str, Any]], None]] = {
+_COMPONENTS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "Replace": _check_replace,
     "Split": _check_split,
     "Metaspace": _check_metaspace,
     "Precompiled": _check_precompiled,
 }
-_MODELS: Mapping[Any, tuple[Callable[[Mapping[str, Any]], None], Mapping[str, Sequence[str]]]] = {
+_MODELS: Mapping[str, tuple[Callable[[Mapping[str, Any]], None], Mapping[str, Sequence[str]]]] = {
     "WordPiece": (_check_wordpiece, _WORDPIECE),
     "BPE": (_check_bpe, _MARKED),
     "Unigram": (_check_unigram, _MARKED),

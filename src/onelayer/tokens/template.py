@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Self
-
-import tokenizers
-from tokenizers import Encoding
 
 from onelayer.base.errors import CheckpointError
 
@@ -56,34 +52,47 @@ class Template:
         return cls((cls_id,), (sep_id,) * separators, (sep_id,), int(separators == 1))
 
     @classmethod
-    def read(cls, backend: tokenizers.Tokenizer) -> Self | None:
-        """The template of a ``tokenizer.json``'s post-processor; None if that adds no tokens.
+    def read(cls, processors: Sequence[Mapping[str, Any]]) -> Self | None:
+        """The template of a ``tokenizer.json``'s post-processor, given as its components; None if
+        they add no tokens.
 
         Raises CheckpointError for one that no model here is pretrained with.
         """
-        if backend.post_processor is None:
+        adding = [one for one in processors if one["type"] != "ByteLevel"]  # which cuts offsets
+        if not adding:
             return None
-        single, pair = backend.encode("a"), backend.encode("a", "a")
-        parts = _parts(pair)
-        texts = [text for text, _ in parts]
-        if texts == [0, 1]:
-            return None
-        if texts != [None, 0, None, 1, None]:
-            raise _unusual(pair)
-        before, a, between, b, after = (ids for _, ids in parts)
-        template = cls(tuple(before), tuple(between), tuple(after), max(pair.type_ids))
-        n_first = len(before) + len(a) + len(between)
-        n_second = len(b) + len(after)
+        if len(adding) > 1:
+            raise CheckpointError("two post-processors that put special tokens around a text")
+        (processor,) = adding
+        try:
+            if processor["type"] == "TemplateProcessing":
+                return cls._of_template(processor)
+            (_, cls_id), (_, sep_id) = processor["cls"], processor["sep"]
+            separators = 1 if processor["type"] == "BertProcessing" else 2
+            return cls.of(_id(cls_id), _id(sep_id), separators)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"a damaged {processor['type']}: {error}", hint="fetch the file again"
+            ) from error
+
+    @classmethod
+    def _of_template(cls, processor: Mapping[str, Any]) -> Self:
+        single, pair = (_parts(processor, name) for name in ("single", "pair"))
+        if [text for text, _, _ in pair] != [None, "A", None, "B", None]:
+            raise _unusual(processor)
+        (_, before, _), _, (_, between, _), (_, _, second), (_, after, _) = pair
+        segments = [segments for _, _, segments in pair]
+        wanted = [[0]] * 3 + [second] * 2
         if (
             not len(before) == len(after) == 1
             or between not in (after, 2 * after)
             or before == after
-            or single.ids != template.single(a)
-            or pair.type_ids != [0] * n_first + [template.second_segment] * n_second
-            or template.second_segment > 1
+            or [part[:2] for part in single] != [(None, before), ("A", []), (None, after)]
+            or second not in ([0], [1])
+            or segments != wanted
         ):
-            raise _unusual(pair)
-        return template
+            raise _unusual(processor)
+        return cls(tuple(before), tuple(between), tuple(after), second[0])
 
     def to_json(self, names: Mapping[int, str]) -> dict[str, Any]:
         """The post-processor of a ``tokenizer.json``; ``names`` are the tokens by their ids."""
@@ -107,20 +116,35 @@ class Template:
         }
 
 
-def _parts(encoding: Encoding) -> list[tuple[int | None, list[int]]]:
-    """Runs of ids: of the first text (0), the second one (1), or of special tokens (None)."""
-    marked = zip(encoding.sequence_ids, encoding.ids, strict=True)
-    return [
-        (text, [number for _, number in run]) for text, run in groupby(marked, key=lambda at: at[0])
-    ]
+def _parts(
+    processor: Mapping[str, Any], name: str
+) -> list[tuple[str | None, list[int], list[int]]]:
+    """The parts of a template: the letter of a text, or the ids of special tokens side by side;
+    and the segments that occur."""
+    parts: list[tuple[str | None, list[int], list[int]]] = []
+    for piece in processor[name]:
+        ((kind, about),) = piece.items()
+        segment = _id(about["type_id"])
+        text = about["id"] if kind == "Sequence" else None
+        ids = [] if text else map(_id, processor["special_tokens"][about["id"]]["ids"])
+        if text or not parts or parts[-1][0]:
+            parts.append((text, [*ids], [segment]))
+        else:
+            parts[-1][1].extend(ids)
+            if segment not in parts[-1][2]:
+                parts[-1][2].append(segment)
+    return parts
 
 
-def _unusual(pair: Encoding) -> CheckpointError:
-    tokens = (
-        "AB"[text] if text is not None else token
-        for text, token in zip(pair.sequence_ids, pair.tokens, strict=True)
-    )
+def _id(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r:.80} is no id")
+    return number
+
+
+def _unusual(processor: Mapping[str, Any]) -> CheckpointError:
+    pieces = (about["id"] for piece in processor["pair"] for about in piece.values())
     return CheckpointError(
-        f"the post_processor makes {' '.join(tokens):.80} of a pair",
+        f"the post_processor makes {' '.join(map(str, pieces)):.80} of a pair",
         hint="onelayer reads [CLS] A [SEP] B [SEP], and <s> A </s></s> B </s>",
     )

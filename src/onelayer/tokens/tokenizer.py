@@ -81,7 +81,6 @@ class Tokenizer:
             self._roles["unk_token"] = backend.model.unk_token
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
         self.template = self._template(segments)
-        backend.post_processor = None  # the template does its work
         self._marked = None if self._is_wordpiece else MarkedWords(backend)
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
         """The rows that an embedding table needs: one more than the highest id."""
@@ -199,7 +198,10 @@ class Tokenizer:
 
     def _special_id(self, role: str) -> int:
         token = self._roles[role]
-        if (found := self._file.id_of(token)) is None:
+        found = self._file.id_of(token)
+        if role == "unk_token" and self._is_wordpiece:  # it has to be one of the model's own
+            found = self._backend.model.token_to_id(token)
+        if found is None:
             raise CheckpointError(
                 f"a vocabulary without {token}, the {role}",
                 hint=f"name the model's own in tokenizer_config.json as {role}",
@@ -209,15 +211,15 @@ class Tokenizer:
     def _template(self, segments: bool) -> Template:
         """The post-processor's template, else the family's."""
         usual = Template.of(self.cls_id, self.sep_id, self._kind.separators)
-        found = Template.read(self._backend) or usual
+        found = self._file.template or usual
         for role, wanted, (given,) in (
             ("cls_token", self.cls_id, found.before),
             ("sep_token", self.sep_id, found.after),
         ):
             if given != wanted:
-                name = self._backend.id_to_token(given)
                 raise CheckpointError(
-                    f"the post_processor has {name} where {role} is {self._roles[role]}",
+                    f"the post_processor has token {given} where {role} is "
+                    f"{self._roles[role]}, token {wanted}",
                     hint=f"name the model's own in tokenizer_config.json as {role}",
                 )
         return found if segments else replace(found, second_segment=0)
@@ -229,7 +231,7 @@ class Tokenizer:
         hint = "use BERT's own pre-tokenizer, BertPreTokenizer" if self._is_wordpiece else None
         for token in self._roles.values():
             texts = [token, f" {token} a", f"a{token}a"]
-            if ids.intersection(self.pieces(texts).ids.tolist()):
+            if any(ids.intersection(one.ids) for one in self.encode(texts)):
                 raise CheckpointError(
                     f"a tokenizer that takes {token!r} in a user's text for the real one", hint=hint
                 )

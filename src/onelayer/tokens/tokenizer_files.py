@@ -18,8 +18,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, parse_json, read_json, read_text
-from onelayer.tokens.components import MOST_TOKENS, check_components
+from onelayer.tokens.components import MOST_TOKENS, check_components, components_of
 from onelayer.tokens.special_tokens import USUAL, TokenizerSettings
+from onelayer.tokens.template import Template
 
 _FLAGGED = (
     (
@@ -69,6 +70,8 @@ class TokenizerFile:
 
     path: Path
     backend: tokenizers.Tokenizer
+    template: Template | None = None
+    """The special tokens around texts, where the files say them."""
     hidden: Mapping[str, int] = field(default_factory=dict)
     """Special tokens that the backend knows by other names, and their ids. A Unigram model would
     find them in a text."""
@@ -143,6 +146,7 @@ def _from_tokenizer_json(
 def _from_data(path: Path, data: dict[str, Any], settings: TokenizerSettings) -> TokenizerFile:
     kind = check_components(data)
     data["model"]["type"] = kind  # old files don't say it
+    template = Template.read(list(components_of(data, "post_processor")))
     special = {*settings.named.values(), *chain.from_iterable(USUAL.values())}
     hidden = {}
     if kind == "Unigram":
@@ -156,11 +160,13 @@ def _from_data(path: Path, data: dict[str, Any], settings: TokenizerSettings) ->
         # Markers that somebody added for use in texts, such as "[E1]", are found there;
         # the model's own special tokens must not be.
         token["special"] = token["content"] in special
+    # The template does the post-processor's work.
+    changes = {"added_tokens": tokens, "post_processor": None}
     try:
-        backend = tokenizers.Tokenizer.from_str(json.dumps(data | {"added_tokens": tokens}))
+        backend = tokenizers.Tokenizer.from_str(json.dumps(data | changes))
     except Exception as error:  # the Rust side raises bare Exceptions
         raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
-    return TokenizerFile(path, backend, hidden)
+    return TokenizerFile(path, backend, template, hidden)
 
 
 def goes_by_flags(settings: TokenizerSettings, kind: TokenizerKind) -> bool:

@@ -103,6 +103,14 @@ def charsmap(name: str, says: str, units: Sequence[int], texts: bytes, size: int
     return unigram(f"a table of characters {name}", says, {"normalizer": table})
 
 
+def template(name: str, piece: Any) -> Case:
+    """A template of one piece."""
+    processor = {"type": "TemplateProcessing", "pair": [piece], "special_tokens": {}}
+    return made(
+        f"a template with {name}", "damaged", post_processor=processor | {"single": [piece]}
+    )
+
+
 def trie(*, node: int = 0, leaf: int = 1 << 31) -> list[int]:
     """A trie of one block in which the letter a leads to ``leaf``."""
     units = [0] * 256
@@ -189,7 +197,7 @@ TOKENIZERS = [
     made("a component that is a name", "pre_tokenizer", pre_tokenizer="evil.py"),
     made(
         "a post-processor without its fields",
-        "can't be read",
+        "a damaged RobertaProcessing",
         post_processor={"type": "RobertaProcessing"},
     ),
     made(
@@ -255,6 +263,19 @@ TOKENIZERS = [
     charsmap("with half a letter", "in a text", trie(leaf=(1 << 31) | 1), "é\0".encode()),
     charsmap("that isn't UTF-8", "in its texts", trie(), b"\xff\0"),
     charsmap("that makes pages of a letter", "bytes of a character", trie(), b"b" * 10**6 + b"\0"),
+    template("special tokens that it doesn't list", {"SpecialToken": {"id": "evil", "type_id": 0}}),
+    template("a piece that is a name", "evil"),
+    template("a piece of two kinds", {"SpecialToken": {}, "Sequence": {}}),
+    template("a segment that is text", {"Sequence": {"id": "A", "type_id": "0"}}),
+    made(
+        "two post-processors",
+        "two post-processors",
+        post_processor={
+            "type": "Sequence",
+            "processors": [{"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]}]
+            * 2,
+        },
+    ),
     bpe("dropout", "dropout is 0.5", dropout=0.5),
     bpe("merges of unknown tokens", "can't be read", merges=[["no", "where"]]),
     bpe("merges that are numbers", "can't be read", merges=[1, 2]),
