@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.support.sets import join_squad, split_squad
+from benchmarks.support.set_formats import join_squad, split_squad
 from benchmarks.training.train_sets import SpeedSet, model_folder
 from onelayer.base.errors import Place
 from onelayer.prediction.predictor import Predictor

@@ -23,14 +23,23 @@ SCORED = {
 
 
 def train_and_predict(
-    data_set: DataSet, *, train: Path, dev: Path, batch_size: int, seed: int, out: Path
+    data_set: DataSet,
+    *,
+    train: Path,
+    dev: Path,
+    batch_size: int,
+    seed: int,
+    out: Path,
+    model: str,
 ) -> list[Any]:
+    columns = dict(data_set.columns)
     predictor = onelayer.finetune(
         train,
         dev=dev,
         out=out,
         task=data_set.task,
-        model="starter",
+        model=model,
+        **columns,
         # As the peer does; of a few single texts the default reads the mean.
         read="cls" if data_set.task in ("classify", "regress", "choose") else None,
         epochs=data_set.epochs,
@@ -40,7 +49,10 @@ def train_and_predict(
         seed=seed,
     )
     scored = SCORED[data_set.task]
-    parts = [getattr(found.prediction, scored) for found in predict_file(predictor, dev, Columns())]
+    parts = [
+        getattr(found.prediction, scored)
+        for found in predict_file(predictor, dev, Columns(**columns))
+    ]
     return [list(part) if isinstance(part, tuple) else part for part in parts]
 
 

@@ -3,11 +3,13 @@ same starter weights, rows, recipe and seeds, and one scorer judges both.
 
     python -m benchmarks.quality.quality DATA                    # everything, three seeds
     python -m benchmarks.quality.quality DATA --only rte,dream --seeds 1
+    python -m benchmarks.quality.quality DATA --suite base --model MPNET     # at Base size
+    python -m benchmarks.quality.quality DATA --suite chinese --model multilingual
     python -m benchmarks.quality.quality --table                 # the results so far
 
-DATA holds the data sets in their owners' formats, in the folders that ``sets.py`` names. The two
-sides take turns, seed by seed, so a busy machine affects both equally. Each result is written at
-once, so an interrupted benchmark continues where it stopped.
+DATA holds the data sets in their owners' formats, in the folders that ``sets.py`` and ``suites.py``
+name. The two sides take turns, seed by seed, so a busy machine affects both equally. Each result is
+written at once, so an interrupted benchmark continues where it stopped.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +34,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from benchmarks.quality import ours
 from benchmarks.quality import trainer_peer as peer
 from benchmarks.support.machine import machine
-from benchmarks.support.sets import DATA_SETS, DataSet, cut, score
+from benchmarks.support.sets import DataSet, cut, score
+from benchmarks.support.suites import SUITES
 
 BATCH_SIZE = 32
 SIDES = {"onelayer": ours.train_and_predict, "Trainer": peer.train_and_predict}
@@ -40,6 +46,8 @@ Record = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA")
+    parser.add_argument("--suite", choices=SUITES, default="starter")
+    parser.add_argument("--model", default="starter", help="a name or a directory, for both sides")
     parser.add_argument("--only", help="names of data sets, separated by commas")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--out", type=Path, default=Path("runs/quality.jsonl"))
@@ -48,19 +56,22 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    names = arguments.only.split(",") if arguments.only else [d.name for d in DATA_SETS]
-    if unknown := set(names) - {d.name for d in DATA_SETS}:
+    suite = SUITES[arguments.suite]
+    names = arguments.only.split(",") if arguments.only else [d.name for d in suite]
+    if unknown := set(names) - {d.name for d in suite}:
         parser.error(f"unknown data set: {', '.join(sorted(unknown))}")
-    chosen = [d for d in DATA_SETS if d.name in names]
+    chosen = [d for d in suite if d.name in names]
     if not arguments.table:
         if arguments.data is None:
             parser.error("DATA is needed: the folder that holds the data sets")
         seeds = [int(seed) for seed in arguments.seeds.split(",")]
-        measure(arguments.data, chosen, seeds, arguments.out)
-    print_table(chosen, records(arguments.out))
+        measure(arguments.data, chosen, arguments.model, seeds, arguments.out)
+    print_table(chosen, arguments.model, records(arguments.out))
 
 
-def measure(data: Path, chosen: Iterable[DataSet], seeds: Iterable[int], out: Path) -> None:
+def measure(
+    data: Path, chosen: Iterable[DataSet], model: str, seeds: Iterable[int], out: Path
+) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     done = {identity(record) for record in records(out)}
     for data_set in chosen:
@@ -69,16 +80,23 @@ def measure(data: Path, chosen: Iterable[DataSet], seeds: Iterable[int], out: Pa
             continue
         for seed in seeds:
             for side in SIDES:
-                planned = {"recipe": recipe(data_set), "side": side, "seed": seed}
+                planned = {"recipe": recipe(data_set, model), "side": side, "seed": seed}
                 if identity(planned) in done:
                     continue
-                record = planned | run(data, data_set, side, seed) | {"machine": machine()}
+                found = run_apart(data, data_set, model, side, seed)
+                record = planned | found | {"machine": machine()}
                 with out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
                 print(data_set.name, f"seed {seed}", side, record["scores"], flush=True)
 
 
-def run(data: Path, data_set: DataSet, side: str, seed: int) -> Record:
+def run_apart(data: Path, data_set: DataSet, model: str, side: str, seed: int) -> Record:
+    """A run in a process of its own, whose peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(run, data, data_set, model, side, seed).result()
+
+
+def run(data: Path, data_set: DataSet, model: str, side: str, seed: int) -> Record:
     with tempfile.TemporaryDirectory() as folder:
         train, dev = cut(data_set, data, Path(folder))
         start = time.perf_counter()
@@ -89,13 +107,20 @@ def run(data: Path, data_set: DataSet, side: str, seed: int) -> Record:
             batch_size=BATCH_SIZE,
             seed=seed,
             out=Path(folder) / "run",
+            model=model,
         )
         seconds = time.perf_counter() - start
-        return {"scores": score(data_set, data, dev, predictions), "seconds": seconds}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {
+            "scores": score(data_set, data, dev, predictions),
+            "seconds": seconds,
+            "peak_mib": round(peak),
+        }
 
 
-def recipe(data_set: DataSet) -> Record:
-    return json.loads(json.dumps({**asdict(data_set), "batch_size": BATCH_SIZE}))
+def recipe(data_set: DataSet, model: str) -> Record:
+    name = Path(model).name  # the same model may lie in another folder
+    return json.loads(json.dumps({**asdict(data_set), "batch_size": BATCH_SIZE, "model": name}))
 
 
 def identity(record: Record) -> str:
@@ -111,20 +136,18 @@ def records(out: Path) -> list[Record]:
 
 COLUMNS = [
     *("data set", "train rows × epochs, lr", "dev rows", "metric", *SIDES, "difference"),
-    *("seconds", "times as fast"),
+    *("seconds", "times as fast", "peak MiB"),
 ]
 
 
-def print_table(chosen: Iterable[DataSet], measured: list[Record]) -> None:
+def print_table(chosen: Iterable[DataSet], model: str, measured: list[Record]) -> None:
     """A Markdown table. Scores are means ± standard deviations over the seeds that both sides have.
     Seconds are the time from the files to the predictions."""
     print("|", " | ".join(COLUMNS), "|")
     print("|" + "---|" * len(COLUMNS))
     for data_set in chosen:
-        sides = {
-            side: {r["seed"]: r for r in measured if r["side"] == side and same(r, data_set)}
-            for side in SIDES
-        }
+        same = [r for r in measured if r["recipe"] == recipe(data_set, model)]
+        sides = {side: {r["seed"]: r for r in same if r["side"] == side} for side in SIDES}
         seeds = sorted(set.intersection(*(set(runs) for runs in sides.values())))
         if not seeds:
             continue
@@ -147,14 +170,13 @@ def print_table(chosen: Iterable[DataSet], measured: list[Record]) -> None:
                 f"{statistics.mean(mine) - statistics.mean(theirs):+.1f}",
                 " / ".join(f"{s:.0f}" for s in seconds.values()),
                 f"{seconds['Trainer'] / seconds['onelayer']:.1f}",
+                " / ".join(
+                    f"{max(runs[seed]['peak_mib'] for seed in seeds):,}" for runs in sides.values()
+                ),
             ]
             print("|", " | ".join(cells), "|")
     for line in sorted({record["machine"] for record in measured}):
         print(f"\n{line}")
-
-
-def same(record: Record, data_set: DataSet) -> bool:
-    return record["recipe"] == recipe(data_set)
 
 
 def spread(scores: list[float]) -> str:

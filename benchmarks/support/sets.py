@@ -8,12 +8,11 @@ judges both.
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,9 @@ from typing import Any
 from scipy.stats import spearmanr
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, matthews_corrcoef
+
+from benchmarks.support.set_formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class DataSet:
     metrics: tuple[str, ...] = ("accuracy",)
     script: str = "squad_dev/evaluate-v1.1.py"
     """The official script that scores answers."""
+    columns: tuple[tuple[str, str], ...] = ()
+    """Names of columns where onelayer can't tell them: CoLA's file has no header."""
 
 
 # Rates and epochs were chosen so that the peer learns well from a slice of this size.
@@ -152,101 +155,12 @@ def context_words(unit: dict[str, Any] | list[Any]) -> int:
     return len(re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", text))
 
 
-def split_lines(text: str) -> tuple[str, list[str]]:
-    lines = text.strip("\n").split("\n")
-    return (lines[0] + "\n", lines[1:]) if lines[0].startswith("index\t") else ("", lines)
-
-
-def join_lines(head: str, lines: list[str]) -> str:
-    return head + "\n".join(lines) + "\n"
-
-
-def split_conll(text: str) -> tuple[str, list[str]]:
-    # WNUT-17 separates sentences by empty lines in one file and by lines with a tab in another.
-    return "", re.split(r"\n\s*\n", text.strip())
-
-
-def join_conll(_: str, blocks: list[str]) -> str:
-    return "\n\n".join(blocks) + "\n"
-
-
-def split_squad(text: str) -> tuple[str, list[dict[str, Any]]]:
-    source = json.loads(text)
-    return source["version"], [
-        {"context": paragraph["context"], "qas": [question]}
-        for article in source["data"]
-        for paragraph in article["paragraphs"]
-        for question in paragraph["qas"]
-    ]
-
-
-def join_squad(version: str, paragraphs: list[dict[str, Any]]) -> str:
-    return json.dumps({"version": version, "data": [{"title": "", "paragraphs": paragraphs}]})
-
-
-def split_dream(text: str) -> tuple[str, list[list[Any]]]:
-    return "", [
-        [turns, [question], name]
-        for turns, questions, name in json.loads(text)
-        for question in questions
-    ]
-
-
-def join_dream(_: str, dialogues: list[list[Any]]) -> str:
-    return json.dumps(dialogues)
-
-
 # Rows for the peer's preprocessing and the scorers.
 
 
 def read(data_set: DataSet, path: Path) -> list[dict[str, Any]]:
     split, _, row = FORMATS[data_set.format]
     return [row(unit) for unit in split(path.read_text(encoding="utf-8"))[1]]
-
-
-def text_label(line: str) -> dict[str, Any]:
-    text, label = line.split("\t")
-    return {"text": text, "pair": None, "label": label}
-
-
-def glue_pair(line: str) -> dict[str, Any]:
-    _, text, pair, label = line.split("\t")
-    return {"text": text, "pair": pair, "label": label}
-
-
-def pair_score(line: str) -> dict[str, Any]:
-    text, pair, score = next(csv.reader([line]))
-    return {"text": text, "pair": pair, "label": float(score)}
-
-
-def conll_sentence(block: str) -> dict[str, Any]:
-    words, tags = zip(*(line.split("\t") for line in block.split("\n")), strict=True)
-    return {"words": list(words), "tags": list(tags)}
-
-
-def squad_question(paragraph: dict[str, Any]) -> dict[str, Any]:
-    (question,) = paragraph["qas"]
-    return {"context": paragraph["context"], **question}
-
-
-def dream_question(dialogue: list[Any]) -> dict[str, Any]:
-    turns, (question,), _ = dialogue
-    return {
-        "context": "\n".join(turns),
-        "question": question["question"],
-        "options": question["choice"],
-        "answer": question["choice"].index(question["answer"]),
-    }
-
-
-FORMATS: dict[str, tuple[Callable[..., Any], Callable[..., str], Callable[[Any], dict]]] = {
-    "text-label": (split_lines, join_lines, text_label),
-    "glue-pair": (split_lines, join_lines, glue_pair),
-    "pair-score": (split_lines, join_lines, pair_score),
-    "conll": (split_conll, join_conll, conll_sentence),
-    "squad": (split_squad, join_squad, squad_question),
-    "dream": (split_dream, join_dream, dream_question),
-}
 
 
 # Scores, all on a scale of 100.
@@ -259,7 +173,8 @@ def score(data_set: DataSet, data: Path, dev: Path, predictions: Iterable[Any]) 
     predictions = list(predictions)
     match data_set.task:
         case "classify":
-            values = [accuracy_score([row["label"] for row in gold], predictions)]
+            right = matthews_corrcoef if data_set.metrics == ("MCC",) else accuracy_score
+            values = [right([row["label"] for row in gold], predictions)]
         case "regress":
             values = [spearmanr([row["label"] for row in gold], predictions).statistic]
         case "tag":
