@@ -14,7 +14,6 @@ import torch
 import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 import onelayer
 from onelayer import Predictor, Recipe
@@ -29,9 +28,9 @@ from onelayer.tasks.classify.classify import Label, Labels
 from onelayer.tasks.labelled import read_labelled
 from onelayer.tasks.regress.regress import Value
 from onelayer.tasks.tag.tag_rows import Tagged
-from onelayer.tokens.words import split_words
 from support.predictions import assert_same_predictions, numbers
-from support.task_cases import CASES, LONG, PASSAGE, SEQUENCE, TOKENS, Case
+from support.task_cases import CASES, LONG, SEQUENCE, TOKENS, Case
+from support.their_answers import assert_transformers_agrees
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -149,58 +148,7 @@ def test_transformers_opens_the_run_and_gives_the_same_logits(run: Run) -> None:
     """transformers reads tokenizer, model and labels from our directory."""
     architecture = run.case.architecture
     assert BERT.class_for(HEADS[run.predictor.task.head].form) == architecture
-    config = json.loads((run.folder / "config.json").read_text(encoding="utf-8"))
-    assert config["architectures"] == [architecture]
-    model = getattr(transformers, architecture).from_pretrained(run.folder).eval()
-    tokenize = AutoTokenizer.from_pretrained(run.folder)
-    task, predictor = run.predictor.task, run.predictor
-    if architecture in (SEQUENCE, TOKENS) and task.name != "regress":
-        assert model.config.id2label == dict(enumerate(task.outputs))
-
-    is_words = task.name == "tag"
-
-    for item in short(run.case):
-        rows = [predictor._row(item, 1)]
-        encodings = task.encode(rows, predictor.tokenizer, labelled=False)
-        assert len(encodings.lengths) == (len(item[2]) if task.name == "choose" else 1)
-        inputs = tokenize(*their_arguments(task.name, rows[0]), is_split_into_words=is_words)
-        inputs = {name: torch.tensor(x)[None] for name, x in inputs.items()}
-        assert inputs["input_ids"].flatten().tolist() == encodings.ids.tolist()
-        with torch.inference_mode():
-            out = model(**inputs)
-        theirs = their_logits(task.name, out)
-        if theirs.shape[0] != len(encodings.reads):
-            theirs = theirs[encodings.reads.astype(np.int64)]
-        ours = torch.from_numpy(predictor.engine.logits(encodings))
-        scale = 1.0 if task.name != "regress" else float(theirs.abs().max())
-        torch.testing.assert_close(ours / scale, theirs / scale, atol=1e-5, rtol=0.0)
-
-
-def short(case: Case) -> list[Any]:
-    """Inputs of one window, and options of equal length, so that transformers can batch them."""
-    if case.task == "answer":
-        return [("who?", "the good cat in 北京"), ("where", "x")]
-    if case.task == "choose":
-        return [("the cat", "is", ["a", "b", "c"])]
-    return [one for one in case.inputs if PASSAGE not in one]
-
-
-def their_arguments(task: str, row: Any) -> tuple[Any, ...]:
-    if task == "tag":
-        return ([row.text[start:end] for start, end in split_words(row.text)],)
-    if task == "answer":
-        return (row.question, row.passage)
-    if task == "choose":
-        pairs = [f"{row.question} {option}" for option in row.options]
-        return ([row.context] * len(pairs), pairs)
-    return (row.text,) if row.pair is None else (row.text, row.pair)
-
-
-def their_logits(task: str, out: Any) -> torch.Tensor:
-    """(tokens or sequences, outputs)"""
-    if hasattr(out, "start_logits"):
-        return torch.stack([out.start_logits[0], out.end_logits[0]], dim=-1)
-    return out.logits.T if task == "choose" else out.logits.view(-1, out.logits.shape[-1])
+    assert_transformers_agrees(run.predictor, run.case)
 
 
 # Spans are in the original text ------------------------------------------------------------------
