@@ -7,12 +7,15 @@ import random
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.training.arithmetic import Shape
+from onelayer.checkpoint.config import read_config
+from onelayer.checkpoint.families import FAMILIES
 from onelayer.checkpoint.source import resolve
 from onelayer.recipe import Recipe
 from onelayer.tasks import Task
@@ -66,6 +69,27 @@ SHAPES: dict[str, dict[str, int]] = {
         "intermediate_size": 4096,
     },
 }
+
+BERT = "bert"
+_ROBERTA: dict[str, Any] = {"type_vocab_size": 1, "max_position_embeddings": POSITIONS + 2}
+AS_PUBLISHED: dict[str, dict[str, Any]] = {
+    "roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "mpnet": {"max_position_embeddings": POSITIONS + 2},
+    "electra": {"embedding_size": 128},
+    "albert": {"embedding_size": 128},
+    "deberta-v2": {
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "position_buckets": 256,
+        "pos_att_type": ["p2c", "c2p"],
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+        "position_biased_input": False,
+    },
+}
+"""By family, where the models that people have differ from transformers' defaults."""
 
 
 # Rows. onelayer's readers read them once, so all contestants learn from the same rows.
@@ -126,37 +150,60 @@ def random_batches(n_examples: int, batch_size: int) -> Iterator[Ints]:
 # Models: the starter, and random weights if only the shape counts.
 
 
-def model_folder(shape: str, speed_set: SpeedSet, chinese: Path, folder: Path) -> Path:
+def model_folder(
+    shape: str, speed_set: SpeedSet, chinese: Path, folder: Path, family: str = BERT
+) -> Path:
     """A model directory, below ``folder`` unless it is the starter's own."""
     starter = resolve("starter")
-    if shape == "starter" and not speed_set.chinese:
+    if (family, shape) == (BERT, "starter") and not speed_set.chinese:
         return starter
-    return random_bert(shape, chinese if speed_set.chinese else starter, folder)
+    return random_model(family, shape, chinese if speed_set.chinese else starter, folder)
 
 
-def random_bert(shape: str, vocabulary: Path, folder: Path, **config: Any) -> Path:
-    """The directory of a BERT with the vocabulary of another one: below ``folder``, made on the
-    first call. Weights are initialised as BERT's were before pretraining."""
-    target = folder / "-".join([shape, vocabulary.name, *map(str, config.values())])
+def random_model(family: str, shape: str, vocabulary: Path, folder: Path, **config: Any) -> Path:
+    """The directory of a model of a family with the vocabulary of a BERT, so that all families
+    learn from the same tokens: below ``folder``, made on the first call. Weights are initialised as
+    the family's were before pretraining."""
+    target = folder / "-".join([family, shape, vocabulary.name, *map(str, config.values())])
     if target.exists():
         return target
     import transformers
 
-    sizes = {"vocab_size": Tokenizer.read(vocabulary).vocab_size, **SHAPES[shape], **config}
+    known, tokenizer = FAMILIES[family], Tokenizer.read(vocabulary)
+    sizes = {
+        "vocab_size": tokenizer.vocab_size,
+        "pad_token_id": tokenizer.pad_id,
+        **SHAPES[shape],
+        **AS_PUBLISHED.get(family, {}),
+        **config,
+    }
     transformers.logging.disable_progress_bar()
     transformers.set_seed(0)
-    model = transformers.BertModel(transformers.BertConfig(**sizes))
+    cls = getattr(transformers, known.encoder_class)
+    model = cls(cls.config_class(**{known.keys.get(name, name): x for name, x in sizes.items()}))
     model.save_pretrained(target)
     for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (vocabulary / name).exists():
             shutil.copy(vocabulary / name, target)
+    if read_config(target)[0].type_vocab_size < 2:
+        _leave_out_segments(target / "tokenizer_config.json")
     return target
 
 
+random_bert = partial(random_model, BERT)
+
+
+def _leave_out_segments(settings: Path) -> None:
+    """Lets transformers' tokenizer give no segments, which the model has no vectors for."""
+    given = json.loads(settings.read_text(encoding="utf-8")) if settings.exists() else {}
+    given["model_input_names"] = ["input_ids", "attention_mask"]
+    settings.write_text(json.dumps(given), encoding="utf-8")
+
+
 def shape_of(model: Path) -> Shape:
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config, _ = read_config(model)
     return Shape(
-        layers=config["num_hidden_layers"],
-        width=config["hidden_size"],
-        feed_forward=config["intermediate_size"],
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        feed_forward=config.intermediate_size,
     )

@@ -3,6 +3,7 @@ whole training steps, with dropout, the same initial weights, examples and optim
 
     python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY
     python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY --sets cola --shape starter
+    python -m benchmarks.training.train_speed DATA CHINESE_VOCABULARY --shape starter --families all
 
 DATA holds the data sets in their owners' formats; CHINESE_VOCABULARY is a folder with the
 ``vocab.txt`` of bert-base-chinese. The contestants are onelayer, transformers' Trainer as people
@@ -22,6 +23,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from benchmarks.support.machine import machine
 from benchmarks.support.turns import Race, Turn, Worker, say
 from benchmarks.training.arithmetic import GemmRate, Shape, needed_operations
 from benchmarks.training.train_sets import (
+    BERT,
     SETS,
     SHAPES,
     SpeedSet,
@@ -45,6 +48,7 @@ from benchmarks.training.train_sets import (
     shape_of,
 )
 from benchmarks.training.train_table import print_table
+from onelayer.checkpoint.families import FAMILIES
 from onelayer.tokens.tokenizer import Tokenizer
 
 Record = dict[str, Any]
@@ -78,16 +82,18 @@ def main() -> None:
     arguments = parse()
     names = arguments.sets.split(",")
     shapes = list(SHAPES) if arguments.shape == "all" else arguments.shape.split(",")
+    families = list(FAMILIES) if arguments.families == "all" else arguments.families.split(",")
     results: list[Record] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for shape in shapes:
+        for family, shape in product(families, shapes):
+            label = shape if family == BERT else f"{family}, {shape}"
             for speed_set in (s for s in SETS if s.name in names):
                 if not (arguments.data / speed_set.train).exists():
                     print(f"{speed_set.name}: skipped, no {arguments.data / speed_set.train}")
                     continue
-                say(f"{speed_set.name}, {shape}")
-                model = model_folder(shape, speed_set, arguments.chinese, Path(scratch))
-                results.append(measure(speed_set, shape, model, arguments, Path(scratch)))
+                say(f"{speed_set.name}, {label}")
+                model = model_folder(shape, speed_set, arguments.chinese, Path(scratch), family)
+                results.append(measure(speed_set, label, model, arguments, Path(scratch)))
                 if arguments.json:
                     write(arguments, results)
     print_table(results)
@@ -101,6 +107,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     names = [s.name for s in SETS]
     parser.add_argument("--sets", default=",".join(names), help="separated by commas")
     parser.add_argument("--shape", help="starter, base, large, several of them, or all")
+    parser.add_argument(
+        "--families", default=BERT, help="by model_type, separated by commas, or all"
+    )
     parser.add_argument("--steps", type=int, help="counted steps of each contestant")
     parser.add_argument(
         "--seconds", type=float, default=60, help="for each set and shape, without --steps"
@@ -125,7 +134,11 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_args(words)
     if arguments.shape is None:
         arguments.shape = "starter,base" if arguments.device == "cpu" else "base,large"
-    for given, known in ((arguments.sets, names), (arguments.shape, [*SHAPES, "all"])):
+    for given, known in (
+        (arguments.sets, names),
+        (arguments.shape, [*SHAPES, "all"]),
+        (arguments.families, [*FAMILIES, "all"]),
+    ):
         if unknown := set(given.split(",")) - set(known):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     if arguments.precision is None:
