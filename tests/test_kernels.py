@@ -109,8 +109,45 @@ def test_attention_to_near_tokens_equals_the_reference(
 
 
 @needs_kernels
-@pytest.mark.parametrize(("n", "reach"), [(32, None), (96, 20)])
-def test_attention_dropout_uses_one_mask_forward_and_backward(n: int, reach: int | None) -> None:
+@settings(max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    reach=st.sampled_from([None, 20]),
+    seed=st.integers(0, 99),
+)
+def test_attention_with_a_bias_by_distance_equals_the_reference(
+    lengths: list[int], reach: int | None, seed: int
+) -> None:
+    batch, n_heads = packed(lengths), 3
+    torch.manual_seed(seed)
+    # As after the longest of other micro-batches: there may be more distances than in this one.
+    bias = torch.randn(n_heads, 2 * (max(lengths) + seed % 3) - 1)
+    width = n_heads * 32
+    same(
+        lambda x, b: compiled.Attend.apply(x, None, batch.cu_seqlens, n_heads, 0.0, reach, b),
+        lambda x, b: reference.attend(x, batch.runs, n_heads, 0.0, b, reach),
+        torch.randn(sum(lengths), 3 * width),
+        bias,
+    )
+    places = torch.tensor([seed % length for n, length in batch.runs for _ in range(n)])
+    same(
+        lambda q, kv, b: compiled.Attend.apply(
+            kv, q, batch.cu_seqlens, n_heads, 0.0, None, b, places
+        ),
+        lambda q, kv, b: reference.attend_once(q, kv, batch.runs, n_heads, 0.0, b, places),
+        torch.randn(len(lengths), width),
+        torch.randn(sum(lengths), 2 * width),
+        bias,
+    )
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("n", "reach", "spread"), [(32, None, 0.0), (96, 20, 0.0), (64, None, 1.0)]
+)
+def test_attention_dropout_uses_one_mask_forward_and_backward(
+    n: int, reach: int | None, spread: float
+) -> None:
     """With unit vectors as values, the output *is* the probabilities after dropout. Plain attention
     with the mask taken from them must give the same gradients."""
     p = 0.25
@@ -119,25 +156,26 @@ def test_attention_dropout_uses_one_mask_forward_and_backward(n: int, reach: int
     torch.manual_seed(3)
     qkv = torch.randn(n, 3 * n)
     qkv[:, 2 * n :] = torch.eye(n)
+    bias = spread * torch.randn(1, 2 * n - 1)
 
-    def ours(x: Tensor) -> Tensor:
+    def ours(x: Tensor, bias: Tensor) -> Tensor:
         torch.manual_seed(11)
-        out: Tensor = compiled.Attend.apply(x, None, batch.cu_seqlens, 1, p, reach)
+        out: Tensor = compiled.Attend.apply(x, None, batch.cu_seqlens, 1, p, reach, bias)
         return out
 
-    def plain(x: Tensor) -> Tensor:
+    def plain(x: Tensor, bias: Tensor) -> Tensor:
         q, k, v = x.split(n, dim=1)
-        probabilities = (q @ k.t() / n**0.5 + far).softmax(1)
-        return (probabilities * mask) @ v
+        scores = q @ k.t() / n**0.5 + far + reference.by_places(bias, n)[0]
+        return (scores.softmax(1) * mask) @ v
 
-    dropped = ours(qkv)
-    undropped = reference.attend(qkv, batch.runs, 1, 0.0, None, reach)
+    dropped = ours(qkv, bias)
+    undropped = reference.attend(qkv, batch.runs, 1, 0.0, bias, reach)
     near = far == 0
     mask = torch.where(near, dropped / undropped, 0.0)
     kept = mask > 0.5
     close(mask, kept / (1 - p))
     assert 0.6 < float(kept[near].double().mean()) < 0.9
-    same(ours, plain, qkv)
+    same(ours, plain, qkv, bias)
 
 
 @needs_kernels
@@ -282,18 +320,18 @@ def test_dropout_masks_pass_statistical_tests(p: float) -> None:
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
     batch = packed([40, 7, 7, 90, 33])
     torch.manual_seed(0)
-    x, weight = torch.randn(177, 64), torch.randn(192, 64)
+    x, weight, bias = torch.randn(177, 64), torch.randn(192, 64), torch.randn(2, 179)
 
     def everything() -> list[Tensor]:
         torch.manual_seed(1)
         norm = nn.LayerNorm(64)
 
-        def layer(x: Tensor, weight: Tensor) -> Tensor:
+        def layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             qkv = linear.linear(x, weight, torch.zeros(192))
-            mixed = ops.attend(qkv, batch, 2, 0.1)
+            mixed = ops.attend(qkv, batch, 2, 0.1, bias)
             return ops.gelu(ops.add_norm(x, mixed, norm, 0.1))
 
-        out, grads = both_ways(layer, x, weight)
+        out, grads = both_ways(layer, x, weight, bias)
         return [out, *(grad for grad in grads if grad is not None)]
 
     threads = torch.get_num_threads()

@@ -38,6 +38,10 @@ typedef struct {
     const int32_t *cu_q, *cu_k;
     int64_t n_sequences, n_heads;
     int64_t reach; /* keys that are farther from a query are left out; only if queries are tokens */
+    const float *bias; /* (n_heads, 2 longest - 1): added to scores, by the place of the key minus that
+                        * of the query, from 1 - longest on; NULL if there is none */
+    int64_t longest;
+    const int64_t *places; /* each query's place in its sequence; NULL if queries are tokens */
     float p; /* dropout of the probabilities */
     uint64_t seed;
 } Attention;
@@ -96,6 +100,25 @@ static void transpose(const Attention *a, const Part *part, const float *rows, f
     }
 }
 
+/* The place in its sequence of a query. */
+static int64_t place_of(const Attention *a, const Part *part, int64_t query)
+{
+    return a->places ? a->places[query] : query - part->q_begin;
+}
+
+/* Adds the bias to the scores of the queries from `first` on. They aren't scaled yet, so it is
+ * divided by the scale. */
+static void add_bias(const Attention *a, const Part *part, float *scores, int64_t first,
+                     int64_t rows, const Keys *keys)
+{
+    const float root = sqrtf((float)a->d), *table = a->bias + part->head * (2 * a->longest - 1);
+    for (int64_t i = 0; i < rows; i++, scores += keys->padded) {
+        const float *near = table + a->longest - 1 + keys->from - place_of(a, part, first + i);
+        for (int64_t j = 0; j < keys->n; j++)
+            scores[j] += root * near[j];
+    }
+}
+
 /* Scores (rows, padded) of queries from the sequence's place `at` on -> probabilities, in place; 0
  * for padding and for keys out of reach. */
 static void softmax(const Attention *a, float *scores, int64_t at, int64_t rows, const Keys *keys)
@@ -134,6 +157,8 @@ static void probabilities(const Attention *a, const Part *part, int64_t first, i
     const float *q = a->q + first * a->q_stride + part->head * a->d;
     multiply(rows, keys->padded, a->d, q, a->q_stride, 1, columns + keys->from, part->padded,
              scores, keys->padded, 0);
+    if (a->bias)
+        add_bias(a, part, scores, first, rows, keys);
     softmax(a, scores, first - part->q_begin, rows, keys);
 }
 
@@ -203,10 +228,47 @@ static void softmax_backward(const float *probs, const float *dropped, float *gr
     }
 }
 
-/* d_q, d_k and d_v have the strides of q, k and v. Scores and masks are computed again. */
-void attention_backward(const Attention *a, const float *d_out, float *d_q, float *d_k, float *d_v)
+/* Where the gradients of a head's bias from one sequence of n keys are summed: 2 n - 1 numbers. All
+ * of them together take two for each token and head. */
+static float *bias_sums(const Attention *a, float *sums, const Part *part, int64_t task)
+{
+    return sums + 2 * (a->cu_k[task / a->n_heads] * a->n_heads + part->head * part->n);
+}
+
+/* Adds the gradients of scores to those of the bias. They were multiplied by the scale. */
+static void add_bias_grads(const Attention *a, const Part *part, const float *grads, int64_t first,
+                           int64_t rows, const Keys *keys, float *sums)
+{
+    const float root = sqrtf((float)a->d);
+    for (int64_t i = 0; i < rows; i++, grads += keys->padded) {
+        float *near = sums + part->n - 1 + keys->from - place_of(a, part, first + i);
+        for (int64_t j = 0; j < keys->n; j++)
+            near[j] += root * grads[j];
+    }
+}
+
+/* The sums of all sequences, in the order of the batch, whatever the number of threads. */
+static void sum_bias_grads(const Attention *a, float *sums, float *d_bias)
+{
+#pragma omp parallel for schedule(static)
+    for (int64_t head = 0; head < a->n_heads; head++)
+        for (int64_t s = 0; s < a->n_sequences; s++) {
+            const int64_t task = s * a->n_heads + head;
+            const Part part = part_of(a, task);
+            const float *from = bias_sums(a, sums, &part, task);
+            float *to = d_bias + head * (2 * a->longest - 1) + a->longest - part.n;
+            for (int64_t i = 0; i < 2 * part.n - 1; i++)
+                to[i] += from[i];
+        }
+}
+
+/* d_q, d_k and d_v have the strides of q, k and v; d_bias, zeros that are added to, has the shape of
+ * the bias. Scores and masks are computed again. */
+void attention_backward(const Attention *a, const float *d_out, float *d_q, float *d_k, float *d_v,
+                        float *d_bias)
 {
     const int64_t d = a->d, D = a->n_heads * d, most = widest(a);
+    float *sums = a->bias ? scratch(2 * a->n_heads * a->cu_k[a->n_sequences]) : NULL;
 #pragma omp parallel
     {
         float *columns = scratch(d * most), *values = scratch(d * most);
@@ -217,6 +279,9 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
             const Part part = part_of(a, task);
             /* The first `summed` keys have part of their sums dK and dV over blocks of queries. */
             int64_t summed = 0;
+            float *near = a->bias ? bias_sums(a, sums, &part, task) : NULL;
+            if (near)
+                memset(near, 0, (size_t)(2 * part.n - 1) * 4);
             transpose(a, &part, a->k, columns);
             transpose(a, &part, a->v, values);
             for (int64_t i = part.q_begin; i < part.q_end; i += ROWS) {
@@ -238,6 +303,8 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
                 multiply(rows, padded, d, g, D, 1, values + keys.from, part.padded, grads, padded,
                          0);
                 softmax_backward(scores, dropped, grads, rows, padded, 1 / sqrtf((float)d));
+                if (near)
+                    add_bias_grads(a, &part, grads, i, rows, &keys, near);
                 /* dQ = dS K, dK = dS^T Q */
                 multiply(rows, d, keys.n, grads, padded, 1, a->k + at, a->kv_stride, d_q + q_at,
                          a->q_stride, 0);
@@ -251,5 +318,9 @@ void attention_backward(const Attention *a, const float *d_out, float *d_q, floa
         free(columns), free(values), free(scores), free(grads);
         if (dropped != scores)
             free(dropped);
+    }
+    if (a->bias) {
+        sum_bias_grads(a, sums, d_bias);
+        free(sums);
     }
 }

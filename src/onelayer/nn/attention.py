@@ -59,8 +59,8 @@ class Attention(Half):
         self.norm = layer_norm(shape) if normed else None
 
     def forward(self, x_TD: Tensor, batch: Packed, distances: Tensor | None = None) -> Tensor:
-        """(T, D) -> (T, D). ``distances`` is a bias by head and places, (H, L, L), which is added
-        to the scores."""
+        """(T, D) -> (T, D). ``distances`` is a bias by head and distance, (H, 2L - 1), which is
+        added to the scores."""
         p = self.attention_dropout if self.training else 0.0
         qkv_T3D = self.qkv(self.enter(x_TD))
         if self.rotary is not None:

@@ -39,6 +39,10 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
 def _draw_seed(p: float) -> int:
     """The seed of a dropout mask, from torch's generator, so that ``manual_seed`` decides it."""
     return int(torch.empty((), dtype=torch.int64).random_()) if p > 0.0 else 0
@@ -182,7 +186,8 @@ class Attend(torch.autograd.Function):
     Without ``q_SD``, ``packed`` (T, 3D) has queries, keys and values, and the result is (T, D).
     With it, each sequence has the single query in ``q_SD``, ``packed`` (T, 2D) has keys and values,
     and the result is (S, D). Scores are computed again in the backward pass. There is a ``reach``
-    only for queries of all tokens.
+    only for queries of all tokens. A bias by distance, (H, 2L - 1) as in `ops.attend`, needs the
+    places of single queries in their sequences.
     """
 
     @staticmethod
@@ -194,29 +199,35 @@ class Attend(torch.autograd.Function):
         n_heads: int,
         p: float,
         reach: int | None = None,
+        bias_HW: Tensor | None = None,
+        places_S: Tensor | None = None,
     ) -> Tensor:
         ctx.n_heads, ctx.p, ctx.seed = n_heads, p, _draw_seed(p)
         ctx.reach = NO_LIMIT if reach is None else reach
         cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
         packed = packed.contiguous()
         q_SD = None if q_SD is None else q_SD.contiguous()
-        ctx.save_for_backward(packed, q_SD, cu_q, cu_seqlens)
+        bias_HW = None if bias_HW is None else bias_HW.contiguous()
+        places_S = None if places_S is None else places_S.long().contiguous()
+        ctx.save_for_backward(packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
         width = packed.shape[1] // (3 if q_SD is None else 2)
         out = roomy(len(packed) if q_SD is None else len(q_SD), width)
-        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
         _library().attention_forward(arguments, out.data_ptr())
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        packed, q_SD, cu_q, cu_seqlens = ctx.saved_tensors
+        packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S = ctx.saved_tensors
         d_out = d_out.contiguous()
         d_packed = roomy(*packed.shape)
         d_q = None if q_SD is None else roomy(*q_SD.shape)
-        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens)
-        _library().attention_backward(arguments, d_out.data_ptr(), *Attend.parts(d_packed, d_q))
-        return d_packed, d_q, None, None, None, None
+        d_bias = None if bias_HW is None else torch.zeros_like(bias_HW)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
+        parts = Attend.parts(d_packed, d_q)
+        _library().attention_backward(arguments, d_out.data_ptr(), *parts, _address(d_bias))
+        return d_packed, d_q, None, None, None, None, d_bias, None
 
     @staticmethod
     def parts(packed: Tensor, q_SD: Tensor | None) -> tuple[int, int, int]:
@@ -229,7 +240,13 @@ class Attend(torch.autograd.Function):
 
     @staticmethod
     def arguments(
-        ctx: Any, packed: Tensor, q_SD: Tensor | None, cu_q: Tensor, cu_k: Tensor
+        ctx: Any,
+        packed: Tensor,
+        q_SD: Tensor | None,
+        cu_q: Tensor,
+        cu_k: Tensor,
+        bias_HW: Tensor | None,
+        places_S: Tensor | None,
     ) -> AttentionArguments:
         """The arguments of both passes, as the C structure has them."""
         width = packed.shape[1] // (3 if q_SD is None else 2)
@@ -243,6 +260,9 @@ class Attend(torch.autograd.Function):
             len(cu_k) - 1,
             ctx.n_heads,
             ctx.reach,
+            _address(bias_HW),
+            0 if bias_HW is None else (bias_HW.shape[1] + 1) // 2,
+            _address(places_S),
             ctx.p,
             ctx.seed,
         )

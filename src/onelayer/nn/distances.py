@@ -21,9 +21,8 @@ class DistanceBias(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_buckets, n_heads))
 
     def forward(self, batch: Packed) -> Tensor:
-        """(H, L, L): what is added to the score of a query (second axis) and a key (third)."""
+        """(H, 2L - 1): what is added to the score of a query and a key, by the place of the key
+        minus that of the query: from 1 - L on."""
         longest = max(length for _, length in batch.runs)
-        places = torch.arange(longest, device=self.weight.device)
-        found = torch.from_numpy(bucket_of_distances(longest, len(self.weight)))
-        buckets = found.to(self.weight.device)[places - places[:, None] + longest - 1]
-        return self.weight[buckets].permute(2, 0, 1)
+        buckets = torch.from_numpy(bucket_of_distances(longest, len(self.weight)))
+        return self.weight[buckets.to(self.weight.device)].t()

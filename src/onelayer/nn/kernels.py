@@ -40,6 +40,9 @@ class AttentionArguments(ctypes.Structure):
         ("n_sequences", _INT),
         ("n_heads", _INT),
         ("reach", _INT),
+        ("bias", _POINTER),
+        ("longest", _INT),
+        ("places", _POINTER),
         ("p", _FLOAT),
         ("seed", _SEED),
     )
@@ -63,7 +66,7 @@ _ATTENTION = ctypes.POINTER(AttentionArguments)
 _MOMENTS = ctypes.POINTER(Moments)
 _SIGNATURES = {
     "attention_forward": [_ATTENTION, _POINTER],
-    "attention_backward": [_ATTENTION, _POINTER, _POINTER, _POINTER, _POINTER],
+    "attention_backward": [_ATTENTION] + [_POINTER] * 5,
     "gelu_forward": [_POINTER] * 2 + [_INT],
     "gelu_backward": [_POINTER] * 3 + [_INT],
     "gated_gelu_forward": [_POINTER] * 2 + [_INT, _INT],

@@ -70,21 +70,21 @@ def attend(
     batch: Packed,
     n_heads: int,
     p: float,
-    bias_HLL: Tensor | None = None,
+    bias_HW: Tensor | None = None,
     reach: int | None = None,
 ) -> Tensor:
-    """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D). The bias is
-    added to the scores, by place in the sequence. With ``reach`` a token attends only to those that
-    are at most this far away."""
-    if bias_HLL is not None:
-        return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HLL, reach)
+    """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D). The bias,
+    (H, 2L - 1), is added to the scores, by the place of the key minus that of the query: from 1 - L
+    on. With ``reach`` a token attends only to those that are at most this far away."""
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
-        y: Tensor = compiled.Attend.apply(qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach)
+        y: Tensor = compiled.Attend.apply(
+            qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach, bias_HW
+        )
         return y
-    if qkv_T3D.dtype == torch.bfloat16:
+    if qkv_T3D.dtype == torch.bfloat16 and bias_HW is None:
         q, k, v = qkv_T3D.chunk(3, dim=1)
         return varlen_attend(q, k, v, batch, n_heads, reach)
-    return reference.attend(qkv_T3D, batch.runs, n_heads, p, None, reach)
+    return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HW, reach)
 
 
 def attend_once(
@@ -93,21 +93,23 @@ def attend_once(
     batch: Packed,
     n_heads: int,
     p: float,
-    bias_HLL: Tensor | None = None,
+    bias_HW: Tensor | None = None,
 ) -> Tensor:
     """Attention with one query per sequence: (S, D) queries, (T, 2D) keys and values -> (S, D). The
     last layer needs no more where only ``[CLS]`` is read."""
-    if bias_HLL is not None:
+    places_S = None
+    if bias_HW is not None:
         assert batch.only_reads_S is not None, "there is one query per sequence"
         places_S = batch.position_ids_T[batch.only_reads_S]
-        return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p, bias_HLL, places_S)
     if compiled.kernels_take(kv_T2D, q_SD.shape[1] // n_heads):
-        y: Tensor = compiled.Attend.apply(kv_T2D, q_SD, batch.cu_seqlens, n_heads, p)
+        y: Tensor = compiled.Attend.apply(
+            kv_T2D, q_SD, batch.cu_seqlens, n_heads, p, None, bias_HW, places_S
+        )
         return y
-    if q_SD.dtype == torch.bfloat16:
+    if q_SD.dtype == torch.bfloat16 and bias_HW is None:
         k, v = kv_T2D.chunk(2, dim=1)
         return varlen_attend(q_SD, k, v, batch, n_heads)
-    return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p)
+    return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p, bias_HW, places_S)
 
 
 def attend_disentangled(

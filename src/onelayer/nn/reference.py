@@ -71,7 +71,7 @@ def attend(
     runs: Runs,
     n_heads: int,
     p: float,
-    bias_HLL: Tensor | None = None,
+    bias_HW: Tensor | None = None,
     reach: int | None = None,
 ) -> Tensor:
     """Self-attention within each sequence: (T, 3D) -> (T, D). Sequences of equal length are
@@ -81,12 +81,20 @@ def attend(
     mixed = []
     for part, (n, length) in zip(parts, runs, strict=True):
         q, k, v = part.view(n, length, 3, n_heads, -1).permute(2, 0, 3, 1, 4)
-        bias = None if bias_HLL is None else bias_HLL[None, :, :length, :length]
+        bias = None if bias_HW is None else by_places(bias_HW, length)
         if reach is not None and reach < length - 1:
             near = within(length, reach, qkv_T3D.device)
             bias = near if bias is None else bias + near
         mixed.append(_mix(q, k, v, p, bias).transpose(1, 2).reshape(n * length, -1))
     return torch.cat(mixed)
+
+
+def by_places(bias_HW: Tensor, length: int) -> Tensor:
+    """A bias by distance, (H, 2L - 1), for every query and key: (H, length, length)."""
+    longest = (bias_HW.shape[1] + 1) // 2
+    near_HW = bias_HW[:, longest - length : longest + length - 1]
+    # Window w begins at distance w + 1 - length; that of the query at place i, at -i.
+    return near_HW.unfold(1, length, 1).flip(1)
 
 
 def within(length: int, reach: int, device: torch.device) -> Tensor:
@@ -102,7 +110,7 @@ def attend_once(
     runs: Runs,
     n_heads: int,
     p: float,
-    bias_HLL: Tensor | None = None,
+    bias_HW: Tensor | None = None,
     places_S: Tensor | None = None,
 ) -> Tensor:
     """As ``attend``, with one query per sequence: (S, D), (T, 2D) -> (S, D). A bias needs the
@@ -118,8 +126,9 @@ def attend_once(
         k, v = part.view(n, length, 2, n_heads, -1).permute(2, 0, 3, 1, 4)
         q = query.view(n, n_heads, 1, -1)
         bias = None
-        if bias_HLL is not None and place is not None:
-            bias = bias_HLL[:, place, :length].transpose(0, 1).unsqueeze(2)
+        if bias_HW is not None and place is not None:
+            every = by_places(bias_HW, length)
+            bias = every[:, place].transpose(0, 1).unsqueeze(2)
         mixed.append(_mix(q, k, v, p, bias).reshape(n, -1))
     return torch.cat(mixed)
 
