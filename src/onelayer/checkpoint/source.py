@@ -22,6 +22,8 @@ _FILES = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
