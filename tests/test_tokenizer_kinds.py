@@ -83,6 +83,19 @@ def special_ids(tokenizer: Tokenizer) -> set[int]:
     return {*tokenizer.template.ids, tokenizer.pad_id}
 
 
+def test_unknown_token_is_the_models(tiny: Tiny, tmp_path: Path) -> None:
+    data = json.loads(tiny.make().to_str())
+    text = json.dumps(data).replace("<unk>", "<odd>").replace("[UNK]", "<odd>")
+    (tmp_path / "tokenizer.json").write_text(text, encoding="utf-8")
+    is_bytes = data["pre_tokenizer"]["type"] == "ByteLevel"
+    if is_bytes:  # which has no unknown text, but tags need a token for words that become nothing
+        (tmp_path / "tokenizer_config.json").write_text('{"unk_token": "<odd>"}')
+    tokenizer = Tokenizer.read(tmp_path, tiny.kind)
+    assert tokenizer.unk_id == Backend.from_str(text).token_to_id("<odd>")
+    assert (tokenizer.unk_id in tokenizer.encode(["Ꮳ"])[0].ids) != is_bytes
+    assert tokenizer.unk_id not in tokenizer.encode(["the <odd> cat"])[0].ids or not is_bytes
+
+
 def test_template_is_read(tiny: Tiny, tokenizer: Tokenizer) -> None:
     cls, sep = tokenizer.cls_id, tokenizer.sep_id
     assert tokenizer.template.before == (cls,)

@@ -148,6 +148,8 @@ def _check_wordpiece(model: Mapping[str, Any]) -> None:
         )
     if not isinstance(prefix, str) or len(prefix) > LONGEST_PREFIX:
         raise CheckpointError(f"continuing_subword_prefix is {prefix!r:.80}, not a mark such as ##")
+    if not isinstance(model.get("unk_token"), str):
+        raise CheckpointError(f"unk_token is {model.get('unk_token')!r:.80}, not a token's text")
 
 
 def _check_bpe(model: Mapping[str, Any]) -> None:

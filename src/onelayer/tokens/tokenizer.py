@@ -77,8 +77,7 @@ class Tokenizer:
         backend.encode_special_tokens = True  # which means: as any other text
         self._is_wordpiece = isinstance(backend.model, WordPiece)
         self._roles = settings.roles(self._knows)
-        if self._is_wordpiece:
-            self._roles["unk_token"] = backend.model.unk_token
+        self._roles["unk_token"] = file.unknown or self._roles["unk_token"]
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
         self.template = self._template(segments)
         self._marked = None if self._is_wordpiece else MarkedWords(backend)

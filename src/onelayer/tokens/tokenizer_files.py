@@ -70,6 +70,8 @@ class TokenizerFile:
 
     path: Path
     backend: tokenizers.Tokenizer
+    unknown: str | None
+    """The token that the model gives for what it doesn't know."""
     template: Template | None = None
     """The special tokens around texts, where the files say them."""
     hidden: Mapping[str, int] = field(default_factory=dict)
@@ -147,10 +149,12 @@ def _from_data(path: Path, data: dict[str, Any], settings: TokenizerSettings) ->
     kind = check_components(data)
     data["model"]["type"] = kind  # old files don't say it
     template = Template.read(list(components_of(data, "post_processor")))
-    special = {*settings.named.values(), *chain.from_iterable(USUAL.values())}
+    model = data["model"]
+    unknown = model["vocab"][model["unk_id"]][0] if kind == "Unigram" else model.get("unk_token")
+    special = {unknown, *settings.named.values(), *chain.from_iterable(USUAL.values())}
     hidden = {}
     if kind == "Unigram":
-        for number, pair in enumerate(data["model"]["vocab"]):
+        for number, pair in enumerate(model["vocab"]):
             if pair[0] in special:
                 hidden[pair[0]] = number
                 # No text that reaches the model has a space: Metaspace makes ▁ of it.
@@ -166,7 +170,7 @@ def _from_data(path: Path, data: dict[str, Any], settings: TokenizerSettings) ->
         backend = tokenizers.Tokenizer.from_str(json.dumps(data | changes))
     except Exception as error:  # the Rust side raises bare Exceptions
         raise CheckpointError(f"can't be read: {error}", hint="fetch the file again") from error
-    return TokenizerFile(path, backend, template, hidden)
+    return TokenizerFile(path, backend, unknown, template, hidden)
 
 
 def goes_by_flags(settings: TokenizerSettings, kind: TokenizerKind) -> bool:
@@ -234,7 +238,7 @@ def _from_vocabulary(path: Path, settings: TokenizerSettings, kind: TokenizerKin
     backend.decoder = WordPieceDecoder(prefix="##")
     known = [token for token in roles.values() if token in vocabulary]
     backend.add_special_tokens([AddedToken(token, special=True) for token in known])
-    return TokenizerFile(path, backend)
+    return TokenizerFile(path, backend, roles["unk_token"])
 
 
 def _read_vocabulary(path: Path) -> dict[str, int]:
