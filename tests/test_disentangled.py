@@ -22,9 +22,18 @@ from onelayer.exporting.products import in_float
 from onelayer.nn import compiled
 from onelayer.nn.bricks import Disentangled
 from onelayer.nn.buckets import rows_of_distances
+from onelayer.nn.packed import pack
 from support import graphs
 from support.encodings import random_encodings
-from support.oracle import LENGTHS, SHAPES, encodings_for, equals_transformers, pair_of
+from support.oracle import (
+    LENGTHS,
+    SHAPES,
+    close,
+    encodings_for,
+    equals_transformers,
+    everything,
+    pair_of,
+)
 from support.tiny_bert import MakeBert
 
 
@@ -56,6 +65,16 @@ def test_variant_equals_transformers(variant: str, head: str, make_bert: MakeBer
     there = load_file(Path(pair.theirs.name_or_path) / "model.safetensors")
     again = to_theirs(state_of(pair.ours), DEBERTA_V2, type(pair.theirs).__name__)
     assert again.keys() == there.keys()
+
+
+@pytest.mark.parametrize("head", ["label", "tags"])
+def test_filled_batch_gives_the_same_logits(head: str, make_bert: MakeBert) -> None:
+    """Where a batch is filled for a GPU, the last sequence isn't the longest."""
+    model = pair_of(DEBERTA_V2, head, make_bert, max_position_embeddings=512).ours
+    encodings = random_encodings(head, [250, 60, 61])
+    batch = pack(encodings, everything(encodings))
+    with torch.no_grad():
+        close(model(batch.filled()), model(batch))
 
 
 @pytest.mark.parametrize("head", ["label", "tags"])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from onelayer.nn.attention import Attention, AttentionShape
 from onelayer.nn.bricks import Disentangled
 from onelayer.nn.buckets import rows_of_distances
+from onelayer.nn.disentangled_reference import longest_of
 from onelayer.nn.linear import Linear, linear
 from onelayer.nn.ops import attend_disentangled, attend_disentangled_once, dropout
 from onelayer.nn.packed import Packed
@@ -32,7 +33,7 @@ class DistanceVectors(nn.Module):
 
     def forward(self, batch: Packed) -> Tensor:
         """(U, D): the rows between those of the batch's two largest distances."""
-        rows_X = _rows(self.kind, batch.runs[-1][1])
+        rows_X = _rows(self.kind, longest_of(batch.runs))
         vectors_UD = self.weight[int(rows_X[0]) : int(rows_X[-1]) + 1]
         return vectors_UD if self.norm is None else self.norm(vectors_UD)
 
@@ -76,7 +77,7 @@ class DisentangledAttention(Attention):
         assert vectors_UD is not None, "disentangled attention needs vectors of distances"
         kind = self.kind
         vectors_UD = dropout(vectors_UD, self.dropout, self.training)
-        rows_X = _rows(kind, batch.runs[-1][1]).to(vectors_UD.device)
+        rows_X = _rows(kind, longest_of(batch.runs)).to(vectors_UD.device)
         rows_X = rows_X - rows_X[0]
         keys_XD = queries_XD = None
         if kind.content_to_distance:

@@ -27,7 +27,7 @@ def disentangled_attention(
 ) -> Tensor:
     """Self-attention within each sequence: (T, 3D) -> (T, D)."""
     keys_HdX, queries_HdX = by_head(keys_XD, n_heads), by_head(queries_XD, n_heads)
-    width, longest = qkv_T3D.shape[1] // 3, runs[-1][1]
+    width, longest = qkv_T3D.shape[1] // 3, longest_of(runs)
     scale = _scale(width // n_heads, keys_XD, queries_XD)
     mixed = []
     for part, (n, length) in zip(
@@ -59,7 +59,7 @@ def disentangled_attention_once(
     p: float,
 ) -> Tensor:
     """The same with one query per sequence, at its place: (S, D), (T, 2D) -> (S, D)."""
-    width, middle = q_SD.shape[1], runs[-1][1] - 1
+    width, middle = q_SD.shape[1], longest_of(runs) - 1
     scale = _scale(width // n_heads, keys_XD, queries_XD)
     counts = [n for n, _ in runs]
     parts = kv_T2D.split([n * length for n, length in runs])
@@ -80,6 +80,11 @@ def disentangled_attention_once(
         weights = dropout(scores.softmax(-1), p)
         mixed.append(torch.einsum("nhl,nlhd->nhd", weights, v).reshape(n, width))
     return torch.cat(mixed)
+
+
+def longest_of(runs: Runs) -> int:
+    """Tokens of the longest sequence. It needn't be in the last run: see `Packed.filled`."""
+    return max(length for _, length in runs)
 
 
 def by_head(x_XD: Tensor | None, n_heads: int) -> Tensor | None:
