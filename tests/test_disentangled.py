@@ -22,7 +22,9 @@ from onelayer.exporting.products import in_float
 from onelayer.nn import compiled
 from onelayer.nn.bricks import Disentangled
 from onelayer.nn.buckets import rows_of_distances
+from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.packed import pack
+from onelayer.nn.rectangle import Rectangle
 from support import graphs
 from support.encodings import random_encodings
 from support.oracle import (
@@ -31,10 +33,12 @@ from support.oracle import (
     close,
     encodings_for,
     equals_transformers,
-    everything,
     pair_of,
 )
 from support.tiny_bert import MakeBert
+
+SIZES = ((19, 24), (17, 8), (17, 8))
+"""Of queries, keys and values of 19 tokens, and of keys and queries of 17 distances."""
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -67,14 +71,38 @@ def test_variant_equals_transformers(variant: str, head: str, make_bert: MakeBer
     assert again.keys() == there.keys()
 
 
-@pytest.mark.parametrize("head", ["label", "tags"])
-def test_filled_batch_gives_the_same_logits(head: str, make_bert: MakeBert) -> None:
+def test_longest_sequence_may_be_in_any_run() -> None:
     """Where a batch is filled for a GPU, the last sequence isn't the longest."""
-    model = pair_of(DEBERTA_V2, head, make_bert, max_position_embeddings=512).ours
-    encodings = random_encodings(head, [250, 60, 61])
-    batch = pack(encodings, everything(encodings))
-    with torch.no_grad():
-        close(model(batch.filled()), model(batch))
+    qkv_T3D, keys_XD, queries_XD = (torch.randn(n, width) for n, width in SIZES)
+    ascending, descending = (
+        disentangled_attention(x_T3D, keys_XD, queries_XD, runs, 2, 0.0)
+        for x_T3D, runs in (
+            (qkv_T3D, ((2, 5), (1, 9))),
+            (torch.cat([qkv_T3D[10:], qkv_T3D[:10]]), ((1, 9), (2, 5))),
+        )
+    )
+    close(torch.cat([descending[9:], descending[:9]]), ascending)
+
+
+def test_rectangle_gives_what_runs_give() -> None:
+    """A GPU computes all sequences at once, with padding."""
+    batch = pack(random_encodings("label", [9, 5, 5]), np.arange(3))
+    qkv_T3D, keys_XD, queries_XD = (torch.randn(n, width) for n, width in SIZES)
+    room, others = Rectangle.of(batch), (keys_XD, queries_XD)
+    expected = disentangled_attention(qkv_T3D, *others, batch.runs, 2, 0.0)
+    found = disentangled_attention(room.filled(qkv_T3D), *others, room.runs, 2, 0.0, room.absent_SL)
+    close(found[room.places_T], expected)
+    places_S = torch.tensor([0, 4, 2])
+    firsts = batch.cu_seqlens[:-1].long() + places_S
+    q_SD, kv_T2D = qkv_T3D[firsts, :8], qkv_T3D[:, 8:]
+    close(
+        disentangled_attention_once(q_SD, kv_T2D, *others, batch.runs, places_S, 2, 0.0),
+        expected[firsts],
+    )
+    found = disentangled_attention_once(
+        q_SD, room.filled(kv_T2D), *others, room.runs, places_S, 2, 0.0, room.absent_SL
+    )
+    close(found, expected[firsts])
 
 
 @pytest.mark.parametrize("head", ["label", "tags"])

@@ -24,8 +24,10 @@ def disentangled_attention(
     runs: Runs,
     n_heads: int,
     p: float,
+    absent_nl: Tensor | None = None,
 ) -> Tensor:
-    """Self-attention within each sequence: (T, 3D) -> (T, D)."""
+    """Self-attention within each sequence: (T, 3D) -> (T, D). A single run may have places without
+    a token, which no query sees."""
     keys_HdX, queries_HdX = by_head(keys_XD, n_heads), by_head(queries_XD, n_heads)
     width, longest = qkv_T3D.shape[1] // 3, longest_of(runs)
     scale = _scale(width // n_heads, keys_XD, queries_XD)
@@ -43,7 +45,9 @@ def disentangled_attention(
         if queries_HdX is not None:
             by_key = skewed(torch.bmm(k, queries_HdX[..., near] * scale).view(shape))
             scores = scores + by_key.transpose(-1, -2)
-        y = dropout(scores.softmax(-1), p) @ v.view(shape)
+        if absent_nl is not None:
+            scores = scores.masked_fill(absent_nl[:, None], -torch.inf)
+        y = dropout(_shares(scores), p) @ v.view(shape)
         mixed.append(y.permute(1, 2, 0, 3).reshape(n * length, width))
     return torch.cat(mixed)
 
@@ -57,6 +61,7 @@ def disentangled_attention_once(
     places_S: Tensor,
     n_heads: int,
     p: float,
+    absent_nl: Tensor | None = None,
 ) -> Tensor:
     """The same with one query per sequence, at its place: (S, D), (T, 2D) -> (S, D)."""
     width, middle = q_SD.shape[1], longest_of(runs) - 1
@@ -77,13 +82,15 @@ def disentangled_attention_once(
         if queries_XD is not None:
             near = queries_XD[middle - steps_nl].view(n, length, n_heads, -1)
             scores = scores + (k * near).sum(-1).transpose(1, 2) * scale
-        weights = dropout(scores.softmax(-1), p)
+        if absent_nl is not None:
+            scores = scores.masked_fill(absent_nl[:, None], -torch.inf)
+        weights = dropout(_shares(scores), p)
         mixed.append(torch.einsum("nhl,nlhd->nhd", weights, v).reshape(n, width))
     return torch.cat(mixed)
 
 
 def longest_of(runs: Runs) -> int:
-    """Tokens of the longest sequence. It needn't be in the last run: see `Packed.filled`."""
+    """Tokens of the longest sequence. For a GPU sequences are added, so it may be in any run."""
     return max(length for _, length in runs)
 
 
@@ -99,6 +106,11 @@ def skewed(products: Tensor) -> Tensor:
     strides = [*products.stride()[:-2], across - 1, 1]
     offset = products.storage_offset() + length - 1
     return products.as_strided([*outer, length, length], strides, offset)
+
+
+def _shares(scores: Tensor) -> Tensor:
+    """The softmax, in fp32 also for scores in bfloat16."""
+    return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
 
 
 def _scale(d: int, keys_XD: Tensor | None, queries_XD: Tensor | None) -> float:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from onelayer.nn import compiled, reference
 from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.packed import Packed
+from onelayer.nn.rectangle import Rectangle
 from onelayer.nn.varlen import varlen_attend
 
 
@@ -121,7 +122,13 @@ def attend_disentangled(
     p: float,
 ) -> Tensor:
     """As ``attend``, with keys and queries of distances: see `DisentangledAttention`."""
-    return disentangled_attention(qkv_T3D, keys_XD, queries_XD, batch.runs, n_heads, p)
+    if qkv_T3D.device.type == "cpu":
+        return disentangled_attention(qkv_T3D, keys_XD, queries_XD, batch.runs, n_heads, p)
+    room = Rectangle.of(batch)
+    mixed = disentangled_attention(
+        room.filled(qkv_T3D), keys_XD, queries_XD, room.runs, n_heads, p, room.absent_SL
+    )
+    return mixed[room.places_T]
 
 
 def attend_disentangled_once(
@@ -136,6 +143,12 @@ def attend_disentangled_once(
     """As ``attend_once``, with keys and queries of distances."""
     assert batch.only_reads_S is not None, "there is one query per sequence"
     places_S = batch.position_ids_T[batch.only_reads_S]
+    if kv_T2D.device.type == "cpu":
+        return disentangled_attention_once(
+            q_SD, kv_T2D, keys_XD, queries_XD, batch.runs, places_S, n_heads, p
+        )
+    room = Rectangle.of(batch)
+    kv_N2D, absent_SL = room.filled(kv_T2D), room.absent_SL
     return disentangled_attention_once(
-        q_SD, kv_T2D, keys_XD, queries_XD, batch.runs, places_S, n_heads, p
+        q_SD, kv_N2D, keys_XD, queries_XD, room.runs, places_S, n_heads, p, absent_SL
     )
