@@ -17,7 +17,7 @@ from onelayer.nn.kernels import kernels, why_no_kernels
 from onelayer.nn.model import Model
 from onelayer.tasks import Classify
 from onelayer.training import optimizer
-from onelayer.training.adamw import LazyAdamW
+from onelayer.training.adamw import LazyAdamW, unwritten_zeros
 from onelayer.training.optimizer import Optimizer, TorchAdamW
 
 needs_kernels = pytest.mark.skipif(
@@ -146,3 +146,12 @@ def zero_gradients(model: Model) -> None:
         parameter.grad = torch.zeros_like(parameter)
     if words.sparse:
         words.weight.grad = words.weight.new_zeros(words.weight.shape).to_sparse(1)
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (1000, 384), (1, 48), (7,)])
+def test_moments_begin_at_zero_and_at_a_cache_line(shape: tuple[int, ...]) -> None:
+    zeros = unwritten_zeros(shape)
+    assert zeros.shape == shape
+    assert zeros.is_contiguous()
+    assert zeros.data_ptr() % 64 == 0
+    assert not zeros.any()
