@@ -29,8 +29,8 @@ def test_code_of_the_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = make_bert()
-    for module in ("training.plan", "inspection.inspect"):
-        monkeypatch.setattr(f"onelayer.{module}.resolve", lambda _: tiny)
+    for module in ("training.plan", "inspection.inspect", "checkpoint.default_model"):
+        monkeypatch.setattr(f"onelayer.{module}.resolve", lambda *_: tiny)
     for bound in ("MIN_EPOCHS", "MAX_EPOCHS"):
         monkeypatch.setattr(f"onelayer.training.schedule.{bound}", 1)
     blocks = BLOCK.findall((DOCS / page).read_text(encoding="utf-8"))

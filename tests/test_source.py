@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 from huggingface_hub import errors
 
 from onelayer.base.errors import CheckpointError
-from onelayer.checkpoint import source
+from onelayer.checkpoint import named_models
+from onelayer.checkpoint.named_models import NAMED_MODELS
 from onelayer.checkpoint.source import hub_name, resolve
 
 STARTER_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
@@ -44,15 +44,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return state
 
 
-def pretend_starter(
-    monkeypatch: pytest.MonkeyPatch, folder: Path | None, sha256: str | None = None
-) -> None:
-    """Pretends that the starter's package is at ``folder``, or not installed."""
-    spec = ModuleSpec("starter", None, is_package=True)
-    spec.submodule_search_locations = [str(folder)]
-    monkeypatch.setattr(source, "find_spec", lambda name: spec if folder else None)
-    if sha256:
-        monkeypatch.setattr(source, "_STARTER_SHA256", sha256)
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(named_models, "find_spec", lambda name: None)
 
 
 def test_directory_is_used_as_it_is(tmp_path: Path) -> None:
@@ -72,46 +65,29 @@ def test_starter_is_found_without_importing_its_package() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_starter_is_hashed_once(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", NAMED_MODELS)
+def test_named_model_without_its_package_comes_from_the_hub(
+    name: str, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = tmp_path / "package" / "model" / "model.safetensors"
-    weights.parent.mkdir(parents=True)
-    weights.write_bytes(b"abc")
-    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    pretend_starter(monkeypatch, tmp_path / "package", sha256)
-    assert resolve("starter") == weights.parent
-
-    with monkeypatch.context() as patch:
-        patch.setattr(source.digest, "of_file", None)
-        assert resolve("starter") == weights.parent
-
-    weights.write_bytes(b"abd, and longer")
-    with pytest.raises(CheckpointError, match="SHA-256 differs"):
-        resolve("starter")
-    weights.unlink()
-    with pytest.raises(CheckpointError, match="is missing"):
-        resolve("starter")
-
-
-def test_unwritable_cache_is_ignored(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own_cache.write_text("a file where the directory should be")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"abc")
-    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    pretend_starter(monkeypatch, tmp_path, sha256)
-    assert resolve("starter") == tmp_path / "model"
-
-
-def test_starter_without_its_package_comes_from_the_hub(
-    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pretend_starter(monkeypatch, None)
+    without_packages(monkeypatch)
     hub["files"] = ["config.json", "model.safetensors"]
-    resolve("starter")
-    assert [name for name, _ in hub["asked"]] == [STARTER_ON_HUB]
+    resolve(name)
+    assert [name for name, _ in hub["asked"]] == [NAMED_MODELS[name].hub]
+    assert {"modules.json", "1_Pooling/config.json"} <= set(hub["asked"][0][1])
+
+
+@pytest.mark.parametrize("name", NAMED_MODELS)
+def test_named_model_that_is_nowhere_is_told_with_the_command_that_gets_it(
+    name: str, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_packages(monkeypatch)
+    hub["error"] = errors.OfflineModeIsEnabled("no")
+    with pytest.raises(CheckpointError) as caught:
+        resolve(name)
+    assert f"{name} isn't on this machine" in str(caught.value)
+    assert f"run: {NAMED_MODELS[name].install}, or: onelayer models --fetch {name}" in str(
+        caught.value
+    )
 
 
 def test_pickled_weights_are_fetched_only_without_safetensors(hub: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ from benchmarks.quality.few_table import print_table
 from benchmarks.support.few_results import Result, append, current_commit, has_to_run, newest
 from benchmarks.support.few_sets import SETS, Draw, FewSet, Size, as_file, draw, judge
 from benchmarks.support.machine import machine
-from onelayer.checkpoint.source import STARTER
+from onelayer.checkpoint.named_models import STARTER
 from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
 

@@ -38,7 +38,7 @@ import onelayer
 from benchmarks.quality.few_peers import mean_embeddings
 from benchmarks.support.few_sets import SETS, Draw, FewSet, Row, judge
 from benchmarks.support.machine import machine
-from onelayer.checkpoint.source import STARTER
+from onelayer.checkpoint.named_models import STARTER
 from onelayer.labelling.diverse_rows import choose_rows, joined_features
 from onelayer.tasks.uncertainty import uncertain_label
 

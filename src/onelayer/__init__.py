@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         evaluate,
         export,
         inspect,
+        models,
         predict,
         report,
     )
@@ -55,6 +56,7 @@ __all__ = [
     "finetune",
     "inspect",
     "load",
+    "models",
     "next_rows",
     "predict",
     "report",
@@ -82,6 +84,7 @@ _HOMES = {
         "evaluate",
         "export",
         "inspect",
+        "models",
         "predict",
         "report",
     ),

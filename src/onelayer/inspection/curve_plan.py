@@ -16,7 +16,7 @@ from onelayer.tasks.labelled import open_labelled, usable_rows
 from onelayer.tokens.encodings import Ints
 from onelayer.training.dataset import TrainingData
 from onelayer.training.folds import FOLDS, split_folds
-from onelayer.training.plan import Files, Plan, pretrained_for
+from onelayer.training.plan import Files, Plan, pretrained_for, with_model
 from onelayer.training.split import SplitKeys, as_array
 
 
@@ -29,6 +29,7 @@ def plan_in_memory(source: Source, recipe: Recipe, max_rows: int, say: Say) -> t
     found = usable_rows(kind, table, layout, recipe, say, keys.add)
     if found.refusal is not None:
         raise found.refusal
+    recipe = with_model(recipe, kind, layout, table, say)
     base, limit = pretrained_for(recipe, kind, say)
     n, groups = len(found), as_array(keys.groups, np.int64)
     if n > max_rows:

@@ -16,6 +16,7 @@ from onelayer.base.result import Result, Table, place_text
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
+from onelayer.checkpoint.default_model import SAMPLE_ROWS, model_for
 from onelayer.checkpoint.record import (
     ExportRecord,
     HeldOutScores,
@@ -140,7 +141,7 @@ def inspect_file(
     *,
     others: Sequence[Source] = (),
     task: str | None = None,
-    model: str = "starter",
+    model: str | None = None,
     judge: str | Path | None = None,
     folds: int = 5,
     reporter: Reporter | None = None,
@@ -156,6 +157,11 @@ def inspect_file(
     kind, layout = inferred.kind, inferred.layout
     found = read_rows(kind, table, layout)
     rows = list(found)
+    about_model: list[str] = []
+    sample = rows[:SAMPLE_ROWS]
+    model = model_for(
+        model, lambda: [text for row in sample for text in kind.texts(row)], about_model.append
+    )
     folder = resolve(model)
     tokenizer = read_tokenizer(folder, read_config(folder)[0])
     alike = (_alike(other, i, inferred, columns) for i, other in enumerate(others, start=2))
@@ -177,7 +183,7 @@ def inspect_file(
         labels=dict(Counter(chain.from_iterable(map(kind.labels_in, rows))).most_common()),
         tokens=_lengths(kind, rows, tokenizer),
         problems=tuple(bad + _problems(kind, rows, tokenizer) + _repeat_problems(repeats)),
-        remarks=(*inferred.remarks, *found.remarks, *refusal),
+        remarks=(*inferred.remarks, *found.remarks, *refusal, *about_model),
         conflicting_labels=repeats.conflicts,
         rows_in_several_files=repeats.across if others else {},
         in_several_files=repeats.shared,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,17 @@ def open_labelled(
     for remark in found.remarks:
         say(f"{source_name(source)}: {remark}")
     return found.kind, found.layout, table
+
+
+def first_texts(kind: type[AnyTask], layout: Layout, table: Table, n: int) -> list[str]:
+    """The texts of the first ``n`` rows of an opened file, without those that can't be used."""
+    texts: list[str] = []
+    layout = layout.without_label()
+    for record in islice(table, n):
+        with suppress(DataError):
+            row = kind.row(layout.values(record.values), table.place(record), False)
+            texts.extend(kind.texts(row))
+    return texts
 
 
 def usable_rows(

@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from onelayer.base import digest
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.default_model import SAMPLE_ROWS, model_for
 from onelayer.checkpoint.read import Description, check_positions, describe, digests_of
 from onelayer.checkpoint.source import resolve
 from onelayer.data.equal_texts import split_key
 from onelayer.data.in_memory import Source, source_digest, source_name
 from onelayer.data.layout import Layout
+from onelayer.data.table import Table
 from onelayer.nn.heads import HEADS
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
-from onelayer.tasks.labelled import open_labelled, read_labelled
+from onelayer.tasks.labelled import first_texts, open_labelled, read_labelled
 from onelayer.tokens.encodings import Encodings, Ints, joined
 from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.descriptions import COPIES, read_descriptions
@@ -176,6 +178,7 @@ def make_plan(
             hint = "leave one of them out: rows are scored by folds, or a dev file is"
             raise UsageError(f"--folds {recipe.folds} and --dev", hint=hint)
         _, _, dev_rows = read_labelled(dev, recipe, remarks.say, kind=kind, layout=layout)
+    recipe = with_model(recipe, kind, layout, table, remarks.say)
     base, limit = pretrained_for(recipe, kind, remarks.say)
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
@@ -209,12 +212,21 @@ def make_plan(
     )
 
 
+def with_model(
+    recipe: Recipe, kind: type[AnyTask], layout: Layout, table: Table, say: Callable[[str], None]
+) -> Recipe:
+    """The recipe with a model: the user's, or one that reads the texts of an opened file."""
+    model = model_for(recipe.model, lambda: first_texts(kind, layout, table, SAMPLE_ROWS), say)
+    return replace(recipe, model=model)
+
+
 def pretrained_for(
     recipe: Recipe, kind: type[AnyTask], say: Callable[[str], None]
 ) -> tuple[Description, int]:
     """The pretrained model, without its weights, and how many positions it gets. Raises
     CheckpointError for one that can't be read, and UsageError for lengths that don't fit it."""
-    base = describe(resolve(recipe.model))
+    assert recipe.model is not None, "chosen by `with_model`"
+    base = describe(resolve(recipe.model, say))
     limit = base.config.longest
     if recipe.positions is not None:
         if not base.config.bricks.positions:
