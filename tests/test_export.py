@@ -430,7 +430,7 @@ def test_logits_are_computed_once_for_several_passes(exported: Exported) -> None
             asked.append(encodings)
             return predictor.engine.logits(encodings)
 
-    kept = Kept(Counting())
+    kept = Kept(Counting(), predictor.tokenizer)
     first = [kept.logits(part) for part in parts]
     kept.rewind()
     second = [kept.logits(part) for part in parts]

@@ -259,6 +259,7 @@ def export(
     *,
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
+    trim_vocabulary: bool = False,
     out: str | Path | None = None,
     max_drop: float = 1.0,
     accept: bool = False,
@@ -277,6 +278,10 @@ def export(
         The format of the exported model.
     int8
         Quantize weights and matrix products to 8 bits.
+    trim_vocabulary
+        Keep only the pieces of the run's rows, Chinese and Korean words of their characters,
+        special tokens and single characters. The rows are cut as before, other words may be cut
+        into smaller pieces.
     out
         The bundle's directory; by default the run's with ``-onnx`` or ``-int8`` appended.
     max_drop
@@ -313,6 +318,7 @@ def export(
         run,
         out=out,
         int8=int8,
+        trim_vocabulary=trim_vocabulary,
         max_drop=max_drop,
         accept=accept,
         train=source_of(train) if train is not None else None,

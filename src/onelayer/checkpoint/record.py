@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -162,6 +162,42 @@ class ModelBytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyRecord:
+    """The record of a trimmed vocabulary."""
+
+    pieces: int
+    """Pieces that were kept: those of the run's rows, words of their characters, special tokens and
+    single characters."""
+    of_pieces: int
+    bytes_saved: int
+    """Of the bundle's weights."""
+    dev_rows_with_new_pieces: int
+    """Dev rows with a piece that no training row has."""
+    unseen: Parity | None
+    """What those cost: the run on dev rows, with the pieces of the training rows only. None where
+    no rows were kept apart."""
+
+    def in_words(self) -> Iterator[str]:
+        """What was kept, and what new texts lose by it."""
+        share = self.pieces / self.of_pieces
+        yield (
+            f"vocabulary: {self.pieces:,} of {self.of_pieces:,} pieces are kept ({share:.1%}), "
+            f"which saves {self.bytes_saved / 1e6:.1f} MB"
+        )
+        if (one := self.unseen) is None:
+            yield "what this costs on new texts is not known: no rows were kept apart (--dev FILE)"
+            return
+        changed = ""
+        if one.changed is not None:
+            changed = f"{one.changed:,} {'answer' if one.changed == 1 else 'answers'} changed, "
+        yield (
+            f"new texts: {self.dev_rows_with_new_pieces:,} of {one.rows:,} dev rows have pieces "
+            f"that no training row has; with these cut finer, {changed}"
+            f"{one.metric} {one.before:.4f} → {one.after:.4f}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecord:
     """The record of an export: what was made, and how it compares to the run."""
 
@@ -186,6 +222,8 @@ class ExportRecord:
     versions: Mapping[str, str]
     speed: Mapping[str, Speed] | None = None
     """The speed by engine; ``torch`` is the run."""
+    vocabulary: VocabularyRecord | None = None
+    """None where the whole vocabulary was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,7 @@ def export(
     *,
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
+    trim_vocabulary: bool = False,
     out: Path | None = None,
     max_drop: float = 1.0,
     accept: bool = False,
@@ -205,6 +206,8 @@ def export(
         The format of the exported model.
     int8
         Quantize weights and matrix products to 8 bits.
+    trim_vocabulary
+        Keep only the pieces of the run's rows, and all characters; cut other words finer.
     out
         The bundle's directory; default: the run's name with `-onnx` or `-int8`.
     max_drop
@@ -222,6 +225,7 @@ def export(
         run,
         to=to,
         int8=int8,
+        trim_vocabulary=trim_vocabulary,
         out=out,
         max_drop=max_drop,
         accept=accept,

@@ -68,6 +68,9 @@ def _exported(export: ExportRecord) -> str:
     head, *rows = cells(export)
     lines = [head, ["---"] * len(head), *rows]
     parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    if export.vocabulary is not None:
+        told = export.vocabulary.in_words()
+        parts.append("\n".join(f"{line[0].upper()}{line[1:]}." for line in told))
     if export.why:
         parts.append(f"{export.why[0].upper()}{export.why[1:]}.")
     if export.refused:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish, restore
+from onelayer.base.disk import as_json, publish, restore, write_json
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
@@ -42,10 +42,13 @@ from onelayer.exporting.nodes import Nodes
 from onelayer.exporting.parity import Kept, parity
 from onelayer.exporting.products import Calibrated, Product, by_token, in_float
 from onelayer.exporting.speed import machine, speeds, versions, work
+from onelayer.exporting.vocabulary import WORDS, TrimmedModel
+from onelayer.exporting.vocabulary import trim_vocabulary as trim_to_rows
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
+from onelayer.tokens.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
 
@@ -60,6 +63,7 @@ def export_run(
     *,
     out: str | Path | None = None,
     int8: bool = False,
+    trim_vocabulary: bool = False,
     max_drop: float = 1.0,
     accept: bool = False,
     train: Source | None = None,
@@ -77,6 +81,8 @@ def export_run(
         The bundle's directory; by default next to the run.
     int8
         Whether to quantize; otherwise the bundle is fp32.
+    trim_vocabulary
+        Whether to keep only the pieces of the run's rows.
     max_drop
         The points of the metric that int8 may cost.
     accept
@@ -99,7 +105,16 @@ def export_run(
     target = _target(run, out, int8)
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
-    job = _Job(predictor, folder, rows, target, "int8" if int8 else "fp32", max_drop, accept, say)
+    precision = "int8" if int8 else "fp32"
+    torch = Kept(predictor.engine, predictor.tokenizer)
+    trimmed = None
+    if trim_vocabulary:
+        config, width = read_config(folder)[1], _state(predictor)[WORDS].shape[1]
+        size = width + 4 if int8 else 4 * width  # in int8 each vector has a scale
+        trimmed = trim_to_rows(predictor, torch, rows, config, say, bytes_per_piece=size)
+    job = _Job(
+        predictor, torch, folder, rows, target, precision, max_drop, accept, say, trimmed=trimmed
+    )
     publish(target, job.write)
     return Exported(bundle=target, found=job.found)
 
@@ -151,6 +166,8 @@ class _Candidate:
 @dataclass(slots=True)
 class _Job:
     run: Predictor
+    torch: Kept
+    """Its engine."""
     folder: Path
     rows: RowsOfRun
     target: Path
@@ -158,7 +175,17 @@ class _Job:
     max_drop: float
     accept: bool
     say: Say
+    trimmed: TrimmedModel | None = None
     _found: ExportRecord | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The bundle's."""
+        return self.trimmed.tokenizer if self.trimmed else self.run.tokenizer
+
+    def answering(self, engine: Engine) -> Predictor:
+        """The bundle in an engine."""
+        return replace(self.run, engine=engine, tokenizer=self.tokenizer)
 
     @property
     def found(self) -> ExportRecord:
@@ -169,9 +196,10 @@ class _Job:
         """Writes the bundle's folder, and compares every engine that can run it to the run."""
         graphs = folder / FOLDER
         graphs.mkdir()
-        config, architecture = self._copy_config(folder)
+        config, architecture = self._write_config(folder)
         state = _state(self.run)
-        torch = Kept(self.run.engine)
+        if self.trimmed:
+            state = self.trimmed.state(state)
         tensors = quantized(state) if self.precision == "int8" else state
         places = write_weights(graphs / WEIGHTS, tensors)
         candidates = []
@@ -180,7 +208,7 @@ class _Job:
             nodes = Nodes(tensors, places, WEIGHTS)
             onnx.save(model_graph(nodes, config, product, architecture), path)
             engine = OnnxEngine(path)
-            candidates.append(_Candidate(name, path, engine, self._compared(name, torch, engine)))
+            candidates.append(_Candidate(name, path, engine, self._compared(name, engine)))
         chosen, why = self._choice(candidates)
         for candidate in candidates:
             if candidate is not chosen:
@@ -188,15 +216,18 @@ class _Job:
         chosen.path.rename(graphs / GRAPH)
         self._found = self._facts(chosen, why, graphs)
         self._write_record(folder)
-        self._ask_all(folder, torch, chosen)
+        self._ask_all(folder, chosen)
         self._judge()
         self._write_record(folder)
         self._write_card(folder, architecture, inputs_of(config))
 
-    def _copy_config(self, folder: Path) -> tuple[EncoderConfig, str]:
-        config, data = read_config(self.folder)
-        shutil.copyfile(self.folder / CONFIG, folder / CONFIG)
-        self.run.tokenizer.write(folder, max_length=config.longest)
+    def _write_config(self, folder: Path) -> tuple[EncoderConfig, str]:
+        if self.trimmed is None:
+            shutil.copyfile(self.folder / CONFIG, folder / CONFIG)
+        else:
+            write_json(folder / CONFIG, self.trimmed.config(read_config(self.folder)[1]))
+        config, data = read_config(folder)
+        self.tokenizer.write(folder, max_length=config.longest)
         return config, data["architectures"][0]
 
     def _products(
@@ -210,12 +241,11 @@ class _Job:
             self.say("the training rows aren't there (--train FILE): only dynamic scales are tried")
             return found
         self.say("int8: ranges are taken from training rows")
-        encodings = calibration_rows(self.run.task, self.run.tokenizer, self.rows.train)
+        encodings = calibration_rows(self.run.task, self.tokenizer, self.rows.train)
         return {"static": Calibrated(ranges(state, config, architecture, encodings)), **found}
 
-    def _compared(self, name: str, torch: Kept, engine: Engine) -> Parity:
-        run = self.run
-        found = parity(run.task, torch, Kept(engine), run.tokenizer, self.rows.dev)
+    def _compared(self, name: str, engine: Engine) -> Parity:
+        found = parity(self.run.task, self.torch, Kept(engine, self.tokenizer), self.rows.dev)
         self.say(
             f"{name}: {found.metric} {found.after:.4f} on {found.rows:,} rows "
             f"({self.rows.name}), {signed(-found.drop)} points"
@@ -226,7 +256,7 @@ class _Job:
         """The fastest graph of those that score about as well as the best, and the reason."""
         if len(candidates) == 1:
             return candidates[0], None
-        by_name = {one.name: replace(self.run, engine=one.engine) for one in candidates}
+        by_name = {one.name: self.answering(one.engine) for one in candidates}
         seconds = work(by_name, self.rows.dev)
         near = min(one.parity.drop for one in candidates) + CLOSE * max(self.max_drop, 0.0)
         close = [one for one in candidates if one.parity.drop <= near]
@@ -260,17 +290,18 @@ class _Job:
             max_drop=self.max_drop,
             machine=machine(),
             versions=versions(),
+            vocabulary=self.trimmed.record if self.trimmed else None,
         )
 
-    def _ask_all(self, folder: Path, torch: Kept, chosen: _Candidate) -> None:
+    def _ask_all(self, folder: Path, chosen: _Candidate) -> None:
         """Compares all other engines that can run the bundle here, and measures all speeds."""
         bundle = read_bundle(folder)
-        predictors = {"torch": self.run, "onnxruntime": replace(self.run, engine=chosen.engine)}
+        predictors = {"torch": self.run, "onnxruntime": self.answering(chosen.engine)}
         compared = dict(self.found.engines)
         for name, make in engines_for(bundle).items():
             if name not in predictors:
-                predictors[name] = replace(self.run, engine=make(bundle))
-                compared[name] = self._compared(name, torch, predictors[name].engine)
+                predictors[name] = self.answering(make(bundle))
+                compared[name] = self._compared(name, predictors[name].engine)
         speed = speeds(predictors, self.rows.dev)
         self._found = replace(self.found, engines=compared, speed=speed)
 

@@ -25,13 +25,15 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Kept:
-    """An engine whose logits are kept on the disk, so that the same rows are computed only once.
+    """An engine whose logits are kept on the disk, so that the same rows are computed only once,
+    with the tokenizer of its vocabulary.
 
     The rows must come in the same order and in the same chunks each time.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, tokenizer: Tokenizer) -> None:
         self.engine = engine
+        self.tokenizer = tokenizer
         self.name = engine.name
         self._file = TemporaryFile()  # noqa: SIM115 - it goes when this does
         self._shapes: list[tuple[int, ...]] = []
@@ -61,7 +63,7 @@ class Kept:
         return logits
 
 
-def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> Parity:
+def parity(task: AnyTask, run: Kept, bundle: Kept, rows: Rows) -> Parity:
     """Compares two engines on labelled rows, which are read as a stream.
 
     Parameters
@@ -70,13 +72,13 @@ def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: R
         Decodes and scores both.
     run, bundle
         The two engines.
-    tokenizer, rows
-        The rows, and what tokenizes them.
+    rows
+        The rows.
     """
     seen = _Seen()
     for engine in (run, bundle):
         engine.rewind()
-    by_turns = _by_turns(task, run, bundle, tokenizer, rows, seen)
+    by_turns = _by_turns(task, run, bundle, rows, seen)
     found = paired_differences(task.score(Twice(rows), by_turns), n_permutations=1)[task.metric]
     return Parity(
         rows=seen.rows,
@@ -87,7 +89,7 @@ def parity(task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: R
         after=found.b,
         interval=found.interval,
         point=task.point,
-        tuned=_tuned(task, bundle, tokenizer, rows),
+        tuned=_tuned(task, bundle, rows),
         drop=(found.a - found.b) / task.point,
     )
 
@@ -99,29 +101,31 @@ class _Seen:
     changed: int = 0
 
 
-def _by_turns(
-    task: AnyTask, run: Kept, bundle: Kept, tokenizer: Tokenizer, rows: Rows, seen: _Seen
-) -> Iterator[Any]:
+def _by_turns(task: AnyTask, run: Kept, bundle: Kept, rows: Rows, seen: _Seen) -> Iterator[Any]:
     """The run's and the bundle's prediction of each row."""
-    for chunk, encodings, a in _chunks(task, run, tokenizer, rows):
-        b = bundle.logits(encodings)
+    for chunk, encodings, a in _chunks(task, run, rows):
+        own = encodings
+        if bundle.tokenizer is not run.tokenizer:
+            own = task.encode(chunk, bundle.tokenizer, labelled=False)
+        b = bundle.logits(own)
         seen.rows += len(chunk)
-        seen.logits = max(seen.logits, float(np.abs(a - b).max(initial=0.0)))
-        said = task.decode(chunk, encodings, a), task.decode(chunk, encodings, b)
+        if a.shape == b.shape:  # else the two cut a row into different numbers of sequences
+            seen.logits = max(seen.logits, float(np.abs(a - b).max(initial=0.0)))
+        said = task.decode(chunk, encodings, a), task.decode(chunk, own, b)
         for one, other in zip(*said, strict=True):
             seen.changed += one.decision != other.decision
             yield one
             yield other
 
 
-def _chunks(task: AnyTask, engine: Kept, tokenizer: Tokenizer, rows: Rows) -> Iterator[Chunk[Any]]:
+def _chunks(task: AnyTask, engine: Kept, rows: Rows) -> Iterator[Chunk[Any]]:
     stream = iter(rows)
     while chunk := list(islice(stream, CHUNK)):
-        encodings = task.encode(chunk, tokenizer, labelled=False)
+        encodings = task.encode(chunk, engine.tokenizer, labelled=False)
         yield chunk, encodings, engine.logits(encodings)
 
 
-def _tuned(task: AnyTask, bundle: Kept, tokenizer: Tokenizer, rows: Rows) -> float | None:
+def _tuned(task: AnyTask, bundle: Kept, rows: Rows) -> float | None:
     bundle.rewind()
-    tuned, scorer = task.tune(rows, _chunks(task, bundle, tokenizer, rows))
+    tuned, scorer = task.tune(rows, _chunks(task, bundle, rows))
     return None if tuned == task else scorer()[task.metric]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from onelayer.base.errors import CheckpointError
@@ -93,6 +93,13 @@ class Template:
         ):
             raise _unusual(processor)
         return cls(tuple(before), tuple(between), tuple(after), second[0])
+
+    def renumbered(self, new_ids: Mapping[int, int]) -> Self:
+        """The same template for a vocabulary with other ids."""
+        before, between, after = (
+            tuple(new_ids[one] for one in ids) for ids in (self.before, self.between, self.after)
+        )
+        return replace(self, before=before, between=between, after=after)
 
     def to_json(self, names: Mapping[int, str]) -> dict[str, Any]:
         """The post-processor of a ``tokenizer.json``; ``names`` are the tokens by their ids."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,13 @@ from onelayer.tokens.encodings import Pieces, cumulate
 from onelayer.tokens.marked_words import MarkedWords, Span
 from onelayer.tokens.special_tokens import TokenizerSettings, scrub
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer_files import WORDPIECE, TokenizerFile, TokenizerKind, read_files
+from onelayer.tokens.tokenizer_files import (
+    WORDPIECE,
+    TokenizerFile,
+    TokenizerKind,
+    file_of,
+    read_files,
+)
 
 _REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
 
@@ -164,17 +170,40 @@ class Tokenizer:
         parts = f"{self.template} {self.unk_id} {self._file.hidden} {self._backend.to_str()}"
         return hashlib.blake2b(parts.encode()).hexdigest()
 
+    @property
+    def special_ids(self) -> set[int]:
+        """The ids of all special tokens that the vocabulary has."""
+        found = map(self._file.id_of, self._roles.values())
+        return {number for number in found if number is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``tokenizer.json``."""
+        data = self._file.to_json()
+        roles = {self.cls_id: "cls_token", self.sep_id: "sep_token"}
+        names = {number: self._roles[role] for number, role in roles.items()}
+        data["post_processor"] = self.template.to_json(names)
+        return data
+
+    def with_vocabulary(self, data: dict[str, Any], new_ids: Mapping[int, int]) -> Tokenizer:
+        """The tokenizer that ``data`` describes, the content of a ``tokenizer.json``, with the same
+        special tokens under new ids."""
+        template = self.template.renumbered(new_ids)
+        roles = {self.cls_id: "cls_token", self.sep_id: "sep_token"}
+        names = {new_ids[number]: self._roles[role] for number, role in roles.items()}
+        data = {**data, "post_processor": template.to_json(names)}
+        settings = TokenizerSettings(self._roles, None, {})
+        file = file_of(self._file.path, data, settings)
+        segments = bool(template.second_segment)
+        return Tokenizer(file, settings, self._kind, segments=segments)
+
     def write(self, folder: str | Path, *, max_length: int) -> None:
         """Writes ``tokenizer.json`` and ``tokenizer_config.json``, and WordPiece's ``vocab.txt``.
 
         ``max_length`` is the model's number of positions, to which transformers truncates.
         """
         folder = Path(folder)
-        data = self._file.to_json()
-        roles = {self.cls_id: "cls_token", self.sep_id: "sep_token"}
-        names = {number: self._roles[role] for number, role in roles.items()}
-        data["post_processor"] = self.template.to_json(names)
-        _write_text(folder / "tokenizer.json", json.dumps(data, ensure_ascii=False) + "\n")
+        text = json.dumps(self.to_json(), ensure_ascii=False)
+        _write_text(folder / "tokenizer.json", text + "\n")
         settings = {
             **self._class_and_flags(),
             **{role: text for role, text in self._roles.items() if self._knows(text)},

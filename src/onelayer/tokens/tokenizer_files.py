@@ -142,10 +142,12 @@ def _from_tokenizer_json(
             if isinstance(found, dict) and found.get("type") == component:
                 given = settings.flags.keys() & keys.keys()
                 data[part] = found | {keys[flag]: settings.flags[flag] for flag in given}
-    return _from_data(path, data, settings)
+    return file_of(path, data, settings)
 
 
-def _from_data(path: Path, data: dict[str, Any], settings: TokenizerSettings) -> TokenizerFile:
+def file_of(path: Path, data: dict[str, Any], settings: TokenizerSettings) -> TokenizerFile:
+    """What the content of a ``tokenizer.json`` makes. Raises CheckpointError for rules that aren't
+    known."""
     kind = check_components(data)
     data["model"]["type"] = kind  # old files don't say it
     template = Template.read(list(components_of(data, "post_processor")))
@@ -219,7 +221,7 @@ def _from_merges(path: Path, settings: TokenizerSettings, kind: TokenizerKind) -
         "decoder": byte_level,
         "model": {"type": "BPE", "vocab": vocabulary, "merges": pairs},
     }
-    return _from_data(path, data, settings)
+    return file_of(path, data, settings)
 
 
 def _from_vocabulary(path: Path, settings: TokenizerSettings, kind: TokenizerKind) -> TokenizerFile:
