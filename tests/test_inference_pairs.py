@@ -110,6 +110,18 @@ def test_dash_is_no_label_where_it_is_one_of_two(write: Write) -> None:
     assert [row.label for row in rows] == ["neutral"]
 
 
+def test_row_may_end_before_the_labels_of_annotators(write: Write) -> None:
+    path = write("dev.txt", MULTINLI, GOLD)
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].rstrip("\t")
+    path.write_text("\n".join(lines))
+    assert [row.label for row in read(read_table(path))] == [g for g in GOLD if g != "-"]
+    lines[2] = "\t".join(lines[2].split("\t")[:9])
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=r"dev.txt:3: 15 fields expected, .* but 9 found"):
+        read(read_table(path))
+
+
 def test_contest_without_labels_is_told_so(write: Write) -> None:
     table = read_table(write("open.jsonl", MULTINLI, ("hidden",) * 4))
     with pytest.raises(DataError, match=r"no rows to learn from: .* \(gold_label is hidden\)"):

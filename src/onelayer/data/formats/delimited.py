@@ -17,6 +17,7 @@ from onelayer.data.formats.cells import (
 )
 from onelayer.data.formats.file_format import FileFormat, Sample
 from onelayer.data.formats.header import Header, are_classes, find_header, is_known
+from onelayer.data.formats.inference_pairs import fewest_fields
 from onelayer.data.table import Record, Table, refuse_wide
 from onelayer.recipe import AS_FOUND, Reading
 
@@ -73,6 +74,7 @@ def read_delimited(
         check_header(columns, bool(below), Place(path, line))
     classes = _class_columns(below, len(columns))
     named_width = next((n for n in range(len(cells), 0, -1) if cells[n - 1].strip()), 0)
+    fewest = min(named_width, fewest_fields(columns))
 
     def records() -> Iterator[Record]:
         rows = _filled_rows(path, dialect)
@@ -83,7 +85,7 @@ def read_delimited(
             if len(fields) != width:
                 if len(fields) > width and not any(fields[width:]):
                     fields = fields[:width]  # a comma at the end of every line
-                elif header.present and named_width <= len(fields) < width:
+                elif header.present and fewest <= len(fields) < width:
                     fields = fields + [""] * (width - len(fields))
                 else:
                     raise _ragged(path, line, width, len(fields), dialect)

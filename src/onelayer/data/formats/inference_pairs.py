@@ -6,7 +6,7 @@ Sources: https://nlp.stanford.edu/projects/snli, https://cims.nyu.edu/~sbowman/m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from onelayer.data.table import Record, Table
@@ -14,6 +14,8 @@ from onelayer.data.table import Record, Table
 LABEL = "gold_label"
 SENTENCES = ("sentence1", "sentence2")
 PARSES = tuple(f"{sentence}_{kind}" for sentence in SENTENCES for kind in ("parse", "binary_parse"))
+ANNOTATORS = frozenset(f"label{i}" for i in range(1, 6))
+"""The columns of the annotators' labels, the last ones of a tab-separated file."""
 NO_LABEL = {
     "-": f"no label, as its annotators didn't agree ({LABEL} is -)",
     "hidden": f"no label, as it belongs to a contest ({LABEL} is hidden)",
@@ -24,10 +26,24 @@ NO_LABEL = {
 def of_inference_pairs(table: Table) -> Table | None:
     """The same rows; those without a label are void, so they are predicted but not learned from.
     The parse trees aren't copied next to predictions. None for a table of another origin."""
-    if not {LABEL, *SENTENCES, *PARSES} <= set(table.columns):
+    if not _are_published(table.columns):
         return None
     kept = tuple(column for column in table.columns if column not in PARSES)
     return replace(table, read=lambda: _pairs(table), kept_columns=kept)
+
+
+def fewest_fields(columns: Sequence[str]) -> int:
+    """The fields that a row of a table with these columns has at least: a published pair may lack
+    the labels of annotators that it didn't have."""
+    fewest = len(columns)
+    if _are_published(columns):
+        while columns[fewest - 1] in ANNOTATORS:
+            fewest -= 1
+    return fewest
+
+
+def _are_published(columns: Collection[str]) -> bool:
+    return {LABEL, *SENTENCES, *PARSES} <= set(columns)
 
 
 def _pairs(table: Table) -> Iterator[Record]:
