@@ -19,11 +19,20 @@ from onelayer.nn.model import Model
 from onelayer.nn.packed import FILLED_TO, Packed, pack
 from onelayer.tasks import Classify
 from onelayer.tokens.encodings import EncodingsBuilder
+from support.oracle import SHAPES
+from support.tiny_bert import MakeBert
 
 
 @torch.library.custom_op("onelayer_tests::ragged", mutates_args=())
 def ragged_attention(
-    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_q: Tensor,
+    cu_k: Tensor,
+    max_q: int,
+    max_k: int,
+    reach: int,
 ) -> Tensor:
     """``varlen_attn`` as documented by PyTorch, one sequence at a time."""
     assert int(cu_q.diff().max()) <= max_q
@@ -32,18 +41,36 @@ def ragged_attention(
     for i in range(len(cu_k) - 1):
         of_q, of_k = slice(cu_q[i], cu_q[i + 1]), slice(cu_k[i], cu_k[i + 1])
         heads = (x.float().transpose(0, 1) for x in (q[of_q], k[of_k], v[of_k]))
-        out[of_q] = F.scaled_dot_product_attention(*heads).transpose(0, 1).to(q.dtype)
+        mask = reference.within(len(k[of_k]), reach, q.device) if reach >= 0 else None
+        mixed = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        out[of_q] = mixed.transpose(0, 1).to(q.dtype)
     return out
 
 
 @ragged_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, a: int, b: int) -> Tensor:
+def _(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_q: Tensor,
+    cu_k: Tensor,
+    max_q: int,
+    max_k: int,
+    reach: int,
+) -> Tensor:
     return torch.empty_like(q)
+
+
+def documented(*tensors: Tensor, window_size: tuple[int, int] = (-1, -1)) -> Tensor:
+    """``ragged_attention`` with the argument's name in PyTorch."""
+    found: Tensor = ragged_attention(*tensors, window_size[0])
+    return found
 
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(varlen.varlen, "varlen_attn", ragged_attention)
+    monkeypatch.setattr(varlen.varlen, "varlen_attn", documented)
+    monkeypatch.setattr(ops, "TAKES_REACH", True)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -65,6 +92,9 @@ def test_half_precision_uses_variable_length_attention() -> None:
     half = ops.attend(qkv.bfloat16(), batch, 2, 0.0)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), full, atol=0.03, rtol=0.03)
+    near = reference.attend(qkv, batch.runs, 2, 0.0, None, 5)
+    half = ops.attend(qkv.bfloat16(), batch, 2, 0.0, None, 5)
+    torch.testing.assert_close(half.float(), near, atol=0.03, rtol=0.03)
     q, kv = torch.randn(4, 32), torch.randn(45, 64)
     once = reference.attend_once(q, kv, batch.runs, 2, 0.0)
     half = ops.attend_once(q.bfloat16(), kv.bfloat16(), batch, 2, 0.0)
@@ -80,10 +110,19 @@ def compiled_model(folder: Path) -> tuple[Model, torch.nn.Module, CompileCounter
     return model, torch.compile(model.train(), dynamic=True, backend=counter), counter
 
 
+@pytest.fixture(params=["bert", "modernbert"])
+def any_model(request: pytest.FixtureRequest, bert: Path, make_bert: MakeBert) -> Path:
+    """Of each kind of layer and of reading that there is on a GPU."""
+    if request.param == "bert":
+        return bert
+    changes = SHAPES["modernbert"] | {"classifier_pooling": "mean"}
+    return make_bert("ModernBertModel", **changes)
+
+
 @pytest.mark.slow
-def test_compiled_model_gives_the_same_logits(bert: Path) -> None:
+def test_compiled_model_gives_the_same_logits(any_model: Path) -> None:
     batch = packed([9, 3, 3, 30])
-    model, network, counter = compiled_model(bert)
+    model, network, counter = compiled_model(any_model)
     logits = network(batch)
     assert counter.frame_count > 0
     with torch.no_grad():
@@ -91,8 +130,8 @@ def test_compiled_model_gives_the_same_logits(bert: Path) -> None:
 
 
 @pytest.mark.slow
-def test_new_batch_shapes_do_not_recompile(bert: Path) -> None:
-    _, network, counter = compiled_model(bert)
+def test_new_batch_shapes_do_not_recompile(any_model: Path) -> None:
+    _, network, counter = compiled_model(any_model)
     rng = np.random.default_rng(0)
     shapes = [[*rng.integers(3, 40, size=rng.integers(5, 30)), 45] for _ in range(12)]
     for lengths in shapes[:3]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import transformers
 
-from onelayer.base.errors import CheckpointError
+import onelayer
+from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig, read_config
 from onelayer.checkpoint.families import FAMILIES
 from onelayer.engines.onnx_engine import OnnxEngine
@@ -114,3 +115,11 @@ def test_graphs_of_modernberts_of_other_kinds_give_torchs_logits(
     graph = write_graph(tmp_path, state_of(pair.ours), config, data["architectures"][0], in_float)
     found = OnnxEngine(graph, threads=1).logits(encodings)
     np.testing.assert_allclose(found, TorchEngine(pair.ours).logits(encodings), atol=1e-5)
+
+
+def test_layer_for_the_mean_is_refused(make_bert: MakeBert, tmp_path: Path) -> None:
+    """One more layer gives the mean where norms come last. Here config.json says what is read."""
+    model = str(make_bert("ModernBertModel", **SHAPES["modernbert"]))
+    rows = [{"text": f"a {'good' if i % 2 else 'bad'} cat {i}", "label": i % 2} for i in range(8)]
+    with pytest.raises(UsageError, match="--read mean: one more layer of ModernBERT"):
+        onelayer.finetune(rows, model=model, read="mean", out=tmp_path / "run")

@@ -13,7 +13,7 @@ from onelayer.nn import compiled, reference
 from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.packed import Packed
 from onelayer.nn.rectangle import Rectangle
-from onelayer.nn.varlen import varlen_attend
+from onelayer.nn.varlen import TAKES_REACH, varlen_attend
 
 
 def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
@@ -82,7 +82,8 @@ def attend(
             qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach, bias_HW
         )
         return y
-    if qkv_T3D.dtype == torch.bfloat16 and bias_HW is None:
+    flash = bias_HW is None and (reach is None or TAKES_REACH)
+    if flash and qkv_T3D.dtype == torch.bfloat16:
         q, k, v = qkv_T3D.chunk(3, dim=1)
         return varlen_attend(q, k, v, batch, n_heads, reach)
     return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HW, reach)

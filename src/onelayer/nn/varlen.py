@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+from inspect import signature
+
 import torch
 from torch import Tensor
 from torch.nn.attention import varlen
 
 from onelayer.nn.packed import Packed
+
+TAKES_REACH = "window_size" in signature(varlen.varlen_attn).parameters
+"""Whether this PyTorch's flash attention can be limited to tokens nearby."""
 
 
 def varlen_attend(
@@ -25,16 +31,17 @@ def varlen_attend(
     n_heads
         The number of heads, which share D.
     reach
-        The most tokens between a query and its keys; None for no limit.
+        The most tokens between a query and its keys; None for no limit, which is all that there is
+        if not ``TAKES_REACH``.
     """
     cu_k, longest = batch.cu_seqlens, batch.longest
     cu_q, most = cu_k, longest
     if len(q) != len(k):
         cu_q, most = torch.arange(len(cu_k), dtype=torch.int32, device=q.device), 1
     heads = [x.unflatten(1, (n_heads, -1)) for x in (q, k, v)]
-    window = (-1, -1) if reach is None else (reach, reach)
-    mixed = varlen.varlen_attn(
-        heads[0], heads[1], heads[2], cu_q, cu_k, most, longest, window_size=window
-    )
+    attend = varlen.varlen_attn
+    if reach is not None:
+        attend = partial(attend, window_size=(reach, reach))
+    mixed = attend(heads[0], heads[1], heads[2], cu_q, cu_k, most, longest)
     assert isinstance(mixed, Tensor), "no auxiliary results were asked for"
     return mixed.flatten(1)

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 from onelayer.base.errors import UsageError
-from onelayer.checkpoint.mean_layer import is_tuned, reads_mean
+from onelayer.checkpoint.mean_layer import gives_mean, is_tuned, reads_mean
 from onelayer.checkpoint.read import Description
 from onelayer.nn.heads import Head
 from onelayer.recipe import Read, Recipe
@@ -51,6 +51,11 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
     if recipe.read == "mean" and is_tuned(base):
         raise UsageError(
             f"--read mean: {recipe.model} is fine-tuned already, to what its layer reads",
+            hint="leave it out",
+        )
+    if recipe.read == "mean" and not gives_mean(base.config):
+        raise UsageError(
+            f"--read mean: one more layer of {base.config.family.title} doesn't give the mean",
             hint="leave it out",
         )
     read = recipe.read or _read(head, base, encodings)
