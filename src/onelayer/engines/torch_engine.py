@@ -7,13 +7,14 @@ import os
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from onelayer.base.errors import UsageError
 from onelayer.base.machine import give_memory_back
 from onelayer.nn.model import Model
 from onelayer.nn.packed import pack
 from onelayer.tasks.logits import Logits
-from onelayer.tokens.encodings import Encodings, counts, ragged, segment_means
+from onelayer.tokens.encodings import Encodings, Ints, counts, ragged, segment_means
 from onelayer.tokens.packing import micro_batches
 
 
@@ -65,16 +66,23 @@ class TorchEngine:
         logits = np.empty((len(encodings.reads), self.model.head.out_features), dtype=np.float32)
         reads_before = encodings.cu_reads[encodings.cu_examples]
         lengths = encodings.example_lengths(np.arange(encodings.n_examples))
+        running: tuple[Ints, Tensor] | None = None
         for examples in micro_batches(lengths, self.token_budget):
             batch = pack(encodings, examples).to(device)
             n_reads = counts(reads_before, examples)
             rows = ragged(reads_before[examples], n_reads)
             if vectors is None:
-                logits[rows] = self.model(batch).float().cpu().numpy()
+                # A GPU has its next batch before the CPU waits for the logits of this one.
+                following = rows, self.model(batch)
+                if running is not None:
+                    logits[running[0]] = running[1].float().cpu().numpy()
+                running = following
                 continue
             x_RD = self.model.vectors(batch)
             logits[rows] = self.model.head(x_RD).float().cpu().numpy()
             vectors[examples] = segment_means(x_RD.float().cpu().numpy(), n_reads)
+        if running is not None:
+            logits[running[0]] = running[1].float().cpu().numpy()
         self.model.train(was_training)
         give_memory_back()
         return logits

@@ -13,7 +13,7 @@ from onelayer.nn import compiled, reference
 from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.packed import Packed
 from onelayer.nn.rectangle import Rectangle
-from onelayer.nn.varlen import TAKES_REACH, varlen_attend
+from onelayer.nn.varlen import TAKES_REACH, exact_attend, exact_attention_takes, varlen_attend
 
 
 def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
@@ -86,6 +86,9 @@ def attend(
     if flash and qkv_T3D.dtype == torch.bfloat16:
         q, k, v = qkv_T3D.chunk(3, dim=1)
         return varlen_attend(q, k, v, batch, n_heads, reach)
+    if bias_HW is None and reach is None and exact_attention_takes(qkv_T3D, 3 * n_heads):
+        q, k, v = qkv_T3D.chunk(3, dim=1)
+        return exact_attend(q, k, v, batch, n_heads, p)
     return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HW, reach)
 
 
@@ -111,6 +114,9 @@ def attend_once(
     if q_SD.dtype == torch.bfloat16 and bias_HW is None:
         k, v = kv_T2D.chunk(2, dim=1)
         return varlen_attend(q_SD, k, v, batch, n_heads)
+    if bias_HW is None and exact_attention_takes(q_SD, n_heads):
+        k, v = kv_T2D.chunk(2, dim=1)
+        return exact_attend(q_SD, k, v, batch, n_heads, p)
     return reference.attend_once(q_SD, kv_T2D, batch.runs, n_heads, p, bias_HW, places_S)
 
 
