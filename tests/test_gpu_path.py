@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as F
 
 from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.family import BERTS_POOLER
 from onelayer.checkpoint.read import read_checkpoint
 from onelayer.nn import ops, reference, varlen
+from onelayer.nn.batch_shapes import LEAST_TOKENS, bucketed, shape_of
+from onelayer.nn.distances import DistanceBias
+from onelayer.nn.heads import HEADS, IGNORED
 from onelayer.nn.model import Model
-from onelayer.nn.packed import FILLED_TO, Packed, pack
+from onelayer.nn.packed import Packed, pack
 from onelayer.tasks import Classify
 from onelayer.tokens.encodings import EncodingsBuilder
+from onelayer.training import gpu_steps
+from onelayer.training.gpu_steps import GpuSteps, Work, compiled
+from onelayer.training.optimizer import TorchAdamW
+from onelayer.training.weight_updates import update_weights
 from support.oracle import SHAPES
 from support.tiny_bert import MakeBert
 
@@ -142,24 +153,157 @@ def test_new_batch_shapes_do_not_recompile(any_model: Path) -> None:
     assert counter.frame_count == compiled_so_far
 
 
-@pytest.mark.parametrize("reads", [1, 3], ids=["one vector read", "several vectors read"])
-def test_filled_batch_gives_the_same_logits_and_gradients(bert: Path, reads: int) -> None:
-    task = Classify(labels=("a", "b", "c"), max_length=64)
-    model = build_model(read_checkpoint(bert), task).model.train()
-    batch = packed([9, 3, 3, 30], reads)
-    filled = batch.filled()
-    assert len(filled.ids_T) % FILLED_TO == 0
+def for_head(name: str, seed: int = 0) -> Packed:
+    """A batch with targets that a head can learn from."""
+    rng = np.random.default_rng(seed)
+    builder = EncodingsBuilder()
+    per_read = {"labels": 3, "span": 2, "three-way": 3}.get(name)
+    for length in rng.integers(3, 40, size=9):
+        builder.start_row()
+        for _ in range(int(rng.integers(1, 4)) if name == "option" else 1):
+            reads = range(length // 2) if name in ("tags", "span", "three-way") else (0,)
+            builder.add(rng.integers(0, 40, size=length).tolist(), length // 2, reads=list(reads))
+    encodings = builder.build(examples_are_rows=True)
+    n = len(encodings.reads)
+    targets: NDArray[np.generic] = rng.integers(-1, 3, size=n)
+    if name in ("label", "tags"):
+        targets[targets < 0] = IGNORED
+    else:
+        targets = rng.random(n if per_read is None else (n, per_read)).round().astype(np.float32)
+    return pack(replace(encodings, targets=targets), np.arange(9))
+
+
+def model_for(folder: Path, name: str) -> Model:
+    config, outputs = read_checkpoint(folder).config, {"value": 1, "option": 1, "span": 2}
+    torch.manual_seed(0)
+    return Model(
+        config,
+        HEADS[name],
+        n_outputs=outputs.get(name, 3),
+        head_dropout=0.0,
+        pooler_shape=BERTS_POOLER if HEADS[name].pooled else None,
+    ).train()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_bucketed_batch_has_the_same_loss_and_gradients(bert: Path, name: str) -> None:
+    model, head, batch = model_for(bert, name), HEADS[name], for_head(name)
+    full = bucketed(batch, head.blank[1])
+    assert len(full.ids_T) % LEAST_TOKENS == 0
+    assert int(full.cu_seqlens.diff().min()) > 0
     found = []
-    for each in (batch, filled):
-        logits = model(each)
-        (logits * torch.arange(1.0, 4.0)).sum().backward()
+    for each in (batch, full):
+        loss = head.total_loss(model(each), each, None)
+        loss.backward()
         grads = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
-        found.append((logits, grads))
+        found.append((loss.detach(), grads))
         model.zero_grad()
-    torch.testing.assert_close(found[1], found[0])
+    assert found[0][0] > 0
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
 
 
-def test_filled_batch_always_has_one_sequence_more() -> None:
-    batch = packed([FILLED_TO])
-    assert len(batch.filled().cu_seqlens) == len(batch.cu_seqlens) + 1
-    assert len(batch.filled().ids_T) == 2 * FILLED_TO
+def test_bucketed_batches_have_few_shapes() -> None:
+    rng = np.random.default_rng(0)
+    batches = [packed(rng.integers(20, 150, size=32).tolist()) for _ in range(60)]
+    full = [bucketed(batch, 0.0) for batch in batches]
+    own, computed = (sum(len(each.ids_T) for each in some) for some in (batches, full))
+    assert len({shape_of(each) for each in full}) < 12 < len({shape_of(each) for each in batches})
+    assert computed < 1.06 * own
+
+
+class PlainGraph:
+    """A CUDA graph that does its work when it is replayed."""
+
+    def __init__(self, work: Work) -> None:
+        self.replay = work
+
+
+class PlainRecorder:
+    def __init__(self, device: torch.device) -> None:
+        self.recorded = 0
+
+    def stream(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def enter_thread(self) -> None:
+        pass
+
+    def record(self, work: Work) -> PlainGraph:
+        self.recorded += 1
+        return PlainGraph(work)
+
+
+@pytest.mark.parametrize("name", ["label", "span"])
+def test_replayed_steps_train_as_plain_ones(
+    bert: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_steps, "Recorder", PlainRecorder)
+    head = HEADS[name]
+    batches = [[for_head(name, seed=3 * i), for_head(name, seed=1)] for i in range(8)]
+
+    def losses(make: Callable[[Model, TorchAdamW], Callable[[list[Packed]], float]]) -> list[float]:
+        model = model_for(bert, name)
+        parameters = list(model.parameters())
+        optimizer = TorchAdamW(parameters, [], lr=1e-3, weight_decay=0.01)
+        update = make(model, optimizer)
+        return [update(parts) for parts in batches]
+
+    def plain(model: Model, optimizer: TorchAdamW) -> Callable[[list[Packed]], float]:
+        return lambda parts: update_weights(model, head, parts, optimizer, 1.0, None)
+
+    replayed: list[GpuSteps] = []
+
+    def recorded(model: Model, optimizer: TorchAdamW) -> Callable[[list[Packed]], float]:
+        steps = GpuSteps(model, head, optimizer, 1.0, None)
+        replayed.append(steps)
+        return lambda parts: steps.update_weights(steps.prepare(parts))
+
+    np.testing.assert_allclose(losses(recorded), losses(plain), rtol=1e-4)
+    shapes = {shape_of(bucketed(part, head.blank[1])) for parts in batches for part in parts}
+    recorder = replayed[0]._recorder
+    assert isinstance(recorder, PlainRecorder)
+    assert 2 <= recorder.recorded <= len(shapes) + 1
+
+
+def test_layers_share_one_compilation(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = CompileCounter()
+    whole = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda work, **options: whole(work, **options, backend=counter)
+    )
+    config = replace(read_checkpoint(bert).config, num_hidden_layers=12)
+    head = HEADS["tags"]
+    model = Model(config, head, pooler_shape=None, n_outputs=3, head_dropout=0.0).train()
+    model.train_in("bf16")
+    network = compiled(model)
+    for seed in range(4):
+        network(for_head("tags", seed))
+    assert list(map(id, network.parameters())) == list(map(id, model.parameters()))
+    assert counter.frame_count <= 4
+
+
+def test_batches_prepared_ahead_are_those_of_their_steps(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_steps, "Recorder", PlainRecorder)
+    model = model_for(bert, "label")
+    optimizer = TorchAdamW(list(model.parameters()), [], lr=1e-3, weight_decay=0.0)
+    steps = GpuSteps(model, HEADS["label"], optimizer, 1.0, None)
+    for step in (0, 1, 3):  # a resumed run begins anywhere
+        batch = steps.prepared(lambda step: [for_head("label", step)], step)
+        assert batch.tokens == len(for_head("label", step).ids_T)
+
+
+def test_attention_by_runs_is_never_recorded(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_steps, "Recorder", PlainRecorder)
+    model = model_for(bert, "label")
+    model.encoder.distances = DistanceBias(8, 2)
+    nn.init.zeros_(model.encoder.distances.weight)
+    optimizer = TorchAdamW(list(model.parameters()), [], lr=1e-3, weight_decay=0.0)
+    steps = GpuSteps(model, HEADS["label"], optimizer, 1.0, None)
+    for _ in range(4):
+        steps.update_weights(steps.prepare([for_head("label")]))
+    recorder = steps._recorder
+    assert isinstance(recorder, PlainRecorder)
+    assert recorder.recorded == 1, "the optimizer's step alone"
+    assert compiled(model) is model

@@ -76,7 +76,7 @@ def test_every_part_but_training_writes_its_figures(
     assert code == 0
     assert found["left_out"] == []
     assert {"parity", "attention", "predict on rte", "predict on squad_dev"} <= found.keys()
-    assert "sequences and" in capsys.readouterr().out
+    assert "sequences a second" in capsys.readouterr().out
 
 
 def test_a_wrong_result_fails(

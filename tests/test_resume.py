@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.cli import main as cli
-from onelayer.training import fit, run_store
+from onelayer.training import fit, run_store, weight_updates
 from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
 from onelayer.training.run_store import Store
@@ -229,14 +229,14 @@ def test_signal_inside_gradient_accumulation_waits_for_the_step(
         Runs(tmp_path / name, dropout_model, token_budget=20) for name in ("a", "b")
     )
     straight.go()
-    pack, calls = fit.pack, iter(range(1000))
+    pack, calls = weight_updates.pack, iter(range(1000))
 
     def signal_at_the_sixth(*arguments: Any) -> Any:
         if next(calls) == 5:
             signal.raise_signal(signal.SIGTERM)
         return pack(*arguments)
 
-    monkeypatch.setattr(fit, "pack", signal_at_the_sixth)
+    monkeypatch.setattr(weight_updates, "pack", signal_at_the_sixth)
     handler = signal.signal(signal.SIGTERM, cli._terminate)
     try:
         with pytest.raises(cli.Terminated):

@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -32,22 +31,27 @@ from typing import Any
 from benchmarks.training import train_speed
 from benchmarks.training.gpu_attention import compare_attention
 from benchmarks.training.gpu_parity import compare_with_cpu
+from benchmarks.training.gpu_predict import compare_prediction
 from benchmarks.training.train_sets import SETS, SpeedSet, random_bert, read_rows
 from benchmarks.training.train_table import print_table
 from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.read import read_checkpoint
-from onelayer.engines.torch_engine import TorchEngine
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 PARTS = ("parity", "attention", "training", "predict")
 RTE, SQUAD = (one for name in ("rte", "squad_dev") for one in SETS if one.name == name)
-RUNS = (("base", RTE, 32), ("base", SQUAD, 32), ("large", SQUAD, 32), ("base", SQUAD, 256))
+RUNS = (
+    ("base", RTE, 32),
+    ("base", SQUAD, 32),
+    ("large", SQUAD, 32),
+    ("starter", RTE, 32),
+    ("base", SQUAD, 256),
+)
 """Shape, data set and batch size of each training, the most telling first."""
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-STEPS_TO_COMPILE = 3
-PREDICT_SECONDS = 5.0
+PREDICT_SECONDS = 2.0
 
 Record = dict[str, Any]
 Work = Callable[[], object]
@@ -103,8 +107,6 @@ def works(arguments: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, W
             case "attention":
                 yield part, partial(attention, arguments)
             case "training":
-                if arguments.device == "cuda":
-                    yield "compilation", partial(compile_ahead, arguments, scratch)
                 for shape, speed_set, size in RUNS:
                     name = f"training of {shape} on {speed_set.name} in batches of {size}"
                     yield name, partial(train, arguments, scratch, shape, speed_set, size)
@@ -112,33 +114,6 @@ def works(arguments: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, W
                 for speed_set in (RTE, SQUAD):
                     name = f"predict on {speed_set.name}"
                     yield name, partial(predict, arguments, scratch, speed_set)
-
-
-def compile_ahead(arguments: argparse.Namespace, scratch: Path) -> Record:
-    """Compiles all networks at the same time, which fills the compiler's cache: most of a training
-    that lasts seconds would be compilation."""
-    started = time.perf_counter()
-    networks = {(shape, speed_set): train_speed.OURS for shape, speed_set, _ in RUNS}
-    jobs = [(*key, options) for key, options in networks.items()]
-    jobs += [(*RUNS[0][:2], train_speed.OURS | train_speed.VARIANTS[v]) for v in arguments.variants]
-    with ExitStack() as stack:
-        workers = []
-        for shape, speed_set, options in jobs:
-            model = random_bert(shape, arguments.vocabulary, scratch)
-            told = train_speed.spec_of(speed_set, model, options_of(arguments, 32), scratch)
-            workers.append(train_speed.start(f"{shape}, {speed_set.name}", {**told, **options}))
-            stack.callback(workers[-1].close)
-        for steps in (None, 0, STEPS_TO_COMPILE):
-            for worker in workers:
-                if steps is not None:
-                    worker.say(steps)
-            for worker in workers:
-                worker.hear()
-    seconds = time.perf_counter() - started
-    print(
-        f"{len(jobs)} networks in {seconds:.0f} s, with imports and {STEPS_TO_COMPILE} steps each"
-    )
-    return {"networks": len(jobs), "seconds": seconds}
 
 
 def parity(arguments: argparse.Namespace, scratch: Path) -> list[Record]:
@@ -184,20 +159,22 @@ def train(
     return result
 
 
-def predict(arguments: argparse.Namespace, scratch: Path, speed_set: SpeedSet) -> Record:
+def predict(arguments: argparse.Namespace, scratch: Path, speed_set: SpeedSet) -> list[Record]:
     """BERT-Base: the encoder's part, from token ids to logits."""
     task, encodings = encoded(speed_set, arguments)
-    model = read_checkpoint(random_bert("base", arguments.vocabulary, scratch))
-    engine = TorchEngine(build_model(model, task).model.to(arguments.device))
-    engine.logits(encodings)
-    passes, started = 0, time.perf_counter()
-    while passes == 0 or time.perf_counter() - started < PREDICT_SECONDS:
-        engine.logits(encodings)
-        passes += 1
-    seconds = (time.perf_counter() - started) / passes
+    folder = random_bert("base", arguments.vocabulary, scratch, **WITHOUT_DROPOUT)
+    model = build_model(read_checkpoint(folder), task).model.to(arguments.device)
     n, tokens = len(encodings.lengths), int(encodings.lengths.sum())
-    print(f"{n / seconds:,.0f} sequences and {tokens / seconds:,.0f} tokens a second, fp32")
-    return {"sequences": n, "tokens": tokens, "seconds": seconds}
+    print("| way | sequences a second | tokens a second | error |\n|---|---|---|---|")
+    rows = []
+    for found in compare_prediction(model, encodings, PREDICT_SECONDS):
+        print(
+            f"| {found.way} | {n / found.seconds:,.0f} | {tokens / found.seconds:,.0f} "
+            f"| {found.error:.1e} |",
+            flush=True,
+        )
+        rows.append({"sequences": n, "tokens": tokens, **asdict(found)})
+    return rows
 
 
 def encoded(speed_set: SpeedSet, arguments: argparse.Namespace) -> tuple[Any, Encodings]:

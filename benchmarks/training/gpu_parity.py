@@ -18,11 +18,12 @@ from onelayer.nn.model import Model
 from onelayer.recipe import Precision, Recipe
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.training.fit import compiled, packed_parts, update_weights
-from onelayer.training.optimizer import adamw
+from onelayer.training.gpu_steps import GpuSteps, compiled
+from onelayer.training.optimizer import TorchAdamW, adamw
+from onelayer.training.weight_updates import packed_parts, update_weights
 
 LR = 1e-4
-STEPS = 20
+STEPS = 30
 EXAMPLES = 32
 
 
@@ -90,10 +91,16 @@ def _computed(network: Model, encodings: Encodings, head: Head, compile_it: bool
     gradients = [p.grad.to_dense() for p in network.parameters() if p.grad is not None]
     network.zero_grad()
     optimizer = adamw(network, lr=LR, weight_decay=WEIGHT_DECAY)
-    losses = []
+    losses: list[float] = []
+    if device.type == "cuda":
+        assert isinstance(optimizer, TorchAdamW)
+        steps = GpuSteps(called, head, optimizer, MAX_GRAD_NORM, None)
     for _ in range(STEPS):
         parts = packed_parts(encodings, next(batches), 1 << 30)
-        losses.append(update_weights(called, head, parts, optimizer, MAX_GRAD_NORM, None))
+        if device.type == "cuda":
+            losses.append(steps.update_weights(steps.prepare(parts)))
+        else:
+            losses.append(update_weights(called, head, parts, optimizer, MAX_GRAD_NORM, None))
     flat = torch.cat([gradient.flatten().float() for gradient in gradients])
     return _Found(logits.detach().float().cpu(), flat.cpu(), torch.tensor(losses))
 

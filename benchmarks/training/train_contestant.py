@@ -18,9 +18,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.support.turns import Batch, Turns
+
+if TYPE_CHECKING:
+    from onelayer.nn.packed import Packed
+    from onelayer.tokens.encodings import Ints
 
 Record = dict[str, Any]
 LR, WEIGHT_DECAY, MAX_GRAD_NORM = 5e-5, 0.01, 1.0
@@ -36,19 +40,17 @@ def main() -> None:
 
 
 def ours(spec: Record, turns: Turns) -> None:
-    import torch
-
     from benchmarks.training.train_sets import SpeedSet, random_batches, read_rows
     from onelayer.checkpoint import read as checkpoints
     from onelayer.checkpoint.build import build_model
     from onelayer.checkpoint.config import read_config, read_tokenizer
     from onelayer.nn.heads import HEADS
-    from onelayer.nn.packed import Packed
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
-    from onelayer.training.fit import compiled, packed_parts, update_weights
+    from onelayer.training import gpu_steps
     from onelayer.training.optimizer import adamw
     from onelayer.training.precision import faster_precision
+    from onelayer.training.weight_updates import packed_parts, update_weights
 
     speed_set = SpeedSet(**spec["set"])
     recipe = Recipe(
@@ -74,28 +76,36 @@ def ours(spec: Record, turns: Turns) -> None:
     model.train_in(precision)
     optimizer = adamw(model, lr=LR, weight_decay=WEIGHT_DECAY)
     model.train()
-    network = model
-    if spec["device"] == "cuda":
-        if not spec["filled"]:
-            Packed.filled = lambda batch: batch  # type: ignore[method-assign]
-        network = {
-            "eager": lambda: model,
-            "compiled": lambda: compiled(model),
-            "graphs": lambda: torch.compile(model, dynamic=True, mode="reduce-overhead"),
-        }[spec["network"]]()
+    head, batches = HEADS[task.head], random_batches(encodings.n_examples, recipe.batch_size)
+    examples: dict[int, Ints] = {}
 
-    batches = random_batches(encodings.n_examples, recipe.batch_size)
+    def parts_of(step: int) -> list[Packed]:
+        examples[step] = next(batches)
+        return packed_parts(encodings, examples[step], recipe.token_budget)
+
+    if spec["device"] == "cuda":
+        network = gpu_steps.compiled(model) if spec["compiled"] else model
+        if not spec["recorded"]:
+            gpu_steps.MAX_GRAPHS = 0
+        steps = gpu_steps.GpuSteps(network, head, optimizer, MAX_GRAD_NORM, None)
+
+    def learn(step: int) -> None:
+        if spec["device"] == "cuda":
+            steps.update_weights(steps.prepared(parts_of, step))
+        else:
+            update_weights(model, head, parts_of(step), optimizer, MAX_GRAD_NORM, None)
+
     turns.prepared()
-    more = turns.wait()
+    more, step = turns.wait(), 0
     while more:
-        examples = next(batches)
-        parts = packed_parts(encodings, examples, recipe.token_budget)
-        update_weights(network, HEADS[task.head], parts, optimizer, MAX_GRAD_NORM, None)
-        per_example = counts(encodings.cu_examples, examples)
-        sequences = ragged(encodings.cu_examples[examples], per_example)
+        learn(step)
+        chosen = examples.pop(step)
+        per_example = counts(encodings.cu_examples, chosen)
+        sequences = ragged(encodings.cu_examples[chosen], per_example)
         lengths = encodings.lengths[sequences].tolist()
         reads = counts(encodings.cu_reads, sequences).tolist()
         more = turns.stepped(Batch(lengths, sum(lengths), reads))
+        step += 1
 
 
 # The Trainer.

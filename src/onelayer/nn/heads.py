@@ -80,6 +80,14 @@ class Head:
     if the layer learns that soon enough from zeros."""
     few_rows: FewRows | None = None
     """None if few rows are learned from as many are."""
+    blank: tuple[float, float] = (0.0, 0.0)
+    """A logit and a target that have no loss together: those of a read that only fills a batch."""
+
+    def total_loss(self, logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
+        """The loss's sum over a batch's own reads."""
+        if batch.is_real_R is not None:
+            logits = logits.where(batch.is_real_R[:, None], self.blank[0])
+        return self.loss(logits, batch, class_weights)
 
 
 def _label_loss(logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
@@ -136,7 +144,7 @@ def _value_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
 def _span_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
     """The mean cross-entropy of choosing start and end among the tokens read in a window. Targets
     (R, 2) are distributions: several annotated answers share the probability."""
-    return _choice_loss(logits, batch.gold, batch.groups) / 2
+    return _choice_loss(logits, batch.gold, batch) / 2
 
 
 def _three_way_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
@@ -146,14 +154,27 @@ def _three_way_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
 
 
 def _option_loss(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
-    return _choice_loss(logits, batch.gold[:, None], batch.groups)
+    return _choice_loss(logits, batch.gold[:, None], batch)
 
 
-def _choice_loss(logits_RC: Tensor, targets_RC: Tensor, groups: tuple[int, ...]) -> Tensor:
+def _choice_loss(logits_RC: Tensor, targets_RC: Tensor, batch: Packed) -> Tensor:
     """The cross-entropy of choosing one read of each group, in each column."""
     # The softmax goes over a group's reads and not over the outputs of a read.
-    log_p_RC = torch.cat([one.log_softmax(dim=0) for one in logits_RC.split(groups)])
+    if batch.group_ids_R is not None:
+        return -(targets_RC * log_softmax_of_groups(logits_RC, batch.group_ids_R)).sum()
+    log_p_RC = torch.cat([one.log_softmax(dim=0) for one in logits_RC.split(batch.groups)])
     return -(targets_RC * log_p_RC).sum()
+
+
+def log_softmax_of_groups(logits_RC: Tensor, ids_R: Tensor) -> Tensor:
+    """(R, C) the log-softmax over the reads with the same id, in each column. Ids are below R."""
+    ids_RC = ids_R[:, None].expand_as(logits_RC)
+    # Without its largest logit a group's sum can't overflow.
+    largest = torch.full_like(logits_RC, -torch.inf)
+    largest = largest.scatter_reduce(0, ids_RC, logits_RC.detach(), "amax")
+    shifted_RC = logits_RC - largest.gather(0, ids_RC)
+    sums = torch.zeros_like(logits_RC).scatter_add(0, ids_RC, shifted_RC.exp())
+    return shifted_RC - sums.gather(0, ids_RC).log()
 
 
 def _elements(batch: Packed, _: Tensor | None) -> float:
@@ -179,6 +200,7 @@ HEADS: dict[str, Head] = {
         balance=_label_balance,
         alike=same_class,
         named=True,
+        blank=(0.0, IGNORED),
     ),
     "labels": Head(
         _SEQUENCE,
@@ -191,6 +213,8 @@ HEADS: dict[str, Head] = {
         balance=_multi_label_balance,
         alike=shared_classes,
         named=True,
+        # Against "no", a logit of 0 would have a loss, and one that is low enough has none.
+        blank=(-1e4, 0.0),
         frequencies=_log_odds,
     ),
     "value": Head(
@@ -212,6 +236,7 @@ HEADS: dict[str, Head] = {
         classes="one",
         balance=_label_balance,
         named=True,
+        blank=(0.0, IGNORED),
         frequencies=_log_shares,
         few_rows=FewRows(lr=3.3),
     ),

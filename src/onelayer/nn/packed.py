@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.packing import Runs, packing
-
-FILLED_TO = 128
-"""Tokens. A GPU's library searches for the fastest product for each new number of rows, which takes
-longer than the product itself in a small batch. If this grows, more is computed for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,11 @@ class Packed:
     groups: tuple[int, ...]
     """The number of reads of each example, among which a span or an option is chosen."""
     targets: Tensor | None
+    is_real_R: Tensor | None = None
+    """False for reads that only fill the batch's shape: see ``batch_shapes.py``. None if there are
+    none."""
+    group_ids_R: Tensor | None = None
+    """The number of each read's example, where ``groups`` can't be used: in a recorded step."""
 
     @property
     def gold(self) -> Tensor:
@@ -44,29 +45,26 @@ class Packed:
         assert self.targets is not None, "rows without gold labels were given to a loss"
         return self.targets
 
-    def filled(self) -> Packed:
-        """The batch with one more sequence, of tokens that nothing reads, so that the number of
-        tokens is a multiple of ``FILLED_TO``."""
-        tokens = len(self.ids_T)
-        spare = FILLED_TO - tokens % FILLED_TO  # at least one, so there always is a sequence more
-        reads_S = self.only_reads_S
-        return replace(
-            self,
-            ids_T=F.pad(self.ids_T, (0, spare)),
-            segment_ids_T=F.pad(self.segment_ids_T, (0, spare)),
-            position_ids_T=F.pad(self.position_ids_T, (0, spare)),
-            cu_seqlens=F.pad(self.cu_seqlens, (0, 1), value=tokens + spare),
-            runs=(*self.runs, (1, spare)),
-            longest=max(self.longest, FILLED_TO),
-            only_reads_S=None if reads_S is None else F.pad(reads_S, (0, 1), value=tokens),
-        )
-
     def to(self, device: torch.device) -> Packed:
-        """The batch on a device. Pinned memory lets the copies run while the CPU continues."""
+        """The batch on a device."""
         if device.type == "cpu":
             return self
+        return self._with(lambda tensor: tensor.pin_memory().to(device, non_blocking=True))
+
+    def pinned(self) -> Packed:
+        """The batch in memory from which a GPU copies while the CPU continues."""
+        return self._with(lambda tensor: tensor.pin_memory())
+
+    def copy_from(self, batch: Packed) -> None:
+        """Overwrites the tensors by those of a pinned batch of the same shape."""
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            if isinstance(tensor, Tensor):
+                tensor.copy_(getattr(batch, field.name), non_blocking=True)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Packed:
         tensors: dict[str, Any] = {
-            field.name: tensor.pin_memory().to(device, non_blocking=True)
+            field.name: change(tensor)
             for field in fields(self)
             if isinstance(tensor := getattr(self, field.name), Tensor)
         }

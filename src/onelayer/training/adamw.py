@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from onelayer.nn.kernels import LANES, Moments, kernels
+from onelayer.training.ranks import Ranks
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -115,6 +116,20 @@ class LazyAdamW:
         for i, own in enumerate(self._all):
             own.means.copy_(state[f"means.{i}"])
             own.squares.copy_(state[f"squares.{i}"])
+
+    def sum_gradients(self, ranks: Ranks) -> None:
+        """Replaces the gradients by their sums over the processes of a training."""
+        if ranks.count == 1:
+            return
+        words = None if self._words is None else self._words.parameter
+        if words is not None and words.grad is None:
+            none, no_ids = words.new_empty(0, words.shape[1]), torch.empty(1, 0, dtype=torch.int64)
+            size, checks = words.shape, False
+            words.grad = torch.sparse_coo_tensor(no_ids, none, size, check_invariants=checks)
+        ranks.sum_gradients([state.parameter for state in self._all])
+        if words is not None and words.grad is not None:
+            # Among them are words that only other processes have read.
+            self.apply_missed_steps(words.grad._indices()[0])
 
     def step(self, max_norm: float) -> None:
         """Clips the gradient to ``max_norm``, makes a step along it, and drops it."""

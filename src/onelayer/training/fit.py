@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import activate_flash_attention_impl
+from torch import Tensor
 
 from onelayer.base.errors import CheckpointError, OneLayerError
 from onelayer.checkpoint.build import (
@@ -25,23 +23,24 @@ from onelayer.checkpoint.build import (
 from onelayer.checkpoint.mean_layer import with_mean_layer
 from onelayer.checkpoint.read import Checkpoint, with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
-from onelayer.nn.contrast import contrast
 from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
-from onelayer.nn.packed import Packed, pack
+from onelayer.nn.packed import Packed
 from onelayer.prediction.predictor import Predictor
 from onelayer.tasks.logits import Logits
 from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings, Ints
-from onelayer.tokens.packing import micro_batches
+from onelayer.training.gpu_steps import GpuSteps, compiled
 from onelayer.training.history import History, RunProgress
 from onelayer.training.new_layer import fit_layer
-from onelayer.training.optimizer import Optimizer, adamw, freeze, lr_factor
+from onelayer.training.optimizer import Optimizer, TorchAdamW, adamw, freeze, lr_factor
 from onelayer.training.plan import Plan
 from onelayer.training.prior import MAX_RESTARTS, SEED_STEP, class_prior
 from onelayer.training.progress import Reporter
+from onelayer.training.ranks import ALONE, NewFit, Ranks, Step
 from onelayer.training.sampler import CONTRAST_BATCH, Sampler, evenly
 from onelayer.training.schedule import steps_of
+from onelayer.training.weight_updates import draw_together, packed_parts, update_weights
 
 MIN_STEPS_BEFORE_RESTART = 100
 """Don't restart a run before this many steps. If it grows, a stuck run costs more time; if it
@@ -75,12 +74,14 @@ class Fit:
     the whole state of a fit between two steps, and it resumes from them bit for bit.
     """
 
-    def __init__(self, plan: Plan, attempt: int = 0) -> None:
-        """Makes a new model, optimizer and history. Each attempt has another seed."""
+    def __init__(self, plan: Plan, attempt: int = 0, ranks: Ranks = ALONE) -> None:
+        """Makes a new model, optimizer and history. Each attempt has another seed. The processes
+        train it together."""
         recipe, device = plan.recipe, best_device()
         assert recipe.lr is not None, "a completed plan has no open choices"
         assert recipe.batch_size is not None
         assert recipe.precision is not None
+        self.ranks = ranks
         self.plan, self.recipe, self.task = plan, recipe, plan.task
         self.encodings = plan.learned
         self.head: Head = HEADS[self.task.head]
@@ -104,14 +105,18 @@ class Fit:
         self.model: Model = self.built.model.to(device)
         self.model.train_in(recipe.precision)
         self.model.train()
-        self.network = compiled(self.model) if device.type == "cuda" else self.model
 
         weights = plan.class_weights
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.prior = class_prior(self.task.head, self.encodings, weights)
         torch.manual_seed(self.seed)  # dropout draws from it
-        self.optimizer = self._new_optimizer()
+        self.network = compiled(self.model) if device.type == "cuda" else self.model
+        self.optimizer, self.gpu_steps = self._new_optimizer()
         self.history = History(attempt=attempt)
+        self._is_shared = False
+        if self.ranks.follows:
+            return  # rank 0 sends its weights
+        self.ranks.send(NewFit(recipe.to_json(), attempt))
         if recipe.read == "mean" and not self.contrast_steps and not self.built.kept_head:
             self._fit_layer()
 
@@ -123,8 +128,16 @@ class Fit:
             checkpoint = with_positions(checkpoint, self.recipe.positions)
         return with_mean_layer(checkpoint) if self.recipe.read == "mean" else checkpoint
 
-    def _new_optimizer(self) -> Optimizer:
-        return adamw(self.model, lr=self.peak_lr, weight_decay=self.recipe.weight_decay)
+    def _new_optimizer(self) -> tuple[Optimizer, GpuSteps | None]:
+        """An optimizer without a history, and the steps that a GPU makes with it."""
+        recipe, weights = self.recipe, self.class_weights
+        optimizer = adamw(self.model, lr=self.peak_lr, weight_decay=recipe.weight_decay)
+        if not self.model.head.weight.is_cuda:
+            return optimizer, None
+        assert isinstance(optimizer, TorchAdamW), "there are no kernels for a GPU"
+        max_norm = recipe.max_grad_norm
+        steps = GpuSteps(self.network, self.head, optimizer, max_norm, weights, self.ranks)
+        return optimizer, steps
 
     def _fit_layer(self) -> None:
         fit_layer(
@@ -148,31 +161,75 @@ class Fit:
     def train_step(self) -> RunProgress:
         """One step of the optimizer over the next batch."""
         started = time.perf_counter()
-        step, max_norm = self.history.step, self.recipe.max_grad_norm
-        contrasting = self.is_contrasting
-        sampler = self.contrast_sampler if contrasting else self.sampler
-        before = 0 if contrasting else self.contrast_steps
-        total = self.contrast_steps if contrasting else self.total_steps - self.contrast_steps
-        lr = self.peak_lr * lr_factor(step - before, total, self.recipe.warmup)
-        lr *= CONTRAST_RATE if contrasting else 1
-        self.optimizer.lr = lr
-        examples = sampler.batch(step - before)
-        parts = packed_parts(self.encodings, examples, self.recipe.token_budget)
-        if not contrasting and step - before < self.practice_steps:
-            parts += self._practice_parts(step, len(examples))
+        step, contrasting = self.history.step, self.is_contrasting
         if contrasting:
-            loss = draw_together(self.model, self.head, parts, self.optimizer, max_norm)
+            loss, tokens = self._contrast(step)
         else:
-            loss = update_weights(
-                self.network, self.head, parts, self.optimizer, max_norm, self.class_weights
-            )
-        tokens = sum(len(part.ids_T) for part in parts)
+            self._lead(step)
+            loss, tokens = self.learn(step)
         if not math.isfinite(loss):
             raise DivergedError(f"the loss of step {step + 1:,} is {loss}", self)
-        self.history.add_step(loss, lr, tokens, time.perf_counter() - started)
+        self.history.add_step(loss, self.lr_of(step), tokens, time.perf_counter() - started)
         if contrasting and not self.is_contrasting:
             self._end_contrast()
         return self.history.progress
+
+    def learn(self, step: int) -> tuple[float, int]:
+        """Makes a step with this process's share of the batch. Returns the loss and the real tokens
+        of the whole batch."""
+        self.optimizer.lr = self.lr_of(step)
+        if self.ranks.follows:
+            # Masks of its own, which nothing has to save: the generator of rank 0 is in the state.
+            mixed = np.random.SeedSequence((self.seed, self.ranks.rank, step))
+            torch.manual_seed(int(mixed.generate_state(1)[0]))
+        if self.gpu_steps is not None:
+            batch = self.gpu_steps.prepared(self.parts, step)
+            loss, tokens = self.gpu_steps.update_weights(batch), batch.tokens
+        else:
+            parts = self.parts(step)
+            max_norm, weights = self.recipe.max_grad_norm, self.class_weights
+            loss = update_weights(
+                self.model, self.head, parts, self.optimizer, max_norm, weights, self.ranks
+            )
+            tokens = sum(len(part.ids_T) for part in parts)
+        loss, all_tokens = self.ranks.total(loss, tokens)
+        return loss, int(all_tokens)
+
+    def _lead(self, step: int) -> None:
+        """Tells the other processes to make this step, too; the first time, from this state."""
+        if not self.ranks.leads:
+            return
+        if not self._is_shared:
+            self.ranks.send_state(self.state_dict())
+            self._is_shared = True
+        self.ranks.send(Step(step))
+
+    def _contrast(self, step: int) -> tuple[float, int]:
+        """A step of contrast, by one process: its few texts are compared with each other."""
+        self.optimizer.lr = self.lr_of(step)
+        parts = self.parts(step)
+        loss = draw_together(
+            self.model, self.head, parts, self.optimizer, self.recipe.max_grad_norm
+        )
+        return loss, sum(len(part.ids_T) for part in parts)
+
+    def lr_of(self, step: int) -> float:
+        """The learning rate of a step. Steps count from 0."""
+        n, warmup = self.contrast_steps, self.recipe.warmup
+        if step < n:
+            return self.peak_lr * lr_factor(step, n, warmup) * CONTRAST_RATE
+        return self.peak_lr * lr_factor(step - n, self.total_steps - n, warmup)
+
+    def parts(self, step: int) -> list[Packed]:
+        """The micro-batches of a step that this process computes: a function of its number."""
+        n, budget = self.contrast_steps, self.recipe.token_budget
+        if step < n:
+            return packed_parts(self.encodings, self.contrast_sampler.batch(step), budget)
+        examples = self.sampler.batch(step - n)
+        parts = self._shared_parts(self.encodings, examples)
+        if step - n < self.practice_steps:
+            parts += self._practice_parts(step, len(examples))
+        return parts
 
     def _practice_parts(self, step: int, n: int) -> list[Packed]:
         """As many examples made of the rows' texts as there are labelled ones in the batch."""
@@ -181,7 +238,11 @@ class Fit:
         made = self.practice.batch(n, np.random.default_rng((self.seed, step)))
         if made is None:
             return []
-        return packed_parts(made, np.arange(made.n_examples), self.recipe.token_budget)
+        return self._shared_parts(made, np.arange(made.n_examples))
+
+    def _shared_parts(self, encodings: Encodings, examples: Ints) -> list[Packed]:
+        own = examples[self.ranks.share(encodings.example_lengths(examples))]
+        return packed_parts(encodings, own, self.recipe.token_budget)
 
     def _end_contrast(self) -> None:
         """Takes the weights some of the way back to the pretrained ones, and fits the new layer."""
@@ -191,7 +252,7 @@ class Fit:
             if name in pretrained:
                 weight.lerp_(pretrained[name].to(weight.device), PRETRAINED_SHARE)
         self._fit_layer()
-        self.optimizer = self._new_optimizer()
+        self.optimizer, self.gpu_steps = self._new_optimizer()
 
     def check_weights(self) -> None:
         """Makes the weights ready to be read. Raises DivergedError if they aren't finite."""
@@ -301,73 +362,3 @@ def are_finite(model: Model) -> bool:
         math.isfinite(float(weight.detach().sum())) or bool(weight.isfinite().all())
         for weight in model.parameters()
     )
-
-
-def packed_parts(encodings: Encodings, examples: Ints, token_budget: int) -> list[Packed]:
-    """The micro-batches of a batch, of at most ``token_budget`` tokens each."""
-    lengths = encodings.example_lengths(examples)
-    return [pack(encodings, examples[part]) for part in micro_batches(lengths, token_budget)]
-
-
-def update_weights(
-    network: nn.Module,
-    head: Head,
-    parts: Sequence[Packed],
-    optimizer: Optimizer,
-    max_norm: float,
-    class_weights: Tensor | None,
-) -> float:
-    """One step of the optimizer over the micro-batches of a batch; returns the batch's loss."""
-    weight = sum(head.weight(part, class_weights) for part in parts)
-    if weight == 0:
-        return 0.0  # windows whose words all belong to other windows
-    device = next(network.parameters()).device
-
-    def loss_of(part: Packed) -> Tensor:
-        batch = part.to(device) if device.type == "cpu" else part.filled().to(device)
-        return head.loss(network(batch), batch, class_weights) / weight
-
-    return _step(parts, loss_of, optimizer, max_norm)
-
-
-def draw_together(
-    model: Model, head: Head, parts: Sequence[Packed], optimizer: Optimizer, max_norm: float
-) -> float:
-    """One step of the optimizer on the contrast among the texts of each micro-batch; returns the
-    batch's loss. The output layer has no part in it."""
-    n_reads = sum(len(part.reads_R) for part in parts)
-    device, alike = model.head.weight.device, head.alike
-    assert alike is not None, "a plan has contrast only where texts have classes"
-
-    def loss_of(part: Packed) -> Tensor:
-        batch = part.to(device)
-        x_RD = model.vectors(batch)
-        return contrast(x_RD, alike(batch.gold)) * (len(x_RD) / n_reads)
-
-    return _step(parts, loss_of, optimizer, max_norm)
-
-
-def _step(
-    parts: Sequence[Packed],
-    loss_of: Callable[[Packed], Tensor],
-    optimizer: Optimizer,
-    max_norm: float,
-) -> float:
-    losses = []
-    for part in parts:
-        optimizer.apply_missed_steps(part.ids_T)
-        loss = loss_of(part)
-        loss.backward()
-        losses.append(loss.detach())
-    optimizer.step(max_norm)
-    return float(sum(losses))  # the only place where the CPU waits for a GPU
-
-
-def compiled(model: Model) -> nn.Module:
-    """The model compiled for a GPU and batches of any size. It shares the model's weights;
-    evaluation uses the model itself."""
-    with suppress(ImportError):  # its package may be missing
-        activate_flash_attention_impl("FA3")
-    network = torch.compile(model, dynamic=True)
-    assert isinstance(network, nn.Module)
-    return network

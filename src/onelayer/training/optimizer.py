@@ -14,6 +14,7 @@ from onelayer.base.errors import UsageError
 from onelayer.nn.compiled import kernels_take
 from onelayer.nn.model import Model
 from onelayer.training.adamw import BETA1, BETA2, EPS, LazyAdamW
+from onelayer.training.ranks import Ranks
 
 
 def freeze(model: Model, what: str) -> None:
@@ -43,6 +44,9 @@ class Optimizer(Protocol):
     def apply_missed_steps(self, ids_T: Tensor) -> None:
         """Call it before a batch looks up these words."""
 
+    def sum_gradients(self, ranks: Ranks) -> None:
+        """Replaces the gradients by their sums over the processes of a training."""
+
     def step(self, max_norm: float) -> None:
         """Clips the gradient to ``max_norm``, makes a step along it, and drops it."""
 
@@ -67,12 +71,23 @@ class TorchAdamW:
         lr: float,
         weight_decay: float,
     ) -> None:
+        self.parameters = [*decayed, *others]
+        # On a GPU the rate is on the GPU, too, so that a recorded step reads the current one.
+        gpus = {parameter.device for parameter in self.parameters if parameter.is_cuda}
+        self._lr_there = torch.tensor(lr, device=gpus.pop()) if gpus else None
         self.lr = lr
         groups = [
             {"params": list(decayed), "weight_decay": weight_decay},
             {"params": list(others), "weight_decay": 0.0},
         ]
-        self._adamw = torch.optim.AdamW(groups, betas=(BETA1, BETA2), eps=EPS, fused=True)
+        self._adamw = torch.optim.AdamW(
+            groups,
+            lr=lr if self._lr_there is None else self._lr_there,
+            betas=(BETA1, BETA2),
+            eps=EPS,
+            fused=True,
+            capturable=self._lr_there is not None,
+        )
 
     def apply_missed_steps(self, ids_T: Tensor) -> None:
         """Does nothing: no step is missed."""
@@ -92,13 +107,27 @@ class TorchAdamW:
             moments.setdefault(int(i), {})[name] = tensor
         self._adamw.load_state_dict({**self._adamw.state_dict(), "state": moments})
 
+    def sum_gradients(self, ranks: Ranks) -> None:
+        ranks.sum_gradients(self.parameters)
+
     def step(self, max_norm: float) -> None:
-        groups = self._adamw.param_groups
-        for group in groups:
-            group["lr"] = self.lr
-        clip_grad_norm_([p for group in groups for p in group["params"]], max_norm)
+        self.send_lr()
+        clip_grad_norm_(self.parameters, max_norm)
         self._adamw.step()
         self._adamw.zero_grad(set_to_none=True)
+
+    def send_lr(self) -> None:
+        """Call it before `step_in_place`, which a recorded step repeats without it."""
+        if self._lr_there is not None:
+            self._lr_there.fill_(self.lr)
+        for group in self._adamw.param_groups:  # a restored state brings rates of its own
+            group["lr"] = self.lr if self._lr_there is None else self._lr_there
+
+    def step_in_place(self, max_norm: float) -> None:
+        """As `step`, but the gradients stay where they are, as zeros."""
+        clip_grad_norm_(self.parameters, max_norm)
+        self._adamw.step()
+        self._adamw.zero_grad(set_to_none=False)
 
 
 def adamw(model: Model, *, lr: float, weight_decay: float) -> Optimizer:

@@ -20,6 +20,7 @@ from onelayer.training.plan import Plan
 from onelayer.training.precision import remarks_on_device
 from onelayer.training.prior import SEED_STEP
 from onelayer.training.progress import Reporter
+from onelayer.training.ranks import current_ranks
 from onelayer.training.remarks import (
     Remarks,
     remarks_on_held_out,
@@ -89,6 +90,9 @@ class Trainer:
         return "all rows" if self.fold is None else f"fold {self.fold + 1} of {n_folds}"
 
     def _new_fit(self, attempt: int = 0) -> Fit:
+        if not self.plan.data.is_folded:
+            return Fit(self.plan, attempt, current_ranks())
+        # So few rows are trained by one process: their steps are shorter than messages about them.
         if self.fold is None:
             return Fit(self.plan, attempt)
         learned = np.flatnonzero(self.plan.data.folds != self.fold)
