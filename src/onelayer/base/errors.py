@@ -76,3 +76,7 @@ class CheckpointError(OneLayerError):
     """A model directory that can't be read: missing, damaged, or of no known family."""
 
     exit_code = 2
+
+
+class FirstProcessFailedError(OneLayerError):
+    """In one of several processes that train together: the first one has failed, and says why."""

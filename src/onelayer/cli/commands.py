@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,6 +56,8 @@ def train(
         resume=resume,
         reporter=reporter(json),
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of several processes of torchrun prints the result
     if json:
         print_json(predictor.to_json())
         return

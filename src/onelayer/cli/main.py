@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from onelayer import __version__
-from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.base.errors import FirstProcessFailedError, OneLayerError, Place, UsageError
 from onelayer.cli import flags
 from onelayer.cli.commands import compare, convert, evaluate, export, predict, report, serve, train
 from onelayer.cli.file_commands import curve, inspect, models, next_rows
@@ -59,8 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     try:
+        _refuse_torchrun(given)
         flags.run("onelayer", ABOUT, __version__, COMMANDS, given)
         return 0
+    except FirstProcessFailedError as error:
+        return error.exit_code  # that process prints it, once
     except OneLayerError as error:
         return _fail(error, as_json)
     except KeyboardInterrupt as interrupt:
@@ -81,6 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = Place(error.filename) if error.filename else None
         return _fail(OneLayerError(error.strerror or str(error), place=place), as_json)
+
+
+def _refuse_torchrun(given: Sequence[str]) -> None:
+    """Several processes would each do all of the work."""
+    if os.environ.get("WORLD_SIZE", "1") != "1" and list(given[:1]) != ["train"]:
+        hint = "leave torchrun out: python -m onelayer ..."
+        raise UsageError("torchrun is for train: others need no more than one process", hint=hint)
 
 
 def _fail(error: OneLayerError, as_json: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ from onelayer.data.in_memory import Source, TableLike, source_of, split_called
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
+from onelayer.training.followers import follow
 from onelayer.training.notebook import default_reporter
-from onelayer.training.plan import make_plan
-from onelayer.training.progress import Reporter
+from onelayer.training.plan import Plan, make_plan
+from onelayer.training.progress import Reporter, Silent
+from onelayer.training.ranks import Finished, Planned, Ranks, joined_ranks
 from onelayer.training.resume import is_unfinished, open_store, refuse_taken
 from onelayer.training.search import best_of_seeds
 from onelayer.training.trainer import draw_report, train_and_load
@@ -70,22 +72,64 @@ def finetune(
     OneLayerError
         If the run can't be written.
     """
-    recipe, reporter = replace(recipe or Recipe(), **choices), reporter or default_reporter()
-    train_file, dev = _sources(train_file, dev, reporter)
+    recipe = replace(recipe or Recipe(), **choices)
+    with joined_ranks() as ranks:
+        asked = _Asked(train_file, dev, describe, recipe)
+        if ranks.follows:
+            return load(follow(ranks, lambda: asked.plan(Silent())))
+        path: Path | None = None
+        try:
+            predictor = _train(ranks, asked, out, resume, reporter or default_reporter())
+            path = predictor.path
+            return predictor
+        finally:
+            ranks.send(Finished(path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be trained on what."""
+
+    train_file: str | Path | TableLike
+    dev: str | Path | TableLike | None
+    describe: str | Path | TableLike | None
+    recipe: Recipe
+
+    def plan(self, reporter: Reporter) -> Plan:
+        train_file, dev = _sources(self.train_file, self.dev, reporter)
+        described = self.describe
+        described = None if described is None else source_of(described, splits=("train",))
+        return make_plan(train_file, dev, self.recipe, reporter, described=described)
+
+
+def _train(
+    ranks: Ranks, asked: _Asked, out: str | Path | None, resume: bool | None, reporter: Reporter
+) -> Predictor:
     if out is not None and not is_unfinished(Path(out)):
         if resume and is_run(out):
             reporter.say(f"{out} is finished: there is nothing left to do")
             return load(out)
         refuse_taken(Path(out))
-    described = None if describe is None else source_of(describe, splits=("train",))
-    plan = make_plan(train_file, dev, recipe, reporter, described=described)
-    if recipe.seeds > 1:
+    plan = asked.plan(reporter)
+    ranks.send(Planned(plan.identity))
+    if ranks.leads:
+        reporter.say(_on_processes(plan, ranks))
+    if asked.recipe.seeds > 1:
         return best_of_seeds(plan, out, resume, reporter)
-    with open_store(train_file, out, plan.identity, resume, reporter.say) as store:
+    with open_store(plan.files.train, out, plan.identity, resume, reporter.say) as store:
         predictor = train_and_load(plan, store, reporter)
         draw_report(predictor, plan, reporter)
         store.clear()  # after the report: if that is interrupted, the same command draws it
     return predictor
+
+
+def _on_processes(plan: Plan, ranks: Ranks) -> str:
+    if plan.data.is_folded:
+        return (
+            f"{plan.data.encodings.n_examples:,} rows are trained by one process, and the other "
+            f"{ranks.count - 1} wait: several are not faster with few rows"
+        )
+    return f"{ranks.count} processes train together: each computes its share of every batch"
 
 
 def _sources(train: Any, dev: Any, reporter: Reporter) -> tuple[Source, Source | None]:

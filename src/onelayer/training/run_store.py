@@ -32,6 +32,7 @@ from onelayer.recipe import Recipe
 from onelayer.tasks.logits import Logits
 from onelayer.training.history import History
 from onelayer.training.plan import Files, Plan
+from onelayer.training.ranks import current_ranks
 from onelayer.training.run_record import (
     HeldOutResult,
     card_facts,
@@ -287,17 +288,20 @@ def fold_tensor(fold: int) -> str:
 
 def environment() -> dict[str, Any]:
     """What the last digits of a run depend on besides the command."""
+    processes = current_ranks().count
     return {
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
         "compiled kernels": kernels() is not None,
         "products": fastest_product().__name__,
+        **({"processes": processes} if processes > 1 else {}),
     }
 
 
 def environment_changes(then: dict[str, Any]) -> str:
     """What changed since a state was saved, in words; empty if nothing did."""
     now = environment()
-    changed = ((name, then.get(name), is_now) for name, is_now in now.items())
+    names = {**then, **now}
+    changed = ((name, then.get(name, 1), now.get(name, 1)) for name in names)
     return ", ".join(f"{name} {was} → {is_now}" for name, was, is_now in changed if was != is_now)
