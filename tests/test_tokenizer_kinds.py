@@ -113,6 +113,8 @@ def test_offsets_are_exact_and_special_tokens_plain_text(
 ) -> None:
     (found,) = tokenizer.encode([text])
     assert found.ids == tokenizer.pieces([text]).ids.tolist()
+    if plain(text):
+        assert found.ids == backend.encode(text, add_special_tokens=False).ids
     assert not special_ids(tokenizer) & {*found.ids}
     for (start, end), (after, end_after) in pairwise([(0, 0), *found.offsets]):
         assert 0 <= start <= end <= len(text)
