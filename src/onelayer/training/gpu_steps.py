@@ -216,8 +216,8 @@ class Recorder:
 
 
 def attends_by_runs(model: Model) -> bool:
-    """Whether attention is computed for each run of sequences of equal length by itself. The runs
-    are a part of the shape then, and hardly two batches have the same ones.
+    """Whether attention depends on the runs of sequences of equal length, which it computes one by
+    one or in a rectangle. They are a part of the shape then, and hardly two batches have the same.
 
     Whatever reads ``batch.runs`` has to be known here; a recorded pass has none to read.
     """
