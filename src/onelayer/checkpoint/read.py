@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,6 +23,7 @@ from onelayer.checkpoint.config import (
     read_tokenizer,
 )
 from onelayer.checkpoint.family import ModelClass
+from onelayer.checkpoint.parameters import family_parameters
 from onelayer.checkpoint.record import ModelRecord, read_record
 from onelayer.checkpoint.weight_files import read_weights
 from onelayer.checkpoint.weights import to_ours
@@ -116,12 +118,13 @@ def digests_of(described: Description) -> dict[str, str]:
             place=Place(folder),
             hint="looked for model.safetensors and pytorch_model.bin",
         )
-    size, most = sum(file.stat().st_size for file in files), _most_bytes(described.config)
-    if size > most:
-        raise CheckpointError(
-            f"weights of {size:,} bytes, and {CONFIG} describes {most:,} at most",
-            place=Place(folder),
-        )
+    size, (least, most) = sum(file.stat().st_size for file in files), _bytes_of(described.config)
+    for wrong, bound, how in ((size > most, most, "most"), (size < least, least, "least")):
+        if wrong:
+            raise CheckpointError(
+                f"weights of {size:,} bytes, and {CONFIG} makes it {bound:,} at {how}",
+                place=Place(folder),
+            )
     found = {file.name: digest.of_file(file) for file in files}
     for file in files:
         if file.name == "model.safetensors":
@@ -129,13 +132,19 @@ def digests_of(described: Description) -> dict[str, str]:
     return found
 
 
-def _most_bytes(config: EncoderConfig) -> int:
-    """The most bytes that weights of such a model may have: four times those in float64, because
-    there may be parts that only pretraining used, and the same weights in two formats."""
-    width, inner = config.hidden_size, config.intermediate_size
-    tables = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    layers = (config.num_hidden_layers + 1) * (4 * width + 2 * inner + 32) * width
-    return 4 * 8 * (tables * width + layers) + (64 << 20)
+def _bytes_of(config: EncoderConfig) -> tuple[int, int]:
+    """The fewest bytes that weights of such a model may have, and the most: its layers in half
+    precision, and four times all of it in float64, because there may be parts that only pretraining
+    used, and the same weights in two formats."""
+    n_layers = config.bricks.own_layers or config.num_hidden_layers
+    in_layers, elsewhere = 0, config.hidden_size**2
+    for parameter in family_parameters(config.family, 1, config):  # of one layer: all are alike
+        n = math.prod(parameter.our_shape(config))
+        if parameter.ours.startswith("layers."):
+            in_layers += n_layers * n
+        else:
+            elsewhere += n
+    return 2 * in_layers, 4 * 8 * (in_layers + elsewhere) + (64 << 20)
 
 
 def with_weights(described: Description) -> Checkpoint:
