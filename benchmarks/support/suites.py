@@ -21,39 +21,39 @@ def _like(name: str, base: str, train: str, dev: str, **changes: object) -> Data
 
 def _base(name: str, train_rows: int, dev_rows: int, **changes: object) -> DataSet:
     """One of the starter's sets, smaller and at the rate of BERT-Base."""
-    sizes = {"train_rows": train_rows, "dev_rows": dev_rows, "lr": 5e-5} | changes
+    sizes = {"train_rows": train_rows, "dev_rows": dev_rows, "lr": 1e-4} | changes
     return replace(STARTERS[name], **sizes)  # type: ignore[arg-type]
 
 
 BASE_SETS = [
     _like(
         *("sst2_glue", "sst2_sentences", "sst2_glue/train.tsv", "sst2_glue/dev.tsv"),
-        train_rows=500,
+        train_rows=300,
         dev_rows=300,
-        lr=3e-5,
+        lr=1e-4,
     ),
     _like(
         *("mrpc", "rte", "mrpc/msr_paraphrase_train.txt", "mrpc/msr_paraphrase_test.txt"),
         format="mrpc",
-        train_rows=400,
+        train_rows=300,
         dev_rows=300,
-        lr=5e-5,
+        lr=1e-4,
     ),
-    _base("rte", 300, 277, max_length=256),
+    _base("rte", 200, 277),
     _like(
         *("cola", "sst2_sentences", "cola/cola_public/raw/in_domain_train.tsv"),
         "cola/cola_public/raw/in_domain_dev.tsv",
         format="cola",
-        train_rows=1000,
+        train_rows=600,
         dev_rows=400,
-        lr=3e-5,
+        lr=1e-4,
         metrics=("MCC",),
         columns=(("text", "column4"), ("label", "column2")),
     ),
-    _base("stsb_multi", 400, 300),
-    _base("wnut17", 400, 300, lr=1e-4),
-    _base("squad_dev", 200, 100, lr=1e-4),
-    _base("dream", 100, 100),
+    _base("stsb_multi", 300, 300),
+    _base("wnut17", 300, 300, lr=1e-4),
+    _base("squad_dev", 128, 100, lr=1e-4),
+    _base("dream", 64, 100),
 ]
 """For a model of 12 layers, 768 wide."""
 
@@ -97,14 +97,14 @@ CHINESE_SETS = [
     _like(
         *("cmrc2018", "squad_dev", "cmrc2018/cmrc2018_train.json"),
         "cmrc2018/cmrc2018_dev.json",
-        train_rows=300,
+        train_rows=200,
         dev_rows=150,
         max_words=200,
         script="cmrc2018/cmrc2018_evaluate.py",
     ),
     _like(
         *("c3", "dream", "c3/c3-d-train.json", "c3/c3-d-dev.json"),
-        train_rows=200,
+        train_rows=100,
         dev_rows=150,
         max_words=100,
     ),
