@@ -67,3 +67,15 @@ def test_family_is_exported(published: Path, tmp_path: Path, int8: bool) -> None
         assert len(answers) == len(case.inputs)
     else:
         assert_same_predictions(answers, run.predict(case.inputs))
+
+
+def test_family_is_exported_with_a_trimmed_vocabulary(published: Path, tmp_path: Path) -> None:
+    """The gate passes: the bundle answers the dev rows as the run does, under other ids."""
+    case = next(case for case in CASES if case.name == "classify pairs")
+    run = onelayer.finetune(
+        case.write(tmp_path), model=str(published), out=tmp_path / "run", epochs=1, folds=0
+    )
+    onelayer.export(tmp_path / "run", out=tmp_path / "bundle", trim_vocabulary=True)
+    bundle = load(tmp_path / "bundle")
+    assert bundle.tokenizer.vocab_size < run.tokenizer.vocab_size
+    assert len(bundle.predict(case.inputs)) == len(case.inputs)

@@ -14,6 +14,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from onelayer.base.errors import OneLayerError
 from onelayer.tokens.tokenizer import Tokenizer, TokenizerKind
 from onelayer.tokens.trimming import TrimmedVocabulary, trimmed
+from support.tiny_tokenizers import SENTENCES, TINY
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 WORDS = [
@@ -155,3 +156,18 @@ def test_bpe_with_marks_in_its_pieces_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(OneLayerError, match="can't be trimmed"):
         trimmed(Marked(), [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", TINY)
+def test_vocabularies_of_all_families_are_trimmed_exactly(kind: str, tmp_path: Path) -> None:
+    tiny = TINY[kind]
+    whole = Tokenizer.read(tiny.write(tmp_path), tiny.kind, segments=tiny.segments)
+    for sentence in SENTENCES:
+        smaller = trimmed_to(whole, [sentence])
+        assert len(smaller.kept) < whole.vocab_size
+        assert smaller.old_ids(np.array(ids_of(smaller.tokenizer, sentence))).tolist() == ids_of(
+            whole, sentence
+        )
+        own, other = smaller.tokenizer.template, whole.template
+        assert [smaller.kept[i] for i in own.ids] == list(other.ids)
+        assert own.second_segment == other.second_segment
