@@ -13,7 +13,7 @@ from onelayer.base.errors import UsageError
 Precision = Literal["fp32", "bf16"]
 LongTexts = Literal["windows", "truncate"]
 SpanHead = Literal["span", "three-way"]
-Read = Literal["cls", "mean"]
+Read = Literal["cls", "mean", "both"]
 CHOICES = {"precision": Precision, "long": LongTexts, "span_head": SpanHead, "read": Read}
 """The options that take one of a few words."""
 
@@ -136,8 +136,8 @@ class Recipe(Columns):
         Pretrained model: a directory, a Hub name, `starter` or `multilingual`; default: by the
         texts' language.
     read
-        What the layer reads of a text: its [CLS], or the mean of its tokens (one more layer);
-        default: as the model was pretrained.
+        What the layer reads: [CLS], the mean of all tokens, or both texts of a pair, compared;
+        default: by model and rows.
     contrast
         Steps before the epochs that draw texts of one label together; default: some for few rows.
     practice

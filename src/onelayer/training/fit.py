@@ -117,7 +117,8 @@ class Fit:
         if self.ranks.follows:
             return  # rank 0 sends its weights
         self.ranks.send(NewFit(recipe.to_json(), attempt))
-        if recipe.read == "mean" and not self.contrast_steps and not self.built.kept_head:
+        fitted = recipe.read in ("mean", "both") and not self.contrast_steps
+        if fitted and not self.built.kept_head:
             self._fit_layer()
 
     def _pretrained(self) -> Checkpoint:
@@ -126,6 +127,9 @@ class Fit:
         checkpoint = with_weights(self.plan.base)
         if self.recipe.positions is not None:
             checkpoint = with_positions(checkpoint, self.recipe.positions)
+        if self.recipe.read == "both":
+            assert self.recipe.precision is not None, "a completed plan has no open choices"
+            return self.plan.taught.of(checkpoint, self.plan.all_rows, self.recipe.precision)
         return with_mean_layer(checkpoint) if self.recipe.read == "mean" else checkpoint
 
     def _new_optimizer(self) -> tuple[Optimizer, GpuSteps | None]:
@@ -283,7 +287,7 @@ class Fit:
         """Whether the model, halfway through or later, has learned only the class frequencies: it
         gave all rows of the last ``chunks`` one class."""
         history = self.history
-        if self.contrast_steps:
+        if self.contrast_steps or not self.total_steps:
             return False  # the layer begins where it can't be better, by a convex loss
         if self.prior is None or history.attempt == MAX_RESTARTS:
             return False

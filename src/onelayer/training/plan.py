@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
 from onelayer.training.schedule import method_of, with_schedule
+from onelayer.training.two_texts import Taught
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class Plan:
     recipe: Recipe
     remarks: tuple[str, ...]
     """What the user has been told so far."""
+    taught: Taught = field(default_factory=Taught)
+    """For ``--read both``: what all of the plan's models begin with."""
 
     @property
     def task(self) -> AnyTask:
@@ -121,9 +124,14 @@ class Plan:
         if self.recipe.positions is not None:
             positions = config.bricks.first_position + self.recipe.positions
             config = replace(config, max_position_embeddings=positions)
-        if self.recipe.read == "mean":
+        if self.recipe.read in ("mean", "both"):
             config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
         return config
+
+    @property
+    def all_rows(self) -> Encodings:
+        """Of all rows but dev's, also where the plan trains on a part of them."""
+        return self.scored_encodings if self.data.is_folded else self.data.encodings
 
     def with_recipe(self, recipe: Recipe) -> Plan:
         """The plan for another recipe on the same data and base."""
@@ -138,6 +146,11 @@ class Plan:
     def completed(self, say: Callable[[str], None]) -> Plan:
         """Chooses what the user left open: the schedule and the precision."""
         recipe = replace(self.recipe, task=self.task.name)
+        if self.descriptions is not None and self.data.encodings.has_pairs:
+            if recipe.read == "both":
+                hint = "leave out --read or --describe"
+                raise UsageError("--read both: a description is one text", hint=hint)
+            recipe = replace(recipe, read="cls")
         recipe = with_schedule(recipe, HEADS[self.task.head], self.base, self.data.encodings)
         if recipe.precision is None:
             recipe = replace(recipe, precision=faster_precision(self.config, say))

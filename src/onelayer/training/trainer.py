@@ -64,6 +64,8 @@ class Trainer:
         self.remarks.say_all(remarks_on_rows(self.plan.data.encodings))
         self.by_fold: list[Logits] = [] if saved is None else saved.logits_by_fold()
         """The logits of the rows of each finished fold."""
+        self.is_kept = saved is not None and saved.history.best_step > 0
+        """Whether the model of all rows is saved. It may have no steps."""
         self.fit = self._new_fit(saved.history.attempt if saved else 0)
         self.remarks.say_all(remarks_on_model(self.fit.built))
         assert recipe.precision is not None, "a completed plan has no open choices"
@@ -149,7 +151,7 @@ class Trainer:
         """Whether the last state is scored, or early stopping ends the run before it."""
         history, patience = self.history, self.plan.recipe.patience
         if self.plan.data.is_folded:
-            return self.fold is None and history.best_step > 0
+            return self.fold is None and self.is_kept
         if not history.evaluated or history.stuck:
             return False
         stops_early = patience is not None and history.since_best >= patience
@@ -202,7 +204,7 @@ class Trainer:
             self.fit.logits(data.rows, data.encodings)  # are they finite, and not of one class?
         history.stuck = self.fit.is_stuck()
         if not history.stuck:
-            history.best_step = history.step
+            history.best_step, self.is_kept = history.step, True
             self.remarks.say_all(remarks_on_scores(result, self.plan))
             self._save(result)
 
@@ -285,6 +287,8 @@ class Trainer:
         return f" of {self.part}" if self.part else ""
 
     def _say_finished(self) -> None:
+        if not self.fit.total_steps:
+            return
         progress, best = self.history.progress, f"; best after step {self.history.best_step:,}"
         self.reporter.say(
             f"{progress.step:,} steps{self._of_part}, {progress.tokens:,} tokens in "

@@ -1,0 +1,177 @@
+"""What a run does with few pairs: the model learns to keep two texts apart, and compares them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import onelayer
+from onelayer.base.errors import Place, UsageError
+from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.compare_layer import (
+    Sides,
+    compared_width,
+    constants_at,
+    gives_comparison,
+    sums_at,
+    with_compare_layer,
+)
+from onelayer.checkpoint.read import describe, read_checkpoint
+from onelayer.nn.heads import HEADS
+from onelayer.nn.packed import pack
+from onelayer.recipe import Recipe
+from onelayer.tasks import Regress
+from onelayer.tasks.texts import TextRow
+from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.training import two_texts
+from onelayer.training.schedule import method_of, with_schedule
+from onelayer.training.two_texts import Taught, kept_apart
+from support.tiny_bert import MakeBert
+
+HERE = Place("rows.jsonl")
+REGRESS = Regress(max_length=64)
+WORDS = ("the", "good", "bad", "cat", "dogs", "a")
+
+
+def pairs(n: int, tokenizer: Tokenizer, *, second: bool = True) -> Encodings:
+    rng = np.random.default_rng(1)
+
+    def text() -> str:
+        return " ".join(rng.choice(WORDS, int(rng.integers(1, 6))))
+
+    rows = [TextRow(text(), text() if second else None, float(i), HERE) for i in range(n)]
+    return REGRESS.encode(rows, tokenizer, labelled=True)
+
+
+@pytest.fixture
+def base(make_bert: MakeBert) -> Path:
+    """A base without pooler, so the mean is what it was pretrained to."""
+    return make_bert("BertForMaskedLM")
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, n in (("APART_STEPS", 3), ("COMPARE_STEPS", 2), ("TEXTS", 16), ("PAIRS", 4)):
+        monkeypatch.setattr(two_texts, name, n)
+
+
+def test_added_layer_squares_the_difference_and_multiplies(
+    base: Path, tokenizer: Tokenizer
+) -> None:
+    checkpoint = read_checkpoint(base)
+    config = checkpoint.config
+    width, half = config.hidden_size, compared_width(config)
+    # Token vectors that are given, in place of the encoder's: the first text's are at +1 along the
+    # first coordinate, the second's at -1.
+    projection = torch.eye(width)[1 : half + 1]
+    sides = Sides(torch.eye(width)[0], 0.0, 1.0, projection)
+    model = build_model(with_compare_layer(checkpoint, sides), REGRESS).model.eval()
+    encodings = pairs(6, tokenizer)
+    batch = pack(encodings, np.arange(6))
+    generator = torch.Generator().manual_seed(3)
+    u, v = torch.randn(2, 6, width, generator=generator)
+    u[:, 0], v[:, 0] = 3.0, -3.0  # three times as far, so that no token of the other is read
+    tokens = torch.where(batch.segment_ids_T[:, None] == 0, 1.0, 0.0)
+    sequence = torch.repeat_interleave(torch.arange(6), batch.cu_seqlens.diff())
+    x_TD = tokens * u[sequence] + (1 - tokens) * v[sequence]
+    with torch.no_grad():
+        found = model.encoder.layers[-1].read(x_TD, replace(batch, reads_R=torch.arange(6)))
+    p, q = u @ projection.T, v @ projection.T
+    dot = (p * q).sum(dim=1) / (p.square() + q.square()).sum(dim=1)
+    of_products, _ = sums_at(config)
+    assert np.corrcoef(found[:, of_products], dot)[0, 1] > 0.95
+    assert not found[:, constants_at(config)].any()
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_teaching_brings_tokens_closer_to_their_text_read_alone(
+    base: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(two_texts, "APART_STEPS", 20)
+    losses = []
+    original = two_texts._Student._token_loss
+
+    def watched(*arguments: object) -> torch.Tensor:
+        loss = original(*arguments)  # type: ignore[arg-type]
+        losses.append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(two_texts._Student, "_token_loss", watched)
+    kept_apart(read_checkpoint(base), pairs(8, tokenizer), "fp32")
+    assert np.mean(losses[-5:]) < 0.9 * losses[0]
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_teaching_is_the_same_twice_looks_at_no_label_and_is_done_once(
+    base: Path, tokenizer: Tokenizer
+) -> None:
+    rows, checkpoint = pairs(8, tokenizer), read_checkpoint(base)
+    assert rows.targets is not None
+    first = kept_apart(checkpoint, rows, "fp32")
+    other = kept_apart(checkpoint, replace(rows, targets=rows.targets[::-1].copy()), "fp32")
+    assert first.config.num_hidden_layers == checkpoint.config.num_hidden_layers + 1
+    for name, tensor in first.encoder.items():
+        assert torch.equal(tensor, other.encoder[name]), name
+    taught = Taught()
+    assert taught.of(checkpoint, rows, "fp32") is taught.of(checkpoint, rows, "fp32")
+
+
+def test_few_pairs_of_a_sentence_encoder_are_compared(
+    base: Path, make_bert: MakeBert, tokenizer: Tokenizer
+) -> None:
+    def read_of(n: int, recipe: Recipe, folder: Path = base, *, second: bool = True) -> str | None:
+        encodings = pairs(n, tokenizer, second=second)
+        return with_schedule(recipe, HEADS["value"], describe(folder), encodings).read
+
+    recipe = Recipe(task="regress")
+    assert gives_comparison(describe(base).config)
+    assert read_of(40, recipe) == "both"
+    assert read_of(500, recipe) == "cls"
+    assert read_of(40, recipe, second=False) == "mean"
+    assert read_of(40, recipe, make_bert()) == "cls"
+    assert read_of(40, replace(recipe, epochs=3)) == "cls"
+    assert read_of(40, replace(recipe, freeze="encoder")) == "cls"
+    found = with_schedule(recipe, HEADS["value"], describe(base), pairs(40, tokenizer))
+    assert found.epochs == 0
+    assert "two texts of a pair apart" in " ".join(method_of(found))
+    with pytest.raises(UsageError, match="not every row has two texts"):
+        read_of(40, replace(recipe, read="both"), second=False)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_run_of_few_pairs_is_scored_by_folds_repeats_its_bytes_and_opens_with_transformers(
+    base: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    rows = [
+        {
+            "text": " ".join(rng.choice(WORDS, 3)),
+            "pair": " ".join(rng.choice(WORDS, 4)),
+            "label": float(i % 7),
+        }
+        for i in range(24)
+    ]
+    options = {"task": "regress", "model": str(base), "precision": "fp32"}
+    first = onelayer.finetune(rows, out=tmp_path / "one", **options)
+    onelayer.finetune(rows, out=tmp_path / "two", **options)
+    one, two = (tmp_path / name / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    assert first.record is not None
+    assert (first.record.recipe["read"], first.record.recipe["epochs"]) == ("both", 0)
+    assert first.record.dev is not None
+    assert first.record.dev.folds == 4
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "one")
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "one")
+    sequence = tokens(rows[0]["text"], rows[0]["pair"], return_tensors="pt")
+    with torch.no_grad():
+        wanted = float(theirs.eval()(**sequence).logits[0, 0])
+    (found,) = first.predict([(rows[0]["text"], rows[0]["pair"])])
+    assert found.value == pytest.approx(wanted, abs=1e-4)
+    shutil.rmtree(tmp_path / "two")
