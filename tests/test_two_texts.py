@@ -141,6 +141,8 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
     found = with_schedule(recipe, HEADS["value"], describe(base), pairs(40, tokenizer))
     assert found.epochs == 0
     assert "two texts of a pair apart" in " ".join(method_of(found))
+    with pytest.raises(UsageError, match="--freeze encoder keeps"):
+        read_of(40, replace(recipe, read="both", freeze="encoder"))
     with pytest.raises(UsageError, match="not every row has two texts"):
         read_of(40, replace(recipe, read="both"), second=False)
 

@@ -154,6 +154,11 @@ def _check_both(recipe: Recipe, base: Description, encodings: Encodings) -> None
             f"--read both: --contrast {recipe.contrast} needs single texts",
             hint="leave one of them out",
         )
+    if recipe.freeze != "none":
+        raise UsageError(
+            f"--read both: it teaches layers that --freeze {recipe.freeze} keeps as they are",
+            hint="leave one of them out",
+        )
 
 
 def _why_not_both(base: Description, encodings: Encodings) -> str | None:
