@@ -15,11 +15,10 @@ import onelayer
 from onelayer.base.errors import Place, UsageError
 from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.compare_layer import (
+    Outputs,
     Sides,
     compared_width,
-    constants_at,
     gives_comparison,
-    sums_at,
     with_compare_layer,
 )
 from onelayer.checkpoint.read import describe, read_checkpoint
@@ -85,9 +84,15 @@ def test_added_layer_squares_the_difference_and_multiplies(
         found = model.encoder.layers[-1].read(x_TD, replace(batch, reads_R=torch.arange(6)))
     p, q = u @ projection.T, v @ projection.T
     dot = (p * q).sum(dim=1) / (p.square() + q.square()).sum(dim=1)
-    of_products, _ = sums_at(config)
-    assert np.corrcoef(found[:, of_products], dot)[0, 1] > 0.95
-    assert not found[:, constants_at(config)].any()
+    out = Outputs.of(config)
+    assert np.corrcoef(found[:, out.of_products], dot)[0, 1] > 0.95
+    assert not found[:, out.still].any()
+    n = out.products.stop - out.products.start
+    total = torch.cat([p, q], dim=1).norm(dim=1, keepdim=True)
+    for values, wanted in zip(
+        found[:, out.values].split(n, dim=1), ((p - q) / total, (p + q) / total), strict=True
+    ):
+        assert np.corrcoef(values.flatten(), wanted[:, :n].flatten())[0, 1] > 0.95
 
 
 @pytest.mark.usefixtures("few_steps")

@@ -4,7 +4,7 @@ A sentence encoder knows how alike two texts are from two vectors, one for each 
 sequence, the texts mix in every layer. Where a model was taught to keep them apart (see
 ``training/two_texts.py``), this layer gives ``[CLS]`` what logistic regression on two vectors
 ``u`` and ``v`` reads: half of its heads attend to the first text and half to the second one, its
-output product makes ``u - v`` and ``u + v`` of them, and its feed-forward half squares both.
+output product makes ``u - v`` and ``u + v`` of them, and its feed-forward half also squares both.
 ``(u + v)² - (u - v)²`` is ``4uv``. Like every other layer it is trained with the rest.
 
 Shape suffixes: D model width, R the heads' width of half the heads, F feed-forward width.
@@ -31,7 +31,11 @@ GAIN = 100.0
 CURVE = 0.5
 """The factor before the activation: gelu(x) + gelu(-x) is close to 0.8 x² up to there."""
 SQUARES = 30.0
-"""How many times the squares outweigh the values that the feed-forward half adds to them."""
+"""The factor of the squares; with that of the values it says how large they are next to what is
+still."""
+VALUES = 12.0
+"""The factor of differences and sums themselves: with it and `CURVE` a value of 1 is as large as
+its square."""
 STILL = 600.0
 """Two constants among the outputs, one with a minus. They are most of what the last norm divides
 by, so that it keeps how large the squares are."""
@@ -53,6 +57,31 @@ class Sides:
     """Orthonormal rows, orthogonal to the direction."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What each of the layer's D outputs is."""
+
+    squares: slice
+    """Of differences."""
+    of_products: int
+    """The sum of all products."""
+    of_squares: int
+    """The sum of the squares of all differences."""
+    still: slice
+    """Two constants."""
+    products: slice
+    values: slice
+    """Differences, then sums ``u + v``: what each text says by itself."""
+
+    @classmethod
+    def of(cls, config: EncoderConfig) -> Outputs:
+        q = compared_width(config) // 2
+        first = q - N_SUMS
+        return cls(
+            slice(0, first), first, first + 1, slice(q - 2, q), slice(q, 2 * q), slice(2 * q, 4 * q)
+        )
+
+
 def gives_comparison(config: EncoderConfig) -> bool:
     """Whether one more layer of this family can compare two texts: segments tell them apart, half
     of the heads read each, and the activation can square."""
@@ -62,7 +91,7 @@ def gives_comparison(config: EncoderConfig) -> bool:
         and config.num_attention_heads % 2 == 0
         and config.intermediate_size >= 2 * config.hidden_size
         and config.hidden_act in ("gelu", "gelu_new")
-        and compared_width(config) > N_SUMS
+        and Outputs.of(config).squares.stop > 0
     )
 
 
@@ -71,21 +100,9 @@ def compared_width(config: EncoderConfig) -> int:
     return config.hidden_size // 2
 
 
-def sums_at(config: EncoderConfig) -> tuple[int, int]:
-    """Where among the D outputs the sums of products and of squares are."""
-    first = compared_width(config) - N_SUMS
-    return first, first + 1
-
-
-def constants_at(config: EncoderConfig) -> slice:
-    """Where the two constants are."""
-    width = compared_width(config)
-    return slice(width - 2, width)
-
-
 def with_compare_layer(checkpoint: Checkpoint, sides: Sides) -> Checkpoint:
     """The checkpoint with one more layer, and a pooler whose weights are the identity. ``[CLS]``
-    gets R squares of differences (the last `N_SUMS` of them replaced), then R products."""
+    gets the `Outputs`."""
     config = checkpoint.config
     layer = f"layers.{config.num_hidden_layers}."
     added = {**_attention(config, sides), **_feed_forward(config)}
@@ -121,25 +138,31 @@ def _attention(config: EncoderConfig, sides: Sides) -> dict[str, Tensor]:
 
 
 def _feed_forward(config: EncoderConfig) -> dict[str, Tensor]:
-    """Squares of all D values, and of them the R differences, the R products and the sums."""
+    """The values that come in are R differences and R sums. Each goes through the activation twice,
+    the second time with a minus: both together are its square, their difference is the value."""
     width, inner, half = config.hidden_size, config.intermediate_size, config.hidden_size // 2
     generator = torch.Generator().manual_seed(0)
     # Drawn where nothing is squared, so that a gradient passes to "down", which is zero there.
     up = torch.empty(inner, width).normal_(0.0, config.initializer_range, generator=generator)
     up[:width] = CURVE * torch.eye(width)
     up[width : 2 * width] = -CURVE * torch.eye(width)
-    one, none = torch.eye(half), torch.zeros(half, half)
-    of_squares = torch.cat([torch.cat([one, none], 1), torch.cat([-one, one], 1)])
-    difference, product = torch.ones(2, half)
-    of_squares[half - N_SUMS : half] = 0.0
-    sums = torch.stack([torch.cat([-difference, product]), torch.cat([difference, 0 * product])])
-    of_squares[list(sums_at(config))] = sums / math.sqrt(half)
+    out = Outputs.of(config)
+    difference, total = torch.eye(width).split([half, width - half])
+    squared, valued = torch.zeros(2, width, width)
+    squared[out.squares] = difference[: out.squares.stop]
+    n_products = out.products.stop - out.products.start
+    squared[out.products] = total[:n_products] - difference[:n_products]
+    squared[out.of_products] = (total - difference).sum(dim=0) / math.sqrt(half)
+    squared[out.of_squares] = difference.sum(dim=0) / math.sqrt(half)
+    valued[out.values] = torch.cat([difference[:n_products], total[:n_products]])
+    valued = VALUES * valued - torch.eye(width) / CURVE  # takes away what is added to the outcome
     down = torch.zeros(width, inner)
-    down[:, : 2 * width] = SQUARES * of_squares.repeat(1, 2)
+    down[:, :width] = SQUARES * squared + valued
+    down[:, width : 2 * width] = SQUARES * squared - valued
     bias = torch.zeros(width)
-    bias[constants_at(config)] = torch.tensor([STILL, -STILL])
+    bias[out.still] = torch.tensor([STILL, -STILL])
     norm = torch.ones(width)
-    norm[constants_at(config)] = 0.0  # next to them, int8 would round all else to zero
+    norm[out.still] = 0.0  # next to them, int8 would round all else to zero
     return {
         "feed_forward.up.weight": up,
         "feed_forward.up.bias": torch.zeros(inner),

@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.checkpoint.compare_layer import (
+    Outputs,
     Sides,
     compared_width,
-    constants_at,
-    sums_at,
     with_compare_layer,
 )
 from onelayer.checkpoint.read import Checkpoint
@@ -54,8 +53,10 @@ WEIGHTS = {"side": 300.0, "squares": 0.3, "sums": 0.3}
 """The weights of the other losses against that of the tokens; ``side`` is one number of D."""
 SQUEEZE = 0.3
 """The spread of what the pooler gives before tanh, which is close to linear there."""
-SUMS = 3.0
-"""How many times the spread of the two sums is that of the other outputs."""
+SUMS, VALUES = 3.0, 0.5
+"""How many times the spread of single squares and products that of the two sums is, and that of
+differences and sums of the texts. If ``VALUES`` grows, what a text says by itself counts for more,
+and how alike the two are for less."""
 
 
 @dataclass(slots=True)
@@ -177,6 +178,7 @@ class _Student:
 
     def __init__(self, start: Checkpoint, sides: Sides, precision: Precision) -> None:
         self.start, self.device = start, best_device()
+        self.outputs = Outputs.of(start.config)
         still = replace(
             start.config, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
         )  # what is to be learned has no noise
@@ -256,34 +258,35 @@ class _Student:
         assert isinstance(added, Layer)
         found_ND: Tensor = self.pooler(added.read(x_TD, of_cls))
         off_ND = (found_ND - wanted_ND[torch.from_numpy(examples).to(self.device)]).square()
-        sums = list(sums_at(self.start.config))
-        squares = off_ND[:, self._squares()].mean()
+        sums = [self.outputs.of_products, self.outputs.of_squares]
+        single = [off_ND[:, part] for part in self._blocks()]
+        squares = torch.cat(single, dim=1).mean()
         return WEIGHTS["squares"] * squares + WEIGHTS["sums"] * off_ND[:, sums].mean()
 
-    def _comparison(self, means: Tensor, pairs: Ints) -> Tensor:
+    def _comparison(self, means_ND: Tensor, pairs: Ints) -> Tensor:
         """(N, D) what the added layer should give of pairs of texts, were it exact."""
-        r_NR = F.normalize(means @ self.projection_RD.T, dim=1)
+        r_NR = F.normalize(means_ND @ self.projection_RD.T, dim=1)
         u_NR, v_NR = (r_NR[torch.from_numpy(pairs[:, i]).to(self.device)] for i in (0, 1))
-        difference_NR, product_NR = (u_NR - v_NR).square(), 4 * u_NR * v_NR
-        found = torch.cat([difference_NR, product_NR], dim=1)
-        of_products, of_squares = sums_at(self.start.config)
-        found[:, of_products] = product_NR.sum(dim=1)
-        found[:, of_squares] = difference_NR.sum(dim=1)
-        found[:, constants_at(self.start.config)] = 0.0
+        squares_NR, products_NR = (u_NR - v_NR).square(), 4 * u_NR * v_NR
+        out, found = self.outputs, torch.zeros(len(pairs), means_ND.shape[1], device=self.device)
+        n = out.products.stop - out.products.start
+        found[:, out.squares] = squares_NR[:, : out.squares.stop]
+        found[:, out.products] = products_NR[:, :n]
+        found[:, out.values] = torch.cat([(u_NR - v_NR)[:, :n], (u_NR + v_NR)[:, :n]], dim=1)
+        found[:, out.of_products] = products_NR.sum(dim=1)
+        found[:, out.of_squares] = squares_NR.sum(dim=1)
         return found
 
-    def _squares(self) -> list[int]:
-        """The outputs that are one square or product."""
-        width = compared_width(self.start.config)
-        return [*range(sums_at(self.start.config)[0]), *range(width, 2 * width)]
+    def _blocks(self) -> list[slice]:
+        """The outputs of one number each, in blocks of one kind."""
+        return [self.outputs.squares, self.outputs.products, self.outputs.values]
 
     def _scale(self, x_ND: Tensor, floor: float = 1e-6) -> Tensor:
-        """(D,) factors that bring differences, products, and each sum to a spread of 1; 0 for the
-        constants."""
-        width, sums = compared_width(self.start.config), sums_at(self.start.config)
+        """(D,) factors that bring each kind of outputs to a spread of 1; 0 for the constants."""
+        sums = (self.outputs.of_products, self.outputs.of_squares)
         centred = (x_ND - x_ND.mean(dim=0)).square()
         scale = torch.zeros(x_ND.shape[1], device=x_ND.device)
-        for part in (slice(0, sums[0]), slice(width, None), *(slice(i, i + 1) for i in sums)):
+        for part in (*self._blocks(), *(slice(i, i + 1) for i in sums)):
             scale[part] = 1 / centred[:, part].mean().sqrt().clamp_min(floor)
         return scale
 
@@ -315,7 +318,8 @@ class _Student:
         some = rows.part(0, min(512, len(rows)))
         found_ND = self._outputs(some)
         scale_D = SQUEEZE * self._scale(found_ND, floor=0.1)
-        scale_D[list(sums_at(self.start.config))] *= SUMS
+        scale_D[[self.outputs.of_products, self.outputs.of_squares]] *= SUMS
+        scale_D[self.outputs.values] *= VALUES
         self._rescale(found_ND, scale_D)
 
     def _rescale(self, found_ND: Tensor, scale_D: Tensor) -> None:
