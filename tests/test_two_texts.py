@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from onelayer.tasks.texts import TextRow
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training import two_texts
+from onelayer.training.progress import Silent
 from onelayer.training.schedule import method_of, with_schedule
 from onelayer.training.two_texts import Taught, kept_apart
 from support.tiny_bert import MakeBert
@@ -152,19 +153,23 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
         read_of(40, replace(recipe, read="both"), second=False)
 
 
-@pytest.mark.usefixtures("few_steps")
-def test_run_of_few_pairs_is_scored_by_folds_repeats_its_bytes_and_opens_with_transformers(
-    base: Path, tmp_path: Path
-) -> None:
+def made_rows(n: int) -> list[dict[str, object]]:
     rng = np.random.default_rng(2)
-    rows = [
+    return [
         {
             "text": " ".join(rng.choice(WORDS, 3)),
             "pair": " ".join(rng.choice(WORDS, 4)),
             "label": float(i % 7),
         }
-        for i in range(24)
+        for i in range(n)
     ]
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_run_of_few_pairs_is_scored_by_folds_repeats_its_bytes_and_opens_with_transformers(
+    base: Path, tmp_path: Path
+) -> None:
+    rows = made_rows(24)
     options = {"task": "regress", "model": str(base), "precision": "fp32"}
     first = onelayer.finetune(rows, out=tmp_path / "one", **options)
     onelayer.finetune(rows, out=tmp_path / "two", **options)
@@ -181,4 +186,25 @@ def test_run_of_few_pairs_is_scored_by_folds_repeats_its_bytes_and_opens_with_tr
         wanted = float(theirs.eval()(**sequence).logits[0, 0])
     (found,) = first.predict([(rows[0]["text"], rows[0]["pair"])])
     assert found.value == pytest.approx(wanted, abs=1e-4)
-    shutil.rmtree(tmp_path / "two")
+
+
+class StopsAtFold(Silent):
+    """Sends this process a signal when the third fold begins."""
+
+    def start(self, total_steps: int, part: str) -> None:
+        if part == "fold 3 of 4":
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_run_of_few_pairs_resumes_bit_for_bit(base: Path, tmp_path: Path) -> None:
+    rows = made_rows(24)
+    options = {"task": "regress", "model": str(base), "precision": "fp32"}
+    onelayer.finetune(rows, out=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt):
+        onelayer.finetune(rows, out=tmp_path / "stopped", reporter=StopsAtFold(), **options)
+    assert not (tmp_path / "stopped" / "config.json").exists()
+    onelayer.finetune(rows, out=tmp_path / "stopped", **options)
+    for name in ("model.safetensors", "onelayer.json", "cross_validation.safetensors"):
+        whole, stopped = ((tmp_path / run / name).read_bytes() for run in ("whole", "stopped"))
+        assert whole == stopped, name
