@@ -208,3 +208,14 @@ def test_run_of_few_pairs_resumes_bit_for_bit(base: Path, tmp_path: Path) -> Non
     for name in ("model.safetensors", "onelayer.json", "cross_validation.safetensors"):
         whole, stopped = ((tmp_path / run / name).read_bytes() for run in ("whole", "stopped"))
         assert whole == stopped, name
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_or_two_pairs_give_a_model(n: int, base: Path, tmp_path: Path) -> None:
+    rows = [{**row, "label": "ab"[i]} for i, row in enumerate(made_rows(2))]
+    rows += [{**rows[0], "text": "the cat the cat"}] * (n - 1)
+    options = {"task": "classify", "model": str(base), "precision": "fp32"}
+    found = onelayer.finetune(rows, out=tmp_path / "run", **options)
+    (prediction,) = found.predict([("the good cat", "a bad cat")])
+    assert all(np.isfinite(list(prediction.probabilities.values())))
