@@ -144,6 +144,7 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
     assert read_of(40, recipe, make_bert()) == "cls"
     assert read_of(40, replace(recipe, epochs=3)) == "cls"
     assert read_of(40, replace(recipe, freeze="encoder")) == "cls"
+    assert with_schedule(recipe, HEADS["label"], describe(base), pairs(40, tokenizer)).read == "cls"
     found = with_schedule(recipe, HEADS["value"], describe(base), pairs(40, tokenizer))
     assert found.epochs == 0
     assert "two texts of a pair apart" in " ".join(method_of(found))
@@ -215,7 +216,7 @@ def test_run_of_few_pairs_resumes_bit_for_bit(base: Path, tmp_path: Path) -> Non
 def test_one_or_two_pairs_give_a_model(n: int, base: Path, tmp_path: Path) -> None:
     rows = [{**row, "label": "ab"[i]} for i, row in enumerate(made_rows(2))]
     rows += [{**rows[0], "text": "the cat the cat"}] * (n - 1)
-    options = {"task": "classify", "model": str(base), "precision": "fp32"}
+    options = {"task": "classify", "model": str(base), "precision": "fp32", "read": "both"}
     found = onelayer.finetune(rows, out=tmp_path / "run", **options)
     (prediction,) = found.predict([("the good cat", "a bad cat")])
     assert all(np.isfinite(list(prediction.probabilities.values())))

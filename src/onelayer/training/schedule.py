@@ -128,8 +128,8 @@ def steps_of(recipe: Recipe, n_examples: int) -> int:
 
 def _read(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -> Read | None:
     """Few single texts: the mean, where the base was pretrained to it or has no pooler for
-    ``[CLS]``. Very few pairs: both means, compared; not where the user wants epochs, or weights to
-    stay as they are.
+    ``[CLS]``. Very few pairs with numbers: both means, compared; not where the user wants epochs,
+    or weights to stay as they are. Of pairs with labels it wasn't measured.
 
     The mean of a pair tells what both are about, and not what they are to each other. With many
     rows ``[CLS]`` learns as much, and reading it takes less time.
@@ -140,7 +140,7 @@ def _read(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -
         return "cls"
     if not encodings.has_pairs:
         return "mean"
-    if recipe.epochs is not None or recipe.contrast or recipe.freeze != "none":
+    if recipe.epochs is not None or recipe.freeze != "none" or head.classes is not None:
         return "cls"
     few = len(encodings) < MAX_ROWS_FOR_FOLDS
     return "both" if few and _why_not_both(base, encodings) is None else "cls"
