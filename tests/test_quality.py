@@ -11,6 +11,7 @@ from benchmarks.quality import quality
 from benchmarks.support.set_formats import FORMATS
 from benchmarks.support.sets import DataSet, read
 from benchmarks.support.suites import SUITES
+from onelayer.training.trainer import Trainer
 
 SMALL = DataSet(
     name="small",
@@ -32,9 +33,11 @@ def test_side_trains_and_is_scored(side: str, bert: Path, tmp_path: Path) -> Non
     lines = [f"{'good' if i % 2 else 'bad'} cat {i}\t{i % 2}" for i in range(20)]
     for name in ("train.tsv", "dev.tsv"):
         (tmp_path / name).write_text("\n".join(lines) + "\n")
+    usual = Trainer.score_dev
     found = quality.run(tmp_path, SMALL, str(bert), side, seed=1)
     assert 0 <= found["scores"]["accuracy"] <= 100
     assert found["peak_mib"] > 0
+    assert Trainer.score_dev is usual
 
 
 def test_recipe_does_not_depend_on_where_the_model_lies() -> None:

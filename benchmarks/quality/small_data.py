@@ -24,6 +24,7 @@ import random
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,9 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 import onelayer
 from benchmarks.support.machine import machine
-from benchmarks.support.no_dev import score_nothing
+from benchmarks.support.no_dev import dev_unseen
 from onelayer.prediction.streams import predict_file
 from onelayer.recipe import Columns
-from onelayer.training.trainer import Trainer
-
-SCORE_DEV = Trainer.score_dev
 
 Record = dict[str, Any]
 Row = dict[str, str]
@@ -152,8 +150,8 @@ def once(
 
 def run(data: Path, small_set: SmallSet, flags: Record, seed: int) -> Record:
     plain = flags == RECIPES["plain"]
-    Trainer.score_dev = score_nothing if plain else SCORE_DEV  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as folder:
+    unseen = dev_unseen() if plain else nullcontext()
+    with tempfile.TemporaryDirectory() as folder, unseen:
         train, dev, test = cut(data, small_set, Path(folder))
         predictor = onelayer.finetune(
             train, dev=dev, out=Path(folder) / "run", task="classify", seed=seed, **flags
