@@ -144,7 +144,12 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
     assert read_of(40, recipe, make_bert()) == "cls"
     assert read_of(40, replace(recipe, epochs=3)) == "cls"
     assert read_of(40, replace(recipe, freeze="encoder")) == "cls"
-    assert with_schedule(recipe, HEADS["label"], describe(base), pairs(40, tokenizer)).read == "cls"
+    for head in ("label", "option"):
+        found = with_schedule(recipe, HEADS[head], describe(base), pairs(40, tokenizer))
+        assert found.read == "cls", head
+    asked = replace(recipe, read="both")
+    with pytest.raises(UsageError, match="an option is chosen among others"):
+        with_schedule(asked, HEADS["option"], describe(base), pairs(40, tokenizer))
     found = with_schedule(recipe, HEADS["value"], describe(base), pairs(40, tokenizer))
     assert found.epochs == 0
     assert "two texts of a pair apart" in " ".join(method_of(found))

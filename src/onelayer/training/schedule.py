@@ -60,7 +60,7 @@ def with_schedule(recipe: Recipe, head: Head, base: Description, encodings: Enco
             hint="leave it out",
         )
     if recipe.read == "both":
-        _check_both(recipe, base, encodings)
+        _check_both(recipe, head, base, encodings)
     read = recipe.read or _read(recipe, head, base, encodings)
     contrast, epochs = recipe.contrast, recipe.epochs
     if contrast is None:
@@ -140,13 +140,19 @@ def _read(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -
         return "cls"
     if not encodings.has_pairs:
         return "mean"
-    if recipe.epochs is not None or recipe.freeze != "none" or head.classes is not None:
+    rates = head.problem_type == "regression"
+    if recipe.epochs is not None or recipe.freeze != "none" or not rates:
         return "cls"
     few = len(encodings) < MAX_ROWS_FOR_FOLDS
     return "both" if few and _why_not_both(base, encodings) is None else "cls"
 
 
-def _check_both(recipe: Recipe, base: Description, encodings: Encodings) -> None:
+def _check_both(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -> None:
+    if head.form == "MultipleChoice":
+        raise UsageError(
+            "--read both: an option is chosen among others, not compared with its context",
+            hint="leave it out",
+        )
     if problem := _why_not_both(base, encodings):
         raise UsageError(f"--read both: {problem}", hint="leave it out")
     if recipe.contrast:
