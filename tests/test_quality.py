@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.quality import quality
-from benchmarks.support.set_formats import FORMATS
+from benchmarks.support.set_formats import AS_CONLL, FORMATS
 from benchmarks.support.sets import DataSet, read
 from benchmarks.support.suites import SUITES
 from onelayer.training.trainer import Trainer
@@ -56,9 +56,7 @@ def rows_of(format_: str, text: str, tmp_path: Path) -> list[dict[str, object]]:
     split, join, _ = FORMATS[format_]
     path = tmp_path / "slice"
     path.write_text(join(*split(text)), encoding="utf-8")
-    one = DataSet(
-        "a", "tag", "conll" if format_ in ("cluener", "weibo") else format_, *[""] * 2, 1, 1, 1, 1
-    )
+    one = DataSet("a", "tag", "conll" if format_ in AS_CONLL else format_, *[""] * 2, 1, 1, 1, 1)
     return read(one, path)
 
 

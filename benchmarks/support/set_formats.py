@@ -17,6 +17,10 @@ HEADERS = ("index\t", "sentence\t", "\ufeffQuality\t")
 """What the first line of a file with a header begins with."""
 
 
+AS_CONLL = ("cluener", "weibo")
+"""Formats whose slices are written as CoNLL files."""
+
+
 def split_lines(text: str) -> tuple[str, list[str]]:
     lines = text.strip("\n").split("\n")
     return (lines[0] + "\n", lines[1:]) if lines[0].startswith(HEADERS) else ("", lines)

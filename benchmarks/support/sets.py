@@ -23,7 +23,7 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, matthews_corrcoef
 
-from benchmarks.support.set_formats import FORMATS
+from benchmarks.support.set_formats import AS_CONLL, FORMATS
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,10 @@ def cut(data_set: DataSet, data: Path, folder: Path, draw: int = 0) -> tuple[Pat
         random.Random(seed).shuffle(units)
         if len(units) < rows:
             raise SystemExit(f"{data / source}: {len(units)} rows, {rows} wanted")
-        path = folder / f"{data_set.name}-{Path(source).name}"
+        name = Path(source).name
+        if data_set.format in AS_CONLL:
+            name = f"{name}.conll"
+        path = folder / f"{data_set.name}-{name}"
         path.write_text(join(head, units[:rows]), encoding="utf-8")
         paths.append(path)
     return paths[0], paths[1]
