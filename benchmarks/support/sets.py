@@ -145,7 +145,7 @@ def cut(data_set: DataSet, data: Path, folder: Path, draw: int = 0) -> tuple[Pat
             raise SystemExit(f"{data / source}: {len(units)} rows, {rows} wanted")
         name = Path(source).name
         if data_set.format in AS_CONLL:
-            name = f"{name}.conll"
+            name = f"{name.replace('.', '_')}.conll"
         path = folder / f"{data_set.name}-{name}"
         path.write_text(join(head, units[:rows]), encoding="utf-8")
         paths.append(path)
