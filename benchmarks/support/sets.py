@@ -162,7 +162,8 @@ def context_words(unit: dict[str, Any] | list[Any]) -> int:
 
 
 def read(data_set: DataSet, path: Path) -> list[dict[str, Any]]:
-    split, _, row = FORMATS[data_set.format]
+    """The rows of a slice that `cut` wrote."""
+    split, _, row = FORMATS["conll" if data_set.format in AS_CONLL else data_set.format]
     return [row(unit) for unit in split(path.read_text(encoding="utf-8"))[1]]
 
 
