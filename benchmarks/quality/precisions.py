@@ -21,8 +21,8 @@ from typing import get_args
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import onelayer
-from benchmarks.quality import ours  # noqa: F401  (keeps the last epoch, without dev scores)
 from benchmarks.support.machine import machine
+from benchmarks.support.no_dev import dev_unseen
 from benchmarks.support.sets import DATA_SETS, DataSet, cut
 from onelayer.evaluation.evaluate import evaluate_model as evaluate
 from onelayer.recipe import Columns, Precision
@@ -54,17 +54,18 @@ def compare(data_set: DataSet, data: Path, seeds: list[int]) -> None:
         for seed in seeds:
             for precision in precisions:
                 out = Path(folder, f"{precision}-{seed}")
-                predictor = onelayer.finetune(
-                    train,
-                    dev=dev,
-                    out=out,
-                    task=data_set.task,
-                    epochs=data_set.epochs,
-                    lr=data_set.lr,
-                    max_length=data_set.max_length,
-                    seed=seed,
-                    precision=precision,
-                )
+                with dev_unseen():
+                    predictor = onelayer.finetune(
+                        train,
+                        dev=dev,
+                        out=out,
+                        task=data_set.task,
+                        epochs=data_set.epochs,
+                        lr=data_set.lr,
+                        max_length=data_set.max_length,
+                        seed=seed,
+                        precision=precision,
+                    )
                 metric = predictor.task.metric
                 result = evaluate(out, dev, Columns(), lambda _: None)
                 scores[precision].append(100 * result.scores[metric])
