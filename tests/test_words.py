@@ -15,10 +15,10 @@ SOURCE = ROOT / "src"
 
 FOLDERS = ("src", "csrc", "tests", "benchmarks", "docs", "examples", ".github")
 SUFFIXES = {
-    *(".py", ".c", ".h", ".js", ".css", ".html", ".j2", ".jinja"),
+    *(".py", ".c", ".cpp", ".h", ".hpp", ".js", ".css", ".html", ".j2", ".jinja"),
     *(".md", ".toml", ".yml", ".yaml", ".sh", ".cff"),
 }
-CODE = {".py", ".c", ".h", ".js", ".css", ".html", ".j2", ".jinja"}
+CODE = {".py", ".c", ".cpp", ".h", ".hpp", ".js", ".css", ".html", ".j2", ".jinja"}
 MAX_LINES = 400
 
 BANNED_TURNS = (

@@ -2,10 +2,7 @@
 #include "error.h"
 #include "text.h"
 #include <charconv>
-#include <clocale>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 
 namespace onelayer {
@@ -312,123 +309,6 @@ std::string Json::string_or(std::string_view key, std::string_view otherwise) co
 {
     const Json *found = find(key);
     return found ? found->string() : std::string(otherwise);
-}
-
-// Writing -------------------------------------------------------------------------------------
-
-void JsonWriter::before_value()
-{
-    if (!first_ && !after_key_)
-        text_ += ", ";
-    first_ = after_key_ = false;
-}
-
-JsonWriter &JsonWriter::begin_object()
-{
-    before_value();
-    text_ += '{';
-    first_ = true;
-    return *this;
-}
-
-JsonWriter &JsonWriter::end_object()
-{
-    text_ += '}';
-    first_ = false;
-    return *this;
-}
-
-JsonWriter &JsonWriter::begin_array()
-{
-    before_value();
-    text_ += '[';
-    first_ = true;
-    return *this;
-}
-
-JsonWriter &JsonWriter::end_array()
-{
-    text_ += ']';
-    first_ = false;
-    return *this;
-}
-
-JsonWriter &JsonWriter::key(std::string_view name)
-{
-    value(name);
-    text_ += ": ";
-    after_key_ = true;
-    return *this;
-}
-
-JsonWriter &JsonWriter::value(std::string_view text)
-{
-    before_value();
-    text_ += '"';
-    for (const char c : text) {
-        switch (c) {
-        case '"': text_ += "\\\""; break;
-        case '\\': text_ += "\\\\"; break;
-        case '\n': text_ += "\\n"; break;
-        case '\r': text_ += "\\r"; break;
-        case '\t': text_ += "\\t"; break;
-        case '\b': text_ += "\\b"; break;
-        case '\f': text_ += "\\f"; break;
-        default:
-            if (static_cast<unsigned char>(c) < 0x20) {
-                char escaped[8];
-                std::snprintf(escaped, sizeof escaped, "\\u%04x", c);
-                text_ += escaped;
-            } else {
-                text_ += c;
-            }
-        }
-    }
-    text_ += '"';
-    return *this;
-}
-
-JsonWriter &JsonWriter::value(bool yes)
-{
-    before_value();
-    text_ += yes ? "true" : "false";
-    return *this;
-}
-
-JsonWriter &JsonWriter::value(int64_t number)
-{
-    before_value();
-    text_ += std::to_string(number);
-    return *this;
-}
-
-JsonWriter &JsonWriter::null()
-{
-    before_value();
-    text_ += "null";
-    return *this;
-}
-
-JsonWriter &JsonWriter::value(double number)
-{
-    if (!std::isfinite(number))
-        return null();
-    before_value();
-    // Python: float(f"{number:.7g}"), whose repr is the shortest text that reads as that double, in
-    // positional notation for exponents from -4 to 15.
-    char digits[64];
-    auto seven = std::to_chars(digits, digits + sizeof digits, number, std::chars_format::general, 7);
-    double rounded = 0;
-    std::from_chars(digits, seven.ptr, rounded);
-    const double size = std::fabs(rounded);
-    const bool positional = rounded == 0 || (size >= 1e-4 && size < 1e16);
-    const auto form = positional ? std::chars_format::fixed : std::chars_format::scientific;
-    const auto end = std::to_chars(digits, digits + sizeof digits, rounded, form).ptr;
-    const std::string_view written(digits, static_cast<size_t>(end - digits));
-    text_ += written;
-    if (positional && written.find('.') == std::string_view::npos)
-        text_ += ".0";
-    return *this;
 }
 
 } // namespace onelayer

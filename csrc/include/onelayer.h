@@ -83,7 +83,7 @@ typedef struct {
 typedef struct {
     double coverage; /* if above 0: label sets that hold the right label with this chance */
     double abstain;  /* if above 0: doubtful rows get no label, so that about this share is wrong */
-    int threads;     /* at most so many; 0: the number of processors */
+    int threads;     /* the most that compute; 0: one for each processor */
 } onelayer_options;
 
 typedef struct {

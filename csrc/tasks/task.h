@@ -2,6 +2,7 @@
 // results as the task of the same name in Python.
 #pragma once
 #include "../base/json.h"
+#include "../base/json_writer.h"
 #include "../include/onelayer.h"
 #include "encodings.h"
 #include <memory>
