@@ -77,6 +77,7 @@ typedef struct {
     size_t n_options;
     const onelayer_bytes *words; /* bytes of `text`; NULL: it is split as the training file was */
     size_t n_words;
+    onelayer_text id; /* of a question, in JSON; if empty, the row's number in the call, from 1 */
 } onelayer_input;
 
 /* How a model is opened. All zero: as it was exported, on all processors. */

@@ -18,6 +18,7 @@ struct Row {
     std::vector<Text> options;
     std::vector<Span> words; // code points of `text`
     bool has_words = false;
+    std::string id; // of a question, in JSON
 };
 
 // What the model says of a row; only the fields of its task are filled. Spans are code points of
