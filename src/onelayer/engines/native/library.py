@@ -29,7 +29,7 @@ FUNCTIONS = ("run",)
 def code(*processor: str) -> Code:
     """The C code for a kind of processor, which the flags name."""
     flags = (*FLAGS, *processor)
-    return Code(name="native", folder=c_sources("native"), flags=flags, functions=FUNCTIONS)
+    return Code(name="native", folder=c_sources("engine"), flags=flags, functions=FUNCTIONS)
 
 
 @cache
