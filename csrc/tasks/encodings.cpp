@@ -13,4 +13,16 @@ void Encodings::clear()
         counts->assign(1, 0);
 }
 
+void Encodings::end_sequence()
+{
+    cu_seqlens.push_back(static_cast<int64_t>(ids.size()));
+    cu_reads.push_back(static_cast<int64_t>(reads.size()));
+}
+
+void Encodings::end_row(size_t left_unread)
+{
+    cu_rows.push_back(static_cast<int64_t>(n_sequences()));
+    unread.push_back(left_unread);
+}
+
 } // namespace onelayer

@@ -16,13 +16,13 @@ struct Row {
     Text text, pair, question;
     bool has_pair = false;
     std::vector<Text> options;
-    std::vector<Span> words; // code points of `text`
+    std::vector<Span> words; // code points of `text`, in order; without overlap
     bool has_words = false;
     std::string id; // of a question, in JSON
 };
 
 // What the model says of a row; only the fields of its task are filled. Spans are code points of
-// `Row::text`.
+// `Row::text`. An entity's type is a view of the task's labels.
 struct Prediction {
     struct Word { Span span; int32_t label; };
     struct Entity { Span span; std::string_view type; double score; };
@@ -63,10 +63,11 @@ class Task {
     virtual const std::vector<std::string> &labels() const = 0;
     virtual int64_t max_length() const = 0;
 
-    // Appends a row's sequences. Throws InputError for a row that the task can't use.
+    // Appends a row's sequences; none where it throws InputError for a row that the task can't use.
     virtual void encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) const = 0;
+    // Fills all fields of the task. Throws BundleError for logits that are no finite numbers.
     virtual void decode(const Row &row, const RowLogits &logits, Prediction &out) const = 0;
-    // The fields of a prediction in JSON, in the order of Python's dataclass.
+    // A prediction as a JSON object, its fields in the order of Python's dataclass.
     virtual void write(const Row &row, const Prediction &prediction, JsonWriter &out) const = 0;
 
     // The task with promises, 0 for none. Throws InputError where dev rows can't promise that.
