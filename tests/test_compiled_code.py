@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
+import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from onelayer.base import compiled_code, machine
-from onelayer.base.compiled_code import Code, compiler
+from onelayer.base.compiled_code import Code, c_sources, compiler, machine_name
+from onelayer.engines.native.library import CORE
 
 COMMAND = compiler() or "cc"
 pytestmark = [
@@ -40,7 +47,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builds: list[Path]) ->
     folder = tmp_path / "code" / "answer"
     folder.mkdir(parents=True)
     (folder / "answer.c").write_text("int answer(void) { return 42; }\n")
-    return Code(name="answer", folder=folder, flags=("-fPIC", "-shared"), functions=("answer",))
+    return Code(name="answer", folders=(folder,), functions=("answer",))
 
 
 def cached(tmp_path: Path) -> Path:
@@ -52,9 +59,51 @@ def test_library_is_built_once(code: Code, builds: list[Path], tmp_path: Path) -
     for _ in range(3):
         assert code.load(COMMAND).answer() == 42
     assert builds == [cached(tmp_path)]
-    (code.folder / "answer.c").write_text("int answer(void) { return 43; }\n")
+    (code.folders[0] / "answer.c").write_text("int answer(void) { return 43; }\n")
     assert code.load(COMMAND).answer() == 43
     assert len(builds) == 2
+
+
+def test_sources_of_both_languages_have_flags_of_their_own(code: Code, tmp_path: Path) -> None:
+    """The C++ file is compiled twice, and what is of other machines is left out."""
+    (folder,) = code.folders
+    (folder / "answer.c").write_text("int answer(void) { return ANSWER + EVERY; }\n")
+    (folder / "twice.cpp").write_text('extern "C" int NAME() { return 1 + EVERY; }\n')
+    (folder / "elsewhere.c").write_text("#error this is of another machine\n")
+    table = tmp_path / "code" / "flags.txt"
+    table.write_text(
+        "# a comment\n* any -DEVERY=40\nanswer/answer.c any -DANSWER=2\n"
+        "answer/twice.cpp any -DNAME=one # two\nanswer/twice.cpp any -DNAME=two\n"
+        "answer/twice.cpp pdp11 -DNAME=one\nanswer/elsewhere.c pdp11\n"
+    )
+    both = replace(code, table=table, functions=("answer", "one", "two"))
+    assert code.language == "C++"
+    library = both.load(compiler(both.language) or "c++")
+    assert (library.answer(), library.one(), library.two()) == (42, 41, 41)
+    table.write_text(table.read_text().replace("-DANSWER=2", "-DANSWER=3"))
+    assert both.load(compiler(both.language) or "c++").answer() == 43
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
+def test_cmake_compiles_what_python_compiles(tmp_path: Path) -> None:
+    asked = (
+        *("-DCMAKE_EXPORT_COMPILE_COMMANDS=ON", "-DONELAYER_PROGRAM=OFF"),
+        "-DCMAKE_BUILD_TYPE=Plain",  # without flags of CMake's own
+    )
+    subprocess.run(
+        ["cmake", "-S", c_sources(), "-B", tmp_path, *asked], check=True, capture_output=True
+    )
+    listed = json.loads((tmp_path / "compile_commands.json").read_text())
+    theirs = Counter((each["file"], _own(each["command"].split())) for each in listed)
+    ours = Counter(
+        (str(each.source), _own(each.flags)) for each in CORE.compilations(machine_name())
+    )
+    assert theirs == ours
+
+
+def _own(flags: Iterable[str]) -> frozenset[str]:
+    """The flags that the table gives."""
+    return frozenset(flag for flag in flags if re.match("-[fmD]", flag) and flag != "-fPIC")
 
 
 @pytest.mark.parametrize(
@@ -165,10 +214,10 @@ def test_processes_that_build_at_once_build_once(
 
 
 def test_library_without_its_function_and_compiler_that_fails_are_reported(code: Code) -> None:
-    lacking = Code(name="x", folder=code.folder, flags=code.flags, functions=("question",))
+    lacking = Code(name="x", folders=code.folders, functions=("question",))
     with pytest.raises(OSError, match="has no function question"):
         lacking.load(COMMAND)
-    (code.folder / "answer.c").write_text("int answer(void) { return }\n")
+    (code.folders[0] / "answer.c").write_text("int answer(void) { return }\n")
     with pytest.raises(subprocess.CalledProcessError) as raised:
         code.load(COMMAND)
     assert compiled_code.build_failure("cc", raised.value).startswith("cc could not build it (")

@@ -102,9 +102,9 @@ def turns(engine: NativeEngine, encodings: Encodings, seconds: float) -> tuple[f
 def peak_loop() -> ctypes._NamedFuncPointer:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "peak.c").write_text(PEAK)
-        flags = ("-O3", "-march=native", "-fPIC", "-shared")
+        flags = ("-O3", "-march=native")
         functions = ("operations_a_second",)
-        peak = Code(name="peak", folder=Path(folder), flags=flags, functions=functions)
+        peak = Code(name="peak", folders=(Path(folder),), flags=flags, functions=functions)
         library = peak.load(compiler() or "cc")
     library.operations_a_second.restype = ctypes.c_double
     library.operations_a_second.argtypes = [ctypes.c_long]

@@ -19,6 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define ONELAYER_VERSION "0.1.0"
+
 #if defined(_WIN32)
 #define ONELAYER_API __declspec(dllexport)
 #else

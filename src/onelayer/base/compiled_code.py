@@ -1,4 +1,4 @@
-"""C code, compiled for this machine when first needed and kept in the user's cache.
+"""C and C++ code, compiled for this machine when first needed and kept in the user's cache.
 
 A library from the cache runs in this process, so it is loaded only if it is whole and nobody else
 could have written it. Otherwise it is built again.
@@ -17,40 +17,97 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from onelayer.base import digest
-from onelayer.base.machine import cache_home, key_of, processor
+from onelayer.base.machine import cache_home, cores, key_of, processor
 
 
-def compiler() -> str | None:
-    """The C compiler's command: ``CC``, else the first one found; None without a compiler."""
-    named = os.environ.get("CC")
-    return named or next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
+def compiler(language: str = "C") -> str | None:
+    """A compiler's command: ``CC`` for C or ``CXX`` for C++, else the first one found; None without
+    a compiler."""
+    variable, known = COMPILERS[language]
+    return os.environ.get(variable) or next((name for name in known if shutil.which(name)), None)
 
 
-def c_sources(name: str) -> Path:
-    """A folder of C sources: inside the installed package, or next to ``src`` in a clone."""
+COMPILERS = {"C": ("CC", ("cc", "gcc", "clang")), "C++": ("CXX", ("c++", "g++", "clang++"))}
+"""The variable that names a language's compiler, and the compilers that are looked for."""
+LANGUAGES = {".c": ("-x", "c"), ".cpp": ("-x", "c++", "-std=c++17")}
+"""How a compiler of either language is told a source's language."""
+HEADERS = (".h", ".hpp", ".inc")
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Other systems' names of processors, and Linux's."""
+COMPILER_SECONDS = 120
+"""A compiler that takes longer for one source is given up: something is wrong with the machine."""
+
+
+def c_sources(name: str = "") -> Path:
+    """A folder of sources: inside the installed package, or next to ``src`` in a clone."""
     package = Path(__file__).parents[1]
     installed = package / "csrc"
     return (installed if installed.is_dir() else package.parents[1] / "csrc") / name
 
 
+def machine_name() -> str:
+    """The kind of processor by Linux's name: ``x86_64``, ``aarch64``."""
+    name = platform.machine().lower()
+    return MACHINES.get(name, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """A source, and the flags that it alone is compiled with."""
+
+    source: Path
+    flags: tuple[str, ...] = ()
+
+    def arguments(self, object_file: Path) -> list[str]:
+        """The compiler's arguments for an object file of it."""
+        language = LANGUAGES[self.source.suffix]
+        return [*self.flags, *language, "-c", str(self.source), "-o", str(object_file)]
+
+
+def own_flags(table: Path, machine: str) -> dict[str, list[tuple[str, ...]]]:
+    """For each source that a table names, the flags of each time that it is compiled.
+
+    A line of the table is ``FILE MACHINE FLAGS``. The machine ``any`` stands for every one, and
+    ``#`` begins a comment. A source whose lines are all of other machines isn't compiled. The lines
+    of the file ``*`` have flags for every source.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for line in table.read_text(encoding="utf-8").splitlines():
+        words = line.partition("#")[0].split()
+        if words:
+            times = found.setdefault(words[0], [])
+            if words[1] in ("any", machine):
+                times.append(tuple(words[2:]))
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Code:
-    """C sources, and how they are compiled."""
+    """C and C++ sources of one library, and how they are compiled."""
 
     name: str
     """What the library's file is called."""
-    folder: Path
-    """The sources; headers that several libraries share are one folder above."""
-    flags: Sequence[str]
+    folders: Sequence[Path]
+    """The sources and their headers; headers that several libraries share are one folder above."""
+    flags: Sequence[str] = ()
+    """For every source, and for linking."""
+    table: Path | None = None
+    """Sources with flags of their own: see `own_flags`. Its names start at its folder."""
     functions: Sequence[str]
     """What the library must have."""
     facts: Sequence[object] = ()
     """What the library depends on besides sources, flags and processor."""
+
+    @property
+    def language(self) -> str:
+        """``C++`` if any source is."""
+        return "C++" if any(map(_is_cpp, self._files(*LANGUAGES))) else "C"
 
     def load(self, command: str) -> ctypes.CDLL:
         """The library, built by a compiler's command, or from the cache.
@@ -77,15 +134,54 @@ class Code:
             self.build(command, library)
             return open_library(library, self.functions)
 
-    def build(self, command: str, library: Path) -> None:
-        """Compiles the sources. Raises as `load` does."""
-        with tempfile.TemporaryDirectory(dir=library.parent) as staging:
-            fresh = Path(staging) / library.name
-            sources = sorted(map(str, self.folder.glob("*.c")))
-            arguments = [*shlex.split(command), *self.flags, "-o", str(fresh), *sources, "-lm"]
-            subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+    def build(
+        self, command: str, library: Path, linking: Sequence[str] = (), machine: str | None = None
+    ) -> None:
+        """Compiles the sources, as many at once as there are processors, and links them.
+
+        Parameters
+        ----------
+        command
+            The compiler's.
+        library
+            The file to make.
+        linking
+            More flags for linking.
+        machine
+            The processor that the compiler compiles for; by default this one.
+
+        Raises
+        ------
+        subprocess.SubprocessError, OSError
+            As `load` does.
+        """
+        with tempfile.TemporaryDirectory(dir=library.parent) as name:
+            staging = Path(name)
+            call = [*shlex.split(command), *self.flags, "-fPIC"]
+            parts = self.compilations(machine or machine_name())
+            objects = [staging / f"{i}.o" for i in range(len(parts))]
+            with ThreadPoolExecutor(cores()) as pool:  # each thread waits for its process
+                list(pool.map(lambda part, to: _run([*call, *part.arguments(to)]), parts, objects))
+            fresh = staging / library.name
+            _run([*call, "-shared", "-o", str(fresh), *map(str, objects), *linking, "-lm"])
             fresh.chmod(0o755)
             _replace(fresh, library)
+
+    def compilations(self, machine: str) -> list[Compilation]:
+        """What is compiled for a kind of processor: a source can be listed several times."""
+        table = own_flags(self.table, machine) if self.table else {}
+        home = self.table.parent if self.table else Path()
+        every = tuple(flag for flags in table.get("*", ()) for flag in flags)
+        return [
+            Compilation(source, every + flags)
+            for source in self._files(*LANGUAGES)
+            for flags in table.get(_name_below(source, home), [()])
+        ]
+
+    def _files(self, *suffixes: str) -> list[Path]:
+        return sorted(
+            file for folder in self.folders for file in folder.iterdir() if file.suffix in suffixes
+        )
 
     def _build_with_digest(self, command: str, library: Path) -> None:
         self.build(command, library)
@@ -96,10 +192,27 @@ class Code:
 
     def _key(self, command: str) -> str:
         """A digest of all that the library depends on."""
-        headers = [*self.folder.glob("*.h"), *self.folder.parent.glob("*.h")]
-        sources = [digest.of_file(file) for file in sorted([*self.folder.glob("*.c"), *headers])]
+        above = {folder.parent for folder in self.folders}
+        files = [*self._files(*LANGUAGES, *HEADERS), *([self.table] if self.table else ())]
+        files += sorted(file for folder in above for file in folder.glob("*.h"))
+        # A source's name chooses its flags, so it counts, too.
+        sources = [f"{file.name} {digest.of_file(file)}" for file in files]
         machine = (platform.machine(), processor())
         return key_of([command, *self.flags, *self.facts, *machine, *sources])
+
+
+def _is_cpp(source: Path) -> bool:
+    return source.suffix == ".cpp"
+
+
+def _name_below(path: Path, folder: Path) -> str:
+    """A path as it is written from a folder, or its own where it lies outside."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    """Runs a compiler. Raises CalledProcessError with what it says where it fails."""
+    subprocess.run(arguments, check=True, capture_output=True, timeout=COMPILER_SECONDS)
 
 
 def build_failure(command: str, error: subprocess.SubprocessError) -> str:

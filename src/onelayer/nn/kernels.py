@@ -17,7 +17,7 @@ from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler
 
 FLAGS = (
     *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
-    *("-fopenmp", "-fPIC", "-shared"),
+    "-fopenmp",
 )
 LANES = 16
 """Floats in a vector, as in ``vector.h``: widths must be multiples of it."""
@@ -84,7 +84,7 @@ _SIGNATURES = {
 }
 CODE = Code(
     name="kernels",
-    folder=c_sources("training"),
+    folders=(c_sources("training"),),
     flags=FLAGS,
     functions=tuple(_SIGNATURES),
     facts=(torch.__version__,),  # another torch may bring another OpenMP

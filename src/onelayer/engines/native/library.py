@@ -16,7 +16,7 @@ from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler
 from onelayer.base.errors import UsageError
 from onelayer.base.machine import instructions
 
-FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared", "-pthread")
+FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread")
 PREBUILT_IN = Path(__file__).parent
 PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
 """Prebuilt libraries, the fastest first, with the instruction sets that each needs beyond
@@ -25,11 +25,21 @@ V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 """The AVX-512 sets of x86-64-v4, by Linux's names."""
 FUNCTIONS = ("run",)
 
+ROOMS = ("base", "bundle", "engine", "library", "tasks", "tokens")
+CORE = Code(
+    name="onelayer",
+    folders=tuple(folder for room in ROOMS if (folder := c_sources(room)).is_dir()),
+    flags=("-O2", "-pthread"),
+    table=c_sources("flags.txt"),
+    functions=(),
+)
+"""The C++ library, from text to answers."""
+
 
 def code(*processor: str) -> Code:
     """The C code for a kind of processor, which the flags name."""
     flags = (*FLAGS, *processor)
-    return Code(name="native", folder=c_sources("engine"), flags=flags, functions=FUNCTIONS)
+    return Code(name="native", folders=(c_sources("engine"),), flags=flags, functions=FUNCTIONS)
 
 
 @cache
