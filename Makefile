@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 TORCH  := 2.13.0
+# A worker for each core; the tests of a module share what they make, so they stay together.
+PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: demo test quick lint types contracts unit format docs wheel clean
 
@@ -19,11 +21,11 @@ contracts: $(VENV)/dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
 
 # Tests of every package, without the slow ones: under half a minute.
 quick: $(VENV)/dev
-	$(BIN)/pytest -m "not browser and not process and not slow" $(PYTEST_FLAGS)
+	$(PYTEST) -m "not browser and not process and not slow" $(PYTEST_FLAGS)
 
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import subprocess
 import sys
@@ -47,25 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for compiled libraries: tests share them, as each takes a second to compile."""
-    return tmp_path_factory.mktemp("compiled")
+    """The folder of compiled libraries, which all tests and workers share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
 def cache_home(
     compiled: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+) -> Path:
     """A new cache folder for each test, with only the compiled libraries in it."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    home = folder / "onelayer"
-    for library in compiled.iterdir():
-        home.mkdir(exist_ok=True)
-        shutil.copy(library, home)
-    yield folder
-    for library in home.glob("*.so"):
-        if not (compiled / library.name).exists():
-            shutil.copy(library, compiled)
+    (folder / "onelayer").mkdir()
+    (folder / "onelayer" / "libraries").symlink_to(compiled)
+    return folder
 
 
 @pytest.fixture(autouse=True)
