@@ -203,19 +203,47 @@ class JsonParser {
             return;
         }
         const size_t from = at_;
-        while (at_ < text_.size() && std::string_view("+-.eE0123456789").find(text_[at_]) !=
-                                         std::string_view::npos)
-            at_++;
+        at_ += sign;
+        const bool zero = peek() == '0';
+        bool whole = true;
+        if (digits() > 1 && zero)
+            fail("a number with a zero before it");
+        if (peek() == '.')
+            at_++, whole = false, digits();
+        if (peek() == 'e' || peek() == 'E') {
+            at_++, whole = false;
+            at_ += peek() == '+' || peek() == '-';
+            digits();
+        }
         const char *const begin = text_.data() + from, *const end = text_.data() + at_;
-        const auto whole = std::from_chars(begin, end, out.integer_);
-        if (whole.ec == std::errc() && whole.ptr == end) {
+        if (whole && std::from_chars(begin, end, out.integer_).ec == std::errc()) {
             out.is_integer_ = true;
             out.number_ = static_cast<double>(out.integer_);
-            return;
+        } else if (std::from_chars(begin, end, out.number_).ec == std::errc::result_out_of_range) {
+            out.number_ = beyond(text_.substr(from, at_ - from));
         }
-        const auto real = std::from_chars(begin, end, out.number_);
-        if (begin == end || real.ec == std::errc::invalid_argument || real.ptr != end)
+    }
+
+    // Passes the digits, one at least; returns how many there are.
+    size_t digits()
+    {
+        const size_t from = at_;
+        while (peek() >= '0' && peek() <= '9')
+            at_++;
+        if (at_ == from)
             fail("a wrong value");
+        return at_ - from;
+    }
+
+    // A number that fp64 can't hold: zero or infinite, as Python reads it.
+    static double beyond(std::string_view number)
+    {
+        const bool negative = number[0] == '-';
+        const size_t exponent = number.find_first_of("eE");
+        const bool small = exponent == std::string_view::npos ? number[negative] == '0'
+                                                              : number[exponent + 1] == '-';
+        const double size = small ? 0.0 : HUGE_VAL;
+        return negative ? -size : size;
     }
 
     std::string_view text_;

@@ -24,6 +24,7 @@ class Json {
     bool is_null() const { return kind_ == Kind::null; }
     bool is_string() const { return kind_ == Kind::string; }
     bool is_number() const { return kind_ == Kind::number; }
+    bool is_integer() const { return is_integer_; } // a whole number of 64 bits
     bool is_array() const { return kind_ == Kind::array; }
     bool is_object() const { return kind_ == Kind::object; }
 

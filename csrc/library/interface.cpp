@@ -1,0 +1,172 @@
+// The C interface: nothing is thrown out of it, and each failure leaves a status and a line.
+#include "../base/error.h"
+#include "../base/text.h"
+#include "model.h"
+#include "predict.h"
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace {
+
+using namespace onelayer;
+
+constexpr size_t longest_error = 1024;
+thread_local char error_text[longest_error] = "";
+thread_local onelayer_status last_status = ONELAYER_OK;
+
+void remember(onelayer_status status, const char *message) noexcept
+{
+    last_status = status;
+    size_t size = 0;
+    for (; message[size] && size + 1 < longest_error; size++) {
+        const auto c = static_cast<unsigned char>(message[size]);
+        error_text[size] = c < 0x20 || c == 0x7f ? ' ' : message[size]; // it quotes files
+    }
+    // A character that doesn't fit as a whole is left out.
+    if (message[size])
+        while (size && (error_text[size - 1] & 0xc0) == 0x80)
+            size--;
+    if (message[size] && size && (error_text[size - 1] & 0xc0) == 0xc0)
+        size--;
+    error_text[size] = '\0';
+}
+
+// Calls a function whose failure gives NULL.
+template <class Call> auto guarded(Call call) noexcept -> decltype(call())
+{
+    try {
+        auto found = call();
+        remember(ONELAYER_OK, "");
+        return found;
+    } catch (const InputError &error) {
+        remember(ONELAYER_BAD_INPUT, error.what());
+    } catch (const BundleError &error) {
+        remember(ONELAYER_BAD_BUNDLE, error.what());
+    } catch (const std::bad_alloc &) {
+        remember(ONELAYER_NO_MEMORY, "no memory");
+    } catch (const std::length_error &) { // of a container that can't be as large
+        remember(ONELAYER_NO_MEMORY, "no memory");
+    } catch (const std::exception &error) {
+        remember(ONELAYER_FAILED, error.what());
+    } catch (...) {
+        remember(ONELAYER_FAILED, "failed");
+    }
+    return nullptr;
+}
+
+onelayer_model *model_of(std::shared_ptr<const Bundle> bundle, std::shared_ptr<SpareResults> spare,
+                         const onelayer_options *options)
+{
+    auto model = std::make_unique<onelayer_model>();
+    model->opened = opened(std::move(bundle), std::move(spare), options);
+    model->description = description(*model->opened);
+    return model.release();
+}
+
+onelayer_model *model_of(std::unique_ptr<Bundle> bundle, const onelayer_options *options)
+{
+    return model_of(std::shared_ptr<const Bundle>(std::move(bundle)),
+                    std::make_shared<SpareResults>(), options);
+}
+
+template <class T> const T &given(const T *object, const char *what)
+{
+    if (!object)
+        throw InputError(std::string("no ") + what + ": it is NULL");
+    return *object;
+}
+
+} // namespace
+
+extern "C" {
+
+const char *onelayer_version(void) { return ONELAYER_VERSION; }
+
+const char *onelayer_error(void) { return error_text; }
+
+onelayer_status onelayer_last_status(void) { return last_status; }
+
+onelayer_model *onelayer_open(const char *path, const onelayer_options *options)
+{
+    return guarded([&] { return model_of(Bundle::open(&given(path, "path")), options); });
+}
+
+onelayer_model *onelayer_open_memory(const void *data, size_t size, const onelayer_options *options)
+{
+    return guarded([&] {
+        const auto *const bytes = static_cast<const char *>(data);
+        return model_of(Bundle::of_bytes({&given(bytes, "data"), size}), options);
+    });
+}
+
+onelayer_model *onelayer_with(const onelayer_model *model, const onelayer_options *options)
+{
+    return guarded([&] {
+        const Opened &other = *given(model, "model").opened;
+        return model_of(other.bundle, other.spare, options);
+    });
+}
+
+void onelayer_close(onelayer_model *model) { delete model; }
+
+const char *onelayer_describe(const onelayer_model *model)
+{
+    return guarded([&] { return given(model, "model").description.c_str(); });
+}
+
+size_t onelayer_n_labels(const onelayer_model *model)
+{
+    return model ? model->opened->task().labels().size() : 0;
+}
+
+onelayer_text onelayer_label(const onelayer_model *model, size_t index)
+{
+    if (index >= onelayer_n_labels(model))
+        return {nullptr, 0};
+    const std::string &label = model->opened->task().labels()[index];
+    return {label.data(), label.size()};
+}
+
+onelayer_results *onelayer_predict(const onelayer_model *model, const onelayer_input *inputs,
+                                   size_t n)
+{
+    return guarded([&] { return predict(given(model, "model").opened, inputs, n).release(); });
+}
+
+size_t onelayer_count(const onelayer_results *results) { return results ? results->n : 0; }
+
+const onelayer_prediction *onelayer_prediction_at(const onelayer_results *results, size_t index)
+{
+    return index < onelayer_count(results) ? &results->predictions[index] : nullptr;
+}
+
+const char *onelayer_json(onelayer_results *results, size_t index)
+{
+    return guarded([&]() -> const char * {
+        if (index >= onelayer_count(results))
+            throw InputError("no prediction " + std::to_string(index));
+        std::string &json = results->json[index];
+        if (json.empty()) {
+            JsonWriter out;
+            results->opened->task().write(results->rows[index], results->found[index], out);
+            json = out.take();
+        }
+        return json.c_str();
+    });
+}
+
+void onelayer_free(onelayer_results *results)
+{
+    if (!results)
+        return;
+    std::unique_ptr<onelayer_results> freed(results);
+    // The results would keep the model alive that keeps them.
+    const std::shared_ptr<const Opened> opened = std::move(freed->opened);
+    try {
+        opened->spare->keep(std::move(freed));
+    } catch (...) { // no memory to keep it
+    }
+}
+
+} // extern "C"

@@ -1,0 +1,116 @@
+// Checks inputs as the `row` of each task in Python does.
+#include "rows.h"
+#include "../base/error.h"
+
+namespace onelayer {
+
+namespace {
+
+constexpr size_t largest_text = 1u << 30; // bytes; places inside are 32-bit numbers
+
+std::string_view bytes_of(onelayer_text text, const char *role)
+{
+    if (!text.data && text.size)
+        throw InputError(std::string(role) + " has a size and no data");
+    if (text.size > largest_text)
+        throw InputError(std::string(role) + " has more than a billion bytes");
+    return text.data ? std::string_view(text.data, text.size) : std::string_view();
+}
+
+// Python's str.isspace.
+bool is_space(char32_t c)
+{
+    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
+}
+
+// The text without white space at its ends, as options are read.
+std::string_view stripped(const Text &text)
+{
+    uint32_t begin = 0, end = static_cast<uint32_t>(text.size());
+    while (begin < end && is_space(text[begin]))
+        begin++;
+    while (end > begin && is_space(text[end - 1]))
+        end--;
+    return text.bytes({begin, end});
+}
+
+void read_text(onelayer_text text, const char *role, bool may_be_empty, Text &out)
+{
+    if (!may_be_empty && !text.data)
+        throw InputError(std::string("no ") + role);
+    out.assign(bytes_of(text, role));
+    if (!may_be_empty && stripped(out).empty())
+        throw InputError(std::string(role) + " is empty");
+}
+
+void read_words(const onelayer_input &input, Row &row)
+{
+    row.words.clear();
+    row.has_words = input.words != nullptr;
+    if (!row.has_words)
+        return;
+    size_t from = 0;
+    for (size_t i = 0; i < input.n_words; i++) {
+        const onelayer_bytes word = input.words[i];
+        if (word.begin < from || word.end < word.begin || word.end > input.text.size)
+            throw InputError("word " + std::to_string(i + 1) +
+                             " is outside of the text, or before the last word");
+        from = word.end;
+        row.words.push_back({static_cast<uint32_t>(row.text.point_at(word.begin)),
+                             static_cast<uint32_t>(row.text.point_at(word.end))});
+    }
+}
+
+void read_options(const onelayer_input &input, Row &row)
+{
+    if (input.n_options < 2 || !input.options)
+        throw InputError("two or more options are needed");
+    row.options.resize(input.n_options);
+    for (size_t i = 0; i < input.n_options; i++) {
+        Text &option = row.options[i];
+        option.assign(bytes_of(input.options[i], "an option"));
+        const std::string_view inner = stripped(option);
+        if (inner.empty())
+            throw InputError("option " + std::to_string(i + 1) + " is empty");
+        if (inner.size() < option.bytes().size())
+            option.assign(inner);
+    }
+}
+
+} // namespace
+
+void read_row(const onelayer_input &input, const Opened &opened, size_t number, Row &row)
+{
+    const onelayer_task kind = opened.task().kind();
+    const bool may_be_empty = kind != ONELAYER_ANSWER && kind != ONELAYER_CHOOSE;
+    try {
+        row.has_pair = row.has_words = false;
+        read_text(input.text, may_be_empty ? "text" : "context", may_be_empty, row.text);
+        switch (kind) {
+        case ONELAYER_CLASSIFY:
+        case ONELAYER_REGRESS:
+            row.has_pair = input.pair.data != nullptr;
+            if (row.has_pair != opened.pairs)
+                throw InputError(opened.pairs
+                                     ? "the model was trained on pairs, and this is one text"
+                                     : "a pair, and the model was trained on single texts");
+            row.pair.assign(bytes_of(input.pair, "pair"));
+            break;
+        case ONELAYER_TAG: read_words(input, row); break;
+        case ONELAYER_ANSWER:
+            read_text(input.question, "question", false, row.question);
+            row.id = input.id.size ? std::string(bytes_of(input.id, "id")) : std::to_string(number);
+            break;
+        case ONELAYER_CHOOSE:
+            read_text(input.question, "question", !input.question.data, row.question);
+            read_options(input, row);
+            break;
+        }
+    } catch (const InputError &error) {
+        throw InputError("input " + std::to_string(number) + ": " + error.what());
+    }
+}
+
+} // namespace onelayer
