@@ -1,0 +1,77 @@
+// What is known of a code point: properties, decompositions, lower case, compositions. The tables
+// hold what the tokenizers library and Python make of every code point (make_unicode_tables.py).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace onelayer::unicode {
+
+#include "unicode_tables.inc"
+
+// Some code points, or none.
+struct Points {
+    const uint32_t *data;
+    size_t size;
+};
+
+constexpr char32_t last_point = 0x10ffff, last_mapped = 0x2ffff;
+
+inline uint32_t properties(char32_t c)
+{
+    return property_sets[property_values[property_index[c >> 7] << 7 | (c & 127)]];
+}
+// Rust's char::is_whitespace.
+inline bool is_white(char32_t c) { return properties(c) & white_bit; }
+// Python's str.isspace.
+inline bool is_python_space(char32_t c) { return properties(c) & python_space_bit; }
+inline unsigned combining_class(char32_t c) { return properties(c) >> class_shift; }
+
+// The kinds of words.py, in the order of the tables.
+enum Kind : uint8_t { letter_kind, mark_kind, joiner_kind, alone_kind, symbol_kind, space_kind };
+inline Kind kind(char32_t c) { return static_cast<Kind>(properties(c) >> kind_shift & 7); }
+
+// The number of a text that a code point is mapped to; 0: to itself.
+inline unsigned lower_number(char32_t c)
+{
+    return c > last_mapped ? 0 : lowercase_values[lowercase_index[c >> 6] << 6 | (c & 63)];
+}
+inline unsigned canonical_number(char32_t c)
+{
+    return c > last_mapped ? 0 : canonical_values[canonical_index[c >> 6] << 6 | (c & 63)];
+}
+inline unsigned compatible_number(char32_t c)
+{
+    const unsigned found =
+        c > last_mapped ? 0 : compatible_values[compatible_index[c >> 6] << 6 | (c & 63)];
+    return found ? found : canonical_number(c);
+}
+inline Points mapped_text(unsigned number)
+{
+    return {mapped_texts + number + 1, mapped_texts[number]};
+}
+
+// Calls `emit` with each code point of the full decomposition (Unicode, section 3.12, for Hangul).
+template <class Emit> void decompose(char32_t c, bool compatible, Emit emit)
+{
+    if (c < 0x80)
+        return emit(c);
+    if (c >= 0xac00 && c < 0xac00 + 11172) {
+        const char32_t syllable = c - 0xac00;
+        emit(0x1100 + syllable / 588);
+        emit(0x1161 + syllable % 588 / 28);
+        if (syllable % 28)
+            emit(0x11a7 + syllable % 28);
+        return;
+    }
+    const unsigned number = compatible ? compatible_number(c) : canonical_number(c);
+    if (!number)
+        return emit(c);
+    const Points made = mapped_text(number);
+    for (size_t i = 0; i < made.size; i++)
+        emit(static_cast<char32_t>(made.data[i]));
+}
+
+// The code point that two become in a composition; 0 if they stay two.
+char32_t compose(char32_t first, char32_t second);
+
+} // namespace onelayer::unicode
