@@ -219,9 +219,12 @@ class JsonParser {
         if (whole && std::from_chars(begin, end, out.integer_).ec == std::errc()) {
             out.is_integer_ = true;
             out.number_ = static_cast<double>(out.integer_);
-        } else if (std::from_chars(begin, end, out.number_).ec == std::errc::result_out_of_range) {
-            out.number_ = beyond(text_.substr(from, at_ - from));
+            return;
         }
+        if (std::from_chars(begin, end, out.number_).ec == std::errc::result_out_of_range)
+            out.number_ = beyond(text_.substr(from, at_ - from));
+        if (whole)
+            out.string_.assign(begin, end);
     }
 
     // Passes the digits, one at least; returns how many there are.
@@ -276,6 +279,11 @@ int64_t Json::integer() const
     if (kind_ != Kind::number || !is_integer_)
         wrong("a whole number");
     return integer_;
+}
+
+std::string_view Json::long_integer() const
+{
+    return kind_ == Kind::number ? std::string_view(string_) : std::string_view();
 }
 
 const std::string &Json::string() const

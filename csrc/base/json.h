@@ -32,6 +32,8 @@ class Json {
     bool boolean() const;
     double number() const;
     int64_t integer() const;
+    // The digits of a whole number that 64 bits can't hold; empty for every other value.
+    std::string_view long_integer() const;
     const std::string &string() const;
     const std::vector<Json> &items() const;
     const std::vector<Member> &members() const;

@@ -98,26 +98,45 @@ JsonWriter &JsonWriter::null()
     return *this;
 }
 
-JsonWriter &JsonWriter::value(double number)
+JsonWriter &JsonWriter::raw(std::string_view json)
 {
-    if (!std::isfinite(number))
-        return null();
     before_value();
-    // Python: float(f"{number:.7g}"), whose repr is the shortest text that reads as that double, in
-    // positional notation for exponents from -4 to 15.
-    char digits[64];
-    auto seven = std::to_chars(digits, digits + sizeof digits, number, std::chars_format::general, 7);
-    double rounded = 0;
-    std::from_chars(digits, seven.ptr, rounded);
-    const double size = std::fabs(rounded);
-    const bool positional = rounded == 0 || (size >= 1e-4 && size < 1e16);
+    text_ += json;
+    return *this;
+}
+
+JsonWriter &JsonWriter::exact(double number)
+{
+    if (std::isnan(number))
+        return raw("NaN");
+    if (std::isinf(number))
+        return raw(number < 0 ? "-Infinity" : "Infinity");
+    before_value();
+    // The shortest text that reads as that double, in positional notation for exponents from -4 to
+    // 15: Python's repr.
+    const double size = std::fabs(number);
+    const bool positional = number == 0 || (size >= 1e-4 && size < 1e16);
     const auto form = positional ? std::chars_format::fixed : std::chars_format::scientific;
-    const auto end = std::to_chars(digits, digits + sizeof digits, rounded, form).ptr;
+    char digits[64];
+    const auto end = std::to_chars(digits, digits + sizeof digits, number, form).ptr;
     const std::string_view written(digits, static_cast<size_t>(end - digits));
     text_ += written;
     if (positional && written.find('.') == std::string_view::npos)
         text_ += ".0";
     return *this;
+}
+
+JsonWriter &JsonWriter::value(double number)
+{
+    if (!std::isfinite(number))
+        return null();
+    // Python: float(f"{number:.7g}").
+    char digits[64];
+    const auto general = std::chars_format::general;
+    const auto seven = std::to_chars(digits, digits + sizeof digits, number, general, 7);
+    double rounded = 0;
+    std::from_chars(digits, seven.ptr, rounded);
+    return exact(rounded);
 }
 
 } // namespace onelayer

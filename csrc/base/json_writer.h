@@ -22,6 +22,10 @@ class JsonWriter {
     // A number to the seven digits that fp32 has, as predictions are written; null if not finite.
     JsonWriter &value(double number);
     JsonWriter &null();
+    // A number as Python's json.dumps writes it, to all its digits; also NaN and Infinity.
+    JsonWriter &exact(double number);
+    // A value that is written already.
+    JsonWriter &raw(std::string_view json);
 
     const std::string &text() const { return text_; }
     std::string take() { return std::move(text_); }

@@ -92,4 +92,14 @@ size_t Text::point_at(size_t byte) const
                                starts_.begin()) - 1;
 }
 
+std::string_view stripped(const Text &text)
+{
+    uint32_t begin = 0, end = static_cast<uint32_t>(text.size());
+    while (begin < end && is_space(text[begin]))
+        begin++;
+    while (end > begin && is_space(text[end - 1]))
+        end--;
+    return text.bytes({begin, end});
+}
+
 } // namespace onelayer

@@ -51,6 +51,17 @@ class Text {
     std::vector<uint32_t> starts_;  // (size + 1) bytes; empty where all is ASCII
 };
 
+// White space, as Python's str.isspace and str.strip know it.
+inline bool is_space(char32_t c)
+{
+    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
+}
+
+// A text without the white space at its ends.
+std::string_view stripped(const Text &text);
+
 // Appends a code point as UTF-8.
 template <class String> void append_utf8(String &out, char32_t c)
 {

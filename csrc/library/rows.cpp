@@ -17,25 +17,6 @@ std::string_view bytes_of(onelayer_text text, const char *role)
     return text.data ? std::string_view(text.data, text.size) : std::string_view();
 }
 
-// Python's str.isspace.
-bool is_space(char32_t c)
-{
-    return (c >= 9 && c <= 13) || (c >= 28 && c <= 32) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
-}
-
-// The text without white space at its ends, as options are read.
-std::string_view stripped(const Text &text)
-{
-    uint32_t begin = 0, end = static_cast<uint32_t>(text.size());
-    while (begin < end && is_space(text[begin]))
-        begin++;
-    while (end > begin && is_space(text[end - 1]))
-        end--;
-    return text.bytes({begin, end});
-}
-
 void read_text(onelayer_text text, const char *role, bool may_be_empty, Text &out)
 {
     if (!may_be_empty && !text.data)
