@@ -50,7 +50,8 @@ def chosen_by_scores(pooling: Pooling, scores: Mapping[str, float], metric: str)
 
 
 def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
-    """(R, C) logits, one line a window -> (B, C), one line a row."""
+    """(R, C) logits, one line a window -> (B, C), one line a row, in the same precision: what a row
+    gets doesn't depend on whether another one has several windows."""
     bounds = encodings.row_reads
     first, last = bounds[:-1], bounds[1:] - 1
     if len(first) == len(logits):
@@ -63,7 +64,8 @@ def pool(encodings: Encodings, logits: Logits, how: Pooling) -> Logits:
         case "max":
             return np.asarray(np.maximum.reduceat(logits, first))
         case "mean":
-            return np.asarray(np.add.reduceat(logits, first) / (1 + last - first)[:, None])
+            n = (1 + last - first)[:, None].astype(logits.dtype)
+            return np.asarray(np.add.reduceat(logits, first) / n)
 
 
 def pooled_by(chunks: Iterable[Chunk[Any]], ways: Iterable[Pooling]) -> dict[Pooling, Logits]:
