@@ -11,12 +11,13 @@
 
 namespace onelayer {
 
-// An input, decoded.
+// An input, decoded and checked: texts that may not be empty aren't, options have no white space at
+// their ends, words are in order.
 struct Row {
     Text text, pair, question;
     bool has_pair = false;
     std::vector<Text> options;
-    std::vector<Span> words; // code points of `text`, in order; without overlap
+    std::vector<Span> words; // code points of `text`
     bool has_words = false;
     std::string id; // of a question, in JSON
 };
@@ -24,9 +25,19 @@ struct Row {
 // What the model says of a row; only the fields of its task are filled. Spans are code points of
 // `Row::text`. An entity's type is a view of the task's labels.
 struct Prediction {
-    struct Word { Span span; int32_t label; };
-    struct Entity { Span span; std::string_view type; double score; };
-    struct Candidate { Span span; double score; };
+    struct Word {
+        Span span;
+        int32_t label;
+    };
+    struct Entity {
+        Span span;
+        std::string_view type;
+        double score;
+    };
+    struct Candidate {
+        Span span;
+        double score;
+    };
 
     int32_t label = -1;
     double probability = 0;
@@ -53,8 +64,8 @@ class Task {
   public:
     virtual ~Task() = default;
 
-    // Reads the member "task" of onelayer.json: {"name": "classify", ...}, as the task's to_json wrote
-    // it. Throws BundleError for a task that isn't known, and for wrong values.
+    // Reads the member "task" of onelayer.json: {"name": "classify", ...}, as the task's to_json
+    // wrote it. Throws BundleError for a task that isn't known, and for wrong values.
     static std::unique_ptr<Task> read(const Json &task);
 
     virtual onelayer_task kind() const = 0;

@@ -1,0 +1,29 @@
+// Memory that encode and decode use again, so that they allocate nothing once it is large enough.
+#pragma once
+#include "../tokens/tokenizer.h"
+#include <string>
+#include <vector>
+
+namespace onelayer {
+
+struct Scratch {
+    Pieces first, second; // of the two texts of a sequence
+    WordPieces pieces;    // of a text's words
+    std::vector<Span> words, windows;
+    std::vector<int32_t> ids;     // of a text with an unknown piece for each word without one
+    std::vector<uint32_t> firsts; // where words begin among them
+    std::string joined;           // two texts as one
+    Text text;
+    std::vector<float> logits;
+    std::vector<double> scores, best, next;
+    std::vector<int32_t> path, came_from;
+};
+
+// This thread's. Whoever uses a part of it calls nobody who uses the same part.
+inline Scratch &scratch()
+{
+    thread_local Scratch own;
+    return own;
+}
+
+} // namespace onelayer

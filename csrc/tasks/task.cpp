@@ -1,0 +1,25 @@
+#include "task.h"
+#include "../base/error.h"
+#include "task_kinds.h"
+
+namespace onelayer {
+
+std::unique_ptr<Task> Task::read(const Json &task)
+{
+    const std::string &name = task.at("name").string();
+    if (name == "classify")
+        return read_classify(task);
+    if (name == "regress")
+        return read_regress(task);
+    throw BundleError("an unknown task: '" + name + "'");
+}
+
+void refuse_promises(const char *task, double coverage, double abstain)
+{
+    if (coverage != 0 || abstain != 0)
+        throw InputError(std::string("coverage and abstain are for classify, and this model is "
+                                     "for ") +
+                         task);
+}
+
+} // namespace onelayer

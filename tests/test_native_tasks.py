@@ -1,0 +1,196 @@
+"""The tasks in C++ make the same tokens, and the same predictions, as those in Python."""
+
+from __future__ import annotations
+
+import json
+import string
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onelayer.base.compiled_code import compiler
+from onelayer.base.errors import Place, UsageError
+from onelayer.tasks import Classify, Regress, task_to_json
+from onelayer.tasks.calibration import Calibration, calibrate_labels, calibrate_sets
+from onelayer.tasks.pooling import POOLINGS
+from onelayer.tasks.texts import TextRow
+from onelayer.tokens.template import Template
+from support.native_tasks import LetterPieces, NativeRefusal, NativeTask, check_twin
+
+pytestmark = pytest.mark.skipif(compiler("C++") is None, reason="no C++ compiler")
+
+HERE = Place("rows.csv", 2)
+FRAMES = (Template((2,), (3,), (3,), 1), Template((2,), (3, 3), (3,), 0))
+"""BERT's special tokens, and RoBERTa's."""
+LETTERS = string.ascii_letters + "  zz.é猫😀"
+
+
+def text(rng: np.random.Generator, longest: int = 60) -> str:
+    """Letters, some of them no pieces, some two."""
+    return "".join(rng.choice(list(LETTERS), rng.integers(longest + 1)))
+
+
+def text_rows(
+    rng: np.random.Generator, *, pairs: bool
+) -> tuple[list[TextRow], list[dict[str, Any]]]:
+    """Rows of a text or a pair, for both sides."""
+    rows = [
+        TextRow(text(rng), text(rng) if pairs else None, None, HERE)
+        for _ in range(rng.integers(1, 9))
+    ]
+    return rows, [{"text": row.text, "pair": row.pair} for row in rows]
+
+
+def calibration(rng: np.random.Generator, labels: int, *, several: bool) -> Calibration:
+    """What some dev rows tell of a classifier that is often right."""
+    n = int(rng.integers(60, 900))
+    gold = rng.integers(labels, size=n)
+    right = np.eye(labels, dtype=bool)[gold]
+    logits = rng.normal(size=(n, labels)) + rng.uniform(2, 6) * right
+    return calibrate_sets(logits, right) if several else calibrate_labels(logits, gold)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_classify_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, several = int(rng.integers(2, 12)), bool(seed % 2)
+    names = tuple(f'label "{i}"' for i in range(n))
+    task = Classify(
+        labels=names,
+        max_length=(length := int(rng.integers(8, 40))),
+        stride=int(rng.integers(length)),
+        pooling=POOLINGS[seed % 4],
+        multi_label=several,
+        threshold=tuple(rng.random(n).tolist()) if seed % 3 else 0.4,
+        calibration=calibration(rng, n, several=several) if seed % 5 else None,
+    )
+    rows, values = text_rows(rng, pairs=seed % 4 > 1)
+    tokenizer = LetterPieces(FRAMES[seed % 2])
+    check_twin(task, rows, values, tokenizer, rng)
+    if task.calibration:
+        abstain = None if several else 0.3
+        promising = task.with_guarantees(0.9, abstain)
+        native = NativeTask(task).promising(0.9, abstain or 0.0)
+        check_twin(promising, rows, values, tokenizer, rng, native)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_regress_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    task = Regress(
+        max_length=int(rng.integers(8, 40)),
+        mean=float(rng.normal()),
+        deviation=float(rng.exponential()),
+        stride=4,
+        pooling=POOLINGS[seed % 4],
+    )
+    rows, values = text_rows(rng, pairs=seed % 2 == 1)
+    check_twin(task, rows, values, LetterPieces(FRAMES[seed % 2]), rng)
+
+
+def test_mean_of_many_windows_is_the_same() -> None:
+    """numpy adds more than 8, and more than 128, numbers in an order of its own."""
+    task = Regress(max_length=4, stride=0, pooling="mean")
+    rng = np.random.default_rng(0)
+    for n in (3, 9, 20, 150, 301, 1200):
+        row = TextRow("a" * n, None, None, HERE)
+        check_twin(task, [row], [{"text": row.text}], LetterPieces(FRAMES[0]), rng)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_promises_are_the_same(seed: int) -> None:
+    """Both sides promise with the same thresholds, or say in the same words why they can't."""
+    rng = np.random.default_rng(seed)
+    known = calibration(rng, 3, several=False)
+    if seed % 4 == 0:
+        known = replace(known, rows=40, answers=())
+    task = Classify(labels=("a", "b", "c"), max_length=32, calibration=known)
+    coverage = float(rng.choice([0.0, 0.5, 0.9, 0.99, 0.999]))
+    abstain = float(rng.choice([0.0, 0.001, 0.01, 0.05, 0.2])) if coverage == 0 else 0.0
+    if coverage == abstain == 0:
+        return
+    why = ""
+    try:
+        expected = task.with_guarantees(coverage or None, abstain or None)
+    except UsageError as error:
+        why = str(error).replace("--", "")
+    if why:
+        with pytest.raises(NativeRefusal) as refused:
+            NativeTask(task).promising(coverage, abstain)
+        assert str(refused.value) == f"input: {why}"
+        return
+    native = NativeTask(task).promising(coverage, abstain)
+    rows, values = text_rows(rng, pairs=False)
+    check_twin(expected, rows, values, LetterPieces(FRAMES[0]), rng, native)
+
+
+GOOD = task_to_json(Classify(labels=("a", "b"), max_length=32, stride=8, pooling="mean"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "translate"}, "an unknown task: 'translate'"),
+        ({"labels": []}, "has no labels"),
+        ({"labels": ["a", "a"]}, "names a label twice: 'a'"),
+        ({"labels": [1]}, "a value is not a text"),
+        ({"max_length": 3}, "max_length is 3, and must be 4 or more"),
+        ({"max_length": 32.0}, "max_length is not a whole number"),
+        ({"max_length": None}, "classify can't have null as 'max_length'"),
+        ({"stride": 32}, "stride is 32, and must be below max_length 32"),
+        ({"pooling": "median"}, "pooling can't be 'median'"),
+        ({"pooling_scores": {"mean": "high"}}, "mean is not a number"),
+        ({"threshold": [0.5]}, "threshold has 1 numbers for 2 labels"),
+        ({"threshold": float("inf")}, "threshold is not a finite number"),
+        ({"colour": 1}, "classify has no field 'colour'"),
+    ],
+)
+def test_wrong_field_is_refused_by_name(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NativeRefusal) as refused:
+        NativeTask({**GOOD, **change})
+    assert str(refused.value) == f"bundle: {message}"
+
+
+def test_calibration_is_checked() -> None:
+    values = task_to_json(
+        Classify(
+            labels=("a", "b"),
+            max_length=32,
+            calibration=calibration(np.random.default_rng(0), 2, several=False),
+        )
+    )
+    for change in (
+        {"temperature": 0},
+        {"rows": -1},
+        {"gold": [None]},
+        {"answers": [[0.5, 1]]},
+        {"answers": [[0.5, 1, 2]]},
+    ):
+        known = {**values["calibration"], **change}
+        with pytest.raises(NativeRefusal, match="bundle: "):
+            NativeTask({**values, "calibration": known})
+    values["calibration"]["gold"] = [0.5]
+    with pytest.raises(NativeRefusal, match="bundle: calibration has 1 probabilities for"):
+        NativeTask(values).promising(0.9)
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    task = Regress(max_length=8)
+    tokenizer = LetterPieces(FRAMES[0])
+    tokenizer.encode(["a"])
+    batch = NativeTask(task).encode([{"text": "a"}], tokenizer.given())
+    with pytest.raises(NativeRefusal, match="not finite numbers"):
+        batch.decode(np.array([[np.nan]]))
+
+
+def test_json_is_written_as_python_writes_it() -> None:
+    task = Regress(max_length=8)
+    tokenizer = LetterPieces(FRAMES[0])
+    tokenizer.encode(["a"])
+    batch = NativeTask(task).encode([{"text": "a"}], tokenizer.given())
+    for number in (0.0, -0.5, 1e-9, 3.0, 1e20, 12345678.0, 0.1):
+        assert json.dumps(batch.decode(np.array([[number]]))) == json.dumps(
+            [{"value": float(f"{np.float32(number):.7g}")}]
+        )
