@@ -26,7 +26,7 @@ from onelayer.tasks.tag.tag_rows import TagRow
 from onelayer.tasks.texts import TextRow, encode_texts
 from onelayer.tokens.coverage import coverage
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.tokens.tokenizer_files import BYTE_BPE, UNIGRAM
+from onelayer.tokens.tokenizer_files import BYTE_BPE
 from onelayer.tokens.words import split_words
 from support.tiny_tokenizers import BERTS, ROBERTAS, SENTENCES, TINY, Tiny
 
@@ -326,15 +326,6 @@ def test_damaged_old_file_is_refused(
         Tokenizer.read(tmp_path, BYTE_BPE)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["sentencepiece.bpe.model", "spiece.model", "spm.model"])
-def test_sentencepiece_alone_is_refused_with_the_way_to_tokenizer_json(
-    name: str, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_bytes(b"\n\x0e")
-    with pytest.raises(CheckpointError, match=r"make tokenizer\.json of it"):
-        Tokenizer.read(tmp_path, UNIGRAM)
 
 
 def test_sentencepieces_table_of_characters_is_followed(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.decoders import Metaspace as MetaspaceDecoder
 
 from onelayer.tokens.tokenizer_files import (
+    ALBERT_UNIGRAM,
     BYTE_BPE,
+    CAMEMBERT_UNIGRAM,
+    DEBERTA_UNIGRAM,
     MPNET_WORDPIECE,
-    UNIGRAM,
-    UNIGRAM_WITH_SEGMENTS,
+    XLMR_UNIGRAM,
     TokenizerKind,
 )
 
@@ -162,9 +164,9 @@ TINY = {
     "byte-level BPE": Tiny(BYTE_BPE, "roberta", _byte_bpe),
     "byte-level BPE with a first space": Tiny(BYTE_BPE, "roberta", lambda: _byte_bpe(True)),
     "byte-level BPE with added spaces": Tiny(BYTE_BPE, "modernbert", _modernbert, 1, True),
-    "Unigram": Tiny(UNIGRAM, "xlm-roberta", _xlm_roberta),
-    "Unigram that lowercases": Tiny(UNIGRAM_WITH_SEGMENTS, "albert", _albert, 1, True),
-    "Unigram with spaces": Tiny(UNIGRAM_WITH_SEGMENTS, "deberta-v2", _deberta, 1, True),
-    "Metaspace BPE": Tiny(UNIGRAM, "camembert", _metaspace_bpe),
+    "Unigram": Tiny(XLMR_UNIGRAM, "xlm-roberta", _xlm_roberta),
+    "Unigram that lowercases": Tiny(ALBERT_UNIGRAM, "albert", _albert, 1, True),
+    "Unigram with spaces": Tiny(DEBERTA_UNIGRAM, "deberta-v2", _deberta, 1, True),
+    "Metaspace BPE": Tiny(CAMEMBERT_UNIGRAM, "camembert", _metaspace_bpe),
 }
 """By what is special about them."""

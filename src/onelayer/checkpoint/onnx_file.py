@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from onelayer.base.errors import CheckpointError, Place
+from onelayer.base.protobuf_messages import Schema
 from onelayer.checkpoint.bundle_weights import TensorSlice
 
 LARGEST_GRAPH = 2 << 20
@@ -30,48 +27,51 @@ LARGEST_GRAPH = 2 << 20
 
 # The fields of onnx.proto that export writes; their numbers never change. A graph's inputs and
 # outputs stay bytes: they only name shapes, which engines don't rely on.
-_FIELDS = {
-    "Model": {
-        "ir_version": (1, "int64"),
-        "producer_name": (2, "string"),
-        "producer_version": (3, "string"),
-        "graph": (7, "Graph"),
-        "opset_import": (8, "repeated Opset"),
+_GRAPH = Schema(
+    "graph",
+    {
+        "Model": {
+            "ir_version": (1, "int64"),
+            "producer_name": (2, "string"),
+            "producer_version": (3, "string"),
+            "graph": (7, "Graph"),
+            "opset_import": (8, "repeated Opset"),
+        },
+        "Opset": {"domain": (1, "string"), "version": (2, "int64")},
+        "Graph": {
+            "node": (1, "repeated Node"),
+            "name": (2, "string"),
+            "initializer": (5, "repeated Tensor"),
+            "input": (11, "repeated bytes"),
+            "output": (12, "repeated bytes"),
+        },
+        "Node": {
+            "input": (1, "repeated string"),
+            "output": (2, "repeated string"),
+            "name": (3, "string"),
+            "op_type": (4, "string"),
+            "attribute": (5, "repeated Attribute"),
+        },
+        "Attribute": {
+            "name": (1, "string"),
+            "f": (2, "float"),
+            "i": (3, "int64"),
+            "s": (4, "bytes"),
+            "floats": (7, "repeated float"),
+            "ints": (8, "repeated int64"),
+            "type": (20, "int32"),
+        },
+        "Tensor": {
+            "dims": (1, "repeated int64"),
+            "data_type": (2, "int32"),
+            "name": (8, "string"),
+            "raw_data": (9, "bytes"),
+            "external_data": (13, "repeated Entry"),
+            "data_location": (14, "int32"),
+        },
+        "Entry": {"key": (1, "string"), "value": (2, "string")},
     },
-    "Opset": {"domain": (1, "string"), "version": (2, "int64")},
-    "Graph": {
-        "node": (1, "repeated Node"),
-        "name": (2, "string"),
-        "initializer": (5, "repeated Tensor"),
-        "input": (11, "repeated bytes"),
-        "output": (12, "repeated bytes"),
-    },
-    "Node": {
-        "input": (1, "repeated string"),
-        "output": (2, "repeated string"),
-        "name": (3, "string"),
-        "op_type": (4, "string"),
-        "attribute": (5, "repeated Attribute"),
-    },
-    "Attribute": {
-        "name": (1, "string"),
-        "f": (2, "float"),
-        "i": (3, "int64"),
-        "s": (4, "bytes"),
-        "floats": (7, "repeated float"),
-        "ints": (8, "repeated int64"),
-        "type": (20, "int32"),
-    },
-    "Tensor": {
-        "dims": (1, "repeated int64"),
-        "data_type": (2, "int32"),
-        "name": (8, "string"),
-        "raw_data": (9, "bytes"),
-        "external_data": (13, "repeated Entry"),
-        "data_location": (14, "int32"),
-    },
-    "Entry": {"key": (1, "string"), "value": (2, "string")},
-}
+)
 
 BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
 """Bytes of one number, by onnx.proto's types: float, uint8, int8, int64."""
@@ -110,7 +110,7 @@ def check_graph(path: Path, location: str, slices: Mapping[str, TensorSlice]) ->
     try:
         if len(data) > LARGEST_GRAPH:
             raise _Refused(f"more than {LARGEST_GRAPH >> 20} MB, and the weights aren't in it")
-        model = _model_type()()
+        model = _GRAPH.message("Model")
         try:
             model.ParseFromString(data)
         except DecodeError:
@@ -124,25 +124,6 @@ def check_graph(path: Path, location: str, slices: Mapping[str, TensorSlice]) ->
 
 class _Refused(Exception):  # noqa: N818 - what is refused, not an error of ours
     pass
-
-
-@cache
-def _model_type() -> Any:
-    """The message class of a model with the fields above. It is in its own pool, because onnx may
-    be loaded too and define the same names."""
-    file = FileDescriptorProto(name="graph.proto", package="graph", syntax="proto3")
-    for name, fields in _FIELDS.items():
-        message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
-            *repeated, kind = kind.split()
-            made = message.field.add(name=field, number=number, label=3 if repeated else 1)
-            if kind in _FIELDS:
-                made.type_name = f".graph.{kind}"
-            else:
-                made.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
-    pool = DescriptorPool()
-    pool.Add(file)
-    return GetMessageClass(pool.FindMessageTypeByName("graph.Model"))
 
 
 def _check_model(model: Any, location: str, slices: Mapping[str, TensorSlice]) -> None:

@@ -18,6 +18,9 @@ _FILES = [
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "spm.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "modules.json",  # how a sentence encoder pools
     "1_Pooling/config.json",
     "model.safetensors",

@@ -22,7 +22,10 @@ USUAL = {
 ALSO_CALLED = {"cls_token": "bos_token", "sep_token": "eos_token"}
 """The roles whose tokens some files name as the beginning and the end of a text only."""
 
-_FLAGS = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space")
+_FLAGS = (
+    *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
+    *("keep_accents", "split_by_punct"),
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -19,6 +19,14 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, parse_json, read_json, read_text
 from onelayer.tokens.components import MOST_TOKENS, check_components, components_of
+from onelayer.tokens.sentencepiece_model import (
+    ALBERT_PIECES,
+    CAMEMBERT_PIECES,
+    DEBERTA_PIECES,
+    XLMR_PIECES,
+    PieceRules,
+    read_pieces,
+)
 from onelayer.tokens.special_tokens import USUAL, TokenizerSettings
 from onelayer.tokens.template import Template
 
@@ -45,12 +53,14 @@ class TokenizerKind:
 
     model: str
     """The type of model that the older files describe: ``vocab.txt`` is WordPiece, ``vocab.json``
-    and ``merges.txt`` are byte-level BPE."""
+    and ``merges.txt`` are byte-level BPE, ``spm.model`` is Unigram."""
     classes: tuple[str, ...]
     """Transformers' classes that split text by these files and the flags of
     ``tokenizer_config.json``. We write the first one for WordPiece."""
     separators: int = 1
     """Separators between the two texts of a pair, where the files don't say."""
+    pieces: PieceRules | None = None
+    """How a file of SentencePiece becomes the vocabulary."""
 
 
 def _classes(*families: str) -> tuple[str, ...]:
@@ -60,8 +70,10 @@ def _classes(*families: str) -> tuple[str, ...]:
 WORDPIECE = TokenizerKind("WordPiece", _classes("Bert", "DistilBert", "Electra"))
 MPNET_WORDPIECE = TokenizerKind("WordPiece", _classes("MPNet"), separators=2)
 BYTE_BPE = TokenizerKind("BPE", _classes("Roberta"), separators=2)
-UNIGRAM = TokenizerKind("Unigram", _classes("XLMRoberta", "Camembert"), separators=2)
-UNIGRAM_WITH_SEGMENTS = TokenizerKind("Unigram", _classes("Albert", "DebertaV2"))
+XLMR_UNIGRAM = TokenizerKind("Unigram", _classes("XLMRoberta"), 2, XLMR_PIECES)
+CAMEMBERT_UNIGRAM = TokenizerKind("Unigram", _classes("Camembert"), 2, CAMEMBERT_PIECES)
+ALBERT_UNIGRAM = TokenizerKind("Unigram", _classes("Albert"), 1, ALBERT_PIECES)
+DEBERTA_UNIGRAM = TokenizerKind("Unigram", _classes("DebertaV2"), 1, DEBERTA_PIECES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,8 @@ def read_files(folder: Path, settings: TokenizerSettings, kind: TokenizerKind) -
         read = _from_tokenizer_json
     elif kind.model == "BPE" and (path := find(folder, "vocab.json")):
         read = _from_merges
+    elif kind.pieces is not None and (path := _sentencepiece_in(folder)):
+        read = _from_sentencepiece
     elif path := find(folder, "vocab.txt"):
         read = _from_vocabulary
     else:
@@ -115,19 +129,22 @@ def read_files(folder: Path, settings: TokenizerSettings, kind: TokenizerKind) -
         raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
 
+def _sentencepiece_in(folder: Path) -> Path | None:
+    return next((path for name in _SENTENCEPIECE if (path := find(folder, name))), None)
+
+
 def _nothing_in(folder: Path) -> CheckpointError:
-    for name in _SENTENCEPIECE:
-        if path := find(folder, name):
-            return CheckpointError(
-                "a SentencePiece model, which onelayer doesn't read by itself",
-                place=Place(path),
-                hint="make tokenizer.json of it: AutoTokenizer.from_pretrained(DIR)."
-                "save_pretrained(DIR) with transformers and sentencepiece",
-            )
+    if path := _sentencepiece_in(folder):
+        return CheckpointError(
+            "a SentencePiece model, which this family isn't published with",
+            place=Place(path),
+            hint="save the tokenizer as tokenizer.json",
+        )
     return CheckpointError(
         "holds no tokenizer",
         place=Place(folder),
-        hint="a model comes with tokenizer.json, vocab.txt, or vocab.json and merges.txt",
+        hint="a model comes with tokenizer.json, spm.model, vocab.txt, "
+        "or vocab.json and merges.txt",
     )
 
 
@@ -187,6 +204,14 @@ def _refuse_other_class(path: Path, settings: TokenizerSettings, kind: Tokenizer
             f"{path.name} alone doesn't say how {settings.tokenizer_class} cuts text",
             hint="save the tokenizer as tokenizer.json",
         )
+
+
+def _from_sentencepiece(
+    path: Path, settings: TokenizerSettings, kind: TokenizerKind
+) -> TokenizerFile:
+    _refuse_other_class(path, settings, kind)
+    assert kind.pieces is not None, "read_files looks for such a file only with rules"
+    return file_of(path, read_pieces(path, kind.pieces, settings.flags), settings)
 
 
 def _from_merges(path: Path, settings: TokenizerSettings, kind: TokenizerKind) -> TokenizerFile:

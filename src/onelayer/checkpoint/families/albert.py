@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelayer.checkpoint.families.bert import BERTS_BUFFERS, ENCODERS_ONLY, TENSORFLOWS_ENDINGS
 from onelayer.checkpoint.family import Family, ModelClass, Module, size_or
 from onelayer.nn.bricks import Bricks
-from onelayer.tokens.tokenizer_files import UNIGRAM_WITH_SEGMENTS
+from onelayer.tokens.tokenizer_files import ALBERT_UNIGRAM
 
 _LAYER = "encoder.albert_layer_groups.{i}.albert_layers.0"
 _ATTENTION = f"{_LAYER}.attention"
@@ -60,5 +60,5 @@ ALBERT = Family(
     ),
     old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
-    tokenizer=UNIGRAM_WITH_SEGMENTS,
+    tokenizer=ALBERT_UNIGRAM,
 )

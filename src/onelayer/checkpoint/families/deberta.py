@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onelayer.checkpoint.families.bert import BERTS_BUFFERS, TENSORFLOWS_ENDINGS
 from onelayer.checkpoint.family import Family, ModelClass, Module, flag, one_of, size_or
 from onelayer.nn.bricks import Bricks, Convolution, Disentangled, PoolerShape
-from onelayer.tokens.tokenizer_files import UNIGRAM_WITH_SEGMENTS
+from onelayer.tokens.tokenizer_files import DEBERTA_UNIGRAM
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.config import EncoderConfig
@@ -167,5 +167,5 @@ DEBERTA_V2 = Family(
     bricks=_bricks,
     old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
-    tokenizer=UNIGRAM_WITH_SEGMENTS,
+    tokenizer=DEBERTA_UNIGRAM,
 )

@@ -16,7 +16,7 @@ from onelayer.checkpoint.families.bert import (
 )
 from onelayer.checkpoint.family import Family, ModelClass
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.tokens.tokenizer_files import BYTE_BPE, UNIGRAM, TokenizerKind
+from onelayer.tokens.tokenizer_files import BYTE_BPE, CAMEMBERT_UNIGRAM, XLMR_UNIGRAM, TokenizerKind
 
 
 def _roberta(model_type: str, title: str, start: str, tokenizer: TokenizerKind) -> Family:
@@ -51,5 +51,5 @@ def _roberta(model_type: str, title: str, start: str, tokenizer: TokenizerKind) 
 
 
 ROBERTA = _roberta("roberta", "RoBERTa", "Roberta", BYTE_BPE)
-CAMEMBERT = _roberta("camembert", "CamemBERT", "Camembert", UNIGRAM)
-XLM_ROBERTA = _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", UNIGRAM)
+CAMEMBERT = _roberta("camembert", "CamemBERT", "Camembert", CAMEMBERT_UNIGRAM)
+XLM_ROBERTA = _roberta("xlm-roberta", "XLM-RoBERTa", "XLMRoberta", XLMR_UNIGRAM)
