@@ -95,7 +95,7 @@ class Prediction {
     std::string_view label() const { return name(found_->label); }
     // With several labels: those that reach their thresholds.
     std::vector<std::string_view> labels() const { return names(found_->labels, found_->n_labels); }
-    // With `coverage`: labels of which one is right with that chance.
+    // With `coverage`: labels that hold the right one with that chance.
     std::vector<std::string_view> label_set() const
     {
         return names(found_->label_set, found_->n_label_set);
