@@ -260,6 +260,7 @@ def export(
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
     trim_vocabulary: bool = False,
+    single_file: bool = False,
     out: str | Path | None = None,
     max_drop: float = 1.0,
     accept: bool = False,
@@ -282,8 +283,11 @@ def export(
         Keep only the pieces of the run's rows, Chinese and Korean words of their characters,
         special tokens and single characters. The rows are cut as before, other words may be cut
         into smaller pieces.
+    single_file
+        Write one file in place of a directory. The C++ library maps it, and every verb opens it.
     out
-        The bundle's directory; by default the run's with ``-onnx`` or ``-int8`` appended.
+        The bundle's directory or file; by default the run's name with ``-onnx`` or ``-int8``
+        appended.
     max_drop
         Points of the task's metric that int8 may lose on dev.
     accept
@@ -301,7 +305,7 @@ def export(
     Returns
     -------
     Exported
-        The bundle's directory and what was measured of it.
+        The bundle's place and what was measured of it.
 
     Raises
     ------
@@ -319,6 +323,7 @@ def export(
         out=out,
         int8=int8,
         trim_vocabulary=trim_vocabulary,
+        single_file=single_file,
         max_drop=max_drop,
         accept=accept,
         train=source_of(train) if train is not None else None,

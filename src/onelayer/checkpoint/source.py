@@ -8,6 +8,7 @@ from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.wording import Say, silent
 from onelayer.checkpoint.named_models import NamedModel, named_model, on_this_machine
+from onelayer.checkpoint.single_file import is_single_file, unpacked
 
 _FILES = [
     "config.json",
@@ -38,8 +39,8 @@ def resolve(model: str | Path, say: Say = silent) -> Path:
     Parameters
     ----------
     model
-        A directory, a name in ``NAMED_MODELS``, or a name on the Hub, which is downloaded once into
-        huggingface_hub's cache.
+        A directory, a bundle in a single file, a name in ``NAMED_MODELS``, or a name on the Hub,
+        which is downloaded once into huggingface_hub's cache.
     say
         Called with what the user should know about the weights.
 
@@ -54,6 +55,8 @@ def resolve(model: str | Path, say: Say = silent) -> Path:
     restore(path)
     if path.is_dir():
         return path
+    if is_single_file(path):
+        return unpacked(path.resolve())
     if path.exists():
         raise CheckpointError(
             "is a file", place=Place(path), hint="give the directory that holds the model"

@@ -191,6 +191,7 @@ def export(
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
     trim_vocabulary: bool = False,
+    single_file: bool = False,
     out: Path | None = None,
     max_drop: float = 1.0,
     accept: bool = False,
@@ -211,8 +212,10 @@ def export(
         Quantize weights and matrix products to 8 bits.
     trim_vocabulary
         Keep only the pieces of the run's rows, and all characters; cut other words finer.
+    single_file
+        Write one file, which the C++ library maps, in place of a directory.
     out
-        The bundle's directory; default: the run's name with `-onnx` or `-int8`.
+        The bundle's directory or file; default: the run's name with `-onnx` or `-int8`.
     max_drop
         Points of the task's metric that int8 may lose on dev.
     accept
@@ -229,6 +232,7 @@ def export(
         to=to,
         int8=int8,
         trim_vocabulary=trim_vocabulary,
+        single_file=single_file,
         out=out,
         max_drop=max_drop,
         accept=accept,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish, restore, write_json
+from onelayer.base.disk import as_json, behind_links, publish, put, restore, write_json
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
@@ -27,6 +27,7 @@ from onelayer.checkpoint.bundle import (
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
+from onelayer.checkpoint.single_file import SUFFIX, is_single_file, pack
 from onelayer.checkpoint.source import resolve
 from onelayer.data.in_memory import Source
 from onelayer.engines.engine import Engine
@@ -64,6 +65,7 @@ def export_run(
     out: str | Path | None = None,
     int8: bool = False,
     trim_vocabulary: bool = False,
+    single_file: bool = False,
     max_drop: float = 1.0,
     accept: bool = False,
     train: Source | None = None,
@@ -83,6 +85,8 @@ def export_run(
         Whether to quantize; otherwise the bundle is fp32.
     trim_vocabulary
         Whether to keep only the pieces of the run's rows.
+    single_file
+        Whether the bundle becomes one file, which the C++ library maps, in place of a directory.
     max_drop
         The points of the metric that int8 may cost.
     accept
@@ -102,7 +106,7 @@ def export_run(
     folder = resolve(run)
     if is_bundle(folder):
         raise UsageError("is a bundle already", place=Place(folder), hint="give the run itself")
-    target = _target(run, out, int8)
+    target = _target(run, out, int8, single_file)
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
     precision = "int8" if int8 else "fp32"
@@ -115,20 +119,40 @@ def export_run(
     job = _Job(
         predictor, torch, folder, rows, target, precision, max_drop, accept, say, trimmed=trimmed
     )
-    publish(target, job.write)
+    (_publish_file if single_file else publish)(target, job.write)
     return Exported(bundle=target, found=job.found)
 
 
-def _target(run: str | Path, out: str | Path | None, int8: bool) -> Path:
+def _publish_file(target: Path, write: Callable[[Path], None]) -> None:
+    """As `publish`, for a bundle in a single file."""
+    real = behind_links(target)
+    parts, packed = (real.with_name(f".{real.name}.{kind}") for kind in ("parts", "packed"))
+    try:
+        publish(parts, write)
+        pack(parts, packed)
+        put(packed, real)
+    except OSError as error:
+        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(target)) from error
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+        packed.unlink(missing_ok=True)
+
+
+def _target(run: str | Path, out: str | Path | None, int8: bool, single_file: bool) -> Path:
     """Where the bundle goes: beside the run, or here where that has its name on the Hub. What is
     there already may only be another bundle."""
     beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
     if not beside.name:  # as of "."
         beside = beside.resolve()
-    target = Path(out) if out is not None else beside.with_name(f"{beside.name}-{_suffix(int8)}")
+    name = f"{beside.name}-{_suffix(int8)}{SUFFIX if single_file else ''}"
+    target = Path(out) if out is not None else beside.with_name(name)
     restore(target)
     taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
-    if taken and not is_bundle(target):
+    if single_file and target.is_dir():
+        raise UsageError(
+            "is a directory", place=Place(target), hint="name a file: --out NAME.onelayer"
+        )
+    if taken and not (is_single_file(target) if single_file else is_bundle(target)):
         raise UsageError(
             "is there already, and no bundle", place=Place(target), hint="choose another --out"
         )
