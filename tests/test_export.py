@@ -419,7 +419,7 @@ def test_directory_without_a_model_and_unknown_format_are_refused(
 
 def test_logits_are_computed_once_for_several_passes(exported: Exported) -> None:
     predictor = load(exported("tag", False), "onnxruntime")
-    rows = [predictor._row(item, i) for i, item in enumerate(INPUTS["tag"], start=1)]
+    rows = [predictor.row_of(item, i) for i, item in enumerate(INPUTS["tag"], start=1)]
     parts = [predictor.task.encode([row], predictor.tokenizer, False) for row in rows]
     asked: list[Encodings] = []
 

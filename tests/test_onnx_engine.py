@@ -62,7 +62,7 @@ def state_of(predictor: Predictor) -> dict[str, Any]:
 
 
 def encoded(predictor: Predictor, architecture: str) -> Encodings:
-    rows = [predictor._row(item, i) for i, item in enumerate(ROWS[architecture], start=1)]
+    rows = [predictor.row_of(item, i) for i, item in enumerate(ROWS[architecture], start=1)]
     return predictor.task.encode(rows, predictor.tokenizer, labelled=False)
 
 

@@ -53,7 +53,7 @@ def graph_of(
     """The run's exported graph, and the encoded inputs."""
     predictor = load(run)
     assert isinstance(predictor.engine, TorchEngine)
-    rows = [predictor._row(item, i) for i, item in enumerate(inputs)]
+    rows = [predictor.row_of(item, i) for i, item in enumerate(inputs)]
     encodings = predictor.task.encode(rows, predictor.tokenizer, labelled=False)
     data = read_json(run / "config.json")
     config, architecture = EncoderConfig.from_json(data, run), data["architectures"][0]

@@ -38,7 +38,7 @@ def assert_transformers_agrees(predictor: Predictor, case: Case) -> None:
     for item in short(case, predictor):
         if is_tag and marked and not re.fullmatch("[a-z ]+", str(item)):
             continue
-        rows = [predictor._row(item, 1)]
+        rows = [predictor.row_of(item, 1)]
         encodings = task.encode(rows, predictor.tokenizer, labelled=False)
         assert len(encodings.lengths) == (len(item[2]) if task.name == "choose" else 1)
         arguments = (rows[0].text,) if is_tag and marked else their_arguments(task.name, rows[0])

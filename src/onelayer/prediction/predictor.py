@@ -167,7 +167,7 @@ class Predictor(Result):
         """As `predict`, for any number of inputs: one chunk is in memory at a time."""
         if not hasattr(inputs, "readline") and (table := tabular(one_split(inputs))) is not None:
             return self.predict_each(self._table_rows(reshaped(table)))
-        return self.predict_each(self._row(item, i) for i, item in enumerate(items_of(inputs), 1))
+        return self.predict_each(self.row_of(item, i) for i, item in enumerate(items_of(inputs), 1))
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
@@ -239,7 +239,8 @@ class Predictor(Result):
             except DataError as error:
                 raise in_column(error, layout) from None
 
-    def _row(self, item: Any, number: int) -> Any:
+    def row_of(self, item: Any, number: int) -> Any:
+        """The task's row of an input; ``number`` counts from 1. Raises as `predict`."""
         roles = self.task.columns.inputs
         if self.record is not None:  # else nothing is known of its training
             roles = tuple(r for r in roles if r != "pair" or r in self.layout.columns)

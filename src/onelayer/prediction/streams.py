@@ -145,11 +145,11 @@ def predict_lines(predictor: Predictor, lines: Iterable[str]) -> Iterator[list[P
     The lines that have arrived form a chunk. No line waits for the next one.
     """
     for waiting in _arrived_lines(lines):
-        items = [_item(line, number) for number, line in waiting if line.strip()]
-        predictions = predictor.predict(items)
+        items = [(_item(line, number), number) for number, line in waiting if line.strip()]
+        rows = [predictor.row_of(item, number) for item, number in items]
         yield [
             PredictedRow(item if isinstance(item, dict) else {"text": item}, prediction)
-            for item, prediction in zip(items, predictions, strict=True)
+            for (item, _), prediction in zip(items, predictor.predict_each(rows), strict=True)
         ]
 
 
