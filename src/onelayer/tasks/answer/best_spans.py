@@ -25,16 +25,16 @@ def span_sums(
 
 
 def best_spans(sums: NDArray[np.floating], n: int) -> list[tuple[int, int, float]]:
-    """The n spans (first, last, score) with the highest scores (n, width), best first."""
+    """The n spans (first, last, score) with the highest scores (n, width), best first. Of equal
+    scores the first in the passage comes first, the shorter one of two that begin together."""
     flat = sums.ravel()
-    n = min(n, len(flat))
-    top = np.argpartition(-flat, n - 1)[:n]
-    top = top[np.argsort(-flat[top], kind="stable")]
+    least = np.partition(flat, -min(n, len(flat)))[-min(n, len(flat))]
+    top = np.flatnonzero((flat >= least) & np.isfinite(flat))
+    top = top[np.argsort(-flat[top], kind="stable")][:n]
     first, length = np.divmod(top, sums.shape[1])
-    legal = np.isfinite(flat[top])
     return [
         (int(a), int(a + extra), float(score))
-        for a, extra, score in zip(first[legal], length[legal], flat[top][legal], strict=True)
+        for a, extra, score in zip(first, length, flat[top], strict=True)
     ]
 
 
