@@ -12,11 +12,16 @@ import pytest
 
 from onelayer.base.compiled_code import compiler
 from onelayer.base.errors import Place, UsageError
-from onelayer.tasks import Classify, Regress, task_to_json
+from onelayer.tasks import AnswerTask, Choose, Classify, Regress, Tag, task_to_json
+from onelayer.tasks.answer.answer_rows import AnswerRow
 from onelayer.tasks.calibration import Calibration, calibrate_labels, calibrate_sets
+from onelayer.tasks.choose.choose import ChooseRow
 from onelayer.tasks.pooling import POOLINGS
+from onelayer.tasks.tag.schemes import Scheme
+from onelayer.tasks.tag.tag_rows import TagRow
 from onelayer.tasks.texts import TextRow
 from onelayer.tokens.template import Template
+from onelayer.tokens.words import Joints, split_words
 from support.native_tasks import LetterPieces, NativeRefusal, NativeTask, check_twin
 
 pytestmark = pytest.mark.skipif(compiler("C++") is None, reason="no C++ compiler")
@@ -24,7 +29,7 @@ pytestmark = pytest.mark.skipif(compiler("C++") is None, reason="no C++ compiler
 HERE = Place("rows.csv", 2)
 FRAMES = (Template((2,), (3,), (3,), 1), Template((2,), (3, 3), (3,), 0))
 """BERT's special tokens, and RoBERTa's."""
-LETTERS = string.ascii_letters + "  zz.é猫😀"
+LETTERS = string.ascii_letters + "    zz.-'\u3000é猫😀"
 
 
 def text(rng: np.random.Generator, longest: int = 60) -> str:
@@ -97,6 +102,77 @@ def test_mean_of_many_windows_is_the_same() -> None:
     for n in (3, 9, 20, 150, 301, 1200):
         row = TextRow("a" * n, None, None, HERE)
         check_twin(task, [row], [{"text": row.text}], LetterPieces(FRAMES[0]), rng)
+
+
+SCHEMES = {
+    Scheme.IOB1: "BI",
+    Scheme.IOB2: "BI",
+    Scheme.BIOES: "BIES",
+    Scheme.BMES: "BMES",
+    Scheme.BILOU: "BILU",
+    Scheme.PLAIN: "",
+}
+
+
+def tags(rng: np.random.Generator, scheme: Scheme) -> tuple[str, ...]:
+    """Some of a scheme's labels, so that the likeliest sequence is often illegal."""
+    names = ["PER", "LOC"] if scheme is Scheme.PLAIN else ["-PER", "-LOC", ""]
+    each = [f"{letter}{name}" for letter in SCHEMES[scheme] or [""] for name in names]
+    return tuple(rng.permutation([*each, "O", "Q-odd", "Bx"])[: rng.integers(4, 12)].tolist())
+
+
+@pytest.mark.parametrize("seed", range(48))
+def test_tag_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scheme = list(Scheme)[seed % 6]
+    task = Tag(
+        labels=tags(rng, scheme),
+        scheme=scheme,
+        max_length=(length := int(rng.integers(6, 40))),
+        stride=int(rng.integers(length - 3)),
+        joints=Joints("-.", "'") if seed % 3 else Joints(),
+    )
+    rows, values = [], []
+    for number in range(int(rng.integers(1, 9))):
+        its_text = text(rng, 90)
+        words = tuple(split_words(its_text)[: 3 * number]) if seed % 4 == 0 else None
+        rows.append(TagRow(its_text, words, None, None, HERE))
+        values.append({"text": its_text, "words": words})
+    check_twin(task, rows, values, LetterPieces(FRAMES[seed % 2]), rng)
+
+
+@pytest.mark.parametrize("seed", range(48))
+def test_answer_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    length = int(rng.integers(8, 60))
+    task = AnswerTask(
+        max_length=length,
+        stride=int(rng.integers(length)),
+        max_answer_tokens=int(rng.integers(1, 12)),
+        span_head="three-way" if seed % 2 else "span",
+        no_answer_threshold=float(rng.normal(scale=4)) if seed % 3 else None,
+    )
+    rows = [
+        AnswerRow(f"q{number}", text(rng, 20), text(rng, 200), None, HERE)
+        for number in range(int(rng.integers(1, 6)))
+    ]
+    values = [{"id": row.id, "question": row.question, "text": row.passage} for row in rows]
+    check_twin(task, rows, values, LetterPieces(FRAMES[seed % 2]), rng)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_choose_is_the_same(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    task = Choose(max_length=int(rng.integers(6, 60)), temperature=float(rng.uniform(0.1, 3)))
+    rows = []
+    for _ in range(int(rng.integers(1, 6))):
+        options = tuple(text(rng, 3).strip() or "b" for _ in range(rng.integers(2, 20)))
+        question = text(rng, 20) if seed % 2 else ""
+        rows.append(ChooseRow(text(rng), question, options, None, HERE))
+    values = [
+        {"text": row.context, "question": row.question, "options": row.options} for row in rows
+    ]
+    check_twin(task, rows, values, LetterPieces(FRAMES[seed % 2]), rng)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -1,6 +1,8 @@
 // Memory that encode and decode use again, so that they allocate nothing once it is large enough.
 #pragma once
 #include "../tokens/tokenizer.h"
+#include "best_spans.h"
+#include "schemes.h"
 #include <string>
 #include <vector>
 
@@ -15,8 +17,10 @@ struct Scratch {
     std::string joined;           // two texts as one
     Text text;
     std::vector<float> logits;
-    std::vector<double> scores, best, next;
+    std::vector<double> probabilities, scores, best, next;
     std::vector<int32_t> path, came_from;
+    std::vector<EntityWords> entities;
+    std::vector<ScoredSpan> spans, best_spans;
 };
 
 // This thread's. Whoever uses a part of it calls nobody who uses the same part.

@@ -11,6 +11,12 @@ std::unique_ptr<Task> Task::read(const Json &task)
         return read_classify(task);
     if (name == "regress")
         return read_regress(task);
+    if (name == "tag")
+        return read_tag(task);
+    if (name == "answer")
+        return read_answer(task);
+    if (name == "choose")
+        return read_choose(task);
     throw BundleError("an unknown task: '" + name + "'");
 }
 

@@ -12,8 +12,8 @@ int64_t room_beside(const Template &frame, bool paired, int64_t max_length)
         frame.before.size() + (paired ? frame.between.size() : 0) + frame.after.size();
     const int64_t room = max_length - static_cast<int64_t>(special);
     if (room < 0)
-        throw InputError("max_length " + std::to_string(max_length) +
-                         " leaves no room for a text beside the special tokens");
+        throw BundleError("max_length " + std::to_string(max_length) +
+                          " leaves no room for a text beside the special tokens");
     return room;
 }
 

@@ -19,7 +19,8 @@ void append_sequence(const Template &frame, Part first, const Part *second, Enco
 void encode_texts(const Row &row, const Tokenizer &tokenizer, int64_t max_length, int64_t stride,
                   Pooling pooling, Encodings &out);
 
-// The tokens of a sequence beside the special ones. Throws InputError where there are none.
+// The tokens of a sequence beside the special ones. Throws BundleError where even
+// those don't fit.
 int64_t room_beside(const Template &frame, bool paired, int64_t max_length);
 
 } // namespace onelayer

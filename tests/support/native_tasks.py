@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.base import digest
 from onelayer.base.compiled_code import Code, c_sources, compiler
 from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tasks.logits import Logits
@@ -31,11 +32,11 @@ def library() -> ctypes.CDLL:
     assert command is not None
     code = Code(
         name="task_twins",
-        folders=(c_sources("tasks"), Path(__file__).with_name("task_twins")),
+        folders=(Path(__file__).with_name("task_twins"),),
         flags=("-O0",),
         table=c_sources("flags.txt"),
         functions=("twin_open",),
-        facts=[path.read_bytes() for path in sorted(c_sources("base").iterdir())],
+        facts=[digest.of_file(path) for path in sorted(c_sources().rglob("*.[chi]*"))],
     )
     found = code.load(command)
     for name in ("twin_open", "twin_promising", "twin_encode", "twin_decode"):

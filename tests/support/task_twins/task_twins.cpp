@@ -1,11 +1,27 @@
-// The tasks by themselves, for tests: JSON and arrays in, JSON out. The pieces of texts are given,
-// so that no tokenizer is needed.
-#include "../../../csrc/base/error.h"
+// The tasks by themselves, for tests: JSON and arrays in, JSON out. The pieces of texts are given, so
+// that no tokenizer is needed. All sources are compiled as one, which is quickest.
 #include "../../../csrc/base/json.cpp"
 #include "../../../csrc/base/json_writer.cpp"
 #include "../../../csrc/base/text.cpp"
-#include "../../../csrc/tasks/task.h"
-#include <cstring>
+#include "../../../csrc/tasks/answer.cpp"
+#include "../../../csrc/tasks/best_spans.cpp"
+#include "../../../csrc/tasks/calibration.cpp"
+#include "../../../csrc/tasks/choose.cpp"
+#include "../../../csrc/tasks/classify.cpp"
+#include "../../../csrc/tasks/encodings.cpp"
+#include "../../../csrc/tasks/logits.cpp"
+#include "../../../csrc/tasks/pooling.cpp"
+#include "../../../csrc/tasks/regress.cpp"
+#include "../../../csrc/tasks/schemes.cpp"
+#include "../../../csrc/tasks/tag.cpp"
+#include "../../../csrc/tasks/task.cpp"
+#include "../../../csrc/tasks/task_fields.cpp"
+#include "../../../csrc/tasks/texts.cpp"
+#include "../../../csrc/tasks/viterbi.cpp"
+#include "../../../csrc/tasks/windows.cpp"
+#include "../../../csrc/tasks/written_text.cpp"
+#include "../../../csrc/tokens/unicode.cpp"
+#include "../../../csrc/tokens/words.cpp"
 #include <map>
 
 using namespace onelayer;
