@@ -1,7 +1,8 @@
-"""The compiled kernels: built for this machine when first needed, and kept in the user's cache.
+"""The compiled kernels: from the package, or else built for this machine when first needed.
 
-They need a C compiler with OpenMP (gcc, or clang with libomp). Without one, or with
-``ONELAYER_KERNELS=0``, PyTorch does the same more slowly.
+A library that a wheel brings is as quick as one for this very machine
+(benchmarks/training/kernel_speed.py). Building needs a C compiler with OpenMP (gcc, or clang with
+libomp). Without either, or with ``ONELAYER_KERNELS=0``, PyTorch does the same more slowly.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ from functools import cache
 
 import torch
 
-from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler
+from onelayer.base.compiled_code import build_failure, compiler, open_library
+from onelayer.nn.kernel_builds import kernel_code, prebuilt_kernels
 
-FLAGS = (
-    *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math"),
-    "-fopenmp",
-)
 LANES = 16
 """Floats in a vector, as in ``vector.h``: widths must be multiples of it."""
 
@@ -82,13 +80,15 @@ _SIGNATURES = {
     "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
 }
-CODE = Code(
-    name="kernels",
-    folders=(c_sources("training"),),
-    flags=FLAGS,
-    functions=tuple(_SIGNATURES),
-    facts=(torch.__version__,),  # another torch may bring another OpenMP
-)
+
+
+def declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Gives the library's functions their types."""
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes = arguments
+        function.restype = _INT if name == "n_chunks" else None
+    return library
 
 
 def kernels() -> ctypes.CDLL | None:
@@ -106,18 +106,18 @@ def _loaded() -> tuple[ctypes.CDLL | None, str | None]:
     """The library, or why there is none."""
     if os.environ.get("ONELAYER_KERNELS") == "0":
         return None, "compiled kernels are turned off (ONELAYER_KERNELS=0): training is slower"
-    command = compiler()
-    if command is None:
-        return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
+    command, functions = compiler(), tuple(_SIGNATURES)
     try:
-        library = CODE.load(command)
+        if found := prebuilt_kernels():
+            library = open_library(found, functions)
+        elif command is not None:
+            # Another torch may bring another OpenMP.
+            library = kernel_code("-march=native", functions, torch.__version__).load(command)
+        else:
+            return None, "no C compiler (gcc, clang) for the compiled kernels: training is slower"
     except subprocess.SubprocessError as error:
-        reason = build_failure(command, error)
+        reason = build_failure(str(command), error)
         return None, f"no compiled kernels, so training is slower: {reason}"
     except OSError as error:
         return None, f"no compiled kernels, so training is slower: {error}"
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes = arguments
-        function.restype = _INT if name == "n_chunks" else None
-    return library, None
+    return declare(library), None

@@ -17,6 +17,8 @@ from onelayer.base.errors import UsageError
 from onelayer.base.machine import instructions
 
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread")
+WHEELS = "engines/native/libonelayer.so"
+"""A wheel's library, from the package's folder."""
 PREBUILT_IN = Path(__file__).parent
 PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
 """Prebuilt libraries, the fastest first, with the instruction sets that each needs beyond

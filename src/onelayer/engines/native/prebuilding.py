@@ -1,0 +1,86 @@
+"""The compiled code of a wheel: the engine's library, and training's kernels.
+
+The compilers are those of ``CC`` and ``CXX``, which may compile for another platform; as for other
+packages, ``_PYTHON_HOST_PLATFORM`` then names it: ``linux-aarch64``, ``manylinux_2_28_aarch64``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onelayer.base.compiled_code import MACHINES, Code, build_failure, compiler
+from onelayer.engines.native.library import CORE, WHEELS
+from onelayer.nn.kernel_builds import BUILDS, kernel_code, prebuilt_name
+
+SMALL = ("-ffunction-sections", "-fdata-sections")
+LINKING = ("-s", "-Wl,--gc-sections", "-static-libgcc")
+"""What nothing calls is left out, and the compiler's own library need not be there at run time."""
+LINKING_CPP = (*LINKING, "-static-libstdc++", "-Wl,--exclude-libs,ALL")
+APPLE = ("-Wl,-dead_strip", "-Wl,-x")
+WITHOUT_OPENMP = ("-fno-openmp",)
+"""Kernels find OpenMP's functions in the process: torch brings them. A second OpenMP would bring
+threads of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library of the wheel."""
+
+    name: str
+    """Its file, from the package's folder."""
+    code: Code
+    linking: tuple[str, ...]
+
+
+def build_libraries(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Builds the libraries of a wheel into a folder.
+
+    Returns
+    -------
+    The files by their place in the package, and what could not be built and why.
+    """
+    built: dict[str, Path] = {}
+    failures: list[str] = []
+    platform = platform_tag()
+    for library in libraries(platform):
+        language, path = library.code.language, folder / Path(library.name).name
+        command = compiler(language)
+        try:
+            if command is None:
+                raise OSError(f"no {language} compiler")
+            library.code.build(command, path, library.linking, machine_of(platform))
+        except subprocess.SubprocessError as error:
+            failures.append(f"{library.name}: {build_failure(str(command), error)}")
+        except OSError as error:
+            failures.append(f"{library.name}: {error}")
+        else:
+            built[library.name] = path
+    return built, failures
+
+
+def libraries(platform: str) -> Iterator[Library]:
+    """The libraries of a wheel for a platform."""
+    apple = platform.startswith("macosx")
+    core = replace(CORE, flags=(*CORE.flags, *SMALL))
+    yield Library(WHEELS, core, APPLE if apple else LINKING_CPP)
+    if not apple:  # Apple's compiler has no OpenMP
+        for name, (flag, _) in BUILDS.get(machine_of(platform), {}).items():
+            linking = (*LINKING, *WITHOUT_OPENMP)
+            yield Library(f"nn/{prebuilt_name(name)}", kernel_code(flag), linking)
+
+
+def platform_tag() -> str:
+    """The platform that is built for, as a wheel's name has it: ``linux_x86_64``."""
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
+
+
+def machine_of(platform: str) -> str:
+    """The processor of a platform, by Linux's name."""
+    for name in ("x86_64", "aarch64", *MACHINES):
+        if platform.endswith(name):
+            return MACHINES.get(name, name)
+    return platform.rpartition("_")[2]
