@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onelayer.base.machine import remembered
+from onelayer.base.compiled_code import compiler, machine_name
+from onelayer.base.machine import instructions, remembered
 from onelayer.nn import compiled, linear, ops, reference
-from onelayer.nn.kernels import kernels, why_no_kernels
+from onelayer.nn.kernel_builds import V3, kernel_code
+from onelayer.nn.kernels import declare, kernels, why_no_kernels
 from onelayer.nn.packed import Packed, pack
 from onelayer.nn.room import BLOCK, in_blocks, roomy, whole_blocks
 from onelayer.tokens.encodings import EncodingsBuilder
@@ -59,6 +61,36 @@ def same(ours: Callable[..., Tensor], theirs: Callable[..., Tensor], *inputs: Te
         assert grad is not None
         assert their_grad is not None
         close(grad, their_grad, atol=2e-5)
+
+
+@needs_kernels
+@pytest.mark.slow
+def test_kernels_with_narrower_registers_equal_the_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those for processors without AVX-512, whose vectors are narrower; a build takes a second."""
+    levels = {"x86_64": "-march=x86-64-v3", "aarch64": "-march=armv8-a"}
+    level = levels.get(machine_name())
+    if level is None or (level.endswith("v3") and not instructions() >= V3):
+        pytest.skip("no narrower registers")
+    narrow = declare(kernel_code(level).load(compiler() or "cc"))
+    monkeypatch.setattr("onelayer.nn.compiled.kernels", lambda: narrow)
+    torch.manual_seed(0)
+    batch, qkv = packed([40, 3, 17]), torch.randn(60, 3 * 64)
+    x, h, weight, bias = torch.randn(60, 64), torch.randn(60, 64), torch.randn(64), torch.randn(64)
+    same(
+        lambda x: compiled.Attend.apply(x, None, batch.cu_seqlens, 2, 0.0),
+        lambda x: reference.attend(x, batch.runs, 2, 0.0),
+        qkv,
+    )
+    same(compiled.Gelu.apply, F.gelu, x)
+    same(
+        lambda *tensors: compiled.AddNorm.apply(*tensors, 1e-12, 0.0),
+        lambda *tensors: reference.add_norm(*tensors, 1e-12, 0.0),
+        *(x, h, weight, bias),
+    )
+    mask = compiled.Dropout.apply(torch.ones(70, 64), 0.3)
+    assert 0.6 < (mask > 0).float().mean() < 0.8
 
 
 @needs_kernels

@@ -1,5 +1,5 @@
 /* AdamW (Loshchilov & Hutter, 2019), with the arithmetic of PyTorch's. */
-#include "../vector.h"
+#include "kernels.h"
 
 /* The numbers that change with the step t. */
 typedef struct {

@@ -4,29 +4,29 @@
  * over sequences and heads; ROWS queries are computed together, so that their scores stay in the
  * cache. Only q, k and v are kept for the backward pass, which computes scores and masks again.
  */
-#include "../vector.h"
+#include "kernels.h"
 
 #define ROWS 32 /* queries: their scores over 512 keys are 64 KB, and stay in the second cache */
 
-TILE(8, 2)
-TILE(8, 1)
-TILE(1, 2)
-TILE(1, 1)
+TILE(tall_2, TALL, 2)
+TILE(tall_1, TALL, 1)
+TILE(row_2, 1, 2)
+TILE(row_1, 1, 1)
 
-/* C (M, N) = or += A (M, K) B (K, N), tile by tile: eight rows, then one at a time; A has strides
+/* C (M, N) = or += A (M, K) B (K, N), tile by tile: TALL rows, then one at a time; A has strides
  * am and ak, so it may be read transposed. */
 static void multiply(int64_t M, int64_t N, int64_t K, const float *A, int64_t am, int64_t ak,
                      const float *B, int64_t ldb, float *C, int64_t ldc, int add)
 {
-    for (int64_t m = 0; m < M; m += M - m >= 8 ? 8 : 1) {
-        const int eight = M - m >= 8;
+    for (int64_t m = 0; m < M; m += M - m >= TALL ? TALL : 1) {
+        const int tall = M - m >= TALL;
         const float *a = A + m * am;
         float *c = C + m * ldc;
         int64_t n = 0;
         for (; n + 2 * LANES <= N; n += 2 * LANES)
-            (eight ? tile_8_2 : tile_1_2)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
+            (tall ? tall_2 : row_2)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
         if (n < N)
-            (eight ? tile_8_1 : tile_1_1)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
+            (tall ? tall_1 : row_1)(K, a, am, ak, B + n, ldb, c + n, ldc, add);
     }
 }
 
@@ -88,8 +88,8 @@ static int64_t widest(const Attention *a)
     return pad(most);
 }
 
-/* Keys or values of one head, (n, d) -> (d, padded), zeros for the padding. The 16 lanes of a
- * vector then belong to 16 keys, and a score needs no sum across lanes. */
+/* Keys or values of one head, (n, d) -> (d, padded), zeros for the padding. The lanes of a
+ * vector then belong to as many keys, and a score needs no sum across lanes. */
 static void transpose(const Attention *a, const Part *part, const float *rows, float *columns)
 {
     for (int64_t j = 0; j < a->d; j++) {

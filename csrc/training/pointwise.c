@@ -1,5 +1,5 @@
 /* The operations between matrix products: GELU, dropout, residual and LayerNorm. */
-#include "../vector.h"
+#include "kernels.h"
 
 /* Phi for GELU, x Phi(x), by Abramowitz & Stegun 7.1.26 (error below 1.5e-7). `bell` gets the
  * exp(-x^2 / 2) in it, which the derivative Phi(x) + x phi(x) needs too.

@@ -18,7 +18,7 @@ from onelayer.base.compiled_code import build_failure, compiler, open_library
 from onelayer.nn.kernel_builds import kernel_code, prebuilt_kernels
 
 LANES = 16
-"""Floats in a vector, as in ``vector.h``: widths must be multiples of it."""
+"""Floats in a vector, at most (``kernels.h``): widths must be multiples of it."""
 
 _POINTER, _INT, _FLOAT, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64
 
