@@ -21,7 +21,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         sys.path.insert(0, str(Path(self.root, "src")))
-        from onelayer.engines.native.prebuilding import platform_tag, build_libraries
+        from onelayer.engines.native.prebuilding import build_libraries, platform_tag
 
         self._folder = tempfile.TemporaryDirectory(prefix="onelayer-wheel-")
         built, failures = build_libraries(Path(self._folder.name))
