@@ -281,13 +281,11 @@ def export(
         Quantize weights and matrix products to 8 bits.
     trim_vocabulary
         Keep only the pieces of the run's rows, Chinese and Korean words of their characters,
-        special tokens and single characters. The rows are cut as before, other words may be cut
-        into smaller pieces.
+        special tokens and single characters. Words that no row has may be cut finer.
     single_file
-        Write one file in place of a directory. The C++ library maps it, and every verb opens it.
+        Write one file, which the C++ library maps, in place of a directory.
     out
-        The bundle's directory or file; by default the run's name with ``-onnx`` or ``-int8``
-        appended.
+        The bundle; by default it is next to the run, whose name gets ``-onnx`` or ``-int8``.
     max_drop
         Points of the task's metric that int8 may lose on dev.
     accept

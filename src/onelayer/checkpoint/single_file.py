@@ -49,7 +49,7 @@ def is_single_file(path: Path) -> bool:
         return False
 
 
-def pack(folder: Path, file: Path) -> None:
+def write_single_file(folder: Path, file: Path) -> None:
     """Writes a bundle's directory as a single file. The weights come last, so that all that
     describes them is near the beginning."""
     paths = sorted(
@@ -77,7 +77,7 @@ def pack(folder: Path, file: Path) -> None:
         assert out.tell() == end, "the table says where each file is"
 
 
-def unpacked(file: Path) -> Path:
+def unpacked_bundle(file: Path) -> Path:
     """A directory with the files of a single file, in the user's cache, or where that can't be
     written, in a temporary folder. Raises CheckpointError for a damaged file."""
     with _parts_of(file) as (raw, parts, sha256):

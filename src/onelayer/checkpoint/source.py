@@ -8,7 +8,7 @@ from onelayer.base.disk import restore
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.wording import Say, silent
 from onelayer.checkpoint.named_models import NamedModel, named_model, on_this_machine
-from onelayer.checkpoint.single_file import is_single_file, unpacked
+from onelayer.checkpoint.single_file import is_single_file, unpacked_bundle
 
 _FILES = [
     "config.json",
@@ -56,7 +56,7 @@ def resolve(model: str | Path, say: Say = silent) -> Path:
     if path.is_dir():
         return path
     if is_single_file(path):
-        return unpacked(path.resolve())
+        return unpacked_bundle(path.resolve())
     if path.exists():
         raise CheckpointError(
             "is a file", place=Place(path), hint="give the directory that holds the model"

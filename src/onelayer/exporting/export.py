@@ -27,7 +27,7 @@ from onelayer.checkpoint.bundle import (
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
-from onelayer.checkpoint.single_file import SUFFIX, is_single_file, pack
+from onelayer.checkpoint.single_file import SUFFIX, is_single_file, write_single_file
 from onelayer.checkpoint.source import resolve
 from onelayer.data.in_memory import Source
 from onelayer.engines.engine import Engine
@@ -129,7 +129,7 @@ def _publish_file(target: Path, write: Callable[[Path], None]) -> None:
     parts, packed = (real.with_name(f".{real.name}.{kind}") for kind in ("parts", "packed"))
     try:
         publish(parts, write)
-        pack(parts, packed)
+        write_single_file(parts, packed)
         put(packed, real)
     except OSError as error:
         raise OneLayerError(f"can't be written: {error.strerror}", place=Place(target)) from error
