@@ -293,8 +293,7 @@ def export(
     train
         The run's training rows, if they were in memory or their file has moved.
     dev
-        Labelled rows to compare the predictions on; by default the run's dev rows, or its training
-        rows where they were cross-validated.
+        Labelled rows to compare on; by default the run's dev rows, or those of cross-validation.
     say
         Called with each remark, a line of text.
     columns
