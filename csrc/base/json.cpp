@@ -1,4 +1,5 @@
 #include "json.h"
+#include "decimals.h"
 #include "error.h"
 #include "text.h"
 #include <charconv>
@@ -221,7 +222,7 @@ class JsonParser {
             out.number_ = static_cast<double>(out.integer_);
             return;
         }
-        if (std::from_chars(begin, end, out.number_).ec == std::errc::result_out_of_range)
+        if (read_decimal(begin, end, out.number_).ec == std::errc::result_out_of_range)
             out.number_ = beyond(text_.substr(from, at_ - from));
         if (whole)
             out.string_.assign(begin, end);

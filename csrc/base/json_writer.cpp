@@ -1,5 +1,5 @@
 #include "json_writer.h"
-#include <charconv>
+#include "decimals.h"
 #include <cmath>
 #include <cstdio>
 
@@ -118,7 +118,7 @@ JsonWriter &JsonWriter::exact(double number)
     const bool positional = number == 0 || (size >= 1e-4 && size < 1e16);
     const auto form = positional ? std::chars_format::fixed : std::chars_format::scientific;
     char digits[64];
-    const auto end = std::to_chars(digits, digits + sizeof digits, number, form).ptr;
+    const auto end = write_decimal(digits, digits + sizeof digits, number, form).ptr;
     const std::string_view written(digits, static_cast<size_t>(end - digits));
     text_ += written;
     if (positional && written.find('.') == std::string_view::npos)
@@ -132,10 +132,9 @@ JsonWriter &JsonWriter::value(double number)
         return null();
     // Python: float(f"{number:.7g}").
     char digits[64];
-    const auto general = std::chars_format::general;
-    const auto seven = std::to_chars(digits, digits + sizeof digits, number, general, 7);
+    const auto seven = write_digits(digits, digits + sizeof digits, number, 7);
     double rounded = 0;
-    std::from_chars(digits, seven.ptr, rounded);
+    read_decimal(digits, seven.ptr, rounded);
     return exact(rounded);
 }
 

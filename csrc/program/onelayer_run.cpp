@@ -1,4 +1,5 @@
 // onelayer-run: predictions for the lines of a pipe, as `onelayer predict BUNDLE` writes them.
+#include "../base/decimals.h"
 #include "../base/error.h"
 #include "../base/text.h"
 #include "input_lines.h"
@@ -58,7 +59,11 @@ template <class T> T number_of(const char *flag, const char *text)
     const char *const end = text ? text + std::strlen(text) : nullptr;
     if (!text || text == end)
         throw UsageError(std::string(flag) + " needs a number");
-    const auto read = std::from_chars(text, end, number);
+    std::from_chars_result read{};
+    if constexpr (std::is_floating_point_v<T>)
+        read = read_decimal(text, end, number);
+    else
+        read = std::from_chars(text, end, number);
     if (read.ec != std::errc() || read.ptr != end)
         throw UsageError(std::string(flag) + " is '" + text + "', and must be a number");
     return number;

@@ -1,9 +1,9 @@
 #include "calibration.h"
+#include "../base/decimals.h"
 #include "../base/error.h"
 #include "logits.h"
 #include "task_fields.h"
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 namespace onelayer {
@@ -22,9 +22,7 @@ constexpr int64_t most_rows = int64_t{1} << 40; // so that products stay whole n
 std::string general(double number, int digits = 6)
 {
     char text[64];
-    const auto end =
-        std::to_chars(text, text + sizeof text, number, std::chars_format::general, digits);
-    return {text, end.ptr};
+    return {text, write_digits(text, text + sizeof text, number, digits).ptr};
 }
 
 // 12,345
@@ -222,7 +220,7 @@ std::string Calibration::what_would_do(double error) const
         // To two digits.
         const std::string two = general(static_cast<double>(more.rows_), 2);
         double about = 0;
-        std::from_chars(two.data(), two.data() + two.size(), about);
+        read_decimal(two.data(), two.data() + two.size(), about);
         return here + "about " + with_commas(static_cast<int64_t>(std::ceil(about))) +
                " calibration rows like these would do";
     }

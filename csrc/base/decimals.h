@@ -1,0 +1,19 @@
+// Numbers as decimal text, whatever the locale: std::from_chars and std::to_chars for fp64, also
+// where the standard library lacks them. (libc++ has both from version 20 on; Emscripten's is
+// older, and Apple's depends on the system.)
+#pragma once
+#include <charconv>
+
+namespace onelayer {
+
+// Reads the number that a text begins with, as std::from_chars does: no sign "+", no white space,
+// and result_out_of_range for what fp64 can't hold.
+std::from_chars_result read_decimal(const char *begin, const char *end, double &out);
+
+// Writes the shortest text that reads as this number again, in positional or scientific notation.
+std::to_chars_result write_decimal(char *begin, char *end, double number, std::chars_format form);
+
+// Writes a number to some digits, without zeros at the end, as C's %g does.
+std::to_chars_result write_digits(char *begin, char *end, double number, int digits);
+
+} // namespace onelayer
