@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -197,36 +198,40 @@ def test_engine_can_be_called_from_several_threads(engines: list[NativeEngine]) 
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.slow
-def test_portable_code_gives_the_same_bits_as_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code for processors without VNNI computes the same integers, so the same logits."""
-    model, encodings = random_model(), texts(LENGTHS)
+def test_every_instruction_set_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All lengths of a text, so that all tiles are used."""
+    model, encodings = random_model(head="tags"), texts(list(range(1, 71)), 3)
     expected = native(model).logits(encodings)
-    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-DPLAIN"))
-    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
-    np.testing.assert_array_equal(native(model).logits(encodings), expected)
+    for name in library.instruction_sets():
+        monkeypatch.setenv("ONELAYER_INSTRUCTIONS", name)
+        for threads in (1, 3):
+            engine = native(model, threads=threads)
+            assert engine.instructions == name
+            np.testing.assert_array_equal(engine.logits(encodings), expected, err_msg=name)
 
 
-@pytest.mark.slow
+def test_unknown_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONELAYER_INSTRUCTIONS", "altivec")
+    message = r"ONELAYER_INSTRUCTIONS is altivec, and this processor has .*plain"
+    with pytest.raises(UsageError, match=message):
+        native(random_model())
+
+
 def test_prebuilt_library_needs_no_compiler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model, encodings = random_model(), texts(LENGTHS)
+    found, _ = library.library()
+    assert found is not None
     expected = native(model).logits(encodings)
-    monkeypatch.setattr(library, "PREBUILT_IN", tmp_path)
-    monkeypatch.setattr(engine, "library", library.library.__wrapped__)
-    with monkeypatch.context() as without:
-        without.setattr(library, "compiler", lambda: None)
-        assert why_not_native(SHAPE) == "no C compiler (gcc, clang)"
-    library.prebuild()
-    monkeypatch.setattr(library, "compiler", lambda: None)
-    for name in library.PREBUILT:
-        if library.prebuilt() is not None:
-            np.testing.assert_allclose(native(model).logits(encodings), expected, atol=1e-2)
-        (tmp_path / name).unlink()
-    assert library.prebuilt() is None
-    monkeypatch.setattr(library, "instructions", lambda: frozenset({"sse2"}))
-    assert why_not_native(SHAPE) == "no C compiler (gcc, clang)"
+    monkeypatch.setattr(library, "PREBUILT", tmp_path / "engine.so")
+    monkeypatch.setattr(library, "compiler", lambda language: None)
+    uncached = library.library.__wrapped__
+    monkeypatch.setattr(library, "library", uncached)
+    monkeypatch.setattr(engine, "library", uncached)
+    assert why_not_native(SHAPE) == "no C++ compiler (g++, clang++)"
+    shutil.copy(found._name, library.PREBUILT)
+    np.testing.assert_array_equal(native(model).logits(encodings), expected)
 
 
 @pytest.mark.process

@@ -11,6 +11,7 @@ import pytest
 from onelayer.checkpoint.config import EncoderConfig, read_config
 from onelayer.checkpoint.families import FAMILIES
 from onelayer.checkpoint.family import Family
+from onelayer.engines.native.library import instruction_sets
 from onelayer.engines.native.native_engine import NativeEngine, why_not_native
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.torch_engine import TorchEngine
@@ -42,6 +43,20 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(params=COMPUTED)
 def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]
+
+
+def test_every_instruction_set_gives_a_familys_same_bits(
+    family: Family, make_bert: MakeBert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = pair_of(family, "tags", make_bert)
+    config, _ = read_config(Path(pair.theirs.name_or_path))
+    encodings, int8 = encodings_for(family, "tags"), quantized(state_of(pair.ours))
+    expected = NativeEngine(int8, config, threads=1).logits(encodings)
+    for name in instruction_sets():
+        monkeypatch.setenv("ONELAYER_INSTRUCTIONS", name)
+        for threads in (1, 3):
+            found = NativeEngine(int8, config, threads=threads).logits(encodings)
+            np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
 @pytest.mark.parametrize("head", ["label", "tags", "span", "option"])

@@ -1,11 +1,10 @@
 // The sizes and rules of an encoder that the engine can compute; config.json of a bundle tells them.
 #pragma once
+#include "activation.h"
 #include <cstdint>
 #include <vector>
 
 namespace onelayer {
-
-enum class Activation { gelu, gelu_new, relu, tanh };
 
 struct EncoderShape {
     int64_t vocabulary = 0, width = 0, heads = 0, feed_forward = 0;

@@ -1,5 +1,5 @@
-"""The C encoder as a library, built for this machine when first needed. For machines without a
-compiler, such as a container, and with AVX-512 VNNI it can be built beforehand:
+"""libonelayer, built for this machine when first needed. For machines without a compiler, such as a
+container, it can be built beforehand, for any processor of the kind:
 
     python -m onelayer.engines.native.library
 """
@@ -14,18 +14,10 @@ from pathlib import Path
 
 from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler, open_library
 from onelayer.base.errors import UsageError
-from onelayer.base.machine import instructions
 
-FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-pthread")
 WHEELS = "engines/native/libonelayer.so"
 """A wheel's library, from the package's folder."""
-PREBUILT_IN = Path(__file__).parent
-PREBUILT = {"avx512bf16.so": ("avx512vnni", "avx512bf16"), "avx512vnni.so": ("avx512vnni",)}
-"""Prebuilt libraries, the fastest first, with the instruction sets that each needs beyond
-x86-64-v4."""
-V4 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-"""The AVX-512 sets of x86-64-v4, by Linux's names."""
-FUNCTIONS = ("run",)
+PREBUILT = Path(__file__).parents[2] / WHEELS
 
 ROOMS = ("base", "bundle", "engine", "library", "tasks", "tokens")
 CORE = Code(
@@ -33,15 +25,18 @@ CORE = Code(
     folders=tuple(folder for room in ROOMS if (folder := c_sources(room)).is_dir()),
     flags=("-O2", "-pthread"),
     table=c_sources("flags.txt"),
-    functions=(),
+    functions=(
+        "onelayer_open",
+        "onelayer_engine_check",
+        "onelayer_engine_close",
+        "onelayer_engine_instructions",
+        "onelayer_engine_logits",
+        "onelayer_engine_open",
+        "onelayer_engine_sets",
+    ),
 )
 """The C++ library, from text to answers."""
-
-
-def code(*processor: str) -> Code:
-    """The C code for a kind of processor, which the flags name."""
-    flags = (*FLAGS, *processor)
-    return Code(name="native", folders=(c_sources("engine"),), flags=flags, functions=FUNCTIONS)
+_ERROR_BYTES = 1024
 
 
 @cache
@@ -49,46 +44,62 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
     """The library, or None and the reason."""
     if os.environ.get("ONELAYER_KERNELS") == "0":
         return None, "compiled kernels are turned off (ONELAYER_KERNELS=0)"
-    command = compiler()
+    command = compiler("C++")
     try:
-        if command is not None:
-            found = code("-march=native").load(command)
-        elif before := prebuilt():
-            found = open_library(before, FUNCTIONS)
+        if PREBUILT.exists():
+            found = open_library(PREBUILT, CORE.functions)
+        elif command is not None:
+            found = CORE.load(command)
         else:
-            return None, "no C compiler (gcc, clang)"
+            return None, "no C++ compiler (g++, clang++)"
     except subprocess.SubprocessError as error:
         return None, build_failure(str(command), error)
     except OSError as error:
         return None, str(error)
-    found.run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int64]
-    found.run.restype = ctypes.c_int
+    size, pointer = ctypes.c_size_t, ctypes.c_void_p
+    # With pointers' types, ctypes doesn't take them for numbers of 32 bits.
+    found.onelayer_engine_open.argtypes = [pointer, pointer, size, ctypes.c_char_p, size]
+    found.onelayer_engine_open.restype = pointer
+    found.onelayer_engine_logits.argtypes = [
+        *(pointer, pointer, ctypes.c_int, pointer, ctypes.c_char_p, size)
+    ]
+    found.onelayer_engine_close.argtypes = [pointer]
+    found.onelayer_engine_instructions.argtypes = [pointer]
+    found.onelayer_engine_instructions.restype = ctypes.c_char_p
+    found.onelayer_engine_check.argtypes = [ctypes.c_char_p, size]
+    found.onelayer_engine_sets.restype = ctypes.c_char_p
     return found, None
 
 
-def prebuilt() -> Path | None:
-    """The fastest prebuilt library that runs on this processor; None without one."""
-    for name, sets in PREBUILT.items():
-        needs = V4 | {each.replace("avx512", "avx512_") for each in sets}  # as Linux writes them
-        if (PREBUILT_IN / name).exists() and instructions() >= needs:
-            return PREBUILT_IN / name
-    return None
+def why_no_library() -> str | None:
+    """Why no engine can be opened now: there is no library, or ``ONELAYER_INSTRUCTIONS`` names what
+    this processor hasn't. None if one can."""
+    found, reason = library()
+    if found is None:
+        return reason
+    error = ctypes.create_string_buffer(_ERROR_BYTES)
+    failed = found.onelayer_engine_check(error, len(error))
+    return error.value.decode() if failed else None
+
+
+def instruction_sets() -> list[str]:
+    """The instruction sets of this processor that the engine can use, the fastest first. Setting
+    ``ONELAYER_INSTRUCTIONS`` to one of them chooses it."""
+    found, _ = library()
+    return [] if found is None else found.onelayer_engine_sets().decode().split()
 
 
 def prebuild() -> None:
-    """Builds a library for processors with AVX-512 VNNI, and a faster one for those that also have
-    AVX-512 BF16.
+    """Builds the library into the package.
 
     Raises UsageError without a compiler, and subprocess.SubprocessError where it fails.
     """
-    command = compiler()
+    command = compiler("C++")
     if command is None:
-        raise UsageError("no C compiler", hint="install gcc or clang")
-    for name, sets in PREBUILT.items():
-        beyond = (f"-m{each}" for each in sets)
-        code("-march=x86-64-v4", *beyond).build(command, PREBUILT_IN / name)
+        raise UsageError("no C++ compiler", hint="install g++ or clang++")
+    CORE.build(command, PREBUILT)
 
 
 if __name__ == "__main__":
     prebuild()
-    print(*(PREBUILT_IN / name for name in PREBUILT), sep="\n")
+    print(PREBUILT)

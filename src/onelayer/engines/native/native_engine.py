@@ -1,85 +1,63 @@
-"""The native engine: lays out an int8 bundle's weights for the C encoder, and calls it."""
+"""The native engine: libonelayer computes an int8 bundle's logits."""
 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.base.errors import UsageError
+from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import BERTS_POOLER
-from onelayer.engines.native.library import library
-from onelayer.engines.native.packed_weights import check
+from onelayer.engines.native.library import library, why_no_library
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.nn.buckets import bucket_of_distances
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
 
-LANES, PANEL = 16, 64
-"""As in ``csrc``: floats of a vector, and columns of a matrix that are stored together."""
+LANES = 16
+"""As in ``csrc/engine``: floats of a vector. Widths are multiples of it."""
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
-POWERS_OF_TWO = np.float32(1 / np.log(2))
-"""The C code takes powers of 2 of the scores and not of e, so a bias is multiplied by this."""
-GROUP_TOKENS = 64, 256
-"""The fewest and most tokens that a worker computes at once. With more, each weight read from
-memory is used more often; with fewer, activations stay in the worker's cache."""
-GROUPS = 8
-"""Groups per worker in a large batch: with more of them, workers finish closer together."""
+MOST_SEGMENTS = 255
+OUT_OF_MEMORY = 3
+"""A status of ``onelayer.h``."""
+KINDS = {np.dtype(np.float32): 1, np.dtype(np.int8): 0}
 
 Array = NDArray[Any]
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+_ERROR_BYTES = 1024
 
 
-class _Matrix(ctypes.Structure):
+class _Shape(ctypes.Structure):
     _fields_ = (
-        *((name, _POINTER) for name in ("weight", "step", "total", "bias")),
-        *((name, _INT) for name in ("K", "N")),
-    )
-
-
-class _Norm(ctypes.Structure):
-    _fields_ = (("weight", _POINTER), ("bias", _POINTER))
-
-
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        ("qkv", _Matrix),
-        ("output", _Matrix),
-        ("attention_norm", _Norm),
-        ("up", _Matrix),
-        ("down", _Matrix),
-        ("feed_forward_norm", _Norm),
-    )
-
-
-class _Model(ctypes.Structure):
-    _fields_ = (
-        *((name, _POINTER) for name in ("words", "word_scales", "positions", "segments")),
-        ("norm", _Norm),
-        ("widen", _Matrix),
-        *((name, _POINTER) for name in ("nearby", "layers", "pooler", "pooler_bias")),
-        *((name, _POINTER) for name in ("head", "head_bias")),
-        *((name, _INT) for name in ("n_layers", "n_heads", "D", "E", "F", "C")),
-        *((name, _INT) for name in ("longest", "nearby_width", "activation", "pooler_activation")),
+        *((name, _INT) for name in ("vocabulary", "width", "heads", "feed_forward")),
+        ("layers", _POINTER),
+        *((name, _INT) for name in ("n_layers", "embedding_width", "positions", "first_position")),
+        *((name, _INT) for name in ("longest", "segments", "distance_buckets")),
+        *((name, _INT) for name in ("activation", "pooler_activation", "outputs")),
         ("eps", _FLOAT),
+    )
+
+
+class _Tensor(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("is_float", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("shape", _INT * 2),
+        ("data", _POINTER),
     )
 
 
 class _Batch(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, _POINTER)
-            for name in ("ids", "segments", "cu_seqlens", "reads", "cu_reads", "order")
-        ),
+        *((name, _POINTER) for name in ("ids", "segments", "cu_seqlens", "reads", "cu_reads")),
         ("n_sequences", _INT),
-        ("logits", _POINTER),
     )
 
 
@@ -98,11 +76,11 @@ def why_not_native(shape: EncoderConfig) -> str | None:
         return f"its heads are not a multiple of {LANES} wide"
     if (bricks.embedding_size or LANES) % LANES:
         return f"its embeddings are not a multiple of {LANES} wide"
-    return library()[1]
+    return why_no_library()
 
 
 class NativeEngine:
-    """Runs an int8 bundle. Its tensors are copied into the order in which the C code reads them."""
+    """Runs an int8 bundle."""
 
     name = "native"
     title: ClassVar[str] = "onelayer's own engine"
@@ -110,8 +88,8 @@ class NativeEngine:
 
     @classmethod
     def why_not(cls, bundle: Bundle) -> str | None:
-        """Why it can't run a bundle here: it only computes in int8, and needs a C compiler or a
-        prebuilt library."""
+        """Why it can't run a bundle here: it only computes in int8, and needs a C++ compiler
+        or a prebuilt library."""
         if bundle.precision != "int8":
             return "it runs int8 bundles only (onelayer export RUN --int8)"
         return why_not_native(bundle.config)
@@ -128,7 +106,7 @@ class NativeEngine:
         pooler_shape: PoolerShape = BERTS_POOLER,
         threads: int | None = None,
     ) -> None:
-        """Lays out the weights.
+        """Copies the weights into the order in which the library reads them.
 
         Parameters
         ----------
@@ -151,147 +129,98 @@ class NativeEngine:
         found, _ = library()
         if (reason := why_not_native(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
-        check(tensors, shape)
         self._library = found
         self._threads = threads or cores()
-        self._kept: list[Any] = []  # what the C structures point to
-        self._model = self._laid_out(tensors, shape, pooler_shape)
-        self._segments = shape.type_vocab_size > 1
-        self._limits = {
-            "token": shape.vocab_size,
-            "segment": max(shape.type_vocab_size, 1),
-            "position": shape.longest,
-        }
+        self._n_outputs = len(tensors.get("head.bias", ()))
+        order = shape.bricks.order(shape.num_hidden_layers)
+        layers = (_INT * len(order))(*order)
+        self._engine = self._opened(tensors, _shape(shape, pooler_shape, layers, self._n_outputs))
+        weakref.finalize(self, found.onelayer_engine_close, self._engine)
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set in use, such as ``avx2``."""
+        name: bytes = self._library.onelayer_engine_instructions(self._engine)
+        return name.decode()
 
     def logits(self, encodings: Encodings) -> Logits:
-        """(R, C) fp32 logits. A row's bits don't depend on the other rows of the batch."""
-        if not self._segments:
-            encodings = replace(encodings, segment_ids=np.zeros_like(encodings.segment_ids))
-        self._check(encodings)
-        # The C code forms groups from sequences sorted by length, the longest first.
-        order = np.argsort(-encodings.lengths, kind="stable")
+        """(R, C) fp32 logits. A row's bits don't depend on the other rows of the batch.
+
+        Raises UsageError for a token, segment or position outside of its table.
+        """
+        ids = encodings.ids
+        if len(ids) and not 0 <= encodings.segment_ids.max() <= MOST_SEGMENTS:
+            raise UsageError(f"a segment outside of the model's {MOST_SEGMENTS + 1}")
         arrays: list[Array] = [
-            encodings.ids.astype(np.int32, copy=False),
-            encodings.segment_ids.astype(np.uint8, copy=False),
-            encodings.cu_seqlens.astype(np.int64, copy=False),
-            encodings.reads.astype(np.int32, copy=False),
-            encodings.cu_reads.astype(np.int64, copy=False),
-            order.astype(np.int64, copy=False),
+            np.ascontiguousarray(ids, dtype=np.int32),
+            np.ascontiguousarray(encodings.segment_ids, dtype=np.uint8),
+            np.ascontiguousarray(encodings.cu_seqlens, dtype=np.int64),
+            np.ascontiguousarray(encodings.reads, dtype=np.int32),
+            np.ascontiguousarray(encodings.cu_reads, dtype=np.int64),
         ]
-        arrays = list(map(np.ascontiguousarray, arrays))
-        out = np.empty((len(encodings.reads), self._model.C), dtype=np.float32)
-        if len(order):
-            batch = _Batch(*(array.ctypes.data for array in arrays), len(order), out.ctypes.data)
-            least, most = GROUP_TOKENS
-            group = min(most, max(least, len(encodings.ids) // (GROUPS * self._threads)))
-            model = ctypes.byref(self._model)
-            if self._library.run(model, ctypes.byref(batch), self._threads, group):
-                raise MemoryError("no memory for the activations of a batch")
+        out = np.empty((len(encodings.reads), self._n_outputs), dtype=np.float32)
+        batch = _Batch(*(array.ctypes.data for array in arrays), len(encodings.lengths))
+        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        status = self._library.onelayer_engine_logits(
+            self._engine, ctypes.byref(batch), self._threads, out.ctypes.data, error, len(error)
+        )
+        if status == OUT_OF_MEMORY:
+            raise MemoryError("no memory for the activations of a batch")
+        if status:
+            raise UsageError(error.value.decode())
         return out
 
-    def _check(self, encodings: Encodings) -> None:
-        """Raises UsageError for an index outside its table, which the C code doesn't check."""
-        lengths, counts = encodings.lengths, np.diff(encodings.cu_reads)
-        inside = encodings.reads < np.repeat(lengths, counts)
-        for what, values in (
-            ("token", encodings.ids),
-            ("segment", encodings.segment_ids),
-            ("position", lengths - 1),
-        ):
-            if len(values) and not 0 <= values.min() <= values.max() < self._limits[what]:
-                raise UsageError(f"a {what} outside of the model's {self._limits[what]}")
-        if not inside.all() or (len(inside) and encodings.reads.min() < 0):
-            raise UsageError("a vector is read that its sequence doesn't have")
-
-    def _laid_out(
-        self, tensors: Mapping[str, Array], shape: EncoderConfig, pooler_shape: PoolerShape
-    ) -> _Model:
-        bricks, order = shape.bricks, shape.bricks.order(shape.num_hidden_layers)
-        own = {i: self._layer(tensors, f"encoder.layers.{i}") for i in set(order)}
-        layers = (_Layer * len(order))(*(own[i] for i in order))
-        self._kept.append(layers)
-        width, n_outputs = shape.hidden_size, len(tensors["head.bias"])
-        narrow, widen = bricks.embedding_size or width, "encoder.embeddings.widen"
-        pooled = "pooler.weight" in tensors
-        head = _padded(tensors["head.weight"].T, LANES)
-        words = "encoder.embeddings.word"
-        # The C code always adds a segment's vector; a family without segments gets zeros.
-        nothing = np.zeros((1, narrow), dtype=np.float32)
-        segments = tensors.get("encoder.embeddings.segment.weight", nothing)
-        return _Model(
-            words=self._pointer(tensors[f"{words}.weight"]),
-            word_scales=self._pointer(tensors[f"{words}.scale"]),
-            positions=self._pointer(
-                tensors["encoder.embeddings.position.weight"][bricks.first_position :]
-            ),
-            segments=self._pointer(segments),
-            norm=self._norm(tensors, "encoder.embeddings.norm"),
-            widen=self._matrix(tensors, widen) if bricks.embedding_size else _Matrix(),
-            nearby=self._nearby(tensors, shape) if bricks.distance_buckets else None,
-            layers=ctypes.addressof(layers),
-            pooler=self._pointer(tensors["pooler.weight"].T) if pooled else None,
-            pooler_bias=self._pointer(tensors["pooler.bias"]) if pooled else None,
-            head=self._pointer(head),
-            head_bias=self._pointer(_padded(tensors["head.bias"], LANES)),
-            n_layers=shape.num_hidden_layers,
-            n_heads=shape.num_attention_heads,
-            D=width,
-            E=narrow,
-            F=-(-shape.intermediate_size // LANES) * LANES,
-            C=n_outputs,
-            longest=shape.longest,
-            nearby_width=2 * shape.longest - 1 + LANES,
-            activation=ACTIVATIONS.index(shape.hidden_act),
-            pooler_activation=ACTIVATIONS.index(pooler_shape.activation),
-            eps=shape.layer_norm_eps,
+    def _opened(self, tensors: Mapping[str, Array], shape: _Shape) -> int:
+        contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        for name, tensor in contiguous.items():
+            if tensor.dtype not in KINDS or not 1 <= tensor.ndim <= 2:
+                raise CheckpointError(
+                    f"{name} is {tensor.dtype} {tensor.shape}, which no bundle has"
+                )
+        named = (_Tensor * len(contiguous))(
+            *(
+                _Tensor(
+                    name.encode(),
+                    KINDS[tensor.dtype],
+                    tensor.ndim,
+                    (_INT * 2)(*tensor.shape),
+                    tensor.ctypes.data,
+                )
+                for name, tensor in contiguous.items()
+            )
         )
-
-    def _nearby(self, tensors: Mapping[str, Array], shape: EncoderConfig) -> int:
-        """The bias of each head for each distance, with room for the padding keys that read it."""
-        weight = tensors["encoder.distances.weight"]
-        bias_HW = weight[bucket_of_distances(shape.longest, len(weight))].T * POWERS_OF_TWO
-        return self._pointer(np.pad(bias_HW, ((0, 0), (0, LANES))))
-
-    def _layer(self, tensors: Mapping[str, Array], name: str) -> _Layer:
-        return _Layer(
-            qkv=self._matrix(tensors, f"{name}.attention.qkv"),
-            output=self._matrix(tensors, f"{name}.attention.output"),
-            attention_norm=self._norm(tensors, f"{name}.attention.norm"),
-            up=self._matrix(tensors, f"{name}.feed_forward.up"),
-            down=self._matrix(tensors, f"{name}.feed_forward.down"),
-            feed_forward_norm=self._norm(tensors, f"{name}.feed_forward.norm"),
+        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        engine: int | None = self._library.onelayer_engine_open(
+            ctypes.byref(shape), named, len(named), error, len(error)
         )
-
-    def _norm(self, tensors: Mapping[str, Array], name: str) -> _Norm:
-        return _Norm(*(self._pointer(tensors[f"{name}.{kind}"]) for kind in ("weight", "bias")))
-
-    def _matrix(self, tensors: Mapping[str, Array], name: str) -> _Matrix:
-        """(K, N) int8 -> (N / PANEL, K / 4, PANEL, 4): panels of columns, in which four inputs of a
-        column are neighbours, as one instruction multiplies them."""
-        weight = tensors[f"{name}.weight"]
-        weight = np.pad(weight, ((0, -len(weight) % LANES), (0, -weight.shape[1] % PANEL)))
-        k, n = weight.shape
-        panels = weight.reshape(k // 4, 4, n // PANEL, PANEL).transpose(2, 0, 3, 1)
-        step = _padded(tensors[f"{name}.scale"], PANEL)
-        return _Matrix(
-            weight=self._pointer(panels),
-            step=self._pointer(step),
-            total=self._pointer(weight.sum(axis=0, dtype=np.int32).astype(np.float32) * step),
-            bias=self._pointer(_padded(tensors[f"{name}.bias"], PANEL)),
-            K=k,
-            N=n,
-        )
-
-    def _pointer(self, array: Array) -> int:
-        """The address of a copy that is contiguous, begins at a cache line, and is kept alive."""
-        room = np.empty(array.nbytes + 63, dtype=np.uint8)
-        at = -room.ctypes.data % 64
-        copy = room[at : at + array.nbytes].view(array.dtype).reshape(array.shape)
-        copy[...] = array
-        self._kept.append(copy)
-        return int(copy.ctypes.data)
+        if engine is None:
+            raise CheckpointError(error.value.decode())
+        return engine
 
 
-def _padded(array: Array, multiple: int) -> Array:
-    """The array with zeros appended to its last axis, up to a multiple."""
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, -array.shape[-1] % multiple)])
+def _shape(
+    shape: EncoderConfig,
+    pooler_shape: PoolerShape,
+    layers: ctypes.Array[ctypes.c_int64],
+    n_outputs: int,
+) -> _Shape:
+    """The sizes as the library reads them. ``layers`` must outlive them."""
+    bricks = shape.bricks
+    return _Shape(
+        vocabulary=shape.vocab_size,
+        width=shape.hidden_size,
+        heads=shape.num_attention_heads,
+        feed_forward=shape.intermediate_size,
+        layers=ctypes.addressof(layers),
+        n_layers=len(layers),
+        embedding_width=bricks.embedding_size or 0,
+        positions=shape.max_position_embeddings,
+        first_position=bricks.first_position,
+        longest=shape.longest,
+        segments=shape.type_vocab_size,
+        distance_buckets=bricks.distance_buckets,
+        activation=ACTIVATIONS.index(shape.hidden_act),
+        pooler_activation=ACTIVATIONS.index(pooler_shape.activation),
+        outputs=n_outputs,
+        eps=shape.layer_norm_eps,
+    )

@@ -12,32 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.base.errors import CheckpointError
-from onelayer.checkpoint.bundle_weights import TYPES, WORDS, bundle_tensors, is_product
-from onelayer.checkpoint.config import EncoderConfig
+from onelayer.checkpoint.bundle_weights import WORDS, is_product
 
 Array = NDArray[Any]
 
 LARGEST = 127
 """The largest step. -128 isn't used, so that w and -w are equally exact."""
-
-
-def check(tensors: Mapping[str, Array], shape: EncoderConfig) -> None:
-    """Raises CheckpointError unless the tensors are those that `quantized` makes of such a model.
-    The C code trusts the configuration's sizes."""
-    outputs, pooled = len(tensors.get("head.bias", ())), "pooler.weight" in tensors
-    for name, (kind, sizes) in bundle_tensors(shape, outputs, "int8", pooled=pooled).items():
-        tensor = tensors.get(name)
-        if tensor is None:
-            raise CheckpointError(f"{name} is missing")
-        if tensor.shape != sizes or tensor.dtype != TYPES[kind]:
-            is_, should = (
-                f"{k} {s}" for s, k in ((tensor.shape, tensor.dtype), (sizes, TYPES[kind]))
-            )
-            raise CheckpointError(
-                f"{name} is {is_}, and config.json makes it {should}",
-                hint="config and weights are of two models",
-            )
 
 
 def quantized(state: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,0 +1,122 @@
+// The engine's functions for Python. No exception leaves them.
+#include "engine_interface.h"
+#include "../base/error.h"
+#include "engine.h"
+#include "instruction_sets.h"
+#include <cstring>
+#include <new>
+#include <string>
+
+struct onelayer_engine {
+    std::unique_ptr<onelayer::Engine> engine;
+};
+
+namespace {
+
+void write_error(const char *message, char *error, size_t size)
+{
+    if (size) {
+        std::strncpy(error, message, size - 1);
+        error[size - 1] = 0;
+    }
+}
+
+// Calls a function, and turns its exceptions into a status and a line.
+template <class Function>
+onelayer_status guard(Function function, char *error, size_t size) noexcept
+{
+    try {
+        function();
+        return ONELAYER_OK;
+    } catch (const onelayer::BundleError &found) {
+        write_error(found.what(), error, size);
+        return ONELAYER_BAD_BUNDLE;
+    } catch (const onelayer::InputError &found) {
+        write_error(found.what(), error, size);
+        return ONELAYER_BAD_INPUT;
+    } catch (const std::bad_alloc &) {
+        write_error("no memory", error, size);
+        return ONELAYER_NO_MEMORY;
+    } catch (const std::exception &found) {
+        write_error(found.what(), error, size);
+        return ONELAYER_FAILED;
+    }
+}
+
+} // namespace
+
+onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *shape,
+                                      const onelayer_engine_tensor *tensors, size_t n_tensors,
+                                      char *error, size_t size)
+{
+    onelayer_engine *opened = nullptr;
+    guard(
+        [&] {
+            onelayer::EncoderShape own;
+            own.vocabulary = shape->vocabulary, own.width = shape->width;
+            own.heads = shape->heads, own.feed_forward = shape->feed_forward;
+            own.layers.assign(shape->layers, shape->layers + shape->n_layers);
+            own.embedding_width = shape->embedding_width;
+            own.positions = shape->positions, own.first_position = shape->first_position;
+            own.longest = shape->longest, own.segments = shape->segments;
+            own.distance_buckets = shape->distance_buckets;
+            own.activation = static_cast<onelayer::Activation>(shape->activation);
+            own.pooler_activation = static_cast<onelayer::Activation>(shape->pooler_activation);
+            own.outputs = shape->outputs, own.eps = shape->eps;
+            onelayer::Tensors named;
+            for (size_t i = 0; i < n_tensors; i++) {
+                onelayer::Tensor &tensor = named[tensors[i].name];
+                tensor.kind = tensors[i].is_float ? onelayer::Tensor::Kind::f32
+                                                  : onelayer::Tensor::Kind::i8;
+                tensor.shape.assign(tensors[i].shape, tensors[i].shape + tensors[i].rank);
+                tensor.data = tensors[i].data;
+            }
+            std::unique_ptr<onelayer_engine> made(new onelayer_engine);
+            made->engine = onelayer::Engine::of(own, named);
+            opened = made.release();
+        },
+        error, size);
+    return opened;
+}
+
+onelayer_status onelayer_engine_logits(const onelayer_engine *engine,
+                                       const onelayer_engine_batch *batch, int threads, float *out,
+                                       char *error, size_t size)
+{
+    return guard(
+        [&] {
+            static thread_local onelayer::Encodings encodings; // keeps its memory
+            const int64_t n = batch->n_sequences;
+            const int64_t tokens = batch->cu_seqlens[n], reads = batch->cu_reads[n];
+            encodings.ids.assign(batch->ids, batch->ids + tokens);
+            encodings.segments.assign(batch->segments, batch->segments + tokens);
+            encodings.cu_seqlens.assign(batch->cu_seqlens, batch->cu_seqlens + n + 1);
+            encodings.reads.assign(batch->reads, batch->reads + reads);
+            encodings.cu_reads.assign(batch->cu_reads, batch->cu_reads + n + 1);
+            engine->engine->logits(encodings, threads, out);
+        },
+        error, size);
+}
+
+const char *onelayer_engine_instructions(const onelayer_engine *engine)
+{
+    return engine->engine->instructions();
+}
+
+onelayer_status onelayer_engine_check(char *error, size_t size)
+{
+    return guard([] { onelayer::instruction_set(); }, error, size);
+}
+
+const char *onelayer_engine_sets(void)
+{
+    static const std::string names = [] {
+        std::string found;
+        for (const onelayer::InstructionSet *set : onelayer::instruction_sets())
+            found += (found.empty() ? "" : " ") + std::string(set->name);
+        return found;
+    }();
+    return names.c_str();
+}
+
+void onelayer_engine_close(onelayer_engine *engine) { delete engine; }

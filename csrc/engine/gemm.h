@@ -1,0 +1,59 @@
+// Products of quantized rows with a matrix, panel by panel. A panel is read from memory once for all
+// rows of a group, and stays in a near cache while blocks of TALL rows use it.
+#pragma once
+#include "pointwise.h"
+
+namespace onelayer {
+namespace {
+
+constexpr int64_t PANEL = WIDE * LANES;
+
+// R rows times a panel: exact integer sums first. With x = low + step q, the product is
+// step (q w) + low (sum of w), where w's own step is part of `step` and `total`.
+template <int R>
+void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *scale, float *y,
+           int64_t ldy)
+{
+    Ints acc[R][WIDE];
+    begin_sums(w->sums + column, acc);
+    dot_tile<R, WIDE>(w->K, q, w->K, w->weight + column * w->K, PANEL * DEPTH, acc);
+    ALL for (int v = 0; v < WIDE; v++)
+    {
+        const int64_t at = column + v * LANES;
+        const Floats step = load(w->step + at), total = load(w->total + at);
+        const Floats bias = load(w->bias + at);
+        ALL for (int r = 0; r < R; r++)
+        {
+            const Floats low = fused(total, splat(scale[r].low), bias);
+            store(y + r * ldy + at, fused(to_float(acc[r][v]), step * splat(scale[r].step), low));
+        }
+    }
+}
+
+// The last rows, fewer than TALL. R must be a constant, so that sums stay in registers.
+template <int R>
+INLINE void last_block(int64_t rows, const Matrix *w, int64_t column, const Quantized *q,
+                       const Scale *scale, float *y, int64_t ldy)
+{
+    if constexpr (R > 0) {
+        if (rows == R)
+            block<R>(w, column, q, scale, y, ldy);
+        else
+            last_block<R - 1>(rows, w, column, q, scale, y, ldy);
+    }
+}
+
+// The columns of a unit of y (rows, ldy) = x w + bias.
+void product(const Matrix *w, const Quantized *q, const Scale *scale, int64_t rows, int64_t unit,
+             float *y, int64_t ldy)
+{
+    for (int64_t column = unit * UNIT; column < (unit + 1) * UNIT; column += PANEL) {
+        int64_t i = 0;
+        for (; i + TALL <= rows; i += TALL)
+            block<TALL>(w, column, q + i * w->K, scale + i, y + i * ldy, ldy);
+        last_block<TALL - 1>(rows - i, w, column, q + i * w->K, scale + i, y + i * ldy, ldy);
+    }
+}
+
+} // namespace
+} // namespace onelayer

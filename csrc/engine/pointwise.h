@@ -1,0 +1,190 @@
+// The operations between two products, row by row.
+#pragma once
+#include "int8.h"
+
+namespace onelayer {
+namespace {
+
+// x is about low + step q.
+struct Scale {
+    float step, low;
+};
+
+// The scale of a row from its lanewise extremes. The largest of `most` and of -`least` are found
+// together, each in one half of a register, which saves half of the shuffles.
+INLINE Scale scale_of(Floats least, Floats most)
+{
+    const Floats other = negative(least);
+#if REGISTER == 64
+    const FloatPart a = most.part[0], b = other.part[0];
+    FloatPart x =
+        larger_part(SWAP(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+                    SWAP(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+    x = larger_part(x, SWAP_4(x));
+    x = larger_part(x, SWAP_2(x));
+#elif REGISTER == 32
+    const FloatPart a = larger_part(most.part[0], most.part[1]);
+    const FloatPart b = larger_part(other.part[0], other.part[1]);
+    FloatPart x = larger_part(SWAP(a, b, 0, 1, 2, 3, 8, 9, 10, 11),
+                              SWAP(a, b, 4, 5, 6, 7, 12, 13, 14, 15));
+    x = larger_part(x, SWAP_2(x));
+#else
+    ACROSS(most, larger_part);
+    const FloatPart a = y;
+    const FloatPart b = larger_part(larger_part(other.part[0], other.part[2]),
+                                    larger_part(other.part[1], other.part[3]));
+    FloatPart x = larger_part(SWAP(a, b, 0, 1, 4, 5), SWAP(a, b, 2, 3, 6, 7));
+#endif
+    x = larger_part(x, SWAP_1(x));
+    const float low = 0 - x[WIDTH / 2]; /* 0 has one sign, whichever of two zeros was found */
+    return Scale{(x[0] - low) * (1 / 255.0f), low};
+}
+
+// x as bytes: the number of steps of `scale.step` above `scale.low`, 0 to 255. A constant row has a
+// step of 0, and all its bytes are 0.
+INLINE void quantize_to(const float *x, int64_t n, Scale scale, Quantized *q)
+{
+    const Floats by = splat(scale.step > 0 ? 1 / scale.step : 0), low = splat(scale.low);
+    for (int64_t j = 0; j < n; j += LANES)
+        store_steps(q + j, bits_of(fused(load(x + j) - low, by, splat(MAGIC))));
+}
+
+// A row of n floats -> bytes, from its smallest number (0) to its largest (255).
+INLINE Scale quantize(const float *x, int64_t n, Quantized *q)
+{
+    Floats least = load(x), most = least;
+    for (int64_t j = LANES; j < n; j += LANES) {
+        least = smaller(least, load(x + j));
+        most = larger(most, load(x + j));
+    }
+    const Scale scale = scale_of(least, most);
+    quantize_to(x, n, scale, q);
+    return scale;
+}
+
+// x = LayerNorm(x + h), and its bytes; h may be null. The variance takes a second pass over the row,
+// because E[z^2] - mean^2 in one pass would cancel.
+Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, Quantized *q)
+{
+    Floats total = splat(0.0f), squares = total;
+    for (int64_t j = 0; j < D; j += LANES) {
+        Floats z = load(x + j);
+        if (h)
+            z = z + load(h + j);
+        store(x + j, z);
+        total = total + z;
+    }
+    const Floats mean = splat(sum(total) / (float)D);
+    for (int64_t j = 0; j < D; j += LANES) {
+        const Floats off = load(x + j) - mean;
+        squares = fused(off, off, squares);
+    }
+    const Floats inverse = splat(1 / __builtin_sqrtf(sum(squares) / (float)D + eps));
+    Floats least = splat(INFINITY), most = splat(-INFINITY);
+    for (int64_t j = 0; j < D; j += LANES) {
+        const Floats unit = (load(x + j) - mean) * inverse;
+        const Floats y = fused(unit, load(norm.weight + j), load(norm.bias + j));
+        store(x + j, y);
+        least = smaller(least, y), most = larger(most, y);
+    }
+    const Scale scale = scale_of(least, most);
+    quantize_to(x, D, scale, q);
+    return scale;
+}
+
+// GELU: x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth. g is a
+// polynomial of degree 14, fitted at Chebyshev nodes, with an error of at most 7e-7: a
+// ten-thousandth of a quantization step.
+constexpr float FAR = 5.3f; // beyond it g is taken as constant: it is below 1e-6
+
+INLINE Floats gelu(Floats x)
+{
+    const Floats t = fused(smaller(size(x), splat(FAR)), splat(2 / FAR), splat(-1.0f));
+    constexpr float g[] = {
+        2.28223484e-02f, -3.54771502e-02f, -8.91417116e-02f, 1.97595760e-01f, 6.07003309e-02f,
+        -4.26263541e-01f, 2.78386891e-01f, 2.90860355e-01f, -5.96272409e-01f, 3.42300445e-01f,
+        1.02812365e-01f, -2.96030462e-01f, 2.10027128e-01f, -7.29855821e-02f, 1.06655313e-02f};
+    Floats p = splat(g[0]);
+    ALL for (int i = 1; i < 15; i++) p = fused(p, t, splat(g[i]));
+    return larger(x, splat(0.0f)) - p;
+}
+
+// x / (1 + e^-2u) with u = sqrt(2 / pi) (x + 0.044715 x^3): GELU by tanh.
+INLINE Floats gelu_new(Floats x)
+{
+    const Floats one = splat(1.0f);
+    const Floats u = x * fused(x * x, splat(0.044715f), one) * splat(0.79788456f);
+    const Floats e = exp2_neg(size(u) * splat(-2 * 1.44269504f)); // e^-2|u|, which can't overflow
+    const Floats half = one / (one + e);
+    return x * choose(above(u, splat(0.0f)), half, e * half);
+}
+
+INLINE Floats hyperbolic_tangent(Floats x)
+{
+    // (1 - e^-2|x|) / (1 + e^-2|x|), with the sign of x; this exponential can't overflow.
+    const Floats e = exp2_neg(size(x) * splat(-2 * 1.44269504f)), one = splat(1.0f);
+    const Floats y = (one - e) / (one + e);
+    return from_bits(bits_of(y) | (bits_of(x) & splat(INT32_MIN)));
+}
+
+void activate(float *x, int64_t n, Activation kind)
+{
+    if (kind == Activation::gelu)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, gelu(load(x + j)));
+    else if (kind == Activation::gelu_new)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, gelu_new(load(x + j)));
+    else if (kind == Activation::relu)
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, larger(load(x + j), splat(0.0f)));
+    else
+        for (int64_t j = 0; j < n; j += LANES)
+            store(x + j, hyperbolic_tangent(load(x + j)));
+}
+
+// The sum of a token's word, position and segment vectors, with norm: (E).
+INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x,
+                   Quantized *q)
+{
+    const int8_t *word = m->words + id * m->E;
+    const Floats scale = splat(m->word_scales[id]);
+    for (int64_t j = 0; j < m->E; j += LANES) {
+        const Floats place = load(m->positions + position * m->E + j) +
+                             load(m->segments + segment * m->E + j);
+        Ints bytes;
+        EACH bytes.part[i] = extend_bytes(word + j + i * WIDTH);
+        store(x + j, fused(to_float(bytes), scale, place));
+    }
+    return add_norm(x, nullptr, m->norm, m->eps, m->E, q);
+}
+
+// y (N) = x (K) w (K, N) + bias; N is a multiple of LANES.
+void affine(const float *x, int64_t K, const float *w, const float *bias, int64_t N, float *y)
+{
+    for (int64_t j = 0; j < N; j += LANES) {
+        Floats even = load(bias + j), odd = splat(0.0f); // two sums, so that additions overlap
+        for (int64_t k = 0; k < K; k += 2) {
+            even = fused(splat(x[k]), load(w + k * N + j), even);
+            odd = fused(splat(x[k + 1]), load(w + (k + 1) * N + j), odd);
+        }
+        store(y + j, even + odd);
+    }
+}
+
+// x (D) -> logits (C), through the pooler if there is one. `room` has D floats, and C padded to
+// whole vectors.
+INLINE void classify(const Model *m, const float *x, float *room, float *logits)
+{
+    const int64_t padded = (m->C + LANES - 1) / LANES * LANES;
+    if (m->pooler) {
+        affine(x, m->D, m->pooler, m->pooler_bias, m->D, room);
+        activate(room, m->D, m->pooler_activation);
+        x = room;
+    }
+    affine(x, m->D, m->head, m->head_bias, padded, room + m->D);
+    memcpy(logits, room + m->D, (size_t)m->C * sizeof(float));
+}
+
+} // namespace
+} // namespace onelayer
