@@ -224,7 +224,7 @@ def test_prebuilt_library_needs_no_compiler(
     found, _ = library.library()
     assert found is not None
     expected = native(model).logits(encodings)
-    monkeypatch.setattr(library, "PREBUILT", tmp_path / "engine.so")
+    monkeypatch.setattr(library, "PREBUILT", tmp_path / "libonelayer.so")
     monkeypatch.setattr(library, "compiler", lambda language: None)
     uncached = library.library.__wrapped__
     monkeypatch.setattr(library, "library", uncached)
