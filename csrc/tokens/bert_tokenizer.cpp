@@ -3,16 +3,9 @@
 
 namespace onelayer {
 
-BertRules::BertRules(const Json &normalizer)
-    : clean(normalizer.at("clean_text").boolean()),
-      ideographs(normalizer.at("handle_chinese_chars").boolean()),
-      lowercase(normalizer.at("lowercase").boolean())
-{
-    strip_accents = normalizer.boolean_or("strip_accents", lowercase);
-}
-
-BertTokenizer::BertTokenizer(std::shared_ptr<const WordPiece> model, const BertRules &rules)
-    : model_(std::move(model)), rules_(rules)
+BertTokenizer::BertTokenizer(std::shared_ptr<const WordPiece> model, const BertRules &rules,
+                             Pipeline pipeline)
+    : model_(std::move(model)), rules_(rules), pipeline_(std::move(pipeline))
 {
     for (unsigned c = 0; c < 256; c++)
         lower_[c] =
@@ -34,28 +27,36 @@ void BertTokenizer::encode(const Text &text, bool with_offsets, Pieces &out) con
 {
     out.ids.clear();
     out.offsets.clear();
-    const size_t size = text.size();
-    const auto *const bytes = reinterpret_cast<const unsigned char *>(text.bytes().data());
-    const size_t begin = text.is_ascii() ? encode_ascii(bytes, 0, size, with_offsets, out) : 0;
-    encode_points(text, begin, size, with_offsets, out);
+    encode_span(text, 0, text.size(), with_offsets, out);
 }
 
 void BertTokenizer::encode_words(const Text &text, const std::vector<Span> &words,
                                  WordPieces &out) const
 {
     static thread_local Pieces pieces;
-    out.ids.clear();
     out.word_of.clear();
     pieces.ids.clear();
-    const auto *const bytes = reinterpret_cast<const unsigned char *>(text.bytes().data());
     for (size_t i = 0; i < words.size(); i++) {
-        size_t begin = words[i].begin;
-        if (text.is_ascii())
-            begin = encode_ascii(bytes, begin, words[i].end, false, pieces);
-        encode_points(text, begin, words[i].end, false, pieces);
+        encode_span(text, words[i].begin, words[i].end, false, pieces);
         out.word_of.resize(pieces.ids.size(), static_cast<uint32_t>(i));
     }
     out.ids.swap(pieces.ids);
+}
+
+void BertTokenizer::encode_span(const Text &text, size_t begin, size_t end, bool with_offsets,
+                                Pieces &out) const
+{
+    if (text.is_ascii()) {
+        const auto *const bytes = reinterpret_cast<const unsigned char *>(text.bytes().data());
+        begin = encode_ascii(bytes, begin, end, with_offsets, out);
+    }
+    const size_t before = out.ids.size();
+    if (encode_points(text, begin, end, with_offsets, out))
+        return;
+    out.ids.resize(before);
+    if (with_offsets)
+        out.offsets.resize(before);
+    pipeline_.run(text, begin, end, false, with_offsets, out);
 }
 
 // Returns where it stopped: at the end, or at the word in which a character is left out, as then
@@ -97,9 +98,12 @@ size_t BertTokenizer::encode_ascii(const unsigned char *text, size_t begin, size
     return end;
 }
 
-void BertTokenizer::encode_points(const Text &text, size_t begin, size_t end, bool with_offsets,
+// Returns false, with some pieces, for a text with a mark that is kept and has to be sorted among
+// others: then a piece's characters depend on its neighbours.
+bool BertTokenizer::encode_points(const Text &text, size_t begin, size_t end, bool with_offsets,
                                   Pieces &out) const
 {
+    bool sorted = true;
     static thread_local Word word;
     word.bytes.clear(), word.source.clear(), word.n_points = 0;
     for (size_t i = begin; i < end; i++) {
@@ -130,8 +134,11 @@ void BertTokenizer::encode_points(const Text &text, size_t begin, size_t end, bo
             finish(word, with_offsets, out);
         if (rules_.strip_accents)
             unicode::decompose(c, false, [&](char32_t part) {
-                if (!(unicode::properties(part) & unicode::nonspacing_bit))
-                    add(part, source, with_offsets, word, out);
+                const uint32_t its = unicode::properties(part);
+                if (its & unicode::nonspacing_bit)
+                    return;
+                sorted &= its >> unicode::class_shift == 0;
+                add(part, source, with_offsets, word, out);
             });
         else
             add(c, source, with_offsets, word, out);
@@ -139,6 +146,7 @@ void BertTokenizer::encode_points(const Text &text, size_t begin, size_t end, bo
             finish(word, with_offsets, out);
     }
     finish(word, with_offsets, out);
+    return sorted;
 }
 
 // Adds a code point in lower case, if that is wanted, to the word.

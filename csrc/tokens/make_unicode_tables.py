@@ -10,6 +10,7 @@ point, and what it does becomes the table. The words of a text (``tokens/words.p
 
 from __future__ import annotations
 
+import struct
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -29,9 +30,15 @@ KINDS = "lmjaes"
 HANGUL = range(0xAC00, 0xAC00 + 11172)
 BITS = (
     *("white", "unclean", "nonspacing", "combining", "punctuation", "numeric", "word"),
-    *("letter", "number", "space", "ideograph", "alphanumeric", "python_space"),
+    *("letter", "number", "space", "ideograph", "alphanumeric"),
 )
-"""One bit each, from the lowest on; then three bits of the kind, and from bit 24 on the class."""
+"""One bit each, from the lowest on; then three bits of the kind, four of the cluster class, and two
+of the conjunct class; from bit 24 on the combining class."""
+CLUSTER = (
+    *("other", "control", "cr", "lf", "extend", "zwj", "spacing", "prepend", "regional"),
+    *("l", "v", "t", "lv", "lvt", "pictograph"),
+)
+CONJUNCT = ("none", "consonant", "linker", "extend")
 
 Mapping = dict[int, str]
 
@@ -83,11 +90,7 @@ def numeric() -> set[int]:
 
 def combining_classes(decomposed: Mapping) -> dict[int, int]:
     """The canonical combining classes, from the order into which the library brings two marks."""
-    examples: dict[int, int] = {}
-    for point in POINTS:
-        if point not in decomposed and (number := unicodedata.combining(chr(point))):
-            examples.setdefault(number, point)
-    low, high = min(examples), max(examples)
+    lowest, highest = 0x334, 0x345  # of the classes 1 and 240
     nfd = normalizers.NFD()
 
     def swapped(pairs: list[tuple[int, int]]) -> list[bool]:
@@ -97,15 +100,19 @@ def combining_classes(decomposed: Mapping) -> dict[int, int]:
 
     changed = {*decomposed, *HANGUL, ord(APART)}
     plain = [point for point in POINTS if point not in changed]
-    above = swapped([(point, examples[low]) for point in plain])
-    below = swapped([(examples[high], point) for point in plain])
+    above = swapped([(point, lowest) for point in plain])
+    below = swapped([(highest, point) for point in plain])
     marks = [p for p, a, b in zip(plain, above, below, strict=True) if a or b]
-    classes = {}
+    examples: dict[int, int] = {}
+    for point in marks:  # of those that the library knows
+        examples.setdefault(unicodedata.combining(chr(point)), point)
+    classes: dict[int, int] = {}
     for number, example in examples.items():
         after = swapped([(point, example) for point in marks])
         before = swapped([(example, point) for point in marks])
         for point, a, b in zip(marks, after, before, strict=True):
             if not a and not b:
+                assert point not in classes
                 classes[point] = number
     assert len(classes) == len(marks), "a class that Python doesn't know"
     return classes
@@ -120,6 +127,82 @@ def compositions(decomposed: Mapping) -> list[tuple[int, int, int]]:
         if len(first) == 1 and nfc.normalize_str(first + second) == chr(point) and len(text) > 1:
             found.append((ord(first), ord(second), point))
     return sorted(found)
+
+
+def charsmap(texts: dict[str, Iterable[int]], pair: str = "") -> normalizers.Normalizer:
+    """A normalizer that replaces what begins with certain bytes, or the two bytes of ``pair``."""
+    units, made, place = [0] * 1024, b"", 512
+    units[0] = 256 << 10  # where the units of first bytes are
+    for text, firsts in texts.items():
+        units[place] = 1 << 31 | len(made)
+        made += text.encode() + b"\0"
+        for byte in firsts:
+            at = 256 ^ byte
+            units[at] = byte | 1 << 8 | (at ^ place) << 10
+            if pair:
+                units[at] = byte | (at ^ pair.encode()[1] ^ 768) << 10
+                units[768] = pair.encode()[1] | 1 << 8 | (768 ^ place) << 10
+        place += 1
+    return normalizers.Precompiled(struct.pack("<1025I", 4096, *units) + made)
+
+
+def clusters() -> tuple[dict[int, str], dict[int, str]]:
+    """The class that each code point has in grapheme clusters, and in Indic conjuncts.
+
+    The library splits a text into clusters for SentencePiece's table of characters only. If a
+    cluster has less than six bytes, and begins with what the table holds, all of it is replaced.
+    So whether an accent at the end is left out tells where the clusters are.
+    """
+    accent, joiner, vowel, consonant = "\u0301", "\u200d", "\u1161", "\u0915"
+    others = [*range(1, 10), *range(11, 0x80), *(set(range(0xC2, 0xF5)) - {accent.encode()[0]})]
+    any_byte, only_a = charsmap({"x": others}), charsmap({"b": b"a"})
+    only_accent = charsmap({"m": accent.encode()[:1]}, accent)
+    only_sign = charsmap({"c": "©".encode()[:1]})
+    # Beyond plane 1 only tags and selectors are more than ideographs.
+    points = [p for p in POINTS if 0 < p < 0x20000 or 0xE0000 <= p < 0xE1000]
+    points.remove(ord("\n"))  # which stands between the texts
+
+    def where(
+        table: normalizers.Normalizer, before: str, after: str, holds: Callable[[str], bool]
+    ) -> set[int]:
+        text = "\n".join(f"{before}{chr(point)}{after}" for point in points)
+        made = table.normalize_str(text).split("\n")
+        return {point for point, text in zip(points, made, strict=True) if holds(text)}
+
+    def kept(text: str) -> bool:
+        return accent in text
+
+    joins = where(only_a, "a", "", lambda text: text == "b")
+    prepends = where(any_byte, "", f"a{accent}", kept) - joins
+    before_vowel = where(any_byte, "", vowel + accent, kept) - joins - prepends
+    before_final = where(any_byte, "", f"\u11a8{accent}", kept) - joins - prepends
+    syllables = set(HANGUL)
+    found = {
+        "control": where(only_accent, "", 2 * accent, lambda text: text.count("m") == 1),
+        "spacing": joins,
+        "extend": joins & where(any_byte, "©", f"{joiner}©{accent}", kept),
+        "prepend": prepends,
+        "pictograph": where(only_sign, f"©{joiner}", "", lambda text: joiner in text) - joins,
+        "l": before_vowel - before_final,
+        "v": before_vowel & before_final - syllables,
+        "t": before_final - before_vowel - syllables,
+        "lvt": syllables & before_final - before_vowel,
+        "lv": syllables & before_vowel,
+        "regional": range(0x1F1E6, 0x1F200),
+        "zwj": [ord(joiner)],
+        "cr": [ord("\r")],
+        "lf": [ord("\n")],
+    }
+    virama = "\u094d"
+    conjunct = {
+        "extend": joins & where(any_byte, consonant + virama, consonant + accent, kept),
+        "linker": joins & where(any_byte, consonant, consonant + accent, kept),
+        "consonant": where(any_byte, "", virama + consonant + accent, kept) - joins - prepends,
+    }
+    return (
+        {point: name for name, some in found.items() for point in some},
+        {point: name for name, some in conjunct.items() for point in some},
+    )
 
 
 def properties(decomposed: Mapping) -> list[int]:
@@ -142,7 +225,6 @@ def properties(decomposed: Mapping) -> list[int]:
         "space": found_by(r"\s"),
         "ideograph": spaced,
         "alphanumeric": [point for point in POINTS if chr(point).isalnum()],
-        "python_space": [point for point in POINTS if chr(point).isspace()],
     }
     bits = [0] * 0x110000
     for number, name in enumerate(BITS):
@@ -150,6 +232,9 @@ def properties(decomposed: Mapping) -> list[int]:
             bits[point] |= 1 << number
     for point in POINTS:
         bits[point] |= KINDS.index(_KINDS[point]) << len(BITS)
+    for names, shift, classes in zip((CLUSTER, CONJUNCT), (3, 7), clusters(), strict=True):
+        for point, name in classes.items():
+            bits[point] |= names.index(name) << len(BITS) + shift
     for point, number in combining_classes(decomposed).items():
         bits[point] |= number << 24
     # What cleaning leaves is a space exactly where the library sees white space.
@@ -211,7 +296,10 @@ def main(write: Callable[[str], object] = sys.stdout.write) -> None:
     write("// Made by make_unicode_tables.py; don't edit.\n")
     for number, name in enumerate(BITS):
         write(f"inline constexpr uint32_t {name}_bit = 1u << {number};\n")
-    write(f"inline constexpr unsigned kind_shift = {len(BITS)}, class_shift = 24;\n")
+    write(f"inline constexpr unsigned kind_shift = {len(BITS)}, cluster_shift = kind_shift + 3,\n")
+    write("                          conjunct_shift = kind_shift + 7, class_shift = 24;\n")
+    for kind, names in ("cluster", CLUSTER), ("conjunct", CONJUNCT):
+        write(f"enum {kind.capitalize()} : uint8_t {{ {kind}_{f', {kind}_'.join(names)} }};\n")
     write(array("property_sets", "uint32_t", distinct))
     write(table("property", [places[value] for value in bits], 128))
     more = {p: t for p, t in compatible.items() if t != decomposed.get(p)}

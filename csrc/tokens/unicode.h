@@ -22,13 +22,23 @@ inline uint32_t properties(char32_t c)
 }
 // Rust's char::is_whitespace.
 inline bool is_white(char32_t c) { return properties(c) & white_bit; }
-// Python's str.isspace.
-inline bool is_python_space(char32_t c) { return properties(c) & python_space_bit; }
 inline unsigned combining_class(char32_t c) { return properties(c) >> class_shift; }
 
 // The kinds of words.py, in the order of the tables.
 enum Kind : uint8_t { letter_kind, mark_kind, joiner_kind, alone_kind, symbol_kind, space_kind };
 inline Kind kind(char32_t c) { return static_cast<Kind>(properties(c) >> kind_shift & 7); }
+
+// What a code point is in grapheme clusters (Unicode annex 29).
+inline Cluster cluster(char32_t c)
+{
+    return static_cast<Cluster>(properties(c) >> cluster_shift & 15);
+}
+inline Conjunct conjunct(char32_t c)
+{
+    return static_cast<Conjunct>(properties(c) >> conjunct_shift & 3);
+}
+// The end of the extended grapheme cluster that begins at i < size.
+size_t cluster_end(const char32_t *points, size_t size, size_t i);
 
 // The number of a text that a code point is mapped to; 0: to itself.
 inline unsigned lower_number(char32_t c)
