@@ -1,0 +1,92 @@
+"""Bundles of random weights for the native core, made without torch and without a graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelayer.base import digest
+from onelayer.checkpoint.bundle import FOLDER, RECORD, WEIGHTS
+from onelayer.checkpoint.bundle_weights import TYPES, bundle_tensors
+from onelayer.checkpoint.config import CONFIG, EncoderConfig
+from onelayer.checkpoint.record import ExportRecord, ModelBytes
+from onelayer.engines.native.native_engine import NativeEngine
+from onelayer.exporting.weights_file import write_weights
+from onelayer.prediction.predictor import Predictor
+from support.from_tokens import record_of
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+}
+
+
+@dataclass(frozen=True)
+class NativeBundle:
+    """A bundle's directory, and the model that it is in Python."""
+
+    folder: Path
+    predictor: Predictor
+
+
+def native_bundle(
+    folder: Path, made: Predictor, *, model_type: str = "bert", **config: Any
+) -> NativeBundle:
+    """Writes the bundle of a predictor's task, with random weights.
+
+    ``config`` is for config.json.
+    """
+    tokenizer = made.tokenizer
+    data = {"model_type": model_type, "vocab_size": tokenizer.vocab_size, **SIZES, **config}
+    shape = EncoderConfig.from_json(data, CONFIG)
+    tensors = _random_tensors(shape, len(made.task.outputs))
+    weights = folder / FOLDER / WEIGHTS
+    weights.parent.mkdir(parents=True)
+    write_weights(weights, tensors)
+    (folder / CONFIG).write_text(json.dumps(data))
+    tokenizer.write(folder, max_length=shape.longest)
+    record = replace(record_of(made.task, made.layout), export=_export_record(weights))
+    text = json.dumps(record.to_json(), ensure_ascii=False)
+    (folder / RECORD).write_text(text, encoding="utf-8")
+    pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
+    predictor = replace(made, engine=NativeEngine(tensors, shape, pooler, threads=1), record=record)
+    return NativeBundle(folder, predictor)
+
+
+def _random_tensors(shape: EncoderConfig, n_outputs: int) -> dict[str, NDArray[Any]]:
+    rng = np.random.default_rng(0)
+    found: dict[str, NDArray[Any]] = {}
+    for name, (kind, sizes) in bundle_tensors(shape, n_outputs, "int8", pooled=True).items():
+        if kind == "I8":
+            found[name] = rng.integers(-127, 128, sizes).astype(TYPES[kind])
+        else:
+            centre, spread = (1.0, 0.1) if name.endswith("norm.weight") else (0.0, 0.2)
+            numbers = rng.normal(centre, spread, sizes)
+            found[name] = (abs(numbers) / 100 if name.endswith("scale") else numbers).astype("f4")
+    return found
+
+
+def _export_record(weights: Path) -> ExportRecord:
+    return ExportRecord(
+        to="onnx",
+        precision="int8",
+        activations="dynamic",
+        why=None,
+        sha256=digest.of_file(weights),
+        rows=0,
+        file="dev.csv",
+        engines={},
+        bytes=ModelBytes(run=0, bundle=weights.stat().st_size),
+        refused=(),
+        max_drop=1.0,
+        machine="",
+        versions={},
+    )
