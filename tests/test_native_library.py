@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import onelayer
+from benchmarks.robustness.mutated_bundles import files_of, mutated, outcome
 from onelayer.base.compiled_code import compiler
 from onelayer.checkpoint.single_file import write_single_file
 from onelayer.prediction.formats import JsonlOutput, prediction_json
@@ -21,7 +22,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.prediction.streams import predict_lines
 from onelayer.tasks.calibration import calibrate_labels
 from support.from_tokens import MakePredictor
-from support.native_bundles import NativeBundle, native_bundle
+from support.native_bundles import OTHER_FAMILIES, NativeBundle, native_bundle
 from support.native_library import NativeFailure, NativeModel, library, run_program
 from support.task_cases import CASES, PASSAGE, TEXTS, Case
 
@@ -60,22 +61,6 @@ LINES = {
 }
 """Lines of a pipe, by what the model reads."""
 
-SORTS = "ForSequenceClassification"
-FAMILIES: dict[str, dict[str, Any]] = {
-    "roberta": {},
-    "distilbert": {
-        "dim": 32,
-        "n_layers": 2,
-        "n_heads": 2,
-        "hidden_dim": 64,
-        "architectures": [f"DistilBert{SORTS}"],
-    },
-    "electra": {"embedding_size": 16, "architectures": [f"Electra{SORTS}"]},
-    "mpnet": {},
-    "albert": {"embedding_size": 16, "num_hidden_layers": 3, "num_hidden_groups": 2},
-}
-"""What each family's config.json has beside the sizes."""
-
 
 def lines_for(case: Case) -> list[str]:
     return LINES["pairs" if "pairs" in case.name else case.task]
@@ -104,12 +89,14 @@ def test_program_writes_the_lines_of_predict(
     assert found.out.decode().split("\n") == wanted.decode().split("\n")
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("model_type", OTHER_FAMILIES)
 def test_families_answer_as_in_python(
     model_type: str, make_predictor: MakePredictor, tmp_path: Path
 ) -> None:
     made, _ = make_predictor(replace(CASES[0], choices={"max_length": 32}))
-    bundle = native_bundle(tmp_path / "bundle", made, model_type=model_type, **FAMILIES[model_type])
+    bundle = native_bundle(
+        tmp_path / "bundle", made, model_type=model_type, **OTHER_FAMILIES[model_type]
+    )
     inputs = [text for text in SORTED if not text.startswith("{")]
     found = NativeModel(bundle.folder).predict([{"text": text} for text in inputs]).json()
     assert found == list(map(prediction_json, bundle.predictor.predict(inputs)))
@@ -312,3 +299,9 @@ def test_answers_of_a_pipe_are_numbered_by_line(
     lines = ["", '{"question": "q", "context": "c"}', "", '{"question": "q", "context": "c"}']
     found = BytesIO(lines_of_python(bundle.predictor, lines))
     assert [json.loads(line)["prediction"]["id"] for line in found] == ["2", "4"]
+
+
+def test_mutated_bundles_are_refused_or_answer(sorter: NativeBundle) -> None:
+    files = files_of(sorter.folder)
+    found = [outcome(mutated(files, seed)) for seed in range(300)]
+    assert 0 < found.count("answered") < len(found) / 2

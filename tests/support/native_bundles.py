@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from onelayer.checkpoint.record import ExportRecord, ModelBytes
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.predictor import Predictor
-from support.from_tokens import record_of
+from onelayer.recipe import Recipe
+from onelayer.tasks.labelled import read_labelled
+from onelayer.tokens.tokenizer import Tokenizer
+from support.from_tokens import FromTokens, record_of
+from support.task_cases import CASES, LONG
+from support.tiny_bert import write_bert
 
 SIZES = {
     "hidden_size": 32,
@@ -27,6 +33,21 @@ SIZES = {
     "intermediate_size": 64,
     "max_position_embeddings": 64,
 }
+_SORTS = "ForSequenceClassification"
+OTHER_FAMILIES: dict[str, dict[str, Any]] = {
+    "roberta": {},
+    "distilbert": {
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 2,
+        "hidden_dim": 64,
+        "architectures": [f"DistilBert{_SORTS}"],
+    },
+    "electra": {"embedding_size": 16, "architectures": [f"Electra{_SORTS}"]},
+    "mpnet": {},
+    "albert": {"embedding_size": 16, "num_hidden_layers": 3, "num_hidden_groups": 2},
+}
+"""What config.json of other families than BERT has beside ``SIZES``."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +111,19 @@ def _export_record(weights: Path) -> ExportRecord:
         machine="",
         versions={},
     )
+
+
+def write_example_bundles(folder: Path) -> None:
+    """Writes a small bundle of each task, and of families that differ in their tensors."""
+    with tempfile.TemporaryDirectory() as name:
+        write_bert(Path(name), "BertModel", ())
+        tokenizer = Tokenizer.read(Path(name))
+        for case in CASES:
+            rows = case.write(Path(name))
+            recipe = Recipe(**LONG.get(case.task, {}) | case.choices)
+            kind, layout, labelled = read_labelled(rows, recipe, lambda _: None)
+            task = kind.fit(labelled, tokenizer, recipe, 64)
+            made = Predictor(task, tokenizer, FromTokens(len(task.outputs)), layout)
+            native_bundle(folder / case.name, made)
+        for model_type, config in OTHER_FAMILIES.items():
+            native_bundle(folder / model_type, made, model_type=model_type, **config)

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -58,23 +58,30 @@ def write_single_file(folder: Path, file: Path) -> None:
     )
     names = [path.relative_to(folder).as_posix() for path in paths]
     facts = [(path.stat().st_size, digest.of_file(path)) for path in paths]
-    # The table's length decides where the files begin, and it holds these places: count until the
-    # two agree.
-    table, length = b"", -1
-    while len(table) != length:
-        length, at, files = len(table), _aligned(_HEAD + len(table)), []
-        for name, (size, sha256) in zip(names, facts, strict=True):
-            files.append({"name": name, "offset": at, "size": size, "sha256": sha256})
-            end, at = at + size, _aligned(at + size)
-        table = json.dumps({"files": files}, ensure_ascii=False).encode()
+    head, places = head_of(names, facts)
     with file.open("wb") as out:
-        out.write(MAGIC + FORMAT.to_bytes(4, "little") + len(table).to_bytes(4, "little"))
-        out.write(hashlib.sha256(table).digest() + bytes(16) + table)
-        for path in paths:
-            out.write(bytes(_aligned(out.tell()) - out.tell()))
+        out.write(head)
+        for path, place in zip(paths, places, strict=True):
+            out.write(bytes(place - out.tell()))
             with path.open("rb") as part:
                 shutil.copyfileobj(part, out, _BLOCK)
-        assert out.tell() == end, "the table says where each file is"
+
+
+def head_of(names: Sequence[str], facts: Sequence[tuple[int, str]]) -> tuple[bytes, list[int]]:
+    """The bytes before the files, and where each file begins, by the size and SHA-256 of each."""
+    # The table's length decides where the files begin, and it holds these places: count until the
+    # two agree.
+    table, length, places = b"", -1, [0]
+    while len(table) != length:
+        length, at = len(table), _aligned(_HEAD + len(table))
+        files, places = [], []
+        for name, (size, sha256) in zip(names, facts, strict=True):
+            files.append({"name": name, "offset": at, "size": size, "sha256": sha256})
+            places.append(at)
+            at = _aligned(at + size)
+        table = json.dumps({"files": files}, ensure_ascii=False).encode()
+    sizes = FORMAT.to_bytes(4, "little") + len(table).to_bytes(4, "little")
+    return MAGIC + sizes + hashlib.sha256(table).digest() + bytes(16) + table, places
 
 
 def unpacked_bundle(file: Path) -> Path:
