@@ -200,8 +200,8 @@ def _packed(files: Files) -> bytes:
 
 
 def outcome(bundle: bytes, library: ctypes.CDLL | None = None) -> str:
-    """What the library says to a bundle: ``answered``, or why not. Raises RuntimeError for a refusal
-    that is no line."""
+    """What the library says to a bundle: ``answered``, or why not. Raises RuntimeError for a status
+    or a text that no refusal has."""
     try:
         model = NativeModel(bundle, library, threads=1)
         description = json.loads(model.describe())

@@ -15,20 +15,26 @@ constexpr size_t longest_error = 1024;
 thread_local char error_text[longest_error] = "";
 thread_local onelayer_status last_status = ONELAYER_OK;
 
+// Keeps a message as one line of UTF-8, whatever it quotes of files.
 void remember(onelayer_status status, const char *message) noexcept
 {
     last_status = status;
     size_t size = 0;
-    for (; message[size] && size + 1 < longest_error; size++) {
-        const auto c = static_cast<unsigned char>(message[size]);
-        error_text[size] = c < 0x20 || c == 0x7f ? ' ' : message[size]; // it quotes files
+    try {
+        const Text text(message);
+        std::string character;
+        for (size_t i = 0; i < text.size(); i++) {
+            const char32_t c = text[i];
+            const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+            character.clear();
+            append_utf8(character, control ? U' ' : c);
+            if (size + character.size() >= longest_error)
+                break;
+            std::memcpy(error_text + size, character.data(), character.size());
+            size += character.size();
+        }
+    } catch (...) { // no memory for the text: what there is of it is kept
     }
-    // A character that doesn't fit as a whole is left out.
-    if (message[size])
-        while (size && (error_text[size - 1] & 0xc0) == 0x80)
-            size--;
-    if (message[size] && size && (error_text[size - 1] & 0xc0) == 0xc0)
-        size--;
     error_text[size] = '\0';
 }
 
