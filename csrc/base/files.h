@@ -2,6 +2,7 @@
 // out of its directory.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,7 +10,8 @@
 namespace onelayer {
 
 constexpr size_t largest_json = 32u << 20; // bytes of a JSON file; LaBSE's vocabulary takes 13 MB
-constexpr size_t largest_weights = size_t{1} << 36;
+constexpr size_t largest_weights =
+    sizeof(size_t) > 4 ? static_cast<size_t>(uint64_t{1} << 36) : SIZE_MAX / 2;
 
 bool is_directory(const std::string &path);
 bool is_file(const std::string &path);

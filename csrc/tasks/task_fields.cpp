@@ -9,7 +9,9 @@ namespace onelayer {
 void check_fields(const Json &values, std::string_view owner,
                   std::initializer_list<std::string_view> names)
 {
-    for (const auto &[key, value] : values.members()) {
+    for (const auto &member : values.members()) {
+        const std::string &key = member.first;
+        const Json &value = member.second;
         const bool known = std::any_of(names.begin(), names.end(), [&](std::string_view name) {
             const bool may_be_null = name.back() == '?';
             name.remove_suffix(may_be_null);
