@@ -152,8 +152,8 @@ ONELAYER_API onelayer_model *onelayer_with(const onelayer_model *model,
                                            const onelayer_options *options);
 ONELAYER_API void onelayer_close(onelayer_model *model); /* NULL is allowed */
 
-/* What the model is, as a JSON object: task, labels, max_length, family, instruction set. Valid
- * until the model is closed. */
+/* What the model is, as a JSON object: task, labels, multi_label (whether a row can have several),
+ * max_length, family, instruction set. Valid until the model is closed. */
 ONELAYER_API const char *onelayer_describe(const onelayer_model *model);
 ONELAYER_API size_t onelayer_n_labels(const onelayer_model *model);
 ONELAYER_API onelayer_text onelayer_label(const onelayer_model *model, size_t index);

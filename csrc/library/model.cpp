@@ -122,6 +122,7 @@ std::string description(const Opened &opened)
     for (const std::string &label : task.labels())
         out.value(std::string_view(label));
     out.end_array();
+    out.key("multi_label").value(task.multi_label());
     out.key("max_length").value(task.max_length());
     out.key("family").value(opened.bundle->config.family->model_type);
     out.key("instructions").value(opened.bundle->engine->instructions());

@@ -20,6 +20,7 @@ class Classify final : public Task {
     size_t n_outputs() const override { return labels_.size(); }
     const std::vector<std::string> &labels() const override { return labels_; }
     int64_t max_length() const override { return lengths_.longest; }
+    bool multi_label() const override { return multi_label_; }
 
     void encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) const override
     {

@@ -73,6 +73,8 @@ class Task {
     // The names that `Prediction::label` and `labels` count; empty for a task without labels.
     virtual const std::vector<std::string> &labels() const = 0;
     virtual int64_t max_length() const = 0;
+    // Whether a row can have several labels, or none.
+    virtual bool multi_label() const { return false; }
 
     // Appends a row's sequences; none where it throws InputError for a row that the task can't use.
     virtual void encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) const = 0;
