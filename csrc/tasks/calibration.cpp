@@ -16,7 +16,7 @@ constexpr int most_starts = 3;
 constexpr double rows_per_start = 4;
 constexpr double most_rows_needed = 100000;
 constexpr int64_t quantiles = 500;
-constexpr int64_t most_rows = int64_t{1} << 40; // so that products stay whole numbers
+constexpr int64_t most_rows = int64_t{1} << 27; // a file that says more is damaged
 
 // A number as Python's ":g" writes it, or ":.2g".
 std::string general(double number, int digits = 6)
@@ -68,8 +68,8 @@ std::vector<int64_t> ranks(int64_t n, int64_t most)
 // With fewer rows than these, not even all being right passes at one of `starts` starts.
 int64_t fewest_to_pass(double error, int starts)
 {
-    return static_cast<int64_t>(
-        std::ceil(std::log((1 - certainty_of_bound) / starts) / std::log1p(-error)));
+    const double fewest = std::log((1 - certainty_of_bound) / starts) / std::log1p(-error);
+    return static_cast<int64_t>(std::ceil(std::min(fewest, 9e18)));
 }
 
 // The numbers of answered rows, rising, from which on thresholds are tested: from the fewest that
