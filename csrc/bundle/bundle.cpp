@@ -158,11 +158,12 @@ std::unique_ptr<Bundle> read_bundle(Source &source)
     const Json tokenizer = object_in(source, "tokenizer.json");
     const Json tokenizer_config = object_in(source, "tokenizer_config.json");
     in_file(source.place("tokenizer.json"), [&] {
-        bundle->tokenizer = Tokenizer::read(tokenizer, tokenizer_config,
-                                            static_cast<size_t>(shape.vocabulary));
+        auto found =
+            Tokenizer::read(tokenizer, tokenizer_config, static_cast<size_t>(shape.vocabulary));
+        if (shape.segments < 2)
+            found->frame.second_segment = 0;
+        bundle->tokenizer = std::move(found);
     });
-    if (shape.segments < 2)
-        bundle->tokenizer->frame.second_segment = 0;
 
     const std::string_view weights = source.bytes(weights_name);
     in_file(source.place(weights_name), [&] {

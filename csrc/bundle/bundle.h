@@ -14,8 +14,8 @@ namespace onelayer {
 struct Bundle {
     Config config;
     std::unique_ptr<Task> task;
-    std::unique_ptr<Tokenizer> tokenizer;
-    std::unique_ptr<Engine> engine;
+    std::shared_ptr<const Tokenizer> tokenizer; // these two may be parts of several bundles
+    std::shared_ptr<const Engine> engine;
     Json layout; // of the training file: the member of onelayer.json
 
     // Opens a directory, or a single file. Throws BundleError for files that are missing, damaged, or

@@ -7,10 +7,6 @@
 #include <new>
 #include <string>
 
-struct onelayer_engine {
-    std::unique_ptr<onelayer::Engine> engine;
-};
-
 namespace {
 
 void write_error(const char *message, char *error, size_t size)

@@ -2,6 +2,11 @@
 // onelayer.h, and changes from version to version.
 #pragma once
 #include "../include/onelayer.h"
+#include "engine.h"
+
+struct onelayer_engine {
+    std::shared_ptr<const onelayer::Engine> engine; // a model may have it, too
+};
 
 extern "C" {
 

@@ -130,6 +130,8 @@ typedef struct {
     size_t unread;      /* tokens that the length limit left out */
     const float *logits; /* (n_reads, n_outputs) */
     size_t n_reads, n_outputs;
+    size_t text_tokens; /* of its texts, before the length limit and without special tokens */
+    size_t tokens;      /* that the model read: those of its windows or options together */
 } onelayer_prediction;
 
 /* The version of the library, such as "0.9.0". */

@@ -2,10 +2,15 @@
 #include "../base/error.h"
 #include "../base/text.h"
 #include "model.h"
+#include "parts_interface.h"
 #include "predict.h"
 #include <cstring>
 #include <new>
 #include <stdexcept>
+
+struct onelayer_tokenizer {
+    std::shared_ptr<const onelayer::Tokenizer> tokenizer;
+};
 
 namespace {
 
@@ -173,6 +178,35 @@ void onelayer_free(onelayer_results *results)
         opened->spare->keep(std::move(freed));
     } catch (...) { // no memory to keep it
     }
+}
+
+onelayer_tokenizer *onelayer_tokenizer_open(onelayer_text tokenizer, onelayer_text config,
+                                            size_t vocabulary, int segments)
+{
+    return guarded([&] {
+        auto found = Tokenizer::read(Json::parse({tokenizer.data, tokenizer.size}),
+                                     Json::parse({config.data, config.size}), vocabulary);
+        if (!segments)
+            found->frame.second_segment = 0;
+        return new onelayer_tokenizer{std::move(found)};
+    });
+}
+
+void onelayer_tokenizer_close(onelayer_tokenizer *tokenizer) { delete tokenizer; }
+
+onelayer_model *onelayer_model_of(const onelayer_engine *engine,
+                                  const onelayer_tokenizer *tokenizer, onelayer_text task,
+                                  onelayer_text layout, int threads)
+{
+    return guarded([&] {
+        auto bundle = std::make_unique<Bundle>();
+        bundle->engine = given(engine, "engine").engine;
+        bundle->tokenizer = given(tokenizer, "tokenizer").tokenizer;
+        bundle->task = Task::read(Json::parse({task.data, task.size}));
+        bundle->layout = Json::parse({layout.data, layout.size});
+        const onelayer_options options = {0, 0, threads};
+        return model_of(std::move(bundle), &options);
+    });
 }
 
 } // extern "C"

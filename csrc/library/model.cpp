@@ -124,7 +124,8 @@ std::string description(const Opened &opened)
     out.end_array();
     out.key("multi_label").value(task.multi_label());
     out.key("max_length").value(task.max_length());
-    out.key("family").value(opened.bundle->config.family->model_type);
+    if (const Family *const family = opened.bundle->config.family) // unknown of a model of parts
+        out.key("family").value(family->model_type);
     out.key("instructions").value(opened.bundle->engine->instructions());
     out.key("threads").value(int64_t{opened.threads});
     out.key("version").value(ONELAYER_VERSION);

@@ -91,6 +91,8 @@ onelayer_prediction seen(onelayer_results &results, size_t i)
     out.n_reads = static_cast<size_t>(encodings.cu_reads[last]) - reads;
     out.n_outputs = task.n_outputs();
     out.logits = results.logits.data() + reads * out.n_outputs;
+    out.text_tokens = encodings.text_tokens[i];
+    out.tokens = static_cast<size_t>(encodings.cu_seqlens[last] - encodings.cu_seqlens[first]);
     return out;
 }
 

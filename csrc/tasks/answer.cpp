@@ -91,7 +91,7 @@ void Answer::encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) 
             out.add_read(before + i - window.begin, passage.offsets[i]);
         out.end_sequence();
     }
-    out.end_row(question.ids.size() - kept);
+    out.end_row(question.ids.size() - kept, question.ids.size() + passage.ids.size());
 }
 
 // The span without white space at its ends, which a token may begin or end with.

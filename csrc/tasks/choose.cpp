@@ -54,7 +54,7 @@ void Choose::encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) 
     Pieces &context = memory.first, &option = memory.second;
     tokenizer.encode(row.text, false, context);
     const auto n = static_cast<int64_t>(context.ids.size());
-    int64_t lost = 0;
+    int64_t lost = 0, whole = 0;
     for (const Text &offered : row.options) {
         memory.joined.assign(row.question.bytes());
         memory.joined += ' ';
@@ -65,9 +65,9 @@ void Choose::encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) 
         const auto [a, b] = truncate_longest(n, m, room);
         const Part second = {option.ids.data(), static_cast<size_t>(b)};
         append_sequence(frame, {context.ids.data(), static_cast<size_t>(a)}, &second, out);
-        lost += n + m - a - b;
+        lost += n + m - a - b, whole += n + m;
     }
-    out.end_row(static_cast<size_t>(lost));
+    out.end_row(static_cast<size_t>(lost), static_cast<size_t>(whole));
 }
 
 bool are_equal(const Text &a, const Text &b)

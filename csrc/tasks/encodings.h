@@ -19,6 +19,7 @@ struct Encodings {
     std::vector<int64_t> cu_rows{0};    // sequences before each row
     std::vector<Span> offsets;          // of each read, in code points; [CLS] has no_span
     std::vector<uint64_t> unread;       // of each row, the tokens that the length limit left out
+    std::vector<uint64_t> text_tokens;  // of each row, those of its texts before that
 
     size_t n_sequences() const { return cu_seqlens.size() - 1; }
     size_t n_rows() const { return cu_rows.size() - 1; }
@@ -42,7 +43,7 @@ struct Encodings {
         offsets.push_back(span);
     }
     void end_sequence();
-    void end_row(size_t left_unread);
+    void end_row(size_t left_unread, size_t tokens);
 };
 
 } // namespace onelayer

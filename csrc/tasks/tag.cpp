@@ -113,7 +113,7 @@ void Tag::encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) con
             out.add_read(firsts[word] - window.begin + frame.before.size(), (*words)[word]);
         out.end_sequence();
     }
-    out.end_row(0);
+    out.end_row(0, ids.size());
 }
 
 void Tag::decode(const Row &, const RowLogits &logits, Prediction &out) const

@@ -53,7 +53,7 @@ void encode_texts(const Row &row, const Tokenizer &tokenizer, int64_t max_length
                         row.has_pair ? &of_second : nullptr, out);
     }
     const int64_t lost = std::max<int64_t>(n - a * read, 0) + std::max<int64_t>(m - b * read, 0);
-    out.end_row(static_cast<size_t>(lost));
+    out.end_row(static_cast<size_t>(lost), static_cast<size_t>(n + m));
 }
 
 } // namespace onelayer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onelayer.checkpoint.bundle import Bundle
+    from onelayer.data.layout import Layout
+    from onelayer.tasks import AnyTask
     from onelayer.tasks.logits import Logits
-    from onelayer.tokens.encodings import Encodings
+    from onelayer.tokens.encodings import Cut, Encodings
+    from onelayer.tokens.tokenizer import Tokenizer
 
 
 class Engine(Protocol):
@@ -39,6 +43,30 @@ class VectorEngine(Protocol):
 
     def logits_and_vectors(self, encodings: Encodings) -> tuple[Logits, NDArray[np.float32]]:
         """(R, C) fp32 logits, and (E, D) the mean of what the layer reads of each example."""
+        ...
+
+
+class RowModel(Protocol):
+    """A model that encodes rows of a task, runs and decodes them, all by itself."""
+
+    @property
+    def task(self) -> AnyTask:
+        """The task that it has."""
+        ...
+
+    def predict(self, rows: Sequence[Any]) -> tuple[list[Any], Cut] | None:
+        """Predictions for rows, as the task's ``encode`` and ``decode`` make them, and what the
+        length limit cost; None where it doesn't take one of these rows."""
+        ...
+
+
+@runtime_checkable
+class RowEngine(Protocol):
+    """An engine that tokenizes and decodes, too."""
+
+    def row_model(self, task: AnyTask, tokenizer: Tokenizer, layout: Layout) -> RowModel:
+        """The engine's model for a task. Raises CheckpointError where it doesn't know the task, or
+        the tokenizer's rules."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from onelayer.data.layout import Layout
 from onelayer.data.readers import reshaped
 from onelayer.data.rows import in_column
 from onelayer.data.table import Table as DataTable
-from onelayer.engines.engine import Engine, VectorEngine
+from onelayer.engines.engine import Engine, RowEngine, RowModel, VectorEngine
 from onelayer.metrics import Scorer
 from onelayer.prediction.inputs import input_layout, item_values, items_of
 from onelayer.tasks import TASKS, AnyTask, task_from_json, task_to_json
@@ -53,6 +54,8 @@ class Predictor(Result):
     """The tokens that the length limit has cut off so far."""
     offset_unit: OffsetUnit = CODE_POINTS
     """What the starts and ends of predicted spans count."""
+    _row_model: tuple[AnyTask, RowModel | None] | None = field(default=None, compare=False)
+    """The engine's own model for a task, if it has one; made when first needed."""
 
     def to_json(self) -> dict[str, Any]:
         """The model's directory and its scores on dev or of cross-validation."""
@@ -171,7 +174,26 @@ class Predictor(Result):
 
     def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
         """Predictions for rows of the task."""
-        return self.in_offset_unit(rows, self.task.decode(*self.run_rows(rows)))
+        model = self.row_model()
+        if model is not None and (found := model.predict(rows)) is not None:
+            predictions, cut = found
+            self.cut += cut
+        else:
+            predictions = self.task.decode(*self.run_rows(rows))
+        return self.in_offset_unit(rows, predictions)
+
+    def row_model(self) -> RowModel | None:
+        """The engine's own model for the task, which predicts as `encode`, the engine and `decode`
+        do together; None where it has none."""
+        if self._row_model is None or self._row_model[0] is not self.task:
+            self._row_model = self.task, self._made_row_model()
+        return self._row_model[1]
+
+    def _made_row_model(self) -> RowModel | None:
+        if isinstance(self.engine, RowEngine):
+            with suppress(CheckpointError):
+                return self.engine.row_model(self.task, self.tokenizer, self.layout)
+        return None
 
     def in_offset_unit(self, rows: Sequence[Any], predictions: list[Any]) -> list[Any]:
         """Predictions of these rows with starts and ends in the unit of this predictor."""

@@ -23,6 +23,7 @@ from typing import (
 import numpy as np
 
 from onelayer.base.errors import UsageError
+from onelayer.base.library_structs import Found, RowInput
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words
 from onelayer.data.column_rules import ColumnRules
@@ -134,6 +135,17 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
         """The task with its decoding tuned on labelled dev rows, and its scores there. ``chunks``
         are those rows with their logits, read once."""
         return self, self.score(rows, decoded(self, chunks))
+
+    # In the C++ library ------------------------------------------------------------------------
+
+    def library_input(self, row: Row) -> RowInput | None:
+        """A row as the library reads it, which then encodes, runs and decodes it as this task does.
+        As it stands None: for a task, or a row, that the library doesn't have."""
+        return None
+
+    def from_library(self, row: Row, found: Found) -> Prediction:
+        """What the library found for a row that it got."""
+        raise NotImplementedError(f"the library has no {self.name}")
 
     # What it says to people --------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.base.errors import Place
+from onelayer.base.library_structs import RowInput, text_bytes
 from onelayer.data.values import text_of
 from onelayer.tasks.pooling import WINDOWS_READ, Pooling
 from onelayer.tokens.encodings import (
@@ -41,6 +42,12 @@ class TextRow:
     pair: str | None
     label: str | tuple[str, ...] | float | None
     place: Place
+
+    def library_input(self) -> RowInput:
+        """The row as the C++ library reads it."""
+        if self.pair is None:
+            return RowInput(text=text_bytes(self.text))
+        return RowInput(text=text_bytes(self.text), pair=text_bytes(self.pair))
 
 
 def text_and_pair(

@@ -204,7 +204,16 @@ class Tokenizer:
         folder = Path(folder)
         text = json.dumps(self.to_json(), ensure_ascii=False)
         _write_text(folder / "tokenizer.json", text + "\n")
-        settings = {
+        _write_text(
+            folder / "tokenizer_config.json",
+            json.dumps(self.settings(max_length), ensure_ascii=False, indent=2) + "\n",
+        )
+        if self._is_wordpiece and (lines := self._vocabulary_lines()) is not None:
+            _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
+
+    def settings(self, max_length: int) -> dict[str, Any]:
+        """What ``tokenizer_config.json`` holds."""
+        return {
             **self._class_and_flags(),
             **{role: text for role, text in self._roles.items() if self._knows(text)},
             "model_max_length": max_length,
@@ -214,12 +223,6 @@ class Tokenizer:
                 "attention_mask",
             ],
         }
-        _write_text(
-            folder / "tokenizer_config.json",
-            json.dumps(settings, ensure_ascii=False, indent=2) + "\n",
-        )
-        if self._is_wordpiece and (lines := self._vocabulary_lines()) is not None:
-            _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
 
     def _knows(self, token: str) -> bool:
         return self._file.id_of(token) is not None

@@ -7,6 +7,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onelayer.tokens.encodings import Ints
+    from onelayer.tokens.tokenizer import WithWords
 
 ZERO_WIDTH_JOINER = "\u200d"
 
@@ -155,3 +162,22 @@ _IDEOGRAPHS = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+
+
+def subwords(encoding: WithWords, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
+    """A sentence's token ids, and where each word begins among them. A word that the tokenizer
+    turns into nothing (a zero-width mark, say) stands there as ``[UNK]``, to get its label."""
+    ids: list[int] = []
+    firsts: list[int] = []
+    for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        assert word is not None, "texts are encoded without special tokens"
+        while len(firsts) < word:
+            firsts.append(len(ids))
+            ids.append(unk_id)
+        if len(firsts) == word:
+            firsts.append(len(ids))
+        ids.append(token)
+    for _ in range(n_words - len(firsts)):
+        firsts.append(len(ids))
+        ids.append(unk_id)
+    return ids, np.asarray(firsts, dtype=np.int64)

@@ -189,6 +189,7 @@ SEEN void *twin_encode(const Task *task, const char *rows, const char *pieces)
         put(out, "cu_reads", encodings.cu_reads);
         put(out, "cu_rows", encodings.cu_rows);
         put(out, "unread", encodings.unread);
+        put(out, "text_tokens", encodings.text_tokens);
         out.key("offsets").begin_array();
         for (const Span span : encodings.offsets)
             out.value(int64_t{span.begin}).value(int64_t{span.end});

@@ -9,15 +9,44 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import weakref
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from onelayer.base.compiled_code import Code, build_failure, c_sources, compiler, open_library
 from onelayer.base.errors import UsageError
+from onelayer.base.library_structs import Found, RowInput, TextBytes
 
 WHEELS = "engines/native/libonelayer.so"
 """A wheel's library, from the package's folder."""
 PREBUILT = Path(__file__).parents[2] / WHEELS
+
+_POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+_ERROR: tuple[Any, ...] = (ctypes.c_char_p, _SIZE)
+"""A buffer for an error, and its size."""
+SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
+    # onelayer.h
+    "onelayer_error": (ctypes.c_char_p, ()),
+    "onelayer_last_status": (_INT, ()),
+    "onelayer_predict": (_POINTER, (_POINTER, ctypes.POINTER(RowInput), _SIZE)),
+    "onelayer_prediction_at": (ctypes.POINTER(Found), (_POINTER, _SIZE)),
+    "onelayer_free": (None, (_POINTER,)),
+    "onelayer_close": (None, (_POINTER,)),
+    # library/parts_interface.h
+    "onelayer_tokenizer_open": (_POINTER, (TextBytes, TextBytes, _SIZE, _INT)),
+    "onelayer_tokenizer_close": (None, (_POINTER,)),
+    "onelayer_model_of": (_POINTER, (_POINTER, _POINTER, TextBytes, TextBytes, _INT)),
+    # engine/engine_interface.h
+    "onelayer_engine_open": (_POINTER, (_POINTER, _POINTER, _SIZE, *_ERROR)),
+    "onelayer_engine_logits": (_INT, (_POINTER, _POINTER, _INT, _POINTER, *_ERROR)),
+    "onelayer_engine_close": (None, (_POINTER,)),
+    "onelayer_engine_instructions": (ctypes.c_char_p, (_POINTER,)),
+    "onelayer_engine_check": (_INT, _ERROR),
+    "onelayer_engine_sets": (ctypes.c_char_p, ()),
+}
+"""The functions that Python calls: what each returns, and its arguments."""
 
 ROOMS = ("base", "bundle", "engine", "library", "tasks", "tokens")
 CORE = Code(
@@ -25,15 +54,7 @@ CORE = Code(
     folders=tuple(folder for room in ROOMS if (folder := c_sources(room)).is_dir()),
     flags=("-O2", "-pthread"),
     table=c_sources("flags.txt"),
-    functions=(
-        "onelayer_open",
-        "onelayer_engine_check",
-        "onelayer_engine_close",
-        "onelayer_engine_instructions",
-        "onelayer_engine_logits",
-        "onelayer_engine_open",
-        "onelayer_engine_sets",
-    ),
+    functions=tuple(SIGNATURES),
 )
 """The C++ library, from text to answers."""
 _ERROR_BYTES = 1024
@@ -56,19 +77,16 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         return None, build_failure(str(command), error)
     except OSError as error:
         return None, str(error)
-    size, pointer = ctypes.c_size_t, ctypes.c_void_p
-    # With pointers' types, ctypes doesn't take them for numbers of 32 bits.
-    found.onelayer_engine_open.argtypes = [pointer, pointer, size, ctypes.c_char_p, size]
-    found.onelayer_engine_open.restype = pointer
-    found.onelayer_engine_logits.argtypes = [
-        *(pointer, pointer, ctypes.c_int, pointer, ctypes.c_char_p, size)
-    ]
-    found.onelayer_engine_close.argtypes = [pointer]
-    found.onelayer_engine_instructions.argtypes = [pointer]
-    found.onelayer_engine_instructions.restype = ctypes.c_char_p
-    found.onelayer_engine_check.argtypes = [ctypes.c_char_p, size]
-    found.onelayer_engine_sets.restype = ctypes.c_char_p
+    for name, (returned, arguments) in SIGNATURES.items():
+        function = getattr(found, name)
+        function.restype, function.argtypes = returned, list(arguments)
     return found, None
+
+
+def close_with(owner: object, close: Callable[[int], None], handle: int) -> None:
+    """Closes a handle of the library when its owner is freed. Not when the process ends: a thread
+    may then still be in the library."""
+    weakref.finalize(owner, close, handle).atexit = False
 
 
 def why_no_library() -> str | None:

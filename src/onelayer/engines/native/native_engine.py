@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,10 +14,14 @@ from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import BERTS_POOLER
-from onelayer.engines.native.library import library, why_no_library
+from onelayer.data.layout import Layout
+from onelayer.engines.native.library import close_with, library, why_no_library
+from onelayer.engines.native.row_model import NativeRowModel, NativeTokenizer
 from onelayer.nn.bricks import Bricks, PoolerShape
+from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings
+from onelayer.tokens.tokenizer import Tokenizer
 
 LANES = 16
 """As in ``csrc/engine``: floats of a vector. Widths are multiples of it."""
@@ -129,18 +132,20 @@ class NativeEngine:
         found, _ = library()
         if (reason := why_not_native(shape)) or found is None:
             raise UsageError(f"no native engine: {reason}")
-        self._library = found
-        self._threads = threads or cores()
+        self.library = found
+        self.threads = threads or cores()
+        self._n_words = shape.vocab_size
+        self._tokenizer: tuple[Tokenizer, NativeTokenizer] | None = None
         self._n_outputs = len(tensors.get("head.bias", ()))
         order = shape.bricks.order(shape.num_hidden_layers)
         layers = (_INT * len(order))(*order)
-        self._engine = self._opened(tensors, _shape(shape, pooler_shape, layers, self._n_outputs))
-        weakref.finalize(self, found.onelayer_engine_close, self._engine)
+        self.handle = self._opened(tensors, _shape(shape, pooler_shape, layers, self._n_outputs))
+        close_with(self, found.onelayer_engine_close, self.handle)
 
     @property
     def instructions(self) -> str:
         """The instruction set in use, such as ``avx2``."""
-        name: bytes = self._library.onelayer_engine_instructions(self._engine)
+        name: bytes = self.library.onelayer_engine_instructions(self.handle)
         return name.decode()
 
     def logits(self, encodings: Encodings) -> Logits:
@@ -161,14 +166,21 @@ class NativeEngine:
         out = np.empty((len(encodings.reads), self._n_outputs), dtype=np.float32)
         batch = _Batch(*(array.ctypes.data for array in arrays), len(encodings.lengths))
         error = ctypes.create_string_buffer(_ERROR_BYTES)
-        status = self._library.onelayer_engine_logits(
-            self._engine, ctypes.byref(batch), self._threads, out.ctypes.data, error, len(error)
+        status = self.library.onelayer_engine_logits(
+            self.handle, ctypes.byref(batch), self.threads, out.ctypes.data, error, len(error)
         )
         if status == OUT_OF_MEMORY:
             raise MemoryError("no memory for the activations of a batch")
         if status:
             raise UsageError(error.value.decode())
         return out
+
+    def row_model(self, task: AnyTask, tokenizer: Tokenizer, layout: Layout) -> NativeRowModel:
+        """The library's model of this engine and a task. Raises CheckpointError where the library
+        doesn't know the task, or the tokenizer's rules."""
+        if self._tokenizer is None or self._tokenizer[0] is not tokenizer:
+            self._tokenizer = tokenizer, NativeTokenizer(self.library, tokenizer, self._n_words)
+        return NativeRowModel(self, self._tokenizer[1], task, layout)
 
     def _opened(self, tensors: Mapping[str, Array], shape: _Shape) -> int:
         contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -190,7 +202,7 @@ class NativeEngine:
             )
         )
         error = ctypes.create_string_buffer(_ERROR_BYTES)
-        engine: int | None = self._library.onelayer_engine_open(
+        engine: int | None = self.library.onelayer_engine_open(
             ctypes.byref(shape), named, len(named), error, len(error)
         )
         if engine is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.library_structs import Found, RowInput, text_bytes
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words
 from onelayer.data.values import in_role, text_of
@@ -247,6 +248,21 @@ class AnswerTask(Task[AnswerRow, Answer]):
         return Answer(
             row.id, best.text, best.start, best.end, best.score, p[0], float(margin), candidates
         )
+
+    def library_input(self, row: AnswerRow) -> RowInput:
+        texts = {"text": row.passage, "question": row.question, "id": row.id}
+        return RowInput(**{name: text_bytes(text) for name, text in texts.items()})
+
+    def from_library(self, row: AnswerRow, found: Found) -> Answer:
+        candidates = []
+        for one in found.candidates[: found.n_candidates]:
+            start, end = one.span.points
+            candidates.append(Candidate(row.passage[start:end], start, end, one.score))
+        none, margin, them = found.no_answer, found.margin, tuple(candidates)
+        if not found.answered:
+            return Answer(row.id, "", None, None, none, none, margin, them)
+        best = them[0]
+        return Answer(row.id, best.text, best.start, best.end, best.score, none, margin, them)
 
     def in_offset_unit(self, row: AnswerRow, prediction: Answer, unit: OffsetUnit) -> Answer:
         return prediction.in_unit(unit, row.passage)

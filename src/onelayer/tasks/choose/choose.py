@@ -10,6 +10,7 @@ import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import Place
+from onelayer.base.library_structs import Found, RowInput, TextBytes, text_bytes
 from onelayer.base.wording import NONE
 from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
@@ -157,6 +158,17 @@ class Choose(Task[ChooseRow, Choice]):
             return Choice(rows[i].options.index(option), option, tuple(p.tolist()))
 
         return per_row(encodings, logits, choice)
+
+    def library_input(self, row: ChooseRow) -> RowInput:
+        options = (TextBytes * len(row.options))(*map(text_bytes, row.options))
+        found = RowInput(text=text_bytes(row.context), options=options, n_options=len(row.options))
+        if row.question:
+            found.question = text_bytes(row.question)
+        return found
+
+    def from_library(self, row: ChooseRow, found: Found) -> Choice:
+        p = tuple(found.probabilities[: found.n_probabilities])
+        return Choice(found.label, row.options[found.label], p)
 
     def score(self, rows: Iterable[ChooseRow], predictions: Iterable[Choice]) -> metrics.Scorer:
         def facts() -> Iterator[tuple[int, int, float, float, int]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from onelayer import metrics
+from onelayer.base.library_structs import Found
 from onelayer.tasks.logits import EPSILON, log_loss
 from onelayer.tasks.predictions import BasePrediction
 
@@ -29,6 +31,13 @@ class Label(BasePrediction):
     def headline(self) -> str:
         return self.label or ""
 
+    @classmethod
+    def of_library(cls, found: Found, names: Sequence[str], sets: bool) -> Self:
+        """What the C++ library found, with labels of these names."""
+        label = names[found.label] if found.label >= 0 else None
+        held = _names(names, found.label_set, found.n_label_set) if sets else None
+        return cls(label, found.probability, _by_name(names, found), held)
+
 
 @dataclass(frozen=True, slots=True)
 class Labels(BasePrediction):
@@ -45,6 +54,20 @@ class Labels(BasePrediction):
     @property
     def headline(self) -> str:
         return ";".join(self.labels)
+
+    @classmethod
+    def of_library(cls, found: Found, names: Sequence[str], sets: bool) -> Self:
+        """What the C++ library found, with labels of these names."""
+        held = _names(names, found.label_set, found.n_label_set) if sets else None
+        return cls(_names(names, found.labels, found.n_labels), _by_name(names, found), held)
+
+
+def _by_name(names: Sequence[str], found: Found) -> dict[str, float]:
+    return dict(zip(names, found.probabilities[: found.n_probabilities], strict=True))
+
+
+def _names(names: Sequence[str], numbers: Sequence[int], n: int) -> tuple[str, ...]:
+    return tuple(names[i] for i in numbers[:n])
 
 
 def judged_labels(

@@ -12,6 +12,7 @@ import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import CheckpointError, DataError, Place, UsageError
+from onelayer.base.library_structs import Found, RowInput
 from onelayer.base.wording import in_words, listed
 from onelayer.recipe import Recipe
 from onelayer.tasks.calibration import (
@@ -241,6 +242,13 @@ class Classify(Task[TextRow, Label | Labels]):
             return None
         ranked = sorted(probabilities, key=probabilities.__getitem__, reverse=True)
         return tuple(name for name in ranked if probabilities[name] >= self.least_in_set)
+
+    def library_input(self, row: TextRow) -> RowInput:
+        return row.library_input()
+
+    def from_library(self, row: TextRow, found: Found) -> Label | Labels:
+        kind = Labels if self.multi_label else Label
+        return kind.of_library(found, self.labels, sets=self.least_in_set is not None)
 
     def score(
         self, rows: Iterable[TextRow], predictions: Iterable[Label | Labels]

@@ -13,6 +13,7 @@ import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import CheckpointError, DataError, Place
+from onelayer.base.library_structs import Found, RowInput
 from onelayer.data.values import in_role, number_in
 from onelayer.recipe import Recipe
 from onelayer.tasks.label_census import NumberCensus
@@ -139,6 +140,12 @@ class Regress(Task[TextRow, Value]):
     def _predictions(self, row_logits: Logits) -> list[Value]:
         values = row_logits[:, 0].astype(np.float64) * self.deviation + self.mean
         return [Value(value) for value in values.tolist()]
+
+    def library_input(self, row: TextRow) -> RowInput:
+        return row.library_input()
+
+    def from_library(self, row: TextRow, found: Found) -> Value:
+        return Value(found.value)
 
     def score(self, rows: Iterable[TextRow], predictions: Iterable[Value]) -> metrics.Scorer:
         values = np.fromiter((p.value for p in predictions), dtype=np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 
 from onelayer import metrics
 from onelayer.base.errors import DataError, Place
+from onelayer.base.library_structs import Found, RowInput
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words, listed
 from onelayer.data.values import in_role
@@ -47,8 +48,8 @@ from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer import Tokenizer, WithWords
-from onelayer.tokens.words import Joints, Marks, split_words
+from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import Joints, Marks, split_words, subwords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +224,12 @@ class Tag(Task[TagRow, Tagged]):
 
         return per_row(encodings, logits, tagged)
 
+    def library_input(self, row: TagRow) -> RowInput:
+        return row.library_input()
+
+    def from_library(self, row: TagRow, found: Found) -> Tagged:
+        return Tagged.of_library(row.text, found, self.labels)
+
     def in_offset_unit(self, row: TagRow, prediction: Tagged, unit: OffsetUnit) -> Tagged:
         return prediction.in_unit(unit)
 
@@ -362,25 +369,6 @@ class Tag(Task[TagRow, Tagged]):
             max_length=layer.positions,
             stride=min(128, layer.positions // 4),
         )
-
-
-def subwords(encoding: WithWords, n_words: int, unk_id: int) -> tuple[list[int], Ints]:
-    """A sentence's token ids, and where each word begins among them. A word that the tokenizer
-    turns into nothing (a zero-width mark, say) stands there as ``[UNK]``, to get its label."""
-    ids: list[int] = []
-    firsts: list[int] = []
-    for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
-        assert word is not None, "texts are encoded without special tokens"
-        while len(firsts) < word:
-            firsts.append(len(ids))
-            ids.append(unk_id)
-        if len(firsts) == word:
-            firsts.append(len(ids))
-        ids.append(token)
-    for _ in range(n_words - len(firsts)):
-        firsts.append(len(ids))
-        ids.append(unk_id)
-    return ids, np.asarray(firsts, dtype=np.int64)
 
 
 def _around(row: TagRow, wrong: Sequence[int]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from onelayer.base.errors import Place
+from onelayer.base.library_structs import ByteRange, Found, RowInput, text_bytes
 from onelayer.base.text_offsets import OffsetUnit, TextOffsets
 from onelayer.tasks.mistakes import LabelledSpan
 from onelayer.tasks.predictions import BasePrediction
@@ -35,6 +36,15 @@ class TagRow:
     place: Place
     repairs: tuple[str, ...] = ()
     """What was put right in it."""
+
+    def library_input(self) -> RowInput:
+        """The row as the C++ library reads it."""
+        text = text_bytes(self.text)
+        if self.words is None:
+            return RowInput(text=text)
+        at = (lambda place: place) if self.text.isascii() else TextOffsets(self.text, "utf8").of
+        words = [ByteRange(at(start), at(end)) for start, end in self.words]
+        return RowInput(text=text, words=(ByteRange * len(words))(*words), n_words=len(words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,17 @@ class Tagged(BasePrediction):
     json_schema: ClassVar[Mapping[str, Any]] = {
         "words": {"type": "array", "items": {"type": "string"}}
     }
+
+    @classmethod
+    def of_library(cls, text: str, found: Found, labels: Sequence[str]) -> Self:
+        """What the C++ library found for a text, with tags of these names."""
+        words = found.words[: found.n_words]
+        entities = []
+        for one in found.entities[: found.n_entities]:
+            start, end = one.span.points
+            entities.append(Entity(start, end, text[start:end], str(one.type), one.score))
+        tags = tuple(labels[word.label] for word in words)
+        return cls(text, tuple(word.span.points for word in words), tags, tuple(entities))
 
     @property
     def spans(self) -> dict[LabelledSpan, float]:

@@ -1,0 +1,99 @@
+"""Rows to predictions in the C++ library: it encodes, runs and decodes them without the GIL."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from onelayer.base.errors import CheckpointError
+from onelayer.base.library_structs import Found, RowInput, text_bytes
+from onelayer.data.layout import Layout
+from onelayer.engines.native.library import close_with
+from onelayer.tasks import AnyTask, task_to_json
+from onelayer.tokens.encodings import Cut
+from onelayer.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from onelayer.engines.native.native_engine import NativeEngine
+
+NO_MEMORY, FAILED = 3, 4
+"""Statuses of ``onelayer.h``."""
+
+
+class NativeTokenizer:
+    """A tokenizer of the library."""
+
+    def __init__(self, library: ctypes.CDLL, tokenizer: Tokenizer, n_words: int) -> None:
+        """Raises CheckpointError where the library doesn't know its rules."""
+        files = (tokenizer.to_json(), tokenizer.settings(max_length=0))
+        texts = (text_bytes(json.dumps(file)) for file in files)
+        segments = tokenizer.template.second_segment
+        self.handle = library.onelayer_tokenizer_open(*texts, n_words, segments)
+        if self.handle is None:
+            raise CheckpointError(library.onelayer_error().decode())
+        close_with(self, library.onelayer_tokenizer_close, self.handle)
+
+
+class NativeRowModel:
+    """A model that predicts for rows of a task."""
+
+    def __init__(
+        self, engine: NativeEngine, tokenizer: NativeTokenizer, task: AnyTask, layout: Layout
+    ) -> None:
+        """Raises CheckpointError where the library doesn't know the task."""
+        self.task = task
+        self._engine = engine  # keeps it alive
+        self._library = library = engine.library
+        texts = (text_bytes(json.dumps(part)) for part in (task_to_json(task), layout.to_json()))
+        self._model = library.onelayer_model_of(
+            engine.handle, tokenizer.handle, *texts, engine.threads
+        )
+        if self._model is None:
+            raise CheckpointError(library.onelayer_error().decode())
+        close_with(self, library.onelayer_close, self._model)
+
+    def predict(self, rows: Sequence[Any]) -> tuple[list[Any], Cut] | None:
+        """Predictions for rows, and what the length limit cost; None where the library refuses one
+        of them: Python then says why. Raises MemoryError."""
+        inputs = []
+        for row in rows:
+            if (one := _input_of(self.task, row)) is None:
+                return None
+            inputs.append(one)
+        library, n = self._library, len(rows)
+        results = library.onelayer_predict(self._model, (RowInput * n)(*inputs), n)
+        if results is None:
+            self._check_status()
+            return None
+        try:
+            return self._read(rows, library.onelayer_prediction_at, results)
+        finally:
+            library.onelayer_free(results)
+
+    def _read(
+        self, rows: Sequence[Any], prediction_at: Callable[..., Any], results: int
+    ) -> tuple[list[Any], Cut]:
+        predictions, lost, cut_rows, whole = [], 0, 0, 0
+        for i, row in enumerate(rows):
+            found: Found = prediction_at(results, i).contents
+            predictions.append(self.task.from_library(row, found))
+            if unread := found.unread:
+                lost, cut_rows = lost + unread, cut_rows + 1
+            whole += found.text_tokens
+        return predictions, Cut(lost, cut_rows, whole, len(rows))
+
+    def _check_status(self) -> None:
+        status, said = self._library.onelayer_last_status(), self._library.onelayer_error()
+        if status == NO_MEMORY:
+            raise MemoryError("no memory for the activations of a batch")
+        if status == FAILED:
+            raise RuntimeError(f"libonelayer: {said.decode()}")
+
+
+def _input_of(task: AnyTask, row: Any) -> RowInput | None:
+    try:
+        return task.library_input(row)
+    except UnicodeEncodeError:  # half of a surrogate pair is no UTF-8
+        return None
