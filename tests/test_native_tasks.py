@@ -153,8 +153,8 @@ def test_answer_is_the_same(seed: int) -> None:
         no_answer_threshold=float(rng.normal(scale=4)) if seed % 3 else None,
     )
     rows = [
-        AnswerRow(f"q{number}", text(rng, 20), text(rng, 200), None, HERE)
-        for number in range(int(rng.integers(1, 6)))
+        AnswerRow(f"q{number}", text(rng, 20), passage, None, HERE)
+        for number, passage in enumerate([text(rng, 200), text(rng, 200), "zz", text(rng, 9)])
     ]
     values = [{"id": row.id, "question": row.question, "text": row.passage} for row in rows]
     check_twin(task, rows, values, LetterPieces(FRAMES[seed % 2]), rng)

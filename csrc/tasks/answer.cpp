@@ -144,11 +144,12 @@ void Answer::decode(const Row &row, const RowLogits &logits, Prediction &out) co
         const float *const x = all.first + (begin_of(w) - begin_of(first)) * n_outputs();
         const size_t n = begin_of(w + 1) - begin_of(w) - skipped;
         const Span *const characters = encodings.offsets.data() + begin_of(w) + skipped;
+        const double of_null = head_ == SpanHead::span ? static_cast<double>(x[0] + x[1]) : 0;
+        null = w == first ? of_null : std::min(null, of_null);
+        if (n == 0)
+            continue; // a passage of characters that the tokenizer leaves out
         SpanScores scores = {x + 2, x + 3, 2, n, characters};
-        double of_null = 0;
-        if (head_ == SpanHead::span) {
-            of_null = static_cast<double>(x[0] + x[1]);
-        } else {
+        if (head_ == SpanHead::three_way) {
             // The log-odds of a span against all tokens being neither: other tokens cancel out.
             differences.clear();
             for (size_t i = 0; i < n; i++)
@@ -156,7 +157,6 @@ void Answer::decode(const Row &row, const RowLogits &logits, Prediction &out) co
                     differences.push_back(x[3 * i + end] - x[3 * i]);
             scores.first = differences.data(), scores.last = differences.data() + 1;
         }
-        null = w == first ? of_null : std::min(null, of_null);
         // Where two windows overlap, the middle parts them: a span is scored once, where most of
         // its surroundings are seen.
         own.to = HUGE_VAL;

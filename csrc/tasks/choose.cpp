@@ -63,7 +63,7 @@ void Choose::encode(const Row &row, const Tokenizer &tokenizer, Encodings &out) 
         tokenizer.encode(memory.text, false, option);
         const auto m = static_cast<int64_t>(option.ids.size());
         const auto [a, b] = truncate_longest(n, m, room);
-        const Part second = {option.ids.data(), static_cast<size_t>(b)};
+        const TokenSlice second = {option.ids.data(), static_cast<size_t>(b)};
         append_sequence(frame, {context.ids.data(), static_cast<size_t>(a)}, &second, out);
         lost += n + m - a - b, whole += n + m;
     }

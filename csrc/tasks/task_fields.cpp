@@ -67,9 +67,9 @@ Lengths read_lengths(const Json &values)
 {
     constexpr int64_t longest = 1 << 30; // more would overflow where lengths are added
     const Lengths found = {values.at("max_length").integer(), values.integer_or("stride", 0)};
-    if (found.longest < shortest || found.longest > longest)
+    if (found.longest < shortest_sequence || found.longest > longest)
         throw BundleError("max_length is " + std::to_string(found.longest) + ", and must be " +
-                          std::to_string(shortest) + " or more");
+                          std::to_string(shortest_sequence) + " or more");
     if (found.stride < 0 || found.stride >= found.longest)
         throw BundleError("stride is " + std::to_string(found.stride) +
                           ", and must be below max_length " + std::to_string(found.longest));

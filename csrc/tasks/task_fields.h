@@ -8,7 +8,8 @@
 
 namespace onelayer {
 
-constexpr int64_t shortest = 4; // tokens of a sequence: three special tokens, and one to read
+// Tokens of the shortest sequence: three special tokens, and one to read.
+constexpr int64_t shortest_sequence = 4;
 
 // Throws BundleError for a field that isn't one of these, and for one that is null although its
 // name here has no "?" at its end.

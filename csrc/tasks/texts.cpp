@@ -17,7 +17,8 @@ int64_t room_beside(const Template &frame, bool paired, int64_t max_length)
     return room;
 }
 
-void append_sequence(const Template &frame, Part first, const Part *second, Encodings &out)
+void append_sequence(const Template &frame, TokenSlice first, const TokenSlice *second,
+                     Encodings &out)
 {
     const uint8_t segment = second ? frame.second_segment : 0;
     out.add_tokens(frame.before, 0);
@@ -48,7 +49,8 @@ void encode_texts(const Row &row, const Tokenizer &tokenizer, int64_t max_length
     const int64_t read = windows_read(pooling, needed);
     for (int64_t w = 0; w < read; w++) {
         const int64_t gaps = std::max<int64_t>(read - 1, 1);
-        const Part of_second = {second.ids.data() + (m - b) * w / gaps, static_cast<size_t>(b)};
+        const TokenSlice of_second = {second.ids.data() + (m - b) * w / gaps,
+                                      static_cast<size_t>(b)};
         append_sequence(frame, {first.ids.data() + (n - a) * w / gaps, static_cast<size_t>(a)},
                         row.has_pair ? &of_second : nullptr, out);
     }

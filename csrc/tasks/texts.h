@@ -5,13 +5,14 @@
 namespace onelayer {
 
 // A part of a text's tokens.
-struct Part {
+struct TokenSlice {
     const int32_t *tokens;
     size_t n;
 };
 
 // Appends the sequence of a text, or of two, with the special tokens around them; [CLS] is read.
-void append_sequence(const Template &frame, Part first, const Part *second, Encodings &out);
+void append_sequence(const Template &frame, TokenSlice first, const TokenSlice *second,
+                     Encodings &out);
 
 // Appends a row's text, or its pair. What is too long for one sequence is read in windows, as many
 // of them as `pooling` looks at: of a pair each has as much of both texts as truncating the longer
