@@ -11,6 +11,10 @@ OpenVINO and CTranslate2 in int8 with their best batch size, sorted by length; a
 pipeline as people use it. Each is a process of its own. They take turns, one pass over the rows
 each, so a busy machine affects all of them equally. Ratios are medians over the rounds. The extra
 ``bench`` installs the peers. If the machine is quieter than at the last run, remove WORK/settings.
+
+``--instructions avx2`` shows what older processors would give: onelayer and CTranslate2 use no
+newer instructions. ONNX Runtime can't be told, and OpenVINO stops with an error when oneDNN is:
+they use all that they find, so theirs are no figures of such a processor.
 """
 
 from __future__ import annotations
@@ -53,6 +57,14 @@ from onelayer.prediction.load import load
 Record = dict[str, Any]
 CONTESTANT = "benchmarks.inference.inference_contestant"
 MIN_ROUNDS = 3
+LIMITS = {
+    "avx2": ("AVX2", "AVX2"),
+    "avxvnni": ("AVX2_VNNI", "AVX2"),
+    "avx512vnni": ("AVX512_CORE_VNNI", "AVX512"),
+    "avx512bf16": ("AVX512_CORE_BF16", "AVX512"),
+}
+"""For each set of instructions, what oneDNN and CTranslate2 call the newest that they may use."""
+UNLIMITED = ("ONNX Runtime int8", "OpenVINO int8")
 
 
 def main() -> None:
@@ -72,6 +84,9 @@ def main() -> None:
             if arguments.json:
                 arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print_tables(results)
+    if arguments.instructions:
+        others = ", ".join(UNLIMITED)
+        print(f"\nNo newer instructions than {arguments.instructions}, except in {others}.")
     print(f"\n{machine('onnxruntime', 'openvino', 'nncf', 'ctranslate2')}")
 
 
@@ -98,6 +113,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--contestants", help="only names that contain one of these, separated by commas"
     )
+    parser.add_argument(
+        "--instructions", choices=LIMITS, help="the newest instructions that may be used"
+    )
     parser.add_argument("--json", type=Path, help="a file for all measurements")
     arguments = parser.parse_args()
     arguments.only = arguments.only or names
@@ -111,8 +129,11 @@ def contestants(
 ) -> dict[str, Record]:
     """By name; the first is onelayer as users get it, with the fastest engine."""
     absent = missing()
+    first, *engines = engines_for(read_bundle(bundle))
     found: dict[str, Record] = {"onelayer": {"side": "ours", "engine": None}}
-    for engine in list(engines_for(read_bundle(bundle)))[1:]:
+    if arguments.instructions:  # other engines would be compared with their peers' limits
+        found, engines = {"onelayer": {"side": "ours", "engine": first}}, []
+    for engine in engines:
         found[f"onelayer, {engine}"] = {"side": "ours", "engine": engine}
     for peer in PEERS:
         if peer not in absent:
@@ -130,7 +151,8 @@ def contestants(
 def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Record:
     """All contestants on one set of rows with one shape of model."""
     spec, judged = prepare(one, shape, arguments)
-    settings = arguments.work / "settings"
+    limit = arguments.instructions
+    settings = arguments.work / (f"settings-{limit}" if limit else "settings")
     settings.mkdir(exist_ok=True)
     race = Race()
     with ExitStack() as stack:
@@ -140,7 +162,8 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
                 "setting": str(settings / f"{shape} {one.name} {name}.json"),
             }
             command = [sys.executable, "-m", CONTESTANT, json.dumps({**spec, **options, **its})]
-            race.workers.append(Worker(name, command, os.environ))
+            limited = limits(None if name in UNLIMITED else limit)
+            race.workers.append(Worker(name, command, {**os.environ, **limited}))
             stack.callback(race.workers[-1].close)
         race.ask(Worker.hear)
         prepared = race.ask(lambda worker: worker.step(0))
@@ -158,6 +181,20 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
         "settings": {name: said["setting"] for name, said in prepared.items()},
         "lost": race.lost,
         "turns": {worker.name: worker.rounds for worker in race.running()},
+    }
+
+
+def limits(instructions: str | None) -> dict[str, str]:
+    """The environment in which contestants use no newer instructions."""
+    if instructions is None:
+        return {}
+    onednn, ctranslate2 = LIMITS[instructions]
+    return {
+        "ONELAYER_INSTRUCTIONS": instructions,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "DNNL_MAX_CPU_ISA": onednn,
+        "CT2_FORCE_CPU_ISA": ctranslate2,
+        "MKL_ENABLE_INSTRUCTIONS": ctranslate2,
     }
 
 
