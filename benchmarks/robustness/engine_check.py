@@ -55,7 +55,7 @@ def build(arguments: argparse.Namespace, folder: Path) -> Path:
         for part in engine.compilations(arguments.machine)
         if part.source.parent.name != "tasks" or part.source.name == "encodings.cpp"
     ]
-    parts = [*needed, Compilation(PROGRAM)]
+    parts = [*needed, Compilation(PROGRAM, ("-ffp-contract=off",))]  # the same weights everywhere
     objects = [folder / f"{i}.o" for i in range(len(parts))]
 
     def compiled(part: Compilation, to: Path) -> None:

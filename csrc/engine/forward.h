@@ -43,15 +43,21 @@ INLINE int64_t units(int64_t columns) { return (columns + UNIT - 1) / UNIT; }
 INLINE int64_t padded(int64_t columns) { return units(columns) * UNIT; }
 INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 
+// Memory that is divided among buffers. Without a start, only their sizes are added up.
+struct Memory {
+    char *start;
+    int64_t used;
+};
+
 // The next piece of memory, starting at a cache line.
-template <class Item> INLINE Item *take(char **memory, int64_t count)
+template <class Item> INLINE Item *take(Memory *memory, int64_t count)
 {
-    char *here = *memory;
-    *memory += (count * (int64_t)sizeof(Item) + 63) / 64 * 64;
+    char *here = memory->start ? memory->start + memory->used : nullptr;
+    memory->used += (count * (int64_t)sizeof(Item) + 63) / 64 * 64;
     return (Item *)here;
 }
 
-INLINE Rows take_rows(const Model *m, int64_t n, char **memory)
+INLINE Rows take_rows(const Model *m, int64_t n, Memory *memory)
 {
     Rows rows;
     rows.x = take<float>(memory, n * m->D);
@@ -62,7 +68,7 @@ INLINE Rows take_rows(const Model *m, int64_t n, char **memory)
 }
 
 // Places all buffers of a group in `memory`. Every member computes the same places.
-Work lay_out(const Model *m, const Group *g, int members, char **memory)
+Work lay_out(const Model *m, const Group *g, int members, Memory *memory)
 {
     const int64_t rows = largest(g->T, g->R), widest = largest(m->D, largest(m->E, m->F));
     const int64_t scores = attention_room(g->n, m->D / m->n_heads), head = (m->D + padded(m->C)) * 4;
@@ -82,9 +88,9 @@ Work lay_out(const Model *m, const Group *g, int members, char **memory)
 
 int64_t forward_room(const Model *m, const Group *g, int members)
 {
-    char *end = nullptr; // nothing is written: only sizes are added up
-    lay_out(m, g, members, &end);
-    return end - (char *)nullptr;
+    Memory sizes = {nullptr, 0};
+    lay_out(m, g, members, &sizes);
+    return sizes.used;
 }
 
 // Columns `from` to `to` - 1 of y = x w + bias; whole units, so perhaps a few more on either side.
@@ -208,8 +214,9 @@ void close_layer(const Model *m, const Layer *layer, const Rows *rows, const Wor
     add_and_norm(m, rows, w, layer->feed_forward_norm, me);
 }
 
-void forward(const Model *m, const Batch *batch, const Group *g, char *memory, Member *me)
+void forward(const Model *m, const Batch *batch, const Group *g, char *start, Member *me)
 {
+    Memory memory = {start, 0};
     const Work w = lay_out(m, g, me->size, &memory);
     const int64_t D = m->D, qkv = padded(3 * D);
     count(batch, g, &w, me);

@@ -105,8 +105,8 @@ void Layout::Freed::operator()(void *memory) const
 const Tensor &Layout::tensor(const std::string &name, Tensor::Kind kind,
                              const std::vector<int64_t> &shape) const
 {
-    const auto found = tensors_.find(name);
-    if (found == tensors_.end())
+    const auto found = tensors_->find(name);
+    if (found == tensors_->end())
         throw BundleError(name + " is missing");
     const Tensor &tensor = found->second;
     if (tensor.kind != kind || tensor.shape != shape)
@@ -213,7 +213,7 @@ const float *Layout::nearby(const EncoderShape &shape)
 }
 
 Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const InstructionSet &set)
-    : tensors_(tensors), set_(set), feed_forward_(shape.feed_forward)
+    : tensors_(&tensors), set_(set), feed_forward_(shape.feed_forward)
 {
     check_shape(shape);
     const std::string embeddings = "encoder.embeddings";
@@ -257,6 +257,7 @@ Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const Instruct
     }
     m.head = transposed("head.weight", m.C, D, rounded_up(m.C, LANES));
     m.head_bias = padded("head.bias", m.C, rounded_up(m.C, LANES));
+    tensors_ = nullptr;
 }
 
 } // namespace onelayer

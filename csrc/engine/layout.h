@@ -34,7 +34,7 @@ class Layout {
     Layer layer(const std::string &name);
     const float *nearby(const EncoderShape &shape);
 
-    const Tensors &tensors_;
+    const Tensors *tensors_; // while they are copied
     const InstructionSet &set_;
     Model model_ = {};
     int64_t feed_forward_ = 0; // as the tensors have it, before padding

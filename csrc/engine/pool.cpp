@@ -6,53 +6,38 @@
 // child starts its own) and sleep between batches. It computes one such batch at a time.
 #include "pool.h"
 #include <algorithm>
+#include <new>
+#include <vector>
+#if defined(__wasm__) && !defined(__EMSCRIPTEN_PTHREADS__)
+#define WITHOUT_THREADS // a page of WebAssembly has one thread, unless it is built for more
+#endif
+#ifndef WITHOUT_THREADS
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
-#include <vector>
 #if !defined(_WIN32)
 #include <pthread.h>
 #include <signal.h>
 #endif
+#endif
 
 namespace onelayer {
 
-// What the members of a team share.
-struct Team {
-    std::atomic<int64_t> taken{0}; // phase << 32 | the number of its units that are taken
-    std::atomic<int64_t> done{0};  // the number of the phase's units that are done
-};
-
 namespace {
 
-constexpr int most_threads = 256;
-constexpr int spins = 2000; // about 20 us, which is less than it takes to wake a thread
-// The fewest and most tokens that a worker computes at once. With more, each weight read from memory
-// is used more often; with fewer, activations stay in the worker's cache.
-constexpr int64_t fewest_tokens = 64, most_tokens = 256;
-// Groups of a worker in a large batch: with more of them, workers finish closer together.
-constexpr int64_t groups_each = 8;
-
-inline void pause()
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
+// The most tokens that a worker computes at once. With more, each weight read from memory is used more
+// often; with fewer, activations stay in the worker's cache.
+constexpr int64_t most_tokens = 256;
 
 // Memory for activations, kept between batches and enlarged when needed.
-class Memory {
+class KeptMemory {
   public:
-    Memory() = default;
-    Memory(const Memory &) = delete;
-    Memory &operator=(const Memory &) = delete;
-    ~Memory() { release(); }
+    KeptMemory() = default;
+    KeptMemory(const KeptMemory &) = delete;
+    KeptMemory &operator=(const KeptMemory &) = delete;
+    ~KeptMemory() { release(); }
 
     char *at_least(int64_t bytes)
     {
@@ -79,8 +64,79 @@ class Memory {
 // What a call needs besides its arguments, kept for later calls.
 struct Plan {
     std::vector<Group> groups;
-    Memory memory;
+    KeptMemory memory;
 };
+
+// Cuts a batch into groups of at most `group_tokens` tokens and reads, or of one sequence.
+// Sequences come longest first, so a group's first one is its longest.
+void cut_into_groups(const Batch &batch, int64_t group_tokens, std::vector<Group> &groups)
+{
+    groups.clear();
+    for (int64_t i = 0; i < batch.n_sequences; i++) {
+        const int64_t s = batch.order[i];
+        const int64_t tokens = batch.cu_seqlens[s + 1] - batch.cu_seqlens[s];
+        const int64_t reads = batch.cu_reads[s + 1] - batch.cu_reads[s];
+        if (groups.empty() || groups.back().T + tokens > group_tokens ||
+            groups.back().R + reads > group_tokens)
+            groups.push_back({batch.order + i, 0, 0, 0, tokens});
+        Group &last = groups.back();
+        last.S += 1, last.T += tokens, last.R += reads;
+    }
+}
+
+int64_t room_of(const InstructionSet &set, const Model &model, const std::vector<Group> &groups,
+                int members)
+{
+    int64_t room = 0;
+    for (const Group &group : groups)
+        room = std::max(room, set.forward_room(&model, &group, members));
+    return room;
+}
+
+// Computes all groups in this thread.
+void run_alone(const InstructionSet &set, const Model &model, const Batch &batch, Plan *plan)
+{
+    char *const memory = plan->memory.at_least(room_of(set, model, plan->groups, 1));
+    Member alone = {nullptr, 1, 0, 0, 0};
+    for (const Group &group : plan->groups)
+        set.forward(&model, &batch, &group, memory, &alone);
+}
+
+} // namespace
+
+#ifdef WITHOUT_THREADS
+int64_t next_together(Member *, int64_t) { return -1; } // no team has a second member
+
+void run_batch(const InstructionSet &set, const Model &model, const Batch &batch, int)
+{
+    static Plan plan;
+    cut_into_groups(batch, most_tokens, plan.groups);
+    run_alone(set, model, batch, &plan);
+}
+#else
+
+// What the members of a team share.
+struct Team {
+    std::atomic<int64_t> taken{0}; // phase << 32 | the number of its units that are taken
+    std::atomic<int64_t> done{0};  // the number of the phase's units that are done
+};
+
+namespace {
+
+constexpr int most_threads = 256;
+constexpr int spins = 2000; // about 20 us, which is less than it takes to wake a thread
+constexpr int64_t fewest_tokens = 64; // of a group, so that each weight that is read is worth it
+// Groups of a worker in a large batch: with more of them, workers finish closer together.
+constexpr int64_t groups_each = 8;
+
+inline void pause()
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 struct Job {
     const InstructionSet *set;
@@ -102,7 +158,7 @@ struct Pool {
     std::atomic<unsigned> generation{0}; // counts jobs: a change wakes the workers
     std::atomic<int> inside{0};          // workers that are using the job
     unsigned seen[most_threads] = {};    // the generation at which each worker started
-    Memory memory[most_threads];
+    KeptMemory memory[most_threads];
     std::mutex plans_lock;
     std::vector<Plan *> plans; // those that no call uses
 };
@@ -135,6 +191,7 @@ class BorrowedPlan {
 
     BorrowedPlan(const BorrowedPlan &) = delete;
     BorrowedPlan &operator=(const BorrowedPlan &) = delete;
+    Plan *get() { return plan_; }
     Plan *operator->() { return plan_; }
 
   private:
@@ -227,23 +284,6 @@ void run_together(Job *job, int threads)
     pool->done.wait(held, [] { return !pool->inside.load(); });
 }
 
-// Cuts a batch into groups of at most `group_tokens` tokens and reads, or of one sequence.
-// Sequences come longest first, so a group's first one is its longest.
-void cut_into_groups(const Batch &batch, int64_t group_tokens, std::vector<Group> &groups)
-{
-    groups.clear();
-    for (int64_t i = 0; i < batch.n_sequences; i++) {
-        const int64_t s = batch.order[i];
-        const int64_t tokens = batch.cu_seqlens[s + 1] - batch.cu_seqlens[s];
-        const int64_t reads = batch.cu_reads[s + 1] - batch.cu_reads[s];
-        if (groups.empty() || groups.back().T + tokens > group_tokens ||
-            groups.back().R + reads > group_tokens)
-            groups.push_back({batch.order + i, 0, 0, 0, tokens});
-        Group &last = groups.back();
-        last.S += 1, last.T += tokens, last.R += reads;
-    }
-}
-
 // Whether a team is faster than workers that take whole groups and then wait for the slowest one.
 // For the latter, each group is given to the least loaded worker; a team loses about a fifth of its
 // time to waiting between phases.
@@ -259,21 +299,11 @@ bool better_together(const std::vector<Group> &groups, int threads)
     return threads > 1 && most * threads > total * 5 / 4;
 }
 
-int64_t room_of(const InstructionSet &set, const Model &model, const std::vector<Group> &groups,
-                int members)
-{
-    int64_t room = 0;
-    for (const Group &group : groups)
-        room = std::max(room, set.forward_room(&model, &group, members));
-    return room;
-}
-
 // A forked child has no workers, and its locks may be held by threads that don't exist in it. What
 // the other threads used of the parent's memory is lost.
-void restart_in_child()
-{
-    pool = new Pool;
-}
+#if !defined(_WIN32)
+void restart_in_child() { pool = new Pool; }
+#endif
 
 void make_pool()
 {
@@ -321,10 +351,7 @@ void run_batch(const InstructionSet &set, const Model &model, const Batch &batch
     BorrowedPlan plan;
     cut_into_groups(batch, std::min(most_tokens, std::max(fewest_tokens, share)), plan->groups);
     if (threads == 1) {
-        char *const memory = plan->memory.at_least(room_of(set, model, plan->groups, 1));
-        Member alone = {nullptr, 1, 0, 0, 0};
-        for (const Group &group : plan->groups)
-            set.forward(&model, &batch, &group, memory, &alone);
+        run_alone(set, model, batch, plan.get());
         return;
     }
     std::lock_guard<std::mutex> turn(pool->turn);
@@ -341,4 +368,5 @@ void run_batch(const InstructionSet &set, const Model &model, const Batch &batch
     run_together(&job, threads);
 }
 
+#endif
 } // namespace onelayer

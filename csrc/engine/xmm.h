@@ -86,7 +86,8 @@ INLINE Xmm narrowed(Doubles low, Doubles high)
 #endif
 }
 
-INLINE Xmm fused_part(Xmm a, Xmm b, Xmm c)
+// A function of its own: it is long, and called in many places.
+static __attribute__((noinline)) Xmm fused_part(Xmm a, Xmm b, Xmm c)
 {
     return narrowed(odd_sum(lower(a) * lower(b), lower(c)),
                     odd_sum(upper(a) * upper(b), upper(c)));
