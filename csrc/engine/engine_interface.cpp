@@ -1,52 +1,19 @@
 // The engine's functions for Python. No exception leaves them.
 #include "engine_interface.h"
 #include "../base/error.h"
+#include "../base/guarded.h"
 #include "engine.h"
 #include "instruction_sets.h"
-#include <cstring>
-#include <new>
 #include <string>
 
-namespace {
-
-void write_error(const char *message, char *error, size_t size)
-{
-    if (size) {
-        std::strncpy(error, message, size - 1);
-        error[size - 1] = 0;
-    }
-}
-
-// Calls a function, and turns its exceptions into a status and a line.
-template <class Function>
-onelayer_status guard(Function function, char *error, size_t size) noexcept
-{
-    try {
-        function();
-        return ONELAYER_OK;
-    } catch (const onelayer::BundleError &found) {
-        write_error(found.what(), error, size);
-        return ONELAYER_BAD_BUNDLE;
-    } catch (const onelayer::InputError &found) {
-        write_error(found.what(), error, size);
-        return ONELAYER_BAD_INPUT;
-    } catch (const std::bad_alloc &) {
-        write_error("no memory", error, size);
-        return ONELAYER_NO_MEMORY;
-    } catch (const std::exception &found) {
-        write_error(found.what(), error, size);
-        return ONELAYER_FAILED;
-    }
-}
-
-} // namespace
+using onelayer::guarded_status;
 
 onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *shape,
                                       const onelayer_engine_tensor *tensors, size_t n_tensors,
                                       char *error, size_t size)
 {
     onelayer_engine *opened = nullptr;
-    guard(
+    guarded_status(
         [&] {
             onelayer::EncoderShape own;
             own.vocabulary = shape->vocabulary, own.width = shape->width;
@@ -79,7 +46,7 @@ onelayer_status onelayer_engine_logits(const onelayer_engine *engine,
                                        const onelayer_engine_batch *batch, int threads, float *out,
                                        char *error, size_t size)
 {
-    return guard(
+    return guarded_status(
         [&] {
             static thread_local onelayer::Encodings encodings; // keeps its memory
             const int64_t n = batch->n_sequences;
@@ -101,7 +68,7 @@ const char *onelayer_engine_instructions(const onelayer_engine *engine)
 
 onelayer_status onelayer_engine_check(char *error, size_t size)
 {
-    return guard([] { onelayer::instruction_set(); }, error, size);
+    return guarded_status([] { onelayer::instruction_set(); }, error, size);
 }
 
 const char *onelayer_engine_sets(void)

@@ -89,6 +89,12 @@ typedef struct {
     int threads;     /* the most that compute; 0: one for each processor */
 } onelayer_options;
 
+/* A token of a text. The marks that stand for white space have no characters of their own. */
+typedef struct {
+    onelayer_span span;
+    int32_t id;
+} onelayer_piece;
+
 typedef struct {
     onelayer_span span;
     int32_t label; /* index of the word's tag in the model's labels */
@@ -170,6 +176,11 @@ ONELAYER_API const onelayer_prediction *onelayer_prediction_at(const onelayer_re
  * results are freed. */
 ONELAYER_API const char *onelayer_json(onelayer_results *results, size_t index);
 ONELAYER_API void onelayer_free(onelayer_results *results); /* NULL is allowed */
+
+/* The tokens of a text, without special tokens, as the model's tokenizer cuts it. `n` becomes their
+ * number, 0 on failure. Valid until this thread's next call. */
+ONELAYER_API const onelayer_piece *onelayer_tokenize(const onelayer_model *model,
+                                                     onelayer_text text, size_t *n);
 
 static inline onelayer_text onelayer_text_of(const char *zero_terminated)
 {

@@ -1,6 +1,7 @@
 // The C interface: nothing is thrown out of it, and each failure leaves a status and a line.
 #include "../base/error.h"
 #include "../base/text.h"
+#include "../tokens/text_pieces.h"
 #include "model.h"
 #include "parts_interface.h"
 #include "predict.h"
@@ -164,6 +165,17 @@ const char *onelayer_json(onelayer_results *results, size_t index)
             json = out.take();
         }
         return json.c_str();
+    });
+}
+
+const onelayer_piece *onelayer_tokenize(const onelayer_model *model, onelayer_text text, size_t *n)
+{
+    static const onelayer_piece none = {};
+    *n = 0;
+    return guarded([&]() -> const onelayer_piece * {
+        const auto &pieces = text_pieces(*given(model, "model").opened->bundle->tokenizer, text);
+        *n = pieces.size();
+        return pieces.empty() ? &none : pieces.data();
     });
 }
 

@@ -1,40 +1,12 @@
 // A call of onelayer_predict, from its inputs to the structs that the caller sees.
 #include "predict.h"
 #include "../base/error.h"
+#include "../base/places.h"
 #include "rows.h"
 
 namespace onelayer {
 
 namespace {
-
-// Places of a text in the three units. Spans come in about the order of the text, so each count of
-// UTF-16 continues the last one.
-class Places {
-  public:
-    explicit Places(const Text &text) : text_(text) {}
-
-    onelayer_span of(Span span)
-    {
-        const size_t begin = utf16(span.begin);
-        return {text_.byte_at(span.begin), text_.byte_at(span.end), span.begin,
-                span.end,                  begin,                   utf16(span.end)};
-    }
-
-  private:
-    size_t utf16(size_t point)
-    {
-        if (text_.is_ascii())
-            return point;
-        if (point < point_)
-            point_ = pairs_ = 0;
-        for (; point_ < point; point_++)
-            pairs_ += text_[point_] > 0xffff;
-        return point + pairs_;
-    }
-
-    const Text &text_;
-    size_t point_ = 0, pairs_ = 0; // surrogate pairs before the point
-};
 
 template <class T> const T *at_end(const std::vector<T> &values)
 {

@@ -1,21 +1,11 @@
 // Checks inputs as the `row` of each task in Python does.
 #include "rows.h"
 #include "../base/error.h"
+#include "../base/places.h"
 
 namespace onelayer {
 
 namespace {
-
-constexpr size_t largest_text = 1u << 30; // bytes; places inside are 32-bit numbers
-
-std::string_view bytes_of(onelayer_text text, const char *role)
-{
-    if (!text.data && text.size)
-        throw InputError(std::string(role) + " has a size and no data");
-    if (text.size > largest_text)
-        throw InputError(std::string(role) + " has more than a billion bytes");
-    return text.data ? std::string_view(text.data, text.size) : std::string_view();
-}
 
 void read_text(onelayer_text text, const char *role, bool may_be_empty, Text &out)
 {

@@ -89,8 +89,8 @@ void AddedTokens::split_at(const AlignedText &text, const Trie &patterns,
         const AddedToken &token = tokens_[static_cast<size_t>(number)];
         if (token.special)
             continue; // it is ordinary text, and no other token is looked for within it
-        if (token.single_word && ((begin > 0 && is_word(points[begin - 1])) ||
-                                  (end < size && is_word(points[end]))))
+        if (token.single_word &&
+            ((begin > 0 && is_word(points[begin - 1])) || (end < size && is_word(points[end]))))
             continue;
         while (token.lstrip && begin > rest && unicode::is_white(points[begin - 1]))
             begin--;
@@ -108,6 +108,7 @@ void AddedTokens::split(AlignedText &raw, const Normalizers &normalizers, SplitT
     static thread_local std::vector<SplitText::Part> outer, inner;
     static thread_local AlignedText piece;
     out.clear();
+    out.text.origin = raw.origin;
     outer.clear();
     split_at(raw, raw_, outer);
     for (const SplitText::Part &part : outer) {

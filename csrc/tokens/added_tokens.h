@@ -19,7 +19,8 @@ class AddedTokens {
     int32_t id_of(std::string_view token) const;
 
   private:
-    void split_at(const AlignedText &text, const Trie &patterns, std::vector<SplitText::Part> &out) const;
+    void split_at(const AlignedText &text, const Trie &patterns,
+                  std::vector<SplitText::Part> &out) const;
 
     std::vector<AddedToken> tokens_;
     Trie raw_, normalized_; // texts to look for before and after the normalizer, and their tokens

@@ -58,8 +58,7 @@ void Bpe::read_merges(const Json &merges)
             throw BundleError("merge " + std::to_string(rank) + " is not of two tokens");
         whole = tokens[0].string() + tokens[1].string();
         const int32_t first = vocabulary_.find(tokens[0].string()),
-                      second = vocabulary_.find(tokens[1].string()),
-                      made = vocabulary_.find(whole);
+                      second = vocabulary_.find(tokens[1].string()), made = vocabulary_.find(whole);
         if (first < 0 || second < 0 || made < 0)
             throw BundleError("merge " + std::to_string(rank) + ", of " + shown(whole) +
                               ", has a token that the vocabulary lacks");
@@ -84,8 +83,8 @@ const Bpe::Merge *Bpe::find(int32_t a, int32_t b) const
     return found.made < 0 ? nullptr : &found;
 }
 
-// The symbols of a word's characters. What the vocabulary lacks becomes bytes, if that is wanted, or
-// the unknown token, or nothing.
+// The symbols of a word's characters. What the vocabulary lacks becomes bytes, if that is wanted,
+// or the unknown token, or nothing.
 void Bpe::read_symbols(std::string_view word, std::vector<Symbol> &out) const
 {
     const auto add = [&out](int32_t id, uint32_t size) {

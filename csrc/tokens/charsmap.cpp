@@ -8,8 +8,8 @@ namespace onelayer {
 
 namespace {
 
-constexpr size_t longest_text = 100; // bytes that a character may become; NFKC's longest has 33
-constexpr size_t longest_cluster = 5; // bytes of a grapheme cluster that is looked for as a whole
+constexpr size_t longest_text = 100;    // bytes that a character may become; NFKC's longest has 33
+constexpr size_t longest_cluster = 5;   // bytes of a grapheme cluster that is looked for as a whole
 constexpr uint32_t is_value = 1u << 31; // a unit that is a place among the texts, not a node
 constexpr uint32_t has_value = 1u << 8; // a node that ends a text: its child 0 is a value
 

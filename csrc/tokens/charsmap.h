@@ -1,4 +1,5 @@
-// SentencePiece's table of characters, the precompiled_charsmap of a normalizer: tokens/charsmap.py.
+// SentencePiece's table of characters, the precompiled_charsmap of a normalizer:
+// tokens/charsmap.py.
 #pragma once
 #include "aligned_text.h"
 #include <cstdint>

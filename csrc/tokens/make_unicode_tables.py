@@ -173,7 +173,7 @@ def clusters() -> tuple[dict[int, str], dict[int, str]]:
         return accent in text
 
     joins = where(only_a, "a", "", lambda text: text == "b")
-    prepends = where(any_byte, "", f"a{accent}", kept) - joins
+    prepends = where(only_a, "", f"a{accent}", kept) - joins
     before_vowel = where(any_byte, "", vowel + accent, kept) - joins - prepends
     before_final = where(any_byte, "", f"\u11a8{accent}", kept) - joins - prepends
     syllables = set(HANGUL)

@@ -51,9 +51,8 @@ void MarkedTokenizer::encode_words(const Text &text, const std::vector<Span> &wo
         const Span word = words[i];
         // Cut as they stand in the text: with a mark where white space stands before them, or where
         // the tokenizer marks a text's first word.
-        const bool spaced =
-            (word.begin > 0 && is_space(text[word.begin - 1])) ||
-            (marks_.first_word && word.begin <= blank);
+        const bool spaced = (word.begin > 0 && is_space(text[word.begin - 1])) ||
+                            (marks_.first_word && word.begin <= blank);
         const Pipeline &steps = spaced ? pipeline_ : unmarked_;
         steps.run(text, word.begin, word.end, spaced && !marks_.first_word, false, pieces);
         out.word_of.resize(pieces.ids.size(), static_cast<uint32_t>(i));

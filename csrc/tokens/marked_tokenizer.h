@@ -1,4 +1,5 @@
-// Tokenizers whose tokens carry a mark where white space stands before them: tokens/marked_words.py.
+// Tokenizers whose tokens carry a mark where white space stands before them:
+// tokens/marked_words.py.
 #pragma once
 #include "pipeline.h"
 #include "pre_tokenizers.h"

@@ -33,9 +33,8 @@ class Bert final : public Normalizer {
     void apply(AlignedText &text) const override
     {
         if (rules_.clean) {
-            text.filter([](char32_t c) {
-                return !(unicode::properties(c) & unicode::unclean_bit);
-            });
+            text.filter(
+                [](char32_t c) { return !(unicode::properties(c) & unicode::unclean_bit); });
             for (char32_t &c : text.points)
                 c = unicode::is_white(c) ? U' ' : c;
         }
@@ -50,9 +49,8 @@ class Bert final : public Normalizer {
             });
         if (rules_.strip_accents) {
             bring_to_normal_form(text, false, false);
-            text.filter([](char32_t c) {
-                return !(unicode::properties(c) & unicode::nonspacing_bit);
-            });
+            text.filter(
+                [](char32_t c) { return !(unicode::properties(c) & unicode::nonspacing_bit); });
         }
         if (rules_.lowercase)
             lowercase(text);
@@ -100,7 +98,8 @@ class Strip final : public Normalizer {
 
 class NormalForm final : public Normalizer {
   public:
-    explicit NormalForm(std::string_view name) : compatible_(name[2] == 'K'), composed_(name.back() == 'C')
+    explicit NormalForm(std::string_view name)
+        : compatible_(name[2] == 'K'), composed_(name.back() == 'C')
     {
     }
 

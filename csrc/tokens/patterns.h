@@ -9,8 +9,8 @@ namespace onelayer {
 
 class Pattern {
   public:
-    // Reads {"String": ...} or {"Regex": ...}. Throws BundleError for other regular expressions than
-    // those that tokens/components.py knows.
+    // Reads {"String": ...} or {"Regex": ...}. Throws BundleError for other regular expressions
+    // than those that tokens/components.py knows.
     static Pattern read(const Json &pattern);
     // The one of GPT-2, which byte-level BPE has without saying it.
     static Pattern of_gpt2() { return Pattern(Kind::gpt2); }

@@ -230,23 +230,25 @@ class Metaspace final : public PreTokenizer {
 
     void apply(SplitText &text) const override
     {
-        rebuild(text, [this](const AlignedText &before, const SplitText::Part &part,
-                             SplitText &out) {
-            size_t from = out.text.size();
-            const bool wanted = marks_ == all || (marks_ == first && before.source[part.begin].begin == 0);
-            const char32_t opening = before.points[part.begin];
-            if (wanted && opening != U' ' && opening != space_mark)
-                out.text.push(space_mark, before.source[part.begin]);
-            const size_t copied = out.text.size();
-            out.text.append(before, part.begin, part.end);
-            for (size_t i = copied; i < out.text.size(); i++)
-                if (out.text.points[i] == U' ')
-                    out.text.points[i] = space_mark;
-            for (size_t i = from + 1; split_ && i < out.text.size(); i++)
-                if (out.text.points[i] == space_mark)
-                    out.add(from, i), from = i;
-            out.add(from, out.text.size());
-        });
+        rebuild(text,
+                [this](const AlignedText &before, const SplitText::Part &part, SplitText &out) {
+                    size_t from = out.text.size();
+                    const bool wanted =
+                        marks_ == all ||
+                        (marks_ == first && before.source[part.begin].begin == out.text.origin);
+                    const char32_t opening = before.points[part.begin];
+                    if (wanted && opening != U' ' && opening != space_mark)
+                        out.text.push(space_mark, before.source[part.begin]);
+                    const size_t copied = out.text.size();
+                    out.text.append(before, part.begin, part.end);
+                    for (size_t i = copied; i < out.text.size(); i++)
+                        if (out.text.points[i] == U' ')
+                            out.text.points[i] = space_mark;
+                    for (size_t i = from + 1; split_ && i < out.text.size(); i++)
+                        if (out.text.points[i] == space_mark)
+                            out.add(from, i), from = i;
+                    out.add(from, out.text.size());
+                });
     }
 
   private:
@@ -278,32 +280,32 @@ class ByteLevel final : public PreTokenizer {
     void apply(SplitText &text) const override
     {
         if (prefix_)
-            rebuild(text, [](const AlignedText &before, const SplitText::Part &part,
-                             SplitText &out) {
-                const size_t from = out.text.size();
-                if (before.points[part.begin] != U' ')
-                    out.text.push(U' ', before.source[part.begin]);
-                out.text.append(before, part.begin, part.end);
-                out.add(from, out.text.size());
-            });
+            rebuild(text,
+                    [](const AlignedText &before, const SplitText::Part &part, SplitText &out) {
+                        const size_t from = out.text.size();
+                        if (before.points[part.begin] != U' ')
+                            out.text.push(U' ', before.source[part.begin]);
+                        out.text.append(before, part.begin, part.end);
+                        out.add(from, out.text.size());
+                    });
         if (regex_)
             split_by(text, pattern_, Behavior::isolated, false);
-        rebuild(text, [this](const AlignedText &before, const SplitText::Part &part,
-                             SplitText &out) {
-            const size_t from = out.text.size();
-            for (size_t i = part.begin; i < part.end; i++) {
-                const char32_t c = before.points[i];
-                if (c < 0x80) {
-                    out.text.push(characters_[c], before.source[i]);
-                    continue;
-                }
-                Bytes bytes;
-                append_utf8(bytes, c);
-                for (size_t b = 0; b < bytes.size; b++)
-                    out.text.push(characters_[bytes.data[b]], before.source[i]);
-            }
-            out.add(from, out.text.size());
-        });
+        rebuild(text,
+                [this](const AlignedText &before, const SplitText::Part &part, SplitText &out) {
+                    const size_t from = out.text.size();
+                    for (size_t i = part.begin; i < part.end; i++) {
+                        const char32_t c = before.points[i];
+                        if (c < 0x80) {
+                            out.text.push(characters_[c], before.source[i]);
+                            continue;
+                        }
+                        Bytes bytes;
+                        append_utf8(bytes, c);
+                        for (size_t b = 0; b < bytes.size; b++)
+                            out.text.push(characters_[bytes.data[b]], before.source[i]);
+                    }
+                    out.add(from, out.text.size());
+                });
     }
 
   private:

@@ -84,7 +84,8 @@ void Unigram::cut(std::string_view word, size_t, std::vector<WordPart> &out) con
             next++;
         bool has_single = false; // a token that is the character
         uint32_t state = Trie::root;
-        for (size_t end = i; end < size && vocabulary_.step(state, static_cast<unsigned char>(word[end]));) {
+        for (size_t end = i;
+             end < size && vocabulary_.step(state, static_cast<unsigned char>(word[end]));) {
             end++;
             if (const int32_t id = vocabulary_.value(state); id >= 0) {
                 offer(i, end, id, scores_[static_cast<size_t>(id)]);
@@ -119,8 +120,8 @@ void Unigram::add_unknown(std::string_view word, uint32_t begin, uint32_t end,
     const auto byte_id = [this](char c) { return byte_ids_[static_cast<unsigned char>(c)]; };
     if (const int32_t id = vocabulary_.find(text); id >= 0) {
         out.push_back({id, begin, end});
-    } else if (falls_back_ && std::all_of(text.begin(), text.end(),
-                                          [&](char c) { return byte_id(c) >= 0; })) {
+    } else if (falls_back_ &&
+               std::all_of(text.begin(), text.end(), [&](char c) { return byte_id(c) >= 0; })) {
         for (const char c : text)
             out.push_back({byte_id(c), begin, end});
     } else {

@@ -30,7 +30,7 @@ class Unigram final : public TokenModel {
     double unknown_score_;
     int32_t unknown_;
     bool falls_back_;
-    std::array<int32_t, 256> byte_ids_;              // of <0x00> to <0xFF>; -1: no such token
+    std::array<int32_t, 256> byte_ids_;                   // of <0x00> to <0xFF>; -1: no such token
     std::map<std::string, int32_t, std::less<>> special_; // those of the vocabulary
 };
 
