@@ -6,7 +6,7 @@ TORCH  := 2.13.0
 # A worker for each core; the tests of a module share what they make, so they stay together.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
-.PHONY: demo test quick lint types contracts unit format docs wheel clean
+.PHONY: demo test quick lint types contracts unit format docs wheel wasm clean
 
 test: lint types contracts unit
 
@@ -73,6 +73,12 @@ $(VENV)/docs: $(VENV)/base
 
 wheel: $(VENV)/dev
 	$(BIN)/python -m hatchling build -t wheel
+
+# The npm package's core: needs Emscripten, CMake and a build program.
+wasm:
+	emcmake cmake -S csrc -B build/wasm
+	cmake --build build/wasm
+	cp build/wasm/onelayer.wasm js/
 
 clean:
 	rm -rf $(VENV) build dist

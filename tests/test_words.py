@@ -13,10 +13,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
-FOLDERS = ("src", "csrc", "tests", "benchmarks", "docs", "examples", ".github")
+FOLDERS = ("src", "csrc", "js", "tests", "benchmarks", "docs", "examples", ".github")
 SUFFIXES = {
     *(".py", ".c", ".cpp", ".h", ".hpp", ".js", ".css", ".html", ".j2", ".jinja"),
-    *(".md", ".toml", ".yml", ".yaml", ".sh", ".cff"),
+    *(".ts", ".go", ".rs", ".java", ".md", ".toml", ".yml", ".yaml", ".sh", ".cff"),
 }
 CODE = {".py", ".c", ".cpp", ".h", ".hpp", ".js", ".css", ".html", ".j2", ".jinja"}
 MAX_LINES = 400
