@@ -1,0 +1,3 @@
+module example.com/predict
+
+go 1.19
