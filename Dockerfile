@@ -7,15 +7,13 @@
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
+RUN apt-get update && apt-get install -y --no-install-recommends g++ libc6-dev
 RUN python -m venv --without-pip /opt/onelayer
 WORKDIR /source
 COPY . .
-# The server can't write bytecode at run time, so it is compiled here.
+# Builds libonelayer into the package. The server can't write bytecode at run time, so it is compiled
+# here.
 RUN pip --python /opt/onelayer install --no-cache-dir --compile -c constraints.txt '.[serve]'
-# Builds the native engine, which needs AVX-512 VNNI; on other processors ONNX Runtime is used. It
-# can't be built on machines other than x86-64.
-RUN /opt/onelayer/bin/python -m onelayer.engines.native.library || test "$(uname -m)" != x86_64
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/onelayer /opt/onelayer
