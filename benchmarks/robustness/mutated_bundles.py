@@ -249,11 +249,16 @@ def _built(folder: Path, *, plain: bool) -> Path:
 
 
 def _sanitized_environment() -> dict[str, str]:
-    command = ["gcc", "-print-file-name=libasan.so"]
-    library = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    # The sanitizer finds what throws exceptions only where that was loaded at the start.
+    found = [
+        subprocess.run(
+            ["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
     # Python itself leaks. A size from a file that isn't checked shows as a large allocation.
     return os.environ | {
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": " ".join(found),
         "ASAN_OPTIONS": "detect_leaks=0:max_allocation_size_mb=1024",
     }
 
