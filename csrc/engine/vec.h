@@ -74,14 +74,23 @@ LANEWISE(Floats, +)
 LANEWISE(Floats, -)
 LANEWISE(Floats, *)
 LANEWISE(Floats, /)
-LANEWISE(Ints, +)
-LANEWISE(Ints, *)
 LANEWISE(Ints, &)
 LANEWISE(Ints, |)
 
+// Whole numbers wrap: those that are the bits of a float may be any.
+using UnsignedPart = unsigned __attribute__((vector_size(sizeof(IntPart))));
+#define LANEWISE_UNSIGNED(OPERATOR)                                                                \
+    INLINE Ints operator OPERATOR(Ints a, Ints b)                                                  \
+    {                                                                                              \
+        EACH a.part[i] = (IntPart)((UnsignedPart)a.part[i] OPERATOR(UnsignedPart) b.part[i]);      \
+        return a;                                                                                  \
+    }
+LANEWISE_UNSIGNED(+)
+LANEWISE_UNSIGNED(*)
+
 INLINE Ints operator<<(Ints a, int bits)
 {
-    EACH a.part[i] <<= bits;
+    EACH a.part[i] = (IntPart)((UnsignedPart)a.part[i] << bits);
     return a;
 }
 
