@@ -4,9 +4,10 @@
     python -m benchmarks.robustness.native_twins BUNDLE FILE [FILE ...] [--coverage P] [--abstain P]
 
 Each row of a file becomes a JSON object of the columns that the model reads. Both sides get the
-same lines: onelayer-run from a pipe, and Python as `onelayer predict` reads a pipe, with the engine
-that runs in C++, too. The command prints how many lines are equal to the last byte, and where they
-aren't, by how much their numbers differ at most. It fails if a line differs.
+same lines: onelayer-run from a pipe, and Python as `onelayer predict` reads a pipe. Of the library
+Python uses the engine alone, and tokenizes, decodes and writes by itself. The command prints how
+many lines are equal to the last byte, and where they aren't, by how much their numbers differ at
+most. It fails if a line differs.
 """
 
 from __future__ import annotations
@@ -17,20 +18,37 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onelayer.engines.engine import Engine
 from onelayer.prediction.formats import JsonlOutput
 from onelayer.prediction.inputs import input_layout
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.prediction.streams import open_input, predict_lines, usable_records
 from onelayer.recipe import Columns
+from onelayer.tasks.logits import Logits
+from onelayer.tokens.encodings import Encodings
 
 PROGRAM = Path("build/native/onelayer-run")
 SHOWN = 3
 """Lines of a file that differ and are printed."""
+
+
+@dataclass(frozen=True)
+class LogitsOnly:
+    """An engine without what it can do beyond logits: rows are encoded and decoded in Python."""
+
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    def logits(self, encodings: Encodings) -> Logits:
+        return self.engine.logits(encodings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +134,8 @@ def main() -> int:
     parser.add_argument("--abstain", type=float)
     parser.add_argument("--program", type=Path, default=PROGRAM)
     given = parser.parse_args()
-    predictor = load(given.bundle, "native").with_guarantees(
+    opened = load(given.bundle, "native")
+    predictor = replace(opened, engine=LogitsOnly(opened.engine)).with_guarantees(
         coverage=given.coverage, abstain=given.abstain
     )
     asked = {"--coverage": given.coverage, "--abstain": given.abstain}

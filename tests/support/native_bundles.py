@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.robustness.native_twins import LogitsOnly
 from onelayer.base import digest
 from onelayer.checkpoint.bundle import FOLDER, RECORD, WEIGHTS
 from onelayer.checkpoint.bundle_weights import TYPES, bundle_tensors
@@ -78,7 +79,8 @@ def native_bundle(
     text = json.dumps(record.to_json(), ensure_ascii=False)
     (folder / RECORD).write_text(text, encoding="utf-8")
     pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
-    predictor = replace(made, engine=NativeEngine(tensors, shape, pooler, threads=1), record=record)
+    engine = LogitsOnly(NativeEngine(tensors, shape, pooler, threads=1))
+    predictor = replace(made, engine=engine, record=record)
     return NativeBundle(folder, predictor)
 
 

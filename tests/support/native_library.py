@@ -7,91 +7,21 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ctypes import POINTER, Structure, byref, c_char_p, c_double, c_int, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from onelayer.base.compiled_code import Code, c_sources, compiler
+from onelayer.base.library_structs import ByteRange, Found, RowInput, TextBytes, TextView
 from onelayer.engines.native.library import CORE
 
 HERE = Path(__file__).parent
 
 
-class _Text(Structure):
-    _fields_ = (("data", c_char_p), ("size", c_size_t))
-
-
-class _Bytes(Structure):
-    _fields_ = (("begin", c_size_t), ("end", c_size_t))
-
-
-class Span(Structure):
-    """Where a part of a text is, in three units."""
-
-    _fields_ = tuple(
-        (f"{unit}_{end}", c_size_t)
-        for unit in ("byte", "point", "utf16")
-        for end in ("begin", "end")
-    )
-
-
-class _Input(Structure):
-    _fields_ = (
-        *((name, _Text) for name in ("text", "pair", "question")),
-        ("options", POINTER(_Text)),
-        ("n_options", c_size_t),
-        ("words", POINTER(_Bytes)),
-        ("n_words", c_size_t),
-        ("id", _Text),
-    )
-
-
-class _Options(Structure):
+class _Options(ctypes.Structure):
     _fields_ = (("coverage", c_double), ("abstain", c_double), ("threads", c_int))
-
-
-class _Word(Structure):
-    _fields_ = (("span", Span), ("label", ctypes.c_int32))
-
-
-class _Entity(Structure):
-    _fields_ = (("span", Span), ("type", _Text), ("score", c_double))
-
-
-class _Candidate(Structure):
-    _fields_ = (("span", Span), ("score", c_double))
-
-
-class Prediction(Structure):
-    """As in ``onelayer.h``."""
-
-    _fields_ = (
-        ("task", c_int),
-        ("label", ctypes.c_int32),
-        ("probability", c_double),
-        ("probabilities", POINTER(c_double)),
-        ("n_probabilities", c_size_t),
-        ("labels", POINTER(ctypes.c_int32)),
-        ("n_labels", c_size_t),
-        ("label_set", POINTER(ctypes.c_int32)),
-        ("n_label_set", c_size_t),
-        ("value", c_double),
-        ("words", POINTER(_Word)),
-        ("n_words", c_size_t),
-        ("entities", POINTER(_Entity)),
-        ("n_entities", c_size_t),
-        ("candidates", POINTER(_Candidate)),
-        ("n_candidates", c_size_t),
-        ("answered", c_int),
-        ("no_answer", c_double),
-        ("margin", c_double),
-        ("unread", c_size_t),
-        ("logits", POINTER(ctypes.c_float)),
-        ("n_reads", c_size_t),
-        ("n_outputs", c_size_t),
-    )
 
 
 _RESULTS = {
@@ -104,10 +34,10 @@ _RESULTS = {
     "close": None,
     "describe": c_char_p,
     "n_labels": c_size_t,
-    "label": _Text,
+    "label": TextView,
     "predict": c_void_p,
     "count": c_size_t,
-    "prediction_at": POINTER(Prediction),
+    "prediction_at": POINTER(Found),
     "json": c_char_p,
     "free": None,
 }
@@ -170,36 +100,36 @@ class NativeModel:
     def labels(self) -> list[str]:
         n = self.library.onelayer_n_labels(self.model)
         found = (self.library.onelayer_label(self.model, c_size_t(i)) for i in range(n))
-        return [text.data[: text.size].decode() for text in found]
+        return list(map(str, found))
 
     def predict(self, inputs: Sequence[dict[str, Any]]) -> NativeResults:
         """Predictions for inputs by the names of `onelayer_input`'s fields."""
-        given = (_Input * len(inputs))(*map(_input_of, inputs))
+        given = (RowInput * len(inputs))(*map(_input_of, inputs))
         found = self.library.onelayer_predict(self.model, given, c_size_t(len(inputs)))
         if not found:
             raise NativeFailure(self.library)
         return NativeResults(self, given, found)
 
 
-def _input_of(values: dict[str, Any]) -> _Input:
-    made = _Input()
+def _input_of(values: dict[str, Any]) -> RowInput:
+    made = RowInput()
     for name, value in values.items():
         if name == "options":
             texts = list(map(_text_of, value))
-            made.options, made.n_options = (_Text * len(texts))(*texts), len(texts)
+            made.options, made.n_options = (TextBytes * len(texts))(*texts), len(texts)
         elif name == "words":
-            words = [_Bytes(*word) for word in value]
-            made.words, made.n_words = (_Bytes * max(len(words), 1))(*words), len(words)
+            words = [ByteRange(*word) for word in value]
+            made.words, made.n_words = (ByteRange * max(len(words), 1))(*words), len(words)
         else:
             setattr(made, name, _text_of(value))
     return made
 
 
-def _text_of(text: str | bytes | None) -> _Text:
+def _text_of(text: str | bytes | None) -> TextBytes:
     if text is None:
-        return _Text(None, 0)
+        return TextBytes(None, 0)
     data = text.encode() if isinstance(text, str) else text
-    return _Text(data, len(data))
+    return TextBytes(data, len(data))
 
 
 @dataclass
@@ -216,11 +146,11 @@ class NativeResults:
     def __len__(self) -> int:
         return int(self.model.library.onelayer_count(c_void_p(self.results)))
 
-    def __getitem__(self, i: int) -> Prediction:
+    def __getitem__(self, i: int) -> Found:
         found = self.model.library.onelayer_prediction_at(c_void_p(self.results), c_size_t(i))
         if not found:
             raise IndexError(i)
-        one: Prediction = found.contents
+        one: Found = found.contents
         return one
 
     def json(self) -> list[str]:
