@@ -9,7 +9,7 @@
 #include <new>
 #include <stdexcept>
 
-struct onelayer_tokenizer {
+struct onelayer_row_tokenizer {
     std::shared_ptr<const onelayer::Tokenizer> tokenizer;
 };
 
@@ -192,22 +192,22 @@ void onelayer_free(onelayer_results *results)
     }
 }
 
-onelayer_tokenizer *onelayer_tokenizer_open(onelayer_text tokenizer, onelayer_text config,
-                                            size_t vocabulary, int segments)
+onelayer_row_tokenizer *onelayer_row_tokenizer_open(onelayer_text tokenizer, onelayer_text config,
+                                                    size_t vocabulary, int segments)
 {
     return guarded([&] {
         auto found = Tokenizer::read(Json::parse({tokenizer.data, tokenizer.size}),
                                      Json::parse({config.data, config.size}), vocabulary);
         if (!segments)
             found->frame.second_segment = 0;
-        return new onelayer_tokenizer{std::move(found)};
+        return new onelayer_row_tokenizer{std::move(found)};
     });
 }
 
-void onelayer_tokenizer_close(onelayer_tokenizer *tokenizer) { delete tokenizer; }
+void onelayer_row_tokenizer_close(onelayer_row_tokenizer *tokenizer) { delete tokenizer; }
 
 onelayer_model *onelayer_model_of(const onelayer_engine *engine,
-                                  const onelayer_tokenizer *tokenizer, onelayer_text task,
+                                  const onelayer_row_tokenizer *tokenizer, onelayer_text task,
                                   onelayer_text layout, int threads)
 {
     return guarded([&] {

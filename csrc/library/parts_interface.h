@@ -6,19 +6,19 @@
 
 extern "C" {
 
-typedef struct onelayer_tokenizer onelayer_tokenizer;
+typedef struct onelayer_row_tokenizer onelayer_row_tokenizer;
 
 // A tokenizer of the texts of tokenizer.json and tokenizer_config.json, for an embedding table of
 // `vocabulary` rows, of a model with or without segments. NULL on failure: see onelayer_error().
-ONELAYER_API onelayer_tokenizer *onelayer_tokenizer_open(onelayer_text tokenizer,
-                                                         onelayer_text config, size_t vocabulary,
-                                                         int segments);
-ONELAYER_API void onelayer_tokenizer_close(onelayer_tokenizer *tokenizer);
+ONELAYER_API onelayer_row_tokenizer *onelayer_row_tokenizer_open(onelayer_text tokenizer,
+                                                                 onelayer_text config,
+                                                                 size_t vocabulary, int segments);
+ONELAYER_API void onelayer_row_tokenizer_close(onelayer_row_tokenizer *tokenizer);
 
 // A model of an engine, a tokenizer, and the members "task" and "layout" of onelayer.json. The parts
 // may be closed before the model is. NULL on failure: see onelayer_error().
 ONELAYER_API onelayer_model *onelayer_model_of(const onelayer_engine *engine,
-                                               const onelayer_tokenizer *tokenizer,
+                                               const onelayer_row_tokenizer *tokenizer,
                                                onelayer_text task, onelayer_text layout,
                                                int threads);
 }

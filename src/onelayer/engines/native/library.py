@@ -35,8 +35,8 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "onelayer_free": (None, (_POINTER,)),
     "onelayer_close": (None, (_POINTER,)),
     # library/parts_interface.h
-    "onelayer_tokenizer_open": (_POINTER, (TextBytes, TextBytes, _SIZE, _INT)),
-    "onelayer_tokenizer_close": (None, (_POINTER,)),
+    "onelayer_row_tokenizer_open": (_POINTER, (TextBytes, TextBytes, _SIZE, _INT)),
+    "onelayer_row_tokenizer_close": (None, (_POINTER,)),
     "onelayer_model_of": (_POINTER, (_POINTER, _POINTER, TextBytes, TextBytes, _INT)),
     # engine/engine_interface.h
     "onelayer_engine_open": (_POINTER, (_POINTER, _POINTER, _SIZE, *_ERROR)),

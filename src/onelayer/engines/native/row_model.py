@@ -30,10 +30,10 @@ class NativeTokenizer:
         files = (tokenizer.to_json(), tokenizer.settings(max_length=0))
         texts = (text_bytes(json.dumps(file)) for file in files)
         segments = tokenizer.template.second_segment
-        self.handle = library.onelayer_tokenizer_open(*texts, n_words, segments)
+        self.handle = library.onelayer_row_tokenizer_open(*texts, n_words, segments)
         if self.handle is None:
             raise CheckpointError(library.onelayer_error().decode())
-        close_with(self, library.onelayer_tokenizer_close, self.handle)
+        close_with(self, library.onelayer_row_tokenizer_close, self.handle)
 
 
 class NativeRowModel:
