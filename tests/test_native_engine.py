@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.robustness.engine_check import PROGRAM
+from onelayer.base.compiled_code import compiler
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import BERTS_POOLER
@@ -244,6 +248,13 @@ def test_engine_works_in_a_forked_child() -> None:
         signal.alarm(30)  # end the child if it waits for threads that don't exist
         os._exit(0 if np.array_equal(two.logits(encodings), expected) else 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.slow
+def test_program_for_sanitizers_compiles() -> None:
+    """``benchmarks.robustness.engine_check`` takes minutes to run: only its source is checked."""
+    command = [*shlex.split(compiler("C++") or "c++"), "-std=c++17", "-fsyntax-only", str(PROGRAM)]
+    subprocess.run(command, check=True, timeout=60)
 
 
 # Wrong inputs ------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ void add_text(Encodings &texts, Random &random, const EncoderShape &shape, int64
             texts.add_read(static_cast<size_t>(i), no_span);
     }
     texts.end_sequence();
-    texts.end_row(0);
+    texts.end_row(0, static_cast<size_t>(length));
 }
 
 std::vector<float> logits(const Engine &engine, const EncoderShape &shape, const Encodings &texts,
