@@ -34,6 +34,7 @@ def every_tokenizer() -> dict[str, Tokenizer]:
     return dict(tokenizers(installed=False))
 
 
+@pytest.mark.slow
 def test_pieces_and_words_are_those_of_python() -> None:
     found = []
     for name, tokenizer in every_tokenizer().items():

@@ -43,18 +43,18 @@ CONJUNCT = ("none", "consonant", "linker", "extend")
 Mapping = dict[int, str]
 
 
-def mapped(normalizer: normalizers.Normalizer, points: Sequence[int] = POINTS) -> Mapping:
+def mapped(normalizer: normalizers.Normalizer) -> Mapping:
     """What a normalizer makes of each code point that it changes."""
-    text = APART.join(map(chr, points))
-    found = normalizer.normalize_str(text).split(APART)
-    made = dict(zip((p for p in points if chr(p) != APART), no_apart(found, points), strict=True))
+    text = APART.join(map(chr, POINTS))
+    found = no_apart(normalizer.normalize_str(text).split(APART))
+    made = dict(zip((p for p in POINTS if chr(p) != APART), found, strict=True))
     return {point: text for point, text in made.items() if text != chr(point)}
 
 
-def no_apart(found: list[str], points: Sequence[int]) -> Iterable[str]:
+def no_apart(found: list[str]) -> list[str]:
     """Without the two empty parts that the separator itself makes."""
-    if (at := ord(APART)) in points:
-        place = points.index(at)
+    if (at := ord(APART)) in POINTS:
+        place = POINTS.index(at)
         return [*found[:place], *found[place + 2 :]]
     return found
 
