@@ -14,6 +14,8 @@ COPY . .
 # Builds libonelayer into the package. The server can't write bytecode at run time, so it is compiled
 # here.
 RUN pip --python /opt/onelayer install --no-cache-dir --compile -c constraints.txt '.[serve]'
+# The native engine was compiled into the wheel: the image has no compiler to make up for it.
+RUN /opt/onelayer/bin/python -c "from onelayer.engines.native.library import PREBUILT as p; p.stat()"
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/onelayer /opt/onelayer

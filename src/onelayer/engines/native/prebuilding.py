@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onelayer.base.compiled_code import MACHINES, Code, build_failure, compiler
-from onelayer.engines.native.library import CORE, WHEELS
+from onelayer.base.errors import UsageError
+from onelayer.engines.native.library import CORE, PREBUILT, WHEELS, instruction_sets, library
 from onelayer.nn.kernel_builds import BUILDS, kernel_code, prebuilt_name
 
 SMALL = ("-ffunction-sections", "-fdata-sections")
@@ -46,19 +47,19 @@ def build_libraries(folder: Path) -> tuple[dict[str, Path], list[str]]:
     built: dict[str, Path] = {}
     failures: list[str] = []
     platform = platform_tag()
-    for library in libraries(platform):
-        language, path = library.code.language, folder / Path(library.name).name
+    for each in libraries(platform):
+        language, path = each.code.language, folder / Path(each.name).name
         command = compiler(language)
         try:
             if command is None:
                 raise OSError(f"no {language} compiler")
-            library.code.build(command, path, library.linking, machine_of(platform))
+            each.code.build(command, path, each.linking, machine_of(platform))
         except subprocess.SubprocessError as error:
-            failures.append(f"{library.name}: {build_failure(str(command), error)}")
+            failures.append(f"{each.name}: {build_failure(str(command), error)}")
         except OSError as error:
-            failures.append(f"{library.name}: {error}")
+            failures.append(f"{each.name}: {error}")
         else:
-            built[library.name] = path
+            built[each.name] = path
     return built, failures
 
 
@@ -73,6 +74,14 @@ def libraries(platform: str) -> Iterator[Library]:
             yield Library(f"nn/{prebuilt_name(name)}", kernel_code(flag), linking)
 
 
+def show_library() -> None:
+    """Prints where the library of a wheel is. Raises UsageError where it can't be loaded."""
+    found, reason = library()
+    if not PREBUILT.exists() or found is None:
+        raise UsageError(f"the package has no compiled code: {reason or PREBUILT}")
+    print(PREBUILT, *instruction_sets())
+
+
 def platform_tag() -> str:
     """The platform that is built for, as a wheel's name has it: ``linux_x86_64``."""
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
@@ -84,3 +93,7 @@ def machine_of(platform: str) -> str:
         if platform.endswith(name):
             return MACHINES.get(name, name)
     return platform.rpartition("_")[2]
+
+
+if __name__ == "__main__":
+    show_library()
