@@ -173,7 +173,7 @@ def test_library_predicts_what_python_predicts(name: str, tokenizer: Tokenizer) 
     assert model is not None
     found = model.predict(rows)
     assert found is not None
-    predictions, cut = found
+    predictions, cut = found.predictions, found.cut
     expected, expected_cut = by_python(predictor, rows)
     assert_alike(predictions, expected)
     assert cut == expected_cut

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ class VectorEngine(Protocol):
         ...
 
 
+class FoundRows(NamedTuple):
+    """What a row model says of some rows, and for each row the tokens that it read and those that
+    the length limit left out."""
+
+    predictions: list[Any]
+    cut: Cut
+    tokens: list[int]
+    unread: list[int]
+
+
 class RowModel(Protocol):
     """A model that encodes rows of a task, runs and decodes them, all by itself."""
 
@@ -54,9 +64,9 @@ class RowModel(Protocol):
         """The task that it has."""
         ...
 
-    def predict(self, rows: Sequence[Any]) -> tuple[list[Any], Cut] | None:
-        """Predictions for rows, as the task's ``encode`` and ``decode`` make them, and what the
-        length limit cost; None where it doesn't take one of these rows."""
+    def predict(self, rows: Sequence[Any]) -> FoundRows | None:
+        """Predictions for rows, as the task's ``encode`` and ``decode`` make them; None where it
+        doesn't take one of these rows."""
         ...
 
 

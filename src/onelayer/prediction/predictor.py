@@ -176,11 +176,16 @@ class Predictor(Result):
         """Predictions for rows of the task."""
         model = self.row_model()
         if model is not None and (found := model.predict(rows)) is not None:
-            predictions, cut = found
-            self.cut += cut
+            predictions = found.predictions
+            self.cut += found.cut
         else:
             predictions = self.task.decode(*self.run_rows(rows))
         return self.in_offset_unit(rows, predictions)
+
+    def ready_row_model(self) -> RowModel | None:
+        """As `row_model`, but None where it would have to be made first."""
+        made = self._row_model
+        return made[1] if made is not None and made[0] is self.task else None
 
     def row_model(self) -> RowModel | None:
         """The engine's own model for the task, which predicts as `encode`, the engine and `decode`

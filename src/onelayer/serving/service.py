@@ -34,6 +34,8 @@ class PredictionRequest:
     coverage: float | None = None
     abstain: float | None = None
     offsets: OffsetUnit = CODE_POINTS
+    wants_logits: bool = False
+    """Whether the answer is made of logits, and not of predictions alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class Service:
             characters=sum(map(len, texts)),
             answer=asyncio.get_running_loop().create_future(),
             arrived=time.perf_counter(),
+            wants_logits=query.wants_logits,
         )
         job.tokens = self.batcher.backlog.estimate_tokens(name, job.characters)
         if problem := self.admission.refuse_queue(job.tokens, job.arrived):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onelayer.base.errors import CheckpointError
 from onelayer.base.library_structs import Found, RowInput, text_bytes
 from onelayer.data.layout import Layout
+from onelayer.engines.engine import FoundRows
 from onelayer.engines.native.library import close_with
 from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tokens.encodings import Cut
@@ -54,9 +55,9 @@ class NativeRowModel:
             raise CheckpointError(library.onelayer_error().decode())
         close_with(self, library.onelayer_close, self._model)
 
-    def predict(self, rows: Sequence[Any]) -> tuple[list[Any], Cut] | None:
-        """Predictions for rows, and what the length limit cost; None where the library refuses one
-        of them: Python then says why. Raises MemoryError."""
+    def predict(self, rows: Sequence[Any]) -> FoundRows | None:
+        """Predictions for rows; None where the library refuses one of them: Python then says why.
+        Raises MemoryError."""
         inputs = []
         for row in rows:
             if (one := _input_of(self.task, row)) is None:
@@ -74,15 +75,16 @@ class NativeRowModel:
 
     def _read(
         self, rows: Sequence[Any], prediction_at: Callable[..., Any], results: int
-    ) -> tuple[list[Any], Cut]:
-        predictions, lost, cut_rows, whole = [], 0, 0, 0
+    ) -> FoundRows:
+        predictions, tokens, unread, whole = [], [], [], 0
         for i, row in enumerate(rows):
             found: Found = prediction_at(results, i).contents
             predictions.append(self.task.from_library(row, found))
-            if unread := found.unread:
-                lost, cut_rows = lost + unread, cut_rows + 1
+            tokens.append(found.tokens)
+            unread.append(found.unread)
             whole += found.text_tokens
-        return predictions, Cut(lost, cut_rows, whole, len(rows))
+        cut = Cut(sum(unread), sum(map(bool, unread)), whole, len(rows))
+        return FoundRows(predictions, cut, tokens, unread)
 
     def _check_status(self) -> None:
         status, said = self._library.onelayer_last_status(), self._library.onelayer_error()

@@ -119,6 +119,7 @@ class PipelineForm(NamedTuple):
             [_values(kind, one) for one in inputs],
             long="truncate" if truncates else "window",
             offsets=getattr(ask.parameters, "offsets", CODE_POINTS),
+            wants_logits=getattr(ask.parameters, "function_to_apply", None) is not None,
         )
 
     def answer(self, ask: Any, result: PredictionResult) -> Any:

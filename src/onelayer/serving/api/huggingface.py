@@ -96,6 +96,7 @@ def operations(service: Service) -> list[Operation]:
         query = PredictionRequest(
             [dict(zip(roles, _listed(item), strict=False)) for item in given],
             long="truncate" if ask.truncate else "window",
+            wants_logits=ask.raw_scores,
         )
         scored = scores_of(
             await service.predict(request, name, query), "none" if ask.raw_scores else None

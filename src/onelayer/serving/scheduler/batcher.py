@@ -28,6 +28,7 @@ from onelayer.serving.limits import Limits
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue
 from onelayer.serving.scheduler.long_texts import apply_length_policy
 from onelayer.serving.scheduler.throughput import Backlog
+from onelayer.serving.scheduler.whole_jobs import WholeResult, run_whole, runs_whole
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
@@ -108,6 +109,7 @@ class Batcher:
             predictor.task.decode(rows, encodings, logits)
             throughput.record_batch(len(encodings.ids), time.perf_counter() - started)
             throughput.record_encoding(len(encodings.ids), characters * len(rows))
+            predictor.predict_rows(rows)  # by its row model, if it has one
 
     def close(self) -> None:
         """Waits until the threads have finished all jobs. If the process ended while one of them is
@@ -149,7 +151,8 @@ class Batcher:
             jobs = self._take_arrivals()
             if jobs is None:
                 return False
-            ready: list[Job] = []
+            ready = [job for job in jobs if runs_whole(job, MAX_CHARACTERS_ENCODED_TOGETHER)]
+            jobs = [job for job in jobs if job.row_model is None]
             # Sorting by group lets one call of the tokenizer encode a whole group.
             jobs.sort(key=_encoding_group)
             for _, group in groupby(jobs, _encoding_group):
@@ -197,18 +200,26 @@ class Batcher:
         self.backlog.throughput(jobs[0].model).record_encoding(len(encodings.ids), characters)
         return ready
 
-    def _run(self) -> BatchResult | None:
+    def _run(self) -> BatchResult | WholeResult | None:
         """Runs the next batch; None if the callers of all queued jobs have left."""
         budget = self._limits.token_budget
         if (batch := self._encoded_jobs.take(budget)) is None:
             return None
         started = time.perf_counter()
+        result: BatchResult | WholeResult
+        tokens, throughput = batch.tokens, self.backlog.throughput(batch.model)
         try:
-            result = run_batch(batch, started)
+            if batch.slices[0].job.row_model is None:
+                result = run_batch(batch, started)
+            else:
+                result = run_whole(batch, started, self._limits)
+                tokens = result.tokens
+                characters = sum(one.characters for one in batch.slices)
+                throughput.record_encoding(tokens, characters)
         except Exception as error:
             result = BatchResult(batch, error=error)
         seconds = time.perf_counter() - started
-        self.backlog.throughput(batch.model).record_batch(batch.tokens, seconds)
+        throughput.record_batch(tokens, seconds)
         self._metrics.batch_fill.labels(batch.model).observe(batch.tokens / budget)
         self._metrics.batch_seconds.labels(batch.model).observe(seconds)
         return result

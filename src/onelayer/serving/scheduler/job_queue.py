@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.engines.engine import RowModel
 from onelayer.prediction.predictor import Predictor
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
@@ -45,6 +46,14 @@ class Job:
     logits: list[Logits] = field(default_factory=list)
     started: float | None = None
     """When its first rows went into a batch."""
+    wants_logits: bool = False
+    """Whether ``logits`` are read when it is answered."""
+    row_model: RowModel | None = None
+    """What encodes, runs and decodes its rows; None: each of that is done by itself."""
+    found: list[Any] = field(default_factory=list)
+    """The predictions of ``row_model`` so far."""
+    failure: Exception | None = None
+    """Why there are no such predictions."""
     left: bool = False
     """Whether nobody waits for the answer any more: the job is dropped."""
 
@@ -61,6 +70,10 @@ class Job:
         self.unread = unread
         self.cu_tokens = encodings.cu_seqlens[encodings.cu_rows]
         self.tokens = int(self.cu_tokens[-1])
+
+    def set_estimate(self) -> None:
+        """Counts an equal share of the estimated tokens for each row."""
+        self.cu_tokens = np.linspace(0, self.tokens, len(self.rows) + 1).astype(np.int64)
 
     def rows_within(self, start: int, tokens: int) -> int:
         """Where the longest run of rows from ``start`` with at most ``tokens`` tokens ends."""
@@ -86,6 +99,11 @@ class Slice:
         """Whether the job has more rows than these."""
         return self.stop - self.start < len(self.job.rows)
 
+    @property
+    def characters(self) -> int:
+        """About how many its rows have."""
+        return self.job.characters * (self.stop - self.start) // max(len(self.job.rows), 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -101,7 +119,8 @@ class JobQueue:
     """Encoded jobs, by model. Threads put jobs in and take batches out."""
 
     def __init__(self) -> None:
-        # By name and engine: a model that replaces another one has its name and another engine.
+        # By name and engine, or row model: a model that replaces another one has its name, and
+        # another engine.
         self._jobs: dict[tuple[str, int], deque[Job]] = {}
         self._lock = threading.Lock()
 
@@ -111,7 +130,7 @@ class JobQueue:
     def add(self, jobs: Sequence[Job]) -> None:
         with self._lock:
             for job in jobs:
-                key = job.model, id(job.predictor.engine)
+                key = job.model, id(job.row_model or job.predictor.engine)
                 self._jobs.setdefault(key, deque()).append(job)
 
     def take(self, budget: int) -> Batch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -38,12 +39,21 @@ def apply_length_policy(job: Job, encodings: Encodings, limits: Limits) -> tuple
 def refuse_tokens(encodings: Encodings, limits: Limits) -> None:
     """Raises RequestError for an input of more tokens than the server reads."""
     tokens = np.diff(encodings.cu_seqlens[encodings.cu_rows])
-    if tokens.max(initial=0) > limits.max_tokens:
-        raise RequestError(
-            422,
-            f"input {1 + int(tokens.argmax())} has {tokens.max():,} tokens, its windows or options "
-            f"together; the server reads {limits.max_tokens:,} at most",
-        )
+    if error := too_many_tokens(tokens.tolist(), limits):
+        raise error
+
+
+def too_many_tokens(tokens: Sequence[int], limits: Limits) -> RequestError | None:
+    """The error for an input of more tokens than the server reads; None if there is none.
+    ``tokens`` are those of each input."""
+    most = max(tokens, default=0)
+    if most <= limits.max_tokens:
+        return None
+    return RequestError(
+        422,
+        f"input {1 + tokens.index(most)} has {most:,} tokens, its windows or options "
+        f"together; the server reads {limits.max_tokens:,} at most",
+    )
 
 
 def _too_long(job: Job, encodings: Encodings) -> RequestError:
