@@ -18,6 +18,8 @@ class JsonParser {
 
     Json document()
     {
+        if (!is_utf8(text_))
+            throw BundleError("isn't UTF-8 text");
         if (text_.substr(0, 3) == "\xef\xbb\xbf")
             at_ = 3;
         Json found;

@@ -92,6 +92,23 @@ size_t Text::point_at(size_t byte) const
                                starts_.begin()) - 1;
 }
 
+bool is_utf8(std::string_view bytes)
+{
+    if (all_ascii(bytes))
+        return true;
+    const auto *p = reinterpret_cast<const unsigned char *>(bytes.data());
+    const auto *const end = p + bytes.size();
+    while (p < end) {
+        size_t length;
+        // U+FFFD may stand there itself.
+        if (decode(p, end, length) == 0xfffd &&
+            !(length == 3 && p[0] == 0xef && p[1] == 0xbf && p[2] == 0xbd))
+            return false;
+        p += length;
+    }
+    return true;
+}
+
 std::string_view stripped(const Text &text)
 {
     uint32_t begin = 0, end = static_cast<uint32_t>(text.size());

@@ -51,6 +51,8 @@ class Text {
     std::vector<uint32_t> starts_;  // (size + 1) bytes; empty where all is ASCII
 };
 
+bool is_utf8(std::string_view bytes);
+
 // White space, as Python's str.isspace and str.strip know it.
 inline bool is_space(char32_t c)
 {

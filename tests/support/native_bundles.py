@@ -16,7 +16,7 @@ from onelayer.base import digest
 from onelayer.checkpoint.bundle import FOLDER, RECORD, WEIGHTS
 from onelayer.checkpoint.bundle_weights import TYPES, bundle_tensors
 from onelayer.checkpoint.config import CONFIG, EncoderConfig
-from onelayer.checkpoint.record import ExportRecord, ModelBytes
+from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.predictor import Predictor
@@ -66,22 +66,29 @@ def native_bundle(
 
     ``config`` is for config.json.
     """
-    tokenizer = made.tokenizer
-    data = {"model_type": model_type, "vocab_size": tokenizer.vocab_size, **SIZES, **config}
+    data, tensors, record = _write(folder, made, {"model_type": model_type, **config})
+    shape = EncoderConfig.from_json(data, CONFIG)
+    pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
+    engine = LogitsOnly(NativeEngine(tensors, shape, pooler, threads=1))
+    return NativeBundle(folder, replace(made, engine=engine, record=record))
+
+
+def _write(
+    folder: Path, made: Predictor, config: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], ModelRecord]:
+    """Writes the files, and returns config.json, the weights and the record."""
+    data = {"vocab_size": made.tokenizer.vocab_size, **SIZES, **config}
     shape = EncoderConfig.from_json(data, CONFIG)
     tensors = _random_tensors(shape, len(made.task.outputs))
     weights = folder / FOLDER / WEIGHTS
     weights.parent.mkdir(parents=True)
     write_weights(weights, tensors)
     (folder / CONFIG).write_text(json.dumps(data))
-    tokenizer.write(folder, max_length=shape.longest)
+    made.tokenizer.write(folder, max_length=shape.longest)
     record = replace(record_of(made.task, made.layout), export=_export_record(weights))
     text = json.dumps(record.to_json(), ensure_ascii=False)
     (folder / RECORD).write_text(text, encoding="utf-8")
-    pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
-    engine = LogitsOnly(NativeEngine(tensors, shape, pooler, threads=1))
-    predictor = replace(made, engine=engine, record=record)
-    return NativeBundle(folder, predictor)
+    return data, tensors, record
 
 
 def _random_tensors(shape: EncoderConfig, n_outputs: int) -> dict[str, NDArray[Any]]:
@@ -126,7 +133,7 @@ def write_example_bundles(folder: Path) -> None:
             kind, layout, labelled = read_labelled(rows, recipe, lambda _: None)
             task = kind.fit(labelled, tokenizer, recipe, 64)
             made = Predictor(task, tokenizer, FromTokens(len(task.outputs)), layout)
-            native_bundle(folder / case.name, made)
+            _write(folder / case.name, made, {})
         made = replace(made, task=replace(made.task, max_length=32))  # some have fewer positions
         for model_type, config in OTHER_FAMILIES.items():
-            native_bundle(folder / model_type, made, model_type=model_type, **config)
+            _write(folder / model_type, made, {"model_type": model_type, **config})
