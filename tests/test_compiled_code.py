@@ -84,6 +84,14 @@ def test_sources_of_both_languages_have_flags_of_their_own(code: Code, tmp_path:
     assert both.load(compiler(both.language) or "c++").answer() == 43
 
 
+def test_cpp_sources_of_a_folder_are_compiled_as_one(code: Code) -> None:
+    (folder,) = code.folders
+    (folder / "a.cpp").write_text("static int shared() { return 40; }\n")
+    (folder / "b.cpp").write_text('extern "C" int sum() { return shared() + 2; }\n')
+    both = replace(code, functions=("answer", "sum"))
+    assert both.load(compiler(both.language) or "c++").sum() == 42
+
+
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake")
 def test_cmake_compiles_what_python_compiles(tmp_path: Path) -> None:
     asked = (

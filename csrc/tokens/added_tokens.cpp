@@ -7,8 +7,6 @@ namespace onelayer {
 
 namespace {
 
-bool is_word(char32_t c) { return unicode::properties(c) & unicode::word_bit; }
-
 // The longest pattern at a code point: its number, or -1; and its end.
 int32_t longest_at(const std::vector<char32_t> &points, size_t i, const Trie &patterns, size_t &end)
 {
@@ -90,7 +88,8 @@ void AddedTokens::split_at(const AlignedText &text, const Trie &patterns,
         if (token.special)
             continue; // it is ordinary text, and no other token is looked for within it
         if (token.single_word &&
-            ((begin > 0 && is_word(points[begin - 1])) || (end < size && is_word(points[end]))))
+            ((begin > 0 && unicode::is_word(points[begin - 1])) ||
+             (end < size && unicode::is_word(points[end]))))
             continue;
         while (token.lstrip && begin > rest && unicode::is_white(points[begin - 1]))
             begin--;

@@ -26,9 +26,9 @@ void lowercase(AlignedText &text)
     });
 }
 
-class Bert final : public Normalizer {
+class BertNormalizer final : public Normalizer {
   public:
-    explicit Bert(const Json &component) : rules_(component) {}
+    explicit BertNormalizer(const Json &component) : rules_(component) {}
 
     void apply(AlignedText &text) const override
     {
@@ -181,7 +181,7 @@ std::unique_ptr<const Normalizer> read_one(const Json &component)
 {
     const std::string &name = component.at("type").string();
     if (name == "BertNormalizer")
-        return std::make_unique<Bert>(component);
+        return std::make_unique<BertNormalizer>(component);
     if (name == "Lowercase")
         return std::make_unique<Lowercase>();
     if (name == "StripAccents")

@@ -114,9 +114,7 @@ void split_by(SplitText &text, const Pattern &pattern, Behavior behavior, bool i
 
 bool is_punctuation(char32_t c) { return unicode::properties(c) & unicode::punctuation_bit; }
 bool is_numeric(char32_t c) { return unicode::properties(c) & unicode::numeric_bit; }
-bool is_word(char32_t c) { return unicode::properties(c) & unicode::word_bit; }
-
-class Bert final : public PreTokenizer {
+class BertPreTokenizer final : public PreTokenizer {
   public:
     void apply(SplitText &text) const override
     {
@@ -140,7 +138,7 @@ class Whitespace final : public PreTokenizer {
     {
         const std::vector<char32_t> &points = text.text.points;
         const auto kind = [&](size_t i) {
-            return is_word(points[i]) ? 0 : unicode::is_white(points[i]) ? 1 : 2;
+            return unicode::is_word(points[i]) ? 0 : unicode::is_white(points[i]) ? 1 : 2;
         };
         split_parts(text, Behavior::removed, [&](const SplitText::Part &part, auto &found) {
             for (size_t i = part.begin; i < part.end;) {
@@ -324,7 +322,7 @@ std::unique_ptr<const PreTokenizer> read_one(const Json &component, bool unmarke
 {
     const std::string &name = component.at("type").string();
     if (name == "BertPreTokenizer")
-        return std::make_unique<Bert>();
+        return std::make_unique<BertPreTokenizer>();
     if (name == "WhitespaceSplit")
         return std::make_unique<WhitespaceSplit>();
     if (name == "Whitespace")

@@ -22,6 +22,7 @@ inline uint32_t properties(char32_t c)
 }
 // Rust's char::is_whitespace.
 inline bool is_white(char32_t c) { return properties(c) & white_bit; }
+inline bool is_word(char32_t c) { return properties(c) & word_bit; }
 inline unsigned combining_class(char32_t c) { return properties(c) >> class_shift; }
 
 // The kinds of words.py, in the order of the tables.

@@ -59,15 +59,35 @@ def machine_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """A source, and the flags that it alone is compiled with."""
+    """A source, and the flags that it is compiled with."""
 
     source: Path
     flags: tuple[str, ...] = ()
+    alone: bool = True
+    """Whether it has flags of its own. The others of a folder are compiled as one."""
 
     def arguments(self, object_file: Path) -> list[str]:
         """The compiler's arguments for an object file of it."""
         language = LANGUAGES[self.source.suffix]
         return [*self.flags, *language, "-c", str(self.source), "-o", str(object_file)]
+
+
+def _joined(parts: Sequence[Compilation], staging: Path) -> list[Compilation]:
+    """The same with one C++ source for each folder where flags allow: the headers, which take most
+    of the compiler's time, are read once."""
+    together: dict[Path, list[Compilation]] = {}
+    found = []
+    for part in parts:
+        if part.alone or not _is_cpp(part.source):
+            found.append(part)
+        else:
+            together.setdefault(part.source.parent, []).append(part)
+    for folder, members in together.items():
+        source = staging / f"{folder.name}.cpp"
+        lines = [f'#include "{member.source.as_posix()}"\n' for member in members]
+        source.write_text("".join(lines), encoding="utf-8")
+        found.append(Compilation(source, members[0].flags))
+    return found
 
 
 def own_flags(table: Path, machine: str) -> dict[str, list[tuple[str, ...]]]:
@@ -158,7 +178,7 @@ class Code:
         with tempfile.TemporaryDirectory(dir=library.parent) as name:
             staging = Path(name)
             call = [*shlex.split(command), *self.flags, "-fPIC"]
-            parts = self.compilations(machine or machine_name())
+            parts = _joined(self.compilations(machine or machine_name()), staging)
             objects = [staging / f"{i}.o" for i in range(len(parts))]
             with ThreadPoolExecutor(cores()) as pool:  # each thread waits for its process
                 list(pool.map(lambda part, to: _run([*call, *part.arguments(to)]), parts, objects))
@@ -173,9 +193,10 @@ class Code:
         home = self.table.parent if self.table else Path()
         every = tuple(flag for flags in table.get("*", ()) for flag in flags)
         return [
-            Compilation(source, every + flags)
+            Compilation(source, every + flags, alone=name in table)
             for source in self._files(*LANGUAGES)
-            for flags in table.get(_name_below(source, home), [()])
+            for name in [_name_below(source, home)]
+            for flags in table.get(name, [()])
         ]
 
     def _files(self, *suffixes: str) -> list[Path]:
