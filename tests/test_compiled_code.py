@@ -84,6 +84,18 @@ def test_sources_of_both_languages_have_flags_of_their_own(code: Code, tmp_path:
     assert both.load(compiler(both.language) or "c++").answer() == 43
 
 
+def test_changed_header_that_folders_share_builds_the_library_again(code: Code) -> None:
+    (folder,) = code.folders
+    shared = folder.parent / "include"
+    shared.mkdir()
+    (folder / "answer.c").write_text(
+        '#include "../include/shared.h"\nint answer(void) { return SHARED; }\n'
+    )
+    for number in (1, 2):
+        (shared / "shared.h").write_text(f"#define SHARED {number}\n")
+        assert code.load(COMMAND).answer() == number
+
+
 def test_cpp_sources_of_a_folder_are_compiled_as_one(code: Code) -> None:
     (folder,) = code.folders
     (folder / "a.cpp").write_text("static int shared() { return 40; }\n")

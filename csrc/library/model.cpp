@@ -1,6 +1,7 @@
 // Models with their options, and what they say of themselves.
 #include "model.h"
 #include "../base/error.h"
+#include "../base/json_copy.h"
 #include <thread>
 
 #if defined(__linux__)
@@ -35,35 +36,6 @@ const char *name_of(onelayer_task kind)
     case ONELAYER_CHOOSE: return "choose";
     }
     return "";
-}
-
-void write(const Json &value, JsonWriter &out)
-{
-    switch (value.kind()) {
-    case Json::Kind::null: out.null(); return;
-    case Json::Kind::boolean: out.value(value.boolean()); return;
-    case Json::Kind::number:
-        if (value.is_integer())
-            out.value(value.integer());
-        else
-            out.value(value.number());
-        return;
-    case Json::Kind::string: out.value(std::string_view(value.string())); return;
-    case Json::Kind::array:
-        out.begin_array();
-        for (const Json &item : value.items())
-            write(item, out);
-        out.end_array();
-        return;
-    case Json::Kind::object:
-        out.begin_object();
-        for (const auto &[key, item] : value.members()) {
-            out.key(key);
-            write(item, out);
-        }
-        out.end_object();
-        return;
-    }
 }
 
 } // namespace
@@ -130,7 +102,7 @@ std::string description(const Opened &opened)
     out.key("threads").value(int64_t{opened.threads});
     out.key("version").value(ONELAYER_VERSION);
     out.key("layout");
-    write(opened.bundle->layout, out);
+    write_json(opened.bundle->layout, out);
     out.end_object();
     return out.take();
 }

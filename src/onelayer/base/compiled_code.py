@@ -114,7 +114,7 @@ class Code:
     name: str
     """What the library's file is called."""
     folders: Sequence[Path]
-    """The sources and their headers; headers that several libraries share are one folder above."""
+    """The sources and their headers; headers that several share are in ``include`` beside them."""
     flags: Sequence[str] = ()
     """For every source, and for linking."""
     table: Path | None = None
@@ -213,9 +213,9 @@ class Code:
 
     def _key(self, command: str) -> str:
         """A digest of all that the library depends on."""
-        above = {folder.parent for folder in self.folders}
+        shared = sorted({folder.parent / "include" for folder in self.folders})
         files = [*self._files(*LANGUAGES, *HEADERS), *([self.table] if self.table else ())]
-        files += sorted(file for folder in above for file in folder.glob("*.h"))
+        files += (file for folder in shared for file in sorted(folder.glob("*.h")))
         # A source's name chooses its flags, so it counts, too.
         sources = [f"{file.name} {digest.of_file(file)}" for file in files]
         machine = (platform.machine(), processor())

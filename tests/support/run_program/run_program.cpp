@@ -1,6 +1,7 @@
 // onelayer-run as a function of a library: tests call it without starting a process.
 #include "../../../csrc/base/decimals.cpp"
 #include "../../../csrc/base/json.cpp"
+#include "../../../csrc/base/json_copy.cpp"
 #include "../../../csrc/base/json_writer.cpp"
 #include "../../../csrc/base/text.cpp"
 #include "../../../csrc/program/input_lines.cpp"
