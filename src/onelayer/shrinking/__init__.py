@@ -1,0 +1,1 @@
+"""Smaller models that learn from a trained one, and what each of them costs."""
