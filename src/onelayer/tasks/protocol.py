@@ -38,6 +38,7 @@ from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.uncertainty import Uncertainty, no_uncertainty
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import WordSpans, split_words
 
 HubForm = Literal["text-classification", "token-classification", "question-answering"]
 Chunk = tuple[Sequence[Row], Encodings, Logits]
@@ -129,6 +130,16 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
 
     def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> Practice | None:
         """What training also practises on, made of the encodings of its rows; None: nothing."""
+        return None
+
+    def word_spans(self, row: Row) -> Sequence[WordSpans]:
+        """For each of ``texts(row)``, the character spans of its words."""
+        return [split_words(text) for text in self.texts(row)]
+
+    def with_texts(self, row: Row, texts: Sequence[str], words: Sequence[WordSpans]) -> Row | None:
+        """A row without a label that has other texts, as many as ``texts(row)``, for a smaller
+        model that learns from this one. ``words`` are as ``word_spans`` gives them. None: rows of
+        this task can't be made."""
         return None
 
     def tune(self, rows: Iterable[Row], chunks: Iterable[Chunk[Row]]) -> tuple[Self, Scorer]:

@@ -49,6 +49,10 @@ class TextRow:
             return RowInput(text=text_bytes(self.text))
         return RowInput(text=text_bytes(self.text), pair=text_bytes(self.pair))
 
+    def with_texts(self, text: str, pair: str | None = None) -> TextRow:
+        """The row without its label, and with another text or pair."""
+        return replace(self, text=text, pair=pair, label=None)
+
 
 def text_and_pair(
     values: Mapping[str, Any], place: Place, labelled: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from onelayer.tokens.encodings import Ints
     from onelayer.tokens.tokenizer import WithWords
 
+WordSpans = Sequence[tuple[int, int]]
+"""Where the words of a text begin and end, in characters."""
 ZERO_WIDTH_JOINER = "\u200d"
 
 # Each character is replaced by the letter of its kind (see _kind), so a word is a regular
@@ -162,6 +164,22 @@ _IDEOGRAPHS = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+
+
+def with_other_words(
+    text: str, spans: WordSpans, words: Sequence[str]
+) -> tuple[str, list[tuple[int, int]]]:
+    """A text whose words at ``spans``, in order, are exchanged for as many other ones, and the
+    spans of those. What stands between the words stays."""
+    parts: list[str] = []
+    found: list[tuple[int, int]] = []
+    end, at = 0, 0  # where the last word ends in the text, and how long the new text is
+    for (start, stop), word in zip(spans, words, strict=True):
+        at += start - end
+        parts += (text[end:start], word)
+        found.append((at, at + len(word)))
+        end, at = stop, at + len(word)
+    return "".join((*parts, text[end:])), found
 
 
 def subwords(encoding: WithWords, n_words: int, unk_id: int) -> tuple[list[int], Ints]:

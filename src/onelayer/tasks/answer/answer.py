@@ -43,6 +43,7 @@ from onelayer.tasks.uncertainty import Uncertainty
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer, WithOffsets
+from onelayer.tokens.words import WordSpans
 
 N_BEST = 20
 
@@ -308,6 +309,12 @@ class AnswerTask(Task[AnswerRow, Answer]):
     @classmethod
     def texts(cls, row: AnswerRow) -> tuple[str, ...]:
         return (row.question, row.passage)
+
+    def with_texts(
+        self, row: AnswerRow, texts: Sequence[str], words: Sequence[WordSpans]
+    ) -> AnswerRow:
+        question, passage = texts
+        return replace(row, question=question, passage=passage, answers=None, repairs=())
 
     group_noun = "passages"
 

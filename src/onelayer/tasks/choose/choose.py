@@ -27,6 +27,7 @@ from onelayer.tasks.texts import join_texts
 from onelayer.tasks.uncertainty import Uncertainty, margins
 from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import WordSpans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,12 @@ class Choose(Task[ChooseRow, Choice]):
     @classmethod
     def texts(cls, row: ChooseRow) -> tuple[str, ...]:
         return (row.context, row.question, *row.options)
+
+    def with_texts(
+        self, row: ChooseRow, texts: Sequence[str], words: Sequence[WordSpans]
+    ) -> ChooseRow:
+        context, question, *options = texts
+        return ChooseRow(context, question, tuple(options), None, row.place)
 
     group_noun = "contexts"
 

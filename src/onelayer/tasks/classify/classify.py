@@ -58,13 +58,10 @@ from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task
 from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, texts_in
-from onelayer.tasks.uncertainty import (
-    Uncertainty,
-    uncertain_label,
-    uncertain_labels,
-)
+from onelayer.tasks.uncertainty import Uncertainty, uncertain_label, uncertain_labels
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import WordSpans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +299,9 @@ class Classify(Task[TextRow, Label | Labels]):
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
         return texts_in(row)
+
+    def with_texts(self, row: TextRow, texts: Sequence[str], words: Sequence[WordSpans]) -> TextRow:
+        return row.with_texts(*texts)
 
     @classmethod
     def stratum(cls, row: TextRow) -> str:

@@ -38,6 +38,7 @@ from onelayer.tasks.texts import Text, TextRow, encode_texts, text_and_pair, tex
 from onelayer.tasks.uncertainty import Uncertainty, no_uncertainty
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.words import WordSpans
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,9 @@ class Regress(Task[TextRow, Value]):
     @classmethod
     def texts(cls, row: TextRow) -> tuple[str, ...]:
         return texts_in(row)
+
+    def with_texts(self, row: TextRow, texts: Sequence[str], words: Sequence[WordSpans]) -> TextRow:
+        return row.with_texts(*texts)
 
     @classmethod
     def gold_text(cls, row: TextRow) -> str:

@@ -49,7 +49,7 @@ from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
 from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.tokens.words import Joints, Marks, split_words, subwords
+from onelayer.tokens.words import Joints, Marks, WordSpans, split_words, subwords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +336,12 @@ class Tag(Task[TagRow, Tagged]):
     @classmethod
     def texts(cls, row: TagRow) -> tuple[str, ...]:
         return (row.text,)
+
+    def word_spans(self, row: TagRow) -> Sequence[WordSpans]:
+        return (self.words(row),)
+
+    def with_texts(self, row: TagRow, texts: Sequence[str], words: Sequence[WordSpans]) -> TagRow:
+        return row.with_text(texts[0], words[0])
 
     @classmethod
     def gold_text(cls, row: TagRow) -> str:

@@ -15,6 +15,7 @@ from onelayer.tasks.predictions import BasePrediction
 from onelayer.tasks.suggestions import SuggestedSpan, Suggestion
 from onelayer.tasks.tag.schemes import OUTSIDE
 from onelayer.tasks.tag.spans import Gold
+from onelayer.tokens.words import WordSpans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,12 @@ class TagRow:
         at = (lambda place: place) if self.text.isascii() else TextOffsets(self.text, "utf8").of
         words = [ByteRange(at(start), at(end)) for start, end in self.words]
         return RowInput(text=text, words=(ByteRange * len(words))(*words), n_words=len(words))
+
+    def with_text(self, text: str, words: WordSpans) -> TagRow:
+        """The row without its labels, and with another text. Its words are for the task to cut if
+        they were so before."""
+        own = None if self.words is None else tuple(words)
+        return replace(self, text=text, words=own, tags=None, spans=None, repairs=())
 
 
 @dataclass(frozen=True, slots=True)
