@@ -44,7 +44,7 @@ class Rung:
     model: str | None = None
     """Its bundle within the ladder's folder; None for one that is only compared with."""
     run: str | None = None
-    """The run of which the bundle was made, within the ladder's folder."""
+    """The run whose weights the bundle has, within the ladder's folder."""
 
     @property
     def speed(self) -> Speed:
