@@ -28,6 +28,7 @@ from onelayer.labelling.diverse_rows import Floats, joined_features
 from onelayer.prediction.inputs import input_layout
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.prediction.streams import usable_records
+from onelayer.prediction.unlabelled_file import UnlabelledFile
 from onelayer.recipe import Columns
 from onelayer.tokens.encodings import Ints
 
@@ -56,40 +57,41 @@ class _Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An unlabelled file, read as the model's training file was where it has its columns."""
+    """The rows of an unlabelled file from which rows are chosen."""
 
-    predictor: Predictor
-    table: Table
-    layout: Layout
-    columns: Columns
+    file: UnlabelledFile
     say: Say
 
     @classmethod
     def open(cls, predictor: Predictor, source: Source, columns: Columns, say: Say) -> Pool:
         """Raises DataError for a file that can't be read, UsageError for one whose columns the
         model can't read."""
-        table = open_table(source, columns, predictor.layout.columns.values())
-        asked = {role: name for role, name in columns.asked.items() if role != "label"}
-        layout = input_layout(predictor.task, predictor.layout, table, asked)
-        read = (f"{k} = {'+'.join(each_column(v))}" for k, v in layout.columns.items())
-        for remark in filter(None, (table.note, ", ".join(read))):
-            say(f"{Path(table.path).name}: {remark}")
-        return cls(predictor, table, layout, columns, say)
+        return cls(UnlabelledFile.open(predictor, source, columns, say), say)
+
+    @property
+    def predictor(self) -> Predictor:
+        return self.file.predictor
+
+    @property
+    def table(self) -> Table:
+        return self.file.table
+
+    @property
+    def layout(self) -> Layout:
+        return self.file.layout
 
     @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns of the label: those of the training file, or ``label`` where they had no
         names."""
-        named = self.columns.label or self.predictor.layout.columns.get("label")
+        named = self.file.columns.label or self.predictor.layout.columns.get("label")
         columns = each_column(named)
         unnamed = any(name.startswith("column") and name[6:].isdigit() for name in columns)
         return ("label",) if unnamed or not columns else columns
 
     def rows(self, say: Say = silent) -> Iterator[PoolRow]:
         """The rows that the model can read, in order; then remarks on the others."""
-        task = self.predictor.task
-        pairs = usable_records(task, self.table, self.layout, self.columns, say)
-        for number, (record, row) in enumerate(pairs):
+        for number, (record, row) in enumerate(self.file.records(say)):
             yield PoolRow(number, record, row)
 
     def unlabelled(self, labelled: Source | None) -> Ints:
@@ -107,7 +109,7 @@ class Pool:
             n += 1
             texts = kind.texts(one.row)
             key = texts_key(texts)
-            if self._is_blank(one.record):
+            if self.file.is_blank(one.record):
                 left_out["have no text"] += 1
             elif self._has_label(one.record) or known.has(texts):
                 left_out["are labelled"] += 1
@@ -156,12 +158,6 @@ class Pool:
         if number is not None:
             place, hint = Place(self.table.path), "start again when it is complete"
             raise DataError("the file changed while it was read", place=place, hint=hint)
-
-    def _is_blank(self, record: Record) -> bool:
-        """Whether one of the texts is empty, which training refuses."""
-        values = self.layout.values(record.values)
-        texts = (values.get(role) for role in self.predictor.task.columns.inputs)
-        return any(isinstance(text, str) and not text.strip() for text in texts)
 
     def _has_label(self, record: Record) -> bool:
         values = (record.values.get(name) for name in self.label_columns)
