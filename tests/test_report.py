@@ -154,11 +154,12 @@ def test_escaped_text_reads_as_itself(value: str) -> None:
     assert named == value or "‹U+" in value
 
 
-def test_no_template_turns_escaping_off() -> None:
-    made = templates()
+@pytest.mark.parametrize(("package", "n"), [(None, 3), ("onelayer.shrinking", 5)])
+def test_no_template_turns_escaping_off(package: str | None, n: int) -> None:
+    made = templates(package)
     assert made.autoescape is True
     sources = [made.loader.get_source(made, name)[0] for name in made.list_templates(["jinja"])]
-    assert len(sources) == 2
+    assert len(sources) == n
     for source in sources:
         assert not re.search(r"\|\s*safe\b|autoescape|<script|\son\w+=", source)
     with pytest.raises(UndefinedError):

@@ -11,9 +11,11 @@ import pytest
 from onelayer.evaluation.report.document import page
 from onelayer.evaluation.report.facts import WrongRow
 from onelayer.evaluation.report.gather import facts_of
+from onelayer.shrinking.ladder_page import ladder_page
 from onelayer.tasks.mistakes import Mark, Mistake, Passage
 from support import chromium
 from support.from_tokens import MakePredictor
+from support.made_ladder import ladder
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case
 
@@ -97,6 +99,21 @@ def test_report_fits_the_screen(opened: chromium.Page, width: int) -> None:
     assert opened.value(CUT) == []
     assert opened.value(OVERLAPS) == []
     assert opened.value(REPEATED) == []
+
+
+@pytest.mark.parametrize("width", [360, 1400])
+def test_page_of_a_ladder_fits_the_screen(tab: chromium.Page, tmp_path: Path, width: int) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(ladder_page(ladder(test=True)), encoding="utf-8")
+    tab.events.clear()
+    tab.look(width, "light")
+    tab.open(path)
+    assert [Path(url).name for url in tab.requests()] == ["report.html"]
+    assert tab.errors() == []
+    assert tab.value("document.documentElement.scrollWidth") <= width
+    for check in (TOO_WIDE, CUT, OVERLAPS, REPEATED):
+        assert tab.value(check) == []
+    assert tab.value(UNSEEN) == tab.value(LOST_LINKS) == 0
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1, 100, 1e9])

@@ -108,10 +108,20 @@ def from_plain(hint: Any, value: Any, name: str = "the value") -> Any:
             pairs = zip(of, value, strict=True)
             return tuple(from_plain(one, item, name) for one, item in pairs)
     elif origin is Mapping and isinstance(value, Mapping):
-        return {key: from_plain(of[1], item, f"{name}.{key}") for key, item in value.items()}
+        items = ((key, from_plain(of[1], item, f"{name}.{key}")) for key, item in value.items())
+        return {_key_from(of[0], key, name): item for key, item in items}
     elif matches_type(value, hint):
         return value
     raise ValueError(f"{name} can't be {value!r:.80}")
+
+
+def _key_from(hint: Any, key: str, name: str) -> Any:
+    """A mapping's key: JSON writes numbers as texts."""
+    if hint is not int:
+        return key
+    if not key.isdecimal():
+        raise ValueError(f"{name} can't have the key {key!r:.80}")
+    return int(key)
 
 
 def _dataclass_from(kind: Any, values: Mapping[str, Any], name: str) -> Any:

@@ -28,15 +28,14 @@ class Result(ABC):
 
     @abstractmethod
     def parts(self) -> list[str | Table]:
-        """Lines of text and tables, from top to bottom."""
+        """Lines of text, pictures of characters and tables, from top to bottom."""
 
     def __repr__(self) -> str:
         return "\n".join(one if isinstance(one, str) else text_table(one) for one in self.parts())
 
     def _repr_html_(self) -> str:
         return "\n".join(
-            f"<p>{html.escape(one)}</p>" if isinstance(one, str) else html_table(one)
-            for one in self.parts()
+            _html_text(one) if isinstance(one, str) else html_table(one) for one in self.parts()
         )
 
 
@@ -81,6 +80,12 @@ def text_table(table: Table) -> str:
     console = Console(file=stream, width=width, color_system=None, force_jupyter=False)
     console.print(grid)
     return "\n".join(f"  {line.rstrip()}" for line in stream.getvalue().splitlines())
+
+
+def _html_text(text: str) -> str:
+    """A line as a paragraph; several lines are a picture of characters, which keeps its spaces."""
+    element = "pre" if "\n" in text else "p"
+    return f"<{element}>{html.escape(text)}</{element}>"
 
 
 def html_table(table: Table) -> str:

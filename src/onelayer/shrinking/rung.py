@@ -45,6 +45,8 @@ class Rung:
     """Its bundle within the ladder's folder; None for one that is only compared with."""
     run: str | None = None
     """The run whose weights the bundle has, within the ladder's folder."""
+    reference: bool = False
+    """Whether it is a simple method to compare with, and no smaller model of the run."""
 
     @property
     def speed(self) -> Speed:

@@ -6,22 +6,23 @@ markup and text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from jinja2 import Template
 from markupsafe import Markup
 
 from onelayer.base.json_values import to_plain
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.evaluation.report import pictures, tables
+from onelayer.evaluation.report.drawing import Picture
 from onelayer.evaluation.report.facts import Learning, ReportFacts
 from onelayer.evaluation.report.markup import templates
-from onelayer.evaluation.report.pictures import Picture
 
 
 class Section(NamedTuple):
-    """A section of the page: ``macro`` of ``sections.html.jinja`` renders ``content``."""
+    """A section of a page: ``macro`` of its templates renders ``content``."""
 
     title: str
     macro: str
@@ -34,16 +35,15 @@ class Section(NamedTuple):
 
 def page(facts: ReportFacts) -> str:
     """``report.html``. The same facts give the same bytes."""
-    style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
-    document = templates().get_template("document.html.jinja")
     score, interval = tables.headline(facts.evaluation, facts.metric)
-    return document.render(
-        facts=facts,
-        score=score,
-        interval=interval,
-        sections=list(_sections(facts)),
-        style=Markup(style),
-    )
+    document = templates().get_template("document.html.jinja")
+    return render(document, _sections(facts), facts=facts, score=score, interval=interval)
+
+
+def render(document: Template, sections: Iterable[Section], **values: Any) -> str:
+    """A page of a template that extends ``page.html.jinja``."""
+    style = (files("onelayer.evaluation.report") / "style.css").read_text(encoding="utf-8")
+    return document.render(sections=list(sections), style=Markup(style), **values)
 
 
 def _sections(facts: ReportFacts) -> Iterator[Section]:

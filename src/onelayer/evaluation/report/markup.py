@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from onelayer.evaluation.report.excerpts import excerpt, in_full
 
@@ -20,10 +20,12 @@ _HOSTILE = re.compile(
 
 
 @cache
-def templates() -> Environment:
-    """Templates that escape every value. An undefined name is an error."""
+def templates(package: str | None = None) -> Environment:
+    """Templates that escape every value, those of a package before the report's. An undefined name
+    is an error."""
+    packages = ([package] if package else []) + ["onelayer.evaluation.report"]
     made = Environment(
-        loader=PackageLoader("onelayer.evaluation.report", "."),
+        loader=ChoiceLoader([PackageLoader(one, ".") for one in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=harmless,

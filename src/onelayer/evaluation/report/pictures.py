@@ -1,20 +1,13 @@
-"""Draws SVG pictures for the page. Text stays text, and colours are variables of the style sheet:
-one picture fits the light and the dark scheme."""
+"""The pictures of a model's report: its learning, lengths, probabilities and errors."""
 
 from __future__ import annotations
 
-import io
-import logging
-import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
+from onelayer.evaluation.report.drawing import BLUE, FAINT, INK, ORANGE, Picture, svg_picture
 from onelayer.evaluation.report.facts import Beliefs, Floats, Learning, Lengths
 
 if TYPE_CHECKING:
@@ -25,50 +18,6 @@ MAX_CURVE_POINTS = 500
 """Of a longer curve, each point is the mean of several steps. More make the page larger."""
 MAX_SCATTER_POINTS = 2000
 
-# Pictures are drawn in colours that occur nowhere else; `_of_the_page` replaces them by variables.
-_INK, _FAINT, _GRID, _BLUE, _ORANGE = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {
-    _INK: "var(--ink)",
-    _FAINT: "var(--faint)",
-    _GRID: "var(--line)",
-    _BLUE: "var(--blue)",
-    _ORANGE: "var(--orange)",
-}
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "onelayer",
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _FAINT,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.unicode_minus": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "text.color": _INK,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _FAINT,
-    "ytick.labelcolor": _FAINT,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "lines.linewidth": 1.8,
-    "text.parse_math": False,
-}
-
-
-class Picture(NamedTuple):
-    """A picture of the page."""
-
-    says: str
-    """What it shows, for screen readers."""
-    view_box: str
-    drawing: Markup
-    """SVG elements."""
-
 
 def loss(learning: Learning) -> Picture | None:
     """Each step's loss, and its running mean over a tenth of the run."""
@@ -78,12 +27,12 @@ def loss(learning: Learning) -> Picture | None:
 
     def draw(axes: Axes) -> None:
         steps, thinned = thin(losses)
-        axes.plot(steps, thinned, color=_BLUE, alpha=0.3, linewidth=1)
-        axes.plot(steps, _running_mean(thinned), color=_BLUE)
+        axes.plot(steps, thinned, color=BLUE, alpha=0.3, linewidth=1)
+        axes.plot(steps, _running_mean(thinned), color=BLUE)
         _over_steps(axes, len(losses))
         axes.set_ylim(bottom=0)
 
-    return _svg(
+    return svg_picture(
         draw, f"Training loss over {len(losses):,} steps, from {losses[0]:.3g} to {losses[-1]:.3g}"
     )
 
@@ -97,12 +46,12 @@ def dev_score(learning: Learning) -> Picture | None:
     def draw(axes: Axes) -> None:
         steps, scores = np.asarray(learning.evaluations).T
         if learning.interval:
-            axes.axhspan(*learning.interval, color=_BLUE, alpha=0.12, linewidth=0)
-        axes.plot(steps, scores, color=_BLUE, marker="o", markersize=4)
+            axes.axhspan(*learning.interval, color=BLUE, alpha=0.12, linewidth=0)
+        axes.plot(steps, scores, color=BLUE, marker="o", markersize=4)
         best = np.flatnonzero(steps == learning.best_step)
         if best.size:
             at = steps[best[0]], scores[best[0]]
-            axes.plot(*at, "o", color=_ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
+            axes.plot(*at, "o", color=ORANGE, markersize=11, fillstyle="none", markeredgewidth=2)
             axes.annotate(f"{at[1]:.4g}", at, (0, 9), textcoords="offset points", ha="center")
         axes.margins(y=0.2)
         if min(scores.min(), *(learning.interval or (0.0,))) >= 0:
@@ -114,7 +63,7 @@ def dev_score(learning: Learning) -> Picture | None:
     if learning.interval:
         low, high = learning.interval
         says += f"; the band is the 95 % interval of the best, {low:.4g} to {high:.4g}"
-    return _svg(draw, says)
+    return svg_picture(draw, says)
 
 
 def learning_rate(learning: Learning) -> Picture | None:
@@ -125,14 +74,14 @@ def learning_rate(learning: Learning) -> Picture | None:
     power = int(np.floor(np.log10(max(lrs.max(), 1e-12))))
 
     def draw(axes: Axes) -> None:
-        axes.plot(*thin(lrs), color=_BLUE)
+        axes.plot(*thin(lrs), color=BLUE)
         axes.yaxis.set_major_formatter(
             lambda value, _: f"{value / 10**power:.3g}e{power}" if value else "0"
         )
         axes.set_ylim(bottom=0)
         _over_steps(axes, len(lrs))
 
-    return _svg(draw, f"Learning rate, at most {lrs.max():.2g}")
+    return svg_picture(draw, f"Learning rate, at most {lrs.max():.2g}")
 
 
 def throughput(learning: Learning) -> Picture | None:
@@ -147,14 +96,14 @@ def throughput(learning: Learning) -> Picture | None:
     def draw(axes: Axes) -> None:
         steps, some = thin(tokens)
         rates = some / thin(seconds)[1]
-        axes.plot(steps, rates, color=_BLUE, alpha=0.3, linewidth=1)
-        axes.plot(steps, _running_mean(rates), color=_BLUE)
-        axes.axhline(mean, color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(steps, rates, color=BLUE, alpha=0.3, linewidth=1)
+        axes.plot(steps, _running_mean(rates), color=BLUE)
+        axes.axhline(mean, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         _over_steps(axes, len(tokens))
 
-    return _svg(draw, f"Throughput, {mean:,.0f} tokens a second on average")
+    return svg_picture(draw, f"Throughput, {mean:,.0f} tokens a second on average")
 
 
 def lengths(of: Lengths) -> Picture:
@@ -171,10 +120,10 @@ def lengths(of: Lengths) -> Picture:
         sums = np.concatenate([[0], np.cumsum(of.counts)])
         heights = np.diff(sums[np.minimum(edges, len(of.counts))])
         over = edges[:-1] > of.limit
-        for some, colour in ((~over, _BLUE), (over, _ORANGE)):
+        for some, colour in ((~over, BLUE), (over, ORANGE)):
             left, width = edges[:-1][some], np.diff(edges)[some]
             axes.bar(left, heights[some], width, align="edge", color=colour)
-        axes.axvline(of.limit + 1, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
+        axes.axvline(of.limit + 1, color=INK, linewidth=1.4, linestyle=(0, (4, 3)))
         axes.set_xscale("log", base=2, subs=[])
         axes.set_xlim(first * 0.9, last * 1.1 + 1)
         axes.margins(y=0.16)  # room for the limit's name
@@ -195,7 +144,9 @@ def lengths(of: Lengths) -> Picture:
         axes.grid(axis="x", visible=False)
         axes.set_xlabel("tokens")
 
-    return _svg(draw, f"How many sequences have how many tokens, the limit being {of.limit:,}")
+    return svg_picture(
+        draw, f"How many sequences have how many tokens, the limit being {of.limit:,}"
+    )
 
 
 def reliability(beliefs: Beliefs) -> Picture:
@@ -204,18 +155,20 @@ def reliability(beliefs: Beliefs) -> Picture:
 
     def draw(axes: Axes) -> None:
         low, high = _wilson(beliefs.true, beliefs.counts)
-        axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        axes.vlines(beliefs.believed, low, high, color=_BLUE, linewidth=1.4)
-        axes.plot(beliefs.believed, beliefs.true, color=_BLUE, linewidth=1)
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.vlines(beliefs.believed, low, high, color=BLUE, linewidth=1.4)
+        axes.plot(beliefs.believed, beliefs.true, color=BLUE, linewidth=1)
         sizes = 12 + 80 * beliefs.counts / beliefs.counts.max()
-        axes.scatter(beliefs.believed, beliefs.true, sizes, color=_BLUE, linewidths=0, zorder=3)
+        axes.scatter(beliefs.believed, beliefs.true, sizes, color=BLUE, linewidths=0, zorder=3)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         axes.set_aspect("equal")
         axes.set_xlabel("probability that the model gave")
         axes.set_ylabel("share that was true")
 
-    return _svg(draw, "Share that was true, for each probability that the model gave", height=4.2)
+    return svg_picture(
+        draw, "Share that was true, for each probability that the model gave", height=4.2
+    )
 
 
 def scatter(gold: Floats, predicted: Floats) -> Picture:
@@ -223,12 +176,12 @@ def scatter(gold: Floats, predicted: Floats) -> Picture:
         step = -(-len(gold) // MAX_SCATTER_POINTS)
         low = min(gold.min(), predicted.min())
         high = max(gold.max(), predicted.max())
-        axes.plot([low, high], [low, high], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot([low, high], [low, high], color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(
             gold[::step],
             predicted[::step],
             "o",
-            color=_BLUE,
+            color=BLUE,
             alpha=0.45,
             markersize=4,
             markeredgewidth=0,
@@ -239,7 +192,7 @@ def scatter(gold: Floats, predicted: Floats) -> Picture:
         axes.set_ylabel("predicted")
 
     says = f"Predicted against gold numbers of {len(gold):,} rows"
-    return _svg(draw, says, height=4.2, left=0.2)  # room for −100000 and the axis's name
+    return svg_picture(draw, says, height=4.2, left=0.2)  # room for −100000 and the axis's name
 
 
 def residuals(gold: Floats, predicted: Floats) -> Picture:
@@ -248,13 +201,13 @@ def residuals(gold: Floats, predicted: Floats) -> Picture:
 
         axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         heights, edges = np.histogram(predicted - gold, bins=30)
-        axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=_BLUE)
-        axes.axvline(0, color=_INK, linewidth=1.4, linestyle=(0, (4, 3)))
+        axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=BLUE)
+        axes.axvline(0, color=INK, linewidth=1.4, linestyle=(0, (4, 3)))
         axes.grid(axis="x", visible=False)
         _short_numbers(axes.xaxis)
         axes.set_xlabel("predicted − gold")
 
-    return _svg(draw, "How many rows are off by how much", height=4.2)
+    return svg_picture(draw, "How many rows are off by how much", height=4.2)
 
 
 def _short_numbers(axis: Axis) -> None:
@@ -316,54 +269,3 @@ def _wilson(share: Floats, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return middle - half, middle + half
-
-
-def _svg(
-    draw: Callable[[Axes], None],
-    says: str,
-    *,
-    width: float = 5.2,
-    height: float = 3.1,
-    left: float = 0.14,
-) -> Picture:
-    """Runs ``draw`` and returns its picture. Sizes are in inches of 72 SVG units; ``left`` is the
-    share of the width before the axes."""
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    stream = io.StringIO()
-    with _settings():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(width, height), facecolor="none")
-        # Fixed margins: a layout that measures the labels draws everything twice.
-        axes = figure.add_axes((left, 0.5 / height, 0.98 - left, 1 - 0.65 / height))
-        axes.set_facecolor("none")
-        draw(axes)
-        figure.savefig(stream, format="svg", metadata=nothing)
-    return _of_the_page(stream.getvalue(), says)
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """matplotlib with our settings, without warnings about fonts: the browser draws the text."""
-    log = logging.getLogger("matplotlib")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        import matplotlib
-
-        with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        log.setLevel(level)
-
-
-def _of_the_page(svg: str, says: str) -> Picture:
-    """The picture without what only a separate file needs: prologue, fonts, group names."""
-    found = re.search(r'<svg[^>]* viewBox="([^"]+)"[^>]*>(.*)</svg>', svg, re.DOTALL)
-    assert found is not None
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", found[2], flags=re.DOTALL)
-    body = re.sub(r'font-family: [^;"]*;? ?', "", body)
-    body = re.sub(r' id="[\w.]+_\d+"', "", body)
-    body = re.sub("#0[1-5]0[1-5]0[1-5]", lambda colour: _VARIABLES[colour[0]], body)
-    return Picture(says, found[1], Markup(body.strip()))
