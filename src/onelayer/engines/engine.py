@@ -98,8 +98,16 @@ class EngineKind(Protocol):
         """Why it can't run a bundle on this machine; None if it can."""
         ...
 
-    def of_bundle(self, bundle: Bundle) -> Engine:
-        """Opens a bundle. Raises CheckpointError if the engine refuses its files."""
+    def of_bundle(self, bundle: Bundle, threads: int | None = None) -> Engine:
+        """Opens a bundle. Raises CheckpointError if the engine refuses its files.
+
+        Parameters
+        ----------
+        bundle
+            The exported model.
+        threads
+            The number of threads that compute, by default one for each processor.
+        """
         ...
 
 

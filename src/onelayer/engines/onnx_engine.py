@@ -42,8 +42,8 @@ class OnnxEngine:
         return None if find_spec("onnxruntime") else "pip install onnxruntime"
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> OnnxEngine:
-        return cls(bundle.graph, tensors=bundle.tensors)
+    def of_bundle(cls, bundle: Bundle, threads: int | None = None) -> OnnxEngine:
+        return cls(bundle.graph, threads, bundle.tensors)
 
     def __init__(
         self,

@@ -82,8 +82,8 @@ class OpenVinoEngine:
         return None
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> OpenVinoEngine:
-        return cls(bundle.graph)
+    def of_bundle(cls, bundle: Bundle, threads: int | None = None) -> OpenVinoEngine:
+        return cls(bundle.graph, threads)
 
     def __init__(self, graph: Path, threads: int | None = None) -> None:
         """``threads`` is by default the number of processors. Raises CheckpointError for a graph

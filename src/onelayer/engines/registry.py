@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onelayer.base.errors import UsageError
@@ -47,23 +48,31 @@ ENGINES: dict[str, Callable[[], EngineKind]] = {
 """Engines by name; the one that is expected to be fastest where it runs comes first."""
 
 
-def engines_for(bundle: Bundle) -> dict[str, Make]:
-    """What opens a bundle, by the name of each engine that can run it, in ``ENGINES``' order."""
+def engines_for(bundle: Bundle, threads: int | None = None) -> dict[str, Make]:
+    """What opens a bundle, by the name of each engine that can run it, in ``ENGINES``' order.
+    ``threads`` are as in `EngineKind.of_bundle`."""
     kinds = {name: entry() for name, entry in ENGINES.items()}
-    return {name: kind.of_bundle for name, kind in kinds.items() if kind.why_not(bundle) is None}
+    return {
+        name: _make(kind, threads) for name, kind in kinds.items() if kind.why_not(bundle) is None
+    }
 
 
-def engine_named(name: str, bundle: Bundle) -> Make:
-    """What opens a bundle in the named engine. Raises UsageError with the reason if it can't."""
+def engine_named(name: str, bundle: Bundle, threads: int | None = None) -> Make:
+    """What opens a bundle in the named engine; ``threads`` are as in `EngineKind.of_bundle`. Raises
+    UsageError with the reason if it can't."""
     check_engine(name)
     if name == RUN_ENGINE:
         reason: str | None = "it runs what was not exported"
     else:
         kind = ENGINES[name]()
         if (reason := kind.why_not(bundle)) is None:
-            return kind.of_bundle
+            return _make(kind, threads)
     here = ", ".join(engines_for(bundle)) or "none"
     raise UsageError(f"no engine {name!r} for this bundle here: {reason}", hint=f"there are {here}")
+
+
+def _make(kind: EngineKind, threads: int | None) -> Make:
+    return kind.of_bundle if threads is None else partial(kind.of_bundle, threads=threads)
 
 
 def engine_names() -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -32,26 +34,44 @@ def _compute_on_one_thread() -> None:
 os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
+@contextmanager
+def _on_threads(n: int | None) -> Iterator[None]:
+    """Computes on ``n`` threads, and then again on as many as before."""
+    before = torch.get_num_threads()
+    if n in (None, before):
+        yield
+        return
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class TorchEngine:
-    """Runs a model in micro-batches of at most ``token_budget`` tokens, which bounds the memory."""
+    """Runs a model in micro-batches of at most ``token_budget`` tokens, which bounds the memory.
+    ``threads`` compute on a CPU, by default as many as the process has set."""
 
     name = "torch"
 
-    def __init__(self, model: Model, token_budget: int = 8192) -> None:
+    def __init__(self, model: Model, token_budget: int = 8192, threads: int | None = None) -> None:
         self.model = model
         self.token_budget = token_budget
+        self.threads = threads
         self._process = os.getpid()
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) fp32 logits, in the order of the reads."""
-        return self._run(encodings, None)
+        with _on_threads(self.threads):
+            return self._run(encodings, None)
 
     def logits_and_vectors(self, encodings: Encodings) -> tuple[Logits, NDArray[np.float32]]:
         """(R, C) fp32 logits, and (E, D) the mean of what the output layer reads of each example.
         The vectors of a batch are averaged before the next one is run, which bounds the memory."""
         width = self.model.head.in_features
         vectors = np.empty((encodings.n_examples, width), dtype=np.float32)
-        return self._run(encodings, vectors), vectors
+        with _on_threads(self.threads):
+            return self._run(encodings, vectors), vectors
 
     @torch.inference_mode()
     def _run(self, encodings: Encodings, vectors: NDArray[np.float32] | None) -> Logits:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from tempfile import TemporaryFile
@@ -43,6 +43,13 @@ class Kept:
         """Starts again with the first chunk."""
         self._file.seek(0)
         self._next = 0
+
+    def chunks(self, task: AnyTask, rows: Iterable[Any]) -> Iterator[Chunk[Any]]:
+        """These rows, chunk by chunk, each with its encodings and the next logits."""
+        stream = iter(rows)
+        while chunk := list(islice(stream, CHUNK)):
+            encodings = task.encode(chunk, self.tokenizer, labelled=False)
+            yield chunk, encodings, self.logits(encodings)
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) fp32 logits of the next chunk: from the disk, or computed and kept. Raises
@@ -103,7 +110,7 @@ class _Seen:
 
 def _by_turns(task: AnyTask, run: Kept, bundle: Kept, rows: Rows, seen: _Seen) -> Iterator[Any]:
     """The run's and the bundle's prediction of each row."""
-    for chunk, encodings, a in _chunks(task, run, rows):
+    for chunk, encodings, a in run.chunks(task, rows):
         own = encodings
         if bundle.tokenizer is not run.tokenizer:
             own = task.encode(chunk, bundle.tokenizer, labelled=False)
@@ -118,14 +125,7 @@ def _by_turns(task: AnyTask, run: Kept, bundle: Kept, rows: Rows, seen: _Seen) -
             yield other
 
 
-def _chunks(task: AnyTask, engine: Kept, rows: Rows) -> Iterator[Chunk[Any]]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, CHUNK)):
-        encodings = task.encode(chunk, engine.tokenizer, labelled=False)
-        yield chunk, encodings, engine.logits(encodings)
-
-
 def _tuned(task: AnyTask, bundle: Kept, rows: Rows) -> float | None:
     bundle.rewind()
-    tuned, scorer = task.tune(rows, _chunks(task, bundle, rows))
+    tuned, scorer = task.tune(rows, bundle.chunks(task, rows))
     return None if tuned == task else scorer()[task.metric]

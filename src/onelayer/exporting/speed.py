@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,20 +27,53 @@ ROUNDS = 3
 """Rounds of each measurement; the fastest counts."""
 
 
+class PredictsRows(Protocol):
+    """What has a speed: from rows to predictions."""
+
+    def predict_rows(self, rows: Sequence[Any]) -> list[Any]:
+        """Predictions for rows of a task."""
+        ...
+
+
+class TimedRows(NamedTuple):
+    """The rows that are timed, and the tokens in them."""
+
+    rows: list[Any]
+    tokens: int
+
+
 def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:
-    """The speed of each predictor, by the clock. All do the same work in turns, and the best round
-    counts: other work on the machine makes a round slower and never faster."""
-    sample, n_tokens = _sample(predictors, rows)
-    best = _best(predictors, sample, time.perf_counter)
+    """The speed of each predictor, by the clock; see `speeds_on`."""
+    return speeds_on(predictors, _sample(predictors, rows))
+
+
+def speeds_on(
+    predictors: Mapping[str, PredictsRows],
+    sample: TimedRows,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Speed]:
+    """The speed of each predictor. All do the same work in turns, and the best round counts: other
+    work on the machine makes a round slower and never faster.
+
+    Parameters
+    ----------
+    predictors
+        By name.
+    sample
+        The rows that all predict.
+    clock
+        Gives the time in seconds.
+    """
+    best = _best(predictors, sample.rows, clock)
     alone: dict[str, list[float]] = {name: [] for name in predictors}
-    for row in sample[:ALONE]:
+    for row in sample.rows[:ALONE]:
         for name, predictor in predictors.items():
-            alone[name].append(min(_seconds(predictor, [row]) for _ in range(2)))
+            alone[name].append(min(_seconds(predictor, [row], clock) for _ in range(2)))
     return {
         name: Speed(
             latency_ms=1e3 * statistics.median(alone[name]),
-            texts_per_second=len(sample) / best[name],
-            tokens_per_second=n_tokens / best[name],
+            texts_per_second=len(sample.rows) / best[name],
+            tokens_per_second=sample.tokens / best[name],
         )
         for name in predictors
     }
@@ -49,11 +82,11 @@ def speeds(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, Speed]:
 def work(predictors: Mapping[str, Predictor], rows: Rows) -> dict[str, float]:
     """The processor time of each predictor for the same rows, in seconds. For two graphs in one
     engine it shows which one is faster even on a busy machine."""
-    return _best(predictors, _sample(predictors, rows)[0], time.process_time)
+    return _best(predictors, _sample(predictors, rows).rows, time.process_time)
 
 
 def _best(
-    predictors: Mapping[str, Predictor], sample: Sequence[Any], clock: Callable[[], float]
+    predictors: Mapping[str, PredictsRows], sample: Sequence[Any], clock: Callable[[], float]
 ) -> dict[str, float]:
     best = dict.fromkeys(predictors, math.inf)
     for _ in range(ROUNDS):
@@ -62,19 +95,21 @@ def _best(
     return best
 
 
-def _sample(predictors: Mapping[str, Predictor], rows: Rows) -> tuple[list[Any], int]:
-    predictor = next(iter(predictors.values()))
+def _sample(predictors: Mapping[str, Predictor], rows: Rows) -> TimedRows:
+    return sample_of(next(iter(predictors.values())), rows)
+
+
+def sample_of(predictor: Predictor, rows: Rows) -> TimedRows:
+    """Rows spread over the file, as many as this predictor's tokens allow."""
     step = max(1, len(rows) // ROWS)
     chosen = list(islice(rows, 0, step * ROWS, step))
     encodings = predictor.task.encode(chosen, predictor.tokenizer, labelled=False)
     tokens = encodings.cu_seqlens[encodings.cu_rows[1:]]
     n = max(1, int(np.searchsorted(tokens, TOKENS, side="right")))
-    return chosen[:n], int(tokens[n - 1])
+    return TimedRows(chosen[:n], int(tokens[n - 1]))
 
 
-def _seconds(
-    predictor: Predictor, rows: Sequence[Any], clock: Callable[[], float] = time.perf_counter
-) -> float:
+def _seconds(predictor: PredictsRows, rows: Sequence[Any], clock: Callable[[], float]) -> float:
     started = clock()
     predictor.predict_rows(rows)
     return clock() - started

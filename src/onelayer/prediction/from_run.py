@@ -16,8 +16,9 @@ from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.protocol import SavedLayer
 
 
-def predictor_of(folder: Path) -> Predictor:
-    """The model of a run. Raises CheckpointError if it can't be read or has no output layer."""
+def predictor_of(folder: Path, threads: int | None = None) -> Predictor:
+    """The model of a run, on this number of threads. Raises CheckpointError if it can't be read or
+    has no output layer."""
     checkpoint = checkpoints.read_checkpoint(folder)
     record = checkpoint.record
     if record is not None:
@@ -37,7 +38,7 @@ def predictor_of(folder: Path) -> Predictor:
     return Predictor(
         task=task,
         tokenizer=checkpoint.tokenizer,
-        engine=TorchEngine(built.model.to(best_device()).eval()),
+        engine=TorchEngine(built.model.to(best_device()).eval(), threads=threads),
         layout=layout,
         path=folder,
         record=record,

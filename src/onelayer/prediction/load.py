@@ -12,7 +12,7 @@ from onelayer.prediction.from_bundle import open_bundle
 from onelayer.prediction.predictor import Predictor
 
 
-def load(model: str | Path, engine: str | None = None) -> Predictor:
+def load(model: str | Path, engine: str | None = None, threads: int | None = None) -> Predictor:
     """Open a fine-tuned model for prediction.
 
     Parameters
@@ -21,6 +21,8 @@ def load(model: str | Path, engine: str | None = None) -> Predictor:
         A run, a bundle, a directory that transformers saved, or a name on the Hugging Face Hub.
     engine
         The engine of an exported model; by default the fastest one installed.
+    threads
+        The number of threads that compute; by default one for each processor.
 
     Returns
     -------
@@ -37,7 +39,7 @@ def load(model: str | Path, engine: str | None = None) -> Predictor:
     check_engine(engine)
     folder = resolve(model)
     if is_bundle(folder):
-        return open_bundle(read_bundle(folder), engine)
+        return open_bundle(read_bundle(folder), engine, threads)
     if engine not in (None, RUN_ENGINE):
         raise UsageError(
             f"--engine {engine}: {RUN_ENGINE} runs what was not exported",
@@ -47,4 +49,4 @@ def load(model: str | Path, engine: str | None = None) -> Predictor:
     # Imported here, because bundles are opened without torch.
     from onelayer.prediction.from_run import predictor_of
 
-    return predictor_of(folder)
+    return predictor_of(folder, threads)

@@ -98,9 +98,9 @@ class NativeEngine:
         return why_not_native(bundle.config)
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> NativeEngine:
+    def of_bundle(cls, bundle: Bundle, threads: int | None = None) -> NativeEngine:
         pooler_shape = bundle.config.family.class_named(bundle.architecture).pooler_shape
-        return cls(bundle.tensors, bundle.config, pooler_shape)
+        return cls(bundle.tensors, bundle.config, pooler_shape, threads)
 
     def __init__(
         self,
