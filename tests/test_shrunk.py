@@ -22,6 +22,7 @@ from onelayer.shrinking.pareto import (
     log_ticks,
     picture_in_text,
 )
+from onelayer.shrinking.rung_card import with_price
 from onelayer.shrinking.shrunk import LADDER, Shrunk
 from support.made_ladder import FIGURES, ladder, rung
 
@@ -226,3 +227,39 @@ def test_page_escapes_what_files_name_and_loads_nothing() -> None:
     assert "<script" not in page
     assert "\u202e" not in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
+
+
+# The cards ---------------------------------------------------------------------------------------
+
+CARD = (
+    "---\nlibrary_name: x\n---\n\n# name\n\n## Exported in int8\n\nx\n\n## Use\n\nwith onelayer\n"
+)
+
+
+def test_card_of_each_bundle_says_what_it_lost(tmp_path: Path) -> None:
+    shrunk = ladder(folder=str(tmp_path), test=True)
+    bundles = [tmp_path / str(rung.model) for rung in shrunk.rungs if rung.model]
+    shrunk = replace(shrunk, model=str(tmp_path / "small"))
+    for bundle in (*bundles, tmp_path / "small"):
+        bundle.mkdir()
+        (bundle / "README.md").write_text(CARD)
+    write_ladder(shrunk)
+    card = (tmp_path / "3-layers-int8" / "README.md").read_text()
+    price = "| 0.866 | 0.844 to 0.887 | 0.3 | -0.5 to 1.2 | 0.47 |"
+    assert f"| dev: `dev.csv`, 872 {price}" in card
+    assert "| test: `test.csv`, 1,821 | 0.864 |" in card
+    assert "| 1 | 0.53 | 2,443 |" in card
+    assert card.index("## Exported") < card.index("## Compared with the run") < card.index("## Use")
+    assert (tmp_path / "small" / "README.md").read_text() == card
+    write_ladder(ladder(folder=str(tmp_path)))
+    again = (tmp_path / "3-layers-int8" / "README.md").read_text()
+    assert "test.csv" not in again
+    assert again.count("## Compared with the run") == again.count("## Use") == 1
+
+
+def test_name_with_markdown_does_not_break_the_card() -> None:
+    whole = ladder().rungs[2]
+    hostile = replace(whole, dev=replace(whole.dev, file="a|b`<i>"), what="[x](y)")
+    card = with_price(CARD, hostile, "runs/a|b")
+    assert "| dev: `a'b''i'`, 872 |" in card
+    assert "below `a'b`: 'x'(y)." in card

@@ -28,6 +28,7 @@ from onelayer.shrinking.pareto import (
     log_ticks,
     spread_ticks,
 )
+from onelayer.shrinking.rung_card import write_rung_cards
 from onelayer.shrinking.shrunk import Shrunk, decimal_text, lost_text
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class Bar(NamedTuple):
 
 
 def write_ladder(shrunk: Shrunk) -> None:
-    """Writes ``shrink.json`` and ``report.html`` into the ladder's folder, each in one move. Raises
-    OneLayerError where the disk refuses."""
+    """Writes ``shrink.json`` and ``report.html`` into the ladder's folder, each in one move, and
+    adds the price to the bundles' cards. Raises OneLayerError where the disk refuses."""
+    write_rung_cards(shrunk)
     shrunk.write()
     rewrite(Path(shrunk.folder, PAGE), ladder_page(shrunk))
 
