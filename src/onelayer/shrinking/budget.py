@@ -16,7 +16,7 @@ SMALL_LOSS = 0.5
 """Points that the rung chosen without a budget may lose. If it grows, the choice is faster and its
 loss is felt; at 0 only a lucky rung is chosen."""
 UNSURE_LOSS = 1.0
-"""Points that it may lose where the paired test can't tell the loss from chance: p is above ``MAX_P``."""
+"""Points that it may lose where the paired test can't tell that from chance: p is above MAX_P."""
 
 _PART = re.compile(r"([-−]?)\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zµμ]+)", re.IGNORECASE)
 _MILLISECONDS = {"ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3, "μs": 1e-3}
