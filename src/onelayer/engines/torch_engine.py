@@ -35,8 +35,9 @@ os.register_at_fork(after_in_child=_compute_on_one_thread)
 
 
 @contextmanager
-def _on_threads(n: int | None) -> Iterator[None]:
-    """Computes on ``n`` threads, and then again on as many as before."""
+def computing_on(n: int | None) -> Iterator[None]:
+    """PyTorch computes on ``n`` threads inside, and then on as many as before; None changes
+    nothing."""
     before = torch.get_num_threads()
     if n in (None, before):
         yield
@@ -62,7 +63,7 @@ class TorchEngine:
 
     def logits(self, encodings: Encodings) -> Logits:
         """(R, C) fp32 logits, in the order of the reads."""
-        with _on_threads(self.threads):
+        with computing_on(self.threads):
             return self._run(encodings, None)
 
     def logits_and_vectors(self, encodings: Encodings) -> tuple[Logits, NDArray[np.float32]]:
@@ -70,7 +71,7 @@ class TorchEngine:
         The vectors of a batch are averaged before the next one is run, which bounds the memory."""
         width = self.model.head.in_features
         vectors = np.empty((encodings.n_examples, width), dtype=np.float32)
-        with _on_threads(self.threads):
+        with computing_on(self.threads):
             return self._run(encodings, vectors), vectors
 
     @torch.inference_mode()
