@@ -106,6 +106,7 @@ def test_variadic_parameter_takes_many_arguments() -> None:
     assert parsed("whiten", "north") == (north, (), "chalk")
     assert parsed("whiten", "north", "south", "east") == (north, (south, east), "chalk")
     assert parsed("whiten", "north", "--with", "lime", "south") == (north, (south,), "lime")
+    assert parsed("whiten", "--with", "-1pt", "north") == (north, (), "-1pt")
     others, with_ = flags_of(whiten)[1:]
     assert (str(others), str(with_)) == ("OTHERS", "--with")
 

@@ -24,6 +24,8 @@ Commands = Mapping[str, Callable[..., None]]
 KINDS = {int: "a whole number", float: "a number"}
 """What a flag of a type takes, in words. Other flags take a text."""
 _PARAMETERS = re.compile(r"^Parameters\n-+\n", re.MULTILINE)
+_SIGNED = re.compile(r"-\.?\d")
+"""The beginning of a value below zero."""
 _PARAMETER = re.compile(r"^(\w+)\n((?: +.*\n?)+)", re.MULTILINE)
 
 
@@ -143,7 +145,7 @@ def _parse(program: str, flags: Sequence[Flag], given: Sequence[str]) -> dict[st
     for name, equals, _ in (text.partition("=") for text in given):
         if equals and any(flag.type is bool and name == str(flag) for flag in flags):
             parser.error(f"{name} takes no value: give {name} or --no-{name[2:]}")
-    found, unknown = parser.parse_known_intermixed_args(given)
+    found, unknown = parser.parse_known_intermixed_args(_with_signs(flags, given))
     if unknown and unknown[0].startswith("-"):
         known = [str(flag) for flag in flags if not flag.positional]
         parser.error(f"{unknown[0]} is not known{_meant(unknown[0], known)}")
@@ -156,6 +158,19 @@ def _parse(program: str, flags: Sequence[Flag], given: Sequence[str]) -> dict[st
         elif flag.positional and not flag.several and flag.default is MISSING:
             parser.error(f"{flag} is missing")
     return values
+
+
+def _with_signs(flags: Sequence[Flag], given: Sequence[str]) -> list[str]:
+    """The arguments with values such as ``-1pt`` joined to their flags: alone, argparse would take
+    them for flags."""
+    takes = {str(flag) for flag in flags if flag.type is not bool and str(flag).startswith("--")}
+    joined: list[str] = []
+    for text in given:
+        if joined and joined[-1] in takes and _SIGNED.match(text):
+            joined[-1] += f"={text}"
+        else:
+            joined.append(text)
+    return joined
 
 
 def _value(parser: _Parser, flag: Flag, text: Any) -> Any:
