@@ -143,7 +143,7 @@ def test_axis_has_round_numbers() -> None:
 
 def test_advice_says_price_and_what_is_faster() -> None:
     assert ladder().advice == (
-        "take 3-layers, the knee: 2.7 x the speed of int8, 0.3 points of accuracy lost "
+        "take 3-layers: 2.7 x the speed of int8, 0.3 points of accuracy lost "
         "(-0.5 to 1.2; no real difference, p = 0.47); faster is 2-layers: 4.7 x, 1.6 points lost"
     )
 
@@ -239,8 +239,7 @@ CARD = (
 def test_card_of_each_bundle_says_what_it_lost(tmp_path: Path) -> None:
     shrunk = ladder(folder=str(tmp_path), test=True)
     bundles = [tmp_path / str(rung.model) for rung in shrunk.rungs if rung.model]
-    shrunk = replace(shrunk, model=str(tmp_path / "small"))
-    for bundle in (*bundles, tmp_path / "small"):
+    for bundle in bundles:
         bundle.mkdir()
         (bundle / "README.md").write_text(CARD)
     write_ladder(shrunk)
@@ -250,7 +249,6 @@ def test_card_of_each_bundle_says_what_it_lost(tmp_path: Path) -> None:
     assert "| test: `test.csv`, 1,821 | 0.864 |" in card
     assert "| 1 | 0.53 | 2,443 |" in card
     assert card.index("## Exported") < card.index("## Compared with the run") < card.index("## Use")
-    assert (tmp_path / "small" / "README.md").read_text() == card
     write_ladder(ladder(folder=str(tmp_path)))
     again = (tmp_path / "3-layers-int8" / "README.md").read_text()
     assert "test.csv" not in again

@@ -26,12 +26,11 @@ _USE = re.compile(r"^## Use$", re.MULTILINE)
 
 
 def write_rung_cards(shrunk: Shrunk) -> None:
-    """Adds the section to the card of each bundle of the ladder and of the result. Raises
-    OneLayerError where the disk refuses."""
-    bundles = [(Path(shrunk.folder, rung.model), rung) for rung in shrunk.rungs if rung.model]
-    for bundle, rung in [*bundles, (Path(shrunk.model), shrunk.rung(shrunk.kept))]:
-        card = bundle / CARD
-        if card.is_file():
+    """Adds the section to the card of each bundle of the ladder. Raises OneLayerError where the
+    disk refuses."""
+    for rung in shrunk.rungs:
+        card = Path(shrunk.folder, rung.model or "", CARD)
+        if rung.model and card.is_file():
             text = card.read_text(encoding="utf-8")
             if (changed := with_price(text, rung, shrunk.run)) != text:
                 rewrite(card, changed)

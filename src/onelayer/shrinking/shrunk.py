@@ -154,7 +154,7 @@ def advice_on(rungs: Sequence[Rung], kept: str, baseline: str, budget: str | Non
         return f"{decimal_text(one.speed.texts_per_second / speed)} x"
 
     said = f"keep {kept}" if kept == baseline else f"take {kept}"
-    said += f" for {budget}" if budget else ", the knee" if kept != baseline else ""
+    said += f" for {budget}" if budget else ""
     if kept != baseline:
         said += f": {times(rung)} the speed of {baseline}, {_price(rung.test or rung.dev)}"
     faster = [one for one in frontier(priced(rungs, kept)) if named[one.name].model]
