@@ -36,6 +36,7 @@ WHOLE = [case for case in CASES if case.task in ("classify", "regress")]
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Solved as far as double precision goes, so that two solvers agree."""
     monkeypatch.setattr(word_counts, "TOLERANCE", 1e-9)
+    monkeypatch.setattr(word_counts, "MAX_ITERATIONS", 1000)
 
 
 def theirs(rows: Sequence[Any]) -> NDArray[np.float64]:

@@ -43,9 +43,9 @@ MAX_TERMS, MAX_WEIGHTS = 2**18, 2**22
 about 25 times that of the layer."""
 MAX_COUNTED = 2**21
 """Terms that are counted at once; when there are more, those of a single row are forgotten."""
-MAX_ITERATIONS, TOLERANCE = 300, 1e-5
-"""The solver ends earlier, where the gradient of the rows' mean loss is this small; scikit-learn
-stops at 1e-4."""
+MAX_ITERATIONS, TOLERANCE = 200, 1e-4
+"""The solver ends earlier, where the gradient of the rows' mean loss is as small as scikit-learn
+wants it. 53,000 rows of 15 classes need them all: with 100 they score 0.7 points less."""
 
 Floats = NDArray[np.floating]
 
