@@ -333,54 +333,30 @@ def serve(
     )
 
 
-def shrink(
-    run: str,
+def convert(
+    folder: Path,
+    out: Path,
     /,
     *,
-    budget: str | None = None,
-    out: Path | None = None,
-    unlabelled: Path | None = None,
-    train: Path | None = None,
-    dev: Path | None = None,
-    test: Path | None = None,
+    heads: int | None = None,
     json: bool = False,
-    columns: Columns,
 ) -> None:
-    """Make smaller and faster models of a run, with a table of what each loses.
+    """Convert a BERT of d2l.ai into a Hugging Face directory.
 
     Parameters
     ----------
-    run
-        A model directory, not exported.
-    budget
-        2ms a text, 5MB or -1pt, or several: 2ms,-1pt; default: the knee.
+    folder
+        A directory with `pretrained.params` and `vocab.json`.
     out
-        The model's directory; default: the run's name with `-small`.
-    unlabelled
-        A file of texts like those to predict; smaller models learn the run's answers.
-    train
-        The run's training file, if it has moved.
-    dev
-        Labelled rows to choose by; default: the run's dev rows.
-    test
-        Labelled rows to score every model on, which nothing was chosen by.
+        The directory to write.
+    heads
+        Attention heads; default: each is 64 wide.
     json
-        Print progress as JSON on stderr, the result on stdout.
+        Print JSON.
     """
-    result = onelayer.shrink(
-        run,
-        budget=budget,
-        out=out,
-        unlabelled=unlabelled,
-        train=train,
-        dev=dev,
-        test=test,
-        reporter=reporter(json),
-        **columns.keywords,
-    )
+    result = onelayer.convert(folder, out, heads=heads)
     if json:
         print_json(result.to_json())
         return
     print(result)
-    print(f"report: {Path(result.folder, 'report.html')}")
-    print(f"next: onelayer predict {result.model} FILE")
+    print(f"next: onelayer train FILE --model {out}")
