@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +19,14 @@ def of_data(path: str | Path) -> str:
         return of_file(path)
     files = sorted(file for file in Path(path).rglob("*") if file.is_file())
     return of_text("\n".join(f"{file.relative_to(path)} {of_file(file)}" for file in files))
+
+
+def of_buffers(buffers: Iterable[memoryview]) -> str:
+    """SHA-256 of the bytes of contiguous buffers, one after the other, in hexadecimal."""
+    found = hashlib.sha256()
+    for buffer in buffers:
+        found.update(buffer)
+    return found.hexdigest()
 
 
 def of_text(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from onelayer.checkpoint.families import family_with_class
 from onelayer.checkpoint.family import Family
+from onelayer.checkpoint.record import TaughtRecord
 from onelayer.tasks import AnyTask
 
 # Transformers' pipelines, by the part after ``For`` in the name of a model's class.
@@ -33,6 +34,8 @@ class CardFacts:
     """As the user named it."""
     hub_name: str | None = None
     """The base model's name on the Hub, where it has one."""
+    taught: TaughtRecord | None = None
+    """How a trained model taught it, where one did."""
     data: str
     """The name of the file it was trained on."""
     rows: Mapping[str, int] = field(default_factory=dict)
@@ -110,6 +113,12 @@ def _summary(facts: CardFacts) -> str:
     counts = ", ".join(f"{count:,} {split} rows" for split, count in facts.rows.items())
     base = facts.hub_name or facts.base_model
     method = "".join(f" {_sentence(each)}" for each in facts.method)
+    if (it := facts.taught) is not None:
+        return (
+            f"This {_family(facts).title} {facts.task.aim}. It is {it.what} of `{it.by}`, and "
+            f"learned the answers of that model to {it.lessons}, by onelayer. Every choice of the "
+            "run is kept in `onelayer.json`."
+        )
     return (
         f"This {_family(facts).title} {facts.task.aim}. It is `{base}` with one new "
         f"fully connected layer, fine-tuned on `{facts.data}`{f' ({counts})' if counts else ''} by "

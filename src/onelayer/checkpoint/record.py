@@ -227,6 +227,20 @@ class ExportRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtRecord:
+    """The record of a smaller model that learned the answers of a trained one."""
+
+    by: str
+    """The name of the trained model."""
+    sha256: str | None
+    """The SHA-256 of its weights."""
+    what: str
+    """What was made of it, in words: ``3 of its 7 layers``."""
+    lessons: str
+    """The texts on which it answered, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
     """``onelayer.json``: how a model was made and how good it is.
 
@@ -252,6 +266,8 @@ class ModelRecord:
     sha256: str | None = None
     """The SHA-256 of the weights."""
     seeds: SeedScores | None = None
+    taught: TaughtRecord | None = None
+    """None where the model learned from labels."""
     export: ExportRecord | None = None
 
     def to_json(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def bundle_card(
         task=run.task,
         architecture=architecture,
         base_model=base,
+        taught=record.taught if record else None,
         hub_name=hub_name(base) if recipe else None,
         data=data.train if data else "data that is not known",
         rows=data.counts if data else {},

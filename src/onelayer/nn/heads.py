@@ -8,7 +8,7 @@ has exactly the gradient of the whole batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -61,6 +61,8 @@ class Head:
     loss: Sum
     weight: Callable[[Packed, Tensor | None], float]
     """(batch, class weights) -> what the loss's sum is divided by."""
+    divergence: Sum
+    """The loss of a batch whose targets are another model's (R, C) logits: 0 where they agree."""
     problem_type: str | None = None
     """transformers' name for the loss, where its class has several losses."""
     classes: Literal["one", "several"] | None = None
@@ -82,6 +84,13 @@ class Head:
     """None if few rows are learned from as many are."""
     blank: tuple[float, float] = (0.0, 0.0)
     """A logit and a target that have no loss together: those of a read that only fills a batch."""
+
+    def taught(self) -> Head:
+        """The same layer for targets (R, C) that are the logits of a trained model: it learns to
+        answer as that model does (Hinton et al., 2015, at temperature 1)."""
+        among_reads = self.weight is _examples
+        weight = _examples if among_reads else _reads
+        return replace(self, loss=self.divergence, weight=weight, blank=(0.0, 0.0))
 
     def total_loss(self, logits: Tensor, batch: Packed, class_weights: Tensor | None) -> Tensor:
         """The loss's sum over a batch's own reads."""
@@ -177,6 +186,38 @@ def log_softmax_of_groups(logits_RC: Tensor, ids_R: Tensor) -> Tensor:
     return shifted_RC - sums.gather(0, ids_RC).log()
 
 
+def _label_divergence(logits_RC: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    """The sum over the reads of the Kullback-Leibler divergence of the probabilities of classes."""
+    log_p_RC, log_q_RC = batch.gold.log_softmax(dim=1), logits_RC.log_softmax(dim=1)
+    return (log_p_RC.exp() * (log_p_RC - log_q_RC)).sum()
+
+
+def _multi_label_divergence(logits_RC: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    """The same for classes that are each present or absent."""
+    p_RC = batch.gold.sigmoid()
+    present_RC = F.logsigmoid(batch.gold) - F.logsigmoid(logits_RC)
+    absent_RC = F.logsigmoid(-batch.gold) - F.logsigmoid(-logits_RC)
+    return (p_RC * present_RC + (1 - p_RC) * absent_RC).sum()
+
+
+def _value_divergence(logits: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    return F.mse_loss(logits, batch.gold, reduction="sum")
+
+
+def _choice_divergence(logits_RC: Tensor, batch: Packed, _: Tensor | None) -> Tensor:
+    """The same for the choice of one read of each group, in each column."""
+    if batch.group_ids_R is not None:
+        log_p_RC = log_softmax_of_groups(batch.gold, batch.group_ids_R)
+    else:
+        log_p_RC = torch.cat([one.log_softmax(dim=0) for one in batch.gold.split(batch.groups)])
+    p_RC = log_p_RC.exp()
+    return _choice_loss(logits_RC, p_RC, batch) + (p_RC * log_p_RC).sum()
+
+
+def _reads(batch: Packed, _: Tensor | None) -> float:
+    return float(len(batch.gold))
+
+
 def _elements(batch: Packed, _: Tensor | None) -> float:
     return float(batch.gold.numel())
 
@@ -195,6 +236,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_label_loss,
         weight=_label_weight,
+        divergence=_label_divergence,
         problem_type="single_label_classification",
         classes="one",
         balance=_label_balance,
@@ -208,6 +250,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_multi_label_loss,
         weight=_elements,
+        divergence=_multi_label_divergence,
         problem_type="multi_label_classification",
         classes="several",
         balance=_multi_label_balance,
@@ -223,6 +266,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_value_loss,
         weight=_elements,
+        divergence=_value_divergence,
         problem_type="regression",
         # On 500 rows of STS-B five epochs of this were as good as twenty of the usual steps.
         few_rows=FewRows(lr=2.0, steps=160, batch_size=16),
@@ -233,6 +277,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_label_loss,
         weight=_label_weight,
+        divergence=_label_divergence,
         classes="one",
         balance=_label_balance,
         named=True,
@@ -246,6 +291,7 @@ HEADS: dict[str, Head] = {
         dropped=False,
         loss=_span_loss,
         weight=_examples,
+        divergence=_choice_divergence,
         few_rows=FewRows(lr=3.3, practice=2 / 3, steps=200),
     ),
     # One token in about 150 begins an answer. From zeros, a small learning rate would need the
@@ -256,6 +302,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_three_way_loss,
         weight=_examples,
+        divergence=_label_divergence,
         named=True,
         prior=(0.0, -5.0, -5.0),
         few_rows=FewRows(lr=3.3, practice=2 / 3, steps=200),
@@ -266,6 +313,7 @@ HEADS: dict[str, Head] = {
         dropped=True,
         loss=_option_loss,
         weight=_examples,
+        divergence=_choice_divergence,
         few_rows=FewRows(lr=1.7, practice=2 / 3, practice_examples=200, steps=100),
     ),
 }

@@ -11,10 +11,11 @@ from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import Recipe
 from onelayer.training.followers import follow
+from onelayer.training.lessons import Lessons
 from onelayer.training.notebook import default_reporter
 from onelayer.training.plan import Plan, make_plan
 from onelayer.training.progress import Reporter, Silent
-from onelayer.training.ranks import Finished, Planned, Ranks, joined_ranks
+from onelayer.training.ranks import ALONE, Finished, Planned, Ranks, joined_ranks
 from onelayer.training.resume import is_unfinished, open_store, refuse_taken
 from onelayer.training.search import best_of_seeds
 from onelayer.training.trainer import draw_report, train_and_load
@@ -86,6 +87,36 @@ def finetune(
             ranks.send(Finished(path))
 
 
+def learn_lessons(
+    lessons: Lessons,
+    train_file: Source,
+    *,
+    dev: Source | None,
+    out: Path,
+    recipe: Recipe,
+    reporter: Reporter,
+) -> Predictor:
+    """Trains a model on what another one says, as `finetune` trains it on labels: it is saved in
+    the same way, and the same call resumes it.
+
+    Parameters
+    ----------
+    lessons
+        What is learned, for the tokenizer of ``recipe.model``.
+    train_file, dev
+        Labelled rows, of which those of dev choose the best checkpoint; where there is no ``dev``,
+        a part of the training rows, which the lessons must leave out.
+    out
+        The run's directory.
+    recipe
+        With ``model``, ``epochs``, ``lr``, ``batch_size`` and ``practice``.
+    reporter
+        Receives progress and remarks.
+    """
+    asked = _Asked(train_file, dev, None, recipe, lessons)
+    return _train(ALONE, asked, out, None, reporter)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What is to be trained on what."""
@@ -94,12 +125,15 @@ class _Asked:
     dev: str | Path | TableLike | None
     describe: str | Path | TableLike | None
     recipe: Recipe
+    lessons: Lessons | None = None
 
     def plan(self, reporter: Reporter) -> Plan:
         train_file, dev = _sources(self.train_file, self.dev, reporter)
         described = self.describe
         described = None if described is None else source_of(described, splits=("train",))
-        return make_plan(train_file, dev, self.recipe, reporter, described=described)
+        return make_plan(
+            train_file, dev, self.recipe, reporter, described=described, lessons=self.lessons
+        )
 
 
 def _train(

@@ -23,7 +23,6 @@ from onelayer.checkpoint.build import (
 from onelayer.checkpoint.mean_layer import with_mean_layer
 from onelayer.checkpoint.read import Checkpoint, with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
-from onelayer.nn.heads import HEADS, Head
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed
 from onelayer.prediction.predictor import Predictor
@@ -84,7 +83,7 @@ class Fit:
         self.ranks = ranks
         self.plan, self.recipe, self.task = plan, recipe, plan.task
         self.encodings = plan.learned
-        self.head: Head = HEADS[self.task.head]
+        self.head = plan.head
         self.peak_lr = recipe.lr
         self.seed = recipe.seed + SEED_STEP * attempt
         self.sampler = Sampler(self.encodings.n_examples, recipe.batch_size, self.seed)
@@ -108,7 +107,9 @@ class Fit:
 
         weights = plan.class_weights
         self.class_weights = None if weights is None else torch.from_numpy(weights).to(device)
-        self.prior = class_prior(self.task.head, self.encodings, weights)
+        self.prior = None
+        if plan.lessons is None:
+            self.prior = class_prior(self.task.head, self.encodings, weights)
         torch.manual_seed(self.seed)  # dropout draws from it
         self.network = compiled(self.model) if device.type == "cuda" else self.model
         self.optimizer, self.gpu_steps = self._new_optimizer()

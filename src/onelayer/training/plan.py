@@ -24,13 +24,14 @@ from onelayer.data.equal_texts import split_key
 from onelayer.data.in_memory import Source, source_digest, source_name
 from onelayer.data.layout import Layout
 from onelayer.data.table import Table
-from onelayer.nn.heads import HEADS
+from onelayer.nn.heads import HEADS, Head
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
 from onelayer.tasks.labelled import first_texts, open_labelled, read_labelled
 from onelayer.tokens.encodings import Encodings, Ints, joined
 from onelayer.training.dataset import TrainingData, TrainingSource, read_data
 from onelayer.training.descriptions import COPIES, read_descriptions
+from onelayer.training.lessons import Lessons
 from onelayer.training.precision import faster_precision
 from onelayer.training.progress import Reporter
 from onelayer.training.remarks import Remarks
@@ -90,6 +91,8 @@ class Plan:
     """The pretrained model."""
     descriptions: Encodings | None = None
     """Descriptions of labels, which are learned like rows."""
+    lessons: Lessons | None = None
+    """A trained model's answers, which are learned in place of labels."""
     base_digests: Mapping[str, str]
     """SHA-256 of the base's config and weights, by file name."""
     class_weights: NDArray[np.float32] | None
@@ -108,11 +111,23 @@ class Plan:
         """A digest of the command: of its data, recipe and model."""
         others = [self.files.digests.get(role) for role in ("dev", "describe")]
         base = list(self.base_digests.items())
-        return digest.of_text(json.dumps([self.data.key, others, self.recipe.to_json(), base]))
+        parts = [self.data.key, others, self.recipe.to_json(), base]
+        if self.lessons is not None:
+            parts.append(self.lessons.digest)
+        return digest.of_text(json.dumps(parts))
+
+    @property
+    def head(self) -> Head:
+        """The output layer, with the loss for what is learned from."""
+        head = HEADS[self.task.head]
+        return head if self.lessons is None else head.taught()
 
     @property
     def learned(self) -> Encodings:
-        """The encodings of all that is learned from: rows, and descriptions of labels."""
+        """The encodings of all that is learned from: rows and descriptions of labels, or
+        lessons."""
+        if self.lessons is not None:
+            return self.lessons.in_unit_of(self.task).encodings
         if self.descriptions is None:
             return self.data.encodings
         return joined([self.data.encodings, *[self.descriptions] * COPIES])
@@ -166,6 +181,8 @@ class Plan:
         """The new layer's initial biases by the classes' frequencies; None for those of the
         head."""
         head, targets = HEADS[self.task.head], self.data.encodings.targets
+        if self.lessons is not None:
+            return None
         if head.frequencies is None or targets is None or self.recipe.class_weights:
             return None  # with class weights all classes are equally frequent
         return list(head.frequencies(targets, len(self.task.outputs)).tolist())
@@ -178,6 +195,7 @@ def make_plan(
     reporter: Reporter,
     *,
     described: Source | None = None,
+    lessons: Lessons | None = None,
 ) -> Plan:
     """Reads the labelled files, and the config and tokenizer of the pretrained model.
 
@@ -219,6 +237,7 @@ def make_plan(
         base=base,
         base_digests=base_digests,
         descriptions=descriptions,
+        lessons=lessons,
         class_weights=_class_weights(data) if recipe.class_weights else None,
         recipe=recipe,
         remarks=tuple(remarks.told),

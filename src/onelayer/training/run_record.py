@@ -104,6 +104,7 @@ def run_record(
         dev=None if held_out.scorer is None else _scores(plan, held_out, held_out.scorer),
         history=history_record(history),
         seen=data.seen.to_text(),
+        taught=plan.lessons.made_of if plan.lessons else None,
     )
 
 
@@ -149,6 +150,7 @@ def card_facts(plan: Plan, held_out: HeldOutResult, name: str) -> CardFacts:
         task=plan.task,
         architecture=plan.config.family.class_for(HEADS[plan.task.head].form),
         base_model=str(plan.recipe.model),
+        taught=plan.lessons.made_of if plan.lessons else None,
         hub_name=hub_name(str(plan.recipe.model)),
         data=plan.files.train_name,
         rows=rows,
