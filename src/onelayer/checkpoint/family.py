@@ -94,6 +94,8 @@ class Family:
     own: Mapping[str, Callable[[object], object]] = field(default_factory=dict)
     """Keys that only this family has, each with a function that checks its value, or gives the
     default for None. It raises ValueError with what the value must be."""
+    by_layer: frozenset[str] = frozenset()
+    """Those of ``own`` that list a value for each layer."""
     renewed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda data: data
     """Gives the content of an old ``config.json`` today's keys."""
     bricks: Callable[[EncoderConfig], Bricks] = lambda _: Bricks()

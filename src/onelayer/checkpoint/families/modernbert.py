@@ -205,6 +205,7 @@ MODERNBERT = Family(
         "mlp_dropout": rate_or(0.0),
         "classifier_pooling": one_of("cls", "mean"),
     },
+    by_layer=frozenset({"layer_types"}),
     renewed=_renewed,
     bricks=_bricks,
     tokenizer=TokenizerKind("BPE", ()),  # it came with no files but tokenizer.json
