@@ -32,13 +32,21 @@ class RowsOfRun:
     learned: bool = False
     """Whether the model was trained on ``dev``, as after cross-validation, which keeps no row from
     it."""
+    files: tuple[Source | None, Source | None] = (None, None)
+    """The training file, if it is there, and the dev file, if there is one."""
 
 
 def rows_of_run(
-    predictor: Predictor, train: Source | None, dev: Source | None, columns: Columns, say: Say
+    predictor: Predictor,
+    train: Source | None,
+    dev: Source | None,
+    columns: Columns,
+    say: Say,
+    *,
+    apart: bool = False,
 ) -> RowsOfRun:
     """The dev rows on which a run's best checkpoint was chosen, and its training rows. After
-    cross-validation both are all rows of the training file.
+    cross-validation both are all rows of the training file, unless they are kept ``apart``.
 
     Parameters
     ----------
@@ -50,6 +58,9 @@ def rows_of_run(
         The columns of a given ``dev``.
     say
         Is called with remarks.
+    apart
+        Split the rows after cross-validation, too, as ``--folds 0`` does: for a smaller model that
+        learns from one part of them.
 
     Raises
     ------
@@ -62,11 +73,10 @@ def rows_of_run(
         learned = train if train is not None else found.unchanged("train")
         train_rows = found.rows(learned) if learned is not None else None
         if dev is not None:
-            return RowsOfRun(
-                labelled_rows(predictor, dev, columns, say), train_rows, source_name(dev)
-            )
+            dev_rows = labelled_rows(predictor, dev, columns, say)
+            return RowsOfRun(dev_rows, train_rows, source_name(dev), files=(learned, dev))
         path = found.path("dev")
-        return RowsOfRun(found.rows(path), train_rows, path.name)
+        return RowsOfRun(found.rows(path), train_rows, path.name, files=(learned, path))
     source = train if train is not None else found.path("train")
     if not found.is_unchanged("train", source):
         raise UsageError(
@@ -75,32 +85,34 @@ def rows_of_run(
             hint="give --train FILE as it was, or labelled rows with --dev FILE",
         )
     assert data is not None, "the file is known by its digest"
+    if not data.dev_rows and apart:
+        return replace(_split_again(found, source, None), learned=True)
     if not data.dev_rows:
         say("compared on the rows that the model was trained on: --dev FILE gives others")
         rows, name = found.rows(source), f"{source_name(source)}, training rows"
-        return RowsOfRun(rows, rows, name, learned=True)
-    return _split_again(found, source)
+        return RowsOfRun(rows, rows, name, learned=True, files=(source, None))
+    return _split_again(found, source, data.dev_rows)
 
 
-def _split_again(found: _Found, source: Source) -> RowsOfRun:
-    """Splits the training file as training did."""
-    record, data = found.predictor.record, found.data
+def _split_again(found: _Found, source: Source, n_dev: int | None) -> RowsOfRun:
+    """Splits the training file as training does, into this many dev rows if that is known."""
+    record = found.predictor.record
     assert record is not None, "the file is known by its digest"
-    assert data is not None
     keys = SplitKeys(type(found.predictor.task))
     rows = found.rows(source, keys.add)
-    dev = split_dev(keys, rows.legal, seed=_seed_of_split(record))
-    if int(dev.sum()) != data.dev_rows:
+    dev = split_dev(keys, rows.legal, seed=seed_of_split(record))
+    if n_dev is not None and int(dev.sum()) != n_dev:
         raise OneLayerError(
-            f"{int(dev.sum()):,} dev rows, where training kept {data.dev_rows:,}",
+            f"{int(dev.sum()):,} dev rows, where training kept {n_dev:,}",
             place=Place(source_path(source)),
             hint="give labelled rows with --dev FILE",
         )
     learned = replace(rows, legal=rows.legal & ~dev)
-    return RowsOfRun(replace(rows, legal=dev), learned, f"{source_name(source)}, kept as dev")
+    name = f"{source_name(source)}, kept as dev"
+    return RowsOfRun(replace(rows, legal=dev), learned, name, files=(source, None))
 
 
-def _seed_of_split(record: ModelRecord) -> int:
+def seed_of_split(record: ModelRecord) -> int:
     """The seed of the split: with several seeds, the first one splits for all of them."""
     if record.seeds is not None:
         return min(map(int, record.seeds.scores))

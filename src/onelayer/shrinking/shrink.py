@@ -1,0 +1,225 @@
+"""The verb: makes smaller models of a run, measures them, and keeps the one that fits."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from onelayer.base.disk import publish, restore
+from onelayer.base.errors import Place, UsageError
+from onelayer.base.machine import cores
+from onelayer.checkpoint.bundle import is_bundle
+from onelayer.checkpoint.source import resolve
+from onelayer.data.equal_texts import texts_key
+from onelayer.data.in_memory import Source, source_name
+from onelayer.data.rows import Rows
+from onelayer.engines.torch_engine import TorchEngine
+from onelayer.evaluation.evaluate import labelled_rows
+from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run, seed_of_split
+from onelayer.exporting.speed import machine, versions
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor
+from onelayer.recipe import Columns
+from onelayer.shrinking.budget import Budget, choose
+from onelayer.shrinking.ladder import Ladder, Made
+from onelayer.shrinking.ladder_page import write_ladder
+from onelayer.shrinking.lesson_texts import LessonTexts
+from onelayer.shrinking.made_texts import MadeTexts
+from onelayer.shrinking.measuring import (
+    AnswersRows,
+    BesideRun,
+    NamedRows,
+    bytes_to_predict,
+    speeds_by_threads,
+)
+from onelayer.shrinking.rung import Rung
+from onelayer.shrinking.shrunk import Shrunk, advice_on
+from onelayer.shrinking.unlabelled import UnlabelledRows
+from onelayer.shrinking.word_counts import fit_word_counts, reads_whole_texts
+from onelayer.training.progress import Reporter, Silent
+
+WORD_COUNTS = "word counts"
+
+
+def shrink_run(
+    run: str | Path,
+    *,
+    budget: str | None = None,
+    out: str | Path | None = None,
+    unlabelled: Source | None = None,
+    train: Source | None = None,
+    dev: Source | None = None,
+    test: Source | None = None,
+    columns: Columns | None = None,
+    reporter: Reporter | None = None,
+) -> Shrunk:
+    """Makes the ladder of smaller models below a run, and writes the one that fits.
+
+    Parameters
+    ----------
+    run
+        The run's directory.
+    budget
+        What the model may cost; see `Budget.parse`. Without one the knee of the ladder is kept.
+    out
+        Where the model is written; by default next to the run, whose name gets ``-small``. The
+        ladder is next to it, with ``-rungs`` in place of that.
+    unlabelled
+        Texts without labels, on which the run answers for the smaller models.
+    train, dev
+        The run's rows, if they aren't where it found them.
+    test
+        Labelled rows that nothing was chosen by.
+    columns
+        The columns of ``unlabelled``, if they aren't those of the training rows.
+    reporter
+        Receives progress and remarks.
+
+    Raises
+    ------
+    UsageError
+        For a bundle, for rows that aren't there, and for a budget that no model keeps.
+    """
+    limits = None if budget is None else Budget.parse(budget)
+    reporter = reporter or Silent()
+    folder = resolve(run)
+    if is_bundle(folder):
+        raise UsageError("is a bundle", place=Place(folder), hint="give the run itself")
+    target, below = _places(run, folder, out)
+    predictor = load(folder)
+    rows = rows_of_run(predictor, train, dev, Columns(), reporter.say, apart=True)
+    if rows.train is None:
+        raise UsageError(
+            "the training rows aren't there, and smaller models learn on them",
+            place=Place(folder),
+            hint="give them with --train FILE",
+        )
+    if rows.learned:
+        reporter.say(
+            f"the run has learned the rows of {rows.name}, too, and smaller models have not: they "
+            "lose less on new rows than on these (--dev FILE gives others)"
+        )
+    judges = BesideRun(
+        predictor,
+        NamedRows(rows.dev, rows.name),
+        None if test is None else _test_rows(predictor, test, reporter),
+    )
+    ladder = Ladder(predictor, below, rows, unlabelled, reporter)
+    ladder.prepare()
+    teacher = ladder.exported("int8", "all layers", folder, trimmed=False)
+    trimmed = ladder.exported(
+        "int8-trimmed", "all layers, and the pieces of its rows", folder, trimmed=True
+    )
+    texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
+    made = [teacher, trimmed, *ladder.students(texts, teacher)]
+    rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
+    chosen = choose(rungs, limits)
+    assert chosen.rung.model is not None, "only models are chosen"
+    kept = below / chosen.rung.model
+    found = Shrunk(
+        run=str(run),
+        folder=str(below),
+        baseline=teacher.name,
+        kept=chosen.rung.name,
+        model=str(target),
+        rungs=rungs,
+        budget=budget,
+        advice=advice_on(rungs, chosen.rung.name, teacher.name, budget),
+        machine=machine(),
+        threads=cores(),
+        versions=versions(),
+    )
+    write_ladder(found)
+    publish(target, lambda staged: _copy(kept, staged))
+    return found
+
+
+def _places(run: str | Path, folder: Path, out: str | Path | None) -> tuple[Path, Path]:
+    """Where the model goes, and the ladder. What is there already may only be another bundle."""
+    beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
+    if not beside.name:  # as of "."
+        beside = folder.resolve()
+    target = Path(out) if out is not None else beside.with_name(f"{beside.name}-small")
+    restore(target)
+    taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
+    if taken and not is_bundle(target):
+        raise UsageError(
+            "is there already, and no bundle", place=Place(target), hint="choose another --out"
+        )
+    return target, target.with_name(f"{target.name.removesuffix('-small')}-rungs")
+
+
+def _test_rows(run: Predictor, test: Source, reporter: Reporter) -> NamedRows:
+    return NamedRows(labelled_rows(run, test, Columns(), reporter.say), source_name(test))
+
+
+def _lesson_texts(
+    run: Predictor,
+    rows: RowsOfRun,
+    train: Rows,
+    unlabelled: Source | None,
+    columns: Columns,
+    reporter: Reporter,
+) -> LessonTexts:
+    assert isinstance(run.engine, TorchEngine), "a run is opened in torch"
+    words = run.engine.model.encoder.embeddings.word.weight.detach().cpu().float().numpy()
+    seed = seed_of_split(run.record) if run.record else 1
+    others = None
+    if unlabelled is not None:
+        kind = type(run.task)
+        known = {texts_key(kind.texts(row)) for some in (rows.dev, train) for row in some}
+        others = UnlabelledRows.read(run, unlabelled, columns, known, reporter.say)
+    made = MadeTexts.of(run.task, train, run.tokenizer, words, seed=seed)
+    return LessonTexts(train, others or (), made)
+
+
+def _measured(
+    run: Predictor,
+    made: Sequence[Made],
+    rows: RowsOfRun,
+    train: Rows,
+    judges: BesideRun,
+    below: Path,
+    reporter: Reporter,
+) -> tuple[Rung, ...]:
+    """The run, the models of the ladder and the simple method, with what each of them costs."""
+    assert run.path is not None, "a run is opened from a directory"
+    models: dict[str, AnswersRows] = {"run": run}
+    models |= {one.name: load(one.bundle) for one in made}
+    sizes = {"run": bytes_to_predict(run.path)}
+    sizes |= {one.name: bytes_to_predict(one.bundle) for one in made}
+    if reads_whole_texts(run.task):
+        counted = fit_word_counts(run, train, rows.dev)
+        models[WORD_COUNTS], sizes[WORD_COUNTS] = counted, counted.bytes
+    scores = {}
+    for name, model in models.items():
+        scores[name] = judges.scores(None if model is run else model)
+        on = scores[name].dev
+        reporter.say(f"{name}: {on.metric} {on.score:.4f} on {on.file}, {on.lost:+.2f} points lost")
+    speeds = speeds_by_threads(models, run, rows.dev)
+    known = {one.name: one for one in made}
+    whats = {"run": "the run, in fp32", WORD_COUNTS: "words and pairs of words, counted (TF-IDF)"}
+    whats |= {name: one.what for name, one in known.items()}
+    return tuple(
+        Rung(
+            name=name,
+            what=whats[name],
+            bytes=sizes[name],
+            speeds=speeds[name],
+            dev=scores[name].dev,
+            test=scores[name].test,
+            model=_within(below, known[name].bundle) if name in known else None,
+            run=_within(below, known[name].run) if name in known else None,
+            reference=name == WORD_COUNTS,
+        )
+        for name in models
+    )
+
+
+def _within(folder: Path, path: Path | None) -> str | None:
+    return None if path is None else str(path.relative_to(folder))
+
+
+def _copy(bundle: Path, staged: Path) -> None:
+    shutil.copytree(bundle, staged, dirs_exist_ok=True)

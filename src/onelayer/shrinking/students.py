@@ -1,0 +1,104 @@
+"""The smaller models that learn from a run, before their first step: parts of the run itself, or
+another pretrained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onelayer.checkpoint.build import build_model, named_outputs, state_of
+from onelayer.checkpoint.read import Checkpoint
+from onelayer.checkpoint.record import ModelRecord
+from onelayer.checkpoint.save import write_checkpoint
+from onelayer.checkpoint.smaller import first_stays, with_layers, with_neurons
+from onelayer.engines.torch_engine import TorchEngine
+from onelayer.nn.heads import HEADS
+from onelayer.prediction.predictor import Predictor
+from onelayer.shrinking.importance import neurons_left
+from onelayer.tokens.encodings import Encodings
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A smaller model, by what stays of the run."""
+
+    layers: int
+    of_layers: int
+    neurons: float = 1.0
+    """The share of the neurons in the feed-forward half of each layer."""
+
+    @property
+    def kept(self) -> list[int]:
+        """The numbers of the layers that stay, spread evenly; the last is the one that the output
+        layer reads."""
+        last, k = self.of_layers - 1, self.layers
+        return [round(i * last / (k - 1)) for i in range(k)] if k > 1 else [last]
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the lessons. A smaller model learns more slowly, and its steps are faster."""
+        return float(max(1, min(3, self.of_layers // (2 * self.layers))))
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        noun = "layer" if self.layers == 1 else "layers"
+        return f"{self.layers}-{noun}{'' if self.neurons == 1 else '-narrow'}"
+
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
+        layers = f"{self.layers} of the {self.of_layers} layers"
+        return layers if self.neurons == 1 else f"{layers}, with {self.neurons:.0%} of the neurons"
+
+
+def students_of(checkpoint: Checkpoint) -> tuple[Student, ...]:
+    """A ladder of smaller models, the largest first: half of the layers, a quarter, two, and
+    one."""
+    n = checkpoint.config.num_hidden_layers
+    least = 2 if first_stays(checkpoint) else 1
+    counts = {k for k in (n // 2, n // 4, 2, 1) if least <= k < n}
+    return tuple(Student(k, n) for k in sorted(counts, reverse=True))
+
+
+def write_students(
+    run: Predictor,
+    checkpoint: Checkpoint,
+    students: dict[Student, Path],
+    sample: Encodings,
+) -> None:
+    """Writes models to start from, each a directory that training takes as its base.
+
+    Parameters
+    ----------
+    run, checkpoint
+        The trained model, and its weights.
+    students
+        Which smaller models, and the existing folder of each.
+    sample
+        Some of the run's rows, on which the importance of its parts is measured.
+    """
+    assert isinstance(run.engine, TorchEngine), "a run is opened in torch"
+    for student, folder in students.items():
+        smaller = with_layers(checkpoint, student.kept)
+        if student.neurons < 1:
+            model = build_model(smaller, run.task).model
+            smaller = with_neurons(smaller, neurons_left(model, sample, student.neurons))
+        _write(run, smaller, student, folder)
+
+
+def _write(run: Predictor, checkpoint: Checkpoint, student: Student, folder: Path) -> None:
+    head = HEADS[run.task.head]
+    model = build_model(checkpoint, run.task).model
+    record = run.record or ModelRecord(task=run.task, layout=run.layout)
+    write_checkpoint(
+        folder,
+        config=checkpoint.config,
+        state=state_of(model),
+        architecture=checkpoint.config.family.class_for(head.form),
+        labels=named_outputs(run.task),
+        problem_type=head.problem_type,
+        tokenizer=run.tokenizer,
+        record=replace(record, sha256=None),
+        card=f"{student.what.capitalize()}, before training.\n",
+    )
