@@ -13,11 +13,11 @@ from onelayer.base.json_values import from_plain, to_plain
 from onelayer.shrinking.rung import Rung
 
 GOALS = ((2.0, 0.5), (4.0, 2.0), (15.0, 5.0))
-"""At least so many times as fast as the run's int8 bundle, for at most so many points."""
+"""The least multiple of the speed of the run's int8 bundle, and the most points lost for it."""
 ABOVE_COUNTS = 3.0
 """Points that the fastest of them is to be above TF-IDF with a linear model."""
 SMALL_BYTES, SMALL_LOSS = 3e6, 2.0
-"""The size of the smallest rung, for at most so many points."""
+"""The most bytes of the smallest rung, and the most points lost for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
