@@ -59,7 +59,7 @@ class LessonTexts:
             if n_made := len(made):
                 parts.append(made)
         others = n_unlabelled + n_made
-        # Repeated rows are so many that their share of all is as wanted.
+        # Rows are repeated until their share of all is as wanted.
         wanted = SHARE_OF_ROWS / (1 - SHARE_OF_ROWS) * others / max(1, len(own))
         parts += [own] * (max(1, round(wanted)) - 1)
         reporter.finish()

@@ -104,8 +104,8 @@ def learn_lessons(
     lessons
         What is learned, for the tokenizer of ``recipe.model``.
     train_file, dev
-        Labelled rows, of which those of dev choose the best checkpoint; where there is no ``dev``,
-        a part of the training rows, which the lessons must leave out.
+        Labelled rows; those of ``dev`` choose the best checkpoint. Without a ``dev`` a part of the
+        training rows does, which the lessons must leave out.
     out
         The run's directory.
     recipe
