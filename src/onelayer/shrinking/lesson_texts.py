@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Self
+
+import numpy as np
 
 from onelayer.checkpoint.record import TaughtRecord
+from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.made_texts import MadeTexts
@@ -16,6 +20,8 @@ from onelayer.training.progress import Reporter
 
 LESSON_TOKENS = 1_300_000
 """Tokens of all texts, about. With more, smaller models lose less, and learn longer."""
+SAMPLE_ROWS = 256
+"""Rows that tell how many tokens all rows have."""
 MAX_COPIES = 50
 """Copies of a row with exchanged words, at most."""
 SHARE_OF_ROWS = 0.3
@@ -31,6 +37,19 @@ class LessonTexts:
     unlabelled: Iterable[Any]
     """Rows that the user gave without labels."""
     made: MadeTexts
+
+    @classmethod
+    def of(cls, run: Predictor, rows: Rows, unlabelled: Iterable[Any], made: MadeTexts) -> Self:
+        """All rows, or of many as many as have ``LESSON_TOKENS`` tokens, spread over the file."""
+        sample = list(islice(rows, 0, None, max(1, len(rows) // SAMPLE_ROWS)))
+        n_tokens = len(run.task.encode(sample, run.tokenizer, labelled=False).ids)
+        most = LESSON_TOKENS * len(sample) // max(1, n_tokens)
+        if len(rows) > most:
+            (numbers,) = np.nonzero(rows.legal)
+            legal = np.zeros_like(rows.legal)
+            legal[numbers[np.linspace(0, len(numbers) - 1, most).round().astype(np.int64)]] = True
+            rows = replace(rows, legal=legal)
+        return cls(rows, unlabelled, made)
 
     def lessons(self, run: Predictor, engine: Engine, reporter: Reporter) -> Lessons:
         """The run's answers to all of them.

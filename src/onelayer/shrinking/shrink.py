@@ -171,7 +171,7 @@ def _lesson_texts(
         known = {texts_key(kind.texts(row)) for some in (rows.dev, train) for row in some}
         others = UnlabelledRows.read(run, unlabelled, columns, known, reporter.say)
     made = MadeTexts.of(run.task, train, run.tokenizer, words, seed=seed)
-    return LessonTexts(train, others or (), made)
+    return LessonTexts.of(run, train, others or (), made)
 
 
 def _measured(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onelayer.checkpoint.build import build_model, named_outputs, state_of
+from onelayer.checkpoint.narrower import can_be_narrower
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
@@ -15,7 +16,12 @@ from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import HEADS
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.importance import neurons_left
+from onelayer.shrinking.narrowing import narrowed
 from onelayer.tokens.encodings import Encodings
+
+NARROW = 2 / 3, 1 / 3
+"""The share of the width, and of the neurons, of a narrower model. With these two layers of a model
+384 wide take as long as one whole layer of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Student:
 
     layers: int
     of_layers: int
+    width: float = 1.0
+    """The share of the width of all vectors."""
     neurons: float = 1.0
     """The share of the neurons in the feed-forward half of each layer."""
 
@@ -37,28 +45,38 @@ class Student:
     @property
     def epochs(self) -> float:
         """Passes over the lessons. A smaller model learns more slowly, and its steps are faster."""
-        return float(max(1, min(3, self.of_layers // (2 * self.layers))))
+        if self.layers > 2:
+            return 2.0
+        return 3.0 if self.layers == 2 and self.width == 1 else 4.0
 
     @property
     def name(self) -> str:
         """The name of its folder."""
         noun = "layer" if self.layers == 1 else "layers"
-        return f"{self.layers}-{noun}{'' if self.neurons == 1 else '-narrow'}"
+        return f"{self.layers}-{noun}{'-narrow' if self.width < 1 else ''}"
 
     @property
     def what(self) -> str:
         """What it is, in words."""
         layers = f"{self.layers} of the {self.of_layers} layers"
-        return layers if self.neurons == 1 else f"{layers}, with {self.neurons:.0%} of the neurons"
+        if self.width == 1:
+            return layers
+        return f"{layers}, at {self.width:.0%} of the width, with {self.neurons:.0%} of the neurons"
 
 
 def students_of(checkpoint: Checkpoint) -> tuple[Student, ...]:
-    """A ladder of smaller models, the largest first: half of the layers, a quarter, two, and
-    one."""
+    """A ladder of smaller models, the largest first: half of the layers, a quarter, two, two that
+    are narrower, and one."""
     n = checkpoint.config.num_hidden_layers
     least = 2 if first_stays(checkpoint) else 1
     counts = {k for k in (n // 2, n // 4, 2, 1) if least <= k < n}
-    return tuple(Student(k, n) for k in sorted(counts, reverse=True))
+    students = [Student(k, n) for k in sorted(counts, reverse=True)]
+    if n > 2 and can_be_narrower(checkpoint):
+        # Below the other one with two layers. It takes less time and space than one whole layer
+        # with another, and knows the order of words, which a single layer hardly does.
+        at = sum(student.layers >= 2 for student in students)
+        students.insert(at, Student(2, n, *NARROW))
+    return tuple(students)
 
 
 def write_students(
@@ -84,6 +102,8 @@ def write_students(
         if student.neurons < 1:
             model = build_model(smaller, run.task).model
             smaller = with_neurons(smaller, neurons_left(model, sample, student.neurons))
+        if student.width < 1:
+            smaller = narrowed(smaller, run.task, sample, student.width)
         _write(run, smaller, student, folder)
 
 
