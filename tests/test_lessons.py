@@ -22,7 +22,9 @@ from onelayer.training.lessons import Lessons, answers_to
 from onelayer.training.progress import Silent
 from support.task_cases import CASES, LONG, Case
 
-MADE_OF = TaughtRecord(by="teacher", sha256=None, what="2 of the 2 layers", lessons="24 rows")
+MADE_OF = TaughtRecord(
+    by="teacher", sha256=None, what="2 of the 2 layers of teacher", lessons="24 rows"
+)
 ONE_OF_EACH = ("classify", "classify multi-label", "regress", "tag IOB2", "answer", "choose")
 
 
@@ -65,7 +67,7 @@ def test_model_learns_the_answers_of_another(name: str, bert: Path, tmp_path: Pa
     assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
     assert small.record.taught == MADE_OF
     card = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
-    assert "It is 2 of the 2 layers of `teacher`" in card
+    assert "It is 2 of the 2 layers of teacher, and learned the answers of `teacher`" in card
 
 
 def test_own_answers_have_no_loss(bert: Path, tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ def _summary(facts: CardFacts) -> str:
     method = "".join(f" {_sentence(each)}" for each in facts.method)
     if (it := facts.taught) is not None:
         return (
-            f"This {_family(facts).title} {facts.task.aim}. It is {it.what} of `{it.by}`, and "
-            f"learned the answers of that model to {it.lessons}, by onelayer. Every choice of the "
+            f"This {_family(facts).title} {facts.task.aim}. It is {it.what}, and "
+            f"learned the answers of `{it.by}` to {it.lessons}, by onelayer. Every choice of the "
             "run is kept in `onelayer.json`."
         )
     return (

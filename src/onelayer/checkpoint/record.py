@@ -235,7 +235,7 @@ class TaughtRecord:
     sha256: str | None
     """The SHA-256 of its weights."""
     what: str
-    """What was made of it, in words: ``3 of its 7 layers``."""
+    """What learned from it, in words: ``3 of the 7 layers of reviews``."""
     lessons: str
     """The texts on which it answered, in words."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from onelayer import __version__
@@ -13,26 +13,18 @@ from onelayer.base.disk import rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.checkpoint.bundle import is_bundle
 from onelayer.checkpoint.read import read_checkpoint
-from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.in_memory import Source, source_digest
-from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
+from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
 from onelayer.prediction.load import load
-from onelayer.prediction.predictor import Predictor, is_run
-from onelayer.recipe import REMOVED, Recipe
+from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.lesson_texts import LessonTexts
-from onelayer.shrinking.students import Student, students_of, write_students
-from onelayer.training.finetune import learn_lessons
-from onelayer.training.lessons import Lessons
+from onelayer.shrinking.school import School
+from onelayer.shrinking.students import Pretrained, Student, students_of
 from onelayer.training.progress import Reporter
-from onelayer.training.resume import is_unfinished
 
 IDENTITY = "ladder.json"
 """What all models of a ladder were made of."""
-RATE = 1e-4 * 768
-"""The learning rate of a model of width 1; a width of 384 gets 2e-4. Hard labels need a lower one:
-what another model says of a text has less noise."""
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,66 +98,32 @@ class Ladder:
             )
         return Made(name, what, bundle, None if run == self.run.path else run)
 
-    def students(self, texts: LessonTexts, teacher: Made) -> list[Made]:
-        """The int8 bundles of smaller models that learned from the run; ``teacher`` is the bundle
-        of the run, which answers faster."""
-        checkpoint = read_checkpoint(self.run.path) if self.run.path else None
-        assert checkpoint is not None
-        all_students = students_of(checkpoint)
-        missing = [one for one in all_students if not self._is_trained(one)]
-        if missing:
-            lessons = texts.lessons(self.run, load(teacher.bundle).engine, self.reporter)
-            starts = {one: self.folder / ".start" / one.name for one in missing}
-            for folder in starts.values():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-            sample = lessons.encodings.part(0, min(256, len(lessons.encodings)))
-            write_students(self.run, checkpoint, starts, sample)
-            for student, start in starts.items():
-                self._train(student, start, lessons)
-            shutil.rmtree(self.folder / ".start")
-        return [self._exported_student(one) for one in all_students]
+    def students(self, texts: LessonTexts, teacher: Made, other: str | None) -> list[Made]:
+        """The int8 bundles of smaller models that learned from the run.
 
-    def _exported_student(self, student: Student) -> Made:
-        run = self.folder / student.name
-        return self.exported(f"{student.name}-int8", student.what, run, trimmed=True)
-
-    def _is_trained(self, student: Student) -> bool:
-        run = self.folder / student.name
-        return is_run(run) and not is_unfinished(run)
-
-    def _train(self, student: Student, start: Path, lessons: Lessons) -> None:
-        train, dev = self.rows.files
-        assert train is not None, "checked before"
-        record = self.run.record or ModelRecord(task=self.run.task, layout=self.run.layout)
-        recipe = Recipe.from_json({**(record.recipe or {}), **REMOVED})
-        width = read_checkpoint(start).config.hidden_size
-        recipe = replace(
-            recipe,
-            task=self.run.task.name,
-            model=str(start),
-            read=None,
-            contrast=0,
-            practice=0.0,
-            epochs=student.epochs,
-            lr=float(f"{RATE / width:.2g}"),
-            batch_size=BATCH_SIZE,
-            seed=seed_of_split(record),
-            seeds=1,
-            folds=0 if dev is None else None,
-            patience=None,
-            freeze="none",
-            positions=None,
-            class_weights=False,
-            precision=None,
-        )
-        self.reporter.say(f"{student.name}: {student.what} learn from the run")
-        made_of = replace(lessons.made_of, what=student.what)
-        learn_lessons(
-            replace(lessons, made_of=made_of),
-            train,
-            dev=dev,
-            out=self.folder / student.name,
-            recipe=recipe,
-            reporter=self.reporter,
-        )
+        Parameters
+        ----------
+        texts
+            What the run answers.
+        teacher
+            The bundle of the run, which answers faster.
+        other
+            A pretrained model that learns, too; None for parts of the run alone.
+        """
+        assert self.run.path is not None
+        checkpoint = read_checkpoint(self.run.path)
+        of_run = students_of(checkpoint)
+        others = [Pretrained.named(other, self.reporter.say)] if other else []
+        school = School(self.run, self.rows, self.folder, self.reporter)
+        missing = [one for one in of_run if not school.has_taught(one)]
+        outside = [one for one in others if not school.has_taught(one)]
+        if missing or outside:
+            answers = texts.answers(self.run, load(teacher.bundle).engine, self.reporter)
+            school.teach_parts(checkpoint, missing, answers)
+            for one in outside:
+                school.teach_other(one, texts, answers)
+        everyone: list[Student | Pretrained] = [*of_run, *others]
+        return [
+            self.exported(f"{one.name}-int8", one.what, self.folder / one.name, trimmed=True)
+            for one in everyone
+        ]

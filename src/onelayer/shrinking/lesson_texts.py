@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from onelayer.base.wording import listed
 from onelayer.checkpoint.record import TaughtRecord
 from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
-from onelayer.prediction.predictor import Predictor
+from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.shrinking.made_texts import MadeTexts
-from onelayer.tokens.encodings import joined
+from onelayer.tasks import AnyTask
+from onelayer.tokens.encodings import Encodings, joined
+from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.lessons import Lessons, answers_to
 from onelayer.training.progress import Reporter
 
@@ -51,8 +54,8 @@ class LessonTexts:
             rows = replace(rows, legal=legal)
         return cls(rows, unlabelled, made)
 
-    def lessons(self, run: Predictor, engine: Engine, reporter: Reporter) -> Lessons:
-        """The run's answers to all of them.
+    def answers(self, run: Predictor, engine: Engine, reporter: Reporter) -> Answers:
+        """The run's answers to all of them, or to as many as have ``LESSON_TOKENS`` tokens.
 
         Parameters
         ----------
@@ -63,35 +66,68 @@ class LessonTexts:
         reporter
             Is told how many texts have answers.
         """
-        counted = _Counted(reporter)
-        own = answers_to(run, counted.through(self.rows), engine, max_tokens=LESSON_TOKENS)
-        parts, rest = [own], LESSON_TOKENS - len(own.ids)
-        n_unlabelled = n_made = 0
-        if rest > 0:
-            given = answers_to(run, counted.through(self.unlabelled), engine, max_tokens=rest)
-            if n_unlabelled := len(given):
-                parts.append(given)
-                rest -= len(given.ids)
-        if rest > 0 and len(own):
-            made_rows = counted.through(self.made.rows(MAX_COPIES))
-            made = answers_to(run, made_rows, engine, max_tokens=rest)
-            if n_made := len(made):
-                parts.append(made)
-        others = n_unlabelled + n_made
-        # Rows are repeated until their share of all is as wanted.
-        wanted = SHARE_OF_ROWS / (1 - SHARE_OF_ROWS) * others / max(1, len(own))
-        parts += [own] * (max(1, round(wanted)) - 1)
+        counted, found, rest = _Counted(reporter), [], LESSON_TOKENS
+        for rows in self.parts():
+            some = rows if rest > 0 else ()
+            found.append(answers_to(run, counted.through(some), engine, max_tokens=rest))
+            rest -= len(found[-1].ids)
         reporter.finish()
-        said = [f"{len(own):,} rows", f"{n_unlabelled:,} texts without labels"]
-        said.append(f"{n_made:,} texts made of the rows by exchanging words")
+        return Answers(*found)
+
+    def parts(self) -> tuple[Iterable[Any], Iterable[Any], Iterable[Any]]:
+        """The rows, those without labels, and those that are made."""
+        return self.rows, self.unlabelled, self.made.rows(MAX_COPIES)
+
+    def cut_by(self, task: AnyTask, tokenizer: Tokenizer, answers: Answers) -> Answers:
+        """The same answers for the tokens of another tokenizer. Left out are texts of which it
+        gives the output layer more vectors to read, or fewer: windows of a long text, or tokens of
+        a passage."""
+        parts = zip(self.parts(), answers, strict=True)
+        return Answers(*(_cut_by(task, tokenizer, rows, part) for rows, part in parts))
+
+
+class Answers(NamedTuple):
+    """What a run says of texts: their encodings, with its logits as targets."""
+
+    rows: Encodings
+    unlabelled: Encodings
+    made: Encodings
+
+    def lessons(self, run: Predictor, what: str) -> Lessons:
+        """Lessons for the smaller model that is ``what`` of the run. Rows are repeated until their
+        share is as wanted."""
+        others = len(self.unlabelled) + len(self.made)
+        wanted = SHARE_OF_ROWS / (1 - SHARE_OF_ROWS) * others / max(1, len(self.rows))
+        parts = [self.rows] * max(1, round(wanted)) + [self.unlabelled, self.made]
+        counts = {
+            "rows": len(self.rows),
+            "texts without labels": len(self.unlabelled),
+            "texts made of the rows by exchanging words": len(self.made),
+        }
         record = run.record
         made_of = TaughtRecord(
             by=run.path.name if run.path else "a model",
             sha256=record.sha256 if record else None,
-            what="",
-            lessons=", ".join(each for each in said if not each.startswith("0 ")),
+            what=what,
+            lessons=listed([f"{n:,} {name}" for name, n in counts.items() if n]),
         )
-        return Lessons(joined(parts), made_of)
+        return Lessons(joined([part for part in parts if len(part)]), made_of)
+
+
+def _cut_by(
+    task: AnyTask, tokenizer: Tokenizer, rows: Iterable[Any], answers: Encodings
+) -> Encodings:
+    """Some answers for other tokens; they are those to the first rows."""
+    found, n = [task.encode([], tokenizer, labelled=False)], 0
+    stream = islice(rows, len(answers))
+    while chunk := list(islice(stream, CHUNK)):
+        before = answers.part(n, n + len(chunk))
+        n += len(chunk)
+        own = task.encode(chunk, tokenizer, labelled=False)
+        kept = np.flatnonzero(np.diff(own.row_reads) == np.diff(before.row_reads))
+        targets = before.of_rows(kept).targets
+        found.append(replace(own.of_rows(kept), targets=targets, offsets=None))
+    return joined([part for part in found if len(part)] or found)
 
 
 class _Counted:

@@ -47,6 +47,7 @@ def shrink_run(
     *,
     budget: str | None = None,
     out: str | Path | None = None,
+    student: str | None = None,
     unlabelled: Source | None = None,
     train: Source | None = None,
     dev: Source | None = None,
@@ -65,6 +66,8 @@ def shrink_run(
     out
         Where the model is written; by default next to the run, whose name gets ``-small``. The
         ladder is next to it, with ``-rungs`` in place of that.
+    student
+        A pretrained model, a directory or a name, that learns from the run as its parts do.
     unlabelled
         Texts without labels, on which the run answers for the smaller models.
     train, dev
@@ -112,7 +115,7 @@ def shrink_run(
         "int8-trimmed", "all layers, and the pieces of its rows", folder, trimmed=True
     )
     texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
-    made = [teacher, trimmed, *ladder.students(texts, teacher)]
+    made = [teacher, trimmed, *ladder.students(texts, teacher, student)]
     rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
     chosen = choose(rungs, limits)
     assert chosen.rung.model is not None, "only models are chosen"

@@ -3,15 +3,20 @@ another pretrained model."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onelayer.base.errors import Place, UsageError
+from onelayer.base.wording import Say
 from onelayer.checkpoint.build import build_model, named_outputs, state_of
+from onelayer.checkpoint.bundle import is_bundle
 from onelayer.checkpoint.narrower import can_be_narrower
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.smaller import first_stays, with_layers, with_neurons
+from onelayer.checkpoint.source import resolve
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.nn.heads import HEADS
 from onelayer.prediction.predictor import Predictor
@@ -62,6 +67,39 @@ class Student:
         if self.width == 1:
             return layers
         return f"{layers}, at {self.width:.0%} of the width, with {self.neurons:.0%} of the neurons"
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """A pretrained model that is no part of the run."""
+
+    model: str
+    """As the user named it."""
+    folder: Path
+
+    @classmethod
+    def named(cls, model: str, say: Say) -> Pretrained:
+        """Raises CheckpointError where there is no such model, UsageError for a bundle."""
+        folder = resolve(model, say)
+        if is_bundle(folder):
+            raise UsageError("is a bundle", place=Place(folder), hint="give a model to train")
+        return cls(model, folder)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        own = re.sub(r"[^\w.-]+", "-", Path(self.model).name).strip("-.")
+        return f"student-{own or 'model'}"
+
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
+        return f"the pretrained model {Path(self.model).name}"
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the lessons."""
+        return 2.0
 
 
 def students_of(checkpoint: Checkpoint) -> tuple[Student, ...]:

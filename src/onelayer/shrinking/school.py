@@ -1,0 +1,139 @@
+"""Smaller models learn what a run says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onelayer.base.errors import UsageError
+from onelayer.checkpoint.config import read_config
+from onelayer.checkpoint.read import Checkpoint, describe
+from onelayer.checkpoint.record import ModelRecord
+from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
+from onelayer.prediction.load import load
+from onelayer.prediction.predictor import Predictor, is_run
+from onelayer.recipe import REMOVED, Recipe
+from onelayer.shrinking.lesson_texts import Answers, LessonTexts
+from onelayer.shrinking.students import Pretrained, Student, write_students
+from onelayer.training.finetune import learn_lessons
+from onelayer.training.lessons import Lessons
+from onelayer.training.progress import Reporter
+from onelayer.training.resume import is_unfinished
+
+RATE = 1e-4 * 768
+"""The learning rate of a model of width 1; a width of 384 gets 2e-4. Labels need a lower one: what
+another model says of a text has less noise."""
+BATCH_SIZE = 32
+SAMPLE_ROWS = 256
+"""Rows on which the importance of a model's parts is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class School:
+    """Trains smaller models, each to a run of its own in a folder. One that was stopped resumes."""
+
+    run: Predictor
+    rows: RowsOfRun
+    folder: Path
+    reporter: Reporter
+
+    def has_taught(self, student: Student | Pretrained) -> bool:
+        """Whether the run of a student is there, and finished."""
+        run = self.folder / student.name
+        if not is_run(run) or is_unfinished(run):
+            return False
+        if isinstance(student, Student):
+            return True
+        record = load(run).record
+        return record is not None and (record.recipe or {}).get("model") == student.model
+
+    def teach_parts(
+        self, checkpoint: Checkpoint, students: Sequence[Student], answers: Answers
+    ) -> None:
+        """Trains parts of the run, whose checkpoint it is."""
+        if not students:
+            return
+        starts = {one: self.folder / ".start" / one.name for one in students}
+        for folder in starts.values():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        sample = answers.rows.part(0, min(SAMPLE_ROWS, len(answers.rows)))
+        write_students(self.run, checkpoint, starts, sample)
+        for student, start in starts.items():
+            width = read_config(start)[0].hidden_size
+            lessons = answers.lessons(self.run, f"{student.what} of {self._name}")
+            self._train(student, str(start), width, lessons, self._recipe())
+        shutil.rmtree(self.folder / ".start")
+
+    def teach_other(self, student: Pretrained, texts: LessonTexts, answers: Answers) -> None:
+        """Trains another pretrained model. Raises UsageError where its tokens don't fit the
+        answers."""
+        base = describe(student.folder)
+        recipe = self._recipe()
+        if base.tokenizer.digest != self.run.tokenizer.digest:
+            limit = base.config.longest
+            length = min(self.run.task.max_length, limit)
+            task = replace(self.run.task, max_length=length)  # type: ignore[type-var]
+            answers = texts.cut_by(task, base.tokenizer, answers)
+            if recipe.max_length is not None:
+                recipe = replace(recipe, max_length=min(recipe.max_length, limit))
+        if not len(answers.rows):
+            raise UsageError(
+                f"--student {student.model}: {self.run.task.name} reads tokens, and this model has "
+                "other ones",
+                hint="take a model with the same vocabulary, or leave --student out",
+            )
+        lessons = answers.lessons(self.run, student.what)
+        self._train(student, student.model, base.config.hidden_size, lessons, recipe)
+
+    def _train(
+        self,
+        student: Student | Pretrained,
+        model: str,
+        width: int,
+        lessons: Lessons,
+        recipe: Recipe,
+    ) -> None:
+        train, dev = self.rows.files
+        assert train is not None, "checked before"
+        self.reporter.say(f"{student.name}: {student.what}, learns from the run")
+        learn_lessons(
+            lessons,
+            train,
+            dev=dev,
+            out=self.folder / student.name,
+            recipe=replace(
+                recipe,
+                model=model,
+                epochs=student.epochs,
+                lr=float(f"{RATE / width:.2g}"),
+                folds=0 if dev is None else None,
+            ),
+            reporter=self.reporter,
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.run.path.name if self.run.path else "a model"
+
+    def _recipe(self) -> Recipe:
+        """What reading the rows takes of the run's recipe, and nothing else of it."""
+        record = self.run.record or ModelRecord(task=self.run.task, layout=self.run.layout)
+        recipe = Recipe.from_json({**(record.recipe or {}), **REMOVED})
+        return replace(
+            recipe,
+            task=self.run.task.name,
+            read=None,
+            contrast=0,
+            practice=0.0,
+            batch_size=BATCH_SIZE,
+            seed=seed_of_split(record),
+            seeds=1,
+            patience=None,
+            freeze="none",
+            positions=None,
+            class_weights=False,
+            precision=None,
+        )
