@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onelayer.base.errors import Place
@@ -218,6 +218,7 @@ def test_other_words_stand_at_their_spans() -> None:
     assert [text[start:end] for start, end in spans] == ["a", "🙂 dogs"]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(), min_size=1, max_size=4), st.integers(0, 9))
 def test_any_text_keeps_its_number_of_words(
     tokenizer: Tokenizer, texts: list[str], seed: int
