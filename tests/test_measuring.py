@@ -134,11 +134,22 @@ def test_speeds_are_of_the_same_rows_by_the_clock(
         assert list(found[name]) == [1, 3]
         half = len(models[name].parallel) // 2
         assert models[name].parallel == ["false"] * half + [None] * half
+        assert half == 3 + 2 * n  # three rounds, and each row twice
         for speed in found[name].values():
             assert speed.latency_ms == pytest.approx(1100 * seconds)
             assert speed.texts_per_second == pytest.approx(n / (seconds * (1 + n / 10)))
     tokens = run.task.encode(list(rows), run.tokenizer, labelled=False).ids
     assert found["fast"][1].tokens_per_second == pytest.approx(len(tokens) / (1 + n / 10))
+
+
+def test_fast_model_has_more_rounds_than_a_slow_one(make_predictor: MakePredictor) -> None:
+    run, rows = make_predictor(CASES[0])
+    n, clock = len(list(rows)), [0.0]
+    whole = 1 + n / 10  # seconds of a round, as multiples of a model's own
+    models = {"slow": Timed(run, 1.0, clock), "fast": Timed(run, 0.1 / whole, clock)}
+    speeds_by_threads(models, run, rows, (1,), clock=lambda: clock[0])
+    assert len(models["slow"].parallel) == 3 + 2 * n
+    assert 10 <= len(models["fast"].parallel) - 2 * n <= 11  # a second, of a tenth each
 
 
 def test_models_are_opened_on_the_threads_that_are_measured(

@@ -26,6 +26,8 @@ from onelayer.tasks import AnyTask
 from onelayer.tasks.protocol import Chunk, decoded
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+SECONDS = 1.0
+"""Rounds of a fast model are timed until they took this long together."""
 PARALLEL_TOKENIZER = "TOKENIZERS_PARALLELISM"
 """The variable by which the package ``tokenizers`` knows whether to use several threads."""
 
@@ -161,7 +163,7 @@ def speeds_by_threads(
     for n in sorted(set(threads or (1, cores()))):
         opened = {name: _on_threads(model, n) for name, model in models.items()}
         with _tokenizing_on(n):
-            for name, speed in speeds_on(opened, sample, clock).items():
+            for name, speed in speeds_on(opened, sample, clock, SECONDS).items():
                 found[name][n] = speed
     return found
 
