@@ -54,7 +54,7 @@ class LessonTexts:
             rows = replace(rows, legal=legal)
         return cls(rows, unlabelled, made)
 
-    def answers(self, run: Predictor, engine: Engine, reporter: Reporter) -> Answers:
+    def answers(self, run: Predictor, engine: Engine, reporter: Reporter) -> RunAnswers:
         """The run's answers to all of them, or to as many as have ``LESSON_TOKENS`` tokens.
 
         Parameters
@@ -72,21 +72,21 @@ class LessonTexts:
             found.append(answers_to(run, counted.through(some), engine, max_tokens=rest))
             rest -= len(found[-1].ids)
         reporter.finish()
-        return Answers(*found)
+        return RunAnswers(*found)
 
     def parts(self) -> tuple[Iterable[Any], Iterable[Any], Iterable[Any]]:
         """The rows, those without labels, and those that are made."""
         return self.rows, self.unlabelled, self.made.rows(MAX_COPIES)
 
-    def cut_by(self, task: AnyTask, tokenizer: Tokenizer, answers: Answers) -> Answers:
-        """The same answers for the tokens of another tokenizer. Left out are texts of which it
-        gives the output layer more vectors to read, or fewer: windows of a long text, or tokens of
-        a passage."""
+    def cut_by(self, task: AnyTask, tokenizer: Tokenizer, answers: RunAnswers) -> RunAnswers:
+        """The same answers for the tokens of another tokenizer. A text is left out if the output
+        layer then reads more of its vectors, or fewer: windows of a long text, or tokens of a
+        passage."""
         parts = zip(self.parts(), answers, strict=True)
-        return Answers(*(_cut_by(task, tokenizer, rows, part) for rows, part in parts))
+        return RunAnswers(*(_cut_by(task, tokenizer, rows, part) for rows, part in parts))
 
 
-class Answers(NamedTuple):
+class RunAnswers(NamedTuple):
     """What a run says of texts: their encodings, with its logits as targets."""
 
     rows: Encodings

@@ -15,7 +15,7 @@ from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import REMOVED, Recipe
-from onelayer.shrinking.lesson_texts import Answers, LessonTexts
+from onelayer.shrinking.lesson_texts import RunAnswers, LessonTexts
 from onelayer.shrinking.students import Pretrained, Student, write_students
 from onelayer.training.finetune import learn_lessons
 from onelayer.training.lessons import Lessons
@@ -50,7 +50,7 @@ class School:
         return record is not None and (record.recipe or {}).get("model") == student.model
 
     def teach_parts(
-        self, checkpoint: Checkpoint, students: Sequence[Student], answers: Answers
+        self, checkpoint: Checkpoint, students: Sequence[Student], answers: RunAnswers
     ) -> None:
         """Trains parts of the run, whose checkpoint it is."""
         if not students:
@@ -67,7 +67,7 @@ class School:
             self._train(student, str(start), width, lessons, self._recipe())
         shutil.rmtree(self.folder / ".start")
 
-    def teach_other(self, student: Pretrained, texts: LessonTexts, answers: Answers) -> None:
+    def teach_other(self, student: Pretrained, texts: LessonTexts, answers: RunAnswers) -> None:
         """Trains another pretrained model. Raises UsageError where its tokens don't fit the
         answers."""
         base = describe(student.folder)
