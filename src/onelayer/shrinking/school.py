@@ -15,7 +15,7 @@ from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import REMOVED, Recipe
-from onelayer.shrinking.lesson_texts import RunAnswers, LessonTexts
+from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers
 from onelayer.shrinking.students import Pretrained, Student, write_students
 from onelayer.training.finetune import learn_lessons
 from onelayer.training.lessons import Lessons
