@@ -13,7 +13,6 @@
 #include <io.h>
 #else
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #endif
 
@@ -26,82 +25,34 @@ namespace {
     throw BundleError(path + ": " + what);
 }
 
-[[noreturn]] void fail_by_errno(const std::string &path)
+std::string by_errno() { return std::string("can't be read: ") + std::strerror(errno); }
+
+void close_file(int file)
 {
-    fail(path, std::string("can't be read: ") + std::strerror(errno));
+#if defined(_WIN32)
+    ::_close(file);
+#else
+    ::close(file);
+#endif
 }
 
-// A regular file, open for reading.
-class Descriptor {
-  public:
-    explicit Descriptor(const std::string &path) : path_(path)
-    {
+// Reads at most `size` bytes from a place on; returns how many, or a negative number.
+int64_t read_at(int file, size_t at, size_t size, char *to)
+{
+    constexpr size_t block = 1u << 30; // some systems read no more in one call
+    const size_t wanted = size < block ? size : block;
 #if defined(_WIN32)
-        file_ = ::_open(path.c_str(), _O_RDONLY | _O_BINARY);
+    if (::_lseeki64(file, static_cast<int64_t>(at), SEEK_SET) < 0)
+        return -1;
+    return ::_read(file, to, static_cast<unsigned>(wanted));
 #else
-        // O_NONBLOCK: opening a pipe that nobody writes to would wait forever.
-        file_ = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-#endif
-        if (file_ < 0)
-            fail_by_errno(path);
-        struct stat status;
-        if (::fstat(file_, &status) || (status.st_mode & S_IFMT) != S_IFREG) {
-            close();
-            fail(path, "not a regular file");
-        }
-        size_ = static_cast<size_t>(status.st_size);
+    for (;;) {
+        const auto got = ::pread(file, to, wanted, static_cast<off_t>(at));
+        if (got >= 0 || errno != EINTR)
+            return got;
     }
-    ~Descriptor() { close(); }
-    Descriptor(const Descriptor &) = delete;
-    Descriptor &operator=(const Descriptor &) = delete;
-
-    int number() const { return file_; }
-    size_t size() const { return size_; }
-
-    // Everything from here on, `most` bytes at most.
-    std::string read(size_t most)
-    {
-        constexpr size_t block = 1u << 30; // some systems read no more in one call
-        std::string found;
-        if (size_ > most)
-            fail(path_, "more than " + std::to_string(most >> 20) + " MB, which no model's takes");
-        found.resize(size_);
-        size_t have = 0;
-        while (have < size_) {
-            const size_t wanted = size_ - have < block ? size_ - have : block;
-#if defined(_WIN32)
-            const auto got = ::_read(file_, found.data() + have, static_cast<unsigned>(wanted));
-#else
-            const auto got = ::read(file_, found.data() + have, wanted);
-            if (got < 0 && errno == EINTR)
-                continue;
 #endif
-            if (got < 0)
-                fail_by_errno(path_);
-            if (got == 0)
-                fail(path_, "shortened while it was read");
-            have += static_cast<size_t>(got);
-        }
-        return found;
-    }
-
-  private:
-    void close()
-    {
-        if (file_ < 0)
-            return;
-#if defined(_WIN32)
-        ::_close(file_);
-#else
-        ::close(file_);
-#endif
-        file_ = -1;
-    }
-
-    const std::string &path_;
-    int file_ = -1;
-    size_t size_ = 0;
-};
+}
 
 #if !defined(_WIN32)
 // The path without links; empty for a link that leads nowhere.
@@ -134,8 +85,6 @@ bool is_file(const std::string &path)
     return !::stat(path.c_str(), &status) && (status.st_mode & S_IFMT) == S_IFREG;
 }
 
-std::string read_file(const std::string &path, size_t most) { return Descriptor(path).read(most); }
-
 std::string file_in(const std::string &folder, const std::string &name)
 {
     const std::string path = folder + "/" + name;
@@ -160,29 +109,45 @@ std::string file_in(const std::string &folder, const std::string &name)
     return path;
 }
 
-MappedFile::MappedFile(const std::string &path)
+WholeBytes::WholeBytes(const ByteSource &source)
+    : room_(new char[source.size()]), bytes_(source.read(0, source.size(), room_.get()))
 {
-    Descriptor file(path);
-#if !defined(_WIN32)
-    if (file.size() > 0 && file.size() <= largest_weights) {
-        void *const found =
-            ::mmap(nullptr, file.size(), PROT_READ, MAP_PRIVATE, file.number(), 0);
-        if (found != MAP_FAILED) {
-            data_ = static_cast<const char *>(found), size_ = file.size();
-            return;
-        }
-    }
-#endif
-    read_ = file.read(largest_weights);
-    data_ = read_.data(), size_ = read_.size();
 }
 
-MappedFile::~MappedFile()
+FileBytes::FileBytes(const std::string &path, size_t most)
 {
-#if !defined(_WIN32)
-    if (data_ && data_ != read_.data())
-        ::munmap(const_cast<char *>(data_), size_);
+#if defined(_WIN32)
+    file_ = ::_open(path.c_str(), _O_RDONLY | _O_BINARY);
+#else
+    // O_NONBLOCK: opening a pipe that nobody writes to would wait forever.
+    file_ = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 #endif
+    if (file_ < 0)
+        fail(path, by_errno());
+    struct stat status;
+    const bool regular = !::fstat(file_, &status) && (status.st_mode & S_IFMT) == S_IFREG;
+    size_ = regular ? static_cast<size_t>(status.st_size) : 0;
+    if (regular && size_ <= most)
+        return;
+    close_file(file_);
+    if (!regular)
+        fail(path, "not a regular file");
+    fail(path, "more than " + std::to_string(most >> 20) + " MB, which no model's takes");
+}
+
+FileBytes::~FileBytes() { close_file(file_); }
+
+std::string_view FileBytes::read(size_t at, size_t size, char *room) const
+{
+    for (size_t have = 0; have < size;) {
+        const int64_t got = read_at(file_, at + have, size - have, room + have);
+        if (got < 0)
+            throw BundleError(by_errno());
+        if (got == 0)
+            throw BundleError("shortened while it was read");
+        have += static_cast<size_t>(got);
+    }
+    return {room, size};
 }
 
 } // namespace onelayer

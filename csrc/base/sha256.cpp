@@ -1,7 +1,7 @@
 // SHA-256 in plain C++, and by the processor's own instructions where it has them: a bundle's weights
 // are hashed each time it is opened, and that is most of the time it takes.
 #include "sha256.h"
-#include <cstdint>
+#include <algorithm>
 #include <cstring>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -26,13 +26,11 @@ alignas(64) constexpr uint32_t constants[64] = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-constexpr size_t block_size = 64;
-
 uint32_t rotated(uint32_t x, int by) { return x >> by | x << (32 - by); }
 
 void add_blocks(uint32_t state[8], const unsigned char *bytes, size_t blocks)
 {
-    for (; blocks; blocks--, bytes += block_size) {
+    for (; blocks; blocks--, bytes += 64) {
         uint32_t w[64];
         for (size_t i = 0; i < 16; i++)
             w[i] = uint32_t{bytes[4 * i]} << 24 | uint32_t{bytes[4 * i + 1]} << 16 |
@@ -78,7 +76,7 @@ __attribute__((target("sha,sse4.1,ssse3"))) void add_blocks_sha(uint32_t state[8
         _mm_loadu_si128(reinterpret_cast<const __m128i *>(state + 4)), 0x1b); // e f g h
     __m128i abef = _mm_alignr_epi8(t, cdgh, 8);
     cdgh = _mm_blend_epi16(cdgh, t, 0xf0);
-    for (; blocks; blocks--, bytes += block_size) {
+    for (; blocks; blocks--, bytes += 64) {
         const __m128i abef_before = abef, cdgh_before = cdgh;
         __m128i w[4];
         for (int i = 0; i < 4; i++)
@@ -119,30 +117,50 @@ AddBlocks fastest()
 
 } // namespace
 
-std::string sha256(std::string_view bytes)
+void Sha256::add(std::string_view bytes)
 {
-    static const AddBlocks add = fastest();
-    // The first 32 bits of the fractional parts of the square roots of the first 8 primes.
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    const auto *const data = reinterpret_cast<const unsigned char *>(bytes.data());
-    const size_t whole = bytes.size() / block_size, rest = bytes.size() % block_size;
-    add(state, data, whole);
+    static const AddBlocks add_all = fastest();
+    const auto *data = reinterpret_cast<const unsigned char *>(bytes.data());
+    size_t left = bytes.size(), have = size_ % block_size;
+    size_ += left;
+    if (have) {
+        const size_t more = std::min(block_size - have, left);
+        std::memcpy(rest_ + have, data, more);
+        data += more, left -= more, have += more;
+        if (have < block_size)
+            return;
+        add_all(state_, rest_, 1);
+    }
+    const size_t blocks = left / block_size;
+    add_all(state_, data, blocks);
+    if (left % block_size)
+        std::memcpy(rest_, data + blocks * block_size, left % block_size);
+}
+
+std::string Sha256::digest()
+{
     // What is left, a one bit, zeros, and the number of bits: one block, or two.
-    unsigned char last[2 * block_size] = {};
-    if (rest)
-        std::memcpy(last, data + whole * block_size, rest);
-    last[rest] = 0x80;
-    const size_t blocks = rest + 9 > block_size ? 2 : 1;
-    const uint64_t bits = uint64_t{bytes.size()} * 8;
-    for (size_t i = 0; i < 8; i++)
-        last[blocks * block_size - 1 - i] = static_cast<unsigned char>(bits >> (8 * i));
-    add(state, last, blocks);
+    const size_t rest = size_ % block_size, blocks = rest + 9 > block_size ? 2 : 1;
+    const uint64_t bits = size_ * 8;
+    std::string last(reinterpret_cast<const char *>(rest_), rest);
+    last += '\x80';
+    last.resize(blocks * block_size - 8);
+    for (int shift = 56; shift >= 0; shift -= 8)
+        last += static_cast<char>(bits >> shift);
+    size_ -= rest;
+    add(last);
     std::string found;
-    for (const uint32_t word : state)
+    for (const uint32_t word : state_)
         for (int shift = 28; shift >= 0; shift -= 4)
             found += "0123456789abcdef"[word >> shift & 15];
     return found;
+}
+
+std::string sha256(std::string_view bytes)
+{
+    Sha256 sum;
+    sum.add(bytes);
+    return sum.digest();
 }
 
 } // namespace onelayer

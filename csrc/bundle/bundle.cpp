@@ -20,9 +20,11 @@ constexpr int64_t shortest = 4; // three special tokens, and one to read
 class Source {
   public:
     virtual ~Source() = default;
-    virtual std::string_view bytes(const std::string &name) = 0;
+    // A file of the bundle, of at most `most` bytes.
+    virtual std::unique_ptr<ByteSource> open(const std::string &name, size_t most) const = 0;
     virtual std::string place(const std::string &name) const = 0; // for messages
-    virtual std::string digest(const std::string &name) = 0; // SHA-256 of these bytes
+    // SHA-256 that a file has according to the source itself; null where it says none.
+    virtual const std::string *digest(const std::string &name) const = 0;
 };
 
 class Directory : public Source {
@@ -35,52 +37,43 @@ class Directory : public Source {
                               " --int8)");
     }
 
-    std::string_view bytes(const std::string &name) override
+    std::unique_ptr<ByteSource> open(const std::string &name, size_t most) const override
     {
-        const bool json = name != weights_name;
-        std::string &kept = read_[name];
-        if (kept.empty())
-            kept = read_file(file_in(folder_, name), json ? largest_json : largest_weights);
-        return kept;
+        return std::make_unique<FileBytes>(file_in(folder_, name), most);
     }
 
     std::string place(const std::string &name) const override { return folder_ + "/" + name; }
 
-    std::string digest(const std::string &name) override { return sha256(bytes(name)); }
+    const std::string *digest(const std::string &) const override { return nullptr; }
 
   private:
     std::string folder_;
-    std::map<std::string, std::string> read_;
 };
 
 class SingleFile : public Source {
   public:
-    explicit SingleFile(std::string_view all) : files_(files_in(all, digests_)) {}
+    explicit SingleFile(const ByteSource &all) : all_(all), files_(files_in(all)) {}
 
-    std::string_view bytes(const std::string &name) override
+    std::unique_ptr<ByteSource> open(const std::string &name, size_t most) const override
     {
         const auto found = files_.find(name);
         if (found == files_.end())
             throw BundleError("holds no " + name + " (export the run again)");
-        if (name != weights_name && found->second.size() > largest_json)
-            throw BundleError(name + ": more than 32 MB, which no model's takes");
-        if (name != weights_name) // that of the weights is compared where the record is known
-            digest(name);
-        return found->second;
+        if (found->second.size > most)
+            throw BundleError(name + ": more than " + std::to_string(most >> 20) +
+                              " MB, which no model's takes");
+        return std::make_unique<PartOfBytes>(all_, found->second.begin, found->second.size);
     }
 
     std::string place(const std::string &name) const override { return name; }
 
-    std::string digest(const std::string &name) override
+    const std::string *digest(const std::string &name) const override
     {
-        std::string found = sha256(files_.at(name));
-        if (found != digests_.at(name))
-            throw BundleError(name + ": truncated or damaged (fetch the file again)");
-        return found;
+        return &files_.at(name).sha256;
     }
 
   private:
-    std::map<std::string, std::string> digests_;
+    const ByteSource &all_;
     BundleFiles files_;
 };
 
@@ -94,11 +87,21 @@ template <class Read> auto in_file(const std::string &place, Read read)
     }
 }
 
-Json object_in(Source &source, const std::string &name)
+void check_digest(const Source &source, const std::string &name, const std::string &found)
 {
-    const std::string_view bytes = source.bytes(name);
+    const std::string *const wanted = source.digest(name);
+    if (wanted && *wanted != found)
+        throw BundleError("truncated or damaged (fetch the file again)");
+}
+
+Json object_in(const Source &source, const std::string &name)
+{
+    const auto file = source.open(name, largest_json);
     return in_file(source.place(name), [&] {
-        Json found = Json::parse(bytes);
+        const WholeBytes whole(*file);
+        if (source.digest(name))
+            check_digest(source, name, sha256(whole.bytes()));
+        Json found = Json::parse(whole.bytes());
         if (!found.is_object())
             throw BundleError("isn't a JSON object");
         return found;
@@ -137,7 +140,20 @@ void refuse_repeated_labels(const Task &task)
         throw BundleError("names a label twice");
 }
 
-std::unique_ptr<Bundle> read_bundle(Source &source)
+// What the files take is free again before the weights are read.
+std::unique_ptr<Tokenizer> read_tokenizer(const Source &source, const EncoderShape &shape)
+{
+    const Json tokenizer = object_in(source, "tokenizer.json");
+    const Json config = object_in(source, "tokenizer_config.json");
+    return in_file(source.place("tokenizer.json"), [&] {
+        auto found = Tokenizer::read(tokenizer, config, static_cast<size_t>(shape.vocabulary));
+        if (shape.segments < 2)
+            found->frame.second_segment = 0;
+        return found;
+    });
+}
+
+std::unique_ptr<Bundle> read_bundle(const Source &source)
 {
     auto bundle = std::make_unique<Bundle>();
     const Json config = object_in(source, "config.json");
@@ -155,24 +171,19 @@ std::unique_ptr<Bundle> read_bundle(Source &source)
     });
     shape.outputs = static_cast<int64_t>(bundle->task->n_outputs());
 
-    const Json tokenizer = object_in(source, "tokenizer.json");
-    const Json tokenizer_config = object_in(source, "tokenizer_config.json");
-    in_file(source.place("tokenizer.json"), [&] {
-        auto found =
-            Tokenizer::read(tokenizer, tokenizer_config, static_cast<size_t>(shape.vocabulary));
-        if (shape.segments < 2)
-            found->frame.second_segment = 0;
-        bundle->tokenizer = std::move(found);
-    });
+    bundle->tokenizer = read_tokenizer(source, shape);
 
-    const std::string_view weights = source.bytes(weights_name);
+    const auto file = source.open(weights_name, largest_weights);
     in_file(source.place(weights_name), [&] {
-        const Tensors tensors = read_safetensors(weights);
-        check_tensors(tensors, bundle->config);
-        if (source.digest(weights_name) != sha256_of_weights)
+        Safetensors weights(*file);
+        check_tensors(weights.tensors(), bundle->config);
+        bundle->engine = Engine::of(shape, weights);
+        // Numbers need no check, so their digest is compared after they are in their places.
+        const std::string digest = weights.digest();
+        check_digest(source, weights_name, digest);
+        if (digest != sha256_of_weights)
             throw BundleError("not as onelayer exported it: truncated, damaged or replaced "
                               "(fetch the bundle again, or export the run again)");
-        bundle->engine = Engine::of(shape, tensors);
     });
     return bundle;
 }
@@ -181,18 +192,16 @@ std::unique_ptr<Bundle> read_bundle(Source &source)
 
 std::unique_ptr<Bundle> Bundle::of_bytes(std::string_view bytes)
 {
-    SingleFile source(bytes);
-    return read_bundle(source);
+    const MemoryBytes all(bytes);
+    return read_bundle(SingleFile(all));
 }
 
 std::unique_ptr<Bundle> Bundle::open(const std::string &path)
 {
-    if (is_directory(path)) {
-        Directory source(path);
-        return read_bundle(source);
-    }
-    const MappedFile file(path);
-    return in_file(path, [&] { return of_bytes(file.bytes()); });
+    if (is_directory(path))
+        return read_bundle(Directory(path));
+    const FileBytes file(path, largest_weights);
+    return in_file(path, [&] { return read_bundle(SingleFile(file)); });
 }
 
 } // namespace onelayer

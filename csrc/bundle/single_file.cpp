@@ -3,6 +3,7 @@
 #include "../base/error.h"
 #include "../base/json.h"
 #include "../base/sha256.h"
+#include <algorithm>
 
 namespace onelayer {
 
@@ -38,46 +39,55 @@ std::string raw(const std::string &digest)
                       " (fetch the file again, or export the run again)");
 }
 
+void check_zeros(const ByteSource &all, size_t begin, size_t end)
+{
+    char room[4096];
+    while (begin < end) {
+        const std::string_view some = all.read(begin, std::min(sizeof room, end - begin), room);
+        if (some.find_first_not_of('\0') != std::string_view::npos)
+            damaged("bytes between two files");
+        begin += some.size();
+    }
+}
+
 } // namespace
 
-bool is_single_file(std::string_view bytes) { return bytes.substr(0, magic.size()) == magic; }
-
-BundleFiles files_in(std::string_view bytes, std::map<std::string, std::string> &digests)
+BundleFiles files_in(const ByteSource &all)
 {
-    if (!is_single_file(bytes))
+    char room[head_size];
+    const std::string_view head = all.read(0, std::min(head_size, all.size()), room);
+    if (head.substr(0, magic.size()) != magic)
         throw BundleError("no bundle: a single file is written by onelayer export --single-file");
-    if (bytes.size() < head_size)
+    if (head.size() < head_size)
         damaged("no table");
-    const uint32_t version = number_at(bytes, 8), length = number_at(bytes, 12);
+    const uint32_t version = number_at(head, 8), length = number_at(head, 12);
     if (version > newest_version)
         throw BundleError("written in format " + std::to_string(version) +
                           ", and this version knows 1 (get a newer libonelayer)");
-    if (version < 1 || length > largest_table || length > bytes.size() - head_size)
+    if (version < 1 || length > largest_table || length > all.size() - head_size)
         damaged("its table");
-    const std::string_view table = bytes.substr(head_size, length);
-    if (raw(sha256(table)) != bytes.substr(digest_at, 32))
+    const WholeBytes table(PartOfBytes(all, head_size, length));
+    if (raw(sha256(table.bytes())) != head.substr(digest_at, 32))
         damaged("its table");
 
-    const Json json = Json::parse(table);
+    const Json json = Json::parse(table.bytes());
     BundleFiles found;
     size_t from = head_size + length;
     for (const Json &file : json.at("files").items()) {
         const std::string &name = file.at("name").string();
         const int64_t at = file.at("offset").integer(), size = file.at("size").integer();
         if (at < 0 || size < 0 || static_cast<uint64_t>(at) < from ||
-            static_cast<uint64_t>(at) % alignment || static_cast<uint64_t>(at) > bytes.size() ||
-            static_cast<uint64_t>(size) > bytes.size() - static_cast<uint64_t>(at))
+            static_cast<uint64_t>(at) % alignment || static_cast<uint64_t>(at) > all.size() ||
+            static_cast<uint64_t>(size) > all.size() - static_cast<uint64_t>(at))
             damaged("a file's place");
-        const auto begin = static_cast<size_t>(at), length_of_file = static_cast<size_t>(size);
-        for (size_t i = from; i < begin; i++)
-            if (bytes[i])
-                damaged("bytes between two files");
-        if (!found.emplace(name, bytes.substr(begin, length_of_file)).second)
+        const BundleFile one = {static_cast<size_t>(at), static_cast<size_t>(size),
+                                file.at("sha256").string()};
+        check_zeros(all, from, one.begin);
+        from = one.begin + one.size;
+        if (!found.emplace(name, one).second)
             damaged("two files of one name");
-        digests[name] = file.at("sha256").string();
-        from = begin + length_of_file;
     }
-    if (from != bytes.size())
+    if (from != all.size())
         damaged("its length");
     return found;
 }

@@ -8,20 +8,23 @@
 //
 // Each file begins at a multiple of 64, in the order of the table; zeros lie between them.
 #pragma once
+#include "../base/files.h"
 #include <map>
 #include <string>
-#include <string_view>
 
 namespace onelayer {
 
-// The files of a bundle by their names in its directory.
-using BundleFiles = std::map<std::string, std::string_view, std::less<>>;
+// A file of a bundle, as the table has it.
+struct BundleFile {
+    size_t begin, size; // in bytes of the single file
+    std::string sha256;
+};
 
-// Whether bytes begin as such a file does.
-bool is_single_file(std::string_view bytes);
+// By their names in the bundle's directory.
+using BundleFiles = std::map<std::string, BundleFile, std::less<>>;
 
-// The files in a single file's bytes, which must outlive them. Throws BundleError for a table that is
-// damaged. The digests of the files themselves are in `digests`, and aren't compared here.
-BundleFiles files_in(std::string_view bytes, std::map<std::string, std::string> &digests);
+// The files in a single file. Throws BundleError for a table that is damaged. The digests of the
+// files themselves aren't compared here.
+BundleFiles files_in(const ByteSource &all);
 
 } // namespace onelayer

@@ -19,8 +19,8 @@ namespace {
 
 class Int8Engine : public Engine {
   public:
-    Int8Engine(const EncoderShape &shape, const Tensors &tensors)
-        : set_(instruction_set()), layout_(shape, tensors, set_), vocabulary_(shape.vocabulary),
+    Int8Engine(const EncoderShape &shape, TensorReader &reader)
+        : set_(instruction_set()), layout_(shape, reader, set_), vocabulary_(shape.vocabulary),
           segments_(shape.segments)
     {
     }
@@ -86,9 +86,9 @@ class Int8Engine : public Engine {
 
 } // namespace
 
-std::unique_ptr<Engine> Engine::of(const EncoderShape &shape, const Tensors &tensors)
+std::unique_ptr<Engine> Engine::of(const EncoderShape &shape, TensorReader &reader)
 {
-    return std::make_unique<Int8Engine>(shape, tensors);
+    return std::make_unique<Int8Engine>(shape, reader);
 }
 
 } // namespace onelayer

@@ -11,10 +11,10 @@ class Engine {
   public:
     virtual ~Engine() = default;
 
-    // Lays out a copy of the tensors for this machine's instructions. Throws BundleError for tensors
-    // that are missing or not of the sizes that the shape gives them, and for a shape that isn't
-    // computed.
-    static std::unique_ptr<Engine> of(const EncoderShape &shape, const Tensors &tensors);
+    // Reads the tensors and lays them out for this machine's instructions. Throws BundleError for
+    // tensors that are missing or not of the sizes that the shape gives them, and for a shape that
+    // isn't computed.
+    static std::unique_ptr<Engine> of(const EncoderShape &shape, TensorReader &reader);
 
     // (reads, outputs) fp32 logits, whose bits don't depend on the other rows, on the number of
     // threads, or on the x86 instructions. Throws InputError for a token or position outside of its

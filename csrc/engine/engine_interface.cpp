@@ -26,16 +26,17 @@ onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *shape,
             own.activation = static_cast<onelayer::Activation>(shape->activation);
             own.pooler_activation = static_cast<onelayer::Activation>(shape->pooler_activation);
             own.outputs = shape->outputs, own.eps = shape->eps;
-            onelayer::Tensors named;
+            onelayer::TensorsInMemory given;
             for (size_t i = 0; i < n_tensors; i++) {
-                onelayer::Tensor &tensor = named[tensors[i].name];
-                tensor.kind = tensors[i].is_float ? onelayer::Tensor::Kind::f32
-                                                  : onelayer::Tensor::Kind::i8;
-                tensor.shape.assign(tensors[i].shape, tensors[i].shape + tensors[i].rank);
-                tensor.data = tensors[i].data;
+                const onelayer_engine_tensor &one = tensors[i];
+                onelayer::Tensor tensor;
+                if (!one.is_float)
+                    tensor.kind = onelayer::Tensor::Kind::i8;
+                tensor.shape.assign(one.shape, one.shape + one.rank);
+                given.add(one.name, std::move(tensor), one.data);
             }
             std::unique_ptr<onelayer_engine> made(new onelayer_engine);
-            made->engine = onelayer::Engine::of(own, named);
+            made->engine = onelayer::Engine::of(own, given);
             opened = made.release();
         },
         error, size);

@@ -1,10 +1,11 @@
-// Checks a bundle's tensors, and copies them into the order of the kernels.
+// Checks a bundle's tensors, and reads them into the order of the kernels. The model is walked twice:
+// to add up the memory that it takes, and to give everything its place there.
 #include "layout.h"
 #include "../base/error.h"
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <new>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -78,29 +79,37 @@ std::vector<int64_t> buckets_of_distances(int64_t longest, int64_t n_buckets)
     return found;
 }
 
-// (K, N) bytes -> (N / panel, K / depth, panel, depth), with zeros where K or N is padded. `from` has
-// `rows` rows of `columns`.
+// (rows, columns) bytes -> (N / panel, K / depth, panel, depth), where rows and columns are padded to
+// K and N: the padding is zero already. Adds each column to `sums`.
 template <int depth>
-void lay_out_panels(const int8_t *from, int64_t rows, int64_t columns, int64_t K, int64_t N,
-                    int64_t panel, int8_t *to)
+void lay_out_panels(const int8_t *from, int64_t rows, int64_t columns, int64_t K, int64_t panel,
+                    int8_t *to, int32_t *sums)
 {
-    for (int64_t first = 0; first < N; first += panel) {
-        const int64_t n = std::max<int64_t>(0, std::min(panel, columns - first));
-        for (int64_t k = 0; k < K; k += depth, to += panel * depth)
-            for (int64_t i = 0; i < depth && k + i < rows; i++) {
-                const int8_t *row = from + (k + i) * columns + first;
+    for (int64_t k = 0; k < rows; k++) {
+        const int8_t *const row = from + k * columns;
+        for (int64_t j = 0; j < columns; j++)
+            sums[j] += row[j];
+    }
+    for (int64_t k = 0; k < rows; k += depth) {
+        const int64_t there = std::min<int64_t>(depth, rows - k);
+        const int8_t *const row = from + k * columns;
+        for (int64_t first = 0; first < columns; first += panel) {
+            int8_t *const out = to + first * K + k * panel;
+            const int64_t n = std::min(panel, columns - first);
+            if (there == depth) {
                 for (int64_t j = 0; j < n; j++)
-                    to[j * depth + i] = row[j];
+                    for (int64_t i = 0; i < depth; i++)
+                        out[j * depth + i] = row[i * columns + first + j];
+                continue;
             }
+            for (int64_t i = 0; i < there; i++)
+                for (int64_t j = 0; j < n; j++)
+                    out[j * depth + i] = row[i * columns + first + j];
+        }
     }
 }
 
 } // namespace
-
-void Layout::Freed::operator()(void *memory) const
-{
-    ::operator delete(memory, std::align_val_t(64));
-}
 
 const Tensor &Layout::tensor(const std::string &name, Tensor::Kind kind,
                              const std::vector<int64_t> &shape) const
@@ -116,48 +125,43 @@ const Tensor &Layout::tensor(const std::string &name, Tensor::Kind kind,
     return tensor;
 }
 
-// Zeros that begin at a cache line.
+// Zeros that begin at a cache line; null while the memory is added up.
 template <class Number> Number *Layout::take(int64_t count)
 {
-    const size_t bytes = static_cast<size_t>(count) * sizeof(Number);
-    memory_.emplace_back(::operator new(bytes, std::align_val_t(64)));
-    std::memset(memory_.back().get(), 0, bytes);
-    return static_cast<Number *>(memory_.back().get());
+    constexpr size_t line = 64;
+    char *const here = memory_ ? memory_->start() + used_ : nullptr;
+    used_ += (static_cast<size_t>(count) * sizeof(Number) + line - 1) / line * line;
+    return reinterpret_cast<Number *>(here);
 }
 
 const float *Layout::floats(const std::string &name, const std::vector<int64_t> &shape,
                             int64_t first_row)
 {
-    const Tensor &one = tensor(name, Tensor::Kind::f32, shape);
-    int64_t width = 1;
-    for (size_t i = 1; i < shape.size(); i++)
-        width *= shape[i];
-    const int64_t count = (shape[0] - first_row) * width;
-    float *to = take<float>(count);
-    std::memcpy(to, static_cast<const char *>(one.data) + first_row * width * 4,
-                static_cast<size_t>(count) * 4);
+    const size_t size = tensor(name, Tensor::Kind::f32, shape).bytes();
+    const size_t left_out = size / static_cast<size_t>(shape[0]) * static_cast<size_t>(first_row);
+    float *const to = take<float>(static_cast<int64_t>((size - left_out) / sizeof(float)));
+    places_[name] = {Place::Form::same, reinterpret_cast<char *>(to), size, left_out};
     return to;
 }
 
-// (n) -> (to), with zeros at the end.
-const float *Layout::padded(const std::string &name, int64_t n, int64_t to)
+// (n) -> (line), with zeros at the end.
+const float *Layout::padded(const std::string &name, int64_t n, int64_t line)
 {
-    const Tensor &one = tensor(name, Tensor::Kind::f32, {n});
-    float *found = take<float>(to);
-    std::memcpy(found, one.data, static_cast<size_t>(n) * 4);
-    return found;
+    const size_t size = tensor(name, Tensor::Kind::f32, {n}).bytes();
+    float *const to = take<float>(line);
+    places_[name] = {Place::Form::same, reinterpret_cast<char *>(to), size};
+    return to;
 }
 
-// (rows, columns) -> (columns, to), with zeros at the end of each line.
-const float *Layout::transposed(const std::string &name, int64_t rows, int64_t columns, int64_t to)
+// (rows, columns) -> (columns, line), with zeros at the end of each line.
+const float *Layout::transposed(const std::string &name, int64_t rows, int64_t columns,
+                                int64_t line)
 {
-    const auto *from = static_cast<const char *>(
-        tensor(name, Tensor::Kind::f32, {rows, columns}).data);
-    float *found = take<float>(columns * to);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            std::memcpy(found + j * to + i, from + (i * columns + j) * 4, 4);
-    return found;
+    const size_t size = tensor(name, Tensor::Kind::f32, {rows, columns}).bytes();
+    float *const to = take<float>(columns * line);
+    places_[name] = {Place::Form::transposed, reinterpret_cast<char *>(to), size, 0, rows, columns,
+                     line};
+    return to;
 }
 
 Norm Layout::norm(const std::string &name, int64_t width)
@@ -167,20 +171,16 @@ Norm Layout::norm(const std::string &name, int64_t width)
 
 Matrix Layout::matrix(const std::string &name, int64_t inputs, int64_t outputs)
 {
-    const Tensor &weight = tensor(name + ".weight", Tensor::Kind::i8, {inputs, outputs});
-    const auto *from = static_cast<const int8_t *>(weight.data);
+    const std::string weight = name + ".weight";
+    const size_t size = tensor(weight, Tensor::Kind::i8, {inputs, outputs}).bytes();
     const int64_t K = rounded_up(inputs, LANES), N = rounded_up(outputs, UNIT);
-    int8_t *panels = take<int8_t>(K * N);
-    (set_.depth == 4 ? lay_out_panels<4> : lay_out_panels<2>)(from, inputs, outputs, K, N,
-                                                              set_.panel, panels);
-    int32_t *sums = take<int32_t>(N);
-    for (int64_t k = 0; k < inputs; k++)
-        for (int64_t j = 0; j < outputs; j++)
-            sums[j] += from[k * outputs + j];
-    const float *step = padded(name + ".scale", outputs, N);
-    float *total = take<float>(N);
-    for (int64_t j = 0; j < N; j++)
-        total[j] = static_cast<float>(sums[j]) * step[j];
+    int8_t *const panels = take<int8_t>(K * N);
+    int32_t *const sums = take<int32_t>(N);
+    places_[weight] = {Place::Form::panels, reinterpret_cast<char *>(panels), size, 0, inputs,
+                       outputs, K, sums};
+    const float *const step = padded(name + ".scale", outputs, N);
+    float *const total = take<float>(N);
+    totals_.push_back({sums, step, total, N});
     return {panels, sums, step, total, padded(name + ".bias", outputs, N), K, N};
 }
 
@@ -197,25 +197,10 @@ Layer Layout::layer(const std::string &name)
     return layer;
 }
 
-// (heads, nearby_width) the bias of each head for each distance. Padding keys read LANES more.
-const float *Layout::nearby(const EncoderShape &shape)
+void Layout::walk(const EncoderShape &shape)
 {
-    const float *table =
-        floats("encoder.distances.weight", {shape.distance_buckets, shape.heads});
-    const std::vector<int64_t> buckets =
-        buckets_of_distances(shape.longest, shape.distance_buckets);
-    float *to = take<float>(shape.heads * model_.nearby_width);
-    for (int64_t head = 0; head < shape.heads; head++)
-        for (size_t i = 0; i < buckets.size(); i++)
-            to[head * model_.nearby_width + static_cast<int64_t>(i)] =
-                table[buckets[i] * shape.heads + head] * powers_of_two;
-    return to;
-}
-
-Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const InstructionSet &set)
-    : tensors_(&tensors), set_(set), feed_forward_(shape.feed_forward)
-{
-    check_shape(shape);
+    used_ = 0;
+    places_.clear(), totals_.clear(), layers_.clear(), depths_.clear();
     const std::string embeddings = "encoder.embeddings";
     const int64_t D = shape.width, E = shape.embedding_width ? shape.embedding_width : D;
     Model &m = model_;
@@ -224,10 +209,10 @@ Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const Instruct
     m.longest = shape.longest, m.nearby_width = 2 * shape.longest - 1 + LANES;
     m.activation = shape.activation, m.pooler_activation = shape.pooler_activation;
 
-    const Tensor &words =
-        tensor(embeddings + ".word.weight", Tensor::Kind::i8, {shape.vocabulary, E});
-    int8_t *copy = take<int8_t>(shape.vocabulary * E);
-    std::memcpy(copy, words.data, static_cast<size_t>(shape.vocabulary * E));
+    const std::string words = embeddings + ".word.weight";
+    const size_t size = tensor(words, Tensor::Kind::i8, {shape.vocabulary, E}).bytes();
+    int8_t *const copy = take<int8_t>(shape.vocabulary * E);
+    places_[words] = {Place::Form::same, reinterpret_cast<char *>(copy), size};
     m.words = copy;
     m.word_scales = floats(embeddings + ".word.scale", {shape.vocabulary});
     m.positions =
@@ -238,8 +223,10 @@ Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const Instruct
     m.norm = norm(embeddings + ".norm", E);
     if (shape.embedding_width)
         m.widen = matrix(embeddings + ".widen", E, D);
-    if (shape.distance_buckets)
-        m.nearby = nearby(shape);
+    if (shape.distance_buckets) {
+        distances_ = floats("encoder.distances.weight", {shape.distance_buckets, shape.heads});
+        m.nearby = nearby_ = take<float>(shape.heads * m.nearby_width);
+    }
 
     // Several depths can share a layer's weights.
     const std::set<int64_t> own(shape.layers.begin(), shape.layers.end());
@@ -251,13 +238,86 @@ Layout::Layout(const EncoderShape &shape, const Tensors &tensors, const Instruct
             std::distance(own.begin(), own.find(number)))]);
     m.layers = depths_.data(), m.n_layers = static_cast<int64_t>(depths_.size());
 
-    if (tensors.count("pooler.weight")) {
+    if (tensors_->count("pooler.weight")) {
         m.pooler = transposed("pooler.weight", D, D, D);
         m.pooler_bias = floats("pooler.bias", {D});
     }
     m.head = transposed("head.weight", m.C, D, rounded_up(m.C, LANES));
     m.head_bias = padded("head.bias", m.C, rounded_up(m.C, LANES));
+}
+
+void Layout::put(const Place &place, const char *numbers) const
+{
+    const int64_t rows = place.rows, columns = place.columns;
+    switch (place.form) {
+    case Place::Form::same:
+        if (numbers != place.to)
+            std::memcpy(place.to, numbers + place.left_out, place.size - place.left_out);
+        return;
+    case Place::Form::transposed:
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                std::memcpy(place.to + (j * place.line + i) * 4, numbers + (i * columns + j) * 4,
+                            4);
+        return;
+    case Place::Form::panels:
+        (set_.depth == 4 ? lay_out_panels<4> : lay_out_panels<2>)(
+            reinterpret_cast<const int8_t *>(numbers), rows, columns, place.line, set_.panel,
+            reinterpret_cast<int8_t *>(place.to), place.sums);
+        return;
+    }
+}
+
+void Layout::read(TensorReader &reader)
+{
+    // What stays as it is goes to its place at once, and the rest goes there from here.
+    const auto direct = [](const Place &place) {
+        return place.form == Place::Form::same && !place.left_out;
+    };
+    size_t largest = 0;
+    for (const auto &[name, tensor] : reader.tensors()) {
+        const auto found = places_.find(name);
+        if (found == places_.end() || !direct(found->second))
+            largest = std::max(largest, tensor.bytes());
+    }
+    const std::unique_ptr<char[]> room(new char[largest]);
+    while (const std::string *const name = reader.next()) {
+        const auto found = places_.find(*name);
+        if (found == places_.end()) {
+            reader.numbers(room.get());
+            continue;
+        }
+        const Place &place = found->second;
+        put(place, reader.numbers(direct(place) ? place.to : room.get()));
+    }
+    for (const Total &total : totals_)
+        for (int64_t j = 0; j < total.n; j++)
+            total.to[j] = static_cast<float>(total.sums[j]) * total.step[j];
+}
+
+// (heads, nearby_width) the bias of each head for each distance. Padding keys read LANES more.
+void Layout::fill_nearby(const EncoderShape &shape) const
+{
+    const std::vector<int64_t> buckets =
+        buckets_of_distances(shape.longest, shape.distance_buckets);
+    for (int64_t head = 0; head < shape.heads; head++)
+        for (size_t i = 0; i < buckets.size(); i++)
+            nearby_[head * model_.nearby_width + static_cast<int64_t>(i)] =
+                distances_[buckets[i] * shape.heads + head] * powers_of_two;
+}
+
+Layout::Layout(const EncoderShape &shape, TensorReader &reader, const InstructionSet &set)
+    : set_(set), tensors_(&reader.tensors()), feed_forward_(shape.feed_forward)
+{
+    check_shape(shape);
+    walk(shape);
+    memory_.emplace(used_);
+    walk(shape);
+    read(reader);
+    if (shape.distance_buckets)
+        fill_nearby(shape);
     tensors_ = nullptr;
+    places_.clear(), totals_.clear();
 }
 
 } // namespace onelayer

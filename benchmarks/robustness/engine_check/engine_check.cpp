@@ -28,7 +28,7 @@ struct Random {
 
 struct Weights {
     std::vector<std::vector<char>> memory;
-    Tensors tensors;
+    TensorsInMemory tensors;
     Random random;
 
     void floats(const std::string &name, std::vector<int64_t> shape, float mean, float spread)
@@ -65,7 +65,7 @@ struct Weights {
             const Number number = draw();
             std::memcpy(to + i * static_cast<int64_t>(sizeof number), &number, sizeof number);
         }
-        tensors[name] = {kind, std::move(shape), to};
+        tensors.add(name, {kind, std::move(shape)}, to);
     }
 };
 

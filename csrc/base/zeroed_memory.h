@@ -1,0 +1,25 @@
+// A large piece of memory, all zeros at first.
+#pragma once
+#include <cstddef>
+
+namespace onelayer {
+
+// It begins at a cache line. On Linux most of it is in large pages where the system has them: they are
+// there after a few faults instead of thousands, and addresses in them are translated faster.
+class ZeroedMemory {
+  public:
+    // Throws std::bad_alloc.
+    explicit ZeroedMemory(size_t size);
+    ~ZeroedMemory();
+    ZeroedMemory(const ZeroedMemory &) = delete;
+    ZeroedMemory &operator=(const ZeroedMemory &) = delete;
+
+    char *start() const { return start_; }
+
+  private:
+    void *mapped_ = nullptr;
+    size_t size_ = 0;
+    char *start_ = nullptr;
+};
+
+} // namespace onelayer
