@@ -3,6 +3,183 @@
 
 namespace onelayer {
 
+namespace {
+
+constexpr uint32_t nobody = UINT32_MAX;
+constexpr size_t any_byte = 256; // cells that a step may look at from a base on
+
+} // namespace
+
+// Places the states, from the root on. Of the entries in a range, which share their first bytes, those
+// with the same next byte are put side by side, and become the range of a child.
+class Trie::Builder {
+  public:
+    explicit Builder(std::vector<Entry> entries) : entries_(std::move(entries))
+    {
+        grow(1);
+        free_[0] &= ~uint64_t{1}; // the root
+    }
+
+    std::vector<Cell> cells()
+    {
+        if (!entries_.empty())
+            waiting_.push_back({0, entries_.size(), 0, root});
+        while (!waiting_.empty()) {
+            const Range range = waiting_.back();
+            waiting_.pop_back();
+            if (range.end - range.begin == 1)
+                place_rest(range);
+            else
+                place_children(range);
+        }
+        cells_.resize(size_t{highest_base_} + any_byte);
+        cells_.shrink_to_fit();
+        return std::move(cells_);
+    }
+
+  private:
+    struct Range {
+        size_t begin, end, depth;
+        uint32_t state;
+    };
+
+    // The byte of an entry after `depth` bytes, plus 1; 0 at its end.
+    static unsigned key_of(const Entry &entry, size_t depth)
+    {
+        return depth == entry.first.size() ? 0 : 1u + static_cast<unsigned char>(entry.first[depth]);
+    }
+
+    // The states of a single entry.
+    void place_rest(const Range &range)
+    {
+        const auto &[text, number] = entries_[range.begin];
+        uint32_t state = range.state;
+        for (size_t i = range.depth; i < text.size(); i++) {
+            labels_.assign(1, static_cast<unsigned char>(text[i]));
+            state = place(state) + labels_[0];
+        }
+        cells_[state].value = number;
+    }
+
+    void place_children(Range range)
+    {
+        sort_by_key(range);
+        for (; range.begin < range.end && key_of(entries_[range.begin], range.depth) == 0;
+             range.begin++)
+            cells_[range.state].value = entries_[range.begin].second; // the last one counts
+        labels_.clear(), starts_.clear();
+        for (size_t i = range.begin; i < range.end; i++) {
+            const auto label = static_cast<unsigned char>(entries_[i].first[range.depth]);
+            if (labels_.empty() || labels_.back() != label)
+                labels_.push_back(label), starts_.push_back(i);
+        }
+        if (labels_.empty())
+            return;
+        starts_.push_back(range.end);
+        const uint32_t base = place(range.state);
+        for (size_t i = 0; i < labels_.size(); i++)
+            waiting_.push_back({starts_[i], starts_[i + 1], range.depth + 1, base + labels_[i]});
+    }
+
+    // Entries with the same key keep their order.
+    void sort_by_key(const Range &range)
+    {
+        constexpr size_t few = 16;
+        const auto begin = entries_.begin() + static_cast<std::ptrdiff_t>(range.begin);
+        const auto end = entries_.begin() + static_cast<std::ptrdiff_t>(range.end);
+        if (range.end - range.begin <= few) {
+            for (auto one = begin + 1; one < end; ++one) {
+                const Entry moved = *one;
+                const unsigned key = key_of(moved, range.depth);
+                auto to = one;
+                for (; to > begin && key_of(to[-1], range.depth) > key; --to)
+                    *to = to[-1];
+                *to = moved;
+            }
+            return;
+        }
+        size_t counts[any_byte + 2] = {}; // of smaller keys, in the end
+        for (auto one = begin; one < end; ++one)
+            counts[key_of(*one, range.depth) + 1]++;
+        for (size_t key = 1; key < any_byte + 2; key++)
+            counts[key] += counts[key - 1];
+        unsorted_.assign(begin, end);
+        for (const Entry &one : unsorted_)
+            begin[static_cast<std::ptrdiff_t>(counts[key_of(one, range.depth)]++)] = one;
+    }
+
+    // Finds a base whose cells for all of the labels are free, and makes them the state's children.
+    uint32_t place(uint32_t state)
+    {
+        const uint32_t base = free_base();
+        cells_[state].base = base;
+        highest_base_ = std::max(highest_base_, base);
+        for (const unsigned char label : labels_) {
+            cells_[base + label].parent = state;
+            free_[(base + label) / 64] &= ~(uint64_t{1} << (base + label) % 64);
+        }
+        return base;
+    }
+
+    // Tries 64 bases at once: those for which the cell of the first label lies in the same word.
+    uint32_t free_base()
+    {
+        const size_t first = labels_[0];
+        size_t taken = 0;
+        for (size_t word = scan_from_;; word++) {
+            grow(word + 1);
+            uint64_t fit = free_[word];
+            if (word * 64 < first) // no base is negative
+                fit &= first - word * 64 < 64 ? ~uint64_t{0} << (first - word * 64) : 0;
+            for (size_t i = 1; i < labels_.size() && fit; i++)
+                fit &= bits_from(word * 64 + labels_[i] - first);
+            taken += 64 - static_cast<size_t>(__builtin_popcountll(free_[word]));
+            if (!fit)
+                continue;
+            // What is nearly full isn't looked at again.
+            const size_t scanned = (word - scan_from_) * 64;
+            if (scanned > 64 && taken * 20 > scanned * 19)
+                scan_from_ = word;
+            return static_cast<uint32_t>(word * 64 + static_cast<size_t>(__builtin_ctzll(fit)) -
+                                         first);
+        }
+    }
+
+    uint64_t bits_from(size_t cell) const
+    {
+        const size_t word = cell / 64, bit = cell % 64;
+        return bit ? free_[word] >> bit | free_[word + 1] << (64 - bit) : free_[word];
+    }
+
+    // Makes room for the bases in this number of words, and for any byte after them.
+    void grow(size_t words)
+    {
+        const size_t needed = words + any_byte / 64 + 1;
+        if (free_.size() >= needed)
+            return;
+        free_.resize(needed + needed / 2, ~uint64_t{0});
+        cells_.resize(free_.size() * 64, {0, nobody, -1});
+    }
+
+    std::vector<Entry> entries_, unsorted_;
+    std::vector<Cell> cells_;
+    std::vector<uint64_t> free_; // a bit for each cell
+    std::vector<Range> waiting_;
+    std::vector<unsigned char> labels_; // of the state that is placed
+    std::vector<size_t> starts_;
+    size_t scan_from_ = 0; // words before it are hardly ever free
+    uint32_t highest_base_ = 0;
+};
+
+Trie::Trie(std::vector<Entry> entries)
+{
+    entries.erase(std::remove_if(entries.begin(), entries.end(),
+                                 [](const Entry &entry) { return entry.first.empty(); }),
+                  entries.end());
+    empty_ = entries.empty();
+    cells_ = Builder(std::move(entries)).cells();
+}
+
 int32_t Trie::find(std::string_view text) const
 {
     uint32_t state = root;
@@ -10,77 +187,6 @@ int32_t Trie::find(std::string_view text) const
         if (!step(state, static_cast<unsigned char>(c)))
             return -1;
     return value(state);
-}
-
-void Trie::build(std::vector<Entry> entries)
-{
-    std::stable_sort(entries.begin(), entries.end(),
-                     [](const Entry &a, const Entry &b) { return a.first < b.first; });
-    // A range of entries that share their first `depth` bytes, and the state of these bytes.
-    struct Range {
-        size_t begin, end, depth;
-        uint32_t state;
-    };
-    cells_.assign(256, {0, nobody, -1});
-    std::vector<Range> waiting;
-    size_t begin = 0;
-    while (begin < entries.size() && entries[begin].first.empty())
-        begin++;
-    empty_ = begin == entries.size();
-    if (!empty_)
-        waiting.push_back({begin, entries.size(), 0, root});
-    std::vector<unsigned char> labels;
-    std::vector<size_t> starts;
-    uint32_t highest = 0;
-    while (!waiting.empty()) {
-        Range range = waiting.back();
-        waiting.pop_back();
-        // Sorted, so texts that end here come first.
-        for (; range.begin < range.end && entries[range.begin].first.size() == range.depth;
-             range.begin++)
-            cells_[range.state].value = entries[range.begin].second;
-        if (range.begin == range.end)
-            continue;
-        labels.clear(), starts.clear();
-        for (size_t i = range.begin; i < range.end; i++) {
-            const auto label = static_cast<unsigned char>(entries[i].first[range.depth]);
-            if (labels.empty() || labels.back() != label)
-                labels.push_back(label), starts.push_back(i);
-        }
-        starts.push_back(range.end);
-        const uint32_t base = place(labels);
-        cells_[range.state].base = base;
-        highest = std::max(highest, base);
-        for (size_t i = 0; i < labels.size(); i++) {
-            cells_[base + labels[i]].parent = range.state;
-            waiting.push_back({starts[i], starts[i + 1], range.depth + 1, base + labels[i]});
-        }
-    }
-    cells_.resize(size_t{highest} + 256); // a step looks at any byte's cell
-    cells_.shrink_to_fit();
-}
-
-// Finds a base whose cells for all of the labels are free, and makes room for any byte after it.
-uint32_t Trie::place(const std::vector<unsigned char> &labels)
-{
-    size_t taken = 0;
-    for (size_t at = std::max<size_t>(scan_from_, size_t{labels[0]} + 1);; at++) {
-        const size_t base = at - labels[0];
-        if (cells_.size() < base + 256)
-            cells_.resize(base + 256 + cells_.size() / 2, {0, nobody, -1});
-        if (cells_[at].parent != nobody) {
-            taken++;
-            continue;
-        }
-        const bool free = std::all_of(labels.begin(), labels.end(), [&](unsigned char label) {
-            return cells_[base + label].parent == nobody;
-        });
-        if (!free)
-            continue;
-        if (at - scan_from_ > 64 && taken * 20 > (at - scan_from_) * 19)
-            scan_from_ = at;
-        return static_cast<uint32_t>(base);
-    }
 }
 
 } // namespace onelayer

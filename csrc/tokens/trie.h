@@ -15,10 +15,10 @@ class Trie {
     using Entry = std::pair<std::string_view, int32_t>;
     static constexpr uint32_t root = 0;
 
-    Trie() { build({}); }
+    Trie() : Trie(std::vector<Entry>()) {}
     // Numbers must not be negative. Of entries with the same text the last one counts; an empty
     // text is left out.
-    explicit Trie(std::vector<Entry> entries) { build(std::move(entries)); }
+    explicit Trie(std::vector<Entry> entries);
 
     // Goes to the child of a state; false if there is none.
     bool step(uint32_t &state, unsigned char byte) const
@@ -41,13 +41,9 @@ class Trie {
         uint32_t base, parent;
         int32_t value;
     };
-    static constexpr uint32_t nobody = UINT32_MAX;
-
-    void build(std::vector<Entry> entries);
-    uint32_t place(const std::vector<unsigned char> &labels);
+    class Builder;
 
     std::vector<Cell> cells_;
-    size_t scan_from_ = 1; // cells before it are hardly ever free
     bool empty_ = true;
 };
 
