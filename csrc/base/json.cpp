@@ -2,32 +2,60 @@
 #include "decimals.h"
 #include "error.h"
 #include "text.h"
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace onelayer {
 
 namespace {
+
 constexpr int deepest = 64; // arrays and objects within each other: a call of the parser each
+
+// A number that fp64 can't hold: zero or infinite, as Python reads it.
+double beyond(std::string_view number)
+{
+    const bool negative = number[0] == '-';
+    const size_t exponent = number.find_first_of("eE");
+    const bool small = exponent == std::string_view::npos ? number[negative] == '0'
+                                                          : number[exponent + 1] == '-';
+    const double size = small ? 0.0 : HUGE_VAL;
+    return negative ? -size : size;
 }
+
+double real_of(std::string_view written)
+{
+    double found = 0;
+    const char *const end = written.data() + written.size();
+    if (read_decimal(written.data(), end, found).ec == std::errc::result_out_of_range)
+        return beyond(written);
+    return found;
+}
+
+} // namespace
 
 class JsonParser {
   public:
     explicit JsonParser(std::string_view text) : text_(text) {}
 
-    Json document()
+    JsonDocument document()
     {
         if (!is_utf8(text_))
             throw BundleError("isn't UTF-8 text");
+        if (uint64_t{text_.size()} > UINT32_MAX)
+            fail("more than 4 GB");
         if (text_.substr(0, 3) == "\xef\xbb\xbf")
             at_ = 3;
-        Json found;
-        value(found, 0);
+        found_.values_.clear();
+        found_.values_.reserve(text_.size() / 16 + 8);
+        add(Json::Kind::null);
+        value(0);
         space();
         if (at_ != text_.size())
             fail("more after its end");
-        return found;
+        return std::move(found_);
     }
 
   private:
@@ -53,77 +81,93 @@ class JsonParser {
         return true;
     }
 
-    void value(Json &out, int depth)
+    Json &add(Json::Kind kind)
+    {
+        found_.values_.push_back(Json());
+        found_.values_.back().kind_ = kind;
+        return found_.values_.back();
+    }
+
+    void value(int depth)
     {
         if (depth > deepest)
             fail("nested too deep");
         space();
         const char c = peek();
         if (c == '{') {
-            object(out, depth);
+            object(depth);
         } else if (c == '[') {
-            array(out, depth);
+            array(depth);
         } else if (c == '"') {
-            out.kind_ = Json::Kind::string;
-            string(out.string_);
+            string(Json::Form::other);
         } else if (word("true")) {
-            out.kind_ = Json::Kind::boolean, out.boolean_ = true;
+            add(Json::Kind::boolean).boolean_ = true;
         } else if (word("false")) {
-            out.kind_ = Json::Kind::boolean, out.boolean_ = false;
-        } else if (!word("null")) {
-            number(out);
+            add(Json::Kind::boolean).boolean_ = false;
+        } else if (word("null")) {
+            add(Json::Kind::null);
+        } else {
+            number();
         }
     }
 
-    void object(Json &out, int depth)
+    // What an array or object at an index holds is added.
+    void close(size_t index, size_t count)
     {
-        out.kind_ = Json::Kind::object;
+        Json &outer = found_.values_[index];
+        outer.size_ = static_cast<uint32_t>(found_.values_.size() - index);
+        outer.count_ = count;
+    }
+
+    void object(int depth)
+    {
+        const size_t index = found_.values_.size();
+        add(Json::Kind::object);
         at_++;
         space();
         if (peek() == '}') {
             at_++;
-            return;
+            return close(index, 0);
         }
-        for (;;) {
+        for (size_t count = 1;; count++) {
             space();
             if (peek() != '"')
                 fail("a key is missing");
-            auto &member = out.members_.emplace_back();
-            string(member.first);
+            string(Json::Form::key);
             space();
             if (peek() != ':')
                 fail("no colon after a key");
             at_++;
-            value(member.second, depth + 1);
-            member.second.where_ = member.first;
+            value(depth + 1);
             space();
             const char c = peek();
             if (c != ',' && c != '}')
                 fail("an object does not end");
             at_++;
             if (c == '}')
-                return;
+                return close(index, count);
         }
     }
 
-    void array(Json &out, int depth)
+    void array(int depth)
     {
-        out.kind_ = Json::Kind::array;
+        const size_t index = found_.values_.size();
+        add(Json::Kind::array);
         at_++;
         space();
         if (peek() == ']') {
             at_++;
-            return;
+            return close(index, 0);
         }
-        for (;;) {
-            value(out.items_.emplace_back(), depth + 1);
+        for (size_t count = 1;; count++) {
+            value(depth + 1);
             space();
             const char c = peek();
             if (c != ',' && c != ']')
                 fail("an array does not end");
             at_++;
             if (c == ']')
-                return;
+                return close(index, count);
         }
     }
 
@@ -172,15 +216,42 @@ class JsonParser {
         append_utf8(out, point >= 0xd800 && point < 0xe000 ? 0xfffd : point);
     }
 
-    void string(std::string &out)
+    // The end of characters that stand for themselves.
+    size_t end_of_plain(size_t at) const
+    {
+        const char *const text = text_.data();
+        const size_t size = text_.size();
+        while (at < size && text[at] != '"' && text[at] != '\\' &&
+               static_cast<unsigned char>(text[at]) >= 0x20)
+            at++;
+        return at;
+    }
+
+    void string(Json::Form form)
     {
         at_++;
+        const size_t end = end_of_plain(at_);
+        std::string_view whole = text_.substr(at_, end - at_);
+        at_ = end;
+        if (peek() == '"') {
+            at_++;
+        } else {
+            unescaped_.assign(whole);
+            finish_string();
+            whole = unescaped_;
+        }
+        Json &out = add(Json::Kind::string);
+        out.form_ = form;
+        keep(whole, out);
+    }
+
+    // Reads on where a text has an escape, or doesn't end.
+    void finish_string()
+    {
         for (;;) {
             const size_t from = at_;
-            while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
-                   static_cast<unsigned char>(text_[at_]) >= 0x20)
-                at_++;
-            out.append(text_, from, at_ - from);
+            at_ = end_of_plain(from);
+            unescaped_.append(text_, from, at_ - from);
             if (at_ == text_.size())
                 fail("a text does not end");
             const char c = text_[at_++];
@@ -188,22 +259,39 @@ class JsonParser {
                 return;
             if (c != '\\')
                 fail("a control character in a text");
-            escape(out);
+            escape(unescaped_);
         }
     }
 
-    void number(Json &out)
+    // Copies a value's characters. They never move, unlike the values.
+    void keep(std::string_view characters, Json &out)
     {
-        out.kind_ = Json::Kind::number;
-        if (word("NaN")) {
-            out.number_ = std::numeric_limits<double>::quiet_NaN();
-            return;
+        constexpr size_t block = 1u << 16;
+        if (characters.size() > left_) {
+            // No more than all that is still to come.
+            left_ = std::max(characters.size(), std::min(block, text_.size()));
+            found_.characters_.emplace_back(new char[left_]);
+            room_ = found_.characters_.back().get();
         }
+        if (!characters.empty())
+            std::memcpy(room_, characters.data(), characters.size());
+        out.characters_ = room_;
+        out.size_ = static_cast<uint32_t>(characters.size());
+        room_ += characters.size(), left_ -= characters.size();
+    }
+
+    void number()
+    {
+        const auto add_real = [this](double number) {
+            Json &out = add(Json::Kind::number);
+            out.form_ = Json::Form::real, out.real_ = number;
+        };
+        if (word("NaN"))
+            return add_real(std::numeric_limits<double>::quiet_NaN());
         const size_t sign = peek() == '-';
         if (text_.substr(at_ + sign, 8) == "Infinity") {
             at_ += sign + 8;
-            out.number_ = sign ? -HUGE_VAL : HUGE_VAL;
-            return;
+            return add_real(sign ? -HUGE_VAL : HUGE_VAL);
         }
         const size_t from = at_;
         at_ += sign;
@@ -218,16 +306,17 @@ class JsonParser {
             at_ += peek() == '+' || peek() == '-';
             digits();
         }
-        const char *const begin = text_.data() + from, *const end = text_.data() + at_;
-        if (whole && std::from_chars(begin, end, out.integer_).ec == std::errc()) {
-            out.is_integer_ = true;
-            out.number_ = static_cast<double>(out.integer_);
-            return;
+        const std::string_view written = text_.substr(from, at_ - from);
+        if (!whole)
+            return add_real(real_of(written));
+        Json &out = add(Json::Kind::number);
+        const char *const end = written.data() + written.size();
+        if (std::from_chars(written.data(), end, out.integer_).ec == std::errc()) {
+            out.form_ = Json::Form::integer;
+        } else {
+            out.form_ = Json::Form::digits;
+            keep(written, out);
         }
-        if (read_decimal(begin, end, out.number_).ec == std::errc::result_out_of_range)
-            out.number_ = beyond(text_.substr(from, at_ - from));
-        if (whole)
-            out.string_.assign(begin, end);
     }
 
     // Passes the digits, one at least; returns how many there are.
@@ -241,26 +330,27 @@ class JsonParser {
         return at_ - from;
     }
 
-    // A number that fp64 can't hold: zero or infinite, as Python reads it.
-    static double beyond(std::string_view number)
-    {
-        const bool negative = number[0] == '-';
-        const size_t exponent = number.find_first_of("eE");
-        const bool small = exponent == std::string_view::npos ? number[negative] == '0'
-                                                              : number[exponent + 1] == '-';
-        const double size = small ? 0.0 : HUGE_VAL;
-        return negative ? -size : size;
-    }
-
     std::string_view text_;
     size_t at_ = 0;
+    JsonDocument found_;
+    std::string unescaped_;
+    char *room_ = nullptr; // for characters: what is left of the last block
+    size_t left_ = 0;
 };
 
-Json Json::parse(std::string_view text) { return JsonParser(text).document(); }
+JsonDocument::JsonDocument()
+{
+    values_.push_back(Json());
+    values_.push_back(Json());
+}
+
+JsonDocument Json::parse(std::string_view text) { return JsonParser(text).document(); }
 
 void Json::wrong(const char *wanted) const
 {
-    throw BundleError((where_.empty() ? "a value" : where_) + " is not " + wanted);
+    const Json &before = this[-1]; // its key, if it has one
+    throw BundleError((before.is_key() && before.size_ ? std::string(before.characters()) : "a value") +
+                      " is not " + wanted);
 }
 
 bool Json::boolean() const
@@ -274,49 +364,59 @@ double Json::number() const
 {
     if (kind_ != Kind::number)
         wrong("a number");
-    return number_;
+    return form_ == Form::integer ? static_cast<double>(integer_)
+           : form_ == Form::real  ? real_
+                                  : real_of(characters());
 }
 
 int64_t Json::integer() const
 {
-    if (kind_ != Kind::number || !is_integer_)
+    if (!is_integer())
         wrong("a whole number");
     return integer_;
 }
 
 std::string_view Json::long_integer() const
 {
-    return kind_ == Kind::number ? std::string_view(string_) : std::string_view();
+    return is_number() && form_ == Form::digits ? characters() : std::string_view();
 }
 
-const std::string &Json::string() const
+std::string_view Json::text() const
 {
     if (kind_ != Kind::string)
         wrong("a text");
-    return string_;
+    return characters();
 }
 
-const std::vector<Json> &Json::items() const
+Json::Items Json::items() const
 {
     if (kind_ != Kind::array)
         wrong("a list");
-    return items_;
+    return Items(*this);
 }
 
-const std::vector<Json::Member> &Json::members() const
+Json::Members Json::members() const
 {
     if (kind_ != Kind::object)
         wrong("an object");
-    return members_;
+    return Members(*this);
+}
+
+const Json &Json::Items::operator[](size_t i) const
+{
+    const Json *found = &front();
+    while (i-- > 0)
+        found = found->next();
+    return *found;
 }
 
 const Json *Json::find(std::string_view key) const
 {
-    const auto &all = members();
-    for (auto member = all.rbegin(); member != all.rend(); ++member)
-        if (member->first == key)
-            return member->second.is_null() ? nullptr : &member->second;
-    return nullptr;
+    const Json *last = nullptr;
+    for (const auto &[name, value] : members())
+        if (name == key)
+            last = &value;
+    return last && !last->is_null() ? last : nullptr;
 }
 
 const Json &Json::at(std::string_view key) const
@@ -347,7 +447,7 @@ int64_t Json::integer_or(std::string_view key, int64_t otherwise) const
 std::string Json::string_or(std::string_view key, std::string_view otherwise) const
 {
     const Json *found = find(key);
-    return found ? found->string() : std::string(otherwise);
+    return std::string(found ? found->text() : otherwise);
 }
 
 } // namespace onelayer

@@ -69,10 +69,11 @@ Safetensors::Safetensors(const ByteSource &file) : file_(file)
 
 void Safetensors::read_header(std::string_view text, size_t numbers)
 {
-    const Json header = Json::parse(text);
-    for (const auto &[name, entry] : header.members()) {
-        if (name == "__metadata__")
+    const JsonDocument header = Json::parse(text);
+    for (const auto &[key, entry] : header->members()) {
+        if (key == "__metadata__")
             continue;
+        const std::string name(key);
         Part part;
         const auto [added, is_new] =
             tensors_.emplace(name, tensor_of(name, entry, numbers, part));

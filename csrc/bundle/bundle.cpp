@@ -94,15 +94,15 @@ void check_digest(const Source &source, const std::string &name, const std::stri
         throw BundleError("truncated or damaged (fetch the file again)");
 }
 
-Json object_in(const Source &source, const std::string &name)
+JsonDocument object_in(const Source &source, const std::string &name)
 {
     const auto file = source.open(name, largest_json);
     return in_file(source.place(name), [&] {
         const WholeBytes whole(*file);
         if (source.digest(name))
             check_digest(source, name, sha256(whole.bytes()));
-        Json found = Json::parse(whole.bytes());
-        if (!found.is_object())
+        JsonDocument found = Json::parse(whole.bytes());
+        if (!found->is_object())
             throw BundleError("isn't a JSON object");
         return found;
     });
@@ -143,10 +143,10 @@ void refuse_repeated_labels(const Task &task)
 // What the files take is free again before the weights are read.
 std::unique_ptr<Tokenizer> read_tokenizer(const Source &source, const EncoderShape &shape)
 {
-    const Json tokenizer = object_in(source, "tokenizer.json");
-    const Json config = object_in(source, "tokenizer_config.json");
+    const JsonDocument tokenizer = object_in(source, "tokenizer.json");
+    const JsonDocument config = object_in(source, "tokenizer_config.json");
     return in_file(source.place("tokenizer.json"), [&] {
-        auto found = Tokenizer::read(tokenizer, config, static_cast<size_t>(shape.vocabulary));
+        auto found = Tokenizer::read(*tokenizer, *config, static_cast<size_t>(shape.vocabulary));
         if (shape.segments < 2)
             found->frame.second_segment = 0;
         return found;
@@ -156,18 +156,19 @@ std::unique_ptr<Tokenizer> read_tokenizer(const Source &source, const EncoderSha
 std::unique_ptr<Bundle> read_bundle(const Source &source)
 {
     auto bundle = std::make_unique<Bundle>();
-    const Json config = object_in(source, "config.json");
-    in_file(source.place("config.json"), [&] { bundle->config = read_config(config); });
+    const JsonDocument config = object_in(source, "config.json");
+    in_file(source.place("config.json"), [&] { bundle->config = read_config(*config); });
     EncoderShape &shape = bundle->config.shape;
 
-    const Json record = object_in(source, "onelayer.json");
+    bundle->record = object_in(source, "onelayer.json");
+    const Json &record = *bundle->record;
     std::string sha256_of_weights;
     in_file(source.place("onelayer.json"), [&] {
         sha256_of_weights = check_record(record, shape.longest);
         bundle->task = Task::read(record.at("task"));
         refuse_repeated_labels(*bundle->task);
-        bundle->layout = record.at("layout");
-        bundle->layout.at("columns").members();
+        bundle->layout = &record.at("layout");
+        bundle->layout->at("columns").members();
     });
     shape.outputs = static_cast<int64_t>(bundle->task->n_outputs());
 

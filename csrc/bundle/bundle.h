@@ -16,7 +16,8 @@ struct Bundle {
     std::unique_ptr<Task> task;
     std::shared_ptr<const Tokenizer> tokenizer; // these two may be parts of several bundles
     std::shared_ptr<const Engine> engine;
-    Json layout; // of the training file: the member of onelayer.json
+    JsonDocument record; // onelayer.json, or of it the layout
+    const Json *layout = nullptr; // of the training file: a part of the record
 
     // Opens a directory, or a single file. Throws BundleError for files that are missing, damaged, or
     // not as export wrote them, and for a model that the engine doesn't compute.

@@ -55,13 +55,13 @@ float eps_of(const Json &config, std::string_view key)
 
 bool is(const Json &value, std::string_view json)
 {
-    const Json wanted = Json::parse(json);
-    if (value.kind() != wanted.kind())
+    const JsonDocument wanted = Json::parse(json);
+    if (value.kind() != wanted->kind())
         return false;
     switch (value.kind()) {
-    case Json::Kind::boolean: return value.boolean() == wanted.boolean();
-    case Json::Kind::number: return value.number() == wanted.number();
-    case Json::Kind::string: return value.string() == wanted.string();
+    case Json::Kind::boolean: return value.boolean() == wanted->boolean();
+    case Json::Kind::number: return value.number() == wanted->number();
+    case Json::Kind::string: return value.text() == wanted->text();
     default: return false;
     }
 }

@@ -70,10 +70,10 @@ BundleFiles files_in(const ByteSource &all)
     if (raw(sha256(table.bytes())) != head.substr(digest_at, 32))
         damaged("its table");
 
-    const Json json = Json::parse(table.bytes());
+    const JsonDocument json = Json::parse(table.bytes());
     BundleFiles found;
     size_t from = head_size + length;
-    for (const Json &file : json.at("files").items()) {
+    for (const Json &file : json->at("files").items()) {
         const std::string &name = file.at("name").string();
         const int64_t at = file.at("offset").integer(), size = file.at("size").integer();
         if (at < 0 || size < 0 || static_cast<uint64_t>(at) < from ||

@@ -56,10 +56,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const std::string_view rules = input.substr(0, input.find('\0'));
     const std::string_view text = input.substr(rules.size() + (rules.size() < input.size()));
     try {
-        const Json tokenizer = Json::parse(rules);
+        const JsonDocument tokenizer = Json::parse(rules);
         for (const std::string_view config : {settings, berts}) {
             try {
-                cut(*Tokenizer::read(tokenizer, Json::parse(config), rows), Text(text));
+                cut(*Tokenizer::read(*tokenizer, *Json::parse(config), rows), Text(text));
             } catch (const Error &) {
             }
         }

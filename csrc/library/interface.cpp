@@ -196,8 +196,8 @@ onelayer_row_tokenizer *onelayer_row_tokenizer_open(onelayer_text tokenizer, one
                                                     size_t vocabulary, int segments)
 {
     return guarded([&] {
-        auto found = Tokenizer::read(Json::parse({tokenizer.data, tokenizer.size}),
-                                     Json::parse({config.data, config.size}), vocabulary);
+        auto found = Tokenizer::read(*Json::parse({tokenizer.data, tokenizer.size}),
+                                     *Json::parse({config.data, config.size}), vocabulary);
         if (!segments)
             found->frame.second_segment = 0;
         return new onelayer_row_tokenizer{std::move(found)};
@@ -214,8 +214,9 @@ onelayer_model *onelayer_model_of(const onelayer_engine *engine,
         auto bundle = std::make_unique<Bundle>();
         bundle->engine = given(engine, "engine").engine;
         bundle->tokenizer = given(tokenizer, "tokenizer").tokenizer;
-        bundle->task = Task::read(Json::parse({task.data, task.size}));
-        bundle->layout = Json::parse({layout.data, layout.size});
+        bundle->task = Task::read(*Json::parse({task.data, task.size}));
+        bundle->record = Json::parse({layout.data, layout.size});
+        bundle->layout = &*bundle->record;
         const onelayer_options options = {0, 0, threads};
         return model_of(std::move(bundle), &options);
     });

@@ -80,7 +80,7 @@ std::shared_ptr<const Opened> opened(std::shared_ptr<const Bundle> bundle,
     if (asked.coverage > 0 || asked.abstain > 0)
         found->promising = found->bundle->task->with_guarantees(asked.coverage, asked.abstain);
     found->threads = asked.threads ? asked.threads : processors();
-    found->pairs = found->bundle->layout.at("columns").find("pair") != nullptr;
+    found->pairs = found->bundle->layout->at("columns").find("pair") != nullptr;
     return found;
 }
 
@@ -102,7 +102,7 @@ std::string description(const Opened &opened)
     out.key("threads").value(int64_t{opened.threads});
     out.key("version").value(ONELAYER_VERSION);
     out.key("layout");
-    write_json(opened.bundle->layout, out);
+    write_json(*opened.bundle->layout, out);
     out.end_object();
     return out.take();
 }

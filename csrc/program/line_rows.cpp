@@ -48,7 +48,7 @@ std::string as_str(const Json &value, std::string_view role)
 // A value as data/values.py's label_name gives it.
 std::string as_name(const Json &value)
 {
-    return value.is_string() ? std::string(stripped(Text(value.string()))) : python_json(value);
+    return value.is_string() ? std::string(stripped(Text(value.text()))) : python_json(value);
 }
 
 onelayer_text kept(LineRow &row, std::string text)
@@ -80,7 +80,7 @@ bool has_half_character(std::string_view line)
 }
 
 // A list that a text holds as JSON. Lists as Python writes them are for onelayer predict.
-bool listed_in(const std::string &text, Json &out)
+bool listed_in(const std::string &text, JsonDocument &out)
 {
     const std::string_view inner = stripped(Text(text));
     if (inner.empty() || std::string_view("[{(").find(inner[0]) == std::string_view::npos)
@@ -155,9 +155,9 @@ const Json *LineReader::value_of(const Json &object, std::string_view role) cons
 // The text of a role; without data where it is missing.
 onelayer_text LineReader::text_of(LineRow &row, std::string_view role) const
 {
-    const Column *const column = column_in(row.object, role);
+    const Column *const column = column_in(*row.object, role);
     if (!column || !column->several) {
-        const Json *const value = value_of(row.object, role);
+        const Json *const value = value_of(*row.object, role);
         if (!value)
             return {nullptr, 0};
         const bool flag = value->kind() == Json::Kind::boolean;
@@ -165,7 +165,7 @@ onelayer_text LineReader::text_of(LineRow &row, std::string_view role) const
     }
     std::string joined; // such as a title and a body: a line each
     for (const std::string &name : column->names) {
-        const Json *const value = row.object.find(name);
+        const Json *const value = row.object->find(name);
         const bool empty = is_missing(value) || (value->is_string() && value->string().empty());
         if (!empty)
             joined += (joined.empty() ? "" : "\n") + as_str(*value, role);
@@ -176,14 +176,14 @@ onelayer_text LineReader::text_of(LineRow &row, std::string_view role) const
 void LineReader::read_options(LineRow &row) const
 {
     std::vector<std::pair<const Json *, bool>> found; // and whether it may be left out
-    const Column *const column = column_in(row.object, "options");
-    Json listed;
+    const Column *const column = column_in(*row.object, "options");
+    JsonDocument listed;
     if (column && column->several) {
         for (const std::string &name : column->names)
-            found.emplace_back(row.object.find(name), true);
-    } else if (const Json *value = value_of(row.object, "options")) {
+            found.emplace_back(row.object->find(name), true);
+    } else if (const Json *value = value_of(*row.object, "options")) {
         if (value->is_string())
-            value = listed_in(value->string(), listed) ? &listed : nullptr;
+            value = listed_in(value->string(), listed) ? &*listed : nullptr;
         const Json *const texts = value && value->is_object() ? value->find("text") : nullptr;
         if (texts && texts->is_array())
             for (const Json &text : texts->items())
@@ -212,22 +212,27 @@ void LineReader::read_options(LineRow &row) const
 
 // Words as a text and their bytes in it. Without word of the original spacing there is one space
 // between words, none between two Chinese characters.
-void LineReader::read_words(const std::vector<Json> &words, LineRow &row) const
+void LineReader::read_words(const Json::Items &words, LineRow &row) const
 {
-    const Json *const spaced = value_of(row.object, "space_after");
+    std::vector<const Json *> spaces; // what is said of the space after each word
+    const Json *const spaced = value_of(*row.object, "space_after");
     std::string text;
     bool after_ideograph = false;
-    for (size_t i = 0; i < words.size(); i++) {
-        const bool is_word = words[i].is_string() || (words[i].is_number() && !is_missing(&words[i]));
+    size_t i = 0;
+    for (const Json &item : words) {
+        const bool is_word = item.is_string() || (item.is_number() && !is_missing(&item));
         if (!is_word)
             throw InputError("word " + std::to_string(i + 1) + " is not a text");
-        const std::string word = words[i].is_string() ? words[i].string() : python_json(words[i]);
+        const std::string word = item.is_string() ? item.string() : python_json(item);
         const Text points(word);
         bool space = i > 0;
         if (i > 0 && spaced) {
-            if (spaced->items().size() < i)
+            if (spaces.empty())
+                for (const Json &one : spaced->items())
+                    spaces.push_back(&one);
+            if (spaces.size() < i)
                 throw InputError("space_after has fewer items than there are words");
-            space = spaced->items()[i - 1].boolean();
+            space = spaces[i - 1]->boolean();
         } else if (i > 0) {
             space = !(after_ideograph && points.size() && is_ideograph(points[0]));
         }
@@ -235,6 +240,7 @@ void LineReader::read_words(const std::vector<Json> &words, LineRow &row) const
         row.words.push_back({text.size(), text.size() + word.size()});
         text += word;
         after_ideograph = points.size() && is_ideograph(points[points.size() - 1]);
+        i++;
     }
     row.input.text = kept(row, std::move(text));
     row.words.reserve(1); // an empty list of words is one, too
@@ -245,22 +251,23 @@ void LineReader::read_object(LineRow &row) const
 {
     bool any = false;
     for (const std::string &role : roles_)
-        any = any || has(row.object, role);
+        any = any || has(*row.object, role);
     if (!any)
         throw InputError("an object without the columns that the model reads");
     onelayer_input &input = row.input;
     if (task_ == "tag") {
-        const Json *value = value_of(row.object, "text");
-        Json listed;
+        const Json *value = value_of(*row.object, "text");
+        JsonDocument listed;
         constexpr char ernie_mark = '\x02'; // between words, in files made for ERNIE
         if (value && value->is_string() && written_) {
             if (value->string().find(ernie_mark) != std::string::npos)
                 throw InputError("words as ERNIE's files have them (onelayer predict reads them)");
-            bool texts = listed_in(value->string(), listed) && listed.is_array() &&
-                         !listed.items().empty();
-            for (size_t i = 0; texts && i < listed.items().size(); i++)
-                texts = listed.items()[i].is_string();
-            value = texts ? &listed : value;
+            bool texts = listed_in(value->string(), listed) && listed->is_array() &&
+                         !listed->items().empty();
+            if (texts)
+                for (const Json &item : listed->items())
+                    texts = texts && item.is_string();
+            value = texts ? &*listed : value;
         }
         if (value && value->is_array())
             return read_words(value->items(), row);
@@ -278,10 +285,10 @@ void LineReader::read_object(LineRow &row) const
                               : role == "pair"   ? input.pair
                                                  : input.text;
         text = text_of(row, role);
-        if (!text.data && (role != "question" || has(row.object, role)))
+        if (!text.data && (role != "question" || has(*row.object, role)))
             throw InputError("no " + role);
     }
-    if (const Json *const id = task_ == "answer" ? value_of(row.object, "id") : nullptr)
+    if (const Json *const id = task_ == "answer" ? value_of(*row.object, "id") : nullptr)
         input.id = kept(row, as_str(*id, "id"));
 }
 
@@ -337,8 +344,8 @@ std::string LineReader::other_format(std::string_view first) const
     const std::string_view line = stripped(text);
     if (line.substr(0, 1) == "[") {
         try {
-            const Json value = Json::parse(line);
-            const auto &items = value.items();
+            const JsonDocument value = Json::parse(line);
+            const auto items = value->items();
             if (!(items.size() == 2 && items[0].is_string() && items[1].is_object()))
                 return "a JSON document";
         } catch (const BundleError &) {

@@ -14,7 +14,7 @@ namespace onelayer {
 struct LineRow {
     onelayer_input input = {};
     bool is_object = false;
-    Json object;           // where the line is one
+    JsonDocument object;   // where the line is one
     std::string_view line; // else
 
     LineRow() = default;
@@ -49,7 +49,7 @@ class LineReader {
     const Json *value_of(const Json &object, std::string_view role) const;
     onelayer_text text_of(LineRow &row, std::string_view role) const;
     void read_object(LineRow &row) const;
-    void read_words(const std::vector<Json> &words, LineRow &row) const;
+    void read_words(const Json::Items &words, LineRow &row) const;
     void read_options(LineRow &row) const;
     bool fits(const std::vector<std::string> &cells) const;
 

@@ -89,7 +89,7 @@ void write(const std::string &text)
 class Pipe {
   public:
     explicit Pipe(const Model &model)
-        : model_(model), reader_(Json::parse(onelayer_describe(model.get())))
+        : model_(model), reader_(*Json::parse(onelayer_describe(model.get())))
     {
     }
 

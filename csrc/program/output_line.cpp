@@ -17,7 +17,7 @@ std::string output_line(const LineRow &row, std::string_view prediction)
     bool replaced = false;
     out.begin_object();
     if (row.is_object)
-        replaced = write_members(row.object, out, "prediction", prediction);
+        replaced = write_members(*row.object, out, "prediction", prediction);
     else
         out.key("text").value(row.line);
     if (!replaced)

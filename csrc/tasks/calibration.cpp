@@ -124,7 +124,7 @@ Calibration Calibration::read(const Json &values)
                           ", and must be above 0");
     found.gold_ = finite_numbers(values.at("gold"), "gold");
     for (const Json &answered : values.at("answers").items()) {
-        const auto &three = answered.items();
+        const auto three = answered.items();
         if (three.size() != 3)
             throw BundleError("answers of a calibration have three numbers each");
         const Answered one = {finite_number(three[0], "a confidence"), three[1].integer(),

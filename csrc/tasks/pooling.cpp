@@ -22,7 +22,7 @@ void check_pooling_scores(const Json &values)
 {
     if (const Json *const scores = values.find("pooling_scores"))
         for (const auto &[name, score] : scores->members())
-            finite_number(score, "a score of pooling " + name);
+            finite_number(score, "a score of pooling " + std::string(name));
 }
 
 int64_t windows_read(Pooling pooling, int64_t needed)

@@ -10,8 +10,8 @@ void check_fields(const Json &values, std::string_view owner,
                   std::initializer_list<std::string_view> names)
 {
     for (const auto &member : values.members()) {
-        const std::string &key = member.first;
-        const Json &value = member.second;
+        const std::string_view key = member.key;
+        const Json &value = member.value;
         const bool known = std::any_of(names.begin(), names.end(), [&](std::string_view name) {
             const bool may_be_null = name.back() == '?';
             name.remove_suffix(may_be_null);
@@ -20,7 +20,7 @@ void check_fields(const Json &values, std::string_view owner,
         if (!known)
             throw BundleError(std::string(owner) +
                               (value.is_null() ? " can't have null as " : " has no field ") + "'" +
-                              key + "'");
+                              std::string(key) + "'");
     }
 }
 

@@ -46,24 +46,26 @@ Bpe::Bpe(const Json &model, size_t rows)
 
 void Bpe::read_merges(const Json &merges)
 {
-    const auto &pairs = merges.items();
+    const auto pairs = merges.items();
     size_t places = 16;
     while (places < 2 * pairs.size())
         places *= 2;
     merges_.assign(places, {0, 0, -1});
     std::string whole;
-    for (size_t rank = 0; rank < pairs.size(); rank++) {
-        const auto &tokens = pairs[rank].items();
+    uint32_t rank = 0;
+    for (const Json &item : pairs) {
+        const auto tokens = item.items();
         if (tokens.size() != 2)
             throw BundleError("merge " + std::to_string(rank) + " is not of two tokens");
-        whole = tokens[0].string() + tokens[1].string();
-        const int32_t first = vocabulary_.find(tokens[0].string()),
-                      second = vocabulary_.find(tokens[1].string()), made = vocabulary_.find(whole);
+        const std::string_view left = tokens[0].text(), right = tokens[1].text();
+        whole.assign(left).append(right);
+        const int32_t first = vocabulary_.find(left), second = vocabulary_.find(right),
+                      made = vocabulary_.find(whole);
         if (first < 0 || second < 0 || made < 0)
             throw BundleError("merge " + std::to_string(rank) + ", of " + shown(whole) +
                               ", has a token that the vocabulary lacks");
         const uint64_t pair = pair_of(first, second);
-        merges_[place_of(pair)] = {pair, static_cast<uint32_t>(rank), made};
+        merges_[place_of(pair)] = {pair, rank++, made};
     }
 }
 

@@ -133,7 +133,7 @@ class Replace final : public Normalizer {
   public:
     explicit Replace(const Json &component) : pattern_(Pattern::read(component.at("pattern")))
     {
-        const Text content(component.at("content").string());
+        const Text content(component.at("content").text());
         if (content.size() > pattern_.shortest())
             throw BundleError("a Replace that lengthens the text, to " + shown(content.bytes()));
         for (size_t i = 0; i < content.size(); i++)
@@ -167,7 +167,7 @@ class Replace final : public Normalizer {
 class Precompiled final : public Normalizer {
   public:
     explicit Precompiled(const Json &component)
-        : table_(component.at("precompiled_charsmap").string())
+        : table_(component.at("precompiled_charsmap").text())
     {
     }
 

@@ -107,7 +107,7 @@ Pattern Pattern::read(const Json &pattern)
 {
     if (pattern.members().size() != 1)
         throw BundleError("a pattern that is neither a String nor a Regex");
-    const auto &[kind, value] = pattern.members()[0];
+    const auto &[kind, value] = pattern.members().front();
     const std::string &text = value.string();
     if (kind == "String" && !text.empty()) {
         Pattern found(Kind::text);

@@ -71,12 +71,12 @@ class Reader {
         if (kind_ != "Unigram")
             throw BundleError("a " + shown(kind_) +
                               " tokenizer, where WordPiece, BPE and Unigram are read");
-        const auto &pieces = model_.at("vocab").items();
+        const auto pieces = model_.at("vocab").items();
         const int64_t number = model_.at("unk_id").integer();
         if (number < 0 || static_cast<uint64_t>(number) >= pieces.size())
             throw BundleError("unk_id is " + std::to_string(number) + ", and there are " +
                               std::to_string(pieces.size()) + " tokens");
-        const auto &piece = pieces[static_cast<size_t>(number)].items();
+        const auto piece = pieces[static_cast<size_t>(number)].items();
         if (piece.empty())
             throw BundleError("a token without a text");
         return piece[0].string();

@@ -30,7 +30,7 @@ std::vector<FramePart> frame_parts(const Json &processor, std::string_view name,
     for (const Json &piece : processor.at(name).items()) {
         if (piece.members().size() != 1)
             refuse_template();
-        const auto &[kind, about] = piece.members()[0];
+        const auto &[kind, about] = piece.members().front();
         FramePart part{"", {}, about.at("type_id").integer()};
         const std::string &id = about.at("id").string();
         if (kind == "Sequence") {

@@ -29,10 +29,10 @@ onelayer_tokenizer *onelayer_tokenizer_open(onelayer_text tokenizer, onelayer_te
     onelayer_tokenizer *opened = nullptr;
     guarded_status(
         [&] {
-            const Json rules = Json::parse(bytes_of(tokenizer, "tokenizer.json"));
-            const Json settings = Json::parse(bytes_of(config, "tokenizer_config.json"));
+            const JsonDocument rules = Json::parse(bytes_of(tokenizer, "tokenizer.json"));
+            const JsonDocument settings = Json::parse(bytes_of(config, "tokenizer_config.json"));
             auto made = std::make_unique<onelayer_tokenizer>();
-            made->tokenizer = Tokenizer::read(rules, settings, rows);
+            made->tokenizer = Tokenizer::read(*rules, *settings, rows);
             opened = made.release();
         },
         error, size);

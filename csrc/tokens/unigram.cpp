@@ -14,7 +14,7 @@ constexpr double unknown_penalty = 10; // below the worst token's score, as in S
 Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
     : falls_back_(model.boolean_or("byte_fallback", false))
 {
-    const auto &pieces = model.at("vocab").items();
+    const auto pieces = model.at("vocab").items();
     if (pieces.empty() || pieces.size() > std::min<size_t>(rows, INT32_MAX))
         throw BundleError("a vocabulary of " + std::to_string(pieces.size()) +
                           " tokens, and the embedding table has " + std::to_string(rows) + " rows");
@@ -29,10 +29,10 @@ Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
     entries.reserve(pieces.size());
     scores_.reserve(pieces.size());
     for (const Json &piece : pieces) {
-        const auto &pair = piece.items();
+        const auto pair = piece.items();
         if (pair.size() != 2)
             throw BundleError("a token without a score");
-        const std::string &token = pair[0].string();
+        const std::string_view token = pair[0].text();
         const auto id = static_cast<int32_t>(scores_.size());
         const double score = pair[1].number();
         if (!std::isfinite(score) || token.empty())
@@ -40,9 +40,9 @@ Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
         scores_.push_back(score);
         lowest = std::min(lowest, score);
         if (special.texts.count(token)) {
-            special_[token] = id;
+            special_[std::string(token)] = id;
             // No text that reaches the model has a space.
-            entries.emplace_back(hidden.emplace_back(token + " "), id);
+            entries.emplace_back(hidden.emplace_back(std::string(token) + " "), id);
         } else {
             entries.emplace_back(token, id);
         }

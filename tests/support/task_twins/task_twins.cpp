@@ -87,9 +87,9 @@ GivenPieces tokenizer_of(const Json &given)
     made.frame.second_segment = static_cast<uint8_t>(given.at("second_segment").integer());
     made.unknown = static_cast<int32_t>(given.at("unknown").integer());
     for (const auto &[text, pieces] : given.at("texts").members())
-        made.texts[text] = {numbers_of<int32_t>(pieces.at("ids")), spans_of(pieces.at("offsets"))};
+        made.texts[std::string(text)] = {numbers_of<int32_t>(pieces.at("ids")), spans_of(pieces.at("offsets"))};
     for (const auto &[text, words] : given.at("words").members())
-        made.worded[text] = {
+        made.worded[std::string(text)] = {
             spans_of(words.at("spans")),
             {numbers_of<int32_t>(words.at("ids")), numbers_of<uint32_t>(words.at("word_of"))}};
     return made;
@@ -157,7 +157,7 @@ SEEN const char *twin_said()
 
 SEEN void *twin_open(const char *task)
 {
-    return caught([&] { return Task::read(Json::parse(task)).release(); });
+    return caught([&] { return Task::read(*Json::parse(task)).release(); });
 }
 
 SEEN void *twin_promising(const Task *task, double coverage, double abstain)
@@ -175,8 +175,8 @@ SEEN void *twin_encode(const Task *task, const char *rows, const char *pieces)
 {
     return caught([&] {
         auto batch = std::make_unique<Batch>();
-        read_rows(Json::parse(rows), *batch);
-        const GivenPieces tokenizer = tokenizer_of(Json::parse(pieces));
+        read_rows(*Json::parse(rows), *batch);
+        const GivenPieces tokenizer = tokenizer_of(*Json::parse(pieces));
         Encodings &encodings = batch->encodings;
         for (const Row &row : batch->rows)
             task->encode(row, tokenizer, encodings);
