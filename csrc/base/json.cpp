@@ -349,8 +349,8 @@ JsonDocument Json::parse(std::string_view text) { return JsonParser(text).docume
 void Json::wrong(const char *wanted) const
 {
     const Json &before = this[-1]; // its key, if it has one
-    throw BundleError((before.is_key() && before.size_ ? std::string(before.characters()) : "a value") +
-                      " is not " + wanted);
+    const bool named = before.is_key() && before.size_ > 0;
+    throw BundleError(std::string(named ? before.characters() : "a value") + " is not " + wanted);
 }
 
 bool Json::boolean() const

@@ -3,6 +3,9 @@
 #include <cstring>
 #include <new>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if !defined(_WIN32) && !defined(__wasm__)
 #include <sys/mman.h>
 #define MAPS_MEMORY
@@ -45,5 +48,12 @@ ZeroedMemory::ZeroedMemory(size_t size)
 ZeroedMemory::~ZeroedMemory() { ::operator delete(mapped_, std::align_val_t(64)); }
 
 #endif
+
+void give_back_freed()
+{
+#if defined(__GLIBC__)
+    ::malloc_trim(0);
+#endif
+}
 
 } // namespace onelayer

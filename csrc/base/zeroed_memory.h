@@ -1,10 +1,10 @@
-// A large piece of memory, all zeros at first.
+// Large pieces of memory, from the system and back to it.
 #pragma once
 #include <cstddef>
 
 namespace onelayer {
 
-// It begins at a cache line. On Linux most of it is in large pages where the system has them: they are
+// All zeros at first. It begins at a cache line. On Linux most of it is in large pages where the system has them: they are
 // there after a few faults instead of thousands, and addresses in them are translated faster.
 class ZeroedMemory {
   public:
@@ -21,5 +21,9 @@ class ZeroedMemory {
     size_t size_ = 0;
     char *start_ = nullptr;
 };
+
+// Gives back what was freed. glibc keeps it for later allocations, and after a large vocabulary was
+// read, that is more than what is left of it.
+void give_back_freed();
 
 } // namespace onelayer

@@ -4,6 +4,7 @@
 #include "../base/files.h"
 #include "../base/safetensors.h"
 #include "../base/sha256.h"
+#include "../base/zeroed_memory.h"
 #include "bundle_weights.h"
 #include "single_file.h"
 #include <set>
@@ -140,7 +141,6 @@ void refuse_repeated_labels(const Task &task)
         throw BundleError("names a label twice");
 }
 
-// What the files take is free again before the weights are read.
 std::unique_ptr<Tokenizer> read_tokenizer(const Source &source, const EncoderShape &shape)
 {
     const JsonDocument tokenizer = object_in(source, "tokenizer.json");
@@ -173,6 +173,7 @@ std::unique_ptr<Bundle> read_bundle(const Source &source)
     shape.outputs = static_cast<int64_t>(bundle->task->n_outputs());
 
     bundle->tokenizer = read_tokenizer(source, shape);
+    give_back_freed();
 
     const auto file = source.open(weights_name, largest_weights);
     in_file(source.place(weights_name), [&] {
