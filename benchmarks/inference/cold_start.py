@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.support.machine import machine
 from onelayer.checkpoint.single_file import write_single_file
@@ -38,18 +39,30 @@ line = process.stdout.readline()
 took = time.perf_counter() - began
 process.stdout.close()
 _, status, used = os.wait4(process.pid, 0)
-print(json.dumps([line.startswith(b"{"), took * 1000, used.ru_maxrss * 1024]))
+busy = used.ru_utime + used.ru_stime
+print(json.dumps([line.startswith(b"{"), took * 1000, busy * 1000, used.ru_maxrss * 1024]))
 """
 """A small process starts the program: a child's peak of memory includes its parent's size."""
 
 
-def started(command: list[str]) -> tuple[float, float]:
-    """Milliseconds until the first line is out, and the peak of the memory in MB."""
+class Start(NamedTuple):
+    """A process from its start to its end."""
+
+    took: float
+    """Milliseconds until its first line is out."""
+    busy: float
+    """Milliseconds of processors. Unlike the time until the answer they hardly grow where other
+    processes want the processors, too."""
+    memory: float
+    """MB at its peak."""
+
+
+def started(command: list[str]) -> Start:
     launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, TEXT, *command]
     run = subprocess.run(launcher, check=True, stdout=subprocess.PIPE)
-    answered, took, memory = json.loads(run.stdout)
+    answered, took, busy, memory = json.loads(run.stdout)
     assert answered, f"{command[0]} gave no answer"
-    return took, memory / MEGABYTE
+    return Start(took, busy, memory / MEGABYTE)
 
 
 def reading(bundle: Path) -> float:
@@ -75,7 +88,7 @@ def main() -> None:
             "onelayer-run, a single file": [program, str(single), "--threads", "1"],
             "onelayer predict": python,
         }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+        found: dict[str, list[Start]] = {name: [] for name in commands}
         read = []
         for turn in range(arguments.runs):
             read.append(reading(bundle))
@@ -86,13 +99,15 @@ def main() -> None:
     print(machine())
     print(f"weights {weights / MEGABYTE:.1f} MB; read and hashed in {min(read):.0f} ms at least")
     print(f"{program}: {arguments.program.stat().st_size / MEGABYTE:.2f} MB")
-    print("| | least, ms | median, ms | memory, MB | above the weights, MB |")
-    print("|---|---|---|---|---|")
+    print("| | least, ms | median, ms | of processors, ms | memory, MB | above the weights, MB |")
+    print("|---|---|---|---|---|---|")
     for name, runs in found.items():
-        times, memory = [took for took, _ in runs], max(peak for _, peak in runs)
-        above = memory - weights / MEGABYTE
-        middle = statistics.median(times)
-        print(f"| {name} | {min(times):.0f} | {middle:.0f} | {memory:.0f} | {above:.0f} |")
+        times, memory = [run.took for run in runs], max(run.memory for run in runs)
+        busy, above = min(run.busy for run in runs), memory - weights / MEGABYTE
+        print(
+            f"| {name} | {min(times):.0f} | {statistics.median(times):.0f} | {busy:.0f} "
+            f"| {memory:.0f} | {above:.0f} |"
+        )
 
 
 if __name__ == "__main__":
