@@ -110,7 +110,8 @@ std::string file_in(const std::string &folder, const std::string &name)
 }
 
 WholeBytes::WholeBytes(const ByteSource &source)
-    : room_(new char[source.size()]), bytes_(source.read(0, source.size(), room_.get()))
+    : room_(source.in_memory() ? nullptr : new char[source.size()]),
+      bytes_(source.read(0, source.size(), room_.get()))
 {
 }
 

@@ -26,8 +26,9 @@ class ByteSource {
   public:
     virtual ~ByteSource() = default;
     virtual size_t size() const = 0;
+    virtual bool in_memory() const = 0;
     // `size` bytes from `at` on, which the source must have: where they lie, or copied to `room`.
-    // Throws BundleError where they can't be read.
+    // Throws BundleError where they can't be read. Bytes in memory need no room.
     virtual std::string_view read(size_t at, size_t size, char *room) const = 0;
 };
 
@@ -49,6 +50,7 @@ class MemoryBytes final : public ByteSource {
     explicit MemoryBytes(std::string_view bytes) : bytes_(bytes) {}
 
     size_t size() const override { return bytes_.size(); }
+    bool in_memory() const override { return true; }
     std::string_view read(size_t at, size_t size, char *) const override
     {
         return bytes_.substr(at, size);
@@ -69,6 +71,7 @@ class FileBytes final : public ByteSource {
     FileBytes &operator=(const FileBytes &) = delete;
 
     size_t size() const override { return size_; }
+    bool in_memory() const override { return false; }
     std::string_view read(size_t at, size_t size, char *room) const override;
 
   private:
@@ -85,6 +88,7 @@ class PartOfBytes final : public ByteSource {
     }
 
     size_t size() const override { return size_; }
+    bool in_memory() const override { return whole_.in_memory(); }
     std::string_view read(size_t at, size_t size, char *room) const override
     {
         return whole_.read(begin_ + at, size, room);

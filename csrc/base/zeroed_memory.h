@@ -18,7 +18,7 @@ class ZeroedMemory {
 
   private:
     void *mapped_ = nullptr;
-    size_t size_ = 0;
+    [[maybe_unused]] size_t size_ = 0; // of what is mapped
     char *start_ = nullptr;
 };
 
