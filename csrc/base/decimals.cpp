@@ -1,4 +1,5 @@
 #include "decimals.h"
+#include <cmath>
 #include <system_error>
 
 #if defined(_LIBCPP_VERSION) && (_LIBCPP_VERSION < 200000 || defined(__APPLE__))
@@ -123,5 +124,29 @@ std::to_chars_result write_digits(char *begin, char *end, double number, int dig
 }
 
 #endif
+
+namespace {
+
+// A number that fp64 can't hold: zero or infinite, as Python reads it.
+double beyond(std::string_view number)
+{
+    const bool negative = number[0] == '-';
+    const size_t exponent = number.find_first_of("eE");
+    const bool small = exponent == std::string_view::npos ? number[negative] == '0'
+                                                          : number[exponent + 1] == '-';
+    const double size = small ? 0.0 : HUGE_VAL;
+    return negative ? -size : size;
+}
+
+} // namespace
+
+double real_of(std::string_view written)
+{
+    double found = 0;
+    const char *const end = written.data() + written.size();
+    if (read_decimal(written.data(), end, found).ec == std::errc::result_out_of_range)
+        return beyond(written);
+    return found;
+}
 
 } // namespace onelayer

@@ -2,6 +2,7 @@
 #include "../../../csrc/base/decimals.cpp"
 #include "../../../csrc/base/json.cpp"
 #include "../../../csrc/base/json_copy.cpp"
+#include "../../../csrc/base/json_parser.cpp"
 #include "../../../csrc/base/json_writer.cpp"
 #include "../../../csrc/base/text.cpp"
 #include "../../../csrc/program/input_lines.cpp"

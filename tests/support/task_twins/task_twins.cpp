@@ -2,6 +2,7 @@
 // that no tokenizer is needed. All sources are compiled as one, which is quickest.
 #include "../../../csrc/base/decimals.cpp"
 #include "../../../csrc/base/json.cpp"
+#include "../../../csrc/base/json_parser.cpp"
 #include "../../../csrc/base/json_writer.cpp"
 #include "../../../csrc/base/text.cpp"
 #include "../../../csrc/tasks/answer.cpp"
