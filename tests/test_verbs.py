@@ -49,7 +49,7 @@ def shows(result: Result, *texts: str) -> None:
 
 def test_every_verb_is_public() -> None:
     verbs = {"finetune", "load", "evaluate", "predict", "compare", "inspect", "export", "next_rows"}
-    for name in verbs | {"curve", "report", "serve"}:
+    for name in verbs | {"curve", "report", "serve", "shrink"}:
         assert name in onelayer.__all__
         verb = getattr(onelayer, name)
         assert "\n    Parameters\n    ------" in verb.__doc__

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onelayer.prediction.predictor import Predictor
     from onelayer.recipe import Recipe
     from onelayer.serving.serve import serve
+    from onelayer.shrinking.shrink import shrink
     from onelayer.tasks.answer.answer_rows import Answer
     from onelayer.tasks.choose.choose import Choice
     from onelayer.tasks.classify.class_predictions import Label, Labels
@@ -61,6 +62,7 @@ __all__ = [
     "predict",
     "report",
     "serve",
+    "shrink",
 ]
 
 # Loaded on first use: `import onelayer` and `onelayer --help` don't wait for torch.
@@ -89,6 +91,7 @@ _HOMES = {
         "report",
     ),
     "onelayer.serving.serve": ("serve",),
+    "onelayer.shrinking.shrink": ("shrink",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -333,30 +333,58 @@ def serve(
     )
 
 
-def convert(
-    folder: Path,
-    out: Path,
+def shrink(
+    run: str,
     /,
     *,
-    heads: int | None = None,
+    budget: str | None = None,
+    out: Path | None = None,
+    student: str | None = None,
+    unlabelled: Path | None = None,
+    train: Path | None = None,
+    dev: Path | None = None,
+    test: Path | None = None,
     json: bool = False,
+    columns: Columns,
 ) -> None:
-    """Convert a BERT of d2l.ai into a Hugging Face directory.
+    """Make smaller and faster models of a run, with a table of what each loses.
 
     Parameters
     ----------
-    folder
-        A directory with `pretrained.params` and `vocab.json`.
+    run
+        A model directory, not exported.
+    budget
+        2ms a text, 5MB or -1pt, or several: 2ms,-1pt; default: the knee.
     out
-        The directory to write.
-    heads
-        Attention heads; default: each is 64 wide.
+        The model's directory; default: the run's name with `-small`.
+    student
+        A pretrained model that learns from the run, too.
+    unlabelled
+        A file of texts like those to predict; smaller models learn the run's answers.
+    train
+        The run's training file, if it has moved.
+    dev
+        Labelled rows to choose by; default: the run's dev rows.
+    test
+        Labelled rows to score every model on, which nothing was chosen by.
     json
-        Print JSON.
+        Print progress as JSON on stderr, the result on stdout.
     """
-    result = onelayer.convert(folder, out, heads=heads)
+    result = onelayer.shrink(
+        run,
+        budget=budget,
+        out=out,
+        student=student,
+        unlabelled=unlabelled,
+        train=train,
+        dev=dev,
+        test=test,
+        reporter=reporter(json),
+        **columns.keywords,
+    )
     if json:
         print_json(result.to_json())
         return
     print(result)
-    print(f"next: onelayer train FILE --model {out}")
+    print(f"report: {Path(result.folder, 'report.html')}")
+    print(f"next: onelayer predict {result.model} FILE")

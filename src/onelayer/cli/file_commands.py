@@ -163,3 +163,32 @@ def models(*, fetch: str | None = None, json: bool = False) -> None:
     """
     result = api.models(fetch, say=sayer(json))
     print_json(result.to_json()) if json else print(result)
+
+
+def convert(
+    folder: Path,
+    out: Path,
+    /,
+    *,
+    heads: int | None = None,
+    json: bool = False,
+) -> None:
+    """Convert a BERT of d2l.ai into a Hugging Face directory.
+
+    Parameters
+    ----------
+    folder
+        A directory with `pretrained.params` and `vocab.json`.
+    out
+        The directory to write.
+    heads
+        Attention heads; default: each is 64 wide.
+    json
+        Print JSON.
+    """
+    result = onelayer.convert(folder, out, heads=heads)
+    if json:
+        print_json(result.to_json())
+        return
+    print(result)
+    print(f"next: onelayer train FILE --model {out}")

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from onelayer import __version__
 from onelayer.base.errors import FirstProcessFailedError, OneLayerError, Place, UsageError
 from onelayer.cli import flags
-from onelayer.cli.commands import compare, convert, evaluate, export, predict, report, serve, train
-from onelayer.cli.file_commands import curve, inspect, models, next_rows
+from onelayer.cli.commands import compare, evaluate, export, predict, report, serve, shrink, train
+from onelayer.cli.file_commands import convert, curve, inspect, models, next_rows
 
 COMMANDS: flags.Commands = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
     "export": export,
+    "shrink": shrink,
     "serve": serve,
     "report": report,
     "compare": compare,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from onelayer.base.disk import publish, restore
 from onelayer.base.errors import Place, UsageError
@@ -12,7 +13,7 @@ from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import is_bundle
 from onelayer.checkpoint.source import resolve
 from onelayer.data.equal_texts import texts_key
-from onelayer.data.in_memory import Source, source_name
+from onelayer.data.in_memory import Source, TableLike, source_name, source_of
 from onelayer.data.rows import Rows
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.evaluation.evaluate import labelled_rows
@@ -20,7 +21,7 @@ from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run, seed_of_split
 from onelayer.exporting.speed import machine, versions
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
-from onelayer.recipe import Columns
+from onelayer.recipe import ColumnNames, Columns
 from onelayer.shrinking.budget import Budget, choose
 from onelayer.shrinking.ladder import Ladder, Made
 from onelayer.shrinking.ladder_page import write_ladder
@@ -37,9 +38,82 @@ from onelayer.shrinking.rung import Rung
 from onelayer.shrinking.shrunk import Shrunk, advice_on
 from onelayer.shrinking.unlabelled import UnlabelledRows
 from onelayer.shrinking.word_counts import fit_word_counts, reads_whole_texts
+from onelayer.training.notebook import default_reporter
 from onelayer.training.progress import Reporter, Silent
 
 WORD_COUNTS = "word counts"
+
+
+def shrink(
+    run: str | Path,
+    *,
+    budget: str | None = None,
+    out: str | Path | None = None,
+    student: str | None = None,
+    unlabelled: str | Path | TableLike | None = None,
+    train: str | Path | TableLike | None = None,
+    dev: str | Path | TableLike | None = None,
+    test: str | Path | TableLike | None = None,
+    reporter: Reporter | None = None,
+    **columns: Unpack[ColumnNames],
+) -> Shrunk:
+    """Make smaller and faster models of a run, measure what each of them loses, and keep one.
+
+    Each smaller model has fewer layers of the run, learns the run's answers on its training rows,
+    on texts made of these and on ``unlabelled`` ones, and is exported in int8. A repeated call
+    takes the models that are finished, and continues the others.
+
+    Parameters
+    ----------
+    run
+        A model directory, not exported.
+    budget
+        What the model may cost: ``2ms`` a text on one thread, ``5MB``, ``-1pt`` of the score on
+        dev, or several with commas between them. By default the fastest model is kept that loses
+        next to nothing.
+    out
+        The bundle of the kept model; by default it is next to the run, whose name gets ``-small``.
+        All models are in the folder with ``-rungs`` in place of that.
+    student
+        A pretrained model, a directory or a name, that learns from the run as its parts do.
+    unlabelled
+        Texts like those to predict, in a file or in memory: see `TableLike`. Labels in it are not
+        read.
+    train, dev
+        The run's rows, if they were in memory or their files have moved.
+    test
+        Labelled rows that nothing was chosen by. Every model is scored on them, too.
+    reporter
+        Receives progress and remarks; by default a bar in a notebook, and nobody elsewhere.
+    columns
+        Fields of `Columns`, for ``unlabelled``.
+
+    Returns
+    -------
+    Shrunk
+        Bytes, speeds, scores and losses of each model, and the bundle that was kept.
+
+    Raises
+    ------
+    UsageError
+        For a bundle, for training rows that aren't there, and for a budget that no model keeps.
+    DataError, CheckpointError
+        For a row that can't be used, and a model that can't be read.
+    OneLayerError
+        If the models can't be written.
+    """
+    return shrink_run(
+        run,
+        budget=budget,
+        out=out,
+        student=student,
+        unlabelled=None if unlabelled is None else source_of(unlabelled, splits=("train",)),
+        train=None if train is None else source_of(train, splits=("train",)),
+        dev=None if dev is None else source_of(dev, splits=("validation",)),
+        test=None if test is None else source_of(test, splits=("test",)),
+        columns=Columns(**columns),
+        reporter=reporter or default_reporter(),
+    )
 
 
 def shrink_run(

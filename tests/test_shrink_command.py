@@ -1,0 +1,221 @@
+"""``onelayer shrink`` from the command to the model that it writes."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import onelayer
+from onelayer.cli import main as cli
+from onelayer.shrinking import measuring
+from onelayer.shrinking.shrunk import Shrunk
+from onelayer.training.trainer import Trainer
+from support.made_ladder import ladder
+from support.tiny_bert import MakeBert
+
+pytestmark = pytest.mark.slow
+
+WORDS = ["good cat", "the cat x", "bad", "y bad bad"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Intervals and tests of few draws: they have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = partial(measuring.paired_differences, n_resamples=20, n_permutations=20)
+        patch.setattr(measuring, "paired_differences", few)
+        patch.setattr(measuring, "intervals", partial(measuring.intervals, n_resamples=20))
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(make_bert: MakeBert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run ``run``, its files, and ``texts.txt`` without labels."""
+    home = tmp_path_factory.mktemp("home")
+    lines = [f"{WORDS[i % 4]} {i},{'yes' if i % 4 < 2 else 'no'}" for i in range(24)]
+    for name, chosen in (("train", lines), ("dev", lines[:12]), ("test", lines[6:])):
+        (home / f"{name}.csv").write_text("\n".join(["review,verdict", *chosen]) + "\n")
+    (home / "texts.txt").write_text("\n".join(f"{WORDS[i % 4]} and {i}" for i in range(9)) + "\n")
+    columns = {"text": "review", "label": "verdict"}
+    onelayer.finetune(
+        home / "train.csv",
+        dev=home / "dev.csv",
+        out=home / "run",
+        model=str(make_bert()),
+        epochs=1,
+        **columns,
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def stopped(home: Path) -> tuple[int, dict[str, int]]:
+    """The exit code of a call that is interrupted while a smaller model is trained, and when each
+    file of the ladder was written until then."""
+    calls = 0
+    advance = Trainer.advance
+
+    def interrupt(*given: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            signal.raise_signal(signal.SIGINT)
+        advance(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "advance", interrupt)
+        code = cli.main(["shrink", str(home / "run")])
+    return code, written(home / "run-rungs")
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file of weights in a folder was written."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_mtime_ns
+        for path in folder.rglob("*.safetensors")
+    }
+
+
+@pytest.fixture(scope="module")
+def refused(home: Path, stopped: object) -> str:
+    """The last line of the same call again, with a budget that no model keeps."""
+    err = io.StringIO()
+    with redirect_stderr(err):
+        assert cli.main(["shrink", str(home / "run"), "--budget", "1kB"]) == 2
+    assert not (home / "run-small").exists()
+    return err.getvalue().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def printed(home: Path, refused: object) -> tuple[str, str]:
+    """Output and errors of a third call, with test rows and as JSON: the ladder is finished."""
+    before = written(home / "run-rungs")
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        given = ["shrink", str(home / "run"), "--test", str(home / "test.csv"), "--json"]
+        assert cli.main(given) == 0, err.getvalue()
+    assert written(home / "run-rungs") == before
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def shrunk(home: Path, printed: object) -> Shrunk:
+    """What that call left in the ladder's folder."""
+    return Shrunk.read(home / "run-rungs")
+
+
+def said(capsys: pytest.CaptureFixture[str], *given: object) -> str:
+    """The one line of a command that is refused."""
+    capsys.readouterr()
+    assert cli.main(["shrink", *map(str, given)]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 1
+    return error[0]
+
+
+def test_interrupted_call_is_continued_with_what_was_finished(
+    home: Path, stopped: tuple[int, dict[str, int]], shrunk: Shrunk
+) -> None:
+    code, before = stopped
+    assert code == 130
+    kept = {name: at for name, at in before.items() if name.startswith("int8")}
+    assert kept
+    assert kept.items() <= written(home / "run-rungs").items()
+    assert not (home / "run-rungs" / ".start").exists()
+
+
+def test_ladder_has_models_from_the_run_down_to_one_layer(home: Path, shrunk: Shrunk) -> None:
+    names = [rung.name for rung in shrunk.rungs]
+    assert names[0] == "run"
+    assert shrunk.baseline in names
+    assert any(name.startswith("1-layer") for name in names)
+    layers = shrunk.rung(next(name for name in names if name.startswith("1-layer")))
+    assert layers.bytes < shrunk.rung(shrunk.baseline).bytes
+    assert sorted(layers.speeds) == sorted({1, shrunk.threads})
+    assert shrunk.splits.keys() == {"dev", "test"}
+    for rung in shrunk.rungs:
+        assert rung.dev.rows == 12
+        assert rung.test is not None
+        assert rung.test.rows == 18
+        if rung.model:
+            path = home / "run-rungs" / rung.model
+            assert onelayer.evaluate(path, home / "dev.csv").scores["accuracy"] == rung.dev.score
+
+
+def test_result_predicts_and_its_card_says_what_it_lost(home: Path, shrunk: Shrunk) -> None:
+    assert shrunk.model == str(home / "run-small")
+    assert onelayer.load(shrunk.model).predict(["good cat"])[0].label in ("yes", "no")
+    card = (home / "run-small" / "README.md").read_text(encoding="utf-8")
+    assert "## Compared with the run" in card
+    assert "| test: `test.csv`, 18 |" in card
+    assert (home / "run-rungs" / "report.html").is_file()
+
+
+def test_command_prints_the_result_and_the_next_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {}
+
+    def shrink(run: str, **named: Any) -> Shrunk:
+        given.update(named)
+        return ladder(budget=named["budget"])
+
+    monkeypatch.setattr(onelayer, "shrink", shrink)
+    assert cli.main(["shrink", "runs/reviews", "--budget", "-1pt", "--text", "review"]) == 0
+    assert (given["budget"], given["text"], given["train"]) == ("-1pt", "review", None)
+    assert capsys.readouterr().out == (
+        f"{ladder(budget='-1pt')}\nreport: reviews-rungs/report.html\n"
+        "next: onelayer predict runs/reviews-small FILE\n"
+    )
+
+
+def test_json_is_the_result_and_progress_is_on_stderr(
+    shrunk: Shrunk, printed: tuple[str, str]
+) -> None:
+    out, err = printed
+    assert json.loads(out) == shrunk.to_json()
+    assert all(json.loads(line)["event"] for line in err.splitlines())
+
+
+# What is refused ---------------------------------------------------------------------------------
+
+
+def test_budget_that_is_none_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = said(capsys, home / "run", "--budget", "fast")
+    assert line.startswith("onelayer: --budget 'fast': ")
+    assert "2ms" in line
+
+
+def test_budget_that_nothing_keeps_names_the_nearest_model(refused: str) -> None:
+    assert "no rung keeps the budget 1kB: the nearest is 1-layer" in refused
+
+
+def test_run_without_its_training_rows_says_how_to_name_them(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home / "run", home / "moved")
+    timing = home / "moved" / "timing.json"
+    timing.write_text(timing.read_text().replace("train.csv", "gone.csv"))
+    assert "--train FILE" in said(capsys, home / "moved")
+    assert not (home / "moved-rungs").exists()
+
+
+def test_bundle_is_refused(home: Path, shrunk: Shrunk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, shrunk.model).endswith("run-small: is a bundle (give the run itself)")
+
+
+def test_place_that_is_taken_or_unwritable_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "is there already" in said(capsys, home / "run", "--out", home / "train.csv")
+    assert cli.main(["shrink", str(home / "run"), "--out", str(home / "train.csv" / "x")]) == 1
+    assert "can't be written" in capsys.readouterr().err
