@@ -12,7 +12,7 @@ from onelayer.base import digest
 from onelayer.base.disk import rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.checkpoint.bundle import is_bundle
-from onelayer.checkpoint.read import read_checkpoint
+from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
 from onelayer.data.in_memory import Source, source_digest
 from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
@@ -72,12 +72,12 @@ class Ladder:
         rewrite(mark, found)
 
     def _identity(self) -> str:
-        record, path = self.run.record, self.run.path
+        """A digest of all that the models of the ladder depend on."""
+        assert self.run.path is not None
         files = [None if one is None else source_digest(one) for one in self.rows.files]
         others = None if self.unlabelled is None else source_digest(self.unlabelled)
-        weights = record.sha256 if record else None
-        parts = [__version__, weights, str(path), files, others]
-        return digest.of_text(json.dumps(parts))
+        weights = digests_of(describe(self.run.path))
+        return digest.of_text(json.dumps([__version__, weights, files, others]))
 
     def exported(self, name: str, what: str, run: Path, *, trimmed: bool) -> Made:
         """The int8 bundle of a run, which the ladder has already or gets."""
