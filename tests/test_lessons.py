@@ -19,7 +19,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns, Recipe
 from onelayer.training.finetune import learn_lessons
 from onelayer.training.lessons import Lessons, answers_to
-from onelayer.training.progress import Silent
+from onelayer.training.progress import OnceReporter, Silent
 from support.task_cases import CASES, LONG, Case
 
 MADE_OF = TaughtRecord(
@@ -98,3 +98,16 @@ def test_other_answers_are_another_command(bert: Path, tmp_path: Path) -> None:
     targets[0] += 1
     other = replace(first, encodings=replace(first.encodings, targets=targets))
     assert other.digest != first.digest
+
+
+def test_remark_on_the_same_rows_is_told_once() -> None:
+    told: list[str] = []
+
+    class Listening(Silent):
+        def say(self, remark: str) -> None:
+            told.append(remark)
+
+    reporter = OnceReporter(Listening())
+    for remark in ("24 rows", "1-layer: learns", "24 rows"):
+        reporter.say(remark)
+    assert told == ["24 rows", "1-layer: learns"]

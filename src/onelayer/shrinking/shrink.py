@@ -39,7 +39,7 @@ from onelayer.shrinking.shrunk import Shrunk, advice_on
 from onelayer.shrinking.unlabelled import UnlabelledRows
 from onelayer.shrinking.word_counts import fit_word_counts, reads_whole_texts
 from onelayer.training.notebook import default_reporter
-from onelayer.training.progress import Reporter, Silent
+from onelayer.training.progress import OnceReporter, Reporter, Silent
 
 WORD_COUNTS = "word counts"
 
@@ -159,7 +159,7 @@ def shrink_run(
         For a bundle, for rows that aren't there, and for a budget that no model keeps.
     """
     limits = None if budget is None else Budget.parse(budget)
-    reporter = reporter or Silent()
+    reporter = OnceReporter(reporter or Silent())
     folder = resolve(run)
     if is_bundle(folder):
         raise UsageError("is a bundle", place=Place(folder), hint="give the run itself")

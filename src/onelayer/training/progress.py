@@ -52,6 +52,22 @@ class Silent:
     def finish(self) -> None: ...
 
 
+class OnceReporter:
+    """Passes everything on to another reporter, but a remark only when it is new: for several runs
+    on the same rows."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._told: set[str] = set()
+        self.prepare, self.start = reporter.prepare, reporter.start
+        self.step, self.evaluated, self.finish = reporter.step, reporter.evaluated, reporter.finish
+
+    def say(self, remark: str) -> None:
+        if remark not in self._told:
+            self._told.add(remark)
+            self._reporter.say(remark)
+
+
 class JsonReporter:
     """A JSON object a line for every remark, every evaluation and some steps of a run."""
 
