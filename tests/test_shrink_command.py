@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from typing import Any
 import pytest
 
 import onelayer
+from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
+from onelayer.exporting.dev_rows import rows_of_run
+from onelayer.recipe import Columns
 from onelayer.shrinking import measuring
+from onelayer.shrinking.ladder import Ladder, Made
 from onelayer.shrinking.shrunk import Shrunk
+from onelayer.training.progress import Silent
 from onelayer.training.trainer import Trainer
 from support.made_ladder import ladder
 from support.tiny_bert import MakeBert
@@ -219,3 +225,32 @@ def test_place_that_is_taken_or_unwritable_is_refused(
     assert "is there already" in said(capsys, home / "run", "--out", home / "train.csv")
     assert cli.main(["shrink", str(home / "run"), "--out", str(home / "train.csv" / "x")]) == 1
     assert "can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lost", "trims"), [(0.4, True), (0.6, False), (None, False)], ids=["little", "much", "unknown"]
+)
+def test_vocabulary_of_smaller_models_is_trimmed_where_new_texts_lose_little(
+    lost: float | None, trims: bool, home: Path, shrunk: Shrunk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With few rows most texts have words that no row has: dev rows of the run tell."""
+    bundle = read_bundle(home / "run-rungs" / "int8-trimmed")
+    vocabulary = bundle.export.vocabulary
+    assert vocabulary is not None
+    assert vocabulary.unseen is not None
+    unseen = None if lost is None else replace(vocabulary.unseen, drop=lost)
+    export = replace(bundle.export, vocabulary=replace(vocabulary, unseen=unseen))
+    changed = replace(bundle, export=export)
+    monkeypatch.setattr("onelayer.shrinking.ladder.read_bundle", lambda _: changed)
+    said: list[str] = []
+
+    class Listening(Silent):
+        def say(self, remark: str) -> None:
+            said.append(remark)
+
+    run = onelayer.load(home / "run")
+    rows = rows_of_run(run, None, None, Columns(), said.append)
+    ladder = Ladder(run, home / "run-rungs", rows, None, Listening())
+    made = Made("int8-trimmed", "", home / "run-rungs" / "int8-trimmed", None)
+    assert ladder.trims_students(made) == trims
+    assert any("keep the whole vocabulary" in remark for remark in said) != trims

@@ -122,6 +122,18 @@ def test_dev_pieces_are_kept_and_what_they_would_have_cost_is_measured(
     assert len(load(out).tokenizer.encode(["the good cat"])[0].ids) == 3
 
 
+def test_dev_rows_stand_for_new_texts_where_their_pieces_are_not_kept(
+    run: Path, tmp_path: Path
+) -> None:
+    train = write(tmp_path / "train.jsonl", ["x y", "y z"] * 4)
+    dev = write(tmp_path / "dev.jsonl", ["the good cat", "x"] * 4)
+    out = tmp_path / "out"
+    exporting.export_run(
+        run, trim_vocabulary=True, keep_dev_pieces=False, out=out, train=train, dev=dev, accept=True
+    )
+    assert len(load(out).tokenizer.encode(["the good cat"])[0].ids) > 3
+
+
 def test_without_training_rows_it_is_refused(
     run: Path, rows: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def export_run(
     out: str | Path | None = None,
     int8: bool = False,
     trim_vocabulary: bool = False,
+    keep_dev_pieces: bool = True,
     single_file: bool = False,
     max_drop: float = 1.0,
     accept: bool = False,
@@ -85,6 +86,9 @@ def export_run(
         Whether to quantize; otherwise the bundle is fp32.
     trim_vocabulary
         Whether to keep only the pieces of the run's rows.
+    keep_dev_pieces
+        Whether those of dev rows are kept, too. Without them the bundle's dev scores tell what new
+        texts lose.
     single_file
         Whether the bundle becomes one file, which the C++ library maps, in place of a directory.
     max_drop
@@ -115,7 +119,15 @@ def export_run(
     if trim_vocabulary:
         config, width = read_config(folder)[1], _state(predictor)[WORDS].shape[1]
         size = width + 4 if int8 else 4 * width  # in int8 each vector has a scale
-        trimmed = trim_to_rows(predictor, torch, rows, config, say, bytes_per_piece=size)
+        trimmed = trim_to_rows(
+            predictor,
+            torch,
+            rows,
+            config,
+            say,
+            bytes_per_piece=size,
+            keep_dev_pieces=keep_dev_pieces,
+        )
     job = _Job(
         predictor, torch, folder, rows, target, precision, max_drop, accept, say, trimmed=trimmed
     )

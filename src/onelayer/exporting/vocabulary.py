@@ -56,6 +56,7 @@ def trim_vocabulary(
     say: Say,
     *,
     bytes_per_piece: int,
+    keep_dev_pieces: bool = True,
 ) -> TrimmedModel:
     """Keeps the pieces of a run's rows.
 
@@ -71,6 +72,8 @@ def trim_vocabulary(
         Is called with what was measured.
     bytes_per_piece
         The size of a word vector in the bundle.
+    keep_dev_pieces
+        Whether those of dev rows are kept, too.
 
     Raises
     ------
@@ -93,9 +96,10 @@ def trim_vocabulary(
         new_rows = _rows_cut_otherwise(run, of_training, rows.dev)
         mapped = Kept(_OldIds(run.engine, of_training), of_training.tokenizer)
         unseen = parity(run.task, torch, mapped, rows.dev)
-        used |= _used(run, rows.dev)
+        if keep_dev_pieces:
+            used |= _used(run, rows.dev)
     vocabulary = trimmed(run.tokenizer, used)
-    for known in (rows.train, rows.dev):
+    for known in (rows.train, rows.dev) if keep_dev_pieces else (rows.train,):
         if n := _rows_cut_otherwise(run, vocabulary, known):
             raise OneLayerError(
                 f"the trimmed vocabulary cuts {n:,} rows otherwise than the whole one does",

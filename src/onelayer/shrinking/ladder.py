@@ -11,13 +11,14 @@ from onelayer import __version__
 from onelayer.base import digest
 from onelayer.base.disk import rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
-from onelayer.checkpoint.bundle import is_bundle
+from onelayer.checkpoint.bundle import is_bundle, read_bundle
 from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
 from onelayer.data.in_memory import Source, source_digest
 from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
+from onelayer.shrinking.budget import SMALL_LOSS
 from onelayer.shrinking.lesson_texts import LessonTexts
 from onelayer.shrinking.school import School
 from onelayer.shrinking.students import Pretrained, Student, students_of
@@ -91,6 +92,7 @@ class Ladder:
                 out=bundle,
                 int8=True,
                 trim_vocabulary=trimmed,
+                keep_dev_pieces=False,  # the dev rows stand for new texts
                 accept=True,  # what it costs is in the table
                 train=train,
                 dev=dev,
@@ -98,7 +100,9 @@ class Ladder:
             )
         return Made(name, what, bundle, None if run == self.run.path else run)
 
-    def students(self, texts: LessonTexts, teacher: Made, other: str | None) -> list[Made]:
+    def students(
+        self, texts: LessonTexts, teacher: Made, trimmed: Made, other: str | None
+    ) -> list[Made]:
         """The int8 bundles of smaller models that learned from the run.
 
         Parameters
@@ -107,6 +111,9 @@ class Ladder:
             What the run answers.
         teacher
             The bundle of the run, which answers faster.
+        trimmed
+            The same with only the pieces of the rows: if dev loses by that, as it does with few
+            rows, smaller models keep all pieces.
         other
             A pretrained model that learns, too; None for parts of the run alone.
         """
@@ -122,8 +129,23 @@ class Ladder:
             school.teach_parts(checkpoint, missing, answers)
             for one in outside:
                 school.teach_other(one, texts, answers)
+        trims = self.trims_students(trimmed)
         everyone: list[Student | Pretrained] = [*of_run, *others]
         return [
-            self.exported(f"{one.name}-int8", one.what, self.folder / one.name, trimmed=True)
+            self.exported(f"{one.name}-int8", one.what, self.folder / one.name, trimmed=trims)
             for one in everyone
         ]
+
+    def trims_students(self, trimmed: Made) -> bool:
+        """Whether the run's dev rows lose little with the pieces of its training rows alone; false
+        where no rows were kept apart to tell."""
+        vocabulary = read_bundle(trimmed.bundle).export.vocabulary
+        one = vocabulary.unseen if vocabulary else None
+        little = one is not None and one.drop <= SMALL_LOSS
+        if not little:
+            cost = "isn't known" if one is None else f"is {one.drop:.1f} points of {one.metric}"
+            self.reporter.say(
+                "smaller models keep the whole vocabulary: what new texts lose with only the "
+                f"pieces of the training rows {cost}"
+            )
+        return little

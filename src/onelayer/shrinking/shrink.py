@@ -189,7 +189,7 @@ def shrink_run(
         "int8-trimmed", "all layers, and the pieces of its rows", folder, trimmed=True
     )
     texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
-    made = [teacher, trimmed, *ladder.students(texts, teacher, student)]
+    made = [teacher, trimmed, *ladder.students(texts, teacher, trimmed, student)]
     rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
     chosen = choose(rungs, limits)
     assert chosen.rung.model is not None, "only models are chosen"
