@@ -182,13 +182,13 @@ def shrink_run(
         NamedRows(rows.dev, rows.name),
         None if test is None else _test_rows(predictor, test, reporter),
     )
+    texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
     ladder = Ladder(predictor, below, rows, unlabelled, reporter)
     ladder.prepare()
     teacher = ladder.exported("int8", "all layers", folder, trimmed=False)
     trimmed = ladder.exported(
         "int8-trimmed", "all layers, and the pieces of its rows", folder, trimmed=True
     )
-    texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
     made = [teacher, trimmed, *ladder.students(texts, teacher, trimmed, student)]
     rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
     chosen = choose(rungs, limits)
