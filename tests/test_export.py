@@ -15,10 +15,12 @@ import pytest
 from safetensors.numpy import load_file
 
 import onelayer
+from onelayer.base.disk import write_json
 from onelayer.base.errors import CheckpointError, OneLayerError, UsageError
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.checkpoint.source import resolve
 from onelayer.cli import main as cli
+from onelayer.data.layout import Layout
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.registry import engines_for
 from onelayer.exporting import export as write
@@ -28,6 +30,7 @@ from onelayer.exporting.parity import Kept
 from onelayer.prediction.load import load
 from onelayer.recipe import Columns
 from onelayer.tokens.encodings import Encodings
+from support.from_tokens import record_of
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -157,6 +160,34 @@ def assert_alike(one: Any, other: Any) -> None:
         assert one == pytest.approx(other, abs=1e-4)
     else:
         assert one == other
+
+
+def test_bundle_has_nothing_of_single_steps_or_a_second_vocabulary(
+    make_bert: MakeBert, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model_for(make_bert, "classify"), run)
+    made, layout = load(run), Layout(columns={"text": "text", "label": "label"})
+    write_json(run / "onelayer.json", record_of(made.task, layout).to_json())
+    made.tokenizer.write(run, max_length=64)
+    dev, out = write_rows(tmp_path, "classify"), tmp_path / "bundle"
+    export(run, dev=dev, out=out)
+
+    history = json.loads((out / "onelayer.json").read_text(encoding="utf-8"))["history"]
+    assert [history[name] for name in ("losses", "lrs", "tokens")] == [[], [], []]
+    assert history["steps"] == history["best_step"] == 4
+    assert [one["step"] for one in history["evaluations"]] == [2, 4]
+
+    for folder, curves in ((run, True), (out, False)):
+        onelayer.report(folder, dev, out=tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert "Dev accuracy" in page
+        assert ("Training loss" in page) == ("Learning rate" in page) == curves
+
+    assert (run / "vocab.txt").exists()
+    assert not (out / "vocab.txt").exists()
+    ids = [one.ids for one in made.tokenizer.encode(["a bad cat 我们"])]
+    assert [one.ids for one in load(out).tokenizer.encode(["a bad cat 我们"])] == ids
 
 
 @pytest.mark.parametrize("task", ROWS)

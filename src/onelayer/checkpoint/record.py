@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -95,7 +95,7 @@ class DevEvaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingHistory:
-    """How a run went, step by step."""
+    """How a run went, step by step. A bundle's record has no values of single steps."""
 
     steps: int
     best_step: int
@@ -105,6 +105,11 @@ class TrainingHistory:
     tokens: tuple[int, ...] = ()
     """Real tokens of each step's batch."""
     evaluations: tuple[DevEvaluation, ...] = ()
+
+    def without_series(self) -> TrainingHistory:
+        """The history without the values of each step, which would be larger than the weights of
+        a small model."""
+        return replace(self, losses=(), lrs=(), tokens=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -263,7 +263,8 @@ class _Job:
         else:
             write_json(folder / CONFIG, self.trimmed.config(read_config(self.folder)[1]))
         config, data = read_config(folder)
-        self.tokenizer.write(folder, max_length=config.longest)
+        # transformers, transformers.js and onelayer's own readers read tokenizer.json alone.
+        self.tokenizer.write(folder, max_length=config.longest, vocab_txt=False)
         return config, data["architectures"][0]
 
     def _products(
@@ -365,7 +366,8 @@ class _Job:
     def _write_record(self, folder: Path) -> None:
         run = self.run
         known = run.record or ModelRecord(onelayer=__version__, task=run.task, layout=run.layout)
-        record = replace(known, sha256=None, export=self.found)
+        history = known.history and known.history.without_series()
+        record = replace(known, sha256=None, history=history, export=self.found)
         text = as_json(record.to_json())
         (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
 

@@ -196,19 +196,29 @@ class Tokenizer:
         segments = bool(template.second_segment)
         return Tokenizer(file, settings, self._kind, segments=segments)
 
-    def write(self, folder: str | Path, *, max_length: int) -> None:
-        """Writes ``tokenizer.json`` and ``tokenizer_config.json``, and WordPiece's ``vocab.txt``.
+    def write(self, folder: str | Path, *, max_length: int, vocab_txt: bool = True) -> None:
+        """Writes ``tokenizer.json`` and ``tokenizer_config.json``.
 
-        ``max_length`` is the model's number of positions, to which transformers truncates.
+        Parameters
+        ----------
+        folder
+            The model's directory.
+        max_length
+            The model's number of positions, to which transformers truncates.
+        vocab_txt
+            Whether ``vocab.txt`` is written, too, for a tokenizer of WordPiece. It repeats the
+            pieces of ``tokenizer.json`` for programs that read nothing else.
         """
         folder = Path(folder)
-        text = json.dumps(self.to_json(), ensure_ascii=False)
+        text = json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
         _write_text(folder / "tokenizer.json", text + "\n")
         _write_text(
             folder / "tokenizer_config.json",
             json.dumps(self.settings(max_length), ensure_ascii=False, indent=2) + "\n",
         )
-        if self._is_wordpiece and (lines := self._vocabulary_lines()) is not None:
+        if not vocab_txt or not self._is_wordpiece:
+            return
+        if (lines := self._vocabulary_lines()) is not None:
             _write_text(folder / "vocab.txt", "".join(f"{line}\n" for line in lines))
 
     def settings(self, max_length: int) -> dict[str, Any]:
