@@ -20,13 +20,13 @@ struct Rows {
 
 struct Work {
     Rows all, read;          // every token; in the last layer, the vectors that are read
-    float *wide;             // (T, 3 D, E or F, in whole units)
+    float *wide;             // (T, 3 D, E or F, or R, C, in whole units)
     float *narrow;           // (T or R, D in whole units)
     Quantized *bytes;        // (T or R, D, E or F) the quantized inputs of other products than qkv
                              // and up
     Scale *scale;            // (T or R) their scales
     int64_t *tokens, *reads; // (S + 1) cumulative counts within the group
-    char *rooms;             // memory of each member for attention and the output layer
+    char *rooms;             // memory of each member for attention
     int64_t room;            // bytes of one of them
 };
 
@@ -71,12 +71,11 @@ INLINE Rows take_rows(const Model *m, int64_t n, Memory *memory)
 Work lay_out(const Model *m, const Group *g, int members, Memory *memory)
 {
     const int64_t rows = largest(g->T, g->R), widest = largest(m->D, largest(m->E, m->F));
-    const int64_t scores = attention_room(g->n, m->D / m->n_heads), head = (m->D + padded(m->C)) * 4;
     Work w;
-    w.room = (largest(scores, head) + 63) / 64 * 64;
+    w.room = (attention_room(g->n, m->D / m->n_heads) + 63) / 64 * 64;
     w.all = take_rows(m, g->T, memory);
     w.read = take_rows(m, g->R, memory);
-    w.wide = take<float>(memory, rows * padded(largest(3 * m->D, widest)));
+    w.wide = take<float>(memory, rows * padded(largest(largest(3 * m->D, m->C), widest)));
     w.narrow = take<float>(memory, rows * padded(m->D));
     w.bytes = take<Quantized>(memory, rows * widest);
     w.scale = take<Scale>(memory, rows);
@@ -214,6 +213,31 @@ void close_layer(const Model *m, const Layer *layer, const Rows *rows, const Wor
     add_and_norm(m, rows, w, layer->feed_forward_norm, me);
 }
 
+// The logits of the vectors that are read, through the pooler if there is one.
+void write_logits(const Model *m, const Batch *batch, const Group *g, const Work *w, Member *me)
+{
+    const int64_t D = m->D, C = m->C, R = g->R, ld = (C + LANES - 1) / LANES * LANES;
+    const float *x = w->read.x;
+    if (m->pooler) {
+        for (int64_t u; (u = next(me, R ? units(D) : 0)) >= 0;) {
+            const int64_t from = u * UNIT, to = from + UNIT < D ? from + UNIT : D;
+            affine(x, D, R, D, m->pooler, m->pooler_bias, D, from, to, w->narrow, D);
+            for (int64_t r = 0; r < R; r++)
+                activate(w->narrow + r * D + from, to - from, m->pooler_activation);
+        }
+        x = w->narrow;
+    }
+    for (int64_t u; (u = next(me, row_units(R))) >= 0;) {
+        const int64_t from = u * ROWS, n = row_end(u, R) - from;
+        affine(x + from * D, D, n, D, m->head, m->head_bias, ld, 0, ld, w->wide + from * ld, ld);
+    }
+    for (int64_t s; (s = next(me, g->S)) >= 0;) {
+        float *to = batch->logits + batch->cu_reads[g->sequences[s]] * C;
+        for (int64_t r = w->reads[s]; r < w->reads[s + 1]; r++, to += C)
+            memcpy(to, w->wide + r * ld, (size_t)C * sizeof(float));
+    }
+}
+
 void forward(const Model *m, const Batch *batch, const Group *g, char *start, Member *me)
 {
     Memory memory = {start, 0};
@@ -235,12 +259,7 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *start, Me
     multiply(&last->qkv, w.read.q, w.read.scale, g->R, 0, D, w.narrow, padded(D), me);
     attend_all(m, g, &w, w.narrow, padded(D), w.reads, batch, me);
     close_layer(m, last, &w.read, &w, me);
-    for (int64_t s; (s = next(me, g->S)) >= 0;)
-        for (int64_t r = w.reads[s]; r < w.reads[s + 1]; r++) {
-            const int64_t at = batch->cu_reads[g->sequences[s]] + r - w.reads[s];
-            classify(m, w.read.x + r * D, (float *)(w.rooms + me->rank * w.room),
-                     batch->logits + at * m->C);
-        }
+    write_logits(m, batch, g, &w, me);
 }
 
 } // namespace

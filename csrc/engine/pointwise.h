@@ -159,31 +159,52 @@ INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment
     return add_norm(x, nullptr, m->norm, m->eps, m->E, q);
 }
 
-// y (N) = x (K) w (K, N) + bias; N is a multiple of LANES.
-void affine(const float *x, int64_t K, const float *w, const float *bias, int64_t N, float *y)
+// Rows of a tile of `affine`: each has two vectors of sums, and together they take as many registers
+// as the sums of a product.
+constexpr int FLAT = TALL * WIDE / 2 < 6 ? TALL * WIDE / 2 : 6;
+
+// LANES columns of R rows of `affine`.
+template <int R>
+INLINE void affine_tile(const float *x, int64_t ldx, int64_t K, const float *w, const float *bias,
+                        int64_t N, float *y, int64_t ldy)
 {
-    for (int64_t j = 0; j < N; j += LANES) {
-        Floats even = load(bias + j), odd = splat(0.0f); // two sums, so that additions overlap
-        for (int64_t k = 0; k < K; k += 2) {
-            even = fused(splat(x[k]), load(w + k * N + j), even);
-            odd = fused(splat(x[k + 1]), load(w + (k + 1) * N + j), odd);
+    Floats even[R], odd[R]; // two sums, so that additions overlap
+    ALL for (int r = 0; r < R; r++) even[r] = load(bias), odd[r] = splat(0.0f);
+    for (int64_t k = 0; k < K; k += 2, w += 2 * N) {
+        const Floats first = load(w), second = load(w + N);
+        ALL for (int r = 0; r < R; r++)
+        {
+            even[r] = fused(splat(x[r * ldx + k]), first, even[r]);
+            odd[r] = fused(splat(x[r * ldx + k + 1]), second, odd[r]);
         }
-        store(y + j, even + odd);
+    }
+    ALL for (int r = 0; r < R; r++) store(y + r * ldy, even[r] + odd[r]);
+}
+
+template <int R>
+INLINE void last_affine_tile(int64_t rows, const float *x, int64_t ldx, int64_t K, const float *w,
+                             const float *bias, int64_t N, float *y, int64_t ldy)
+{
+    if constexpr (R > 0) {
+        if (rows == R)
+            affine_tile<R>(x, ldx, K, w, bias, N, y, ldy);
+        else
+            last_affine_tile<R - 1>(rows, x, ldx, K, w, bias, N, y, ldy);
     }
 }
 
-// x (D) -> logits (C), through the pooler if there is one. `room` has D floats, and C padded to
-// whole vectors.
-INLINE void classify(const Model *m, const float *x, float *room, float *logits)
+// Columns `from` to `to` - 1 of y (rows, ldy) = x (rows, ldx) w (K, N) + bias, in fp32; all three
+// are multiples of LANES. A column's weights are read from memory once for all rows.
+void affine(const float *x, int64_t ldx, int64_t rows, int64_t K, const float *w, const float *bias,
+            int64_t N, int64_t from, int64_t to, float *y, int64_t ldy)
 {
-    const int64_t padded = (m->C + LANES - 1) / LANES * LANES;
-    if (m->pooler) {
-        affine(x, m->D, m->pooler, m->pooler_bias, m->D, room);
-        activate(room, m->D, m->pooler_activation);
-        x = room;
+    for (int64_t j = from; j < to; j += LANES) {
+        int64_t i = 0;
+        for (; i + FLAT <= rows; i += FLAT)
+            affine_tile<FLAT>(x + i * ldx, ldx, K, w + j, bias + j, N, y + i * ldy + j, ldy);
+        last_affine_tile<FLAT - 1>(rows - i, x + i * ldx, ldx, K, w + j, bias + j, N,
+                                   y + i * ldy + j, ldy);
     }
-    affine(x, m->D, m->head, m->head_bias, padded, room + m->D);
-    memcpy(logits, room + m->D, (size_t)m->C * sizeof(float));
 }
 
 } // namespace
