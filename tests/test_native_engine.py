@@ -202,9 +202,12 @@ def test_engine_can_be_called_from_several_threads(engines: list[NativeEngine]) 
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_every_instruction_set_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("head", "every"), [("tags", 3), ("label", None)])
+def test_every_instruction_set_gives_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch, head: str, every: int | None
+) -> None:
     """All lengths of a text, so that all tiles are used."""
-    model, encodings = random_model(head="tags"), texts(list(range(1, 71)), 3)
+    model, encodings = random_model(head=head), texts(list(range(1, 71)), every)
     expected = native(model).logits(encodings)
     for name in library.instruction_sets():
         monkeypatch.setenv("ONELAYER_INSTRUCTIONS", name)

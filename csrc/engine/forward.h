@@ -3,7 +3,7 @@
 // on the group alone: a late member must not read data that others are changing. A team of one takes
 // every unit and never waits.
 #pragma once
-#include "attention.h"
+#include "read_attention.h"
 
 namespace onelayer {
 namespace {
@@ -43,20 +43,6 @@ INLINE int64_t units(int64_t columns) { return (columns + UNIT - 1) / UNIT; }
 INLINE int64_t padded(int64_t columns) { return units(columns) * UNIT; }
 INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// Memory that is divided among buffers. Without a start, only their sizes are added up.
-struct Memory {
-    char *start;
-    int64_t used;
-};
-
-// The next piece of memory, starting at a cache line.
-template <class Item> INLINE Item *take(Memory *memory, int64_t count)
-{
-    char *here = memory->start ? memory->start + memory->used : nullptr;
-    memory->used += (count * (int64_t)sizeof(Item) + 63) / 64 * 64;
-    return (Item *)here;
-}
-
 INLINE Rows take_rows(const Model *m, int64_t n, Memory *memory)
 {
     Rows rows;
@@ -72,7 +58,10 @@ Work lay_out(const Model *m, const Group *g, int members, Memory *memory)
 {
     const int64_t rows = largest(g->T, g->R), widest = largest(m->D, largest(m->E, m->F));
     Work w;
-    w.room = (attention_room(g->n, m->D / m->n_heads) + 63) / 64 * 64;
+    Memory of_reads = {nullptr, 0};
+    if (m->keys)
+        take_read_room(m, g->n, &of_reads);
+    w.room = (largest(attention_room(g->n, m->D / m->n_heads), of_reads.used) + 63) / 64 * 64;
     w.all = take_rows(m, g->T, memory);
     w.read = take_rows(m, g->R, memory);
     w.wide = take<float>(memory, rows * padded(largest(largest(3 * m->D, m->C), widest)));
@@ -183,6 +172,30 @@ void attend_all(const Model *m, const Group *g, const Work *w, const float *q, i
     }
 }
 
+// Attention of the last layer's reads, whose queries are in `narrow`; see read_attention.h. A unit
+// is TALL reads.
+void attend_all_reads(const Model *m, const Matrix *qkv, const Batch *batch, const Group *g,
+                      const Work *w, Member *me)
+{
+    const int64_t D = m->D;
+    for (int64_t u; (u = next(me, (g->R + TALL - 1) / TALL)) >= 0;) {
+        Memory memory = {w->rooms + me->rank * w->room, 0};
+        const ReadRoom room = take_read_room(m, g->n, &memory);
+        Reader reads[TALL];
+        int count = 0;
+        for (int64_t s = 0, r = u * TALL; r < g->R && count < TALL; r++, count++) {
+            while (w->reads[s + 1] <= r)
+                s++;
+            const int64_t at = w->tokens[s];
+            const int64_t of_batch = batch->cu_reads[g->sequences[s]] + r - w->reads[s];
+            reads[count] = {w->narrow + r * padded(D), w->all.x + at * D,
+                            w->all.q + at * D,         w->all.scale + at,
+                            w->tokens[s + 1] - at,     batch->reads[of_batch]};
+        }
+        attend_reads(m, qkv, reads, count, &room);
+    }
+}
+
 // The residual and the norm: x = LayerNorm(x + narrow), and its bytes for the next product.
 void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm norm, Member *me)
 {
@@ -251,13 +264,17 @@ void forward(const Model *m, const Batch *batch, const Group *g, char *start, Me
         attend_all(m, g, &w, w.wide, qkv, w.tokens, nullptr, me);
         close_layer(m, layer, &w.all, &w, me);
     }
-    // The last layer computes keys and values of all tokens, and all else only for the vectors that
-    // are read.
+    // The last layer computes only what the vectors that are read need. With a pooler that is one
+    // vector of a sequence, and otherwise often all: then keys and values of all tokens pay off.
     const Layer *last = m->layers[m->n_layers - 1];
     gather(m, batch, g, &w, me);
-    multiply(&last->qkv, w.all.q, w.all.scale, g->T, D, 3 * D, w.wide, qkv, me);
     multiply(&last->qkv, w.read.q, w.read.scale, g->R, 0, D, w.narrow, padded(D), me);
-    attend_all(m, g, &w, w.narrow, padded(D), w.reads, batch, me);
+    if (m->keys) {
+        attend_all_reads(m, &last->qkv, batch, g, &w, me);
+    } else {
+        multiply(&last->qkv, w.all.q, w.all.scale, g->T, D, 3 * D, w.wide, qkv, me);
+        attend_all(m, g, &w, w.narrow, padded(D), w.reads, batch, me);
+    }
     close_layer(m, last, &w.read, &w, me);
     write_logits(m, batch, g, &w, me);
 }

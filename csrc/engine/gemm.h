@@ -8,16 +8,19 @@ namespace {
 
 constexpr int64_t PANEL = WIDE * LANES;
 
-// R rows times a panel: exact integer sums first. With x = low + step q, the product is
-// step (q w) + low (sum of w), where w's own step is part of `step` and `total`.
-template <int R>
+// R rows times V * LANES columns of a panel, from `column` on: exact integer sums first. With
+// x = low + step q, the product is step (q w) + low (sum of w), where w's own step is part of `step`
+// and `total`.
+template <int R, int V = WIDE>
 void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *scale, float *y,
            int64_t ldy)
 {
-    Ints acc[R][WIDE];
+    Ints acc[R][V];
     begin_sums(w->sums + column, acc);
-    dot_tile<R, WIDE>(w->K, q, w->K, w->weight + column * w->K, PANEL * DEPTH, acc);
-    ALL for (int v = 0; v < WIDE; v++)
+    const int64_t inside = column % PANEL; // 0 for a whole panel
+    dot_tile<R, V>(w->K, q, w->K, w->weight + (column - inside) * w->K + inside * DEPTH,
+                   PANEL * DEPTH, acc);
+    ALL for (int v = 0; v < V; v++)
     {
         const int64_t at = column + v * LANES;
         const Floats step = load(w->step + at), total = load(w->total + at);
@@ -25,7 +28,8 @@ void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *sca
         ALL for (int r = 0; r < R; r++)
         {
             const Floats low = fused(total, splat(scale[r].low), bias);
-            store(y + r * ldy + at, fused(to_float(acc[r][v]), step * splat(scale[r].step), low));
+            store(y + r * ldy + v * LANES,
+                  fused(to_float(acc[r][v]), step * splat(scale[r].step), low));
         }
     }
 }
@@ -50,8 +54,9 @@ void product(const Matrix *w, const Quantized *q, const Scale *scale, int64_t ro
     for (int64_t column = unit * UNIT; column < (unit + 1) * UNIT; column += PANEL) {
         int64_t i = 0;
         for (; i + TALL <= rows; i += TALL)
-            block<TALL>(w, column, q + i * w->K, scale + i, y + i * ldy, ldy);
-        last_block<TALL - 1>(rows - i, w, column, q + i * w->K, scale + i, y + i * ldy, ldy);
+            block<TALL>(w, column, q + i * w->K, scale + i, y + i * ldy + column, ldy);
+        last_block<TALL - 1>(rows - i, w, column, q + i * w->K, scale + i, y + i * ldy + column,
+                             ldy);
     }
 }
 

@@ -201,6 +201,7 @@ void Layout::walk(const EncoderShape &shape)
 {
     used_ = 0;
     places_.clear(), totals_.clear(), layers_.clear(), depths_.clear();
+    keys_.clear(), turned_keys_.clear();
     const std::string embeddings = "encoder.embeddings";
     const int64_t D = shape.width, E = shape.embedding_width ? shape.embedding_width : D;
     Model &m = model_;
@@ -241,6 +242,19 @@ void Layout::walk(const EncoderShape &shape)
     if (tensors_->count("pooler.weight")) {
         m.pooler = transposed("pooler.weight", D, D, D);
         m.pooler_bias = floats("pooler.bias", {D});
+        last_qkv_ = "encoder.layers." + std::to_string(shape.layers.back()) +
+                    ".attention.qkv.weight";
+        const int64_t d = D / m.n_heads, N = rounded_up(D, UNIT);
+        ones_ = take<float>(N);
+        const float *const zeros = take<float>(N);
+        for (int64_t head = 0; head < m.n_heads; head++) {
+            const TurnedKeys to = {take<int8_t>(d * N), take<int32_t>(N)};
+            turned_keys_.push_back(to);
+            float *const total = take<float>(N);
+            totals_.push_back({to.sums, ones_, total, N});
+            keys_.push_back({to.weight, to.sums, ones_, total, zeros, d, N});
+        }
+        m.keys = keys_.data();
     }
     m.head = transposed("head.weight", m.C, D, rounded_up(m.C, LANES));
     m.head_bias = padded("head.bias", m.C, rounded_up(m.C, LANES));
@@ -288,11 +302,31 @@ void Layout::read(TensorReader &reader)
             continue;
         }
         const Place &place = found->second;
-        put(place, reader.numbers(direct(place) ? place.to : room.get()));
+        const char *const numbers = reader.numbers(direct(place) ? place.to : room.get());
+        put(place, numbers);
+        if (*name == last_qkv_)
+            fill_keys(reinterpret_cast<const int8_t *>(numbers));
     }
     for (const Total &total : totals_)
         for (int64_t j = 0; j < total.n; j++)
             total.to[j] = static_cast<float>(total.sums[j]) * total.step[j];
+}
+
+// (D, 3 D) -> for each head (d, D): the columns that make its keys, as rows.
+void Layout::fill_keys(const int8_t *qkv) const
+{
+    const int64_t D = model_.D, d = D / model_.n_heads;
+    std::vector<int8_t> turned(static_cast<size_t>(d * D));
+    const int8_t *columns = qkv + D;
+    for (const TurnedKeys &to : turned_keys_) {
+        for (int64_t k = 0; k < D; k++)
+            for (int64_t j = 0; j < d; j++)
+                turned[static_cast<size_t>(j * D + k)] = columns[k * 3 * D + j];
+        (set_.depth == 4 ? lay_out_panels<4> : lay_out_panels<2>)(turned.data(), d, D, d,
+                                                                  set_.panel, to.weight, to.sums);
+        columns += d;
+    }
+    std::fill(ones_, ones_ + D, 1.0f);
 }
 
 // (heads, nearby_width) the bias of each head for each distance. Padding keys read LANES more.
@@ -317,7 +351,7 @@ Layout::Layout(const EncoderShape &shape, TensorReader &reader, const Instructio
     if (shape.distance_buckets)
         fill_nearby(shape);
     tensors_ = nullptr;
-    places_.clear(), totals_.clear();
+    places_.clear(), totals_.clear(), turned_keys_.clear();
 }
 
 } // namespace onelayer

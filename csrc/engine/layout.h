@@ -50,20 +50,29 @@ class Layout {
     Layer layer(const std::string &name);
     void read(TensorReader &reader);
     void put(const Place &place, const char *numbers) const;
+    void fill_keys(const int8_t *qkv) const;
     void fill_nearby(const EncoderShape &shape) const;
 
     const InstructionSet &set_;
     Model model_ = {};
     std::vector<Layer> layers_;
     std::vector<const Layer *> depths_;
+    std::vector<Matrix> keys_; // a head's
     std::optional<ZeroedMemory> memory_;
 
     // While it is laid out.
     const Tensors *tensors_;
+    struct TurnedKeys {
+        int8_t *weight;
+        int32_t *sums;
+    };
     int64_t feed_forward_; // as the tensors have it, before padding
     size_t used_ = 0;      // bytes of the memory
     std::map<std::string, Place, std::less<>> places_;
     std::vector<Total> totals_;
+    std::string last_qkv_; // the weights that `keys_` are made of
+    std::vector<TurnedKeys> turned_keys_; // of each head
+    float *ones_ = nullptr;
     const float *distances_ = nullptr; // (buckets, heads) the bias by distance
     float *nearby_ = nullptr;          // what becomes of it: see Model
 };

@@ -49,6 +49,8 @@ struct Model {
     Norm norm;
     Matrix widen;              // (E, D); without weight if E is D
     const float *nearby;       // (n_heads, nearby_width): see Nearby; null without such a bias
+    const Matrix *keys; // (n_heads) of (d, D): what makes the last layer's keys, without its steps,
+                        // with inputs and outputs exchanged; null without a pooler
     const Layer *const *layers; // one for each depth; several can share their weights
     const float *pooler, *pooler_bias; // (D, D) inputs by outputs, (D); null without a pooler
     const float *head, *head_bias;     // (D, C padded to LANES), (C padded)

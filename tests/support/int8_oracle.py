@@ -78,20 +78,42 @@ def vectors(tensors: Tensors, shape: EncoderConfig, ids: Array, segments: Array)
         away = places - places[:, None] + n - 1
         bias = weight[bucket_of_distances(n, len(weight))][away].transpose(2, 0, 1)
     x = _embedded(tensors, shape, ids, segments)
-    for i in shape.bricks.order(shape.num_hidden_layers):
+    for depth, i in enumerate(shape.bricks.order(shape.num_hidden_layers)):
         layer = f"encoder.layers.{i}"
-        qkv = product(x, tensors, f"{layer}.attention.qkv").reshape(n, 3, n_heads, -1)
-        q, k, v = qkv.transpose(1, 2, 0, 3)
-        scores = rounded(q) @ rounded_keys(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1]) + bias
-        shares = bf16(np.exp(scores - scores.max(axis=-1, keepdims=True))).astype(np.float64)
-        mixed = shares @ bf16(v) / shares.sum(axis=-1, keepdims=True)
-        mixed = mixed.transpose(1, 0, 2).reshape(x.shape)
+        last = depth == shape.num_hidden_layers - 1
+        attend = _attended_at_reads if last and "pooler.weight" in tensors else _attended
+        mixed = attend(x, tensors, f"{layer}.attention.qkv", n_heads, bias)
         y = product(mixed, tensors, f"{layer}.attention.output")
         x = normed(x + y, tensors, f"{layer}.attention.norm", eps)
         up = ACTIVATIONS[shape.hidden_act](product(x, tensors, f"{layer}.feed_forward.up"))
         y = product(up, tensors, f"{layer}.feed_forward.down")
         x = normed(x + y, tensors, f"{layer}.feed_forward.norm", eps)
     return x
+
+
+def _attended(x: Array, tensors: Tensors, name: str, n_heads: int, bias: Array) -> Array:
+    """(n, D) the mixed values of all heads."""
+    qkv = product(x, tensors, name).reshape(len(x), 3, n_heads, -1)
+    q, k, v = qkv.transpose(1, 2, 0, 3)
+    scores = rounded(q) @ rounded_keys(k).transpose(0, 2, 1) / np.sqrt(q.shape[-1]) + bias
+    shares = bf16(np.exp(scores - scores.max(axis=-1, keepdims=True))).astype(np.float64)
+    mixed = shares @ bf16(v) / shares.sum(axis=-1, keepdims=True)
+    return np.asarray(mixed.transpose(1, 0, 2).reshape(x.shape))
+
+
+def _attended_at_reads(x: Array, tensors: Tensors, name: str, n_heads: int, bias: Array) -> Array:
+    """As `_attended`, with queries multiplied by the keys' matrix, and tokens mixed before they are
+    multiplied by the values'."""
+    steps = tensors[f"{name}.scale"].reshape(3, n_heads, 1, -1).astype(np.float64)
+    weights = tensors[f"{name}.weight"].reshape(x.shape[1], 3, n_heads, -1).transpose(1, 2, 0, 3)
+    q, _, _ = product(x, tensors, name).reshape(len(x), 3, n_heads, -1).transpose(1, 2, 0, 3)
+    turned = rounded(q * steps[1]) @ weights[1].transpose(0, 2, 1).astype(np.float64)
+    scores = rounded_keys(turned) @ rounded(x).T / np.sqrt(q.shape[-1]) + bias
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    tokens = shares @ x / shares.sum(axis=-1, keepdims=True)
+    values = rounded(tokens) @ (weights[2] * steps[2])
+    values = values.transpose(1, 0, 2).reshape(x.shape)
+    return np.asarray(values + tensors[f"{name}.bias"][2 * x.shape[1] :])
 
 
 def _embedded(tensors: Tensors, shape: EncoderConfig, ids: Array, segments: Array) -> Array:
