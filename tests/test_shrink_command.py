@@ -9,23 +9,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import onelayer
+from onelayer.base.disk import locked
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
 from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.recipe import Columns
-from onelayer.shrinking import measuring
 from onelayer.shrinking.ladder import Ladder, Made
+from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.shrinking.shrunk import Shrunk
 from onelayer.training.progress import Silent
 from onelayer.training.trainer import Trainer
 from support.made_ladder import ladder
+from support.quick_ladders import quick_ladders
 from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.slow
@@ -34,12 +35,8 @@ WORDS = ["good cat", "the cat x", "bad", "y bad bad"]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_resamples() -> Iterator[None]:
-    """Intervals and tests of few draws: they have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        few = partial(measuring.paired_differences, n_resamples=20, n_permutations=20)
-        patch.setattr(measuring, "paired_differences", few)
-        patch.setattr(measuring, "intervals", partial(measuring.intervals, n_resamples=20))
+def quick() -> Iterator[None]:
+    with quick_ladders():
         yield
 
 
@@ -92,13 +89,14 @@ def written(folder: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def refused(home: Path, stopped: object) -> str:
-    """The last line of the same call again, with a budget that no model keeps."""
-    err = io.StringIO()
-    with redirect_stderr(err):
+def refused(home: Path, stopped: object) -> tuple[str, str]:
+    """Output and the last line of errors of the same call again, with a budget that no model
+    keeps."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
         assert cli.main(["shrink", str(home / "run"), "--budget", "1kB"]) == 2
     assert not (home / "run-small").exists()
-    return err.getvalue().splitlines()[-1]
+    return out.getvalue(), err.getvalue().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +104,8 @@ def printed(home: Path, refused: object) -> tuple[str, str]:
     """Output and errors of a third call, with test rows and as JSON: the ladder is finished."""
     before = written(home / "run-rungs")
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(MadeTexts, "of", None)  # no model is left that learns from made texts
         given = ["shrink", str(home / "run"), "--test", str(home / "test.csv"), "--json"]
         assert cli.main(given) == 0, err.getvalue()
     assert written(home / "run-rungs") == before
@@ -163,6 +162,8 @@ def test_result_predicts_and_its_card_says_what_it_lost(home: Path, shrunk: Shru
     card = (home / "run-small" / "README.md").read_text(encoding="utf-8")
     assert "## Compared with the run" in card
     assert "| test: `test.csv`, 18 |" in card
+    assert card.count("path/to/run-small") == card.count("path/to/") > 2
+    assert "\n# run-small\n" in card
     assert (home / "run-rungs" / "report.html").is_file()
 
 
@@ -201,8 +202,50 @@ def test_budget_that_is_none_is_refused(home: Path, capsys: pytest.CaptureFixtur
     assert "2ms" in line
 
 
-def test_budget_that_nothing_keeps_names_the_nearest_model(refused: str) -> None:
-    assert "no rung keeps the budget 1kB: the nearest is 1-layer" in refused
+def test_budget_that_nothing_keeps_names_the_nearest_model(refused: tuple[str, str]) -> None:
+    assert "no rung keeps the budget 1kB: the nearest is 1-layer" in refused[1]
+
+
+def test_budget_that_nothing_keeps_still_gets_the_table_and_the_report(
+    home: Path, refused: tuple[str, str]
+) -> None:
+    printed, _ = refused
+    assert printed.startswith("run, 5 rungs, budget 1kB; none is kept\n")
+    assert printed.endswith(f"\nmodels and report.html: {home / 'run-rungs'}\n")
+    assert "1-layer-int8 " in printed
+
+
+@pytest.mark.parametrize("student", ["nowhere", "run-rungs/int8"])
+def test_student_that_is_no_model_to_train_is_refused_before_anything_is_made(
+    student: str, home: Path, shrunk: Shrunk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (home / "run", "--out", tmp_path / "x", "--student", home / student)
+    assert student in said(capsys, *given)
+    assert not any(tmp_path.iterdir())
+
+
+def test_second_call_at_the_same_time_is_refused(
+    home: Path, shrunk: Shrunk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locked(home / "run-rungs" / ".lock") as is_ours:
+        assert is_ours
+        line = said(capsys, home / "run")
+    assert "run-rungs: another process is making smaller models there (wait" in line
+
+
+def test_other_texts_without_labels_leave_the_bundles_of_the_run(
+    home: Path, shrunk: Shrunk, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rungs"
+    shutil.copytree(home / "run-rungs", folder)
+    run = onelayer.load(home / "run")
+    rows = rows_of_run(run, None, None, Columns(), lambda _: None)
+    bundles = {"int8", "int8-trimmed"}
+    with Ladder(run, folder, rows, home / "texts.txt", Silent()).opened():
+        assert {path.name for path in folder.iterdir()} == {*bundles, ".lock", "ladder.json"}
+    rows = replace(rows, files=(home / "train.csv", None))
+    with Ladder(run, folder, rows, home / "texts.txt", Silent()).opened():
+        assert {path.name for path in folder.iterdir()} == {".lock", "ladder.json"}
 
 
 def test_run_without_its_training_rows_says_how_to_name_them(

@@ -261,3 +261,11 @@ def test_name_with_markdown_does_not_break_the_card() -> None:
     card = with_price(CARD, hostile, "runs/a|b")
     assert "| dev: `a'b''i'`, 872 |" in card
     assert "below `a'b`: 'x'(y)." in card
+
+
+def test_ladder_without_a_kept_model_is_read_again_and_drawn() -> None:
+    shrunk = replace(ladder(budget="1kB"), kept=None, model=None)
+    assert Shrunk.from_json(shrunk.to_json()) == shrunk
+    headline = '<p class="headline">'
+    assert headline not in ladder_page(shrunk)
+    assert headline in ladder_page(ladder())

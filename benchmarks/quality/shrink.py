@@ -156,7 +156,7 @@ def measure(one: ShrinkSet, seed: int, arguments: argparse.Namespace) -> None:
         rows=rows,
         commit=current_commit(),
         baseline=found.baseline,
-        kept=found.kept,
+        kept=found.kept or "",
         rungs=found.rungs,
         counted=counted_words(one, train, test),
         train_seconds=train_seconds,

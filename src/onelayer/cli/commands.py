@@ -11,7 +11,15 @@ import onelayer
 from onelayer import api
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.cli.flags import Known
-from onelayer.cli.terminal import RowBar, print_json, print_parts, reporter, say, sayer
+from onelayer.cli.terminal import (
+    RowBar,
+    print_json,
+    print_parts,
+    print_result,
+    reporter,
+    say,
+    sayer,
+)
 from onelayer.engines.registry import engine_names
 from onelayer.recipe import Columns, Recipe
 from onelayer.serving.limits import Limits
@@ -105,7 +113,7 @@ def evaluate(
         say=sayer(json),
         **columns.keywords,
     )
-    print_json(result.to_json()) if json else print(result)
+    print_result(result, json)
 
 
 def predict(
@@ -241,11 +249,9 @@ def export(
         say=sayer(json),
         **columns.keywords,
     )
-    if json:
-        print_json(result.to_json())
-        return
-    print(result)
-    print(f"next: onelayer serve {result.bundle}")
+    print_result(result, json)
+    if not json:
+        print(f"next: onelayer serve {result.bundle}")
 
 
 def compare(
@@ -274,10 +280,7 @@ def compare(
         Print JSON.
     """
     result = api.compare(run_a, run_b, file, say=sayer(json), **columns.keywords)
-    if json:
-        print_json(result.to_json())
-    else:
-        print_parts(result.parts_with(rows))
+    print_json(result.to_json()) if json else print_parts(result.parts_with(rows))
 
 
 def serve(
@@ -370,21 +373,26 @@ def shrink(
     json
         Print progress as JSON on stderr, the result on stdout.
     """
-    result = onelayer.shrink(
-        run,
-        budget=budget,
-        out=out,
-        student=student,
-        unlabelled=unlabelled,
-        train=train,
-        dev=dev,
-        test=test,
-        reporter=reporter(json),
-        **columns.keywords,
-    )
-    if json:
-        print_json(result.to_json())
-        return
-    print(result)
-    print(f"report: {Path(result.folder, 'report.html')}")
-    print(f"next: onelayer predict {result.model} FILE")
+    from onelayer.shrinking.budget import BudgetError
+
+    try:
+        result = onelayer.shrink(
+            run,
+            budget=budget,
+            out=out,
+            student=student,
+            unlabelled=unlabelled,
+            train=train,
+            dev=dev,
+            test=test,
+            reporter=reporter(json),
+            **columns.keywords,
+        )
+    except BudgetError as error:
+        if error.shrunk is not None:
+            print_result(error.shrunk, json)
+        raise
+    print_result(result, json)
+    if not json:
+        print(f"report: {Path(result.folder, 'report.html')}")
+        print(f"next: onelayer predict {result.model} FILE")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from onelayer.base.result import Table, text_table
+from onelayer.base.result import Result, Table, text_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -79,6 +79,10 @@ class RowBar:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False))
+
+
+def print_result(result: Result, as_json: bool) -> None:
+    print_json(result.to_json()) if as_json else print(result)
 
 
 def say(remark: str) -> None:

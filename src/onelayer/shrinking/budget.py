@@ -6,11 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from onelayer.base.errors import UsageError
 from onelayer.evaluation.compare import MAX_P
 from onelayer.shrinking.rung import Rung
+
+if TYPE_CHECKING:
+    from onelayer.shrinking.shrunk import Shrunk
 
 SMALL_LOSS = 0.5
 """Points that the rung chosen without a budget may lose. If it grows, the choice is faster and its
@@ -92,6 +95,13 @@ def _refused(text: str, reason: str) -> UsageError:
     return UsageError(f"--budget {text!r:.80}: {reason}", hint=hint)
 
 
+class BudgetError(UsageError):
+    """A budget that no rung keeps."""
+
+    shrunk: Shrunk | None = None
+    """What there is, measured; set where the ladder was written."""
+
+
 class ChosenRung(NamedTuple):
     """The rung that was chosen, and by which rule, in words."""
 
@@ -117,7 +127,7 @@ def choose(rungs: Sequence[Rung], budget: Budget | None = None) -> ChosenRung:
 
     Raises
     ------
-    UsageError
+    BudgetError
         If no rung keeps the budget; it names the nearest one, and the budget that this one keeps.
     """
     own = [rung for rung in rungs if rung.model is not None]
@@ -163,7 +173,7 @@ def _known(score: float) -> float:
     return -math.inf if math.isnan(score) else score
 
 
-def _nothing_fits(own: Sequence[Rung], budget: Budget) -> UsageError:
+def _nothing_fits(own: Sequence[Rung], budget: Budget) -> BudgetError:
     nearest = min(own, key=lambda rung: (budget.excess(rung), _worst(rung)))
     costs = {
         "ms": (budget.ms, nearest.speed.latency_ms),
@@ -182,7 +192,7 @@ def _nothing_fits(own: Sequence[Rung], budget: Budget) -> UsageError:
         words.append(f"{nearest.bytes / 1e6:.2g} MB")
     if budget.points is not None:
         words.append(f"{nearest.dev.lost:.1f} points lost")
-    return UsageError(
+    return BudgetError(
         f"no rung keeps the budget {budget}: the nearest is {nearest.name} with {', '.join(words)}",
         hint=f"it keeps --budget {Budget(**needed)}",
     )

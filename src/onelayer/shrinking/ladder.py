@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import rewrite
+from onelayer.base.disk import as_json, locked, rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.checkpoint.bundle import is_bundle, read_bundle
 from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
 from onelayer.data.in_memory import Source, source_digest
+from onelayer.engines.engine import Engine
+from onelayer.engines.registry import engines_for
 from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
-from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.budget import SMALL_LOSS
 from onelayer.shrinking.lesson_texts import LessonTexts
@@ -26,6 +30,10 @@ from onelayer.training.progress import Reporter
 
 IDENTITY = "ladder.json"
 """What all models of a ladder were made of."""
+LOCK = ".lock"
+"""Who has locked this file makes the models."""
+WHOLE, TRIMMED = "int8", "int8-trimmed"
+"""The run itself, and the run with only the pieces of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +58,67 @@ class Ladder:
     unlabelled: Source | None
     reporter: Reporter
 
-    def prepare(self) -> None:
-        """Makes the folder, and removes what was made of another run or of other rows."""
-        assert self.run.path is not None, "a run is opened from a directory"
-        found = json.dumps({"made of": self._identity()}, indent=2) + "\n"
-        mark = self.folder / IDENTITY
-        try:
-            known = mark.read_text(encoding="utf-8") if mark.is_file() else None
-            if known is None and self.folder.exists() and any(self.folder.iterdir()):
-                raise UsageError(
-                    "is there already, and holds something else",
-                    place=Place(self.folder),
-                    hint="name another folder with --out, or remove it",
-                )
-            if known is not None and known != found:
-                self.reporter.say(f"{self.folder} was made of another run or other rows: removed")
-                shutil.rmtree(self.folder)
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"can't be written: {error.strerror}"
-            raise OneLayerError(reason, place=Place(self.folder)) from error
-        rewrite(mark, found)
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Makes the folder, and removes what was made of another run or of other rows. No other
+        process may use it meanwhile: raises UsageError where one does."""
+        with ExitStack() as stack:
+            try:
+                self._refuse_taken()
+                self.folder.mkdir(parents=True, exist_ok=True)
+                if not stack.enter_context(locked(self.folder / LOCK)):
+                    raise UsageError(
+                        "another process is making smaller models there",
+                        place=Place(self.folder),
+                        hint="wait until it is finished, or choose another --out",
+                    )
+                self._remove_others()
+            except OSError as error:
+                reason = f"can't be written: {error.strerror}"
+                raise OneLayerError(reason, place=Place(self.folder)) from error
+            yield
 
-    def _identity(self) -> str:
-        """A digest of all that the models of the ladder depend on."""
-        assert self.run.path is not None
+    def _refuse_taken(self) -> None:
+        if not self.folder.exists() or (self.folder / IDENTITY).is_file():
+            return
+        if any(path.name != LOCK for path in self.folder.iterdir()):
+            raise UsageError(
+                "is there already, and holds something else",
+                place=Place(self.folder),
+                hint="name another folder with --out, or remove it",
+            )
+
+    def _remove_others(self) -> None:
+        """Removes what the same call wouldn't make. The run's own bundles don't depend on texts
+        without labels."""
+        mark, found = self.folder / IDENTITY, self._identity()
+        try:
+            known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+        except ValueError:
+            known = {"made of": None}
+        if known == found:
+            return
+        kept = {LOCK}
+        if known.get("made of") == found["made of"]:
+            kept |= {WHOLE, TRIMMED}
+            self.reporter.say(f"{self.folder}: smaller models learn again, as texts have changed")
+        elif known:
+            self.reporter.say(f"{self.folder} was made of another run or other rows: removed")
+        mark.unlink(missing_ok=True)  # first: half of a ladder must not pass for a whole one
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        rewrite(mark, as_json(found))
+
+    def _identity(self) -> dict[str, str]:
+        """Digests of all that the models of the ladder depend on."""
+        assert self.run.path is not None, "a run is opened from a directory"
         files = [None if one is None else source_digest(one) for one in self.rows.files]
-        others = None if self.unlabelled is None else source_digest(self.unlabelled)
         weights = digests_of(describe(self.run.path))
-        return digest.of_text(json.dumps([__version__, weights, files, others]))
+        return {
+            "made of": digest.of_text(json.dumps([__version__, weights, files])),
+            "unlabelled": "none" if self.unlabelled is None else source_digest(self.unlabelled),
+        }
 
     def exported(self, name: str, what: str, run: Path, *, trimmed: bool) -> Made:
         """The int8 bundle of a run, which the ladder has already or gets."""
@@ -101,14 +141,18 @@ class Ladder:
         return Made(name, what, bundle, None if run == self.run.path else run)
 
     def students(
-        self, texts: LessonTexts, teacher: Made, trimmed: Made, other: str | None
+        self,
+        unlabelled: Iterable[Any],
+        teacher: Made,
+        trimmed: Made,
+        other: Pretrained | None,
     ) -> list[Made]:
         """The int8 bundles of smaller models that learned from the run.
 
         Parameters
         ----------
-        texts
-            What the run answers.
+        unlabelled
+            Rows that the run answers besides its own.
         teacher
             The bundle of the run, which answers faster.
         trimmed
@@ -120,12 +164,14 @@ class Ladder:
         assert self.run.path is not None
         checkpoint = read_checkpoint(self.run.path)
         of_run = students_of(checkpoint)
-        others = [Pretrained.named(other, self.reporter.say)] if other else []
+        others = [other] if other else []
         school = School(self.run, self.rows, self.folder, self.reporter)
         missing = [one for one in of_run if not school.has_taught(one)]
         outside = [one for one in others if not school.has_taught(one)]
         if missing or outside:
-            answers = texts.answers(self.run, load(teacher.bundle).engine, self.reporter)
+            assert self.rows.train is not None, "checked before"
+            texts = LessonTexts.of(self.run, self.rows.train, unlabelled)
+            answers = texts.answers(self.run, _first_engine(teacher), self.reporter)
             school.teach_parts(checkpoint, missing, answers)
             for one in outside:
                 school.teach_other(one, texts, answers)
@@ -149,3 +195,10 @@ class Ladder:
                 f"pieces of the training rows {cost}"
             )
         return little
+
+
+def _first_engine(made: Made) -> Engine:
+    """A bundle in the engine that is expected to be fastest. What is measured to be fastest may be
+    another one the next time, and the same call would then give other bits."""
+    bundle = read_bundle(made.bundle)
+    return next(iter(engines_for(bundle).values()))(bundle)

@@ -47,7 +47,7 @@ class LadderLines(NamedTuple):
 
     heads: Sequence[str]
     lines: Sequence[tuple[str, Sequence[str]]]
-    kept: str
+    kept: str | None
     note: str = ""
 
 
@@ -70,14 +70,14 @@ def write_ladder(shrunk: Shrunk) -> None:
 def ladder_page(shrunk: Shrunk) -> str:
     """``report.html``. The same ladder gives the same bytes."""
     document = templates("onelayer.shrinking").get_template("ladder.html.jinja")
-    kept = shrunk.rung(shrunk.kept)
+    kept = shrunk.rung(shrunk.kept) if shrunk.kept else None
     return render(
         document,
         _ladder_sections(shrunk),
         shrunk=shrunk,
         name=Path(shrunk.run).name or shrunk.run,
-        times=decimal_text(shrunk.times(kept)),
-        lost=lost_text(kept.test or kept.dev),
+        times=decimal_text(shrunk.times(kept)) if kept else None,
+        lost=lost_text(kept.test or kept.dev) if kept else None,
     )
 
 
@@ -98,7 +98,7 @@ def _ladder_sections(shrunk: Shrunk) -> Iterator[Section]:
         yield Section("Price", "price", (title, price_picture(shrunk, models), note))
     whats = {rung.name: rung.what for rung in shrunk.rungs}
     yield Section("What each rung is", "described", whats)
-    facts = {"machine": shrunk.machine, "run": shrunk.run, "result": shrunk.model}
+    facts = {"machine": shrunk.machine, "run": shrunk.run, "result": shrunk.model or "none"}
     yield Section("How it was measured", "described", {**facts, **shrunk.versions})
 
 

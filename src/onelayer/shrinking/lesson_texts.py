@@ -13,6 +13,8 @@ from onelayer.base.wording import listed
 from onelayer.checkpoint.record import TaughtRecord
 from onelayer.data.rows import Rows
 from onelayer.engines.engine import Engine
+from onelayer.engines.torch_engine import TorchEngine
+from onelayer.exporting.dev_rows import seed_of_split
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.tasks import AnyTask
@@ -31,6 +33,12 @@ SHARE_OF_ROWS = 0.3
 """The share of the lessons that are the rows themselves, repeated: their answers are surest."""
 
 
+def name_of_run(run: Predictor) -> str:
+    """The name of the directory from which a run was opened."""
+    assert run.path is not None, "a run is opened from a directory"
+    return run.path.resolve().name
+
+
 @dataclass(frozen=True, slots=True)
 class LessonTexts:
     """What there is to answer. All can be read again and again."""
@@ -42,8 +50,13 @@ class LessonTexts:
     made: MadeTexts
 
     @classmethod
-    def of(cls, run: Predictor, rows: Rows, unlabelled: Iterable[Any], made: MadeTexts) -> Self:
-        """All rows, or of many as many as have ``LESSON_TOKENS`` tokens, spread over the file."""
+    def of(cls, run: Predictor, rows: Rows, unlabelled: Iterable[Any]) -> Self:
+        """All rows, or of many as many as have ``LESSON_TOKENS`` tokens, spread over the file. The
+        neighbours of their words are looked for, which takes a few seconds."""
+        assert isinstance(run.engine, TorchEngine), "a run is opened in torch"
+        words = run.engine.model.encoder.embeddings.word.weight.detach().cpu().float().numpy()
+        seed = seed_of_split(run.record) if run.record else 1
+        made = MadeTexts.of(run.task, rows, run.tokenizer, words, seed=seed)
         sample = list(islice(rows, 0, None, max(1, len(rows) // SAMPLE_ROWS)))
         n_tokens = len(run.task.encode(sample, run.tokenizer, labelled=False).ids)
         most = LESSON_TOKENS * len(sample) // max(1, n_tokens)
@@ -106,7 +119,7 @@ class RunAnswers(NamedTuple):
         }
         record = run.record
         made_of = TaughtRecord(
-            by=run.path.name if run.path else "a model",
+            by=name_of_run(run),
             sha256=record.sha256 if record else None,
             what=what,
             lessons=listed([f"{n:,} {name}" for name, n in counts.items() if n]),

@@ -44,6 +44,12 @@ def with_price(card: str, rung: Rung, run: str) -> str:
     return f"{without[:at]}{_price_section(rung, run)}\n\n{without[at:]}"
 
 
+def renamed(card: str, old: str, new: str) -> str:
+    """A bundle's card after the bundle was copied to another name: title and example commands."""
+    where = rf"(^# |^ *- name: [\"']?|path/to/){re.escape(old)}(?=[\"'\s]|$)"
+    return re.sub(where, lambda found: found[1] + new, card, flags=re.MULTILINE)
+
+
 def _price_section(rung: Rung, run: str) -> str:
     scored = [("dev", rung.dev)] + ([("test", rung.test)] if rung.test else [])
     scores = [["rows", rung.dev.metric, "95 % interval", "points lost", "95 % interval", "p"]]

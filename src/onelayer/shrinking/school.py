@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.config import read_config
-from onelayer.checkpoint.read import Checkpoint, describe
+from onelayer.checkpoint.read import Checkpoint, Description, describe
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
-from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import REMOVED, Recipe
-from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers
+from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers, name_of_run
 from onelayer.shrinking.students import Pretrained, Student, write_students
+from onelayer.tasks import AnyTask
 from onelayer.training.finetune import learn_lessons
 from onelayer.training.lessons import Lessons
 from onelayer.training.progress import Reporter
@@ -46,7 +50,7 @@ class School:
             return False
         if isinstance(student, Student):
             return True
-        record = load(run).record
+        record = describe(run).record
         return record is not None and (record.recipe or {}).get("model") == student.model
 
     def teach_parts(
@@ -63,28 +67,20 @@ class School:
         write_students(self.run, checkpoint, starts, sample)
         for student, start in starts.items():
             width = read_config(start)[0].hidden_size
-            lessons = answers.lessons(self.run, f"{student.what} of {self._name}")
+            lessons = answers.lessons(self.run, f"{student.what} of {name_of_run(self.run)}")
             self._train(student, str(start), width, lessons, self._recipe())
         shutil.rmtree(self.folder / ".start")
 
     def teach_other(self, student: Pretrained, texts: LessonTexts, answers: RunAnswers) -> None:
-        """Trains another pretrained model. Raises UsageError where its tokens don't fit the
-        answers."""
+        """Trains another pretrained model. Raises UsageError as `check_tokens`."""
         base = describe(student.folder)
         recipe = self._recipe()
         if base.tokenizer.digest != self.run.tokenizer.digest:
-            limit = base.config.longest
-            length = min(self.run.task.max_length, limit)
-            task = replace(self.run.task, max_length=length)  # type: ignore[type-var]
-            answers = texts.cut_by(task, base.tokenizer, answers)
+            answers = texts.cut_by(_task_for(self.run, base), base.tokenizer, answers)
             if recipe.max_length is not None:
-                recipe = replace(recipe, max_length=min(recipe.max_length, limit))
+                recipe = replace(recipe, max_length=min(recipe.max_length, base.config.longest))
         if not len(answers.rows):
-            raise UsageError(
-                f"--student {student.model}: {self.run.task.name} reads tokens, and this model has "
-                "other ones",
-                hint="take a model with the same vocabulary, or leave --student out",
-            )
+            raise _other_tokens(self.run, student)
         lessons = answers.lessons(self.run, student.what)
         self._train(student, student.model, base.config.hidden_size, lessons, recipe)
 
@@ -114,10 +110,6 @@ class School:
             reporter=self.reporter,
         )
 
-    @property
-    def _name(self) -> str:
-        return self.run.path.name if self.run.path else "a model"
-
     def _recipe(self) -> Recipe:
         """What reading the rows takes of the run's recipe, and nothing else of it."""
         record = self.run.record or ModelRecord(task=self.run.task, layout=self.run.layout)
@@ -137,3 +129,30 @@ class School:
             class_weights=False,
             precision=None,
         )
+
+
+def check_tokens(run: Predictor, student: Pretrained, rows: Iterable[Any]) -> None:
+    """Raises UsageError for a model whose tokens don't fit the run's answers: of the first rows, it
+    reads none with as many vectors as the run."""
+    base, some = describe(student.folder), list(islice(rows, SAMPLE_ROWS))
+    if base.tokenizer.digest == run.tokenizer.digest:
+        return
+    task = _task_for(run, base)
+    own = task.encode(some, base.tokenizer, labelled=False).row_reads
+    if not np.any(
+        np.diff(own) == np.diff(run.task.encode(some, run.tokenizer, labelled=False).row_reads)
+    ):
+        raise _other_tokens(run, student)
+
+
+def _task_for(run: Predictor, base: Description) -> AnyTask:
+    """The run's task with sequences that another model can read."""
+    length = min(run.task.max_length, base.config.longest)
+    return replace(run.task, max_length=length)  # type: ignore[type-var]
+
+
+def _other_tokens(run: Predictor, student: Pretrained) -> UsageError:
+    return UsageError(
+        f"--student {student.model}: {run.task.name} reads tokens, and this model has other ones",
+        hint="take a model with the same vocabulary, or leave --student out",
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
-from onelayer.base.disk import publish, restore
+from onelayer.base.disk import publish, restore, write_text
 from onelayer.base.errors import Place, UsageError
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import is_bundle
@@ -15,18 +16,15 @@ from onelayer.checkpoint.source import resolve
 from onelayer.data.equal_texts import texts_key
 from onelayer.data.in_memory import Source, TableLike, source_name, source_of
 from onelayer.data.rows import Rows
-from onelayer.engines.torch_engine import TorchEngine
 from onelayer.evaluation.evaluate import labelled_rows
-from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run, seed_of_split
+from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
 from onelayer.exporting.speed import machine, versions
 from onelayer.prediction.load import load
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import ColumnNames, Columns
-from onelayer.shrinking.budget import Budget, choose
-from onelayer.shrinking.ladder import Ladder, Made
+from onelayer.shrinking.budget import Budget, BudgetError, choose
+from onelayer.shrinking.ladder import TRIMMED, WHOLE, Ladder, Made
 from onelayer.shrinking.ladder_page import write_ladder
-from onelayer.shrinking.lesson_texts import LessonTexts
-from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.shrinking.measuring import (
     AnswersRows,
     BesideRun,
@@ -35,7 +33,10 @@ from onelayer.shrinking.measuring import (
     speeds_by_threads,
 )
 from onelayer.shrinking.rung import Rung
+from onelayer.shrinking.rung_card import CARD, renamed
+from onelayer.shrinking.school import check_tokens
 from onelayer.shrinking.shrunk import Shrunk, advice_on
+from onelayer.shrinking.students import Pretrained
 from onelayer.shrinking.unlabelled import UnlabelledRows
 from onelayer.shrinking.word_counts import fit_word_counts, reads_whole_texts
 from onelayer.training.notebook import default_reporter
@@ -95,8 +96,11 @@ def shrink(
 
     Raises
     ------
+    BudgetError
+        For a budget that no model keeps; its ``shrunk`` is the result without a model.
     UsageError
-        For a bundle, for training rows that aren't there, and for a budget that no model keeps.
+        For a bundle, for training rows that aren't there, for a ``student`` whose tokens don't
+        fit, and where another process makes the same models.
     DataError, CheckpointError
         For a row that can't be used, and a model that can't be read.
     OneLayerError
@@ -156,7 +160,7 @@ def shrink_run(
     Raises
     ------
     UsageError
-        For a bundle, for rows that aren't there, and for a budget that no model keeps.
+        As `shrink`, BudgetError among them.
     """
     limits = None if budget is None else Budget.parse(budget)
     reporter = OnceReporter(reporter or Silent())
@@ -164,6 +168,7 @@ def shrink_run(
     if is_bundle(folder):
         raise UsageError("is a bundle", place=Place(folder), hint="give the run itself")
     target, below = _places(run, folder, out)
+    other = Pretrained.named(student, reporter.say) if student else None
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, Columns(), reporter.say, apart=True)
     if rows.train is None:
@@ -177,38 +182,53 @@ def shrink_run(
             f"the run has learned the rows of {rows.name}, too, and smaller models have not: they "
             "lose less on new rows than on these (--dev FILE gives others)"
         )
+    if other is not None:
+        check_tokens(predictor, other, rows.train)
     judges = BesideRun(
         predictor,
         NamedRows(rows.dev, rows.name),
         None if test is None else _test_rows(predictor, test, reporter),
     )
-    texts = _lesson_texts(predictor, rows, rows.train, unlabelled, columns or Columns(), reporter)
+    others = _unlabelled_rows(predictor, rows, unlabelled, columns or Columns(), reporter)
     ladder = Ladder(predictor, below, rows, unlabelled, reporter)
-    ladder.prepare()
-    teacher = ladder.exported("int8", "all layers", folder, trimmed=False)
-    trimmed = ladder.exported(
-        "int8-trimmed", "all layers, and the pieces of its rows", folder, trimmed=True
-    )
-    made = [teacher, trimmed, *ladder.students(texts, teacher, trimmed, student)]
-    rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
-    chosen = choose(rungs, limits)
-    assert chosen.rung.model is not None, "only models are chosen"
-    kept = below / chosen.rung.model
-    found = Shrunk(
-        run=str(run),
-        folder=str(below),
-        baseline=teacher.name,
-        kept=chosen.rung.name,
-        model=str(target),
-        rungs=rungs,
-        budget=budget,
-        advice=advice_on(rungs, chosen.rung.name, teacher.name, budget),
-        machine=machine(),
-        threads=cores(),
-        versions=versions(),
-    )
+    with ladder.opened():
+        teacher = ladder.exported(WHOLE, "all layers", folder, trimmed=False)
+        trimmed = ladder.exported(
+            TRIMMED, "all layers, and the pieces of its rows", folder, trimmed=True
+        )
+        made = [teacher, trimmed, *ladder.students(others, teacher, trimmed, other)]
+        rungs = _measured(predictor, made, rows, rows.train, judges, below, reporter)
+        found = Shrunk(
+            run=str(run),
+            folder=str(below),
+            baseline=teacher.name,
+            kept=None,
+            model=None,
+            rungs=rungs,
+            budget=budget,
+            advice="no model keeps the budget",
+            machine=machine(),
+            threads=cores(),
+            versions=versions(),
+        )
+        return _kept(found, limits, target)
+
+
+def _kept(measured: Shrunk, limits: Budget | None, target: Path) -> Shrunk:
+    """Writes the table, and the model that is chosen. Raises BudgetError where none is."""
+    rungs = measured.rungs
+    try:
+        rung = choose(rungs, limits).rung
+    except BudgetError as error:
+        error.shrunk = replace(measured, advice=f"{error.message}; {error.hint}")
+        write_ladder(error.shrunk)
+        raise
+    assert rung.model is not None, "only models are chosen"
+    bundle = Path(measured.folder, rung.model)
+    advice = advice_on(rungs, rung.name, measured.baseline, measured.budget)
+    found = replace(measured, kept=rung.name, model=str(target), advice=advice)
     write_ladder(found)
-    publish(target, lambda staged: _copy(kept, staged))
+    publish(target, lambda staged: _copy(bundle, staged, target.resolve().name))
     return found
 
 
@@ -231,24 +251,19 @@ def _test_rows(run: Predictor, test: Source, reporter: Reporter) -> NamedRows:
     return NamedRows(labelled_rows(run, test, Columns(), reporter.say), source_name(test))
 
 
-def _lesson_texts(
+def _unlabelled_rows(
     run: Predictor,
     rows: RowsOfRun,
-    train: Rows,
     unlabelled: Source | None,
     columns: Columns,
     reporter: Reporter,
-) -> LessonTexts:
-    assert isinstance(run.engine, TorchEngine), "a run is opened in torch"
-    words = run.engine.model.encoder.embeddings.word.weight.detach().cpu().float().numpy()
-    seed = seed_of_split(run.record) if run.record else 1
-    others = None
-    if unlabelled is not None:
-        kind = type(run.task)
-        known = {texts_key(kind.texts(row)) for some in (rows.dev, train) for row in some}
-        others = UnlabelledRows.read(run, unlabelled, columns, known, reporter.say)
-    made = MadeTexts.of(run.task, train, run.tokenizer, words, seed=seed)
-    return LessonTexts.of(run, train, others or (), made)
+) -> Iterable[Any]:
+    """The rows of ``unlabelled`` to learn from. It is read before anything is made."""
+    if unlabelled is None:
+        return ()
+    kind, own = type(run.task), (rows.dev, rows.train or ())
+    known = {texts_key(kind.texts(row)) for some in own for row in some}
+    return UnlabelledRows.read(run, unlabelled, columns, known, reporter.say)
 
 
 def _measured(
@@ -298,5 +313,7 @@ def _within(folder: Path, path: Path | None) -> str | None:
     return None if path is None else str(path.relative_to(folder))
 
 
-def _copy(bundle: Path, staged: Path) -> None:
+def _copy(bundle: Path, staged: Path, name: str) -> None:
     shutil.copytree(bundle, staged, dirs_exist_ok=True)
+    card = staged / CARD
+    write_text(card, renamed(card.read_text(encoding="utf-8"), bundle.name, name))

@@ -30,9 +30,9 @@ class Shrunk(Result):
     """The ladder's folder: a run and a bundle for each rung."""
     baseline: str
     """The rung that speeds are compared with: the run's own int8 bundle."""
-    kept: str
-    """The rung that was written as the result."""
-    model: str
+    kept: str | None
+    """The rung that was written as the result; None where none keeps the budget."""
+    model: str | None
     """The bundle that was written."""
     rungs: tuple[Rung, ...]
     budget: str | None = None
@@ -49,8 +49,9 @@ class Shrunk(Result):
         made = from_plain(cls, values)
         names = [rung.name for rung in made.rungs]
         for role in ("baseline", "kept"):
-            if getattr(made, role) not in names:
-                raise ValueError(f"{role} names no rung: {getattr(made, role)!r:.80}")
+            name = getattr(made, role)
+            if name not in names and (name, role) != (None, "kept"):
+                raise ValueError(f"{role} names no rung: {name!r:.80}")
         return made  # type: ignore[no-any-return]
 
     @classmethod
@@ -91,7 +92,8 @@ class Shrunk(Result):
     def parts(self) -> list[str | Table]:
         asked = f", budget {self.budget}" if self.budget else ""
         head = f"{Path(self.run).name or self.run}, {len(self.rungs)} rungs{asked}"
-        parts: list[str | Table] = [f"{head}; * {self.kept} is kept", self.speed_table()]
+        kept = f"* {self.kept} is kept" if self.kept else "none is kept"
+        parts: list[str | Table] = [f"{head}; {kept}", self.speed_table()]
         for split, scores in self.splits.items():
             one = next(iter(scores.values()))
             rows = f"{one.rows:,} rows"
@@ -99,7 +101,8 @@ class Shrunk(Result):
             parts.append(self.score_table(scores))
         if picture := picture_in_text(self.priced(), next(iter(self.judged.values())).metric):
             parts.append(picture)
-        return [*parts, self.advice, f"saved {self.model}"]
+        end = f"saved {self.model}" if self.model else f"models and report.html: {self.folder}"
+        return [*parts, self.advice, end]
 
     def speed_table(self) -> list[list[str]]:
         """Bytes and speeds, with two lines of heads."""
@@ -134,7 +137,7 @@ class Shrunk(Result):
         return f"{'*' if name == self.kept else ' '} {name}"
 
 
-def priced(rungs: Sequence[Rung], kept: str) -> list[PricedModel]:
+def priced(rungs: Sequence[Rung], kept: str | None) -> list[PricedModel]:
     """The rungs with a score and a speed, as points of a picture."""
     found = []
     for rung in rungs:
