@@ -26,6 +26,12 @@ def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
     Each matrix of the encoder, ``X.weight`` (N, K), becomes int8 (K, N) with ``X.scale`` (N,):
     ``weight[n, k]`` is about ``scale[n] * q[k, n]``. Word vectors become int8 (V, D) with a scale
     per row. Everything else stays fp32: it is small, or only looked up.
+
+    Position vectors stay fp32, too. That of ``[CLS]`` has a few numbers that are far from its
+    others, so its steps would be ten times as large as those of the next position. With the
+    starter fine-tuned on SST-2, accuracy on the 872 dev rows was 0.5 (native engine) to 1.0 points
+    (ONNX Runtime) lower with position vectors in eight bits, and 0.6 MB of 26 MB were saved. On
+    MIT Movie a tagger of two layers lost nothing.
     """
     out: dict[str, Array] = {}
     for name, tensor in state.items():
