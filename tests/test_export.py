@@ -18,7 +18,7 @@ import onelayer
 from onelayer.base.disk import write_json
 from onelayer.base.errors import CheckpointError, OneLayerError, UsageError
 from onelayer.checkpoint.bundle import read_bundle
-from onelayer.checkpoint.source import resolve
+from onelayer.checkpoint.source import path_beside, resolve
 from onelayer.cli import main as cli
 from onelayer.data.layout import Layout
 from onelayer.engines.onnx_engine import OnnxEngine
@@ -413,6 +413,19 @@ def test_only_a_bundle_is_overwritten(run: Path, exported: Exported, tmp_path: P
     before = (tmp_path / "b" / "onnx" / "model.onnx").stat().st_ino
     export(run, out=tmp_path / "b")
     assert (tmp_path / "b" / "onnx" / "model.onnx").stat().st_ino != before
+
+
+def test_result_is_beside_the_run_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run" / "inner").mkdir(parents=True)
+    beside = tmp_path / "run-int8"
+    assert path_beside(tmp_path / "run", "-int8") == beside
+    monkeypatch.chdir(tmp_path / "run")
+    assert path_beside(".", "-int8") == beside
+    monkeypatch.chdir("inner")
+    assert path_beside("..", "-int8") == beside
+    assert path_beside("name/on-the-hub", "-int8") == Path("on-the-hub-int8")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 import onelayer
 from onelayer.base.disk import locked
@@ -20,6 +21,7 @@ from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
 from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.recipe import Columns
+from onelayer.shrinking import students
 from onelayer.shrinking.ladder import Ladder, Made
 from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.shrinking.shrunk import Shrunk
@@ -268,6 +270,33 @@ def test_place_that_is_taken_or_unwritable_is_refused(
     assert "is there already" in said(capsys, home / "run", "--out", home / "train.csv")
     assert cli.main(["shrink", str(home / "run"), "--out", str(home / "train.csv" / "x")]) == 1
     assert "can't be written" in capsys.readouterr().err
+
+
+def test_columns_are_those_of_test_rows_or_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "neither --unlabelled nor --test" in said(capsys, home / "run", "--text", "body")
+    given = (home / "run", "--test", home / "test.csv", "--text", "body")
+    assert "test.csv: no column 'body'" in said(capsys, *given)
+
+
+def test_full_disk_before_the_first_step_is_told_in_one_line(
+    home: Path,
+    shrunk: Shrunk,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object, **named: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    shutil.copytree(home / "run-rungs", tmp_path / "x-rungs")
+    shutil.rmtree(tmp_path / "x-rungs" / "1-layer")
+    monkeypatch.setattr(students, "write_checkpoint", full)
+    assert cli.main(["shrink", str(home / "run"), "--out", str(tmp_path / "x-small")]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "can't be written: I/O error: No space left on device (nothing was changed" in error
+    assert not (tmp_path / "x-rungs" / ".start").exists()
 
 
 @pytest.mark.parametrize(

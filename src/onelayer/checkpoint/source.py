@@ -141,3 +141,12 @@ def _from_hub(name: str) -> Path:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CheckpointError(f"{name} can't be fetched: {reason}") from error
     return folder
+
+
+def path_beside(run: str | Path, ending: str) -> Path:
+    """A path next to a run, with its name and an ending; in the working directory where the run has
+    its name on the Hub."""
+    own = Path(run) if Path(run).is_dir() else Path(Path(run).name)
+    if own.name in ("", ".."):  # as of "."
+        own = own.resolve()
+    return own.with_name(f"{own.name}{ending}")

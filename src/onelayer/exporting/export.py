@@ -28,7 +28,7 @@ from onelayer.checkpoint.bundle import (
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
 from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
 from onelayer.checkpoint.single_file import SUFFIX, is_single_file, write_single_file
-from onelayer.checkpoint.source import resolve
+from onelayer.checkpoint.source import path_beside, resolve
 from onelayer.data.in_memory import Source
 from onelayer.engines.engine import Engine
 from onelayer.engines.native.packed_weights import quantized
@@ -153,11 +153,8 @@ def _publish_file(target: Path, write: Callable[[Path], None]) -> None:
 def _target(run: str | Path, out: str | Path | None, int8: bool, single_file: bool) -> Path:
     """Where the bundle goes: beside the run, or here where that has its name on the Hub. What is
     there already may only be another bundle."""
-    beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
-    if not beside.name:  # as of "."
-        beside = beside.resolve()
-    name = f"{beside.name}-{_suffix(int8)}{SUFFIX if single_file else ''}"
-    target = Path(out) if out is not None else beside.with_name(name)
+    ending = f"-{_suffix(int8)}{SUFFIX if single_file else ''}"
+    target = Path(out) if out is not None else path_beside(run, ending)
     restore(target)
     taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
     if single_file and target.is_dir():

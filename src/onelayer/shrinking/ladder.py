@@ -74,8 +74,11 @@ class Ladder:
                     )
                 self._remove_others()
             except OSError as error:
-                reason = f"can't be written: {error.strerror}"
-                raise OneLayerError(reason, place=Place(self.folder)) from error
+                raise OneLayerError(
+                    f"can't be written: {error.strerror}",
+                    place=Place(self.folder),
+                    hint="name another folder with --out",
+                ) from error
             yield
 
     def _refuse_taken(self) -> None:

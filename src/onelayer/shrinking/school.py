@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from onelayer.base.disk import publish
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.config import read_config
 from onelayer.checkpoint.read import Checkpoint, Description, describe
@@ -59,17 +60,22 @@ class School:
         """Trains parts of the run, whose checkpoint it is."""
         if not students:
             return
-        starts = {one: self.folder / ".start" / one.name for one in students}
-        for folder in starts.values():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+        starts = self.folder / ".start"
         sample = answers.rows.part(0, min(SAMPLE_ROWS, len(answers.rows)))
-        write_students(self.run, checkpoint, starts, sample)
-        for student, start in starts.items():
+
+        def write(staged: Path) -> None:
+            folders = {one: staged / one.name for one in students}
+            for folder in folders.values():
+                folder.mkdir()
+            write_students(self.run, checkpoint, folders, sample)
+
+        publish(starts, write)
+        for student in students:
+            start = starts / student.name
             width = read_config(start)[0].hidden_size
             lessons = answers.lessons(self.run, f"{student.what} of {name_of_run(self.run)}")
             self._train(student, str(start), width, lessons, self._recipe())
-        shutil.rmtree(self.folder / ".start")
+        shutil.rmtree(starts)
 
     def teach_other(self, student: Pretrained, texts: LessonTexts, answers: RunAnswers) -> None:
         """Trains another pretrained model. Raises UsageError as `check_tokens`."""

@@ -12,7 +12,7 @@ from onelayer.base.disk import publish, restore, write_text
 from onelayer.base.errors import Place, UsageError
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import is_bundle
-from onelayer.checkpoint.source import resolve
+from onelayer.checkpoint.source import path_beside, resolve
 from onelayer.data.equal_texts import texts_key
 from onelayer.data.in_memory import Source, TableLike, source_name, source_of
 from onelayer.data.rows import Rows
@@ -87,7 +87,7 @@ def shrink(
     reporter
         Receives progress and remarks; by default a bar in a notebook, and nobody elsewhere.
     columns
-        Fields of `Columns`, for ``unlabelled``.
+        Fields of `Columns`, for ``unlabelled``, or without it for ``test``.
 
     Returns
     -------
@@ -153,7 +153,8 @@ def shrink_run(
     test
         Labelled rows that nothing was chosen by.
     columns
-        The columns of ``unlabelled``, if they aren't those of the training rows.
+        The columns of ``unlabelled``, or without it of ``test``, if they aren't those of the
+        training rows.
     reporter
         Receives progress and remarks.
 
@@ -167,8 +168,14 @@ def shrink_run(
     folder = resolve(run)
     if is_bundle(folder):
         raise UsageError("is a bundle", place=Place(folder), hint="give the run itself")
-    target, below = _places(run, folder, out)
-    other = Pretrained.named(student, reporter.say) if student else None
+    target, below = _places(run, out)
+    other = None if student is None else Pretrained.named(student, reporter.say)
+    columns = columns or Columns()
+    if columns != Columns() and unlabelled is None and test is None:
+        raise UsageError(
+            "columns are named, and neither --unlabelled nor --test is given to have them",
+            hint="the other files have the columns of the training file",
+        )
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, Columns(), reporter.say, apart=True)
     if rows.train is None:
@@ -187,9 +194,11 @@ def shrink_run(
     judges = BesideRun(
         predictor,
         NamedRows(rows.dev, rows.name),
-        None if test is None else _test_rows(predictor, test, reporter),
+        None
+        if test is None
+        else _test_rows(predictor, test, columns if unlabelled is None else Columns(), reporter),
     )
-    others = _unlabelled_rows(predictor, rows, unlabelled, columns or Columns(), reporter)
+    others = _unlabelled_rows(predictor, rows, unlabelled, columns, reporter)
     ladder = Ladder(predictor, below, rows, unlabelled, reporter)
     with ladder.opened():
         teacher = ladder.exported(WHOLE, "all layers", folder, trimmed=False)
@@ -232,12 +241,9 @@ def _kept(measured: Shrunk, limits: Budget | None, target: Path) -> Shrunk:
     return found
 
 
-def _places(run: str | Path, folder: Path, out: str | Path | None) -> tuple[Path, Path]:
+def _places(run: str | Path, out: str | Path | None) -> tuple[Path, Path]:
     """Where the model goes, and the ladder. What is there already may only be another bundle."""
-    beside = Path(run) if Path(run).is_dir() else Path(Path(run).name)
-    if not beside.name:  # as of "."
-        beside = folder.resolve()
-    target = Path(out) if out is not None else beside.with_name(f"{beside.name}-small")
+    target = Path(out) if out is not None else path_beside(run, "-small")
     restore(target)
     taken = target.exists() and not (target.is_dir() and not any(target.iterdir()))
     if taken and not is_bundle(target):
@@ -247,8 +253,8 @@ def _places(run: str | Path, folder: Path, out: str | Path | None) -> tuple[Path
     return target, target.with_name(f"{target.name.removesuffix('-small')}-rungs")
 
 
-def _test_rows(run: Predictor, test: Source, reporter: Reporter) -> NamedRows:
-    return NamedRows(labelled_rows(run, test, Columns(), reporter.say), source_name(test))
+def _test_rows(run: Predictor, test: Source, columns: Columns, reporter: Reporter) -> NamedRows:
+    return NamedRows(labelled_rows(run, test, columns, reporter.say), source_name(test))
 
 
 def _unlabelled_rows(
