@@ -118,9 +118,13 @@ void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w
     Quantized *const q = narrow ? w->bytes : w->all.q;
     Scale *const scale = narrow ? w->scale : w->all.scale;
     for (int64_t s; (s = next(me, g->S)) >= 0;) {
-        const int64_t from = batch->cu_seqlens[g->sequences[s]];
+        const int64_t from = batch->cu_seqlens[g->sequences[s]], n = w->tokens[s + 1] - w->tokens[s];
+        for (int64_t k = 0; k < AHEAD && k < n; k++)
+            fetch_word(m, batch->ids[from + k]);
         for (int64_t i = w->tokens[s]; i < w->tokens[s + 1]; i++) {
             const int64_t position = i - w->tokens[s];
+            if (position + AHEAD < n)
+                fetch_word(m, batch->ids[from + position + AHEAD]);
             const int64_t segment = batch->segments ? batch->segments[from + position] : 0;
             scale[i] =
                 embed(m, batch->ids[from + position], position, segment, x + i * m->E, q + i * m->E);

@@ -143,6 +143,17 @@ void activate(float *x, int64_t n, Activation kind)
             store(x + j, hyperbolic_tangent(load(x + j)));
 }
 
+constexpr int64_t AHEAD = 4; // tokens whose words are on their way to the cache: see fetch_word
+
+// Asks for a word's vector before it is needed: words lie anywhere in a table that is too large for
+// the near caches.
+INLINE void fetch_word(const Model *m, int32_t id)
+{
+    for (int64_t j = 0; j < m->E; j += 64)
+        __builtin_prefetch(m->words + id * m->E + j);
+    __builtin_prefetch(m->word_scales + id);
+}
+
 // The sum of a token's word, position and segment vectors, with norm: (E).
 INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x,
                    Quantized *q)
