@@ -174,22 +174,26 @@ INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment
 // as the sums of a product.
 constexpr int FLAT = TALL * WIDE / 2 < 6 ? TALL * WIDE / 2 : 6;
 
-// LANES columns of R rows of `affine`.
-template <int R>
+// V * LANES columns of R rows of `affine`.
+template <int R, int V = 1>
 INLINE void affine_tile(const float *x, int64_t ldx, int64_t K, const float *w, const float *bias,
                         int64_t N, float *y, int64_t ldy)
 {
-    Floats even[R], odd[R]; // two sums, so that additions overlap
-    ALL for (int r = 0; r < R; r++) even[r] = load(bias), odd[r] = splat(0.0f);
-    for (int64_t k = 0; k < K; k += 2, w += 2 * N) {
-        const Floats first = load(w), second = load(w + N);
-        ALL for (int r = 0; r < R; r++)
+    Floats even[R][V], odd[R][V]; // two sums, so that additions overlap
+    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++)
+        even[r][v] = load(bias + v * LANES), odd[r][v] = splat(0.0f);
+    for (int64_t k = 0; k < K; k += 2, w += 2 * N)
+        ALL for (int v = 0; v < V; v++)
         {
-            even[r] = fused(splat(x[r * ldx + k]), first, even[r]);
-            odd[r] = fused(splat(x[r * ldx + k + 1]), second, odd[r]);
+            const Floats first = load(w + v * LANES), second = load(w + N + v * LANES);
+            ALL for (int r = 0; r < R; r++)
+            {
+                even[r][v] = fused(splat(x[r * ldx + k]), first, even[r][v]);
+                odd[r][v] = fused(splat(x[r * ldx + k + 1]), second, odd[r][v]);
+            }
         }
-    }
-    ALL for (int r = 0; r < R; r++) store(y + r * ldy, even[r] + odd[r]);
+    ALL for (int r = 0; r < R; r++) ALL for (int v = 0; v < V; v++)
+        store(y + r * ldy + v * LANES, even[r][v] + odd[r][v]);
 }
 
 template <int R>
@@ -209,7 +213,11 @@ INLINE void last_affine_tile(int64_t rows, const float *x, int64_t ldx, int64_t 
 void affine(const float *x, int64_t ldx, int64_t rows, int64_t K, const float *w, const float *bias,
             int64_t N, int64_t from, int64_t to, float *y, int64_t ldy)
 {
-    for (int64_t j = from; j < to; j += LANES) {
+    int64_t j = from;
+    if (rows == 1) // more columns together: memory is read in longer pieces
+        for (; j + WIDE * LANES <= to; j += WIDE * LANES)
+            affine_tile<1, WIDE>(x, ldx, K, w + j, bias + j, N, y + j, ldy);
+    for (; j < to; j += LANES) {
         int64_t i = 0;
         for (; i + FLAT <= rows; i += FLAT)
             affine_tile<FLAT>(x + i * ldx, ldx, K, w + j, bias + j, N, y + i * ldy + j, ldy);
