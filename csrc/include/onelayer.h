@@ -170,6 +170,8 @@ ONELAYER_API onelayer_text onelayer_label(const onelayer_model *model, size_t in
 ONELAYER_API onelayer_results *onelayer_predict(const onelayer_model *model,
                                                 const onelayer_input *inputs, size_t n);
 ONELAYER_API size_t onelayer_count(const onelayer_results *results);
+/* The prediction for an input; NULL from onelayer_count on. Those of a call stand side by side in
+ * memory, as an array. */
 ONELAYER_API const onelayer_prediction *onelayer_prediction_at(const onelayer_results *results,
                                                                size_t index);
 /* A prediction as `onelayer predict` writes it in JSON, with offsets in code points. Valid until the

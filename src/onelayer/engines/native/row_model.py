@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onelayer.base.errors import CheckpointError
@@ -69,17 +69,16 @@ class NativeRowModel:
             self._check_status()
             return None
         try:
-            return self._read(rows, library.onelayer_prediction_at, results)
+            return self._read(rows, library.onelayer_prediction_at(results, 0))
         finally:
             library.onelayer_free(results)
 
-    def _read(
-        self, rows: Sequence[Any], prediction_at: Callable[..., Any], results: int
-    ) -> FoundRows:
+    def _read(self, rows: Sequence[Any], results: ctypes._Pointer[Found]) -> FoundRows:
         predictions, tokens, unread, whole = [], [], [], 0
+        from_library = self.task.from_library
         for i, row in enumerate(rows):
-            found: Found = prediction_at(results, i).contents
-            predictions.append(self.task.from_library(row, found))
+            found = results[i]
+            predictions.append(from_library(row, found))
             tokens.append(found.tokens)
             unread.append(found.unread)
             whole += found.text_tokens
