@@ -121,14 +121,14 @@ void embed_all(const Model *m, const Batch *batch, const Group *g, const Work *w
         const int64_t from = batch->cu_seqlens[g->sequences[s]], n = w->tokens[s + 1] - w->tokens[s];
         for (int64_t k = 0; k < AHEAD && k < n; k++)
             fetch_word(m, batch->ids[from + k]);
-        for (int64_t i = w->tokens[s]; i < w->tokens[s + 1]; i++) {
-            const int64_t position = i - w->tokens[s];
-            if (position + AHEAD < n)
-                fetch_word(m, batch->ids[from + position + AHEAD]);
-            const int64_t segment = batch->segments ? batch->segments[from + position] : 0;
-            scale[i] =
-                embed(m, batch->ids[from + position], position, segment, x + i * m->E, q + i * m->E);
+        for (int64_t k = 0; k < n; k++) {
+            if (k + AHEAD < n)
+                fetch_word(m, batch->ids[from + k + AHEAD]);
+            embed(m, batch->ids[from + k], k, batch->segments ? batch->segments[from + k] : 0,
+                  x + (w->tokens[s] + k) * m->E);
         }
+        const int64_t i = w->tokens[s];
+        add_norms(n, x + i * m->E, nullptr, 0, m->norm, m->eps, m->E, q + i * m->E, scale + i);
     }
     if (!narrow)
         return;
@@ -203,10 +203,11 @@ void attend_all_reads(const Model *m, const Matrix *qkv, const Batch *batch, con
 // The residual and the norm: x = LayerNorm(x + narrow), and its bytes for the next product.
 void add_and_norm(const Model *m, const Rows *rows, const Work *w, Norm norm, Member *me)
 {
-    for (int64_t u; (u = next(me, row_units(rows->n))) >= 0;)
-        for (int64_t i = u * ROWS; i < row_end(u, rows->n); i++)
-            rows->scale[i] = add_norm(rows->x + i * m->D, w->narrow + i * padded(m->D), norm,
-                                      m->eps, m->D, rows->q + i * m->D);
+    for (int64_t u; (u = next(me, row_units(rows->n))) >= 0;) {
+        const int64_t i = u * ROWS, D = m->D;
+        add_norms(row_end(u, rows->n) - i, rows->x + i * D, w->narrow + i * padded(D), padded(D),
+                  norm, m->eps, D, rows->q + i * D, rows->scale + i);
+    }
 }
 
 // A layer after attention: output, norm, feed-forward, norm. The input of each product is quantized

@@ -62,34 +62,62 @@ INLINE Scale quantize(const float *x, int64_t n, Quantized *q)
     return scale;
 }
 
-// x = LayerNorm(x + h), and its bytes; h may be null. The variance takes a second pass over the row,
-// because E[z^2] - mean^2 in one pass would cancel.
-Scale add_norm(float *x, const float *h, Norm norm, float eps, int64_t D, Quantized *q)
+// Rows whose norms are computed together. A row's sums and extremes each wait for the last step, and
+// meanwhile the processor works on the other rows.
+constexpr int ABREAST = PARTS == 1 ? 4 : PARTS == 2 ? 2 : 1;
+
+// R rows of x = LayerNorm(x + h), and their bytes; h may be null. The variance takes a second pass
+// over a row, because E[z^2] - mean^2 in one pass would cancel.
+template <int R>
+void add_norm(float *x, const float *h, int64_t ldh, Norm norm, float eps, int64_t D, Quantized *q,
+              Scale *scale)
 {
-    Floats total = splat(0.0f), squares = total;
-    for (int64_t j = 0; j < D; j += LANES) {
-        Floats z = load(x + j);
-        if (h)
-            z = z + load(h + j);
-        store(x + j, z);
-        total = total + z;
+    Floats total[R], mean[R], squares[R], inverse[R], least[R], most[R];
+    ALL for (int r = 0; r < R; r++) total[r] = squares[r] = splat(0.0f);
+    for (int64_t j = 0; j < D; j += LANES)
+        ALL for (int r = 0; r < R; r++)
+        {
+            Floats z = load(x + r * D + j);
+            if (h)
+                z = z + load(h + r * ldh + j);
+            store(x + r * D + j, z);
+            total[r] = total[r] + z;
+        }
+    ALL for (int r = 0; r < R; r++) mean[r] = splat(sum(total[r]) / (float)D);
+    for (int64_t j = 0; j < D; j += LANES)
+        ALL for (int r = 0; r < R; r++)
+        {
+            const Floats off = load(x + r * D + j) - mean[r];
+            squares[r] = fused(off, off, squares[r]);
+        }
+    ALL for (int r = 0; r < R; r++)
+    {
+        inverse[r] = splat(1 / __builtin_sqrtf(sum(squares[r]) / (float)D + eps));
+        least[r] = splat(INFINITY), most[r] = splat(-INFINITY);
     }
-    const Floats mean = splat(sum(total) / (float)D);
     for (int64_t j = 0; j < D; j += LANES) {
-        const Floats off = load(x + j) - mean;
-        squares = fused(off, off, squares);
+        const Floats weight = load(norm.weight + j), bias = load(norm.bias + j);
+        ALL for (int r = 0; r < R; r++)
+        {
+            const Floats unit = (load(x + r * D + j) - mean[r]) * inverse[r];
+            const Floats y = fused(unit, weight, bias);
+            store(x + r * D + j, y);
+            least[r] = smaller(least[r], y), most[r] = larger(most[r], y);
+        }
     }
-    const Floats inverse = splat(1 / __builtin_sqrtf(sum(squares) / (float)D + eps));
-    Floats least = splat(INFINITY), most = splat(-INFINITY);
-    for (int64_t j = 0; j < D; j += LANES) {
-        const Floats unit = (load(x + j) - mean) * inverse;
-        const Floats y = fused(unit, load(norm.weight + j), load(norm.bias + j));
-        store(x + j, y);
-        least = smaller(least, y), most = larger(most, y);
-    }
-    const Scale scale = scale_of(least, most);
-    quantize_to(x, D, scale, q);
-    return scale;
+    ALL for (int r = 0; r < R; r++) scale[r] = scale_of(least[r], most[r]);
+    ALL for (int r = 0; r < R; r++) quantize_to(x + r * D, D, scale[r], q + r * D);
+}
+
+// The same for any number of rows.
+INLINE void add_norms(int64_t rows, float *x, const float *h, int64_t ldh, Norm norm, float eps,
+                      int64_t D, Quantized *q, Scale *scale)
+{
+    int64_t i = 0;
+    for (; i + ABREAST <= rows; i += ABREAST)
+        add_norm<ABREAST>(x + i * D, h ? h + i * ldh : h, ldh, norm, eps, D, q + i * D, scale + i);
+    for (; i < rows; i++)
+        add_norm<1>(x + i * D, h ? h + i * ldh : h, ldh, norm, eps, D, q + i * D, scale + i);
 }
 
 // GELU: x Phi(x) = max(x, 0) - g(|x|) with g(t) = t (1 - Phi(t)), which is small and smooth. g is a
@@ -154,9 +182,8 @@ INLINE void fetch_word(const Model *m, int32_t id)
     __builtin_prefetch(m->word_scales + id);
 }
 
-// The sum of a token's word, position and segment vectors, with norm: (E).
-INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x,
-                   Quantized *q)
+// The sum of a token's word, position and segment vectors: (E).
+INLINE void embed(const Model *m, int32_t id, int64_t position, int64_t segment, float *x)
 {
     const int8_t *word = m->words + id * m->E;
     const Floats scale = splat(m->word_scales[id]);
@@ -167,7 +194,6 @@ INLINE Scale embed(const Model *m, int32_t id, int64_t position, int64_t segment
         EACH bytes.part[i] = extend_bytes(word + j + i * WIDTH);
         store(x + j, fused(to_float(bytes), scale, place));
     }
-    return add_norm(x, nullptr, m->norm, m->eps, m->E, q);
 }
 
 // Rows of a tile of `affine`: each has two vectors of sums, and together they take as many registers
