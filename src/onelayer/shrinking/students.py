@@ -51,8 +51,8 @@ class Student:
     def epochs(self) -> float:
         """Passes over the lessons. A smaller model learns more slowly, and its steps are faster."""
         if self.layers > 2:
-            return 2.0
-        return 3.0 if self.layers == 2 and self.width == 1 else 4.0
+            return 1.5
+        return 2.0 if self.layers == 2 and self.width == 1 else 4.0
 
     @property
     def name(self) -> str:
@@ -156,7 +156,7 @@ def _write(run: Predictor, checkpoint: Checkpoint, student: Student, folder: Pat
         architecture=checkpoint.config.family.class_for(head.form),
         labels=named_outputs(run.task),
         problem_type=head.problem_type,
-        tokenizer=run.tokenizer,
+        tokenizer=checkpoint.tokenizer,
         record=replace(record, sha256=None),
         card=f"{student.what.capitalize()}, before training.\n",
     )
