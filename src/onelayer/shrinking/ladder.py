@@ -16,6 +16,7 @@ from onelayer.base.disk import as_json, locked, rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.checkpoint.bundle import is_bundle, read_bundle
 from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
+from onelayer.checkpoint.smaller import with_pieces
 from onelayer.data.in_memory import Source, source_digest
 from onelayer.engines.engine import Engine
 from onelayer.engines.registry import engines_for
@@ -23,6 +24,7 @@ from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.budget import SMALL_LOSS
+from onelayer.shrinking.fewer_pieces import fewer_pieces
 from onelayer.shrinking.lesson_texts import LessonTexts
 from onelayer.shrinking.school import School
 from onelayer.shrinking.students import Pretrained, Student, students_of
@@ -171,19 +173,24 @@ class Ladder:
         school = School(self.run, self.rows, self.folder, self.reporter)
         missing = [one for one in of_run if not school.has_taught(one)]
         outside = [one for one in others if not school.has_taught(one)]
+        trims = self.trims_students(trimmed)
         if missing or outside:
             assert self.rows.train is not None, "checked before"
             texts = LessonTexts.of(self.run, self.rows.train, unlabelled)
             answers = texts.answers(self.run, _first_engine(teacher), self.reporter)
-            school.teach_parts(checkpoint, missing, answers)
             for one in outside:
                 school.teach_other(one, texts, answers)
-        trims = self.trims_students(trimmed)
-        everyone: list[Student | Pretrained] = [*of_run, *others]
-        return [
-            self.exported(f"{one.name}-int8", one.what, self.folder / one.name, trimmed=trims)
-            for one in everyone
-        ]
+            if missing and trims:  # before the first lesson, which has these pieces then
+                vocabulary = fewer_pieces(self.run, checkpoint, texts.rows, answers)
+                checkpoint = with_pieces(checkpoint, vocabulary)
+                answers = texts.cut_by(self.run.task, vocabulary.tokenizer, answers)
+            school.teach_parts(checkpoint, missing, answers)
+        bundles = [self._bundle_of(one, trimmed=False) for one in of_run]  # it has few pieces
+        return bundles + [self._bundle_of(one, trimmed=trims) for one in others]
+
+    def _bundle_of(self, one: Student | Pretrained, *, trimmed: bool) -> Made:
+        name = f"{one.name}-int8"
+        return self.exported(name, one.what, self.folder / one.name, trimmed=trimmed)
 
     def trims_students(self, trimmed: Made) -> bool:
         """Whether the run's dev rows lose little with the pieces of its training rows alone; false

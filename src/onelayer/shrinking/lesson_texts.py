@@ -18,7 +18,7 @@ from onelayer.exporting.dev_rows import seed_of_split
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.tasks import AnyTask
-from onelayer.tokens.encodings import Encodings, joined
+from onelayer.tokens.encodings import Encodings, Ints, joined
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.lessons import Lessons, answers_to
 from onelayer.training.progress import Reporter
@@ -105,6 +105,10 @@ class RunAnswers(NamedTuple):
     rows: Encodings
     unlabelled: Encodings
     made: Encodings
+
+    def counts(self) -> Ints:
+        """(V,) how often each piece is in the texts that nobody made of others."""
+        return np.bincount(np.concatenate([self.rows.ids, self.unlabelled.ids]))
 
     def lessons(self, run: Predictor, what: str) -> Lessons:
         """Lessons for the smaller model that is ``what`` of the run. Rows are repeated until their

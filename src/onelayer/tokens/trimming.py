@@ -43,7 +43,9 @@ class TrimmedVocabulary:
         return np.asarray(self.kept[ids])
 
 
-def trimmed(tokenizer: Tokenizer, used: Iterable[int]) -> TrimmedVocabulary:
+def trimmed(
+    tokenizer: Tokenizer, used: Iterable[int], *, foreign: bool = True
+) -> TrimmedVocabulary:
     """Reduces a vocabulary.
 
     Parameters
@@ -52,6 +54,10 @@ def trimmed(tokenizer: Tokenizer, used: Iterable[int]) -> TrimmedVocabulary:
         The tokenizer with the whole vocabulary, of any kind.
     used
         Ids to keep: those in the texts that must not be cut otherwise.
+    foreign
+        Whether the single characters of scripts stay in which none of these pieces is written: a
+        tenth of the vocabulary of BERT. Without them such a character is unknown, and in WordPiece
+        the whole word. BPE keeps them always, for it may spell bytes with them.
 
     Raises
     ------
@@ -64,7 +70,13 @@ def trimmed(tokenizer: Tokenizer, used: Iterable[int]) -> TrimmedVocabulary:
     always = {*tokenizer.special_ids, *(token["id"] for token in data.get("added_tokens") or [])}
     keep = {*map(int, used), *always}
     keep.update(_spelled_alike(pieces, keep))
-    keep |= {number for piece, number in pieces.items() if _is_basic(piece, model)}
+    basic = {number: piece for piece, number in pieces.items() if _is_basic(piece, model)}
+    if not foreign and model["type"] != "BPE":
+        known = {
+            _script(one) for piece, number in pieces.items() if number in keep for one in piece
+        }
+        basic = {number: piece for number, piece in basic.items() if _is_familiar(piece, known)}
+    keep |= basic.keys()
     match model["type"]:
         case "Unigram":
             keep.add(min(pieces.values(), key=lambda number: model["vocab"][number][1]))
@@ -74,13 +86,12 @@ def trimmed(tokenizer: Tokenizer, used: Iterable[int]) -> TrimmedVocabulary:
             names = {number: piece for piece, number in pieces.items()}
             made = (names[number] for number in sorted(keep - always) if number in names)
             keep |= {pieces[piece] for piece in _parts(made, model["merges"]) if piece in pieces}
-    kept = sorted(keep)
-    new_ids = {old: new for new, old in enumerate(kept)}
+    new_ids = {old: new for new, old in enumerate(sorted(keep))}
     data["model"] = _reduced(model, new_ids)
     data["added_tokens"] = [
         {**token, "id": new_ids[token["id"]]} for token in data.get("added_tokens") or []
     ]
-    return TrimmedVocabulary(tokenizer.with_vocabulary(data, new_ids), np.array(kept))
+    return TrimmedVocabulary(tokenizer.with_vocabulary(data, new_ids), np.array(list(new_ids)))
 
 
 def _pieces(model: Mapping[str, Any]) -> dict[str, int]:
@@ -96,6 +107,16 @@ def _is_basic(piece: str, model: Mapping[str, Any]) -> bool:
     bare = piece.removeprefix(model.get("continuing_subword_prefix") or "▁")
     is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
     return len(bare) <= 1 or is_byte
+
+
+def _is_familiar(piece: str, known: Set[str]) -> bool:
+    """Whether a piece is a byte, or all of its characters are in ASCII or in a known script."""
+    return all(one.isascii() or _script(one) in known for one in piece)
+
+
+def _script(character: str) -> str:
+    """The script of a letter, as its name in Unicode begins; other characters are their own."""
+    return unicodedata.name(character, "").split(" ")[0] if character.isalpha() else character
 
 
 def _spelled_alike(pieces: Mapping[str, int], used: Set[int]) -> Iterator[int]:
