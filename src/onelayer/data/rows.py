@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,14 @@ BAD_ROWS_KEPT = 5
 """Bad rows whose errors are kept; the others are only counted."""
 
 Look = Callable[[Any], None]
+T = TypeVar("T")
+
+
+def chunks_of(size: int, rows: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of ``size`` rows of a stream, each read when it is asked for, and one of the rest."""
+    stream = iter(rows)
+    while chunk := list(islice(stream, size)):
+        yield chunk
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from onelayer.base.errors import UsageError
 from onelayer.base.result import Result, Table, place_text, short_figure, signed_figure
 from onelayer.base.wording import Say, clipped, listed, where
 from onelayer.data.in_memory import Source, source_path
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.evaluation.caveats import SeenRows
 from onelayer.evaluation.evaluate import labelled_rows, say_cut
 from onelayer.metrics import Difference, Floats, paired_differences
@@ -154,8 +153,7 @@ def _by_turns(
     a: Predictor, b: Predictor, rows: Iterable[Any], changes: list[_Change]
 ) -> Iterator[Any]:
     """A's and B's prediction of each row; adds the rows where they differ to ``changes``."""
-    stream = enumerate(rows)
-    while chunk := list(islice(stream, CHUNK)):
+    for chunk in chunks_of(CHUNK, enumerate(rows)):
         here = [row for _, row in chunk]
         both = zip(chunk, a.predict_rows(here), b.predict_rows(here), strict=True)
         for (number, row), of_a, of_b in both:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from onelayer.base.errors import OneLayerError
 from onelayer.checkpoint.record import Parity
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice
 from onelayer.metrics import paired_differences
@@ -46,8 +45,7 @@ class Kept:
 
     def chunks(self, task: AnyTask, rows: Iterable[Any]) -> Iterator[Chunk[Any]]:
         """These rows, chunk by chunk, each with its encodings and the next logits."""
-        stream = iter(rows)
-        while chunk := list(islice(stream, CHUNK)):
+        for chunk in chunks_of(CHUNK, rows):
             encodings = task.encode(chunk, self.tokenizer, labelled=False)
             yield chunk, encodings, self.logits(encodings)
 

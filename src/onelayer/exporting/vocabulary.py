@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from onelayer.base.errors import OneLayerError, UsageError
 from onelayer.base.wording import Say
 from onelayer.checkpoint.record import VocabularyRecord
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.parity import Kept, parity
@@ -142,8 +141,7 @@ def _ids_in(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _encoded(run: Predictor, tokenizer: Tokenizer, rows: Rows) -> Iterator[Encodings]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, CHUNK)):
+    for chunk in chunks_of(CHUNK, rows):
         yield run.task.encode(chunk, tokenizer, labelled=False)
 
 

@@ -6,7 +6,6 @@ import json
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.data.equal_texts import split_key
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.recipe import Recipe
 from onelayer.tokens.encodings import Ints
@@ -90,7 +89,7 @@ def write_rows(rows: Rows, chosen: NDArray[np.bool_], file: Path) -> None:
 
 def _chunks(predictor: Predictor, rows: Rows, chosen: NDArray[np.bool_]) -> Iterator[JudgedRows]:
     wanted = ((i, row) for i, (row, yes) in enumerate(zip(rows, chosen, strict=True)) if yes)
-    while chunk := list(islice(wanted, CHUNK)):
+    for chunk in chunks_of(CHUNK, wanted):
         yield predictor, np.array([i for i, _ in chunk]), [row for _, row in chunk]
 
 

@@ -7,9 +7,8 @@ of the rows that it reads, and for the rows that were chosen. Other rows are nev
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from onelayer.data.equal_texts import texts_key
 from onelayer.data.in_memory import Source
 from onelayer.data.layout import Layout, each_column
 from onelayer.data.readers import open_table
+from onelayer.data.rows import chunks_of
 from onelayer.data.sketch import Sketch
 from onelayer.data.table import Record, Table
 from onelayer.labelling.diverse_rows import Floats, joined_features
@@ -134,7 +134,7 @@ class Pool:
         """(B,) how unsure the model is of the rows of these numbers, which ascend, and (B, D) what
         tells them apart."""
         doubts, beliefs, vectors = [], [], []
-        for chunk in _in_chunks(row.row for row in self.chosen(numbers)):
+        for chunk in chunks_of(CHUNK, (row.row for row in self.chosen(numbers))):
             run, read = self.predictor.run_with_vectors(chunk)
             doubt, belief = self.predictor.task.uncertainty(run)
             doubts.append(doubt)
@@ -196,9 +196,3 @@ class Pool:
 
 def _in_brackets(parts: list[str]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _in_chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, CHUNK)):
-        yield chunk

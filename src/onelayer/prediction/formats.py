@@ -6,11 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from onelayer.base.errors import DataError, Place, UsageError
+from onelayer.data.rows import chunks_of
 from onelayer.tasks.predictions import BasePrediction
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class ParquetOutput:
         with pa.OSFile(str(part)) as written, pa.ipc.open_stream(written) as batches:
             schema = batches.schema
             with pq.ParquetWriter(whole, schema) as writer:
-                while group := list(islice(batches, BATCHES_PER_ROW_GROUP)):
+                for group in chunks_of(BATCHES_PER_ROW_GROUP, batches):
                     writer.write_table(pa.Table.from_batches(group))
         return whole
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.in_memory import one_split, tabular
 from onelayer.data.layout import Layout
 from onelayer.data.readers import reshaped
-from onelayer.data.rows import in_column
+from onelayer.data.rows import chunks_of, in_column
 from onelayer.data.table import Table as DataTable
 from onelayer.engines.engine import Engine, RowEngine, RowModel, VectorEngine
 from onelayer.metrics import Scorer
@@ -253,8 +252,7 @@ class Predictor(Result):
 
     def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
         """A prediction for each row of the task, one chunk at a time."""
-        rows = iter(rows)
-        while chunk := list(islice(rows, CHUNK)):
+        for chunk in chunks_of(CHUNK, rows):
             yield from self.predict_rows(chunk)
             chunk.clear()  # free it before the next one is read
 

@@ -17,7 +17,7 @@ from onelayer.data.formats.jsonlines import decode_line
 from onelayer.data.layout import Layout
 from onelayer.data.plain_cells import cells_by_name
 from onelayer.data.readers import open_table
-from onelayer.data.rows import RowsAlike, in_column
+from onelayer.data.rows import RowsAlike, chunks_of, in_column
 from onelayer.data.table import LeftOutError, Record, Table
 from onelayer.prediction.formats import PredictedRow
 from onelayer.prediction.inputs import input_layout, items_of
@@ -109,8 +109,7 @@ def usable_records(
 def in_chunks(rows: Iterator[PredictedRow]) -> Iterator[list[PredictedRow]]:
     """Rows in the chunks in which they are predicted; one empty chunk if there are no rows."""
     yield list(islice(rows, CHUNK))
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
+    yield from chunks_of(CHUNK, rows)
 
 
 def predict_items(

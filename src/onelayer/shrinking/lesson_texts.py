@@ -11,7 +11,7 @@ import numpy as np
 
 from onelayer.base.wording import listed
 from onelayer.checkpoint.record import TaughtRecord
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.engines.torch_engine import TorchEngine
 from onelayer.exporting.dev_rows import seed_of_split
@@ -136,8 +136,7 @@ def _cut_by(
 ) -> Encodings:
     """Some answers for other tokens; they are those to the first rows."""
     found, n = [task.encode([], tokenizer, labelled=False)], 0
-    stream = islice(rows, len(answers))
-    while chunk := list(islice(stream, CHUNK)):
+    for chunk in chunks_of(CHUNK, islice(rows, len(answers))):
         before = answers.part(n, n + len(chunk))
         n += len(chunk)
         own = task.encode(chunk, tokenizer, labelled=False)

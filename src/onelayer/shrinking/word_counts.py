@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.torch_engine import computing_on
 from onelayer.nn.heads import HEADS
 from onelayer.nn.packed import Packed, pack
@@ -77,8 +77,7 @@ def fit_word_counts(run: Predictor, train: Rows, dev: Rows | None) -> WordCounts
     )
     found = WordCounts(task=task, vocabulary=vocabulary, weights=np.empty((0, 0)))
     parts, golds = [], []
-    stream = islice(train, 0, None, every)
-    while chunk := list(islice(stream, CHUNK)):
+    for chunk in chunks_of(CHUNK, islice(train, 0, None, every)):
         parts.append(found.bags(chunk))
         encodings = task.encode(chunk, run.tokenizer, labelled=True)
         assert encodings.targets is not None, "asked for"
@@ -189,14 +188,12 @@ class WordCounts:
 
     def predict_each(self, rows: Iterable[Any]) -> Iterator[Any]:
         """A prediction for each row of the task, one chunk at a time."""
-        stream = iter(rows)
-        while chunk := list(islice(stream, CHUNK)):
+        for chunk in chunks_of(CHUNK, rows):
             yield from self.predict_rows(chunk)
 
     def chunks(self, rows: Iterable[Any]) -> Iterator[Chunk[Any]]:
         """Rows with their logits, one chunk at a time."""
-        stream = iter(rows)
-        while chunk := list(islice(stream, CHUNK)):
+        for chunk in chunks_of(CHUNK, rows):
             yield chunk, _one_read_each(len(chunk)), self.logits(chunk)
 
     def logits(self, rows: Sequence[Any]) -> Floats:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from onelayer.base import digest
 from onelayer.base.errors import DataError, Place
 from onelayer.data.layout import Layout
-from onelayer.data.rows import Rows
+from onelayer.data.rows import Rows, chunks_of
 from onelayer.data.sketch import Sketch
 from onelayer.data.table import Table
 from onelayer.recipe import Recipe
@@ -186,7 +185,7 @@ def _prepare(source: TrainingSource, folder: Path, remarks: Remarks) -> dict[str
         remarks.say("warning: " + found.advice())
     train = dataclasses.replace(rows, legal=rows.legal & ~split.dev)
     counted = _PassProgress(reporter, "tokenizing", len(train)).through(train)
-    chunks = iter(lambda: list(islice(counted, ROWS_PER_CHUNK)), [])
+    chunks = chunks_of(ROWS_PER_CHUNK, counted)
 
     def encode(chunk: list[Any]) -> Encodings:
         return task.encode(chunk, source.tokenizer, labelled=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from onelayer.base import digest
 from onelayer.checkpoint.record import TaughtRecord
+from onelayer.data.rows import chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.prediction.predictor import CHUNK, Predictor
 from onelayer.tasks import AnyTask
@@ -63,7 +63,7 @@ def answers_to(
     """
     found: list[Encodings] = []
     n_tokens = 0
-    for chunk in _chunks(rows):
+    for chunk in chunks_of(CHUNK, rows):
         encodings = teacher.task.encode(chunk, teacher.tokenizer, labelled=False)
         logits = np.asarray(engine.logits(encodings), np.float32)
         found.append(replace(encodings, targets=logits, offsets=None))
@@ -71,9 +71,3 @@ def answers_to(
         if n_tokens >= max_tokens:
             break
     return joined(found or [teacher.task.encode([], teacher.tokenizer, labelled=False)])
-
-
-def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    stream = iter(rows)
-    while chunk := list(islice(stream, CHUNK)):
-        yield chunk

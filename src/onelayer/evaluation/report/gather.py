@@ -8,13 +8,13 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from onelayer.base.errors import Place
 from onelayer.checkpoint.record import ModelRecord
+from onelayer.data.rows import chunks_of
 from onelayer.evaluation.caveats import CROSS_VALIDATED, SeenRows, caveats_of_labels
 from onelayer.evaluation.report.facts import (
     Beliefs,
@@ -75,8 +75,7 @@ def evaluation(
         if out_of_fold is not None:
             yield out_of_fold
             return
-        stream = iter(rows)
-        while chunk := list(islice(stream, CHUNK)):
+        for chunk in chunks_of(CHUNK, rows):
             yield predictor.run_rows(chunk)
 
     def predictions() -> Iterator[Any]:

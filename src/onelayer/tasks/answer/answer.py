@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from onelayer.base.errors import DataError, Place
 from onelayer.base.library_structs import Found, RowInput, text_bytes
 from onelayer.base.text_offsets import OffsetUnit
 from onelayer.base.wording import in_words
+from onelayer.data.rows import chunks_of
 from onelayer.data.values import in_role, text_of
 from onelayer.recipe import Recipe
 from onelayer.tasks.answer.answer_columns import AnswerColumns
@@ -121,8 +121,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
         lengths = array("q")
         unanswered = False
         path: str | Path = ""
-        stream = iter(rows)
-        while chunk := list(islice(stream, 1024)):
+        for chunk in chunks_of(1024, rows):
             golds = [answer.text for row in chunk for answer in row.answers or ()]
             lengths.extend(tokenizer.pieces(golds).lengths.tolist())
             unanswered = unanswered or any(not row.answers for row in chunk)
