@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -93,9 +94,10 @@ def test_budget_is_read_in_every_unit(text: str, budget: Budget) -> None:
         ("2ms,3ms", "two limits of one kind, 3ms is the second"),
         ("2ms;1pt", "'2ms;1pt' is no limit"),
         ("infms", "'infms' is no limit"),
+        (2, "--budget 2: a text with a unit is needed"),
     ],
 )
-def test_budget_that_is_none_is_refused_in_one_line(text: str, says: str) -> None:
+def test_budget_that_is_none_is_refused_in_one_line(text: Any, says: str) -> None:
     with pytest.raises(UsageError, match="write 2ms") as caught:
         Budget.parse(text)
     assert says in str(caught.value)

@@ -43,6 +43,8 @@ class Budget:
     def parse(cls, text: str) -> Budget:
         """The budget of ``2ms``, ``5MB``, ``-1pt``, or of several with commas between them. Raises
         UsageError for another text."""
+        if not isinstance(text, str):  # as Python's users may give it: budget=2
+            raise _refused(text, "a text with a unit is needed")
         found: dict[str, float] = {}
         for part in text.split(","):
             kind, value = _limit(text, part.strip())
@@ -90,7 +92,7 @@ def _limit(text: str, part: str) -> tuple[str, float]:
     raise _refused(text, f"unknown unit {unit!r}")
 
 
-def _refused(text: str, reason: str) -> UsageError:
+def _refused(text: object, reason: str) -> UsageError:
     hint = "write 2ms (a text, on one thread), 5MB or -1pt, or several: 2ms,-1pt"
     return UsageError(f"--budget {text!r:.80}: {reason}", hint=hint)
 
