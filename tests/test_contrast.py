@@ -125,6 +125,38 @@ def test_layer_of_the_checkpoint_is_fitted_again_after_contrast(
     torch.testing.assert_close(one.model.head.weight.detach(), fitted)
 
 
+@pytest.mark.parametrize(
+    ("sign", "steps", "collapsed"), [(1, 20, True), (-1, 20, False), (1, 19, False)]
+)
+def test_weights_go_the_whole_way_back_if_contrast_was_for_nothing(
+    make_bert: MakeBert,
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+    sign: int,
+    steps: int,
+    collapsed: bool,
+) -> None:
+    """Its loss is set here, to falling and to rising."""
+    learn = Fit._contrast
+    monkeypatch.setattr(
+        Fit, "_contrast", lambda self, step: (10.0 + sign * step, learn(self, step)[1])
+    )
+    folder, name = make_bert(), "layers.0.attention.qkv.weight"
+    pretrained = pretrained_state(with_mean_layer(read_checkpoint(folder)), HEADS["label"])
+    one = Fit(plan_for(folder, tokenizer, replace(FEW, contrast=steps)))
+    while not one.is_trained:
+        one.train_step()
+    assert one.has_collapsed is collapsed
+    assert torch.equal(state_of(one.model)[name], pretrained[name]) is collapsed
+
+
+def test_deeper_models_contrast_at_a_lower_rate(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
+    rates = [
+        Fit(plan_for(make_bert(num_hidden_layers=n), tokenizer, FEW)).lr_of(1) for n in (2, 12)
+    ]
+    assert rates[0] == pytest.approx(2 * rates[1])
+
+
 @pytest.mark.parametrize("modules", ["{}", "[1]", '[{"type": "x.Pooling", "path": "gone"}]'])
 def test_unknown_modules_are_no_mean_pooling(
     make_bert: MakeBert, tmp_path: Path, modules: str

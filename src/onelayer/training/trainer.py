@@ -141,6 +141,11 @@ class Trainer:
             self.evaluate(signals)
         elif not self.fit.is_trained:
             self.reporter.step(self.fit.train_step())
+            if self.fit.has_collapsed:
+                self.reporter.say(
+                    "contrast has told the labels no better apart, so it is left out: training "
+                    "goes back to the pretrained weights (--contrast 0 saves its time)"
+                )
         elif self.fold is not None:
             self.finish_fold(signals)
         else:
