@@ -14,7 +14,7 @@ namespace onelayer {
 namespace {
 
 constexpr const char *weights_name = "onnx/model.safetensors";
-constexpr int64_t newest_record = 1;
+constexpr int64_t newest_record = 2;
 constexpr int64_t shortest = 4; // three special tokens, and one to read
 
 // Where the files of a bundle come from.

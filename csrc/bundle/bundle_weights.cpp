@@ -2,6 +2,7 @@
 // names are left behind when it is exported.
 #include "bundle_weights.h"
 #include "../base/error.h"
+#include "../engine/four_bit_words.h"
 
 namespace onelayer {
 
@@ -14,7 +15,10 @@ class Wanted {
         const int64_t width = shape_.width;
         const int64_t narrow = shape_.embedding_width ? shape_.embedding_width : width;
         const std::string tables = "encoder.embeddings.";
-        quantized(tables + "word", shape_.vocabulary, narrow, shape_.vocabulary);
+        if (tensors_.count(tables + "word.nibbles"))
+            in_four_bits(tables + "word", shape_.vocabulary, narrow);
+        else
+            quantized(tables + "word", shape_.vocabulary, narrow, shape_.vocabulary);
         fp32(tables + "position.weight", {shape_.positions, narrow});
         if (shape_.segments)
             fp32(tables + "segment.weight", {shape_.segments, narrow});
@@ -64,6 +68,14 @@ class Wanted {
     {
         want(name + ".weight", Tensor::Kind::i8, {rows, columns});
         fp32(name + ".scale", {scales});
+    }
+
+    // A table in nibbles, with a multiplier for each group of a row.
+    void in_four_bits(const std::string &name, int64_t rows, int64_t columns)
+    {
+        want(name + ".nibbles", Tensor::Kind::i8, {rows, columns / 2});
+        want(name + ".multipliers", Tensor::Kind::i8, {rows, columns / word_group(columns)});
+        fp32(name + ".scale", {rows});
     }
 
     void fp32(const std::string &name, const std::vector<int64_t> &shape)

@@ -164,6 +164,28 @@ const float *Layout::transposed(const std::string &name, int64_t rows, int64_t c
     return to;
 }
 
+// (rows, width), from a tensor of bytes or from one of nibbles.
+const int8_t *Layout::words(const std::string &name, int64_t rows, int64_t width)
+{
+    int8_t *const to = take<int8_t>(rows * width);
+    const auto read_to = [&](const std::string &part, int8_t *place, int64_t columns) {
+        const size_t size = tensor(name + part, Tensor::Kind::i8, {rows, columns}).bytes();
+        places_[name + part] = {Place::Form::same, reinterpret_cast<char *>(place), size};
+    };
+    if (!tensors_->count(name + ".nibbles")) {
+        read_to(".weight", to, width);
+        return to;
+    }
+    FourBitWords &packed = four_bit_words_;
+    const int64_t groups = width / word_group(width);
+    tensor(name + ".multipliers", Tensor::Kind::i8, {rows, groups}); // before memory is taken for it
+    packed.table = to, packed.rows = rows, packed.width = width;
+    packed.multipliers.resize(static_cast<size_t>(rows * groups));
+    read_to(".nibbles", packed.nibbles(), width / 2);
+    read_to(".multipliers", packed.multipliers.data(), groups);
+    return to;
+}
+
 Norm Layout::norm(const std::string &name, int64_t width)
 {
     return {floats(name + ".weight", {width}), floats(name + ".bias", {width})};
@@ -210,11 +232,7 @@ void Layout::walk(const EncoderShape &shape)
     m.longest = shape.longest, m.nearby_width = 2 * shape.longest - 1 + LANES;
     m.activation = shape.activation, m.pooler_activation = shape.pooler_activation;
 
-    const std::string words = embeddings + ".word.weight";
-    const size_t size = tensor(words, Tensor::Kind::i8, {shape.vocabulary, E}).bytes();
-    int8_t *const copy = take<int8_t>(shape.vocabulary * E);
-    places_[words] = {Place::Form::same, reinterpret_cast<char *>(copy), size};
-    m.words = copy;
+    m.words = words(embeddings + ".word", shape.vocabulary, E);
     m.word_scales = floats(embeddings + ".word.scale", {shape.vocabulary});
     m.positions =
         floats(embeddings + ".position.weight", {shape.positions, E}, shape.first_position);
@@ -310,6 +328,8 @@ void Layout::read(TensorReader &reader)
     for (const Total &total : totals_)
         for (int64_t j = 0; j < total.n; j++)
             total.to[j] = static_cast<float>(total.sums[j]) * total.step[j];
+    if (four_bit_words_.table)
+        four_bit_words_.multiply_out();
 }
 
 // (D, 3 D) -> for each head (d, D): the columns that make its keys, as rows.
@@ -352,6 +372,7 @@ Layout::Layout(const EncoderShape &shape, TensorReader &reader, const Instructio
         fill_nearby(shape);
     tensors_ = nullptr;
     places_.clear(), totals_.clear(), turned_keys_.clear();
+    four_bit_words_ = {};
 }
 
 } // namespace onelayer

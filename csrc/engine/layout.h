@@ -3,6 +3,7 @@
 #include "../base/tensor.h"
 #include "../base/zeroed_memory.h"
 #include "encoder_shape.h"
+#include "four_bit_words.h"
 #include "model.h"
 #include <optional>
 #include <vector>
@@ -45,6 +46,7 @@ class Layout {
                         int64_t first_row = 0);
     const float *padded(const std::string &name, int64_t n, int64_t line);
     const float *transposed(const std::string &name, int64_t rows, int64_t columns, int64_t line);
+    const int8_t *words(const std::string &name, int64_t rows, int64_t width);
     Norm norm(const std::string &name, int64_t width);
     Matrix matrix(const std::string &name, int64_t inputs, int64_t outputs);
     Layer layer(const std::string &name);
@@ -70,6 +72,7 @@ class Layout {
     size_t used_ = 0;      // bytes of the memory
     std::map<std::string, Place, std::less<>> places_;
     std::vector<Total> totals_;
+    FourBitWords four_bit_words_; // empty where words have a byte for each number
     std::string last_qkv_; // the weights that `keys_` are made of
     std::vector<TurnedKeys> turned_keys_; // of each head
     float *ones_ = nullptr;

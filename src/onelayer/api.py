@@ -46,8 +46,7 @@ def evaluate(
     run
         A model directory.
     file
-        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
-        are found.
+        A labelled file or rows, see `TableLike`. Columns that are named as in training are found.
     coverage, abstain
         Guarantees to check, as shares from 0 to 1, for classify: see `predict`.
     engine
@@ -165,8 +164,7 @@ def compare(
     run_a, run_b
         Model directories, of the same task and labels.
     file
-        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
-        are found.
+        A labelled file or rows, see `TableLike`. Columns that are named as in training are found.
     say
         Called with each remark, a line of text.
     columns
@@ -259,6 +257,7 @@ def export(
     *,
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
+    four_bit_words: bool = False,
     trim_vocabulary: bool = False,
     single_file: bool = False,
     out: str | Path | None = None,
@@ -279,6 +278,8 @@ def export(
         The format of the exported model.
     int8
         Quantize weights and matrix products to 8 bits.
+    four_bit_words
+        Store the word vectors of an int8 bundle in 4 bits, which halves their bytes.
     trim_vocabulary
         Keep only the pieces of the run's rows, Chinese and Korean words of their characters,
         special tokens and single characters. Words that no row has may be cut finer.
@@ -290,10 +291,9 @@ def export(
         Points of the task's metric that int8 may lose on dev.
     accept
         Write the bundle even if its predictions differ from the run's; its card then says so.
-    train
-        The run's training rows, if they were in memory or their file has moved.
-    dev
-        Labelled rows to compare on; by default the run's dev rows, or those of cross-validation.
+    train, dev
+        The run's rows, if they were in memory or have moved; ``dev`` may also be other labelled
+        rows to compare on. Without dev rows, those of cross-validation are.
     say
         Called with each remark, a line of text.
     columns
@@ -309,7 +309,7 @@ def export(
     OneLayerError
         If the predictions differ from the run's. Nothing is written then.
     UsageError
-        For an unknown format, and if there are no rows to compare the predictions on.
+        For an unknown format, 4-bit words without ``int8``, and no rows to compare predictions on.
     """
     from onelayer.exporting.export import export_run
 
@@ -319,6 +319,7 @@ def export(
         run,
         out=out,
         int8=int8,
+        four_bit_words=four_bit_words,
         trim_vocabulary=trim_vocabulary,
         single_file=single_file,
         max_drop=max_drop,
@@ -345,8 +346,7 @@ def report(
     run
         A model directory.
     file
-        A labelled file, or labelled rows: see `TableLike`. Columns that are named as in training
-        are found.
+        A labelled file or rows, see `TableLike`. Columns that are named as in training are found.
     out
         The HTML file to write.
     say

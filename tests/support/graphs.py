@@ -32,11 +32,14 @@ def write_graph(
     architecture: str,
     product: Product,
     more: Callable[[onnx.ModelProto], None] = lambda _: None,
+    *,
+    tensors: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
-    """Writes graph and weights, the latter in int8 where the product needs that. ``more`` changes
-    the graph."""
+    """Writes graph and weights, the latter in int8 where the product needs that, unless these
+    ``tensors`` are given. ``more`` changes the graph."""
     is_float = product is in_float or isinstance(product, Watched)
-    tensors = state if is_float else quantized(state)
+    if tensors is None:
+        tensors = state if is_float else quantized(state)
     nodes = Nodes(tensors, write_weights(folder / WEIGHTS, tensors), WEIGHTS)
     model = model_graph(nodes, config, product, architecture)
     more(model)

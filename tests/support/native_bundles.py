@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from benchmarks.robustness.native_twins import LogitsOnly
 from onelayer.base import digest
 from onelayer.checkpoint.bundle import FOLDER, RECORD, WEIGHTS
-from onelayer.checkpoint.bundle_weights import TYPES, bundle_tensors
+from onelayer.checkpoint.bundle_weights import (
+    LARGEST_MULTIPLIER,
+    MULTIPLIERS,
+    TYPES,
+    bundle_tensors,
+)
 from onelayer.checkpoint.config import CONFIG, EncoderConfig
-from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord
+from onelayer.checkpoint.record import ExportRecord, FourBitWords, ModelBytes, ModelRecord
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.predictor import Predictor
@@ -60,13 +65,19 @@ class NativeBundle:
 
 
 def native_bundle(
-    folder: Path, made: Predictor, *, model_type: str = "bert", **config: Any
+    folder: Path,
+    made: Predictor,
+    *,
+    model_type: str = "bert",
+    four_bit_words: bool = False,
+    **config: Any,
 ) -> NativeBundle:
     """Writes the bundle of a predictor's task, with random weights.
 
     ``config`` is for config.json.
     """
-    data, tensors, record = _write(folder, made, {"model_type": model_type, **config})
+    config = {"model_type": model_type, **config}
+    data, tensors, record = _write(folder, made, config, four_bit_words=four_bit_words)
     shape = EncoderConfig.from_json(data, CONFIG)
     pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
     engine = LogitsOnly(NativeEngine(tensors, shape, pooler, threads=1))
@@ -74,28 +85,35 @@ def native_bundle(
 
 
 def _write(
-    folder: Path, made: Predictor, config: dict[str, Any]
+    folder: Path, made: Predictor, config: dict[str, Any], *, four_bit_words: bool = False
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], ModelRecord]:
     """Writes the files, and returns config.json, the weights and the record."""
     data = {"vocab_size": made.tokenizer.vocab_size, **SIZES, **config}
     shape = EncoderConfig.from_json(data, CONFIG)
-    tensors = _random_tensors(shape, len(made.task.outputs))
+    tensors = _random_tensors(shape, len(made.task.outputs), four_bit_words)
     weights = folder / FOLDER / WEIGHTS
     weights.parent.mkdir(parents=True)
     write_weights(weights, tensors)
     (folder / CONFIG).write_text(json.dumps(data))
     made.tokenizer.write(folder, max_length=shape.longest)
-    record = replace(record_of(made.task, made.layout), export=_export_record(weights))
+    record = replace(
+        record_of(made.task, made.layout), export=_export_record(weights, four_bit_words)
+    )
     text = json.dumps(record.to_json(), ensure_ascii=False)
     (folder / RECORD).write_text(text, encoding="utf-8")
     return data, tensors, record
 
 
-def _random_tensors(shape: EncoderConfig, n_outputs: int) -> dict[str, NDArray[Any]]:
+def _random_tensors(
+    shape: EncoderConfig, n_outputs: int, four_bit_words: bool
+) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(0)
     found: dict[str, NDArray[Any]] = {}
-    for name, (kind, sizes) in bundle_tensors(shape, n_outputs, "int8", pooled=True).items():
-        if kind == "I8":
+    wanted = bundle_tensors(shape, n_outputs, "int8", pooled=True, four_bit_words=four_bit_words)
+    for name, (kind, sizes) in wanted.items():
+        if name == MULTIPLIERS:
+            found[name] = rng.integers(1, LARGEST_MULTIPLIER + 1, sizes).astype(TYPES[kind])
+        elif kind == "I8":
             found[name] = rng.integers(-127, 128, sizes).astype(TYPES[kind])
         else:
             centre, spread = (1.0, 0.1) if name.endswith("norm.weight") else (0.0, 0.2)
@@ -104,7 +122,7 @@ def _random_tensors(shape: EncoderConfig, n_outputs: int) -> dict[str, NDArray[A
     return found
 
 
-def _export_record(weights: Path) -> ExportRecord:
+def _export_record(weights: Path, four_bit_words: bool) -> ExportRecord:
     return ExportRecord(
         to="onnx",
         precision="int8",
@@ -119,6 +137,7 @@ def _export_record(weights: Path) -> ExportRecord:
         max_drop=1.0,
         machine="",
         versions={},
+        four_bit_words=FourBitWords(bytes_saved=0) if four_bit_words else None,
     )
 
 
@@ -134,6 +153,7 @@ def write_example_bundles(folder: Path) -> None:
             task = kind.fit(labelled, tokenizer, recipe, 64)
             made = Predictor(task, tokenizer, FromTokens(len(task.outputs)), layout)
             _write(folder / case.name, made, {})
+        _write(folder / "four-bit words", made, {}, four_bit_words=True)
         made = replace(made, task=replace(made.task, max_length=32))  # some have fewer positions
         for model_type, config in OTHER_FAMILIES.items():
             _write(folder / model_type, made, {"model_type": model_type, **config})

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, read_json
-from onelayer.checkpoint.bundle_weights import check_slices, read_slices, read_tensors
+from onelayer.checkpoint.bundle_weights import (
+    check_multipliers,
+    check_slices,
+    read_slices,
+    read_tensors,
+)
 from onelayer.checkpoint.config import (
     EncoderConfig,
     architecture_of,
@@ -87,6 +92,7 @@ def read_bundle(folder: Path) -> Bundle:
             place=Place(weights),
             hint="fetch the bundle again, or export the run again",
         )
+    check_multipliers(weights, tensors)
     tokenizer = read_tokenizer(folder, config)
     return Bundle(
         folder=folder,

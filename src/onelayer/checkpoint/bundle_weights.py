@@ -24,6 +24,12 @@ from onelayer.checkpoint.safetensors_file import open_safetensors
 TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype(np.float32), "I8": np.dtype(np.int8)}
 """Of numbers, by the names of those that export writes."""
 WORDS = "encoder.embeddings.word"
+NIBBLES, MULTIPLIERS = f"{WORDS}.nibbles", f"{WORDS}.multipliers"
+"""What word vectors in four bits have in place of a weight; see `four_bit_words`."""
+LARGEST_MULTIPLIER = 15
+_LARGEST_GROUP = 64
+"""Numbers of a word vector that share a multiplier, at most. With fewer of them the steps follow
+the numbers more closely, and the multipliers take more bytes."""
 _PRODUCTS = re.compile(r"encoder\.(layers\.\d+\..+|embeddings\.widen)\.weight")
 
 
@@ -101,18 +107,43 @@ def check_slices(
     precision
         ``fp32`` or ``int8``.
     """
-    wanted = bundle_tensors(config, n_outputs, precision, pooled="pooler.weight" in slices)
+    wanted = bundle_tensors(
+        config,
+        n_outputs,
+        precision,
+        pooled="pooler.weight" in slices,
+        four_bit_words=NIBBLES in slices,
+    )
     for name in sorted(wanted.keys() | slices.keys()):
         there = (slices[name].kind, slices[name].shape) if name in slices else None
         if name not in wanted or there != wanted[name]:
             raise _wrong(path, f"{name:.80} is not as config.json and the task have it")
 
 
+def check_multipliers(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Raises CheckpointError for multipliers with which a word vector's numbers could leave eight
+    bits."""
+    found = tensors.get(MULTIPLIERS)
+    if found is not None and not 1 <= found.min() <= found.max() <= LARGEST_MULTIPLIER:
+        raise _wrong(path, f"{MULTIPLIERS} has a number outside of 1 to {LARGEST_MULTIPLIER}")
+
+
+def word_group(width: int) -> int:
+    """How many numbers of a word vector in four bits share a multiplier: as many as fit into groups
+    of one size, up to 64."""
+    return max(n for n in range(1, _LARGEST_GROUP + 1) if width % n == 0)
+
+
 def bundle_tensors(
-    config: EncoderConfig, n_outputs: int, precision: str, *, pooled: bool
+    config: EncoderConfig,
+    n_outputs: int,
+    precision: str,
+    *,
+    pooled: bool,
+    four_bit_words: bool = False,
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """The type and shape of every tensor of a bundle, by name; ``pooled`` says whether there is a
-    dense layer before the output layer."""
+    """The type and shape of every tensor of a bundle, by name. ``pooled`` says whether there is a
+    dense layer before the output layer, ``four_bit_words`` how int8 has the word vectors."""
     width = config.hidden_size
     found: dict[str, tuple[str, tuple[int, ...]]] = {}
     for one in parameters_of(config):
@@ -120,6 +151,11 @@ def bundle_tensors(
         scale = f"{name.removesuffix('weight')}scale"
         if precision == "int8" and is_product(name, len(shape)):
             found[name], found[scale] = ("I8", shape[::-1]), ("F32", shape[:1])
+        elif precision == "int8" and name == f"{WORDS}.weight" and four_bit_words:
+            n_words, narrow = shape
+            found[NIBBLES] = "I8", (n_words, narrow // 2)
+            found[MULTIPLIERS] = "I8", (n_words, narrow // word_group(narrow))
+            found[scale] = "F32", (n_words,)
         elif precision == "int8" and name == f"{WORDS}.weight":
             found[name], found[scale] = ("I8", shape), ("F32", shape[:1])
         else:

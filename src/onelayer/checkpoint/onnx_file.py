@@ -78,11 +78,11 @@ BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
 KINDS = {"F32": 1, "I8": 3}
 OPS = frozenset(
     (
-        *("Abs", "Add", "Cast", "Concat", "Cos", "CumSum", "DequantizeLinear", "Div", "Gather"),
-        *("Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul", "MatMulInteger"),
-        *("Max", "Min", "Mod", "Mul", "NonZero", "QuantizeLinear", "ReduceMax", "ReduceSum"),
-        *("Relu", "Reshape", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze", "Sub"),
-        *("Tanh", "Transpose", "Unsqueeze"),
+        *("Abs", "Add", "Cast", "Concat", "Cos", "CumSum", "DequantizeLinear", "Div", "Floor"),
+        *("Gather", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul"),
+        *("MatMulInteger", "Max", "Min", "Mod", "Mul", "NonZero", "QuantizeLinear", "ReduceMax"),
+        *("ReduceSum", "Relu", "Reshape", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze"),
+        *("Sub", "Tanh", "Transpose", "Unsqueeze"),
     )
 )
 """The operators that export writes. None of them reads a file or contains another graph."""

@@ -14,8 +14,11 @@ from onelayer.data.label_form import FIELD_TYPES
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
-FORMAT = 1
+FORMAT = 2
 """The newest format of the file that this version reads."""
+USUAL_FORMAT = 1
+"""The format of all records but those of bundles with word vectors in four bits: what knows only
+this one must not take their weights for another model's."""
 TIMING_FILE = "timing.json"
 """Next to the record: how long the steps took and where the labelled files were, which differ where
 a run is repeated."""
@@ -203,6 +206,17 @@ class VocabularyRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FourBitWords:
+    """The record of word vectors in four bits."""
+
+    bytes_saved: int
+    """Of the bundle's weights, compared to word vectors in eight bits."""
+
+    def in_words(self) -> str:
+        return f"word vectors in 4 bits: saves {self.bytes_saved / 1e6:.1f} MB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecord:
     """The record of an export: what was made, and how it compares to the run."""
 
@@ -229,6 +243,8 @@ class ExportRecord:
     """The speed by engine; ``torch`` is the run."""
     vocabulary: VocabularyRecord | None = None
     """None where the whole vocabulary was kept."""
+    four_bit_words: FourBitWords | None = None
+    """None where word vectors have the bundle's precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +268,7 @@ class ModelRecord:
     None means unknown: for a model that transformers saved, only task and layout are known.
     """
 
-    format: int = FORMAT
+    format: int = USUAL_FORMAT
     onelayer: str | None = None
     """The version of onelayer that wrote it."""
     task: AnyTask
@@ -277,7 +293,9 @@ class ModelRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
-        own = {"task": task_to_json(self.task), "layout": self.layout.to_json()}
+        own: dict[str, Any] = {"task": task_to_json(self.task), "layout": self.layout.to_json()}
+        if self.export is not None and self.export.four_bit_words is not None:
+            own["format"] = FORMAT
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: to_plain(own.get(name, value))
@@ -289,7 +307,7 @@ class ModelRecord:
     def from_json(cls, values: Mapping[str, Any]) -> ModelRecord:
         """The record in a file's content. Raises CheckpointError, with the field's name, for values
         that no version wrote."""
-        form = values.get("format", FORMAT)
+        form = values.get("format", USUAL_FORMAT)
         if type(form) is not int or form > FORMAT:
             raise CheckpointError(
                 f"written in format {form!r:.40}, and this version knows {FORMAT}",

@@ -10,14 +10,14 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from onelayer.base import digest
-from onelayer.base.disk import publish
+from onelayer.base.disk import behind_links, publish, put
 from onelayer.base.errors import CheckpointError, OneLayerError, Place
 from onelayer.base.machine import cache_home
 from onelayer.base.model_files import parse_json
@@ -47,6 +47,21 @@ def is_single_file(path: Path) -> bool:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False
+
+
+def publish_single_file(target: Path, write: Callable[[Path], None]) -> None:
+    """As `publish`, for a bundle in a single file: ``write`` fills a directory."""
+    real = behind_links(target)
+    parts, packed = (real.with_name(f".{real.name}.{kind}") for kind in ("parts", "packed"))
+    try:
+        publish(parts, write)
+        write_single_file(parts, packed)
+        put(packed, real)
+    except OSError as error:
+        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(target)) from error
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+        packed.unlink(missing_ok=True)
 
 
 def write_single_file(folder: Path, file: Path) -> None:

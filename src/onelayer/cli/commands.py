@@ -170,14 +170,7 @@ def predict(
         say(f"{found.rows:,} predictions in {out}")
 
 
-def report(
-    run: str,
-    file: Path,
-    /,
-    *,
-    out: Path = Path("report.html"),
-    columns: Columns,
-) -> None:
+def report(run: str, file: Path, /, *, out: Path = Path("report.html"), columns: Columns) -> None:
     """Write a page with a model's training curves, scores and worst mistakes.
 
     Parameters
@@ -198,6 +191,7 @@ def export(
     *,
     to: Literal["onnx"] = "onnx",
     int8: bool = False,
+    four_bit_words: bool = False,
     trim_vocabulary: bool = False,
     single_file: bool = False,
     out: Path | None = None,
@@ -218,6 +212,8 @@ def export(
         The format of the exported model.
     int8
         Quantize weights and matrix products to 8 bits.
+    four_bit_words
+        With `--int8`: store word vectors in 4 bits, which halves their bytes.
     trim_vocabulary
         Keep only the pieces of the run's rows, and all characters; cut other words finer.
     single_file
@@ -239,6 +235,7 @@ def export(
         run,
         to=to,
         int8=int8,
+        four_bit_words=four_bit_words,
         trim_vocabulary=trim_vocabulary,
         single_file=single_file,
         out=out,

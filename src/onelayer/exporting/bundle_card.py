@@ -72,6 +72,9 @@ def _exported(export: ExportRecord) -> str:
     if export.vocabulary is not None:
         told = export.vocabulary.in_words()
         parts.append("\n".join(f"{line[0].upper()}{line[1:]}." for line in told))
+    if export.four_bit_words is not None:
+        told_bits = export.four_bit_words.in_words()
+        parts.append(f"{told_bits[0].upper()}{told_bits[1:]}.")
     if export.why:
         parts.append(f"{export.why[0].upper()}{export.why[1:]}.")
     if export.refused:

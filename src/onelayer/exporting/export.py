@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, behind_links, publish, put, restore, write_json
+from onelayer.base.disk import as_json, publish, restore, write_json
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
@@ -26,11 +26,12 @@ from onelayer.checkpoint.bundle import (
     read_bundle,
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
-from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord, Parity
-from onelayer.checkpoint.single_file import SUFFIX, is_single_file, write_single_file
+from onelayer.checkpoint.record import ExportRecord, FourBitWords, ModelBytes, ModelRecord, Parity
+from onelayer.checkpoint.single_file import SUFFIX, is_single_file, publish_single_file
 from onelayer.checkpoint.source import path_beside, resolve
 from onelayer.data.in_memory import Source
 from onelayer.engines.engine import Engine
+from onelayer.engines.native.four_bit_words import bytes_saved
 from onelayer.engines.native.packed_weights import quantized
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.registry import engines_for
@@ -40,7 +41,7 @@ from onelayer.exporting.calibrate import calibration_rows, ranges
 from onelayer.exporting.dev_rows import RowsOfRun, rows_of_run
 from onelayer.exporting.graph import inputs_of, model_graph
 from onelayer.exporting.nodes import Nodes
-from onelayer.exporting.parity import Kept, parity
+from onelayer.exporting.parity import Kept, failed_checks, parity
 from onelayer.exporting.products import Calibrated, Product, by_token, in_float
 from onelayer.exporting.speed import machine, speeds, versions, work
 from onelayer.exporting.vocabulary import WORDS, TrimmedModel
@@ -53,8 +54,6 @@ from onelayer.tokens.tokenizer import Tokenizer
 
 Say = Callable[[str], None]
 
-LOGITS = 1e-4
-"""The largest difference allowed between a logit of an fp32 bundle and of the run."""
 CLOSE = 0.25
 """The share of ``max_drop`` by which the faster of two int8 graphs may score less."""
 
@@ -64,6 +63,7 @@ def export_run(
     *,
     out: str | Path | None = None,
     int8: bool = False,
+    four_bit_words: bool = False,
     trim_vocabulary: bool = False,
     keep_dev_pieces: bool = True,
     single_file: bool = False,
@@ -84,6 +84,8 @@ def export_run(
         The bundle's directory; by default next to the run.
     int8
         Whether to quantize; otherwise the bundle is fp32.
+    four_bit_words
+        Whether an int8 bundle stores word vectors in four bits.
     trim_vocabulary
         Whether to keep only the pieces of the run's rows.
     keep_dev_pieces
@@ -110,6 +112,8 @@ def export_run(
     folder = resolve(run)
     if is_bundle(folder):
         raise UsageError("is a bundle already", place=Place(folder), hint="give the run itself")
+    if four_bit_words and not int8:
+        raise UsageError("only int8 has word vectors in four bits", hint="add --int8")
     target = _target(run, out, int8, single_file)
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
@@ -117,37 +121,33 @@ def export_run(
     torch = Kept(predictor.engine, predictor.tokenizer)
     trimmed = None
     if trim_vocabulary:
-        config, width = read_config(folder)[1], _state(predictor)[WORDS].shape[1]
-        size = width + 4 if int8 else 4 * width  # in int8 each vector has a scale
+        width = _state(predictor)[WORDS].shape[1]
+        # In int8 each vector has a scale.
+        size = width + 4 - four_bit_words * bytes_saved(1, width) if int8 else 4 * width
         trimmed = trim_to_rows(
             predictor,
             torch,
             rows,
-            config,
+            read_config(folder)[1],
             say,
             bytes_per_piece=size,
             keep_dev_pieces=keep_dev_pieces,
         )
     job = _Job(
-        predictor, torch, folder, rows, target, precision, max_drop, accept, say, trimmed=trimmed
+        predictor,
+        torch,
+        folder,
+        rows,
+        target,
+        precision,
+        max_drop,
+        accept,
+        say,
+        four_bit_words=four_bit_words,
+        trimmed=trimmed,
     )
-    (_publish_file if single_file else publish)(target, job.write)
+    (publish_single_file if single_file else publish)(target, job.write)
     return Exported(bundle=target, found=job.found)
-
-
-def _publish_file(target: Path, write: Callable[[Path], None]) -> None:
-    """As `publish`, for a bundle in a single file."""
-    real = behind_links(target)
-    parts, packed = (real.with_name(f".{real.name}.{kind}") for kind in ("parts", "packed"))
-    try:
-        publish(parts, write)
-        write_single_file(parts, packed)
-        put(packed, real)
-    except OSError as error:
-        raise OneLayerError(f"can't be written: {error.strerror}", place=Place(target)) from error
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
-        packed.unlink(missing_ok=True)
 
 
 def _target(run: str | Path, out: str | Path | None, int8: bool, single_file: bool) -> Path:
@@ -208,6 +208,7 @@ class _Job:
     max_drop: float
     accept: bool
     say: Say
+    four_bit_words: bool = False
     trimmed: TrimmedModel | None = None
     _found: ExportRecord | None = None
 
@@ -233,7 +234,9 @@ class _Job:
         state = _state(self.run)
         if self.trimmed:
             state = self.trimmed.state(state)
-        tensors = quantized(state) if self.precision == "int8" else state
+        tensors = state
+        if self.precision == "int8":
+            tensors = quantized(state, four_bit_words=self.four_bit_words)
         places = write_weights(graphs / WEIGHTS, tensors)
         candidates = []
         for name, product in self._products(state, config, architecture).items():
@@ -325,7 +328,18 @@ class _Job:
             machine=machine(),
             versions=versions(),
             vocabulary=self.trimmed.record if self.trimmed else None,
+            four_bit_words=self._four_bit_words(),
         )
+
+    def _four_bit_words(self) -> FourBitWords | None:
+        if not self.four_bit_words:
+            return None
+        n_words, width = _state(self.run)[WORDS].shape
+        if self.trimmed:
+            n_words = len(self.trimmed.vocabulary.kept)
+        found = FourBitWords(bytes_saved=bytes_saved(n_words, width))
+        self.say(found.in_words())
+        return found
 
     def _ask_all(self, folder: Path, chosen: _Candidate) -> None:
         """Compares all other engines that can run the bundle here, and measures all speeds."""
@@ -343,7 +357,7 @@ class _Job:
         """Raises OneLayerError if the bundle differs too much from the run and isn't accepted."""
         refused: list[str] = []
         for name, one in self.found.engines.items():
-            refused += _reasons(name, one, self.precision, self.max_drop)
+            refused += failed_checks(name, one, self.precision, self.max_drop)
             if self.rows.learned:
                 continue  # rows that were learned don't tell how decoding is tuned best
             if one.tuned is not None and one.tuned - one.after > CLOSE * one.point:
@@ -378,18 +392,3 @@ def _state(run: Predictor) -> dict[str, NDArray[Any]]:
     assert isinstance(run.engine, TorchEngine)
     state = run.engine.model.state_dict()
     return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
-
-
-def _reasons(name: str, one: Parity, precision: str, max_drop: float) -> list[str]:
-    """The checks that a bundle fails in one engine."""
-    if precision == "int8":
-        if one.drop <= max_drop:
-            return []
-        cost = f"costs {one.drop:.2f} points of {one.metric}, and {max_drop:g} are allowed"
-        return [f"int8 in {name} {cost}"]
-    reasons = []
-    if not one.logits <= LOGITS:
-        reasons.append(f"logits in {name} differ by up to {one.logits:.2g}")
-    if one.changed:
-        reasons.append(f"{name} answers {one.changed:,} rows differently")
-    return reasons

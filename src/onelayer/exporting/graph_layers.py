@@ -10,6 +10,7 @@ from functools import reduce
 
 import numpy as np
 
+from onelayer.checkpoint.bundle_weights import MULTIPLIERS, NIBBLES
 from onelayer.exporting.graph_attention import (
     AttentionGraph,
     BiasedAttentionGraph,
@@ -83,12 +84,35 @@ def embeddings_graph(write: GraphWriter, batch: PackedNames) -> str:
 
 def _words(write: GraphWriter, batch: PackedNames) -> str:
     nodes, name = write.nodes, f"{EMBEDDINGS}.word"
-    words_TE = nodes("Gather", nodes.weight(f"{name}.weight"), batch.ids_T)
+    if write.has(NIBBLES):
+        words_TE = _multiplied_out(write, batch)
+    else:
+        words_TE = nodes("Gather", nodes.weight(f"{name}.weight"), batch.ids_T)
     if not write.has(f"{name}.scale"):
         return words_TE
     scale_T = nodes("Gather", nodes.weight(f"{name}.scale"), batch.ids_T)
     scale_T1 = nodes("Unsqueeze", scale_T, nodes.constant([1]))
     return nodes("Mul", nodes("Cast", words_TE, to=FLOAT), scale_T1)
+
+
+def _multiplied_out(write: GraphWriter, batch: PackedNames) -> str:
+    """The rows of an int8 table that is stored in four bits: (T, E). Only those of the batch's
+    tokens are computed. All of these floats are whole numbers, so they are exact."""
+    nodes = write.nodes
+    bytes_TH, multiplier_TG = (
+        nodes("Cast", nodes("Gather", nodes.weight(name), batch.ids_T), to=FLOAT)
+        for name in (NIBBLES, MULTIPLIERS)
+    )
+    sixteen, eight = (nodes.constant(np.float32(value)) for value in (16, 8))
+    high_TH = nodes("Floor", nodes("Div", bytes_TH, sixteen))
+    low_TH = nodes("Sub", nodes("Sub", bytes_TH, nodes("Mul", high_TH, sixteen)), eight)
+    n_groups, width = nodes.weights[MULTIPLIERS].shape[1], 2 * nodes.weights[NIBBLES].shape[1]
+    # A 0 keeps the size, which may be zero.
+    groups = nodes.constant([0, n_groups, width // n_groups])
+    q_TGg = nodes("Reshape", nodes("Concat", low_TH, high_TH, axis=1), groups)
+    multiplier_TG1 = nodes("Unsqueeze", multiplier_TG, nodes.constant([2]))
+    words_TGg = nodes("Mul", q_TGg, multiplier_TG1)
+    return nodes("Reshape", words_TGg, nodes.constant([0, width]))
 
 
 def _position_ids(write: GraphWriter, batch: PackedNames) -> str:

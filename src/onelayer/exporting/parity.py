@@ -22,6 +22,9 @@ from onelayer.tasks.protocol import Chunk
 from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
+LOGITS = 1e-4
+"""The largest difference allowed between a logit of an fp32 bundle and of the run."""
+
 
 class Kept:
     """An engine whose logits are kept on the disk, so that the same rows are computed only once,
@@ -127,3 +130,18 @@ def _tuned(task: AnyTask, bundle: Kept, rows: Rows) -> float | None:
     bundle.rewind()
     tuned, scorer = task.tune(rows, bundle.chunks(task, rows))
     return None if tuned == task else scorer()[task.metric]
+
+
+def failed_checks(name: str, one: Parity, precision: str, max_drop: float) -> list[str]:
+    """The checks that a bundle fails in one engine, in words."""
+    if precision == "int8":
+        if one.drop <= max_drop:
+            return []
+        cost = f"costs {one.drop:.2f} points of {one.metric}, and {max_drop:g} are allowed"
+        return [f"int8 in {name} {cost}"]
+    reasons = []
+    if not one.logits <= LOGITS:
+        reasons.append(f"logits in {name} differ by up to {one.logits:.2g}")
+    if one.changed:
+        reasons.append(f"{name} answers {one.changed:,} rows differently")
+    return reasons

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.checkpoint.bundle_weights import WORDS, is_product
+from onelayer.engines.native.four_bit_words import packed_words
 
 Array = NDArray[Any]
 
@@ -20,12 +21,13 @@ LARGEST = 127
 """The largest step. -128 isn't used, so that w and -w are equally exact."""
 
 
-def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
+def quantized(state: Mapping[str, Array], *, four_bit_words: bool = False) -> dict[str, Array]:
     """Quantizes a model's fp32 tensors, by our names, to those of an int8 bundle.
 
     Each matrix of the encoder, ``X.weight`` (N, K), becomes int8 (K, N) with ``X.scale`` (N,):
     ``weight[n, k]`` is about ``scale[n] * q[k, n]``. Word vectors become int8 (V, D) with a scale
-    per row. Everything else stays fp32: it is small, or only looked up.
+    per row, or with ``four_bit_words`` the tensors of `packed_words`. Everything else stays fp32:
+    it is small, or only looked up.
 
     Position vectors stay fp32, too. That of ``[CLS]`` has a few numbers that are far from its
     others, so its steps would be ten times as large as those of the next position. With the
@@ -36,7 +38,9 @@ def quantized(state: Mapping[str, Array]) -> dict[str, Array]:
     out: dict[str, Array] = {}
     for name, tensor in state.items():
         is_table = name == f"{WORDS}.weight"
-        if is_table or is_product(name, tensor.ndim):
+        if is_table and four_bit_words:
+            out |= packed_words(tensor)
+        elif is_table or is_product(name, tensor.ndim):
             values, scale = _by_rows(tensor)
             out[name] = values if is_table else np.ascontiguousarray(values.T)
             out[name.removesuffix("weight") + "scale"] = scale
