@@ -126,8 +126,10 @@ class Ladder:
         }
 
     def exported(self, name: str, what: str, run: Path, *, trimmed: bool) -> Made:
-        """The int8 bundle of a run, which the ladder has already or gets."""
+        """The int8 bundle of a run, which the ladder has already or gets. Words are most of the
+        bytes of smaller models, so these have them in four bits."""
         assert self.run.path is not None
+        is_smaller = run != self.run.path
         bundle = self.folder / name
         if not is_bundle(bundle):
             train, dev = self.rows.files
@@ -136,6 +138,7 @@ class Ladder:
                 run,
                 out=bundle,
                 int8=True,
+                four_bit_words=is_smaller,
                 trim_vocabulary=trimmed,
                 keep_dev_pieces=False,  # the dev rows stand for new texts
                 accept=True,  # what it costs is in the table
@@ -143,7 +146,7 @@ class Ladder:
                 dev=dev,
                 say=self.reporter.say,
             )
-        return Made(name, what, bundle, None if run == self.run.path else run)
+        return Made(name, what, bundle, run if is_smaller else None)
 
     def students(
         self,
