@@ -112,6 +112,7 @@ def test_crowded_picture_shows_every_name_or_says_which_it_leaves_out(seed: int)
     ]
     picture = picture_in_text(models, "f1")
     assert all(picture.count(one.name) == 1 for one in models)
+    assert not re.search(r"rung-\d\d\w", picture), "two names are written together"
     assert all(len(line) <= 80 for line in picture.splitlines()[: HEIGHT + 4])
 
 

@@ -79,7 +79,8 @@ class NamePlaces:
         for kept_free in (self.taken + self.lines, self.taken):
             for box in self._around(x, y, width):
                 if self._is_inside(box) and not any(map(box.meets, kept_free)):
-                    self.taken.append(box)
+                    half = self.gap / 2  # so that two names aren't read as one
+                    self.taken.append(box._replace(left=box.left - half, right=box.right + half))
                     return box
         return None
 
