@@ -150,6 +150,24 @@ def test_weights_go_the_whole_way_back_if_contrast_was_for_nothing(
     assert torch.equal(state_of(one.model)[name], pretrained[name]) is collapsed
 
 
+def test_contrast_that_was_for_nothing_is_said(
+    make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fit, "_contrast", lambda self, step: (1.0 + step, 1))
+    train = tmp_path / "train.jsonl"
+    rows = [{"text": text, "label": ("bad", "good")[i % 2]} for i, text in enumerate(TEXTS)]
+    train.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    folder = sentence_encoder(make_bert(), tmp_path / "base", pooling_mode_mean_tokens=True)
+
+    run = onelayer.finetune(
+        train, model=str(folder), out=tmp_path / "run", contrast=20, epochs=0, folds=0
+    )
+    assert run.record is not None
+    assert run.record.choices is not None
+    told = "contrast has told the labels no better apart"
+    assert sum(told in choice for choice in run.record.choices) == 1
+
+
 def test_deeper_models_contrast_at_a_lower_rate(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
     rates = [
         Fit(plan_for(make_bert(num_hidden_layers=n), tokenizer, FEW)).lr_of(1) for n in (2, 12)

@@ -110,7 +110,8 @@ def method_of(recipe: Recipe) -> list[str]:
     if recipe.contrast:
         found.append(
             f"{recipe.contrast} steps draw texts of one label together; then the weights are "
-            "averaged with the pretrained ones, and the layer is fitted in closed form"
+            "averaged with the pretrained ones, or are these again if that failed, and the layer "
+            "is fitted in closed form"
         )
     if recipe.practice:
         found.append(

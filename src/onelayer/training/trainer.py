@@ -142,7 +142,7 @@ class Trainer:
         elif not self.fit.is_trained:
             self.reporter.step(self.fit.train_step())
             if self.fit.has_collapsed:
-                self.reporter.say(
+                self.remarks.say(
                     "contrast has told the labels no better apart, so it is left out: training "
                     "goes back to the pretrained weights (--contrast 0 saves its time)"
                 )
