@@ -13,7 +13,7 @@ from onelayer.checkpoint.read import Checkpoint
 from onelayer.tokens.encodings import Ints
 from onelayer.tokens.trimming import TrimmedVocabulary
 
-WORDS = "embeddings.word.weight"
+_WORDS = "embeddings.word.weight"
 INNER = (
     ("feed_forward.up.weight", 0),
     ("feed_forward.up.bias", 0),
@@ -35,7 +35,7 @@ def with_pieces(checkpoint: Checkpoint, vocabulary: TrimmedVocabulary) -> Checkp
     return replace(
         checkpoint,
         config=replace(config, vocab_size=len(kept), pad_token_id=int(pad_id)),
-        encoder={**checkpoint.encoder, WORDS: checkpoint.encoder[WORDS][kept]},
+        encoder={**checkpoint.encoder, _WORDS: checkpoint.encoder[_WORDS][kept]},
         tokenizer=vocabulary.tokenizer,
     )
 

@@ -7,23 +7,20 @@ from the finer pieces that it is cut into, as it will read new words later.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.prediction.predictor import Predictor
-from onelayer.shrinking.lesson_texts import RunAnswers
+from onelayer.shrinking.lesson_texts import RunAnswers, read_alike
 from onelayer.tokens.trimming import TrimmedVocabulary, trimmed
 
 MIN_COUNT = 3
 """How often the texts have a piece that stays. A larger number makes smaller files and longer
 sequences."""
-SAMPLE_ROWS = 256
-"""Rows that tell whether the run's answers belong to pieces."""
 MIN_ANSWERED = 0.9
-"""The share of these rows whose answers must be of use with fewer pieces."""
+"""The share of the rows whose answers must be of use with fewer pieces."""
 
 
 def fewer_pieces(
@@ -47,10 +44,6 @@ def fewer_pieces(
         return trimmed(run.tokenizer, used, foreign=False)
 
     few = with_least(MIN_COUNT)
-    sample = list(islice(rows, SAMPLE_ROWS))
-    of_run, own = (
-        np.diff(run.task.encode(sample, tokenizer, labelled=False).row_reads)
-        for tokenizer in (run.tokenizer, few.tokenizer)
-    )
     # Where each piece of a passage has an answer, the answers to other pieces are of no use.
-    return few if np.mean(of_run == own) >= MIN_ANSWERED else with_least(1)
+    alike = read_alike(rows, (run.task, run.tokenizer), (run.task, few.tokenizer))
+    return few if alike >= MIN_ANSWERED else with_least(1)

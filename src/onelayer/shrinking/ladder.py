@@ -100,6 +100,8 @@ class Ladder:
         try:
             known = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
         except ValueError:
+            known = None
+        if not isinstance(known, dict):  # damaged: nobody knows what the models were made of
             known = {"made of": None}
         if known == found:
             return

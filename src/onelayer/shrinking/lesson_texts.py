@@ -26,7 +26,7 @@ from onelayer.training.progress import Reporter
 LESSON_TOKENS = 1_300_000
 """Tokens of all texts, about. With more, smaller models lose less, and learn longer."""
 SAMPLE_ROWS = 256
-"""Rows that tell how many tokens all rows have."""
+"""Rows that tell how many tokens all rows have, and whether other tokens have the same answers."""
 MAX_COPIES = 50
 """Copies of a row with exchanged words, at most."""
 SHARE_OF_ROWS = 0.3
@@ -129,6 +129,19 @@ class RunAnswers(NamedTuple):
             lessons=listed([f"{n:,} {name}" for name, n in counts.items() if n]),
         )
         return Lessons(joined([part for part in parts if len(part)]), made_of)
+
+
+def read_alike(
+    rows: Iterable[Any], one: tuple[AnyTask, Tokenizer], other: tuple[AnyTask, Tokenizer]
+) -> float:
+    """The share of the first rows whose tokens give the output layer as many vectors to read in
+    one way as in the other, so that the same answers are of use to both."""
+    some = list(islice(rows, SAMPLE_ROWS))
+    reads, others = (
+        np.diff(task.encode(some, tokenizer, labelled=False).row_reads)
+        for task, tokenizer in (one, other)
+    )
+    return float(np.mean(reads == others))
 
 
 def _cut_by(

@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from onelayer.base.disk import publish
 from onelayer.base.errors import UsageError
@@ -19,7 +16,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.exporting.dev_rows import RowsOfRun, seed_of_split
 from onelayer.prediction.predictor import Predictor, is_run
 from onelayer.recipe import REMOVED, Recipe
-from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers, name_of_run
+from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers, name_of_run, read_alike
 from onelayer.shrinking.students import Pretrained, Student, write_students
 from onelayer.tasks import AnyTask
 from onelayer.training.finetune import learn_lessons
@@ -140,14 +137,11 @@ class School:
 def check_tokens(run: Predictor, student: Pretrained, rows: Iterable[Any]) -> None:
     """Raises UsageError for a model whose tokens don't fit the run's answers: of the first rows, it
     reads none with as many vectors as the run."""
-    base, some = describe(student.folder), list(islice(rows, SAMPLE_ROWS))
+    base = describe(student.folder)
     if base.tokenizer.digest == run.tokenizer.digest:
         return
-    task = _task_for(run, base)
-    own = task.encode(some, base.tokenizer, labelled=False).row_reads
-    if not np.any(
-        np.diff(own) == np.diff(run.task.encode(some, run.tokenizer, labelled=False).row_reads)
-    ):
+    own = (_task_for(run, base), base.tokenizer)
+    if not read_alike(rows, own, (run.task, run.tokenizer)):
         raise _other_tokens(run, student)
 
 
