@@ -85,6 +85,7 @@ def train_and_predict(
             per_device_eval_batch_size=batch_size,
             warmup_steps=warmup,  # below one, it is a share of all steps
             weight_decay=weight_decay,
+            train_sampling_strategy=data_set.sampling,
             max_grad_norm=1.0,
             seed=seed,
             save_strategy="no",
