@@ -100,6 +100,8 @@ def train_and_predict(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
+    # With ``group_by_length`` the Trainer would also sort the rows that it predicts.
+    trainer.args.train_sampling_strategy = "random"
     return setup.decode(trainer.predict(setup.dev).predictions)
 
 
