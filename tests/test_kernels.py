@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from onelayer.base.compiled_code import compiler, machine_name
 from onelayer.base.machine import instructions, remembered
 from onelayer.nn import compiled, linear, ops, reference
+from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.kernel_builds import V3, kernel_code
 from onelayer.nn.kernels import declare, kernels, why_no_kernels
 from onelayer.nn.packed import Packed, pack
@@ -82,6 +83,11 @@ def test_kernels_with_narrower_registers_equal_the_reference(
         lambda x: compiled.Attend.apply(x, None, batch.cu_seqlens, 2, 0.0),
         lambda x: reference.attend(x, batch.runs, 2, 0.0),
         qkv,
+    )
+    same(
+        lambda x, *by: compiled.AttendByDistance.apply(x, None, *by, batch.cu_seqlens, 2, 0.0),
+        lambda x, *by: disentangled_attention(x, *by, batch.runs, 2, 0.0),
+        *(qkv, torch.randn(79, 64), torch.randn(79, 64)),
     )
     same(compiled.Gelu.apply, F.gelu, x)
     same(
@@ -171,6 +177,70 @@ def test_attention_with_a_bias_by_distance_equals_the_reference(
         torch.randn(sum(lengths), 2 * width),
         bias,
     )
+
+
+@needs_kernels
+@settings(max_examples=25)
+@given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
+    seed=st.integers(0, 99),
+)
+def test_attention_by_distances_equals_the_reference(
+    lengths: list[int], heads: tuple[int, int], seed: int
+) -> None:
+    batch, (n_heads, d) = packed(lengths), heads
+    torch.manual_seed(seed)
+    width = n_heads * d
+    tables = torch.randn(2, 2 * max(lengths) - 1, width).unbind()
+    same(
+        lambda x, *by: compiled.AttendByDistance.apply(
+            x, None, *by, batch.cu_seqlens, n_heads, 0.0
+        ),
+        lambda x, *by: disentangled_attention(x, *by, batch.runs, n_heads, 0.0),
+        torch.randn(sum(lengths), 3 * width),
+        *tables,
+    )
+    places = torch.tensor([seed % length for n, length in batch.runs for _ in range(n)])
+    same(
+        lambda q, kv, *by: compiled.AttendByDistance.apply(
+            kv, q, *by, batch.cu_seqlens, n_heads, 0.0, places
+        ),
+        lambda q, kv, *by: disentangled_attention_once(
+            q, kv, *by, batch.runs, places, n_heads, 0.0
+        ),
+        torch.randn(len(lengths), width),
+        torch.randn(sum(lengths), 2 * width),
+        *tables,
+    )
+
+
+@needs_kernels
+def test_attention_by_distances_drops_the_same_forward_and_backward() -> None:
+    """With unit vectors as values, the output is the probabilities after dropout."""
+    n, p = 48, 0.25
+    batch = packed([n])
+    torch.manual_seed(3)
+    qkv = torch.randn(n, 3 * n)
+    qkv[:, 2 * n :] = torch.eye(n)
+    tables = torch.randn(2, 2 * n - 1, n).unbind()
+
+    def ours(x: Tensor, *by: Tensor) -> Tensor:
+        torch.manual_seed(11)
+        out: Tensor = compiled.AttendByDistance.apply(x, None, *by, batch.cu_seqlens, 1, p)
+        return out
+
+    undropped = disentangled_attention(qkv, *tables, batch.runs, 1, 0.0)
+    mask = ours(qkv, *tables) / undropped
+    kept = mask > 0.5
+    close(mask, kept / (1 - p))
+    assert 0.6 < float(kept.double().mean()) < 0.9
+
+    def plain(x: Tensor, *by: Tensor) -> Tensor:
+        units = torch.cat([x[:, : 2 * n], torch.eye(n)], dim=1)
+        return (disentangled_attention(units, *by, batch.runs, 1, 0.0) * mask) @ x[:, 2 * n :]
+
+    same(ours, plain, qkv, *tables)
 
 
 @needs_kernels
@@ -353,17 +423,19 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
     batch = packed([40, 7, 7, 90, 33])
     torch.manual_seed(0)
     x, weight, bias = torch.randn(177, 64), torch.randn(192, 64), torch.randn(2, 179)
+    table = torch.randn(179, 64)
 
     def everything() -> list[Tensor]:
         torch.manual_seed(1)
         norm = nn.LayerNorm(64)
 
-        def layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        def layer(x: Tensor, weight: Tensor, bias: Tensor, table: Tensor) -> Tensor:
             qkv = linear.linear(x, weight, torch.zeros(192))
             mixed = ops.attend(qkv, batch, 2, 0.1, bias)
+            mixed = mixed + ops.attend_disentangled(qkv, table, 2 * table, batch, 2, 0.1)
             return ops.gelu(ops.add_norm(x, mixed, norm, 0.1))
 
-        out, grads = both_ways(layer, x, weight, bias)
+        out, grads = both_ways(layer, x, weight, bias, table)
         return [out, *(grad for grad in grads if grad is not None)]
 
     threads = torch.get_num_threads()

@@ -6,6 +6,7 @@ Each forward pass keeps as little as possible: masks are computed again from the
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any
 
 import torch
@@ -204,13 +205,15 @@ class Attend(torch.autograd.Function):
     ) -> Tensor:
         ctx.n_heads, ctx.p, ctx.seed = n_heads, p, _draw_seed(p)
         ctx.reach = NO_LIMIT if reach is None else reach
+        ctx.longest = 0 if bias_HW is None else (bias_HW.shape[1] + 1) // 2
         cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
         packed = packed.contiguous()
         q_SD = None if q_SD is None else q_SD.contiguous()
         bias_HW = None if bias_HW is None else bias_HW.contiguous()
         places_S = None if places_S is None else places_S.long().contiguous()
         ctx.save_for_backward(packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
-        width = packed.shape[1] // (3 if q_SD is None else 2)
+        width = Attend.width(packed, q_SD)
+        ctx.scale = 1 / math.sqrt(width / n_heads)
         out = roomy(len(packed) if q_SD is None else len(q_SD), width)
         arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
         _library().attention_forward(arguments, out.data_ptr())
@@ -230,10 +233,15 @@ class Attend(torch.autograd.Function):
         return d_packed, d_q, None, None, None, None, d_bias, None
 
     @staticmethod
+    def width(packed: Tensor, q_SD: Tensor | None) -> int:
+        """That of the queries of all heads."""
+        return packed.shape[1] // (3 if q_SD is None else 2)
+
+    @staticmethod
     def parts(packed: Tensor, q_SD: Tensor | None) -> tuple[int, int, int]:
         """The addresses of the first query, key and value."""
         at = packed.data_ptr()
-        width = packed.element_size() * packed.shape[1] // (3 if q_SD is None else 2)
+        width = packed.element_size() * Attend.width(packed, q_SD)
         if q_SD is None:
             return at, at + width, at + 2 * width
         return q_SD.data_ptr(), at, at + width
@@ -249,7 +257,7 @@ class Attend(torch.autograd.Function):
         places_S: Tensor | None,
     ) -> AttentionArguments:
         """The arguments of both passes, as the C structure has them."""
-        width = packed.shape[1] // (3 if q_SD is None else 2)
+        width = Attend.width(packed, q_SD)
         return AttentionArguments(
             *Attend.parts(packed, q_SD),
             packed.shape[1] if q_SD is None else width,
@@ -261,8 +269,56 @@ class Attend(torch.autograd.Function):
             ctx.n_heads,
             ctx.reach,
             _address(bias_HW),
-            0 if bias_HW is None else (bias_HW.shape[1] + 1) // 2,
+            ctx.longest,
             _address(places_S),
+            ctx.scale,
             ctx.p,
             ctx.seed,
         )
+
+
+class AttendByDistance(torch.autograd.Function):
+    """As `Attend`, with the keys and the queries of distances, (2L - 1, D) each: those of keys go
+    from the place of the key minus that of the query, 1 - L, on; those of queries to it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        packed: Tensor,
+        q_SD: Tensor | None,
+        keys_XD: Tensor,
+        queries_XD: Tensor,
+        cu_seqlens: Tensor,
+        n_heads: int,
+        p: float,
+        places_S: Tensor | None = None,
+    ) -> Tensor:
+        ctx.n_heads, ctx.p, ctx.seed, ctx.reach = n_heads, p, _draw_seed(p), NO_LIMIT
+        ctx.longest, width = (len(keys_XD) + 1) // 2, keys_XD.shape[1]
+        ctx.scale = 1 / math.sqrt(3 * width / n_heads)
+        cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
+        packed = packed.contiguous()
+        q_SD = None if q_SD is None else q_SD.contiguous()
+        places_S = None if places_S is None else places_S.long().contiguous()
+        # The C code has both in one order.
+        keys_XD, queries_XD = keys_XD.contiguous(), queries_XD.flip(0)
+        ctx.save_for_backward(packed, q_SD, keys_XD, queries_XD, cu_q, cu_seqlens, places_S)
+        out = roomy(len(packed) if q_SD is None else len(q_SD), width)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, None, places_S)
+        tables = (keys_XD.data_ptr(), queries_XD.data_ptr())
+        _library().disentangled_forward(arguments, *tables, out.data_ptr())
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
+        packed, q_SD, keys_XD, queries_XD, cu_q, cu_seqlens, places_S = ctx.saved_tensors
+        d_out = d_out.contiguous()
+        d_packed = roomy(*packed.shape)
+        d_q = None if q_SD is None else roomy(*q_SD.shape)
+        d_keys, d_queries = torch.empty_like(keys_XD), torch.empty_like(queries_XD)
+        arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, None, places_S)
+        tensors = (keys_XD, queries_XD, d_out)
+        grads = (*Attend.parts(d_packed, d_q), d_keys.data_ptr(), d_queries.data_ptr())
+        _library().disentangled_backward(arguments, *(t.data_ptr() for t in tensors), *grads)
+        return d_packed, d_q, d_keys, d_queries.flip(0), None, None, None, None

@@ -24,7 +24,7 @@ _POINTER, _INT, _FLOAT, _SEED = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float,
 
 
 class AttentionArguments(ctypes.Structure):
-    """``Attention`` in ``attention.c``."""
+    """``Attention`` in ``attention.h``."""
 
     _fields_ = (
         ("q", _POINTER),
@@ -41,6 +41,7 @@ class AttentionArguments(ctypes.Structure):
         ("bias", _POINTER),
         ("longest", _INT),
         ("places", _POINTER),
+        ("scale", _FLOAT),
         ("p", _FLOAT),
         ("seed", _SEED),
     )
@@ -65,6 +66,8 @@ _MOMENTS = ctypes.POINTER(Moments)
 _SIGNATURES = {
     "attention_forward": [_ATTENTION, _POINTER],
     "attention_backward": [_ATTENTION] + [_POINTER] * 5,
+    "disentangled_forward": [_ATTENTION] + [_POINTER] * 3,
+    "disentangled_backward": [_ATTENTION] + [_POINTER] * 8,
     "gelu_forward": [_POINTER] * 2 + [_INT],
     "gelu_backward": [_POINTER] * 3 + [_INT],
     "gated_gelu_forward": [_POINTER] * 2 + [_INT, _INT],

@@ -129,6 +129,12 @@ def attend_disentangled(
     p: float,
 ) -> Tensor:
     """As ``attend``, with keys and queries of distances: see `DisentangledAttention`."""
+    both = keys_XD is not None and queries_XD is not None
+    if both and compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
+        y: Tensor = compiled.AttendByDistance.apply(
+            qkv_T3D, None, keys_XD, queries_XD, batch.cu_seqlens, n_heads, p
+        )
+        return y
     if qkv_T3D.device.type == "cpu":
         return disentangled_attention(qkv_T3D, keys_XD, queries_XD, batch.runs, n_heads, p)
     room = Rectangle.of(batch)
@@ -150,6 +156,12 @@ def attend_disentangled_once(
     """As ``attend_once``, with keys and queries of distances."""
     assert batch.only_reads_S is not None, "there is one query per sequence"
     places_S = batch.position_ids_T[batch.only_reads_S]
+    both = keys_XD is not None and queries_XD is not None
+    if both and compiled.kernels_take(kv_T2D, kv_T2D.shape[1] // 2 // n_heads):
+        y: Tensor = compiled.AttendByDistance.apply(
+            kv_T2D, q_SD, keys_XD, queries_XD, batch.cu_seqlens, n_heads, p, places_S
+        )
+        return y
     if kv_T2D.device.type == "cpu":
         return disentangled_attention_once(
             q_SD, kv_T2D, keys_XD, queries_XD, batch.runs, places_S, n_heads, p
