@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import platform
 import shlex
@@ -16,13 +15,14 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from onelayer.base import digest
+from onelayer.base.locks import waiting_for
 from onelayer.base.machine import cache_home, cores, key_of, processor
 
 
@@ -145,7 +145,7 @@ class Code:
             folder = _private(cache_home() / "libraries")
             library = folder / f"{self.name}-{self._key(command)}.so"
             if not _is_intact(library):
-                with _locked(folder):  # another process may be building it
+                with waiting_for(folder / "lock"):  # another process may be building it
                     if not _is_intact(library):
                         self._build_with_digest(command, library)
             return open_library(library, self.functions)
@@ -281,14 +281,6 @@ def _private(folder: Path) -> Path:
 
 def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid in (os.geteuid(), 0) and not status.st_mode & 0o022
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as lock:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _replace(fresh: Path, path: Path) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,27 +125,6 @@ def _exchange(one: Path, other: Path) -> bool:
         return False
     names = (os.fsencode(one), os.fsencode(other))
     return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
-
-
-# Locks -------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Locks a file that is only there for that; gives False if another process has locked it.
-
-    The system frees the lock when the process ends, in whatever way. Raises OSError where the file
-    can't be written.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # some network file systems have no locks
-            pass
-        yield True
 
 
 # Files -------------------------------------------------------------------------------------------

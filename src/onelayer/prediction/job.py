@@ -5,7 +5,6 @@ If a job is killed, the same command resumes it. The output has the same bytes a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -26,6 +25,7 @@ from onelayer.base.disk import (
     rewrite,
 )
 from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.base.locks import lock
 from onelayer.data.readers import extent
 from onelayer.prediction.formats import OutputFormat, PredictedRow, output_format
 from onelayer.prediction.predictor import Predictor
@@ -205,13 +205,9 @@ def _part_of(out: Path, identity: str) -> Iterator[_Part]:
     try:
         path.touch(mode_until_finished(real))
         with open(path, "r+b") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(stream):
                 hint = "wait for it, or choose another --out"
-                raise UsageError(
-                    "another process is writing it", place=Place(out), hint=hint
-                ) from None
+                raise UsageError("another process is writing it", place=Place(out), hint=hint)
             part = _Part(path, state, identity, stream)
             part.restore()
             yield part

@@ -12,8 +12,9 @@ from typing import Any
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, locked, rewrite
+from onelayer.base.disk import as_json, rewrite
 from onelayer.base.errors import OneLayerError, Place, UsageError
+from onelayer.base.locks import locked
 from onelayer.checkpoint.bundle import is_bundle, read_bundle
 from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
 from onelayer.checkpoint.smaller import with_pieces

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
@@ -20,6 +19,7 @@ from torch import Tensor
 from onelayer.base import digest
 from onelayer.base.disk import as_json, publish, restore, rewrite
 from onelayer.base.errors import OneLayerError, Place
+from onelayer.base.locks import lock
 from onelayer.base.model_files import read_json
 from onelayer.checkpoint.build import Built, as_saved, named_outputs, state_of
 from onelayer.checkpoint.card import model_card
@@ -141,12 +141,10 @@ class Store:
         except OSError as error:
             reason = f"can't be written: {error.strerror}"
             raise OneLayerError(reason, place=Place(self.target)) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            return False
-        return True
+        if lock(self._lock):
+            return True
+        self._lock.close()
+        return False
 
     def release(self) -> None:
         """Unlocks the folder, and removes it if it holds no state."""
