@@ -24,6 +24,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
 from onelayer.checkpoint.weights import to_ours, to_theirs
 from onelayer.data.layout import Layout
+from onelayer.nn.encoder import ACTIVATIONS
 from onelayer.tasks import Classify
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "on"]
@@ -341,6 +342,22 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: edit_weights(f, lambda state: state.update({QUERY: state[QUERY].to(torch.int8)})),
         f"{QUERY} holds int8",
     ),
+    "numbers of 8 bits, whose scale is elsewhere": (
+        lambda f: edit_weights(f, lambda s: s.update({QUERY: s[QUERY].to(torch.float8_e4m3fn)})),
+        f"{QUERY} holds float8_e4m3fn",
+    ),
+    "quantized and packed": (
+        lambda f: edit_weights(
+            f, lambda s: s.update({QUERY: s[QUERY].to(torch.uint8).view(-1, 1)})
+        ),
+        f"{QUERY} holds uint8",
+    ),
+    "a model within another": (
+        lambda f: edit_weights(
+            f, lambda s: [s.update({f"module.{name}": s.pop(name)}) for name in [*s]]
+        ),
+        f"{WORD} is missing (the file has module.{WORD}: ",
+    ),
     "truncated": (truncate, "model.safetensors: truncated or damaged"),
     "a pointer": (
         lambda f: write_text(f / "model.safetensors", "version https://git-lfs.github.com/spec/v1"),
@@ -393,9 +410,16 @@ def test_missing_head_tensor_is_refused(tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-def test_unused_config_fields_are_ignored(bert: Path) -> None:
-    edit_config(bert, _name_or_path="https://evil.example/x", hidden_act="gelu_pytorch_tanh")
-    assert read_checkpoint(bert).config.hidden_act == "gelu_new"
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("gelu_pytorch_tanh", "gelu_new"), ("gelu_fast", "gelu_new"), ("gelu_python", "gelu")],
+)
+def test_other_names_of_gelu_are_read(name: str, same: str, bert: Path) -> None:
+    edit_config(bert, _name_or_path="https://evil.example/x", hidden_act=name)
+    assert read_checkpoint(bert).config.hidden_act == same
+    x = torch.linspace(-6, 6, 99)
+    theirs = transformers.activations.ACT2FN[name](x)
+    torch.testing.assert_close(ACTIVATIONS[same](x), theirs, atol=1e-6, rtol=0.0)
 
 
 def test_vocabulary_smaller_than_the_embeddings_is_accepted(bert: Path) -> None:

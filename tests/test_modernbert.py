@@ -117,6 +117,14 @@ def test_graphs_of_modernberts_of_other_kinds_give_torchs_logits(
     np.testing.assert_allclose(found, TorchEngine(pair.ours).logits(encodings), atol=1e-5)
 
 
+def test_positions_are_rotations_whatever_their_old_key_says() -> None:
+    """``sans_pos`` is in the files of mmBERT and Ettin."""
+    data = transformers.ModernBertConfig(position_embedding_type="sans_pos").to_dict()
+    config = EncoderConfig.from_json(data, "config.json")
+    assert not config.bricks.positions
+    assert len(config.bricks.rotations) == config.num_hidden_layers
+
+
 def test_layer_for_the_mean_is_refused(make_bert: MakeBert, tmp_path: Path) -> None:
     """One more layer gives the mean where norms come last. Here config.json says what is read."""
     model = str(make_bert("ModernBertModel", **SHAPES["modernbert"]))

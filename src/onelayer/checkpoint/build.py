@@ -23,6 +23,8 @@ class Built:
     model: Model
     kept_head: bool
     kept_pooler: bool
+    pooler: str | None
+    """The name in files of the dense layer that the output layer reads through, if it does."""
     other_head: bool
     """Whether the checkpoint has an output layer for something else."""
     left_out: Sequence[str]
@@ -90,6 +92,7 @@ def build_model(
         model,
         kept_head=kept is not None,
         kept_pooler=kept_pooler,
+        pooler=target.pooler,
         other_head=other_head,
         left_out=checkpoint.left_out,
     )

@@ -18,7 +18,9 @@ CONFIG = "config.json"
 
 _ACTIVATIONS = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_new",
+    "gelu_fast": "gelu_new",
     "gelu_pytorch_tanh": "gelu_new",
     "relu": "relu",
 }

@@ -16,6 +16,9 @@ from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import Family
 from onelayer.checkpoint.parameters import family_parameters, parameters_of, pooler_parameters
 
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What is read. Numbers of 8 bits have a scale in another tensor."""
+
 
 @dataclass(frozen=True, slots=True)
 class OurTensors:
@@ -61,7 +64,9 @@ def to_ours(
     def take(name: str, shape: tuple[int, ...]) -> Tensor:
         found = named.pop(name, None)
         if found is None:
-            raise CheckpointError(f"{name} is missing", place=Place(place))
+            raise CheckpointError(
+                f"{name} is missing", place=Place(place), hint=_within_another(name, state)
+            )
         return _checked(state[found], found, shape, place)
 
     encoder = {
@@ -113,6 +118,14 @@ def _their_pooler(ours: str, pooler: str, norm: str | None) -> str:
     return f"{norm if part == 'pooler.norm' else pooler}.{kind}"
 
 
+def _within_another(name: str, state: Mapping[str, Tensor]) -> str | None:
+    """What to do where the file has a tensor under a longer name, as ``module.bert.`` makes it."""
+    longer = next((found for found in state if found.endswith(f".{name}")), None)
+    if longer is None:
+        return None
+    return f"the file has {longer}: save the model that is inside the other one"
+
+
 def _modern(name: str, family: Family) -> str:
     """A tensor's name in today's transformers, without the family's prefix."""
     name = name.removeprefix(family.prefix)
@@ -123,17 +136,18 @@ def _modern(name: str, family: Family) -> str:
 
 
 def _checked(tensor: Tensor, name: str, shape: tuple[int, ...], place: str | Path) -> Tensor:
+    if tensor.dtype not in _FLOATS:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise CheckpointError(
+            f"{name} holds {kind}, not fp16, bf16, fp32 or fp64",
+            place=Place(place),
+            hint="take the model before quantization",
+        )
     if tuple(tensor.shape) != shape:
         raise CheckpointError(
             f"{name} is {_sizes(tuple(tensor.shape))}, and config.json makes it {_sizes(shape)}",
             place=Place(place),
-            hint="config and weights are of two models",
-        )
-    if not tensor.is_floating_point():
-        raise CheckpointError(
-            f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers",
-            place=Place(place),
-            hint="take the model before quantization",
+            hint="config and weights are of two models, or of a variant that isn't read",
         )
     tensor = tensor.float()
     # A finite sum means finite numbers, and needs no memory. An infinite one may be an overflow, so

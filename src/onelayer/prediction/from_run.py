@@ -8,6 +8,7 @@ from pathlib import Path
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.build import build_model
+from onelayer.checkpoint.config import CONFIG
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.nn.heads import HEADS
@@ -35,6 +36,13 @@ def predictor_of(folder: Path, threads: int | None = None) -> Predictor:
         raise CheckpointError(
             f"its output layer does not fit the task {task.name}", place=Place(folder)
         )
+    if not built.kept_pooler:
+        raise CheckpointError(
+            f"the weights lack {built.pooler}, which its output layer reads through",
+            place=Place(folder),
+            hint="fetch the model again, or fine-tune it: onelayer train FILE --model "
+            + str(folder),
+        )
     return Predictor(
         task=task,
         tokenizer=checkpoint.tokenizer,
@@ -47,7 +55,9 @@ def predictor_of(folder: Path, threads: int | None = None) -> Predictor:
 
 def task_of(checkpoint: Checkpoint) -> AnyTask:
     """The task of a directory without ``onelayer.json``: the first one that fits its output layer.
-    Raises CheckpointError if none does."""
+
+    Raises CheckpointError if none does, or if ``config.json`` doesn't say what the layer is for.
+    """
     n_outputs = len(checkpoint.head.get("head.bias", ()))
     layer = SavedLayer(
         form=checkpoint.form,
@@ -55,11 +65,30 @@ def task_of(checkpoint: Checkpoint) -> AnyTask:
         labels=tuple(checkpoint.labels or (f"LABEL_{i}" for i in range(n_outputs))),
         positions=checkpoint.config.longest,
     )
-    for kind in TASKS.values() if checkpoint.head else ():
-        if (task := kind.of_saved(layer)) is not None:
-            return task
+    try:
+        for kind in TASKS.values() if checkpoint.head else ():
+            if (task := kind.of_saved(layer)) is not None:
+                return task
+    except CheckpointError as error:
+        raise CheckpointError(error.message, place=Place(checkpoint.folder)) from error
+    if not checkpoint.head and (found := _unnamed_head(checkpoint)):
+        raise CheckpointError(
+            f"{CONFIG} doesn't say what {found[0]} in the weights is for",
+            place=Place(checkpoint.folder),
+            hint=f"name the class in its architectures: {' or '.join(found[1:])}",
+        )
     raise CheckpointError(
         f"{checkpoint.architecture} has no output layer to predict with",
         place=Place(checkpoint.folder),
         hint="fine-tune it first: onelayer train FILE --model " + str(checkpoint.folder),
     )
+
+
+def _unnamed_head(checkpoint: Checkpoint) -> list[str]:
+    """An output layer's weight that ``config.json`` names no class for, and the classes that may
+    have it; empty if there is none."""
+    for weight in checkpoint.left_out:
+        classes = checkpoint.config.family.classes.items()
+        if names := [name for name, one in classes if f"{one.head}.weight" == weight]:
+            return [weight, *names]
+    return []

@@ -353,7 +353,8 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
 
     @classmethod
     def of_saved(cls, layer: SavedLayer) -> Self | None:
-        """The task of a model that transformers saved, if its layer is for this task."""
+        """The task of a model that transformers saved, if its layer is for this task. Raises
+        CheckpointError for one that is, but that can't be used."""
         return None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onelayer.checkpoint.families.bert import BERTS_BUFFERS
+from onelayer.checkpoint.families.bert import BERTS_BUFFERS, TENSORFLOWS_ENDINGS
 from onelayer.checkpoint.family import Family, ModelClass, Module
 from onelayer.nn.bricks import PoolerShape
 from onelayer.tokens.tokenizer_files import TokenizerKind
@@ -54,6 +54,7 @@ DISTILBERT = Family(
     },
     fixed={"type_vocab_size": 0, "layer_norm_eps": 1e-12},
     defaults={"classifier_dropout": 0.2},
+    old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
     tokenizer=TokenizerKind("WordPiece", ("DistilBertTokenizer", "DistilBertTokenizerFast")),
 )

@@ -189,8 +189,9 @@ MODERNBERT = Family(
         "layer_norm_eps": 1e-5,
         "pad_token_id": 50283,
     },
-    only=ENCODERS_ONLY
-    | {
+    only={
+        # Positions are rotations, whatever position_embedding_type says: mmBERT has "sans_pos".
+        **{key: rule for key, rule in ENCODERS_ONLY.items() if key != "position_embedding_type"},
         "classifier_activation": ("gelu", "only 'gelu' is read"),
         "rope_scaling": (None, "onelayer doesn't scale rotations"),
     },

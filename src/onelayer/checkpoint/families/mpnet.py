@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onelayer.checkpoint.families.bert import BERTS_BUFFERS, ENCODERS_ONLY
+from onelayer.checkpoint.families.bert import BERTS_BUFFERS, ENCODERS_ONLY, TENSORFLOWS_ENDINGS
 from onelayer.checkpoint.family import Family, ModelClass, Module
 from onelayer.nn.bricks import Bricks, PoolerShape
 from onelayer.tokens.tokenizer_files import MPNET_WORDPIECE
@@ -59,6 +59,7 @@ MPNET = Family(
         )
     },
     bricks=lambda _: Bricks(first_position=_PADDING + 1, distance_buckets=_BUCKETS),
+    old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
     tokenizer=MPNET_WORDPIECE,
 )

@@ -389,8 +389,9 @@ class Classify(Task[TextRow, Label | Labels]):
 
     @classmethod
     def of_saved(cls, layer: SavedLayer) -> Self | None:
-        regresses = layer.problem_type == "regression" or len(layer.labels) == 1
+        multi_label = layer.problem_type == "multi_label_classification"
+        one_number = len(layer.labels) == 1 and not multi_label
+        regresses = layer.problem_type == "regression" or one_number
         if layer.form != "SequenceClassification" or regresses:
             return None
-        multi_label = layer.problem_type == "multi_label_classification"
         return cls(labels=layer.labels, max_length=layer.positions, multi_label=multi_label)

@@ -214,9 +214,14 @@ class Regress(Task[TextRow, Value]):
 
     @classmethod
     def of_saved(cls, layer: SavedLayer) -> Self | None:
-        regresses = layer.problem_type == "regression" or len(layer.labels) == 1
+        n, problem = len(layer.labels), layer.problem_type
+        regresses = problem == "regression" or (n == 1 and problem != "multi_label_classification")
         if layer.form != "SequenceClassification" or not regresses:
             return None
+        if n > 1:
+            raise CheckpointError(
+                f"an output layer of {n} numbers for a text, and {cls.name} predicts one"
+            )
         return cls(max_length=layer.positions)
 
     @property
