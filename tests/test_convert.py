@@ -217,6 +217,19 @@ def test_heads_and_output_are_checked(book: Path, tmp_path: Path) -> None:
         onelayer.convert(book, out, heads=3)
     with pytest.raises(CheckpointError, match="no such directory"):
         onelayer.convert(tmp_path / "nothing", tmp_path / "new")
+    with pytest.raises(
+        CheckpointError, match=r"is a file \(unpack it if it is an archive, and give"
+    ):
+        onelayer.convert(book / "pretrained.params", tmp_path / "new")
+
+
+def test_whole_module_in_the_file_is_refused_with_the_call_that_writes_tensors(
+    book: Path, tmp_path: Path
+) -> None:
+    model = write_book(book, WORDS)
+    torch.save(model, book / "pretrained.params")
+    with pytest.raises(CheckpointError, match=r"more than tensors.*torch.save\(net.state_dict\(\)"):
+        onelayer.convert(book, tmp_path / "out")
 
 
 def test_other_spellings_of_the_files_are_read(book: Path, tmp_path: Path) -> None:

@@ -122,6 +122,19 @@ def test_row_may_end_before_the_labels_of_annotators(write: Write) -> None:
         read(read_table(path))
 
 
+def test_translated_training_set_has_the_labels_of_the_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "multinli.train.zh.tsv"
+    labels = ("neutral", "contradictory", "entailment") * 8
+    lines = [f'产品"和"地理 {i}\t与地理无关 {i}\t{label}' for i, label in enumerate(labels)]
+    path.write_text("\n".join(["premise\thypo\tlabel", *lines]), encoding="utf-8")
+    table = read_table(path)
+    found = infer_columns(table, task=None, asked={})
+    assert found.layout.columns == {"text": "premise", "pair": "hypo", "label": "label"}
+    rows = read_rows(found.kind, table, found.layout)
+    assert [row.label for row in rows] == ["neutral", "contradiction", "entailment"] * 8
+    assert any("8 rows: label 'contradictory' is read as" in remark for remark in rows.remarks)
+
+
 def test_contest_without_labels_is_told_so(write: Write) -> None:
     table = read_table(write("open.jsonl", MULTINLI, ("hidden",) * 4))
     with pytest.raises(DataError, match=r"no rows to learn from: .* \(gold_label is hidden\)"):

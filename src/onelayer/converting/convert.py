@@ -14,7 +14,7 @@ from torch import Tensor
 from onelayer.base.disk import publish, write_json, write_text
 from onelayer.base.errors import CheckpointError, Place, UsageError
 from onelayer.base.result import Result, Table
-from onelayer.converting.d2l_checkpoint import VOCABULARY, read_book
+from onelayer.converting.d2l_checkpoint import VOCABULARY, WEIGHTS, read_book
 from onelayer.converting.d2l_tokenizer import book_tokenizer
 from onelayer.converting.post_norm import Affine, PostNormEncoder, PostNormLayer
 from onelayer.converting.spare_head import with_spare_head
@@ -94,6 +94,9 @@ def convert(folder: str | Path, out: str | Path, *, heads: int | None = None) ->
         If the directory can't be written.
     """
     source, target = Path(folder), Path(out)
+    if source.is_file():
+        hint = f"unpack it if it is an archive, and give the folder with {WEIGHTS} and {VOCABULARY}"
+        raise CheckpointError("is a file", place=Place(source), hint=hint)
     if not source.is_dir():
         raise CheckpointError("no such directory", place=Place(source))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -81,7 +81,7 @@ def read_book(folder: Path, heads: int | None) -> BookCheckpoint:
     """
     place = _needed(folder, WEIGHTS)
     words = _words(_needed(folder, VOCABULARY))
-    state = _State(read_pickle(place), place)
+    state = _State(_tensors_in(place), place)
     encoder = _encoder(state, heads)
     left_out = state.finish()
     if len(encoder.words) != len(words):
@@ -101,6 +101,17 @@ def _needed(folder: Path, name: str) -> Path:
         place=Place(folder),
         hint="d2l.ai's bert.small.torch and bert.base.torch hold pretrained.params and vocab.json",
     )
+
+
+def _tensors_in(path: Path) -> dict[str, Tensor]:
+    try:
+        return read_pickle(path)
+    except CheckpointError as error:
+        if not error.message.startswith("holds"):
+            raise
+        # The file of the book's MXNet version has the same name.
+        hint = "take bert.small.torch, or write your own with torch.save(net.state_dict(), PATH)"
+        raise CheckpointError(error.message, place=error.place, hint=hint) from error
 
 
 def _words(path: Path) -> tuple[str, ...]:

@@ -16,7 +16,13 @@ PAIRS = (
     *(("text1", "text2"), ("text_a", "text_b"), ("#1_string", "#2_string"), ("text", "pair")),
     *(("sentence_a", "sentence_b"), ("question", "sentence"), ("question", "passage")),
     *(("question", "context"), ("question", "answer"), ("query", "document")),
-    *(("claim", "evidence"), ("句子1", "句子2"), ("文本1", "文本2"), ("前提", "假设")),
+    *(
+        ("claim", "evidence"),
+        ("premise", "hypo"),
+        ("句子1", "句子2"),
+        ("文本1", "文本2"),
+        ("前提", "假设"),
+    ),
 )
 MEASURES = {"score", "similarity", "similarity_score", "grade", "分数", "得分", "评分", "相似度"}
 CLASSES = {

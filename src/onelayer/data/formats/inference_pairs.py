@@ -1,7 +1,8 @@
 """SNLI, MultiNLI and XNLI as they are published: pairs of sentences, each with its parse trees, and
 the label on which most annotators agreed.
 
-Sources: https://nlp.stanford.edu/projects/snli, https://cims.nyu.edu/~sbowman/multinli.
+Sources: https://nlp.stanford.edu/projects/snli, https://cims.nyu.edu/~sbowman/multinli,
+https://github.com/facebookresearch/XNLI.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ NO_LABEL = {
     "hidden": f"no label, as it belongs to a contest ({LABEL} is hidden)",
 }
 """What stands for a label that a row doesn't have, and why; ``hidden`` is MultiNLI's open test."""
+TRANSLATED = {"premise", "hypo", "label"}
+"""The columns of MultiNLI's training set in the languages of XNLI, ``multinli.train.zh.tsv``."""
+CONTRADICTION = {"contradictory": "contradiction"}
+"""A label's name in these files, and in all others: a model that learned from the one is scored on
+the others."""
 
 
 def of_inference_pairs(table: Table) -> Table | None:
     """The same rows; those without a label are void, so they are predicted but not learned from.
-    The parse trees aren't copied next to predictions. None for a table of another origin."""
+    The parse trees aren't copied next to predictions, and a label has the same name in all sets.
+    None for a table of another origin."""
+    if set(table.columns) == TRANSLATED:
+        return replace(table, read=lambda: _translated(table))
     if not _are_published(table.columns):
         return None
     kept = tuple(column for column in table.columns if column not in PARSES)
@@ -51,4 +60,14 @@ def _pairs(table: Table) -> Iterator[Record]:
         label = record.values.get(LABEL)
         if isinstance(label, str) and (why := NO_LABEL.get(label.strip())):
             record = replace(record, void=why)
+        yield record
+
+
+def _translated(table: Table) -> Iterator[Record]:
+    for record in table:
+        label = record.values.get("label")
+        if isinstance(label, str) and (name := CONTRADICTION.get(label.strip())):
+            repair = f"label {label.strip()!r} is read as {name!r}, its name in XNLI's other files"
+            values = {**record.values, "label": name}
+            record = replace(record, values=values, repairs=(*record.repairs, repair))
         yield record
