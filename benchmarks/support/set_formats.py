@@ -140,9 +140,18 @@ def split_cluener(text: str) -> tuple[str, list[str]]:
 
 
 def split_weibo(text: str) -> tuple[str, list[str]]:
-    """Weibo's characters without the number behind each, its place in a word."""
+    """Weibo's characters without the number behind each, its place in a word. Twelve sentences of
+    its files are left out, whose tags aren't legal IOB2."""
     _, blocks = split_conll(text)
-    return "", [re.sub(r"(?m)^(.)\d\t", r"\1\t", block) for block in blocks]
+    legal = [
+        block for block in blocks if _is_iob2([line.split("\t")[-1] for line in block.split("\n")])
+    ]
+    return "", [re.sub(r"(?m)^(.)\d\t", r"\1\t", block) for block in legal]
+
+
+def _is_iob2(tags: list[str]) -> bool:
+    pairs = zip(["O", *tags], tags, strict=False)
+    return all(before[2:] == tag[2:] for before, tag in pairs if tag.startswith("I-"))
 
 
 FORMATS: dict[str, tuple[Callable[..., Any], Callable[..., str], Callable[[Any], dict]]] = {

@@ -57,8 +57,8 @@ BASE_SETS = [
     ),
     _base("stsb_multi", 500, 400),
     _base("wnut17", 600, 400, lr=1e-4),
-    _base("squad_dev", 300, 150, lr=1e-4),
-    _base("dream", 60, 100),
+    _base("squad_dev", 200, 100, lr=1e-4),
+    _base("dream", 40, 100),
 ]
 """For a model of 12 layers, 768 wide."""
 
@@ -98,23 +98,22 @@ CHINESE_SETS = [
         "weibo_ner/weiboNER_2nd_conll.test",
         format="weibo",
         train_rows=1200,
-        dev_rows=270,
-        epochs=5,
+        dev_rows=260,
         lr=2e-4,
     ),
     _like(
         *("cmrc2018", "squad_dev", "cmrc2018/cmrc2018_train.json"),
         "cmrc2018/cmrc2018_dev.json",
-        train_rows=400,
-        dev_rows=150,
+        train_rows=300,
+        dev_rows=120,
         lr=2e-4,
         max_words=200,
         script="cmrc2018/cmrc2018_evaluate.py",
     ),
     _like(
         *("c3", "dream", "c3/c3-d-train.json", "c3/c3-d-dev.json"),
-        train_rows=100,
-        dev_rows=150,
+        train_rows=80,
+        dev_rows=120,
         max_words=100,
     ),
     _like(
