@@ -20,7 +20,8 @@ from onelayer.checkpoint.build import (
     state_of,
     with_positions,
 )
-from onelayer.checkpoint.mean_layer import with_mean_layer
+from onelayer.checkpoint.larger_vectors import with_larger_vectors
+from onelayer.checkpoint.mean_layer import is_tuned, with_mean_layer
 from onelayer.checkpoint.read import Checkpoint, with_weights
 from onelayer.engines.torch_engine import TorchEngine, best_device
 from onelayer.nn.model import Model
@@ -103,8 +104,9 @@ class Fit:
             self.task.practice(self.encodings, plan.base.tokenizer) if self.practice_steps else None
         )
 
+        pretrained, self.enlarged = self._pretrained()
         self.built: Built = build_model(
-            self._pretrained(), self.task, seed=self.seed, prior=plan.initial_biases()
+            pretrained, self.task, seed=self.seed, prior=plan.initial_biases()
         )
         freeze(self.built.model, recipe.freeze)
         self.model: Model = self.built.model.to(device)
@@ -128,16 +130,20 @@ class Fit:
         if fitted and not self.built.kept_head:
             self._fit_layer()
 
-    def _pretrained(self) -> Checkpoint:
-        """The base with the positions and the reading of the recipe. Reading its weights whenever
-        they are needed saves the memory of keeping them."""
+    def _pretrained(self) -> tuple[Checkpoint, str | None]:
+        """The base with the positions and the reading of the recipe, and what the user should know
+        of larger vectors. Reading its weights whenever they are needed saves the memory of keeping
+        them."""
         checkpoint = with_weights(self.plan.base)
         if self.recipe.positions is not None:
             checkpoint = with_positions(checkpoint, self.recipe.positions)
         if self.recipe.read == "both":
             assert self.recipe.precision is not None, "a completed plan has no open choices"
-            return self.plan.taught.of(checkpoint, self.plan.all_rows, self.recipe.precision)
-        return with_mean_layer(checkpoint) if self.recipe.read == "mean" else checkpoint
+            both = self.plan.taught.of(checkpoint, self.plan.all_rows, self.recipe.precision)
+            return both, None
+        if self.recipe.read == "mean":
+            return with_mean_layer(checkpoint), None
+        return (checkpoint, None) if is_tuned(self.plan.base) else with_larger_vectors(checkpoint)
 
     def _new_optimizer(self) -> tuple[Optimizer, GpuSteps | None]:
         """An optimizer without a history, and the steps that a GPU makes with it."""
@@ -270,7 +276,7 @@ class Fit:
         steps of contrast were for nothing, and fits the new layer."""
         self.check_weights()
         share = 1.0 if self.has_collapsed else PRETRAINED_SHARE
-        pretrained = pretrained_state(self._pretrained(), self.head)
+        pretrained = pretrained_state(self._pretrained()[0], self.head)
         for name, weight in state_of(self.model).items():
             if name in pretrained:
                 weight.lerp_(pretrained[name].to(weight.device), share)

@@ -35,8 +35,8 @@ def remarks_on_rows(encodings: Encodings) -> Iterator[str]:
         yield f"warning: {encodings.cut}"
 
 
-def remarks_on_model(built: Built) -> Iterator[str]:
-    """Which parameters are pretrained and which are new."""
+def remarks_on_model(built: Built, enlarged: str | None) -> Iterator[str]:
+    """Which parameters are pretrained and which are new, and whether vectors are enlarged."""
     head = built.model.head
     total = sum(p.numel() for p in built.model.parameters())
     if built.kept_head:
@@ -51,6 +51,8 @@ def remarks_on_model(built: Built) -> Iterator[str]:
         yield f"left out, as only pretraining used it: {len(built.left_out)} tensors"
     if built.other_head:
         yield "the checkpoint's own output layer is for other labels: left out"
+    if enlarged is not None:
+        yield enlarged
 
 
 def remarks_on_held_out(predictor: Predictor, dev: Sequence[Any]) -> Iterator[str]:

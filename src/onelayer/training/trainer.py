@@ -67,7 +67,7 @@ class Trainer:
         self.is_kept = saved is not None and saved.history.best_step > 0
         """Whether the model of all rows is saved. It may have no steps."""
         self.fit = self._new_fit(saved.history.attempt if saved else 0)
-        self.remarks.say_all(remarks_on_model(self.fit.built))
+        self.remarks.say_all(remarks_on_model(self.fit.built, self.fit.enlarged))
         assert recipe.precision is not None, "a completed plan has no open choices"
         self.remarks.say_all(remarks_on_device(self.plan.config, recipe.precision))
         if saved is not None:
