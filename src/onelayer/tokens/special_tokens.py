@@ -22,6 +22,10 @@ USUAL = {
 ALSO_CALLED = {"cls_token": "bos_token", "sep_token": "eos_token"}
 """The roles whose tokens some files name as the beginning and the end of a text only."""
 
+WITHOUT_SEGMENTS = ("DistilBertTokenizer", "DistilBertTokenizerFast", "TokenizersBackend")
+"""Transformers' classes for any family that give no segments unless ``model_input_names`` has
+them."""
+
 _FLAGS = (
     *("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space"),
     *("keep_accents", "split_by_punct"),
@@ -31,8 +35,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class TokenizerSettings:
-    """What ``tokenizer_config.json`` says; what it lacks is taken from
-    ``special_tokens_map.json``."""
+    """What ``tokenizer_config.json`` says; what it lacks is taken from ``special_tokens_map.json``,
+    and the class from ``config.json``."""
 
     named: Mapping[str, str]
     """The special token of each role that is named."""
@@ -40,6 +44,8 @@ class TokenizerSettings:
     """Transformers' class."""
     flags: Mapping[str, Any]
     """Rules for splitting text of those classes that read ``vocab.txt``."""
+    segments: bool = True
+    """Whether the class gives a pair's texts segments, if the model has any."""
 
     @classmethod
     def read(cls, folder: Path) -> TokenizerSettings:
@@ -47,6 +53,7 @@ class TokenizerSettings:
         have a wrong type."""
         named: dict[str, str] = {}
         others: dict[str, Any] = {}
+        segments: bool | None = None
         for name in ("special_tokens_map.json", "tokenizer_config.json"):
             if path := find(folder, name):
                 data = read_json(path)
@@ -57,7 +64,15 @@ class TokenizerSettings:
                     elif role in data:
                         named.pop(role, None)
                 others |= _others(data, path)
-        return cls(named, others.pop("tokenizer_class", None), others)
+                if isinstance(inputs := data.get("model_input_names"), list):
+                    segments = "token_type_ids" in inputs
+        if others.get("tokenizer_class") is None and (path := find(folder, "config.json")):
+            config = read_json(path)
+            others |= _others({"tokenizer_class": config.get("tokenizer_class")}, path)
+        tokenizer_class = others.pop("tokenizer_class", None)
+        if segments is None:
+            segments = tokenizer_class not in WITHOUT_SEGMENTS
+        return cls(named, tokenizer_class, others, segments)
 
     def roles(self, knows: Callable[[str], bool]) -> dict[str, str]:
         """The token of each role. Where none is named, it is the usual one that the vocabulary

@@ -106,7 +106,7 @@ class Tokenizer:
         settings = TokenizerSettings.read(folder)
         file = read_files(folder, settings, kind)
         try:
-            return cls(file, settings, kind, segments=segments)
+            return cls(file, settings, kind, segments=segments and settings.segments)
         except CheckpointError as error:
             place = error.place or Place(file.path)
             raise CheckpointError(error.message, place=place, hint=error.hint) from error

@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import CheckpointError, Place
 from onelayer.base.model_files import find, parse_json, read_json, read_text
+from onelayer.tokens.added_tokens import add_tokens, read_added_tokens
 from onelayer.tokens.components import MOST_TOKENS, check_components, components_of
 from onelayer.tokens.sentencepiece_model import (
     ALBERT_PIECES,
@@ -123,10 +124,14 @@ def read_files(folder: Path, settings: TokenizerSettings, kind: TokenizerKind) -
     else:
         raise _nothing_in(folder)
     try:
-        return read(path, settings, kind)
+        file = read(path, settings, kind)
+        roles = {*settings.named.values(), *chain.from_iterable(USUAL.values())}
+        added = read_added_tokens(folder, roles)
+        add_tokens(file.backend, [one for one in added if one.content not in file.hidden], roles)
     except CheckpointError as error:
         place = error.place or Place(path)
         raise CheckpointError(error.message, place=place, hint=error.hint) from error
+    return file
 
 
 def _sentencepiece_in(folder: Path) -> Path | None:
