@@ -328,7 +328,9 @@ def test_list_of_models_says_which_are_on_this_machine(
     assert found["starter"].place is not None
     assert found["multilingual"].place is None
     assert cli.main(["models"]) == 0
-    assert "multilingual" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "next: onelayer models --fetch multilingual" in printed
+    assert "--fetch starter" not in printed
     assert cli.main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["models"]
     assert [one["name"] for one in listed] == ["starter", "multilingual"]

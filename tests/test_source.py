@@ -111,7 +111,7 @@ def raised(kind: type[Exception]) -> Exception:
         (raised(errors.GatedRepoError), "a/b asks for a permission"),
         (errors.HFValidationError("bad"), "'a/b' is no directory here and no model on the Hub"),
         (errors.LocalEntryNotFoundError("no"), "no directory 'a/b', and the Hub can't be reached"),
-        (errors.OfflineModeIsEnabled("no"), "no directory 'a/b', and the Hub can't be reached"),
+        (errors.OfflineModeIsEnabled("no"), "--model starter (English) or --model multilingual"),
         (OSError(28, "No space left on device"), "a/b can't be fetched: [Errno 28] No space"),
         (TimeoutError(), "a/b can't be fetched: TimeoutError"),
     ],

@@ -46,7 +46,8 @@ class ModelList(Result):
             ]
             for one in self.models
         ]
-        return [[head, *lines]]
+        missing = [one.name for one in self.models if one.place is None]
+        return [[head, *lines], *(f"next: onelayer models --fetch {name}" for name in missing)]
 
 
 def list_models(wanted: str | None = None, say: Say = silent) -> ModelList:

@@ -136,7 +136,8 @@ def _from_hub(name: str) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise CheckpointError(
             f"no directory {name!r}, and the Hub can't be reached for a model of that name",
-            hint="give a directory, or --model starter, or try again with a network",
+            hint="give a directory, --model starter (English) or --model multilingual, "
+            "or try again with a network",
         ) from error
     except Exception as error:  # whatever else the network, its library or the disk answers
         reason = " ".join(str(error).split()) or type(error).__name__
