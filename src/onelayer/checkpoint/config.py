@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from onelayer.nn.bricks import Bricks
 from onelayer.tokens.tokenizer import Tokenizer
 
 CONFIG = "config.json"
+
+MOST_FOLDERS = 50
+"""Directories that are looked into for a model, at most."""
 
 _ACTIVATIONS = {
     "gelu": "gelu",
@@ -130,12 +134,23 @@ def read_config(folder: Path) -> tuple[EncoderConfig, dict[str, Any]]:
     """
     place = find(folder, CONFIG)
     if place is None:
-        raise CheckpointError(
-            f"holds no {CONFIG}", place=Place(folder), hint="a model directory has one"
-        )
+        raise CheckpointError(f"holds no {CONFIG}", place=Place(folder), hint=_elsewhere(folder))
     data = read_json(place)
     refuse_code(data, place)
     return EncoderConfig.from_json(data, place), data
+
+
+def _elsewhere(folder: Path) -> str:
+    """Where the model is that somebody looked for in a directory without a ``config.json``."""
+    if find(folder, "adapter_config.json"):
+        return "it is an adapter: merge it into its base model (PEFT's merge_and_unload), save that"
+    # As a Trainer leaves its checkpoints, and sentence-transformers its 0_Transformer.
+    found = []
+    for name in sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))[:MOST_FOLDERS]:
+        with suppress(CheckpointError):
+            if (path := find(folder / name, CONFIG)) and "model_type" in read_json(path):
+                found.append(name)
+    return f"give {' or '.join(found[:3])} in it" if found else "a model directory has one"
 
 
 def architecture_of(data: Mapping[str, Any], config: EncoderConfig) -> str:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,9 +86,17 @@ def pools_mean(folder: Path) -> bool:
         path = module.get("path") if isinstance(module, Mapping) else None
         if isinstance(path, str) and str(module.get("type", "")).endswith(".Pooling"):
             config = find(folder, f"{path}/config.json")
-            said = read_json(config) if config is not None else None
-            return said is not None and said.get("pooling_mode_mean_tokens") is True
+            return config is not None and _says_mean(read_json(config))
     return False
+
+
+def _says_mean(pooling: Mapping[str, Any]) -> bool:
+    """Whether the mean is the vector of a text, or a part of it. In the files of
+    sentence-transformers each mode had a key; those of version 6 name them in one."""
+    if "pooling_mode" not in pooling:
+        return pooling.get("pooling_mode_mean_tokens") is True
+    modes = pooling["pooling_mode"]
+    return modes == "mean" or (isinstance(modes, list) and "mean" in modes)
 
 
 def with_mean_layer(checkpoint: Checkpoint) -> Checkpoint:

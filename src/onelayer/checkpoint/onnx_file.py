@@ -78,8 +78,8 @@ BYTES = {1: 4, 2: 1, 3: 1, 7: 8}
 KINDS = {"F32": 1, "I8": 3}
 OPS = frozenset(
     (
-        *("Abs", "Add", "Cast", "Concat", "Cos", "CumSum", "DequantizeLinear", "Div", "Floor"),
-        *("Gather", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul"),
+        *("Abs", "Add", "Cast", "Concat", "Conv", "Cos", "CumSum", "DequantizeLinear", "Div"),
+        *("Floor", "Gather", "Gelu", "Gemm", "Greater", "Identity", "LayerNormalization", "MatMul"),
         *("MatMulInteger", "Max", "Min", "Mod", "Mul", "NonZero", "QuantizeLinear", "ReduceMax"),
         *("ReduceSum", "Relu", "Reshape", "Shape", "Sin", "Slice", "Softmax", "Split", "Squeeze"),
         *("Sub", "Tanh", "Transpose", "Unsqueeze"),
