@@ -104,10 +104,10 @@ CHINESE_SETS = [
     _like(
         *("cmrc2018", "squad_dev", "cmrc2018/cmrc2018_train.json"),
         "cmrc2018/cmrc2018_dev.json",
-        train_rows=300,
-        dev_rows=120,
+        train_rows=200,
+        dev_rows=80,
         lr=2e-4,
-        max_words=200,
+        max_words=300,
         script="cmrc2018/cmrc2018_evaluate.py",
     ),
     _like(
