@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -386,6 +387,21 @@ def test_damaged_checkpoint_is_refused_in_one_line(case: str, bert: Path) -> Non
     assert "\n" not in line
     assert line.startswith(str(bert))
     assert caught.value.exit_code == 2
+
+
+def test_directory_around_models_names_them(bert: Path, tmp_path: Path) -> None:
+    for name in ("checkpoint-20", "checkpoint-10"):
+        shutil.copytree(bert, tmp_path / "out" / name)
+    (tmp_path / "out" / "1_Pooling").mkdir()
+    write_text(tmp_path / "out" / "1_Pooling" / "config.json", "{}")
+    with pytest.raises(CheckpointError, match="give checkpoint-10 or checkpoint-20 in it"):
+        read_checkpoint(tmp_path / "out")
+
+
+def test_adapter_without_its_model_is_refused(tmp_path: Path) -> None:
+    write_text(tmp_path / "adapter_config.json", "{}")
+    with pytest.raises(CheckpointError, match="it is an adapter: merge it into its base model"):
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(

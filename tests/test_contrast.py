@@ -56,7 +56,7 @@ def classified(tokenizer: Tokenizer) -> Encodings:
     return encoded(CLASSIFY, ["bad", "good"] * 3, tokenizer)
 
 
-def sentence_encoder(model: Path, folder: Path, **pooling: bool) -> Path:
+def sentence_encoder(model: Path, folder: Path, **pooling: object) -> Path:
     """A copy of a model in ``folder``, with what sentence-transformers writes next to one."""
     shutil.copytree(model, folder)
     kind = "sentence_transformers.models."
@@ -91,10 +91,16 @@ def test_added_layer_gives_cls_the_mean_of_all_token_vectors(
 
 @pytest.mark.parametrize(
     ("pooling", "expected"),
-    [({"pooling_mode_mean_tokens": True}, True), ({"pooling_mode_cls_token": True}, False)],
+    [
+        ({"pooling_mode_mean_tokens": True}, True),
+        ({"pooling_mode_cls_token": True}, False),
+        ({"pooling_mode": "mean"}, True),
+        ({"pooling_mode": ["cls", "mean"]}, True),
+        ({"pooling_mode": "cls"}, False),
+    ],
 )
 def test_pooling_is_read_from_the_files_of_a_sentence_encoder(
-    make_bert: MakeBert, tmp_path: Path, pooling: dict[str, bool], expected: bool
+    make_bert: MakeBert, tmp_path: Path, pooling: dict[str, object], expected: bool
 ) -> None:
     assert pools_mean(sentence_encoder(make_bert(), tmp_path / "model", **pooling)) is expected
 

@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 
 from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.build import state_of
+from onelayer.checkpoint.bundle_weights import read_slices
 from onelayer.checkpoint.config import EncoderConfig, read_config
 from onelayer.checkpoint.families.deberta import DEBERTA_V2
+from onelayer.checkpoint.onnx_file import check_graph
 from onelayer.checkpoint.weights import to_theirs
 from onelayer.engines.onnx_engine import OnnxEngine
 from onelayer.engines.torch_engine import TorchEngine
@@ -115,6 +117,7 @@ def test_graph_of_a_variant_gives_torchs_logits(
     encodings = encodings_for(DEBERTA_V2, head)
     architecture, state = data["architectures"][0], graphs.state_of(pair.ours)
     graph = graphs.write_graph(tmp_path, state, config, architecture, in_float)
+    check_graph(graph, graphs.WEIGHTS, read_slices(tmp_path / graphs.WEIGHTS))
     found = OnnxEngine(graph, threads=1).logits(encodings)
     np.testing.assert_allclose(found, TorchEngine(pair.ours).logits(encodings), atol=1e-5)
 

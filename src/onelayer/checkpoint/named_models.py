@@ -121,10 +121,10 @@ def on_this_machine(model: NamedModel, say: Say = silent) -> Path | None:
 
 
 def place_of(model: NamedModel) -> Path | None:
-    """Where the model is on this machine, without a check of its files: its directory, or the
-    package that it will be unpacked from."""
-    if (model.folder / FILES).is_file():
-        return model.folder
+    """Where the model is on this machine: its directory in the cache, whole, or the package that it
+    will be unpacked from, without a check of its file."""
+    if (folder := _in_cache(model)) is not None:
+        return folder
     data = _installed(model)
     return data.parent if data is not None and data.is_file() else None
 
