@@ -146,5 +146,8 @@ def test_flag_of_the_command_line(
     run: Path, rows: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--trim-vocabulary", "--train", rows[0], "--dev", rows[1], "--out", tmp_path / "b"]
-    assert main(["export", str(run), *map(str, flags)]) == 0
-    assert "pieces are kept" in capsys.readouterr().err
+    assert main(["export", str(run), "--single-file", *map(str, flags)]) == 0
+    told = capsys.readouterr().err
+    assert "pieces are kept" in told
+    assert "the C++ library runs int8 bundles only" in told
+    assert load(tmp_path / "b").tokenizer.vocab_size < len(VOCABULARY)

@@ -115,6 +115,8 @@ def export_run(
     if four_bit_words and not int8:
         raise UsageError("only int8 has word vectors in four bits", hint="add --int8")
     target = _target(run, out, int8, single_file)
+    if single_file and not int8:
+        say("--single-file in fp32: the C++ library runs int8 bundles only (--int8)")
     predictor = load(folder)
     rows = rows_of_run(predictor, train, dev, columns or Columns(), say)
     precision = "int8" if int8 else "fp32"
