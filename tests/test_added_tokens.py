@@ -1,4 +1,5 @@
-"""Files beside a vocabulary: tokens that were added to it, the class that cuts text, segments."""
+"""Files beside a vocabulary: tokens that were added to it, the class that cuts text and its flags,
+segments."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ from transformers import AutoTokenizer
 
 from onelayer.base.errors import CheckpointError
 from onelayer.tokens.tokenizer import Tokenizer
-from onelayer.tokens.tokenizer_files import BYTE_BPE, WORDPIECE, TokenizerKind
+from onelayer.tokens.tokenizer_files import (
+    BYTE_BPE,
+    DISTILBERT_WORDPIECE,
+    ELECTRA_WORDPIECE,
+    WORDPIECE,
+    TokenizerKind,
+)
 from support.tiny_tokenizers import TINY
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "##s", "sat", "[", "]", "e1"]
@@ -135,3 +142,28 @@ def test_pairs_have_segments_where_transformers_tokenizer_gives_them(
     saved.mkdir()
     tokenizer.write(saved, max_length=64)
     assert Tokenizer.read(saved).template == tokenizer.template
+
+
+@pytest.mark.parametrize("kind", [WORDPIECE, DISTILBERT_WORDPIECE, ELECTRA_WORDPIECE])
+@pytest.mark.parametrize("file", ["vocab.txt", "tokenizer.json"])
+def test_flags_are_heeded_with_berts_class_in_each_family_with_its_tokenizer(
+    file: str, kind: TokenizerKind, tmp_path: Path
+) -> None:
+    """Today's transformers writes BERT's class for ELECTRA, too."""
+    folder = wordpiece(tmp_path)
+    if file == "tokenizer.json":
+        Tokenizer.read(folder).write(folder, max_length=64)
+        (folder / "vocab.txt").unlink()
+        assert Tokenizer.read(folder).lowercases
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert not Tokenizer.read(folder, kind).lowercases
+
+
+def test_flags_of_berts_class_are_heeded_in_a_family_with_another(tmp_path: Path) -> None:
+    """As RoBERTas that were pretrained with BERT's tokenizer have it."""
+    folder = wordpiece(tmp_path)
+    Tokenizer.read(folder).write(folder, max_length=64)
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert not Tokenizer.read(folder, BYTE_BPE).lowercases

@@ -34,7 +34,7 @@ from support.oracle import (
     pair_of,
     read_at,
 )
-from support.tiny_bert import MakeBert
+from support.tiny_bert import VOCABULARY, MakeBert
 
 
 @pytest.fixture(params=["compiled", "plain"])
@@ -121,6 +121,15 @@ def test_fewer_positions_than_the_first_are_refused(make_bert: MakeBert, tmp_pat
     (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2}))
     with pytest.raises(CheckpointError, match="max_position_embeddings 2 leaves no place"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["RobertaModel", "XLMRobertaModel"])
+def test_padding_that_is_a_token_around_texts_is_refused(
+    architecture: str, make_bert: MakeBert
+) -> None:
+    cls = VOCABULARY.index("[CLS]")
+    with pytest.raises(CheckpointError, match=f"pad_token_id {cls} is of a token around each text"):
+        read_checkpoint(make_bert(architecture, pad_token_id=cls))
 
 
 def test_wrong_value_of_a_familys_own_key_is_refused(make_bert: MakeBert, tmp_path: Path) -> None:

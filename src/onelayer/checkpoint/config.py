@@ -165,8 +165,8 @@ def architecture_of(data: Mapping[str, Any], config: EncoderConfig) -> str:
 def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
     """A model directory's tokenizer.
 
-    Raises CheckpointError for a tokenizer of another kind than the family's, and for more tokens
-    than there are embeddings.
+    Raises CheckpointError for a tokenizer of another kind than the family's, for more tokens than
+    there are embeddings, and where positions leave out tokens of a text.
     """
     segments = config.type_vocab_size > 1
     tokenizer = Tokenizer.read(folder, config.family.tokenizer, segments=segments)
@@ -176,6 +176,15 @@ def read_tokenizer(folder: Path, config: EncoderConfig) -> Tokenizer:
             f"{config.vocab_size} embeddings",
             place=Place(folder),
             hint="take the tokenizer files of this very model",
+        )
+    # transformers begins to number positions after this token's, which gets none wherever it is.
+    padding = config.bricks.first_position - 1
+    if padding in tokenizer.template.ids:
+        raise CheckpointError(
+            f"pad_token_id {padding} is of a token around each text, which then has no position",
+            place=Place(folder),
+            hint=f"set it to the tokenizer's own in {CONFIG}, {tokenizer.pad_id}, if the model was "
+            "trained so",
         )
     return tokenizer
 

@@ -31,8 +31,14 @@ from onelayer.tokens.sentencepiece_model import (
 from onelayer.tokens.special_tokens import USUAL, TokenizerSettings
 from onelayer.tokens.template import Template
 
+
+def _classes(*families: str) -> tuple[str, ...]:
+    return tuple(f"{family}Tokenizer{fast}" for family in families for fast in ("", "Fast"))
+
+
 _FLAGGED = (
     (
+        _classes("Bert", "DistilBert", "Electra", "MPNet"),
         "normalizer",
         "BertNormalizer",
         {
@@ -41,9 +47,10 @@ _FLAGGED = (
             "tokenize_chinese_chars": "handle_chinese_chars",
         },
     ),
-    ("pre_tokenizer", "ByteLevel", {"add_prefix_space": "add_prefix_space"}),
+    (_classes("Roberta"), "pre_tokenizer", "ByteLevel", {"add_prefix_space": "add_prefix_space"}),
 )
-"""The components that flags of ``tokenizer_config.json`` change, and the names of these there."""
+"""Transformers' classes, the component that flags of ``tokenizer_config.json`` change in them, and
+the names of these there."""
 _SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 
 
@@ -64,11 +71,9 @@ class TokenizerKind:
     """How a file of SentencePiece becomes the vocabulary."""
 
 
-def _classes(*families: str) -> tuple[str, ...]:
-    return tuple(f"{family}Tokenizer{fast}" for family in families for fast in ("", "Fast"))
-
-
 WORDPIECE = TokenizerKind("WordPiece", _classes("Bert", "DistilBert", "Electra"))
+DISTILBERT_WORDPIECE = TokenizerKind("WordPiece", _classes("DistilBert", "Bert"))
+ELECTRA_WORDPIECE = TokenizerKind("WordPiece", _classes("Electra", "Bert"))
 MPNET_WORDPIECE = TokenizerKind("WordPiece", _classes("MPNet"), separators=2)
 BYTE_BPE = TokenizerKind("BPE", _classes("Roberta"), separators=2)
 XLMR_UNIGRAM = TokenizerKind("Unigram", _classes("XLMRoberta"), 2, XLMR_PIECES)
@@ -157,9 +162,9 @@ def _from_tokenizer_json(
     path: Path, settings: TokenizerSettings, kind: TokenizerKind
 ) -> TokenizerFile:
     data = read_json(path)
-    if goes_by_flags(settings, kind):
-        # Where the two files differ, transformers follows the flags of tokenizer_config.json.
-        for part, component, keys in _FLAGGED:
+    # Where the two files differ, transformers follows the flags of tokenizer_config.json.
+    for classes, part, component, keys in _FLAGGED:
+        if goes_by_flags(settings, kind) or settings.tokenizer_class in classes:
             found = data.get(part)
             if isinstance(found, dict) and found.get("type") == component:
                 given = settings.flags.keys() & keys.keys()

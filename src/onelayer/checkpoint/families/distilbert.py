@@ -5,7 +5,7 @@ from __future__ import annotations
 from onelayer.checkpoint.families.bert import BERTS_BUFFERS, TENSORFLOWS_ENDINGS
 from onelayer.checkpoint.family import Family, ModelClass, Module
 from onelayer.nn.bricks import PoolerShape
-from onelayer.tokens.tokenizer_files import TokenizerKind
+from onelayer.tokens.tokenizer_files import DISTILBERT_WORDPIECE
 
 _LAYER = "transformer.layer.{i}"
 _POOLER, _RELU = "pre_classifier", PoolerShape(activation="relu")
@@ -56,5 +56,5 @@ DISTILBERT = Family(
     defaults={"classifier_dropout": 0.2},
     old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
-    tokenizer=TokenizerKind("WordPiece", ("DistilBertTokenizer", "DistilBertTokenizerFast")),
+    tokenizer=DISTILBERT_WORDPIECE,
 )

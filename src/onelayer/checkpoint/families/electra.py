@@ -14,7 +14,7 @@ from onelayer.checkpoint.families.bert import (
 )
 from onelayer.checkpoint.family import Family, ModelClass, Module, size_or
 from onelayer.nn.bricks import Bricks, PoolerShape
-from onelayer.tokens.tokenizer_files import TokenizerKind
+from onelayer.tokens.tokenizer_files import ELECTRA_WORDPIECE
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.config import EncoderConfig
@@ -69,5 +69,5 @@ ELECTRA = Family(
     bricks=_bricks,
     old_endings=TENSORFLOWS_ENDINGS,
     buffers=BERTS_BUFFERS,
-    tokenizer=TokenizerKind("WordPiece", ("ElectraTokenizer", "ElectraTokenizerFast")),
+    tokenizer=ELECTRA_WORDPIECE,
 )
