@@ -40,6 +40,8 @@ class DataSet:
     max_length: int = 512
     max_words: int | None = None
     """Rows with a longer context are left out: long passages would take most of the time."""
+    options: int | None = None
+    """Rows with another number of options are left out: the Trainer's collator needs one number."""
     metrics: tuple[str, ...] = ("accuracy",)
     script: str = "squad_dev/evaluate-v1.1.py"
     """The official script that scores answers."""
@@ -142,6 +144,8 @@ def cut(data_set: DataSet, data: Path, folder: Path, draw: int = 0) -> tuple[Pat
         head, units = split((data / source).read_text(encoding="utf-8"))
         if data_set.max_words is not None:
             units = [unit for unit in units if context_words(unit) <= data_set.max_words]
+        if data_set.options is not None:
+            units = [unit for unit in units if n_options(unit) == data_set.options]
         random.Random(seed).shuffle(units)
         if len(units) < rows:
             raise SystemExit(f"{data / source}: {len(units)} rows, {rows} wanted")
@@ -158,6 +162,11 @@ def context_words(unit: dict[str, Any] | list[Any]) -> int:
     """Words of a SQuAD row's passage or of a DREAM row's dialogue; a Chinese character is one."""
     text = unit["context"] if isinstance(unit, dict) else " ".join(unit[0])
     return len(re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", text))
+
+
+def n_options(unit: list[Any]) -> int:
+    """The options of a DREAM row."""
+    return len(unit[1][0]["choice"])
 
 
 # Rows for the peer's preprocessing and the scorers.

@@ -115,6 +115,7 @@ CHINESE_SETS = [
         train_rows=80,
         dev_rows=120,
         max_words=100,
+        options=4,
     ),
     _like(
         *("stsb-zh", "stsb_multi", "stsb_multi/stsb-zh-train.csv", "stsb_multi/stsb-zh-dev.csv"),
