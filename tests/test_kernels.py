@@ -32,6 +32,14 @@ needs_kernels = pytest.mark.skipif(
 )
 
 
+some_sequences_and_heads = given(
+    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
+    seed=st.integers(0, 99),
+)
+"""Lengths of sequences, the number and the width of heads, and a seed."""
+
+
 def close(ours: Tensor, theirs: Tensor, atol: float = 1e-5) -> None:
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-5)
 
@@ -101,11 +109,7 @@ def test_kernels_with_narrower_registers_equal_the_reference(
 
 @needs_kernels
 @settings(max_examples=25)
-@given(
-    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
-    heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
-    seed=st.integers(0, 99),
-)
+@some_sequences_and_heads
 def test_attention_equals_the_reference(
     lengths: list[int], heads: tuple[int, int], seed: int
 ) -> None:
@@ -181,11 +185,7 @@ def test_attention_with_a_bias_by_distance_equals_the_reference(
 
 @needs_kernels
 @settings(max_examples=25)
-@given(
-    lengths=st.lists(st.integers(1, 90), min_size=1, max_size=6),
-    heads=st.sampled_from([(1, 32), (3, 64), (4, 16)]),
-    seed=st.integers(0, 99),
-)
+@some_sequences_and_heads
 def test_attention_by_distances_equals_the_reference(
     lengths: list[int], heads: tuple[int, int], seed: int
 ) -> None:
