@@ -16,7 +16,7 @@ import pytest
 from safetensors import SafetensorError
 
 import onelayer
-from onelayer.base.disk import locked
+from onelayer.base.locks import locked
 from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
 from onelayer.exporting.dev_rows import rows_of_run
