@@ -21,6 +21,8 @@ from typing import Any
 TESTS = Path(__file__).parents[2] / "tests"
 SECONDS = 1.0
 MEGABYTES = 200.0
+OF_THE_SIZE = "and config.json makes it"
+"""Training refuses weights by their size before it reads them."""
 
 
 def main() -> None:
@@ -58,7 +60,8 @@ def what_is_wrong(found: dict[str, Any]) -> str | None:
     errors = [line for line in found["stderr"].splitlines() if line.startswith("onelayer: ")]
     if found["code"] != 2 or len(errors) != 1 or "Traceback" in found["stderr"]:
         return f"exit code {found['code']}, {len(errors)} lines"
-    if found["says"] not in errors[0]:
+    too_small_or_large = found["command"] == "train" and OF_THE_SIZE in errors[0]
+    if found["says"] not in errors[0] and not too_small_or_large:
         return f"says {errors[0]!r}"
     if found["seconds"] is None:
         return "ended before it was measured"
