@@ -58,7 +58,7 @@ def test_vectors_are_the_same_but_for_a_factor(name: str, make_bert: MakeBert) -
     torch.testing.assert_close(after, 5 * before, rtol=1e-4, atol=1e-5)
 
 
-def test_vectors_like_berts_stay_as_they_are(make_bert: MakeBert) -> None:
+def test_vectors_of_usual_size_stay_as_they_are(make_bert: MakeBert) -> None:
     usual = with_size(read_checkpoint(make_bert()), 0.6)
     assert with_larger_vectors(usual) == (usual, None)
 

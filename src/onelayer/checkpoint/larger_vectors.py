@@ -1,9 +1,10 @@
 """Vectors as large as a new layer can learn from.
 
 Sentence encoders are pretrained by the angles between vectors, so how long these are is chance: an
-element of all-mpnet-base-v2's is 0.14 large, one of multilingual-e5-small's 0.27. Adam moves each
+element of all-mpnet-base-v2's is 0.14 large, one of multilingual-e5-small's 0.25. Adam moves each
 weight of a new layer by the learning rate, whatever it is multiplied with. From small vectors the
-layer's logits then hardly move in as many steps as BERT needs, and the encoder waits for the layer.
+layer's logits then hardly move in as many steps as other models need, and the encoder waits for
+the layer.
 
 The norm at the end of the encoder takes a factor, so that every reader of the trained model gets
 the same.
