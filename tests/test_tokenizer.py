@@ -17,7 +17,8 @@ from tokenizers.models import BPE, WordLevel, WordPiece
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from onelayer.base.errors import CheckpointError
-from onelayer.tokens.tokenizer import Tokenizer, WithWords
+from onelayer.tokens.splitters import WithWords
+from onelayer.tokens.tokenizer import Tokenizer
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = ["the", "The", "cat", "##s", "na", "##ive", "##ïve", "猫", "坐", "e", "é", "[", "]", "sep"]

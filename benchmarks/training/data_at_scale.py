@@ -5,7 +5,8 @@ first step.
 
 Writes a csv of sentences from a seeded generator into a temporary folder with its own cache. Then
 `onelayer train` trains a few steps on it in a process of its own: without a cached entry, with it,
-and on a file of a thousand rows.
+and on a file of a thousand rows. libonelayer, which splits the texts, is built beforehand, as in a
+wheel.
 
 Memory is anonymous memory (RssAnon in /proc/PID/status, sampled twenty times a second). It excludes
 mapped files, which the system can drop and read again. "Above the model" is the peak minus the peak
@@ -32,10 +33,13 @@ from typing import Any
 
 import tokenizers
 
+from onelayer.base.machine import cache_home
 from onelayer.checkpoint.source import resolve
 from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import read_rows
+from onelayer.engines.native.library import why_no_library
+from onelayer.engines.native.native_tokenizer import with_quick_splitter
 from onelayer.recipe import Recipe
 from onelayer.tasks import Classify
 from onelayer.tokens.store import EncodingsWriter
@@ -73,6 +77,7 @@ def main() -> None:
         size = file.stat().st_size / 1e6
         print(f"{arguments.rows:,} rows of {size:,.0f} MB", flush=True)
         measure_tokenizing(sample, arguments.model)
+        shutil.copytree(cache_home() / "libraries", folder / "cache" / "onelayer" / "libraries")
         base = run(small, 1000, arguments.model, folder)
         runs = {
             kind: run(file, arguments.rows, arguments.model, folder)
@@ -110,7 +115,9 @@ def write(file: Path, rows: int) -> None:
 
 def measure_tokenizing(file: Path, model: str) -> None:
     """onelayer from rows to arrays, and the library's own call on the same texts, in turn."""
-    tokenizer = Tokenizer.read(resolve(model))
+    if reason := why_no_library():
+        raise SystemExit(f"no libonelayer: {reason}")
+    tokenizer = with_quick_splitter(Tokenizer.read(resolve(model)))
     backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
     layout = Layout({"text": "text", "label": "label"})
     found = list(read_rows(Classify, read_table(file), layout))

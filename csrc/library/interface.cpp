@@ -1,10 +1,12 @@
 // The C interface: nothing is thrown out of it, and each failure leaves a status and a line.
 #include "../base/error.h"
+#include "../base/places.h"
 #include "../base/text.h"
 #include "../tokens/text_pieces.h"
 #include "model.h"
 #include "parts_interface.h"
 #include "predict.h"
+#include "text_batch.h"
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -205,6 +207,28 @@ onelayer_row_tokenizer *onelayer_row_tokenizer_open(onelayer_text tokenizer, one
 }
 
 void onelayer_row_tokenizer_close(onelayer_row_tokenizer *tokenizer) { delete tokenizer; }
+
+const onelayer_text_pieces *
+onelayer_row_tokenizer_pieces(const onelayer_row_tokenizer *tokenizer, onelayer_text texts,
+                              const size_t *ends, size_t n, int with_spans)
+{
+    return guarded([&] {
+        const TextBatch batch = {bytes_of(texts, "texts"), ends, n};
+        return &pieces_of(*given(tokenizer, "tokenizer").tokenizer, batch, with_spans != 0);
+    });
+}
+
+const onelayer_text_pieces *
+onelayer_row_tokenizer_words(const onelayer_row_tokenizer *tokenizer, onelayer_text texts,
+                             const size_t *ends, size_t n, const uint32_t *words,
+                             const size_t *word_ends)
+{
+    return guarded([&] {
+        const TextBatch batch = {bytes_of(texts, "texts"), ends, n};
+        return &pieces_of_words(*given(tokenizer, "tokenizer").tokenizer, batch,
+                                {words, word_ends});
+    });
+}
 
 onelayer_model *onelayer_model_of(const onelayer_engine *engine,
                                   const onelayer_row_tokenizer *tokenizer, onelayer_text task,

@@ -15,6 +15,27 @@ ONELAYER_API onelayer_row_tokenizer *onelayer_row_tokenizer_open(onelayer_text t
                                                                  size_t vocabulary, int segments);
 ONELAYER_API void onelayer_row_tokenizer_close(onelayer_row_tokenizer *tokenizer);
 
+// The pieces of many texts, without special tokens. They are valid until the thread's next call.
+typedef struct onelayer_text_pieces {
+    const int32_t *ids;    // of all texts, one after another
+    const uint32_t *spans; // with spans: the code points at which each piece begins and ends
+    const uint32_t *words; // of words: the word of each piece, counted in its text
+    const size_t *ends;    // where the pieces of each text end in the arrays
+} onelayer_text_pieces;
+
+// The pieces of `n` texts in one run of bytes; `ends` is where each of them ends. NULL on failure:
+// see onelayer_error().
+ONELAYER_API const onelayer_text_pieces *
+onelayer_row_tokenizer_pieces(const onelayer_row_tokenizer *tokenizer, onelayer_text texts,
+                              const size_t *ends, size_t n, int with_spans);
+
+// The pieces of the texts' words. `words` has the code points at which each begins and ends, and
+// `word_ends` where the words of each text end in it.
+ONELAYER_API const onelayer_text_pieces *
+onelayer_row_tokenizer_words(const onelayer_row_tokenizer *tokenizer, onelayer_text texts,
+                             const size_t *ends, size_t n, const uint32_t *words,
+                             const size_t *word_ends);
+
 // A model of an engine, a tokenizer, and the members "task" and "layout" of onelayer.json. The parts
 // may be closed before the model is. NULL on failure: see onelayer_error().
 ONELAYER_API onelayer_model *onelayer_model_of(const onelayer_engine *engine,

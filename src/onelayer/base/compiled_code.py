@@ -40,7 +40,7 @@ LANGUAGES = {".c": ("-x", "c"), ".cpp": ("-x", "c++", "-std=c++17")}
 HEADERS = (".h", ".hpp", ".inc")
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Other systems' names of processors, and Linux's."""
-COMPILER_SECONDS = 120
+COMPILER_SECONDS = 600
 """A compiler that takes longer for one source is given up: something is wrong with the machine."""
 
 
@@ -142,8 +142,8 @@ class Code:
             Where the compiler is missing, or no folder can hold the library.
         """
         with suppress(OSError, subprocess.CalledProcessError):  # a full disk fails in either
-            folder = _private(cache_home() / "libraries")
-            library = folder / f"{self.name}-{self._key(command)}.so"
+            library = self._cached(command)
+            folder = _private(library.parent)
             if not _is_intact(library):
                 with waiting_for(folder / "lock"):  # another process may be building it
                     if not _is_intact(library):
@@ -153,6 +153,10 @@ class Code:
             library = Path(name, f"{self.name}.so")
             self.build(command, library)
             return open_library(library, self.functions)
+
+    def is_built(self, command: str) -> bool:
+        """Whether `load` finds the library in the cache."""
+        return _is_intact(self._cached(command))
 
     def build(
         self, command: str, library: Path, linking: Sequence[str] = (), machine: str | None = None
@@ -210,6 +214,10 @@ class Code:
         fresh.write_text(digest.of_file(library), encoding="utf-8")
         fresh.chmod(0o644)
         _replace(fresh, _digest_file(library))
+
+    def _cached(self, command: str) -> Path:
+        """The library's place in the cache."""
+        return cache_home() / "libraries" / f"{self.name}-{self._key(command)}.so"
 
     def _key(self, command: str) -> str:
         """A digest of all that the library depends on."""

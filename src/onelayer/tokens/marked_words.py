@@ -5,37 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
 from tokenizers import Encoding
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 
+from onelayer.tokens.encodings import Pieces
+from onelayer.tokens.splitters import Span, TextPieces, WordPieces, pieces_by
 from onelayer.tokens.words import stays_in_word
 
 BYTE_MARK, SPACE_MARK = "Ġ", "▁"
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class TextPieces:
-    """The pieces of a text."""
-
-    ids: list[int]
-    offsets: list[Span]
-    """The characters of each piece, without white space. Of bytes of one character each has all of
-    it; a mark alone has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class WordPieces:
-    """The pieces of a text's words."""
-
-    ids: list[int]
-    word_ids: list[int | None]
-    """The word of each piece."""
 
 
 class MarkedWords:
@@ -59,6 +39,10 @@ class MarkedWords:
             TextPieces(encoding.ids, self._trimmed(text, encoding))
             for text, encoding in zip(texts, batch, strict=True)
         ]
+
+    def pieces(self, texts: Sequence[str]) -> Pieces:
+        """The ids of each text."""
+        return pieces_by(self._backend, texts)
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]

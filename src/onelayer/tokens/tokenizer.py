@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.tokens.encodings import Pieces, cumulate
-from onelayer.tokens.marked_words import MarkedWords, Span
+from onelayer.tokens.encodings import Pieces
+from onelayer.tokens.marked_words import MarkedWords
 from onelayer.tokens.special_tokens import TokenizerSettings, scrub
+from onelayer.tokens.splitters import SeparateWords, Span, Splitter, WithOffsets, WithWords
 from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer_files import (
     WORDPIECE,
@@ -30,28 +31,6 @@ from onelayer.tokens.tokenizer_files import (
 )
 
 _REQUIRED = ("cls_token", "sep_token", "unk_token", "pad_token")
-
-
-class WithOffsets(Protocol):
-    """The pieces of a text."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def offsets(self) -> list[Span]:
-        """The characters of each piece."""
-
-
-class WithWords(Protocol):
-    """The pieces of a text's words."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def word_ids(self) -> list[int | None]:
-        """The word of each piece."""
 
 
 class Tokenizer:
@@ -87,6 +66,7 @@ class Tokenizer:
         self.cls_id, self.sep_id, self.unk_id, self.pad_id = map(self._special_id, _REQUIRED)
         self.template = self._template(segments)
         self._marked = None if self._is_wordpiece else MarkedWords(backend)
+        self._splitter: Splitter = self._marked or SeparateWords(backend)
         self.vocab_size = 1 + max(backend.get_vocab(with_added_tokens=True).values())
         """The rows that an embedding table needs: one more than the highest id."""
         normalizer = backend.normalizer
@@ -113,18 +93,11 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str]) -> Sequence[WithOffsets]:
         """The pieces of each text: ``.ids``, and ``.offsets`` in characters of the text."""
-        if self._marked:
-            return self._marked.encode(_scrubbed(texts))
-        return self._backend.encode_batch(_scrubbed(texts), add_special_tokens=False)
+        return self._splitter.encode(_scrubbed(texts))
 
     def pieces(self, texts: Sequence[str]) -> Pieces:
         """The ids of each text, without offsets, which is faster than ``encode``."""
-        batch = self._backend.encode_batch_fast(_scrubbed(texts), add_special_tokens=False)
-        ids = [encoding.ids for encoding in batch]
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        cu = cumulate(lengths)
-        all_ids = np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1]))
-        return Pieces(all_ids, cu[:-1], lengths)
+        return self._splitter.pieces(_scrubbed(texts))
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]
@@ -140,13 +113,13 @@ class Tokenizer:
         words
             For each text, the character spans of its words in their order.
         """
-        if self._marked:
-            return self._marked.encode_words(_scrubbed(texts), words)
-        batch = [
-            _scrubbed([text[start:end] for start, end in spans])
-            for text, spans in zip(texts, words, strict=True)
-        ]
-        return self._backend.encode_batch(batch, is_pretokenized=True, add_special_tokens=False)
+        return self._splitter.encode_words(_scrubbed(texts), words)
+
+    def split_by(self, splitter: Splitter) -> Tokenizer:
+        """The same tokenizer, whose texts another program splits. It has to give the same."""
+        other = copy.copy(self)
+        other._splitter = splitter
+        return other
 
     @property
     def continues_word(self) -> NDArray[np.bool_]:

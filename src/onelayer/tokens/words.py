@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from onelayer.tokens.encodings import Ints
-    from onelayer.tokens.tokenizer import WithWords
+    from onelayer.tokens.splitters import WithWords
 
 WordSpans = Sequence[tuple[int, int]]
 """Where the words of a text begin and end, in characters."""

@@ -24,6 +24,7 @@ from onelayer.data.equal_texts import split_key
 from onelayer.data.in_memory import Source, source_digest, source_name
 from onelayer.data.layout import Layout
 from onelayer.data.table import Table
+from onelayer.engines.native.native_tokenizer import with_quick_splitter
 from onelayer.nn.heads import HEADS, Head
 from onelayer.recipe import Recipe
 from onelayer.tasks import TASKS, AnyTask
@@ -214,8 +215,9 @@ def make_plan(
     base_digests = digests_of(base)  # may refuse the model, so it comes before tokenizing
 
     files = Files.of(train_file, dev, described)
+    tokenizer = with_quick_splitter(base.tokenizer)
     source = TrainingSource(
-        kind, layout, table, files.digests["train"], recipe, base.tokenizer, limit, dev is None
+        kind, layout, table, files.digests["train"], recipe, tokenizer, limit, dev is None
     )
     data = read_data(source, remarks)
     if dev_rows is not None:
@@ -233,7 +235,7 @@ def make_plan(
         layout=layout,
         data=data,
         # Labels are checked, too: one that only dev has is an error now, not after an epoch.
-        scored_encodings=data.task.encode(scored, base.tokenizer, labelled=True),
+        scored_encodings=data.task.encode(scored, tokenizer, labelled=True),
         base=base,
         base_digests=base_digests,
         descriptions=descriptions,

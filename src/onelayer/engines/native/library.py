@@ -37,6 +37,11 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     # library/parts_interface.h
     "onelayer_row_tokenizer_open": (_POINTER, (TextBytes, TextBytes, _SIZE, _INT)),
     "onelayer_row_tokenizer_close": (None, (_POINTER,)),
+    "onelayer_row_tokenizer_pieces": (_POINTER, (_POINTER, TextBytes, _POINTER, _SIZE, _INT)),
+    "onelayer_row_tokenizer_words": (
+        _POINTER,
+        (_POINTER, TextBytes, _POINTER, _SIZE, _POINTER, _POINTER),
+    ),
     "onelayer_model_of": (_POINTER, (_POINTER, _POINTER, TextBytes, TextBytes, _INT)),
     # engine/engine_interface.h
     "onelayer_engine_open": (_POINTER, (_POINTER, _POINTER, _SIZE, *_ERROR)),
@@ -81,6 +86,15 @@ def library() -> tuple[ctypes.CDLL | None, str | None]:
         function = getattr(found, name)
         function.restype, function.argtypes = returned, list(arguments)
     return found, None
+
+
+def library_at_hand() -> ctypes.CDLL | None:
+    """The library, unless it would have to be built first, which takes longer than some use of it
+    saves."""
+    command = compiler("C++")
+    if PREBUILT.exists() or (command is not None and CORE.is_built(command)):
+        return library()[0]
+    return None
 
 
 def close_with(owner: object, close: Callable[[int], None], handle: int) -> None:

@@ -16,7 +16,8 @@ from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import BERTS_POOLER
 from onelayer.data.layout import Layout
 from onelayer.engines.native.library import close_with, library, why_no_library
-from onelayer.engines.native.row_model import NativeRowModel, NativeTokenizer
+from onelayer.engines.native.native_tokenizer import NativeTokenizer
+from onelayer.engines.native.row_model import NativeRowModel
 from onelayer.nn.bricks import Bricks, PoolerShape
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits

@@ -12,29 +12,12 @@ from onelayer.base.library_structs import Found, RowInput, text_bytes
 from onelayer.data.layout import Layout
 from onelayer.engines.engine import FoundRows
 from onelayer.engines.native.library import close_with
+from onelayer.engines.native.native_tokenizer import NativeTokenizer, check_status
 from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tokens.encodings import Cut
-from onelayer.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from onelayer.engines.native.native_engine import NativeEngine
-
-NO_MEMORY, FAILED = 3, 4
-"""Statuses of ``onelayer.h``."""
-
-
-class NativeTokenizer:
-    """A tokenizer of the library."""
-
-    def __init__(self, library: ctypes.CDLL, tokenizer: Tokenizer, n_words: int) -> None:
-        """Raises CheckpointError where the library doesn't know its rules."""
-        files = (tokenizer.to_json(), tokenizer.settings(max_length=0))
-        texts = (text_bytes(json.dumps(file)) for file in files)
-        segments = tokenizer.template.second_segment
-        self.handle = library.onelayer_row_tokenizer_open(*texts, n_words, segments)
-        if self.handle is None:
-            raise CheckpointError(library.onelayer_error().decode())
-        close_with(self, library.onelayer_row_tokenizer_close, self.handle)
 
 
 class NativeRowModel:
@@ -66,7 +49,7 @@ class NativeRowModel:
         library, n = self._library, len(rows)
         results = library.onelayer_predict(self._model, (RowInput * n)(*inputs), n)
         if results is None:
-            self._check_status()
+            check_status(library)
             return None
         try:
             return self._read(rows, library.onelayer_prediction_at(results, 0))
@@ -84,13 +67,6 @@ class NativeRowModel:
             whole += found.text_tokens
         cut = Cut(sum(unread), sum(map(bool, unread)), whole, len(rows))
         return FoundRows(predictions, cut, tokens, unread)
-
-    def _check_status(self) -> None:
-        status, said = self._library.onelayer_last_status(), self._library.onelayer_error()
-        if status == NO_MEMORY:
-            raise MemoryError("no memory for the activations of a batch")
-        if status == FAILED:
-            raise RuntimeError(f"libonelayer: {said.decode()}")
 
 
 def _input_of(task: AnyTask, row: Any) -> RowInput | None:

@@ -41,8 +41,9 @@ from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.uncertainty import Uncertainty
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
+from onelayer.tokens.splitters import WithOffsets
 from onelayer.tokens.template import Template
-from onelayer.tokens.tokenizer import Tokenizer, WithOffsets
+from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import WordSpans
 
 N_BEST = 20
