@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.robustness.engine_check import PROGRAM
-from onelayer.base.compiled_code import compiler
+from benchmarks.robustness.engine_check import PROGRAM, SOFTWARE_SETS, TILE_PRODUCTS
+from onelayer.base.compiled_code import compiler, machine_name
 from onelayer.base.errors import CheckpointError, UsageError
 from onelayer.checkpoint.config import EncoderConfig
 from onelayer.checkpoint.family import BERTS_POOLER
@@ -254,10 +254,24 @@ def test_engine_works_in_a_forked_child() -> None:
 
 
 @pytest.mark.slow
-def test_program_for_sanitizers_compiles() -> None:
-    """``benchmarks.robustness.engine_check`` takes minutes to run: only its source is checked."""
-    command = [*shlex.split(compiler("C++") or "c++"), "-std=c++17", "-fsyntax-only", str(PROGRAM)]
-    subprocess.run(command, check=True, timeout=60)
+@pytest.mark.parametrize("source", [PROGRAM, SOFTWARE_SETS.source], ids=lambda path: path.stem)
+def test_program_for_sanitizers_compiles(source: Path) -> None:
+    """``benchmarks.robustness.engine_check`` takes minutes to run: only its sources are checked."""
+    if source != PROGRAM and machine_name() != "x86_64":
+        pytest.skip("AMX is x86-64's")
+    command = [*shlex.split(compiler("C++") or "c++"), "-std=c++17", "-w", "-fsyntax-only"]
+    subprocess.run([*command, str(source)], check=True, timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(machine_name() != "x86_64", reason="AMX is x86-64's")
+def test_products_by_tiles_equal_plain_sums(tmp_path: Path) -> None:
+    """With tiles in software, which refuse to be used without a shape."""
+    program = tmp_path / "tile_products"
+    command = [*shlex.split(compiler("C++") or "c++"), "-std=c++17", "-w", "-ffp-contract=off"]
+    subprocess.run([*command, str(TILE_PRODUCTS), "-o", str(program)], check=True, timeout=120)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "right\n")
 
 
 # Wrong inputs ------------------------------------------------------------------------------------

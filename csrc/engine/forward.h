@@ -4,6 +4,7 @@
 // every unit and never waits.
 #pragma once
 #include "read_attention.h"
+#include "tiles.h"
 
 namespace onelayer {
 namespace {
@@ -47,7 +48,7 @@ INLINE Rows take_rows(const Model *m, int64_t n, Memory *memory)
 {
     Rows rows;
     rows.x = take<float>(memory, n * m->D);
-    rows.q = take<Quantized>(memory, n * m->D);
+    rows.q = take<Quantized>(memory, largest(n, FEWEST_ROWS) * m->D);
     rows.scale = take<Scale>(memory, n);
     rows.n = n;
     return rows;
@@ -66,7 +67,7 @@ Work lay_out(const Model *m, const Group *g, int members, Memory *memory)
     w.read = take_rows(m, g->R, memory);
     w.wide = take<float>(memory, rows * padded(largest(largest(3 * m->D, m->C), widest)));
     w.narrow = take<float>(memory, rows * padded(m->D));
-    w.bytes = take<Quantized>(memory, rows * widest);
+    w.bytes = take<Quantized>(memory, largest(rows, FEWEST_ROWS) * widest);
     w.scale = take<Scale>(memory, rows);
     w.tokens = take<int64_t>(memory, g->S + 1);
     w.reads = take<int64_t>(memory, g->S + 1);
@@ -87,7 +88,7 @@ INLINE void multiply(const Matrix *w, const Quantized *q, const Scale *scale, in
 {
     const int64_t first = from / UNIT, n = rows ? units(to) - first : 0;
     for (int64_t u; (u = next(me, n)) >= 0;)
-        product(w, q, scale, rows, first + u, y, ldy);
+        product_by_tiles(w, q, scale, rows, first + u, y, ldy);
 }
 
 INLINE int64_t row_units(int64_t rows) { return (rows + ROWS - 1) / ROWS; }
@@ -258,6 +259,7 @@ void write_logits(const Model *m, const Batch *batch, const Group *g, const Work
 
 void forward(const Model *m, const Batch *batch, const Group *g, char *start, Member *me)
 {
+    const OpenTiles tiles;
     Memory memory = {start, 0};
     const Work w = lay_out(m, g, me->size, &memory);
     const int64_t D = m->D, qkv = padded(3 * D);

@@ -8,17 +8,16 @@ namespace {
 
 constexpr int64_t PANEL = WIDE * LANES;
 
-// R rows times V * LANES columns of a panel, from `column` on: exact integer sums first. With
-// x = low + step q, the product is step (q w) + low (sum of w), where w's own step is part of `step`
-// and `total`.
-template <int R, int V = WIDE>
-void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *scale, float *y,
-           int64_t ldy)
+// Adds the inputs from `from` on to the exact sums of R rows and V * LANES columns of a panel, and
+// computes y. With x = low + step q, the product is step (q w) + low (sum of w), where w's own step
+// is part of `step` and `total`.
+template <int R, int V>
+INLINE void finish(const Matrix *w, int64_t column, int64_t from, const Quantized *q,
+                   const Scale *scale, Ints (&acc)[R][V], float *y, int64_t ldy)
 {
-    Ints acc[R][V];
-    begin_sums(w->sums + column, acc);
     const int64_t inside = column % PANEL; // 0 for a whole panel
-    dot_tile<R, V>(w->K, q, w->K, w->weight + (column - inside) * w->K + inside * DEPTH,
+    dot_tile<R, V>(w->K - from, q + from, w->K,
+                   w->weight + (column - inside) * w->K + from * PANEL + inside * DEPTH,
                    PANEL * DEPTH, acc);
     ALL for (int v = 0; v < V; v++)
     {
@@ -32,6 +31,16 @@ void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *sca
                   fused(to_float(acc[r][v]), step * splat(scale[r].step), low));
         }
     }
+}
+
+// R rows times V * LANES columns of a panel, from `column` on.
+template <int R, int V = WIDE>
+void block(const Matrix *w, int64_t column, const Quantized *q, const Scale *scale, float *y,
+           int64_t ldy)
+{
+    Ints acc[R][V];
+    begin_sums(w->sums + column, acc);
+    finish(w, column, 0, q, scale, acc, y, ldy);
 }
 
 // The last rows, fewer than TALL. R must be a constant, so that sums stay in registers.

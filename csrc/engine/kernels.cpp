@@ -4,6 +4,9 @@
 #if defined(__AVX512BF16__)
 #define PAIRS_OF_BF16
 #endif
+#if defined(__AMX_INT8__) || defined(__AMXINT8__) // as older versions of clang write it
+#define TILES
+#endif
 #include "zmm.h"
 #elif defined(__AVX2__)
 #if defined(__AVXVNNI__)
@@ -17,6 +20,7 @@
 #include "xmm.h"
 #endif
 #include "forward.h"
+#include "self_check.h"
 
 #define JOIN(a, b) a##b
 #define NAMED(set) JOIN(kernels_, set)
@@ -26,6 +30,7 @@
 namespace onelayer {
 
 extern const InstructionSet NAMED(SET);
-const InstructionSet NAMED(SET) = {NAME_OF(SET), PANEL, DEPTH, forward_room, forward};
+const InstructionSet NAMED(SET) = {NAME_OF(SET), PANEL, DEPTH, works, forward_room,
+                                   forward};
 
 } // namespace onelayer

@@ -99,6 +99,8 @@ struct InstructionSet {
     // How a matrix is stored: `panel` columns together, in which `depth` inputs of a column are
     // neighbours, as one instruction multiplies them.
     int64_t panel, depth;
+    // Whether products are right: false where the instructions don't do what they should.
+    bool (*works)();
     // Bytes that `forward` needs.
     int64_t (*forward_room)(const Model *m, const Group *g, int members);
     // Runs a group through all layers and writes its logits. All members of a team call it.
