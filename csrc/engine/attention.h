@@ -95,9 +95,7 @@ INLINE void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, 
     for (int64_t row = 0; row < a->padded; row += LANES) {
         Ints sums = splat(0);
         for (int64_t j = 0; j < d; j += DEPTH)
-            EACH sums.part[i] = dot_part(
-                sums.part[i], EVERY_ONE,
-                load_weights(a->bytes + j * a->padded + (row + i * WIDTH) * DEPTH));
+            sums = add_inputs(sums, a->bytes + j * a->padded + row * DEPTH);
         store(a->sums + row, sums);
         store(a->total + row, to_float(sums) * load(a->step + row));
     }

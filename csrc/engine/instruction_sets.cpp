@@ -5,6 +5,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 #if defined(__linux__)
 #if defined(__x86_64__)
@@ -98,10 +100,22 @@ bool has_amx()
 #elif defined(__aarch64__)
 #if defined(__linux__)
 bool has_neon() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
+bool has_i8mm()
+{
+    constexpr unsigned long bit = 1 << 13; // HWCAP2_I8MM, which older headers don't have
+    return has_neon() && getauxval(AT_HWCAP2) & bit;
+}
 #elif defined(__APPLE__)
 bool has_neon() { return true; } // as every processor of 64 bits that runs macOS
+bool has_i8mm()
+{
+    int here = 0;
+    size_t size = sizeof here;
+    return !sysctlbyname("hw.optional.arm.FEAT_I8MM", &here, &size, nullptr, 0) && here;
+}
 #else
 bool has_neon() { return false; }
+bool has_i8mm() { return false; }
 #endif
 #endif
 
@@ -111,7 +125,7 @@ bool has_neon() { return false; }
 extern const InstructionSet kernels_avx2, kernels_avxvnni, kernels_avx512vnni, kernels_avx512bf16,
     kernels_amx;
 #elif defined(__aarch64__)
-extern const InstructionSet kernels_neon;
+extern const InstructionSet kernels_neon, kernels_i8mm;
 #endif
 
 namespace {
@@ -130,6 +144,7 @@ const Choice choices[] = {
     {kernels_avxvnni, has_avxvnni},
     {kernels_avx2, has_avx2},
 #elif defined(__aarch64__)
+    {kernels_i8mm, has_i8mm},
     {kernels_neon, has_neon},
 #endif
     {kernels_plain, always},

@@ -1,12 +1,16 @@
 // Sums of products of bytes, exact in 32 bits. One operand is unsigned: the steps of a row. The other
 // is signed: DEPTH consecutive inputs of each column.
 //
-// Where an instruction multiplies four bytes at a time, DEPTH is 4. Where it multiplies two numbers
+// Where an instruction multiplies four bytes at a time, DEPTH is 4; where it multiplies two rows of
+// eight bytes by two columns, DEPTH is 8 (i8mm.h). Where it multiplies two numbers
 // of 16 bits, DEPTH is 2, and a row's steps are stored in 16 bits: sums of bytes in 16 bits, as
 // older processors have them, would overflow.
 #pragma once
 #include "vec.h"
 
+#if DEPTH == 8
+#include "i8mm.h"
+#else
 namespace onelayer {
 namespace {
 
@@ -29,6 +33,20 @@ INLINE void dot_tile(int64_t K, const Quantized *x, int64_t ldx, const int8_t *w
         }
     }
 }
+
+// Adds the next DEPTH inputs of LANES columns to the sum of each column.
+INLINE Ints add_inputs(Ints sums, const int8_t *w)
+{
+    EACH sums.part[i] = dot_part(sums.part[i], EVERY_ONE, load_weights(w + i * WIDTH * DEPTH));
+    return sums;
+}
+
+} // namespace
+} // namespace onelayer
+#endif
+
+namespace onelayer {
+namespace {
 
 // What the sums begin with: 0, or what makes up for steps that are stored OFFSET too low.
 template <int R, int V> INLINE void begin_sums(const int32_t *sums, Ints (&acc)[R][V])

@@ -14,7 +14,9 @@
 #endif
 #include "ymm.h"
 #else
-#if defined(__ARM_FEATURE_DOTPROD)
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#define PRODUCT_OF_PAIRS
+#elif defined(__ARM_FEATURE_DOTPROD)
 #define DOT_PRODUCT
 #endif
 #include "xmm.h"

@@ -109,6 +109,12 @@ void lay_out_panels(const int8_t *from, int64_t rows, int64_t columns, int64_t K
     }
 }
 
+// The same for a set's depth.
+auto lay_out_by(int64_t depth)
+{
+    return depth == 8 ? lay_out_panels<8> : depth == 4 ? lay_out_panels<4> : lay_out_panels<2>;
+}
+
 } // namespace
 
 const Tensor &Layout::tensor(const std::string &name, Tensor::Kind kind,
@@ -293,9 +299,8 @@ void Layout::put(const Place &place, const char *numbers) const
                             4);
         return;
     case Place::Form::panels:
-        (set_.depth == 4 ? lay_out_panels<4> : lay_out_panels<2>)(
-            reinterpret_cast<const int8_t *>(numbers), rows, columns, place.line, set_.panel,
-            reinterpret_cast<int8_t *>(place.to), place.sums);
+        lay_out_by(set_.depth)(reinterpret_cast<const int8_t *>(numbers), rows, columns, place.line,
+                               set_.panel, reinterpret_cast<int8_t *>(place.to), place.sums);
         return;
     }
 }
@@ -342,8 +347,7 @@ void Layout::fill_keys(const int8_t *qkv) const
         for (int64_t k = 0; k < D; k++)
             for (int64_t j = 0; j < d; j++)
                 turned[static_cast<size_t>(j * D + k)] = columns[k * 3 * D + j];
-        (set_.depth == 4 ? lay_out_panels<4> : lay_out_panels<2>)(turned.data(), d, D, d,
-                                                                  set_.panel, to.weight, to.sums);
+        lay_out_by(set_.depth)(turned.data(), d, D, d, set_.panel, to.weight, to.sums);
         columns += d;
     }
     std::fill(ones_, ones_ + D, 1.0f);

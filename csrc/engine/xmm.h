@@ -1,4 +1,5 @@
-// Registers of 4 floats: any processor that a compiler knows, and NEON with dot products.
+// Registers of 4 floats: any processor that a compiler knows, and NEON with dot products or with
+// products of matrices.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -102,7 +103,12 @@ static __attribute__((noinline)) Xmm fused_part(Xmm a, Xmm b, Xmm c)
 }
 #endif
 
-#if defined(DOT_PRODUCT)
+#if defined(PRODUCT_OF_PAIRS)
+#define TALL 6 // rows of a tile: 24 of the 32 registers hold sums
+#define DEPTH 8
+#define OFFSET 0
+typedef uint8_t Quantized;
+#elif defined(DOT_PRODUCT)
 // Both numbers are signed here, so steps are stored 128 too low.
 #define TALL 6 // rows of a tile: 24 of the 32 registers hold sums
 #define DEPTH 4
@@ -188,11 +194,11 @@ INLINE void store_bytes(int8_t *to, Ints x)
     }
 }
 
-#if defined(DOT_PRODUCT)
+#if DEPTH > 2
 INLINE void store_steps(Quantized *to, Ints x)
 {
-    EACH x.part[i] ^= 128;
-    store_bytes(to, x);
+    EACH x.part[i] ^= OFFSET;
+    store_bytes((int8_t *)to, x);
 }
 #else
 INLINE void store_steps(Quantized *to, Ints x)
