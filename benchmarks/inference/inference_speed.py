@@ -15,6 +15,9 @@ each, so a busy machine affects all of them equally. Ratios are medians over the
 ``--instructions avx2`` shows what older processors would give: onelayer and CTranslate2 use no
 newer instructions. ONNX Runtime can't be told, and OpenVINO stops with an error when oneDNN is:
 they use all that they find, so theirs are no figures of such a processor.
+
+``--also avx512bf16`` adds onelayer with an older set of its own instructions as one more
+contestant, on a processor with AMX for example; the peers stay as they are.
 """
 
 from __future__ import annotations
@@ -116,6 +119,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--instructions", choices=LIMITS, help="the newest instructions that may be used"
     )
+    parser.add_argument(
+        "--also", default="", help="onelayer with these of its instruction sets, too, with commas"
+    )
     parser.add_argument("--json", type=Path, help="a file for all measurements")
     arguments = parser.parse_args()
     arguments.only = arguments.only or names
@@ -135,6 +141,8 @@ def contestants(
         found, engines = {"onelayer": {"side": "ours", "engine": first}}, []
     for engine in engines:
         found[f"onelayer, {engine}"] = {"side": "ours", "engine": engine}
+    for name in filter(None, arguments.also.split(",")):
+        found[f"onelayer, {name}"] = {"side": "ours", "engine": "native", "instructions": name}
     for peer in PEERS:
         if peer not in absent:
             found[f"{peer} int8"] = {"side": "peer", "peer": peer}
@@ -163,6 +171,8 @@ def measure(one: InferenceSet, shape: str, arguments: argparse.Namespace) -> Rec
             }
             command = [sys.executable, "-m", CONTESTANT, json.dumps({**spec, **options, **its})]
             limited = limits(None if name in UNLIMITED else limit)
+            if "instructions" in options:
+                limited["ONELAYER_INSTRUCTIONS"] = options["instructions"]
             race.workers.append(Worker(name, command, {**os.environ, **limited}))
             stack.callback(race.workers[-1].close)
         race.ask(Worker.hear)
