@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
 from onelayer.base.errors import OneLayerError, UsageError
-from onelayer.serving.http.admission import MIN_QUEUE_TOKENS, AllowedHosts, Rejection
+from onelayer.serving.http.admission import AllowedHosts, DirectRequest, Rejection
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
 from onelayer.serving.server import listen
@@ -53,7 +53,9 @@ def rejection_of(
     sent = [(name.replace("_", "-").encode(), text.encode()) for name, text in given.items()]
 
     async def judged() -> Rejection | None:
-        return app.admission.reject_before_task(method, target, sent)
+        verdict = app.admission.judge_before_task(method, target, sent)
+        assert not isinstance(verdict, DirectRequest)
+        return verdict
 
     return asyncio.run(judged())
 
@@ -134,12 +136,12 @@ def test_requests_of_one_loop_round_do_not_share_a_free_place(app: App) -> None:
     async def accepted() -> int:
         found = 0
         headers = [(b"host", b"x"), (b"content-length", b"50")]
-        while found < 100 and app.admission.reject_before_task(b"POST", PATH, headers) is None:
+        while found < 100 and app.admission.judge_before_task(b"POST", PATH, headers) is None:
             found += 1
         return found
 
     async def story() -> None:
-        fill(app, LIMITS.max_waiting - MIN_QUEUE_TOKENS)
+        fill(app, LIMITS.max_waiting - 64)
         first = await accepted()
         assert 1 <= first < 10
         assert await accepted() == 0

@@ -89,8 +89,8 @@ def test_refusal_of_an_overloaded_server_can_be_read_by_the_page(predictor: Pred
     app.admission.enter()
     target, length = PATH.encode(), (b"content-length", b"9")
     headers = [(b"host", b"localhost"), length, (b"origin", APP.encode())]
-    assert app.admission.reject_before_task(b"POST", target, headers) is None  # App answers, below
-    assert app.admission.reject_before_task(b"POST", target, headers[:2]) is not None
+    assert app.admission.judge_before_task(b"POST", target, headers) is None  # App answers, below
+    assert app.admission.judge_before_task(b"POST", target, headers[:2]) is not None
     with TestClient(app) as client:
         answer = ask(client, APP)
     assert answer.status_code == 429

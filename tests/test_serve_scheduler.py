@@ -22,7 +22,7 @@ from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.batcher import THREAD_NICENESS, Batcher
 from onelayer.serving.scheduler.job_queue import Batch, Job, JobQueue, batch_of
-from onelayer.serving.scheduler.throughput import Throughput
+from onelayer.serving.scheduler.throughput import Backlog, Throughput, Work
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import Regress
 from onelayer.tokens.encodings import Encodings, cumulate
@@ -169,8 +169,8 @@ class Server:
         return asyncio.create_task(self._predict(made))
 
     async def _predict(self, made: Job) -> list[Any]:
-        made.tokens = self.batcher.backlog.estimate_tokens(made.model, made.characters)
-        if problem := self.admission.refuse_queue(made.tokens, made.arrived):
+        made.work = self.batcher.backlog.estimate(made.model, made.characters)
+        if problem := self.admission.refuse_queue(made.work, made.arrived):
             raise problem
         return await self.batcher.predict(made)
 
@@ -301,6 +301,28 @@ def test_burst_waits_and_overload_is_refused(predictor: Predictor) -> None:
         assert not await refused(text)
 
     server.run(story())
+
+
+def test_request_in_an_overload_waits_no_longer_than_a_usual_one_takes() -> None:
+    metrics = ServerMetrics()
+    backlog = Backlog(Limits(), metrics)
+    admission = Admission(Limits(max_waiting=100), backlog, metrics)
+    short, usual, long = (backlog.estimate("m", characters) for characters in (30, 120, 240))
+    for _ in range(100):
+        backlog.add(*usual)
+        backlog.add(-usual.tokens, -usual.seconds)
+
+    def accepted(work: Work, ahead: Work, now: float) -> bool:
+        backlog.tokens, backlog.seconds = ahead
+        return admission.refuse_queue(work, now) is None
+
+    assert accepted(short, Work(80, 1.0), now=0)  # a burst: only the tokens count
+    assert not accepted(short, Work(101, 1.0), now=0)  # and now it is an overload
+    assert not accepted(short, Work(80, 1.0), now=OVERLOAD_SECONDS / 2)
+    assert accepted(short, short, now=OVERLOAD_SECONDS)
+    assert not accepted(short, long, now=OVERLOAD_SECONDS)
+    assert accepted(long, long, now=OVERLOAD_SECONDS)
+    assert accepted(short, Work(80, 1.0), now=OVERLOAD_SECONDS * 3)
 
 
 @pytest.mark.parametrize(("name", "value"), [("token_budget", 0), ("body_timeout", -1.0)])

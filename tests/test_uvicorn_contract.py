@@ -1,9 +1,10 @@
 """The internals of uvicorn and of the HTTP parser that ``Connection`` uses.
 
-``serving/http/connection.py`` extends a class that uvicorn doesn't document. Each entry below is
-one thing that it relies on; a release that changes one fails here with the name of the thing, what
-we need it for and what it has become, and not somewhere under load. A new release may be allowed in
-pyproject.toml when this file and ``test_serve_hostile.py`` pass with it.
+``serving/http/connection.py`` and ``prediction_cycle.py`` extend classes that uvicorn doesn't
+document. Each entry below is one thing that they rely on; a release that changes one fails here
+with the name of the thing, what we need it for and what it has become, and not somewhere under
+load. A new release may be allowed in pyproject.toml when this file and ``test_serve_hostile.py``
+pass with it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from typing import Any
 import httptools
 import pytest
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from onelayer.serving.http import connection as ours
+from onelayer.serving.http.prediction_cycle import PredictionCycle
 
 ADVICE = "see serving/http/connection.py, and the upper bound of uvicorn in pyproject.toml"
 
@@ -55,6 +58,8 @@ PROTOCOL = (
     Member("on_response_complete", "extended and called: the next request's turn", ()),
     Member("shutdown", "extended: a request on its way is still read", ()),
     Member("timeout_keep_alive_handler", "extended: not while something happens", ()),
+    Member("_start_asgi_task", "called: starts a direct request", ("cycle", "app")),
+    Member("app", "what it is started with"),
     Member("loop", "its clock and timers", kind=asyncio.AbstractEventLoop),
     Member("connections", "who else is there", kind=set),
     Member("pipeline", "requests behind the one in work", kind=deque),
@@ -73,6 +78,15 @@ CYCLE = (
     Member("default_headers", "says so in the answer", kind=list),
     Member("message_event", "set to wake the application", kind=asyncio.Event),
 )
+DIRECT = (
+    Member("run_asgi", "replaced: answers without the application", ("app",)),
+    Member("receive", "waits for the body, or for the caller to leave", ()),
+    Member("on_response", "called: the answer is sent", ()),
+    Member("body", "what is read of it", kind=bytearray),
+    Member("transport", "writes and closes", kind=asyncio.Transport),
+    Member("flow", "whether the caller reads", kind=FlowControl),
+)
+"""What ``PredictionCycle`` uses of its class, besides what ``Connection`` does."""
 PARSER = (
     Member("feed_data", "reads bytes", ("data",)),
     Member("get_method", "of the request", ()),
@@ -179,7 +193,7 @@ def test_uvicorn_has_the_methods_and_attributes_we_use() -> None:
         protocol.data_received(request("/"))
         for member in PROTOCOL:
             check("HttpToolsProtocol", protocol, member)
-        for member in CYCLE:
+        for member in (*CYCLE, *DIRECT):
             check("RequestResponseCycle", protocol.cycle, member)
         for member in PARSER:
             check("httptools.HttpRequestParser", protocol.parser, member)
@@ -216,6 +230,7 @@ def test_list_covers_every_member_we_use() -> None:
     made = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     made |= {node.attr for node in attributes if isinstance(node.ctx, ast.Store)}
     made |= {"service"}
+    made |= set(vars(PredictionCycle))
     used = set[str]()
     for node in attributes:
         match node.value:
@@ -236,6 +251,36 @@ def test_list_covers_every_member_we_use() -> None:
     assert used - made | cycle_sets <= listed, "list what is new here"
     assert listed <= used | cycle_sets | extended, "take out what isn't used any more"
     assert extended - replaced <= {member.name for member in PROTOCOL}
+
+
+def test_list_covers_every_member_of_a_cycle_we_use() -> None:
+    tree = ast.parse(inspect.getsource(PredictionCycle))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        if node.value.id == "self"
+    }
+    made = {name for name in vars(PredictionCycle) if name != "run_asgi"}
+    made |= {"_service", "_request", "_task"}
+    assert used - made <= {member.name for member in (*CYCLE, *DIRECT)}, "list what is new here"
+    assert {member.name for member in DIRECT} <= used | {"run_asgi"}, "take out what isn't used"
+
+
+def test_cycle_is_made_of_what_a_connection_has() -> None:
+    """``PredictionCycle`` calls the constructor of its class with parts of a connection."""
+
+    async def story(exchange: Exchange) -> None:
+        protocol = exchange.protocol
+        protocol.data_received(request("/"))
+        service: Any = None
+        cycle = PredictionCycle(protocol, service, service)
+        needs(cycle.more_body and not cycle.response_complete, "a new cycle is at its end")
+        needs(cycle.on_response == protocol.on_response_complete, "it tells nobody of its end")
+        exchange.go.set()
+        await until_idle()
+
+    run(story)
 
 
 def test_cycle_starts_at_once_or_waits_in_the_pipeline() -> None:

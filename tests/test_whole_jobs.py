@@ -17,6 +17,7 @@ from onelayer.serving.limits import Limits
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.batcher import Batcher
 from onelayer.serving.scheduler.job_queue import Job
+from onelayer.serving.scheduler.throughput import Work
 from onelayer.serving.server_metrics import ServerMetrics
 from onelayer.tasks import AnyTask, Regress
 from onelayer.tasks.regress.regress import Value
@@ -70,7 +71,7 @@ def answers(
             rows = [predictor.row_by_role({"text": text}, 1) for text in texts]
             answer = asyncio.get_running_loop().create_future()
             size = sum(map(len, texts))
-            job = Job("m", predictor, rows, "window", size, answer, 0.0, tokens=size)
+            job = Job("m", predictor, rows, "window", size, answer, 0.0, Work(size, 0.0))
             for name, value in more.items():
                 setattr(job, name, value)
             made.append(job)

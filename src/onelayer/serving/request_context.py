@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+CALLER_LEFT = 499
+"""The status in log and metrics if the caller closed the connection; nginx uses the same."""
+
 _SAFE_ID = re.compile(rb"[\w.:/+=-]{1,128}")
 
 # Random bytes are read once. A system call per request would release Python's lock each time.

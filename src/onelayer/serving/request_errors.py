@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
@@ -26,7 +28,7 @@ class RequestError(Exception):
 
 
 def to_problem(error: Exception) -> RequestError:
-    """Maps every error to a status. The detail of an internal error stays in the server's log."""
+    """Maps every error to a status. The details of an internal error go to the server's log."""
     match error:
         case RequestError():
             return error
@@ -36,6 +38,7 @@ def to_problem(error: Exception) -> RequestError:
             )
         case OneLayerError() if error.http_status < 500:
             return RequestError(error.http_status, str(error))
+    traceback.print_exception(error)
     return RequestError(500, "the server failed; its log says why, under this request id")
 
 
@@ -58,13 +61,21 @@ def problem_response(problem: RequestError, request_id: str, path: str) -> Respo
 def problem_bytes(problem: RequestError, request_id: str | None = None, path: str = "") -> bytes:
     """The same answer as bytes, for a request that doesn't reach the application. The path may be
     unknown."""
+    named = {} if request_id is None else {"x-request-id": request_id}
     body = _body(problem, request_id, path)
-    own = {"content-type": _MEDIA_TYPE, "content-length": str(len(body))}
-    if request_id is not None:
-        own["x-request-id"] = request_id
-    lines = "".join(f"{name}: {value}\r\n" for name, value in (own | problem.headers).items())
-    start = f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
-    return f"{start}{lines}\r\n".encode() + body
+    return response_bytes(problem.status, _MEDIA_TYPE, named | problem.headers, body)
+
+
+def response_bytes(status: int, media_type: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A whole response of HTTP/1.1."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"content-type: {media_type}\r\ncontent-length: {len(body)}\r\n{lines}\r\n"
+    return _status_line(status) + head.encode() + body
+
+
+@cache
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
 
 
 _MEDIA_TYPE = "application/problem+json"

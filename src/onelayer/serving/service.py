@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import Receive
 
 from onelayer.base.text_offsets import CODE_POINTS, OffsetUnit
@@ -108,32 +109,34 @@ class Service:
         seconds = time.perf_counter() - context.started
         self.metrics.count_answer(context.route, context.model, status, seconds)
         if self.access_log is not None:
+            # An id is safe as it is: see request_id.
             self.access_log.write(
-                {
-                    "id": context.id,
-                    "method": context.method,
-                    "route": context.route,
-                    "model": context.model,
-                    "status": status,
-                    "texts": context.texts,
-                    "tokens": context.tokens,
-                    "queue_ms": round(context.queue_ms, 2),
-                    "total_ms": round(1000 * seconds, 2),
-                }
+                f'"id": "{context.id}", "method": {_quoted(context.method)}, '
+                f'"route": {_quoted(context.route)}, "model": {_quoted(context.model)}, '
+                f'"status": {status}, "texts": {context.texts}, "tokens": {context.tokens}, '
+                f'"queue_ms": {context.queue_ms:.2f}, "total_ms": {1000 * seconds:.2f}'
             )
 
     def log_event(self, **facts: str) -> None:
         """Writes a line about something else than a request to the log."""
         if self.access_log is not None:
-            self.access_log.write(dict(facts))
+            self.access_log.write(json.dumps(facts)[1:-1])
         else:
             print(", ".join(f"{name}: {fact}" for name, fact in facts.items()), file=sys.stderr)
 
     async def predict(
-        self, request: Request, name: str, query: PredictionRequest
+        self,
+        context: RequestContext,
+        name: str,
+        query: PredictionRequest,
+        receive: Receive | None = None,
     ) -> PredictionResult:
-        """Predictions for all inputs. Raises RequestError, DataError or UsageError."""
-        context = RequestContext.of(request)
+        """Predictions for all inputs.
+
+        ASGI's ``receive`` tells when the caller leaves. None: then whoever called this cancels it.
+
+        Raises RequestError, DataError or UsageError.
+        """
         predictor = self.model(name).with_guarantees(coverage=query.coverage, abstain=query.abstain)
         if query.offsets != CODE_POINTS:
             predictor = predictor.with_offsets(query.offsets)
@@ -152,18 +155,27 @@ class Service:
             arrived=time.perf_counter(),
             wants_logits=query.wants_logits,
         )
-        job.tokens = self.batcher.backlog.estimate_tokens(name, job.characters)
-        if problem := self.admission.refuse_queue(job.tokens, job.arrived):
+        job.work = self.batcher.backlog.estimate(name, job.characters)
+        if problem := self.admission.refuse_queue(job.work, job.arrived):
             raise problem
-        watching = asyncio.create_task(_cancel_when_caller_leaves(request.receive, job))
-        try:
+        if receive is None:
             predictions = await self.batcher.predict(job)
-        finally:
-            watching.cancel()
+        else:
+            watching = asyncio.create_task(_cancel_when_caller_leaves(receive, job))
+            try:
+                predictions = await self.batcher.predict(job)
+            finally:
+                watching.cancel()
         waited = (job.started or job.arrived) - job.arrived
         context.tokens, context.queue_ms = job.tokens, 1000 * waited
         self.metrics.count_predictions(name, len(rows), job.tokens, waited)
         return PredictionResult(predictor.in_offset_unit(rows, predictions), job)
+
+
+@lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    """As JSON. Few different texts come: methods, routes and models."""
+    return json.dumps(text)
 
 
 async def _cancel_when_caller_leaves(receive: Receive, job: Job) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
 from onelayer.base.result import html_table
@@ -22,10 +23,11 @@ class BasePrediction:
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them, numbers to the seven digits that fp32 has; without those
         that were not asked for, whose value and default are None."""
+        kind: Any = type(self)
         return {
-            field.name: _json_value(value)
-            for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, field.name)) is not None or field.default is not None
+            name: _json_value(value)
+            for name, only_if_asked in _json_fields(kind)
+            if (value := getattr(self, name)) is not None or not only_if_asked
         }
 
     def _repr_html_(self) -> str:
@@ -49,6 +51,12 @@ class BasePrediction:
 
 
 Prediction = TypeVar("Prediction", bound=BasePrediction)
+
+
+@cache
+def _json_fields(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """The names of a kind's fields, and whether JSON has them only if they were asked for."""
+    return tuple((field.name, field.default is None) for field in dataclasses.fields(kind))
 
 
 def _json_value(value: Any) -> Any:

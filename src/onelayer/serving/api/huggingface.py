@@ -23,6 +23,7 @@ from onelayer.serving.api.hub_forms import PIPELINES, Score, ranked, scores_of
 from onelayer.serving.api.operations import Operation, in_thread_if_large, json_response
 from onelayer.serving.api.schemas import Borrowed, Strict
 from onelayer.serving.http.body import read_body
+from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.service import PredictionRequest, Service, describe_model
 from onelayer.tasks import TASKS
@@ -98,9 +99,8 @@ def operations(service: Service) -> list[Operation]:
             long="truncate" if ask.truncate else "window",
             wants_logits=ask.raw_scores,
         )
-        scored = scores_of(
-            await service.predict(request, name, query), "none" if ask.raw_scores else None
-        )
+        result = await service.predict(RequestContext.of(request), name, query, request.receive)
+        scored = scores_of(result, "none" if ask.raw_scores else None)
         answer = [ranked(scores) for scores in scored]
         return json_response(answer[0] if one else answer)
 
@@ -115,7 +115,7 @@ def operations(service: Service) -> list[Operation]:
         form, ask = await in_thread_if_large(len(body), lambda: _fitting(forms, body))
         name = forms[form]
         query = PIPELINES[form].query(type(service.model(name).task), ask)
-        result = await service.predict(request, name, query)
+        result = await service.predict(RequestContext.of(request), name, query, request.receive)
         return json_response(PIPELINES[form].answer(ask, result))
 
     async def info(request: Request) -> Response:

@@ -30,6 +30,7 @@ from onelayer.serving.api.schemas import Borrowed, Strict
 from onelayer.serving.api.tensors import array_of, bytes_of, largest, outputs_of, texts_of
 from onelayer.serving.http.body import read_body
 from onelayer.serving.http.compression import compressed
+from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.scheduler.long_texts import LongTextPolicy
 from onelayer.serving.service import PredictionRequest, Service, describe_model
@@ -192,7 +193,7 @@ def inference(service: Service) -> list[Operation]:
             offsets=ask.parameters.offsets,
         )
         wanted = _wanted(ask, service.model(name).task)
-        result = await service.predict(request, name, query)
+        result = await service.predict(RequestContext.of(request), name, query, request.receive)
         predictions = result.predictions
         response = await in_thread_if_large(
             len(predictions) * BYTES_PER_PREDICTION,

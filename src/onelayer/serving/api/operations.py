@@ -13,6 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from onelayer.serving.http.admission import JsonAnswer
+
 T = TypeVar("T")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -26,6 +28,8 @@ class Operation:
     path: str
     endpoint: Endpoint
     summary: str
+    answer: JsonAnswer | None = None
+    """Answers as ``endpoint`` does, without ASGI."""
     takes: Any = None
     """The type of the request's body, as pydantic reads types."""
     gives: Any = None
@@ -59,9 +63,13 @@ async def in_thread_if_large(size: int, work: Callable[[], T]) -> T:
     return work() if size < LARGE_REQUEST_BYTES else await asyncio.to_thread(work)
 
 
+def to_json_bytes(value: Any) -> bytes:
+    return _encode(value).encode()
+
+
 def json_response(value: Any, status: int = 200) -> Response:
     """A value as JSON."""
-    return Response(_encode(value).encode(), status, media_type="application/json")
+    return Response(to_json_bytes(value), status, media_type="application/json")
 
 
 def allowed_methods(routes: Sequence[Route], scope: Scope) -> str:

@@ -7,17 +7,19 @@ from typing import Any, Generic, TypeVar
 from pydantic import create_model
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from onelayer.serving.api import schemas as schema
 from onelayer.serving.api.operations import (
     BYTES_PER_PREDICTION,
-    Endpoint,
     Operation,
     in_thread_if_large,
     json_response,
+    to_json_bytes,
 )
 from onelayer.serving.api.schemas import Strict
 from onelayer.serving.http.body import read_body
+from onelayer.serving.request_context import RequestContext
 from onelayer.serving.request_errors import RequestError
 from onelayer.serving.service import PredictionRequest, Service
 from onelayer.tasks import TASKS, AnyTask
@@ -66,18 +68,7 @@ def operations(service: Service) -> list[Operation]:
         return json_response(service.describe(name, service.model(name)))
 
     return [
-        *(
-            Operation(
-                method="POST",
-                path=f"/v1/models/{{name}}/{kind.name}",
-                endpoint=_predict(service, kind),
-                summary=f"Predict: {kind.name}",
-                takes=schema.ask_model(kind),
-                gives=_response_model(kind),
-                tasks=(kind.name,),
-            )
-            for kind in TASKS.values()
-        ),
+        *(_prediction(service, kind) for kind in TASKS.values()),
         Operation(
             method="GET",
             path="/v1/models",
@@ -104,27 +95,30 @@ def _response_model(kind: type[AnyTask]) -> type[Predicted[Any]]:
     return made
 
 
-def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
+def _prediction(service: Service, kind: type[AnyTask]) -> Operation:
+    """The route for predictions of a task."""
     model = schema.ask_model(kind)
     # Of the fields of a query, those that this task has.
     options = [name for name in model.model_fields if name != "inputs"]
 
-    async def predict(request: Request) -> Response:
-        name = request.path_params["name"]
+    def check_task(name: str) -> None:
         task = service.model(name).task.name
         if kind.name != task:
             raise RequestError(404, f"this model is for {task}: /v1/models/{name}/{task}")
-        body = await read_body(request, service.admission)
+
+    async def answer(context: RequestContext, body: bytes, receive: Receive | None = None) -> bytes:
+        name = context.model
+        check_task(name)
         ask = await in_thread_if_large(len(body), lambda: schema.parse_body(model, body))
         inputs = ask.inputs if isinstance(ask.inputs, list) else [ask.inputs]
         query = PredictionRequest(
             [schema.values_by_role(kind, one) for one in inputs],
             **{name: getattr(ask, name) for name in options},
         )
-        result = await service.predict(request, name, query)
+        result = await service.predict(context, name, query, receive)
 
-        def response() -> Response:
-            return json_response(
+        def written() -> bytes:
+            return to_json_bytes(
                 {
                     "model": name,
                     "predictions": [one.to_json() for one in result.predictions],
@@ -133,6 +127,24 @@ def _predict(service: Service, kind: type[AnyTask]) -> Endpoint:
                 }
             )
 
-        return await in_thread_if_large(len(inputs) * BYTES_PER_PREDICTION, response)
+        return await in_thread_if_large(len(inputs) * BYTES_PER_PREDICTION, written)
 
-    return predict
+    async def endpoint(request: Request) -> Response:
+        name = request.path_params["name"]
+        check_task(name)
+        body = await read_body(request, service.admission)
+        context = RequestContext.of(request)
+        context.model = name
+        content = await answer(context, body, request.receive)
+        return Response(content, media_type="application/json")
+
+    return Operation(
+        method="POST",
+        path=f"/v1/models/{{name}}/{kind.name}",
+        endpoint=endpoint,
+        answer=answer,
+        summary=f"Predict: {kind.name}",
+        takes=model,
+        gives=_response_model(kind),
+        tasks=(kind.name,),
+    )

@@ -15,7 +15,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,12 +27,16 @@ from onelayer.serving.http.cors import CorsPolicy
 from onelayer.serving.limits import Limits
 from onelayer.serving.request_context import RequestContext, request_id
 from onelayer.serving.request_errors import RequestError, problem_bytes
-from onelayer.serving.scheduler.throughput import Backlog
+from onelayer.serving.scheduler.throughput import NO_WORK, Backlog, Work
 from onelayer.serving.server_metrics import ServerMetrics
 
 Phase = Literal["loading", "ready", "draining"]
 HeaderList = Sequence[tuple[bytes, bytes]]
 """Headers as ASGI and uvicorn have them, with names in lower case."""
+
+JsonAnswer = Callable[[RequestContext, bytes], Awaitable[bytes]]
+"""Gives the JSON for a body of JSON. Its model is that of the context."""
+JSON = b"application/json"
 
 MAX_HEADER_BYTES = 1 << 15
 """Bytes of a request's target and headers together."""
@@ -44,8 +48,16 @@ MAX_PIPELINED = 16
 memory of its bytes."""
 OVERLOAD_SECONDS = 1.0
 """Seconds since the last refusal after which a burst may queue again."""
-MIN_QUEUE_TOKENS = 64
-"""Tokens that may be queued before any request. A batch with fewer takes about as long."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionTarget:
+    """What a request target asks for."""
+
+    route: str
+    model: str
+    answer: JsonAnswer | None
+    """None: only the application can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,14 @@ class Rejection:
     context: RequestContext
     status: int
     answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DirectRequest:
+    """An admitted request that is answered without the application."""
+
+    context: RequestContext
+    answer: JsonAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +118,8 @@ class Admission:
         self.public_paths: AbstractSet[str] = frozenset()
         """Paths that are read without a key, also from an overloaded server: health, the page and
         the API's description."""
-        self.prediction_targets: Mapping[bytes, tuple[str, str]] = {}
-        """Request targets that ask for predictions, with their route and model."""
+        self.prediction_targets: Mapping[bytes, PredictionTarget] = {}
+        """Request targets that ask for predictions."""
         self.needs_key = bool(callers.keys)
         self.cors = callers.cors
         self._may_reload = callers.may_reload
@@ -107,9 +127,9 @@ class Admission:
         self._hosts = callers.hosts or AllowedHosts(["*"])
         self.limits = limits
         self._backlog = backlog
-        self._metrics = metrics
+        metrics.in_flight.set_function(lambda: self._in_flight)
         self._in_flight = 0
-        self._arriving_tokens = 0
+        self._arriving = NO_WORK
         self._last_queue_refusal = -OVERLOAD_SECONDS
 
     # Rules -----------------------------------------------------------------------------------
@@ -148,19 +168,24 @@ class Admission:
             return None
         return RequestError(429, "too many requests at a time", {"retry-after": "1"})
 
-    def refuse_queue(self, tokens: int, now: float, arriving: int = 0) -> RequestError | None:
-        """The tokens in the queue, and those of requests that are ``arriving``.
+    def refuse_queue(self, work: Work, now: float, arriving: Work = NO_WORK) -> RequestError | None:
+        """The work before a request: in the queue, and that of requests that are ``arriving``.
 
         A burst may queue. In an overload a long queue would only make every answer late. So after a
-        refusal a request may queue only if the work before it is no more than its own: then its
-        answer takes about twice as long as on an idle server, at most.
+        refusal a request may queue only if the work before it takes no longer than its own, or than
+        a usual request: then its answer takes about twice as long as on an idle server, at most.
         """
-        overloaded = now - self._last_queue_refusal < OVERLOAD_SECONDS
-        room = max(tokens, MIN_QUEUE_TOKENS) if overloaded else self.limits.max_waiting - tokens
-        if self._backlog.tokens + arriving <= max(room, 0):
+        backlog = self._backlog
+        if now - self._last_queue_refusal < OVERLOAD_SECONDS:
+            room = max(work.seconds, backlog.usual_seconds)
+            fits = backlog.seconds + arriving.seconds <= room
+        else:
+            before = backlog.tokens + arriving.tokens
+            fits = not before or before + work.tokens <= self.limits.max_waiting
+        if fits:
             return None
         self._last_queue_refusal = now
-        seconds = max(1, math.ceil(self._backlog.seconds))
+        seconds = max(1, math.ceil(backlog.seconds))
         headers = {"retry-after": str(seconds)}
         return RequestError(429, "too much is waiting for the model", headers)
 
@@ -235,9 +260,9 @@ class Admission:
             return None
         return self.refuse_key(named) or self.refuse_count()
 
-    def reject_before_task(
+    def judge_before_task(
         self, method: bytes, target: bytes, headers: HeaderList
-    ) -> Rejection | None:
+    ) -> Rejection | DirectRequest | None:
         """Rules for a request for predictions, before a task is made for it.
 
         Returns None for all other requests, and for requests that look unusual or break another
@@ -256,39 +281,43 @@ class Admission:
             or self.refuse_key(named)
         ):
             return None
-        route, model = self.prediction_targets[target]
+        asked = self.prediction_targets[target]
         now = time.perf_counter()
         # An upper bound: a body has at least as many bytes as characters.
-        tokens = self._backlog.estimate_tokens(model, int(length))
-        problem = self.refuse_count() or self.refuse_queue(tokens, now, self._arriving_tokens)
-        if problem is None:
-            self._reserve(tokens)
-            return None
+        work = self._backlog.estimate(asked.model, int(length))
+        problem = self.refuse_count() or self.refuse_queue(work, now, self._arriving)
         identity = request_id(named.get(b"x-request-id", b""))
-        context = RequestContext(identity, "POST", route, model, started=now)
-        return Rejection(context, problem.status, problem_bytes(problem, identity, route))
+        context = RequestContext(identity, "POST", asked.route, asked.model, started=now)
+        if problem is not None:
+            answer = problem_bytes(problem, identity, asked.route)
+            return Rejection(context, problem.status, answer)
+        self._reserve(work)
+        media_type = named.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if asked.answer is None or media_type != JSON or b"content-encoding" in named:
+            return None
+        return DirectRequest(context, asked.answer)
 
     def enter(self) -> None:
         """Counts a request that the application starts to handle."""
         self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
 
     def leave(self) -> None:
         """Counts a request that has been answered."""
         self._in_flight -= 1
-        self._metrics.in_flight.set(self._in_flight)
 
-    def _reserve(self, tokens: int) -> None:
+    def _reserve(self, work: Work) -> None:
         """Reserves room in the queue until the request's task starts.
 
         Otherwise all requests that are read in one round of the event loop would see the same free
         room. In the next round the tasks join the queue before more is read.
         """
-        self._arriving_tokens += tokens
-        asyncio.get_running_loop().call_soon(self._release, tokens)
+        before = self._arriving
+        self._arriving = Work(before.tokens + work.tokens, before.seconds + work.seconds)
+        if not before.tokens:
+            asyncio.get_running_loop().call_soon(self._release)
 
-    def _release(self, tokens: int) -> None:
-        self._arriving_tokens -= tokens
+    def _release(self) -> None:
+        self._arriving = NO_WORK
 
 
 def headers_too_large() -> RequestError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -22,17 +21,19 @@ from onelayer.serving.access_log import AccessLog
 from onelayer.serving.api import health, huggingface, kserve, model_control, triton, v1
 from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
-from onelayer.serving.http.admission import AllowedHosts, CallerRules, HeaderList
+from onelayer.serving.http.admission import (
+    AllowedHosts,
+    CallerRules,
+    HeaderList,
+    PredictionTarget,
+)
 from onelayer.serving.http.body import CallerLeftError
 from onelayer.serving.http.cors import CorsPolicy, Headers
 from onelayer.serving.limits import Limits
 from onelayer.serving.reloading import Reloader
-from onelayer.serving.request_context import RequestContext, request_id
+from onelayer.serving.request_context import CALLER_LEFT, RequestContext, request_id
 from onelayer.serving.request_errors import RequestError, problem_response, to_problem
 from onelayer.serving.service import Service
-
-CALLER_LEFT = 499
-"""The status in log and metrics if the caller closed the connection; nginx uses the same."""
 
 
 class App:
@@ -54,7 +55,9 @@ class App:
     def open(self) -> None:
         """Starts to accept predictions. Call it when all models are loaded."""
         self.admission.prediction_targets = {
-            quote(operation.path.replace("{name}", name)).encode(): (operation.path, name)
+            quote(operation.path.replace("{name}", name)).encode(): PredictionTarget(
+                operation.path, name, operation.answer
+            )
             for operation in self._operations()
             if operation.takes is not None
             # Several models share a route without a name. The first model is set last, so it wins.
@@ -182,8 +185,6 @@ class App:
 
     def _problem_of(self, error: Exception, scope: Scope) -> RequestError:
         problem = to_problem(error)
-        if problem.status == 500:
-            traceback.print_exception(error)
         if isinstance(error, HTTPException) and error.status_code == 405:
             problem.headers = {"allow": allowed_methods(self._routes, scope)}
         return problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 from onelayer.serving.http.admission import Admission
 from onelayer.serving.http.compression import CODINGS, unpacked
@@ -36,13 +37,23 @@ async def read_body(request: Request, admission: Admission, *, binary: bool = Fa
     length = request.headers.get("content-length", "")
     if length.isdecimal() and (problem := admission.refuse_body(int(length))):
         raise problem
+    body = await receive_body(request.receive, admission)
+    if coding != IDENTITY:
+        body = await unpacked(body, coding, admission.limits.max_body)
+        if problem := admission.refuse_body(len(body)):
+            raise problem
+    return body
+
+
+async def receive_body(receive: Receive, admission: Admission) -> bytes:
+    """The bytes of a body. Raises RequestError if they are too many (413) or too slow (408)."""
     parts: list[bytes] = []
     size = 0
     seconds = admission.limits.body_timeout
     try:
         async with asyncio.timeout(seconds):
             while True:
-                message = await request.receive()
+                message = await receive()
                 if message["type"] == "http.disconnect":
                     raise CallerLeftError
                 parts.append(message["body"])
@@ -54,9 +65,4 @@ async def read_body(request: Request, admission: Admission, *, binary: bool = Fa
     except TimeoutError:
         detail = f"the body took more than {seconds:g} seconds"
         raise RequestError(408, detail, {"connection": "close"}) from None
-    body = b"".join(parts)
-    if coding != IDENTITY:
-        body = await unpacked(body, coding, admission.limits.max_body)
-        if problem := admission.refuse_body(len(body)):
-            raise problem
-    return body
+    return b"".join(parts)

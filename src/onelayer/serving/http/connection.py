@@ -18,10 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from onelayer.serving.http.admission import (
     MAX_HEADER_BYTES,
+    DirectRequest,
     Rejection,
     headers_too_large,
     server_stops,
 )
+from onelayer.serving.http.prediction_cycle import PredictionCycle
 from onelayer.serving.request_errors import RequestError, problem_bytes
 from onelayer.serving.service import Service
 
@@ -142,8 +144,13 @@ class Connection(HttpToolsProtocol):
         if problem is not None:
             self._refuse(problem)
         elif not self._ignores_input:
-            self._rejection = self._reject()
-            if self._rejection is None:
+            verdict = self._judge()
+            if isinstance(verdict, Rejection):
+                self._rejection = verdict
+            elif verdict is not None:
+                self.cycle = self._running = PredictionCycle(self, self.service, verdict)
+                self._start_asgi_task(self.cycle, self.app)
+            else:
                 super().on_headers_complete()
                 if self.scope["http_version"] == "1.0" and self.parser.should_keep_alive():
                     self._keep_alive_as_asked()
@@ -196,8 +203,8 @@ class Connection(HttpToolsProtocol):
 
     # Refusals before there is a task ---------------------------------------------------------
 
-    def _reject(self) -> Rejection | None:
-        """A rejection if admission refuses the request now.
+    def _judge(self) -> Rejection | DirectRequest | None:
+        """What admission says of a request for predictions; None leaves it to the application.
 
         Only if no other request is being answered, because answers have to keep the order of the
         requests; and only for usual requests, which leave the connection open.
@@ -206,9 +213,7 @@ class Connection(HttpToolsProtocol):
         usual = parser.should_keep_alive() and parser.get_http_version() == "1.1"
         if self._answering() or not usual:
             return None
-        return self.service.admission.reject_before_task(
-            parser.get_method(), self.url, self.headers
-        )
+        return self.service.admission.judge_before_task(parser.get_method(), self.url, self.headers)
 
     def _answer_rejection(self, rejection: Rejection) -> None:
         """Sends the rejection. The whole request has been read, so the next one can follow it."""
@@ -300,6 +305,8 @@ class Connection(HttpToolsProtocol):
         if self._running is not None and self._answering():
             self._running.disconnected = True
             self._running.message_event.set()
+            if isinstance(self._running, PredictionCycle):
+                self._running.leave()
 
     def _close_after_delay(self) -> None:
         """Ends our side and closes the connection a little later.

@@ -73,8 +73,7 @@ class Batcher:
 
         If it is cancelled, the job's rows that wait are never run.
         """
-        tokens = job.tokens
-        seconds = self.backlog.throughput(job.model).estimate_seconds(tokens)
+        tokens, seconds = job.work
         self._start()
         self.backlog.add(tokens, seconds)
         self._jobs.add(job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,10 @@ import numpy as np
 
 from onelayer.engines.engine import RowModel
 from onelayer.prediction.predictor import Predictor
+from onelayer.serving.scheduler.throughput import NO_WORK, Work
 from onelayer.tasks import AnyTask
 from onelayer.tasks.logits import Logits
-from onelayer.tokens.encodings import Encodings, Ints
+from onelayer.tokens.encodings import Encodings
 
 
 @dataclass(slots=True, eq=False)
@@ -35,13 +37,15 @@ class Job:
     characters: int
     answer: asyncio.Future[list[Any]]
     arrived: float
+    work: Work = NO_WORK
+    """What the backlog counts for it: an estimate."""
     tokens: int = 0
-    """An estimate until the rows are encoded."""
+    """Of the rows that are encoded."""
     encodings: Encodings | None = None
     unread: int = 0
     """Tokens that a length limit left out."""
-    cu_tokens: Ints | None = None
-    """(B + 1,) tokens before each row."""
+    cu_tokens: list[int] = field(default_factory=list)
+    """(B + 1,) tokens before each row. A list: for few rows it is faster than an array."""
     next_row: int = 0
     logits: list[Logits] = field(default_factory=list)
     started: float | None = None
@@ -68,22 +72,20 @@ class Job:
     def set_encodings(self, encodings: Encodings, unread: int) -> None:
         self.encodings = encodings
         self.unread = unread
-        self.cu_tokens = encodings.cu_seqlens[encodings.cu_rows]
-        self.tokens = int(self.cu_tokens[-1])
+        self.cu_tokens = encodings.cu_seqlens[encodings.cu_rows].tolist()
+        self.tokens = self.cu_tokens[-1]
 
     def set_estimate(self) -> None:
         """Counts an equal share of the estimated tokens for each row."""
-        self.cu_tokens = np.linspace(0, self.tokens, len(self.rows) + 1).astype(np.int64)
+        n, tokens = len(self.rows), self.work.tokens
+        self.cu_tokens = [tokens * row // max(n, 1) for row in range(n + 1)]
 
     def rows_within(self, start: int, tokens: int) -> int:
         """Where the longest run of rows from ``start`` with at most ``tokens`` tokens ends."""
-        assert self.cu_tokens is not None
-        limit = int(self.cu_tokens[start]) + tokens
-        return int(np.searchsorted(self.cu_tokens, limit, side="right")) - 1
+        return bisect_right(self.cu_tokens, self.cu_tokens[start] + tokens) - 1
 
     def tokens_of(self, start: int, stop: int) -> int:
-        assert self.cu_tokens is not None
-        return int(self.cu_tokens[stop] - self.cu_tokens[start])
+        return self.cu_tokens[stop] - self.cu_tokens[start]
 
 
 @dataclass(frozen=True, slots=True)

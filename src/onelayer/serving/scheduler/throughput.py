@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import NamedTuple
 
 from onelayer.serving.limits import Limits
 from onelayer.serving.server_metrics import ServerMetrics
@@ -37,6 +38,17 @@ class Throughput:
         return tokens * self._seconds / self._tokens_run
 
 
+class Work(NamedTuple):
+    """How much there is to do for a request."""
+
+    tokens: int
+    seconds: float
+    """How long the engine takes."""
+
+
+NO_WORK = Work(0, 0.0)
+
+
 class Backlog:
     """The accepted work of all models that isn't answered yet, in tokens and estimated seconds.
 
@@ -45,23 +57,28 @@ class Backlog:
 
     def __init__(self, limits: Limits, metrics: ServerMetrics) -> None:
         self.tokens, self.seconds = 0, 0.0
+        self.usual_seconds = 0.0
+        """How long the engine takes for a request, on average over the last ones."""
         self._throughput: defaultdict[str, Throughput] = defaultdict(Throughput)
         self._max_counted = limits.token_budget // 2
-        self._metrics = metrics
+        metrics.waiting_tokens.set_function(lambda: self.tokens)
 
     def throughput(self, model: str) -> Throughput:
         return self._throughput[model]
 
-    def estimate_tokens(self, model: str, characters: int) -> int:
-        """How many tokens a request of this length adds to the backlog.
+    def estimate(self, model: str, characters: int) -> Work:
+        """What a request of this length adds to the backlog.
 
         At most half a batch: a large request runs in parts, and others wait for one part only.
         """
-        return min(self._throughput[model].estimate_tokens(characters), self._max_counted)
+        throughput = self._throughput[model]
+        tokens = min(throughput.estimate_tokens(characters), self._max_counted)
+        return Work(tokens, throughput.estimate_seconds(tokens))
 
     def add(self, tokens: int, seconds: float) -> None:
-        """Adds work; negative amounts remove it."""
+        """Adds the work of a request; negative amounts remove it."""
+        if tokens > 0:
+            self.usual_seconds = DECAY * self.usual_seconds + (1 - DECAY) * seconds
         self.tokens += tokens
         # Starting from zero when nothing is left keeps rounding errors from adding up.
         self.seconds = self.seconds + seconds if self.tokens else 0.0
-        self._metrics.waiting_tokens.set(self.tokens)

@@ -40,7 +40,6 @@ def run_whole(batch: Batch, started: float, limits: Limits) -> WholeResult:
     for one in batch.slices:
         if one.job.started is None:
             one.job.started = started
-            one.job.tokens = 0
     model = batch.slices[0].job.row_model
     assert model is not None, "such jobs have one"
     rows = [row for one in batch.slices for row in one.job.rows[one.start : one.stop]]
