@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -46,18 +47,22 @@ def fill(app: App, tokens: int = LIMITS.max_waiting) -> None:
     app.admission._last_queue_refusal = float("-inf")
 
 
-def rejection_of(
+def verdict_on(
     app: App, method: bytes = b"POST", target: bytes = PATH, length: int = 50, **headers: str
-) -> Rejection | None:
+) -> Rejection | DirectRequest | None:
     given = {"host": "x", "content-length": str(length)} | headers
     sent = [(name.replace("_", "-").encode(), text.encode()) for name, text in given.items()]
 
-    async def judged() -> Rejection | None:
-        verdict = app.admission.judge_before_task(method, target, sent)
-        assert not isinstance(verdict, DirectRequest)
-        return verdict
+    async def judged() -> Rejection | DirectRequest | None:
+        return app.admission.judge_before_task(method, target, sent)
 
     return asyncio.run(judged())
+
+
+def rejection_of(app: App, **request: Any) -> Rejection | None:
+    verdict = verdict_on(app, **request)
+    assert not isinstance(verdict, DirectRequest)
+    return verdict
 
 
 def test_request_with_room_is_accepted(app: App) -> None:
@@ -152,6 +157,24 @@ def test_requests_of_one_loop_round_do_not_share_a_free_place(app: App) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("headers", "direct"),
+    [
+        ({}, True),
+        ({"content_type": "application/json; charset=utf-8"}, True),
+        ({"content_type": "text/plain"}, False),
+        ({"content_encoding": "gzip"}, False),
+        ({"expect": "100-continue"}, False),
+    ],
+)
+def test_only_usual_requests_bypass_the_application(
+    app: App, headers: dict[str, str], direct: bool
+) -> None:
+    usual = {"content_type": "application/json"}
+    assert isinstance(verdict_on(app, **usual | headers), DirectRequest) == direct
+    assert verdict_on(app, target=b"/v2/models/m/infer", **usual | headers) is None
+
+
 # Over a connection -------------------------------------------------------------------------------
 
 
@@ -224,6 +247,29 @@ def test_rejection_is_counted_and_logged(
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert (line["status"], line["route"], line["model"]) == (429, route, "m")
     assert app.admission._in_flight == 0
+
+
+@pytest.mark.parametrize("cors", [False, True])
+@pytest.mark.parametrize("body", [BODY, b"{", b'{"inputs": []}', b'{"inputs": "a", "other": 1}'])
+def test_bypass_answers_like_the_application(predictor: Predictor, body: bytes, cors: bool) -> None:
+    origins = ["https://app.example"] if cors else []
+    app = make_app({"m": predictor}, cors_origins=origins)
+    request = HEAD.replace(b"\r\n\r\n", b"\r\nx-request-id: one\r\n\r\n") % (PATH, len(body))
+    by_application = request.replace(b"host:", b"content-encoding: identity\r\nhost:")
+    found = []
+    with listening(app) as address:
+        host, port = address.split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            for head in (request, by_application):
+                connection.sendall(head)
+                connection.sendall(body)
+                answer = http.client.HTTPResponse(connection)
+                answer.begin()
+                headers = {name.lower(): value for name, value in answer.getheaders()}
+                headers.pop("date")
+                found.append((answer.status, headers, answer.read()))
+    assert found[0] == found[1]
+    assert (app.service.metrics.tallies["m", True].count > 0) == (body == BODY)
 
 
 def test_other_asgi_servers_keep_the_same_rules(predictor: Predictor) -> None:

@@ -28,8 +28,9 @@ from onelayer.serving.limits import Limits
 from onelayer.serving.reloading import Reloader
 from onelayer.serving.service import Service
 
-SWITCH_SECONDS = 0.0005
-"""How long a Python thread may keep others waiting. Python's default, 5 ms, delays every answer."""
+SWITCH_SECONDS = 0.0001
+"""How long a Python thread may keep others waiting. A model's threads wait this long for a busy
+event loop, several times in a request: Python's default, 5 ms, delays every answer."""
 FREE_MEMORY_EVERY = 1.0
 """Seconds between two times that unused memory is given back to the system."""
 

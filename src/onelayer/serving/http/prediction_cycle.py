@@ -49,8 +49,8 @@ class PredictionCycle(RequestResponseCycle):
         try:
             content = await self._request.answer(context, await self._whole_body())
             headers = self._headers() | {"x-request-id": context.id}
-            answer, status = response_bytes(200, "application/json", headers, content), 200
-            await self._send(answer, headers)
+            await self._send(response_bytes(200, "application/json", headers, content), headers)
+            status = 200
         except (CallerLeftError, asyncio.CancelledError):
             service.metrics.left.inc()
             self.transport.close()  # if it is still open, the time to stop is over
@@ -87,7 +87,7 @@ class PredictionCycle(RequestResponseCycle):
         if self.flow.write_paused:
             await self.flow.drain()
         if self.disconnected:
-            raise CallerLeftError
+            return
         self.transport.write(answer)
         self.response_complete = True
         if "connection" in headers:
