@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from onelayer.cli.main import main
-from onelayer.serving.http.admission import AllowedHosts
+from onelayer.serving.http.allowed_hosts import AllowedHosts
 from onelayer.serving.limits import Limits
 from support.server_process import Server
 

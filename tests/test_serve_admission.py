@@ -14,7 +14,8 @@ from starlette.testclient import TestClient
 
 from onelayer import Predictor, load
 from onelayer.base.errors import OneLayerError, UsageError
-from onelayer.serving.http.admission import AllowedHosts, DirectRequest, Rejection
+from onelayer.serving.http.admission import DirectRequest, Rejection
+from onelayer.serving.http.allowed_hosts import AllowedHosts
 from onelayer.serving.http.app import App, make_app
 from onelayer.serving.limits import Limits
 from onelayer.serving.server import listen

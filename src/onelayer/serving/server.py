@@ -20,7 +20,8 @@ from onelayer.base.machine import give_memory_back, limit_malloc_arenas
 from onelayer.engines.registry import check_engine
 from onelayer.serving.access_log import AccessLog
 from onelayer.serving.example_rows import ExampleFile, read_examples
-from onelayer.serving.http.admission import AllowedHosts, CallerRules
+from onelayer.serving.http.admission import CallerRules
+from onelayer.serving.http.allowed_hosts import AllowedHosts
 from onelayer.serving.http.app import App
 from onelayer.serving.http.connection import SHUTDOWN_GRACE_SECONDS, connection_class
 from onelayer.serving.http.cors import CorsPolicy

@@ -22,11 +22,11 @@ from onelayer.serving.api import health, huggingface, kserve, model_control, tri
 from onelayer.serving.api.openapi import describe_api, models_of
 from onelayer.serving.api.operations import Operation, allowed_methods, json_response
 from onelayer.serving.http.admission import (
-    AllowedHosts,
     CallerRules,
     HeaderList,
     PredictionTarget,
 )
+from onelayer.serving.http.allowed_hosts import AllowedHosts
 from onelayer.serving.http.body import CallerLeftError
 from onelayer.serving.http.cors import CorsPolicy, Headers
 from onelayer.serving.limits import Limits
