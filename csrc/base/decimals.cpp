@@ -2,19 +2,16 @@
 #include <cmath>
 #include <system_error>
 
-#if defined(_LIBCPP_VERSION) && (_LIBCPP_VERSION < 200000 || defined(__APPLE__))
+#if !defined(ONELAYER_OWN_DECIMALS) && defined(_LIBCPP_VERSION) &&                                 \
+    (_LIBCPP_VERSION < 200000 || defined(__APPLE__))
 #define ONELAYER_OWN_DECIMALS
 #endif
 
 #if defined(ONELAYER_OWN_DECIMALS)
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
+#include "exact_decimal.h"
+#include <algorithm>
 #include <cstring>
 #include <string>
-#if defined(__APPLE__)
-#include <xlocale.h>
-#endif
 #endif
 
 namespace onelayer {
@@ -23,87 +20,122 @@ namespace onelayer {
 
 namespace {
 
-#if defined(__APPLE__)
-// NULL is the locale "C" there.
-double read_in_c(const char *text, char **end)
+constexpr int most_digits = 17;                // that an fp64 needs to be told from others
+constexpr int most_at_once = 18;               // digits, so that twice as much fits 64 bits
+constexpr uint64_t large = uint64_t{1} << 54;  // has two bits more than an fp64 keeps
+constexpr int64_t no_limit = 1000000;          // powers of ten from here on are all infinite or zero
+
+// digits / 10^places, bit by bit: both have at most 18 digits, as most numbers in files.
+double divided(uint64_t digits, int places)
 {
-    return ::strtod_l(text, end, nullptr);
+    uint64_t power = 1;
+    for (int i = 0; i < places; i++)
+        power *= 10;
+    uint64_t whole = digits / power, rest = digits % power;
+    int exponent = 0;
+    for (; rest && whole < large; exponent--) {
+        rest *= 2;
+        whole = whole * 2 + (rest >= power);
+        rest -= rest >= power ? power : 0;
+    }
+    // The lowest bit stands for all that are left out: it decides how the number is rounded.
+    return std::ldexp(static_cast<double>(whole | (rest != 0)), exponent);
 }
 
-int print_in_c(char *out, size_t size, const char *form, int digits, double number)
-{
-    return ::snprintf_l(out, size, nullptr, form, digits, number);
-}
-#else
-// musl's functions, which Emscripten has, don't ask the locale.
-double read_in_c(const char *text, char **end)
-{
-    return std::strtod(text, end);
-}
+bool is_digit(const char *c, const char *end) { return c < end && *c >= '0' && *c <= '9'; }
 
-int print_in_c(char *out, size_t size, const char *form, int digits, double number)
+// Digits, and a point and an exponent if there are any.
+std::to_chars_result write(char *begin, char *end, bool negative, const ExactDecimal &number,
+                           bool scientific)
 {
-    return std::snprintf(out, size, form, digits, number);
-}
-#endif
-
-std::to_chars_result print(char *begin, char *end, const char *form, int digits, double number)
-{
-    char text[512]; // the largest fp64 has 309 digits before its point
-    const int size = print_in_c(text, sizeof text, form, digits, number);
-    if (size < 0 || size >= static_cast<int>(sizeof text) || size > end - begin)
+    const int point = scientific ? 1 : number.point();
+    std::string text(negative ? "-" : "");
+    for (int i = std::min(0, point - 1); i < std::max(point, number.size()); i++) {
+        if (i == point)
+            text += '.';
+        text += static_cast<char>('0' + number.digit(i));
+    }
+    if (scientific) {
+        const int exponent = number.size() ? number.point() - 1 : 0;
+        text += exponent < 0 ? "e-" : "e+";
+        text += (std::abs(exponent) < 10 ? "0" : "") + std::to_string(std::abs(exponent));
+    }
+    if (text.size() > static_cast<size_t>(end - begin))
         return {end, std::errc::value_too_large};
-    std::memcpy(begin, text, static_cast<size_t>(size));
-    return {begin + size, std::errc()};
+    std::memcpy(begin, text.data(), text.size());
+    return {begin + text.size(), std::errc()};
 }
 
 } // namespace
 
 std::from_chars_result read_decimal(const char *begin, const char *end, double &out)
 {
-    const char *const first = begin + (begin < end && *begin == '-');
-    if (first == end || !((*first >= '0' && *first <= '9') || *first == '.'))
+    const bool negative = begin < end && *begin == '-';
+    const char *c = begin + negative;
+    ExactDecimal all;
+    uint64_t first_digits = 0;
+    int64_t n = 0, places = 0; // digits from the first that isn't 0; digits behind the point
+    bool any = false, behind = false;
+    for (; is_digit(c, end) || (c < end && *c == '.' && !behind); c++) {
+        if (*c == '.') {
+            behind = true;
+            continue;
+        }
+        const int digit = *c - '0';
+        any = true, places += behind;
+        if (!n && !digit)
+            continue;
+        all.add(digit);
+        if (++n <= most_at_once)
+            first_digits = first_digits * 10 + static_cast<unsigned>(digit);
+    }
+    if (!any)
         return {begin, std::errc::invalid_argument};
-    // Only what can belong to a decimal: strtod also knows hexadecimal ones.
-    const char *last = first;
-    while (last < end && ((*last >= '0' && *last <= '9') || *last == '.' || *last == 'e' ||
-                          *last == 'E' || *last == '+' || *last == '-'))
-        last++;
-    const std::string text(begin, last);
-    char *stop = nullptr;
-    const double found = read_in_c(text.c_str(), &stop);
-    if (stop == text.c_str())
-        return {begin, std::errc::invalid_argument};
-    const char *const read_to = begin + (stop - text.c_str());
-    bool digits = false; // of the number itself: with one that isn't 0, zero is too small a result
-    for (const char *c = first; c < read_to && *c != 'e' && *c != 'E'; c++)
-        digits = digits || (*c >= '1' && *c <= '9');
-    if (std::isinf(found) || (found == 0 && digits))
-        return {read_to, std::errc::result_out_of_range};
-    out = found;
-    return {read_to, std::errc()};
+    if (c < end && (*c == 'e' || *c == 'E')) {
+        const bool sign = c + 1 < end && (c[1] == '+' || c[1] == '-');
+        const bool small = sign && c[1] == '-';
+        int64_t exponent = 0;
+        for (const char *d = c + 1 + sign; is_digit(d, end); c = ++d)
+            exponent = std::min(exponent * 10 + (*d - '0'), int64_t{1} << 40);
+        places += small ? exponent : -exponent;
+    }
+    double found;
+    if (n <= most_at_once && places >= 0 && places <= most_at_once) {
+        found = divided(first_digits, static_cast<int>(places));
+    } else {
+        all.scale(static_cast<int>(std::clamp(n - places, -no_limit, no_limit)));
+        found = all.value();
+    }
+    if (std::isinf(found) || (found == 0 && n))
+        return {c, std::errc::result_out_of_range};
+    out = negative ? -found : found;
+    return {c, std::errc()};
 }
 
 std::to_chars_result write_decimal(char *begin, char *end, double number, std::chars_format form)
 {
-    // The fewest digits that read as the number again; 17 always do.
-    char text[64];
-    int digits = 1;
-    for (; digits <= 17; digits++) {
-        print_in_c(text, sizeof text, "%.*e", digits - 1, number);
-        if (read_in_c(text, nullptr) == number)
+    const bool scientific = form == std::chars_format::scientific;
+    const ExactDecimal all(std::fabs(number));
+    ExactDecimal some = all;
+    for (int digits = 1; digits <= most_digits; digits++) {
+        some = all;
+        some.round(digits);
+        if (some.value() == std::fabs(number))
             break;
     }
-    if (form == std::chars_format::scientific)
-        return print(begin, end, "%.*e", digits - 1, number);
-    const int exponent = std::atoi(std::strchr(text, 'e') + 1);
-    const int decimals = digits - 1 - exponent;
-    return print(begin, end, "%.*f", decimals > 0 ? decimals : 0, number);
+    if (!scientific && some.size() < some.point()) {
+        some = all; // a large whole number has all of its digits
+        some.round(some.point());
+    }
+    return write(begin, end, std::signbit(number), some, scientific);
 }
 
 std::to_chars_result write_digits(char *begin, char *end, double number, int digits)
 {
-    return print(begin, end, "%.*g", digits, number);
+    ExactDecimal some(std::fabs(number));
+    some.round(digits);
+    const int exponent = some.size() ? some.point() - 1 : 0;
+    return write(begin, end, std::signbit(number), some, exponent < -4 || exponent >= digits);
 }
 
 #else
@@ -139,6 +171,12 @@ double beyond(std::string_view number)
 }
 
 } // namespace
+
+std::string general(double number, int digits)
+{
+    char text[64];
+    return {text, write_digits(text, text + sizeof text, number, digits).ptr};
+}
 
 double real_of(std::string_view written)
 {

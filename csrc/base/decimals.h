@@ -3,6 +3,7 @@
 // older, and Apple's depends on the system.)
 #pragma once
 #include <charconv>
+#include <string>
 #include <string_view>
 
 namespace onelayer {
@@ -16,6 +17,9 @@ std::to_chars_result write_decimal(char *begin, char *end, double number, std::c
 
 // Writes a number to some digits, without zeros at the end, as C's %g does.
 std::to_chars_result write_digits(char *begin, char *end, double number, int digits);
+
+// A number as Python's ":g" writes it, or ":.2g".
+std::string general(double number, int digits = 6);
 
 // A number as JSON has it. What fp64 can't hold is zero or infinite, as Python reads it.
 double real_of(std::string_view written);

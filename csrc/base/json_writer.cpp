@@ -1,7 +1,6 @@
 #include "json_writer.h"
 #include "decimals.h"
 #include <cmath>
-#include <cstdio>
 
 namespace onelayer {
 
@@ -65,9 +64,8 @@ JsonWriter &JsonWriter::value(std::string_view text)
         case '\f': text_ += "\\f"; break;
         default:
             if (static_cast<unsigned char>(c) < 0x20) {
-                char escaped[8];
-                std::snprintf(escaped, sizeof escaped, "\\u%04x", c);
-                text_ += escaped;
+                text_ += c < 0x10 ? "\\u000" : "\\u001";
+                text_ += "0123456789abcdef"[c % 16];
             } else {
                 text_ += c;
             }

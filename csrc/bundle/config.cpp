@@ -1,5 +1,6 @@
 // From config.json to the shape of an encoder.
 #include "config.h"
+#include "../base/decimals.h"
 #include "../base/error.h"
 
 namespace onelayer {
@@ -15,7 +16,7 @@ std::string shown(const Json &value)
     if (value.is_string())
         return "'" + value.string().substr(0, 80) + "'";
     if (value.is_number())
-        return std::to_string(value.number());
+        return general(value.number());
     return "of another type";
 }
 

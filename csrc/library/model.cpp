@@ -43,7 +43,7 @@ const char *name_of(onelayer_task kind)
 std::unique_ptr<onelayer_results> SpareResults::take()
 {
     {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<Mutex> lock(mutex_);
         if (!spare_.empty()) {
             auto found = std::move(spare_.back());
             spare_.pop_back();
@@ -57,7 +57,7 @@ void SpareResults::keep(std::unique_ptr<onelayer_results> results)
 {
     if (results->rows.size() > most_rows)
         return;
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<Mutex> lock(mutex_);
     if (spare_.size() < most)
         spare_.push_back(std::move(results));
 }

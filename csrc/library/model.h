@@ -9,6 +9,15 @@
 
 namespace onelayer {
 
+#if defined(__wasm__) && !defined(__EMSCRIPTEN_PTHREADS__)
+struct Mutex { // for one thread: the standard's brings texts of system errors with it
+    void lock() {}
+    void unlock() {}
+};
+#else
+using Mutex = std::mutex;
+#endif
+
 // Results that were freed and wait for the next call, so that a server's calls allocate nothing once
 // they are warm.
 class SpareResults {
@@ -20,7 +29,7 @@ class SpareResults {
     static constexpr size_t most = 64;      // as there may be threads that call
     static constexpr size_t most_rows = 64; // a batch for a file would hold its memory for nothing
 
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<std::unique_ptr<onelayer_results>> spare_;
 };
 

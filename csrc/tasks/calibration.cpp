@@ -18,13 +18,6 @@ constexpr double most_rows_needed = 100000;
 constexpr int64_t quantiles = 500;
 constexpr int64_t most_rows = int64_t{1} << 27; // a file that says more is damaged
 
-// A number as Python's ":g" writes it, or ":.2g".
-std::string general(double number, int digits = 6)
-{
-    char text[64];
-    return {text, write_digits(text, text + sizeof text, number, digits).ptr};
-}
-
 // 12,345
 std::string with_commas(int64_t number)
 {

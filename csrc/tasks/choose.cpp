@@ -1,4 +1,5 @@
 // Of the options that a question offers in a context, which is right? The twin of tasks/choose.
+#include "../base/decimals.h"
 #include "../base/error.h"
 #include "scratch.h"
 #include "task_fields.h"
@@ -41,7 +42,7 @@ Choose::Choose(const Json &values) : lengths_(read_lengths(values))
 {
     temperature_ = finite_number_or(values, "temperature", 1);
     if (!(temperature_ > 0))
-        throw BundleError("temperature is " + std::to_string(temperature_) +
+        throw BundleError("temperature is " + general(temperature_) +
                           ", and must be above 0");
 }
 

@@ -1,4 +1,5 @@
 // A text or a pair of texts gets a number: the twin of tasks/regress.
+#include "../base/decimals.h"
 #include "../base/error.h"
 #include "scratch.h"
 #include "task_fields.h"
@@ -54,7 +55,7 @@ Regress::Regress(const Json &values) : lengths_(read_lengths(values))
     mean_ = finite_number_or(values, "mean", 0);
     deviation_ = finite_number_or(values, "deviation", 1);
     if (!(deviation_ > 0))
-        throw BundleError("deviation is " + std::to_string(deviation_) + ", and must be above 0");
+        throw BundleError("deviation is " + general(deviation_) + ", and must be above 0");
     pooling_ = read_pooling(values.string_or("pooling", "head"));
     check_pooling_scores(values);
 }

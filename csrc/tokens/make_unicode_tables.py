@@ -6,6 +6,9 @@ Rust's crates, which do the work in the tokenizers library, hold several version
 do Python's releases. So nothing is looked up in Unicode's files: the library is run on every code
 point, and what it does becomes the table. The words of a text (``tokens/words.py``) follow the
 ``unicodedata`` of Python 3.11, Unicode 14: characters that later versions add count as letters.
+
+Together the tables have 157 KB. They are packed to a seventh of that, which counts in a page that
+loads the library, and unpacked at its start.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import struct
 import sys
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -252,28 +256,53 @@ def blocks(values: Sequence[int], size: int) -> tuple[list[int], list[int]]:
     return index, [value for content in contents for value in content]
 
 
-def array(name: str, kind: str, values: Iterable[int]) -> str:
+class Table:
+    """Numbers of one, two or four bytes. Where it makes them smaller, the differences of neighbours
+    are packed in place of the numbers."""
+
+    def __init__(self, values: Iterable[int]) -> None:
+        self.values = list(values)
+        self.size = next(size for size in (1, 2, 4) if max(self.values) < 1 << 8 * size)
+        planes = [self.planes(differences) for differences in (False, True)]
+        self.differences = len(deflated(planes[1])) < len(deflated(planes[0]))
+        self.packed = planes[self.differences]
+
+    def planes(self, differences: bool) -> bytes:
+        """The lowest bytes of all numbers, then the next ones: each kind repeats itself more."""
+        before = [0, *self.values[:-1]] if differences else [0] * len(self.values)
+        numbers = [(a - b) % (1 << 8 * self.size) for a, b in zip(self.values, before, strict=True)]
+        return bytes(n >> 8 * i & 255 for i in range(self.size) for n in numbers)
+
+    def declared(self, name: str) -> str:
+        return f"    uint{8 * self.size}_t {name}[{len(self.values)}];\n"
+
+
+def deflated(data: bytes) -> bytes:
+    packing = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+    return packing.compress(data) + packing.flush()
+
+
+def array(values: Iterable[int]) -> str:
     lines, line = [], ""
     for value in values:
         if len(line) + len(word := f"{value},") > 100:
             lines.append(line)
             line = ""
         line += word
-    return f"inline constexpr {kind} {name}[] = {{\n" + "\n".join([*lines, line]) + "\n};\n"
+    return "\n".join([*lines, line])
 
 
-def table(name: str, values: Sequence[int], size: int) -> str:
+def blocks_of(name: str, values: Sequence[int], size: int) -> dict[str, Table]:
     index, contents = blocks(values, size)
-    kinds = ["uint8_t" if max(some) < 256 else "uint16_t" for some in (index, contents)]
-    return array(f"{name}_index", kinds[0], index) + array(f"{name}_values", kinds[1], contents)
+    return {f"{name}_index": Table(index), f"{name}_values": Table(contents)}
 
 
-def mapping_tables(mappings: dict[str, Mapping]) -> str:
+def mapping_tables(mappings: dict[str, Mapping]) -> dict[str, Table]:
     """A table for each mapping: where in a common array of code points a text stands. There its
     length precedes it."""
     texts: list[int] = [0]
     places: dict[str, int] = {}
-    out = []
+    found: dict[str, Table] = {}
     for name, mapping in mappings.items():
         values = [0] * 0x30000  # nothing above is changed
         for point, text in mapping.items():
@@ -281,18 +310,32 @@ def mapping_tables(mappings: dict[str, Mapping]) -> str:
                 places[text] = len(texts)
                 texts += [len(text), *map(ord, text)]
             values[point] = places[text]
-        out.append(table(name, values, 64))
+        found |= blocks_of(name, values, 64)
     assert len(texts) < 1 << 16
-    return array("mapped_texts", "uint32_t", texts) + "".join(out)
+    return {"mapped_texts": Table(texts), **found}
 
 
-def main(write: Callable[[str], object] = sys.stdout.write) -> None:
+def tables() -> dict[str, Table]:
     decomposed = {p: t for p, t in mapped(normalizers.NFD()).items() if p not in HANGUL}
     compatible = {p: t for p, t in mapped(normalizers.NFKD()).items() if p not in HANGUL}
     lower = mapped(normalizers.Lowercase())
     bits = properties(decomposed)
     distinct = sorted(set(bits))
     places = {value: number for number, value in enumerate(distinct)}
+    more = {p: t for p, t in compatible.items() if t != decomposed.get(p)}
+    pairs = zip(*compositions(decomposed), strict=True)
+    return {
+        "property_sets": Table(distinct),
+        **blocks_of("property", [places[value] for value in bits], 128),
+        **mapping_tables({"canonical": decomposed, "compatible": more, "lowercase": lower}),
+        **{
+            f"composed_{name}": Table(values)
+            for name, values in zip(("first", "second", "whole"), pairs, strict=True)
+        },
+    }
+
+
+def main(write: Callable[[str], object] = sys.stdout.write) -> None:
     write("// Made by make_unicode_tables.py; don't edit.\n")
     for number, name in enumerate(BITS):
         write(f"inline constexpr uint32_t {name}_bit = 1u << {number};\n")
@@ -300,13 +343,21 @@ def main(write: Callable[[str], object] = sys.stdout.write) -> None:
     write("                          conjunct_shift = kind_shift + 7, class_shift = 24;\n")
     for kind, names in ("cluster", CLUSTER), ("conjunct", CONJUNCT):
         write(f"enum {kind.capitalize()} : uint8_t {{ {kind}_{f', {kind}_'.join(names)} }};\n")
-    write(array("property_sets", "uint32_t", distinct))
-    write(table("property", [places[value] for value in bits], 128))
-    more = {p: t for p, t in compatible.items() if t != decomposed.get(p)}
-    write(mapping_tables({"canonical": decomposed, "compatible": more, "lowercase": lower}))
-    pairs = compositions(decomposed)
-    for name, values in zip(("first", "second", "whole"), zip(*pairs, strict=True), strict=True):
-        write(array(f"composed_{name}", "uint32_t", values))
+    write_tables(tables(), write)
+
+
+def write_tables(made: dict[str, Table], write: Callable[[str], object]) -> None:
+    """A struct of all tables, a function that visits each, and what their bytes are packed to."""
+    write("struct Tables {\n    Tables();\n")
+    for name, table in made.items():
+        write(table.declared(name))
+    write("};\n// Calls `visit` with each table, and with whether its differences are packed.\n")
+    write("template <class Visit> void each_table(Tables &tables, Visit visit)\n{\n")
+    for name, table in made.items():
+        write(f"    visit(tables.{name}, {str(table.differences).lower()});\n")
+    packed = deflated(b"".join(table.packed for table in made.values()))
+    ahead = bytes(2)  # may be read before the end is seen
+    write(f"}}\ninline constexpr uint8_t packed_tables[] = {{\n{array(packed + ahead)}\n}};\n")
 
 
 if __name__ == "__main__":

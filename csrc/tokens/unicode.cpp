@@ -1,6 +1,9 @@
 #include "unicode.h"
+#include "../base/inflate.h"
 #include <algorithm>
 #include <iterator>
+#include <memory>
+#include <type_traits>
 
 namespace onelayer::unicode {
 
@@ -38,6 +41,29 @@ bool stay_together(Cluster a, Cluster b)
 
 } // namespace
 
+// A table is packed as the lowest bytes of all its numbers, then the next ones. Each number can be
+// the difference from the one before.
+Tables::Tables()
+{
+    const std::unique_ptr<uint8_t[]> bytes(new uint8_t[sizeof(Tables)]);
+    inflate(packed_tables, bytes.get());
+    const uint8_t *from = bytes.get();
+    each_table(*this, [&from](auto &table, bool differences) {
+        using Number = std::remove_reference_t<decltype(table[0])>;
+        const size_t n = std::size(table);
+        for (size_t i = 0; i < n; i++)
+            table[i] = from[i];
+        from += n;
+        for (size_t byte = 1; byte < sizeof(Number); byte++, from += n)
+            for (size_t i = 0; i < n; i++)
+                table[i] = static_cast<Number>(table[i] | from[i] << 8 * byte);
+        for (size_t i = 1; differences && i < n; i++)
+            table[i] = static_cast<Number>(table[i] + table[i - 1]);
+    });
+}
+
+const Tables tables;
+
 size_t cluster_end(const char32_t *points, size_t size, size_t i)
 {
     Cluster last = cluster_other;
@@ -72,12 +98,14 @@ char32_t compose(char32_t first, char32_t second)
         second > 0x11a7 && second < 0x11c3)
         return first + (second - 0x11a7);
     // The pairs are sorted by their first code point, then by their second one.
-    const auto [from, to] = std::equal_range(std::begin(composed_first), std::end(composed_first),
+    const auto [from, to] = std::equal_range(std::begin(tables.composed_first),
+                                             std::end(tables.composed_first),
                                              static_cast<uint32_t>(first));
-    const auto *const seconds = composed_second + (from - composed_first);
-    const auto *const end = composed_second + (to - composed_first);
+    const auto *const seconds = tables.composed_second + (from - tables.composed_first);
+    const auto *const end = tables.composed_second + (to - tables.composed_first);
     const auto *const found = std::lower_bound(seconds, end, static_cast<uint32_t>(second));
-    return found != end && *found == second ? composed_whole[found - composed_second] : 0;
+    return found != end && *found == second ? tables.composed_whole[found - tables.composed_second]
+                                            : 0;
 }
 
 } // namespace onelayer::unicode

@@ -8,6 +8,9 @@ namespace onelayer::unicode {
 
 #include "unicode_tables.inc"
 
+// Unpacked when the library is loaded.
+extern const Tables tables;
+
 // Some code points, or none.
 struct Points {
     const uint32_t *data;
@@ -18,7 +21,8 @@ constexpr char32_t last_point = 0x10ffff, last_mapped = 0x2ffff;
 
 inline uint32_t properties(char32_t c)
 {
-    return property_sets[property_values[property_index[c >> 7] << 7 | (c & 127)]];
+    const unsigned block = tables.property_index[c >> 7];
+    return tables.property_sets[tables.property_values[block << 7 | (c & 127)]];
 }
 // Rust's char::is_whitespace.
 inline bool is_white(char32_t c) { return properties(c) & white_bit; }
@@ -42,23 +46,26 @@ inline Conjunct conjunct(char32_t c)
 size_t cluster_end(const char32_t *points, size_t size, size_t i);
 
 // The number of a text that a code point is mapped to; 0: to itself.
+inline unsigned number_in(const uint8_t *index, const uint16_t *values, char32_t c)
+{
+    return c > last_mapped ? 0 : values[index[c >> 6] << 6 | (c & 63)];
+}
 inline unsigned lower_number(char32_t c)
 {
-    return c > last_mapped ? 0 : lowercase_values[lowercase_index[c >> 6] << 6 | (c & 63)];
+    return number_in(tables.lowercase_index, tables.lowercase_values, c);
 }
 inline unsigned canonical_number(char32_t c)
 {
-    return c > last_mapped ? 0 : canonical_values[canonical_index[c >> 6] << 6 | (c & 63)];
+    return number_in(tables.canonical_index, tables.canonical_values, c);
 }
 inline unsigned compatible_number(char32_t c)
 {
-    const unsigned found =
-        c > last_mapped ? 0 : compatible_values[compatible_index[c >> 6] << 6 | (c & 63)];
+    const unsigned found = number_in(tables.compatible_index, tables.compatible_values, c);
     return found ? found : canonical_number(c);
 }
 inline Points mapped_text(unsigned number)
 {
-    return {mapped_texts + number + 1, mapped_texts[number]};
+    return {tables.mapped_texts + number + 1, tables.mapped_texts[number]};
 }
 
 // Calls `emit` with each code point of the full decomposition (Unicode, section 3.12, for Hangul).

@@ -7,5 +7,7 @@ list(TRANSFORM functions PREPEND _)
 list(JOIN functions "," functions)
 add_executable(onelayer_wasm wasm/layout.cpp ${objects})
 set_target_properties(onelayer_wasm PROPERTIES OUTPUT_NAME onelayer SUFFIX .wasm)
-target_link_options(onelayer_wasm PRIVATE --no-entry -Oz -fwasm-exceptions -sSTANDALONE_WASM
-    -sALLOW_MEMORY_GROWTH=1 -sMAXIMUM_MEMORY=4GB -sEXPORTED_FUNCTIONS=${functions})
+# Binaryen's passes still find something when they run again.
+target_link_options(onelayer_wasm PRIVATE --no-entry -Oz -flto -fwasm-exceptions -sSTANDALONE_WASM
+    -sMALLOC=emmalloc -sBINARYEN_EXTRA_PASSES=-Oz,--converge -sALLOW_MEMORY_GROWTH=1
+    -sMAXIMUM_MEMORY=4GB -sEXPORTED_FUNCTIONS=${functions})
