@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import onnx
@@ -50,15 +51,13 @@ env.allowLocalModels = true;
 env.localModelPath = "/models/";
 env.backends.onnx.wasm.wasmPaths = "FOLDER";
 env.backends.onnx.wasm.numThreads = 1;
-const opened = {};
 const timed = async (open) => {
     const began = performance.now();
     const call = await open();
     await call("x");
     return [call, performance.now() - began];
 };
-const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
-window.run = async (texts, rounds) => {
+window.open_both = async () => {
     const [theirs, theirOpening] = await timed(async () => {
         const how = { dtype: "q8", device: "wasm" };
         const found = await pipeline("text-classification", "peer", how);
@@ -68,21 +67,19 @@ window.run = async (texts, rounds) => {
         const model = await Onelayer.open("/models/ours.onelayer");
         return async (text) => model.predict(text);
     });
-    const rows = {};
-    for (const [name, text] of Object.entries(texts)) {
-        const [our, their] = [[], []];
-        const labels = [(await ours(text)).label, (await theirs(text)).label];
-        for (let i = 0; i < rounds; i++)
-            for (const [call, times] of [[ours, our], [theirs, their]])
-                for (let j = 0; j < 5; j++) {
-                    const began = performance.now();
-                    await call(text);
-                    times.push(performance.now() - began);
-                }
-        const seen = (list) => [Math.min(...list), median(list)];
-        rows[name] = { labels, ours: seen(our), theirs: seen(their) };
-    }
-    return { rows, opening: [ourOpening, theirOpening] };
+    window.calls = [ours, theirs];
+    return [ourOpening, theirOpening];
+};
+window.labels = async (text) => [(await calls[0](text)).label, (await calls[1](text)).label];
+window.take_turns = async (text) => {
+    const times = [[], []];
+    for (const [i, call] of calls.entries())
+        for (let j = 0; j < 5; j++) {
+            const began = performance.now();
+            await call(text);
+            times[i].push(performance.now() - began);
+        }
+    return times;
 };
 </script>"""
 
@@ -127,6 +124,17 @@ def served(site: Path) -> Iterator[str]:
     server.shutdown()
 
 
+def measured(tab: chromium.Page, text: str, rounds: int) -> tuple[list[list[float]], list[Any]]:
+    """The milliseconds of either library's calls, and what each answered."""
+    said = json.dumps(text)
+    labels = tab.value(f"labels({said})")
+    times: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for some, more in zip(times, tab.value(f"take_turns({said})"), strict=True):
+            some += more
+    return times, labels
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("bundle", type=Path)
@@ -140,22 +148,22 @@ def main() -> None:
         lay_out(arguments.bundle, arguments.peers, Path(folder))
         with served(Path(folder)) as url, chromium.browser(program) as tab:
             tab.open(url)
-            tab.until("window.run")
-            called = f"run({json.dumps(LENGTHS)}, {arguments.rounds})"
-            found = tab.value(called)
+            tab.until("window.take_turns")
+            opening = tab.value("open_both()")
+            rows = {name: measured(tab, text, arguments.rounds) for name, text in LENGTHS.items()}
             version = tab.ask("Browser.getVersion")["product"]
     package = arguments.peers / "node_modules" / "@huggingface" / "transformers" / "package.json"
     print(machine())
     print(f"{version}; transformers.js {json.loads(package.read_text())['version']}; one thread")
-    ours, theirs = found["opening"]
+    ours, theirs = opening
     print(f"open and answer once, ms: onelayer {ours:.0f}, transformers.js {theirs:.0f}")
     print("| text | onelayer, ms: least, median | transformers.js | ratio of the least | labels |")
     print("|---|---|---|---|---|")
-    for name, row in found["rows"].items():
-        one, other = row["ours"], row["theirs"]
-        shown = [f"{low:.1f}, {middle:.1f}" for low, middle in (one, other)]
-        labels = "equal" if len(set(row["labels"])) == 1 else " / ".join(map(str, row["labels"]))
-        print(f"| {name} | {shown[0]} | {shown[1]} | {other[0] / one[0]:.2f} | {labels} |")
+    for name, (times, labels) in rows.items():
+        one, other = times
+        shown = [f"{min(some):.1f}, {median(some):.1f}" for some in times]
+        said = "equal" if len(set(labels)) == 1 else " / ".join(map(str, labels))
+        print(f"| {name} | {shown[0]} | {shown[1]} | {min(other) / min(one):.2f} | {said} |")
 
 
 if __name__ == "__main__":

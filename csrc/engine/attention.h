@@ -67,7 +67,7 @@ INLINE Room room_of(char *memory, int64_t n, int64_t d)
 
 // Quantizes keys to signed bytes, in the order in which dot_tile reads them. A key's largest
 // absolute number becomes 127 or -127.
-INLINE void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, int64_t d)
+ONE_COPY void quantize_keys(const Room *a, const float *k, int64_t ld, int64_t n, int64_t d)
 {
     for (int64_t row = 0; row < n; row++, k += ld) {
         Floats most = splat(0.0f);

@@ -50,7 +50,7 @@ INLINE void quantize_to(const float *x, int64_t n, Scale scale, Quantized *q)
 }
 
 // A row of n floats -> bytes, from its smallest number (0) to its largest (255).
-INLINE Scale quantize(const float *x, int64_t n, Quantized *q)
+ONE_COPY Scale quantize(const float *x, int64_t n, Quantized *q)
 {
     Floats least = load(x), most = least;
     for (int64_t j = LANES; j < n; j += LANES) {

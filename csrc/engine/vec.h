@@ -12,6 +12,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define ALL _Pragma("GCC unroll 16")
+// Of functions that are long and called in several places: a page loads one copy, and elsewhere each
+// place has its own.
+#if defined(__wasm__)
+#define ONE_COPY static __attribute__((noinline))
+#else
+#define ONE_COPY INLINE
+#endif
 
 namespace onelayer {
 namespace {
@@ -219,7 +226,7 @@ INLINE float maximum(Floats x)
 constexpr float MAGIC = 0x1.8p23f;
 
 // 2^x for x <= 0, with a relative error of 3e-7; 0 below -126.
-INLINE Floats exp2_neg(Floats x)
+ONE_COPY Floats exp2_neg(Floats x)
 {
     x = larger(x, splat(-127.0f));
     const Floats rounded = x + splat(MAGIC);          // at 1.5 x 2^23 a float has no bits for
