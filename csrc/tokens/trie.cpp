@@ -1,12 +1,12 @@
 #include "trie.h"
+#include "../base/error.h"
 #include <algorithm>
 
 namespace onelayer {
 
 namespace {
 
-constexpr uint32_t nobody = UINT32_MAX;
-constexpr size_t any_byte = 256; // cells that a step may look at from a base on
+constexpr size_t labels = 257; // cells that a state may look at from its base on
 
 } // namespace
 
@@ -20,7 +20,7 @@ class Trie::Builder {
         free_[0] &= ~uint64_t{1}; // the root
     }
 
-    std::vector<Cell> cells()
+    std::vector<uint32_t> cells()
     {
         if (!entries_.empty())
             waiting_.push_back({0, entries_.size(), 0, root});
@@ -32,7 +32,7 @@ class Trie::Builder {
             else
                 place_children(range);
         }
-        cells_.resize(size_t{highest_base_} + any_byte);
+        cells_.resize(size_t{highest_base_} + labels);
         cells_.shrink_to_fit();
         return std::move(cells_);
     }
@@ -58,27 +58,45 @@ class Trie::Builder {
             labels_.assign(1, static_cast<unsigned char>(text[i]));
             state = place(state) + labels_[0];
         }
-        cells_[state].value = number;
+        cells_[state] |= leaf | packed(number);
     }
 
     void place_children(Range range)
     {
         sort_by_key(range);
+        int32_t number = -1; // of the text that ends here; the last one counts
         for (; range.begin < range.end && key_of(entries_[range.begin], range.depth) == 0;
              range.begin++)
-            cells_[range.state].value = entries_[range.begin].second; // the last one counts
+            number = entries_[range.begin].second;
+        if (range.begin == range.end) {
+            cells_[range.state] |= leaf | packed(number);
+            return;
+        }
         labels_.clear(), starts_.clear();
         for (size_t i = range.begin; i < range.end; i++) {
             const auto label = static_cast<unsigned char>(entries_[i].first[range.depth]);
             if (labels_.empty() || labels_.back() != label)
                 labels_.push_back(label), starts_.push_back(i);
         }
-        if (labels_.empty())
-            return;
+        const size_t children = labels_.size();
         starts_.push_back(range.end);
+        if (number >= 0)
+            labels_.push_back(of_number);
         const uint32_t base = place(range.state);
-        for (size_t i = 0; i < labels_.size(); i++)
+        for (size_t i = 0; i < children; i++)
             waiting_.push_back({starts_[i], starts_[i + 1], range.depth + 1, base + labels_[i]});
+        if (number >= 0) {
+            cells_[range.state] |= numbered;
+            cells_[base + of_number] = nobody | packed(number);
+        }
+    }
+
+    static uint32_t packed(int32_t number)
+    {
+        const auto bits = static_cast<uint32_t>(number);
+        if (bits >> (32 - number_at))
+            throw BundleError("a vocabulary has the number " + std::to_string(number));
+        return bits << number_at;
     }
 
     // Entries with the same key keep their order.
@@ -98,10 +116,10 @@ class Trie::Builder {
             }
             return;
         }
-        size_t counts[any_byte + 2] = {}; // of smaller keys, in the end
+        size_t counts[labels + 1] = {}; // of smaller keys, in the end
         for (auto one = begin; one < end; ++one)
             counts[key_of(*one, range.depth) + 1]++;
-        for (size_t key = 1; key < any_byte + 2; key++)
+        for (size_t key = 1; key < labels + 1; key++)
             counts[key] += counts[key - 1];
         unsorted_.assign(begin, end);
         for (const Entry &one : unsorted_)
@@ -112,10 +130,13 @@ class Trie::Builder {
     uint32_t place(uint32_t state)
     {
         const uint32_t base = free_base();
-        cells_[state].base = base;
+        if (base >> (32 - base_at))
+            throw BundleError("a vocabulary has too many texts");
+        cells_[state] |= base << base_at;
         highest_base_ = std::max(highest_base_, base);
-        for (const unsigned char label : labels_) {
-            cells_[base + label].parent = state;
+        used_[base / 64] |= uint64_t{1} << base % 64;
+        for (const uint32_t label : labels_) {
+            cells_[base + label] = label;
             free_[(base + label) / 64] &= ~(uint64_t{1} << (base + label) % 64);
         }
         return base;
@@ -132,7 +153,9 @@ class Trie::Builder {
             if (word * 64 < first) // no base is negative
                 fit &= first - word * 64 < 64 ? ~uint64_t{0} << (first - word * 64) : 0;
             for (size_t i = 1; i < labels_.size() && fit; i++)
-                fit &= bits_from(word * 64 + labels_[i] - first);
+                fit &= bits_from(free_, word * 64 + labels_[i] - first);
+            if (fit)
+                fit &= ~used_from(word, first);
             taken += 64 - static_cast<size_t>(__builtin_popcountll(free_[word]));
             if (!fit)
                 continue;
@@ -145,27 +168,36 @@ class Trie::Builder {
         }
     }
 
-    uint64_t bits_from(size_t cell) const
+    static uint64_t bits_from(const std::vector<uint64_t> &bits, size_t at)
     {
-        const size_t word = cell / 64, bit = cell % 64;
-        return bit ? free_[word] >> bit | free_[word + 1] << (64 - bit) : free_[word];
+        const size_t word = at / 64, bit = at % 64;
+        return bit ? bits[word] >> bit | bits[word + 1] << (64 - bit) : bits[word];
+    }
+
+    // Which of the bases whose first children lie in a word are used; the first may be negative.
+    uint64_t used_from(size_t word, size_t first) const
+    {
+        return word * 64 < first && first - word * 64 < 64 ? used_[0] << (first - word * 64)
+               : word * 64 < first                         ? 0
+                                                           : bits_from(used_, word * 64 - first);
     }
 
     // Makes room for the bases in this number of words, and for any byte after them.
     void grow(size_t words)
     {
-        const size_t needed = words + any_byte / 64 + 1;
+        const size_t needed = words + labels / 64 + 2;
         if (free_.size() >= needed)
             return;
         free_.resize(needed + needed / 2, ~uint64_t{0});
-        cells_.resize(free_.size() * 64, {0, nobody, -1});
+        used_.resize(free_.size());
+        cells_.resize(free_.size() * 64, nobody);
     }
 
     std::vector<Entry> entries_, unsorted_;
-    std::vector<Cell> cells_;
-    std::vector<uint64_t> free_; // a bit for each cell
+    std::vector<uint32_t> cells_;
+    std::vector<uint64_t> free_, used_; // a bit for each cell, and for each base
     std::vector<Range> waiting_;
-    std::vector<unsigned char> labels_; // of the state that is placed
+    std::vector<uint32_t> labels_; // of the state that is placed
     std::vector<size_t> starts_;
     size_t scan_from_ = 0; // words before it are hardly ever free
     uint32_t highest_base_ = 0;

@@ -9,6 +9,13 @@ namespace onelayer {
 
 namespace {
 constexpr double unknown_penalty = 10; // below the worst token's score, as in SentencePiece
+
+// A score beyond the range of single precision isn't cast: that would be undefined.
+bool in_single_precision(double score)
+{
+    return std::abs(score) <= double{std::numeric_limits<float>::max()} &&
+           double{static_cast<float>(score)} == score;
+}
 }
 
 Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
@@ -27,17 +34,17 @@ Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
     std::deque<std::string> hidden; // the trie only looks at the texts
     double lowest = std::numeric_limits<double>::infinity();
     entries.reserve(pieces.size());
-    scores_.reserve(pieces.size());
+    exact_scores_.reserve(pieces.size());
     for (const Json &piece : pieces) {
         const auto pair = piece.items();
         if (pair.size() != 2)
             throw BundleError("a token without a score");
         const std::string_view token = pair[0].text();
-        const auto id = static_cast<int32_t>(scores_.size());
+        const auto id = static_cast<int32_t>(exact_scores_.size());
         const double score = pair[1].number();
         if (!std::isfinite(score) || token.empty())
             throw BundleError("token " + shown(token) + " has no score");
-        scores_.push_back(score);
+        exact_scores_.push_back(score);
         lowest = std::min(lowest, score);
         if (special.texts.count(token)) {
             special_[std::string(token)] = id;
@@ -48,6 +55,10 @@ Unigram::Unigram(const Json &model, const SpecialTokens &special, size_t rows)
         }
     }
     unknown_score_ = lowest - unknown_penalty;
+    if (std::all_of(exact_scores_.begin(), exact_scores_.end(), in_single_precision)) {
+        scores_.assign(exact_scores_.begin(), exact_scores_.end());
+        std::vector<double>().swap(exact_scores_);
+    }
     vocabulary_ = Trie(std::move(entries));
     constexpr const char *digits = "0123456789ABCDEF";
     for (unsigned byte = 0; byte < 256; byte++)
@@ -88,7 +99,7 @@ void Unigram::cut(std::string_view word, size_t, std::vector<WordPart> &out) con
              end < size && vocabulary_.step(state, static_cast<unsigned char>(word[end]));) {
             end++;
             if (const int32_t id = vocabulary_.value(state); id >= 0) {
-                offer(i, end, id, scores_[static_cast<size_t>(id)]);
+                offer(i, end, id, score_of(id));
                 has_single |= end == next;
             }
         }

@@ -22,11 +22,18 @@ class Unigram final : public TokenModel {
     bool is_special(std::string_view token) const { return special_.find(token) != special_.end(); }
 
   private:
+    double score_of(int32_t id) const
+    {
+        const auto i = static_cast<size_t>(id);
+        return exact_scores_.empty() ? double{scores_[i]} : exact_scores_[i];
+    }
     void add_unknown(std::string_view word, uint32_t begin, uint32_t end,
                      std::vector<WordPart> &out) const;
 
     Trie vocabulary_;
-    std::vector<double> scores_; // by id
+    // By id; in single precision where that holds all of them, as SentencePiece's own are in it.
+    std::vector<float> scores_;
+    std::vector<double> exact_scores_;
     double unknown_score_;
     int32_t unknown_;
     bool falls_back_;
