@@ -139,6 +139,13 @@ def build_java(place: Place) -> list[str]:
     return ["java", *quick, "-Dfile.encoding=UTF-8", "-Djava.library.path=.", "Predict"]
 
 
+def build_csharp(place: Place) -> list[str]:
+    needed("mono")
+    flags = ("-warn:4", "-warnaserror", "-langversion:7.2", "-out:Predict.exe")
+    place.run(needed("mcs"), *flags, str(EXAMPLES / "csharp" / "Predict.cs"))
+    return ["mono", "Predict.exe"]
+
+
 SLOW = (pytest.mark.slow, pytest.mark.process)
 
 
@@ -150,13 +157,14 @@ SLOW = (pytest.mark.slow, pytest.mark.process)
         pytest.param(build_go, BYTES, id="Go", marks=SLOW),
         pytest.param(build_rust, BYTES, id="Rust", marks=SLOW),
         pytest.param(build_java, UTF16, id="Java", marks=SLOW),
+        pytest.param(build_csharp, UTF16, id="C#", marks=SLOW),
     ],
 )
 def test_example_answers_as_python(
     build: Callable[[Place], list[str]], unit: str, bundles: list[NativeBundle], place: Place
 ) -> None:
     command = build(place)
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": place.links}
     for bundle in bundles:
         run = subprocess.run(
             [*command, str(bundle.folder), *TEXTS],
@@ -168,7 +176,9 @@ def test_example_answers_as_python(
         assert run.returncode == 0, run.stderr.decode()
         assert run.stdout.decode().splitlines() == wanted_lines(bundle, unit)
     if build is not build_java:  # whose virtual machine takes longest to start
-        refused = subprocess.run([*command, "nowhere", "x"], cwd=place.folder, capture_output=True)
+        refused = subprocess.run(
+            [*command, "nowhere", "x"], cwd=place.folder, env=environment, capture_output=True
+        )
         assert refused.returncode == 1
         assert b"nowhere" in refused.stderr
 
