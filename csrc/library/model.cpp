@@ -12,7 +12,7 @@ namespace onelayer {
 
 namespace {
 
-constexpr int most_threads = 1024;
+constexpr int most_asked_threads = 1024;
 
 // The processors that this process may use.
 int processors()
@@ -72,7 +72,7 @@ std::shared_ptr<const Opened> opened(std::shared_ptr<const Bundle> bundle,
         throw InputError("coverage must be above 0 and below 1, or 0 for none");
     if (!(asked.abstain >= 0 && asked.abstain < 1))
         throw InputError("abstain must be above 0 and below 1, or 0 for none");
-    if (asked.threads < 0 || asked.threads > most_threads)
+    if (asked.threads < 0 || asked.threads > most_asked_threads)
         throw InputError("threads must be from 1 to 1024, or 0 for one a processor");
     auto found = std::make_shared<Opened>();
     found->bundle = std::move(bundle);

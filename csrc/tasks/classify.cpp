@@ -68,7 +68,7 @@ Classify::Classify(const Json &values)
 void Classify::decode(const Row &, const RowLogits &logits, Prediction &out) const
 {
     std::vector<float> &x = scratch().logits;
-    pool(pooling_, read_logits(logits, labels_.size()), labels_.size(), x);
+    pool_logits(pooling_, read_logits(logits, labels_.size()), labels_.size(), x);
     // Python divides in single precision, too.
     const float temperature = calibration_ ? static_cast<float>(calibration_->temperature()) : 1.0f;
     std::vector<double> &p = out.probabilities;

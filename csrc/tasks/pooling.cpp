@@ -34,7 +34,8 @@ int64_t windows_read(Pooling pooling, int64_t needed)
     }
 }
 
-void pool(Pooling pooling, const ReadLogits &windows, size_t n_outputs, std::vector<float> &out)
+void pool_logits(Pooling pooling, const ReadLogits &windows, size_t n_outputs,
+                 std::vector<float> &out)
 {
     const float *const first = windows.first;
     const float *const last = first + (windows.n - 1) * n_outputs;

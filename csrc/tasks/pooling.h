@@ -18,6 +18,7 @@ void check_pooling_scores(const Json &values);
 int64_t windows_read(Pooling pooling, int64_t needed);
 
 // (windows, n_outputs) logits -> n_outputs, in single precision.
-void pool(Pooling pooling, const ReadLogits &windows, size_t n_outputs, std::vector<float> &out);
+void pool_logits(Pooling pooling, const ReadLogits &windows, size_t n_outputs,
+                 std::vector<float> &out);
 
 } // namespace onelayer

@@ -27,7 +27,7 @@ class Regress final : public Task {
     void decode(const Row &, const RowLogits &logits, Prediction &out) const override
     {
         std::vector<float> &x = scratch().logits;
-        pool(pooling_, read_logits(logits, 1), 1, x);
+        pool_logits(pooling_, read_logits(logits, 1), 1, x);
         // The layer learns numbers of mean 0 and deviation 1, whatever unit the labels have.
         out.value = static_cast<double>(x[0]) * deviation_ + mean_;
     }

@@ -12,7 +12,7 @@ namespace onelayer {
 namespace {
 
 constexpr size_t most_parts = 16; // as tokens/components.py
-constexpr int deepest = 4;
+constexpr int deepest_sequence = 4;
 
 void lowercase(AlignedText &text)
 {
@@ -205,7 +205,7 @@ void collect(const Json &component, const char *plural, int depth, std::vector<c
         out.push_back(&component);
         return;
     }
-    if (depth == deepest)
+    if (depth == deepest_sequence)
         throw BundleError(std::string(plural) + " nested too deeply");
     for (const Json &inner : component.at(plural).items())
         if (!inner.is_null())
