@@ -1,6 +1,7 @@
-// Files by the calls of POSIX, or by those of C where the system has none.
+// Files by the calls of POSIX, or by those of Windows. A path is UTF-8 on Windows, too.
 #include "files.h"
 #include "error.h"
+#include "text.h"
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -54,7 +55,42 @@ int64_t read_at(int file, size_t at, size_t size, char *to)
 #endif
 }
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+using Status = struct _stat64;
+
+// A path in UTF-16; empty, which is no path, where it isn't UTF-8.
+std::wstring wide(const std::string &path)
+{
+    std::wstring found;
+    if (!is_utf8(path))
+        return found;
+    const Text text(path);
+    for (size_t i = 0; i < text.size(); i++) {
+        const char32_t c = text[i];
+        if (c > 0xffff)
+            found += static_cast<wchar_t>(0xd7c0 + (c >> 10));
+        found += static_cast<wchar_t>(c > 0xffff ? 0xdc00 | (c & 0x3ff) : c);
+    }
+    // A directory's name may end with a slash, except to the system; C:\ keeps its own.
+    const auto is_slash = [](wchar_t c) { return c == L'/' || c == L'\\'; };
+    while (found.size() > 1 && is_slash(found.back()) && found[found.size() - 2] != L':')
+        found.pop_back();
+    return found;
+}
+
+bool status_of(const std::string &path, Status &status)
+{
+    return !::_wstat64(wide(path).c_str(), &status);
+}
+
+bool status_of(int file, Status &status) { return !::_fstat64(file, &status); }
+#else
+using Status = struct stat;
+
+bool status_of(const std::string &path, Status &status) { return !::stat(path.c_str(), &status); }
+
+bool status_of(int file, Status &status) { return !::fstat(file, &status); }
+
 // The path without links; empty for a link that leads nowhere.
 std::string resolved(const std::string &path)
 {
@@ -75,22 +111,22 @@ std::string parent_of(const std::string &path)
 
 bool is_directory(const std::string &path)
 {
-    struct stat status;
-    return !::stat(path.c_str(), &status) && (status.st_mode & S_IFMT) == S_IFDIR;
+    Status status;
+    return status_of(path, status) && (status.st_mode & S_IFMT) == S_IFDIR;
 }
 
 bool is_file(const std::string &path)
 {
-    struct stat status;
-    return !::stat(path.c_str(), &status) && (status.st_mode & S_IFMT) == S_IFREG;
+    Status status;
+    return status_of(path, status) && (status.st_mode & S_IFMT) == S_IFREG;
 }
 
 std::string file_in(const std::string &folder, const std::string &name)
 {
     const std::string path = folder + "/" + name;
-    struct stat status;
+    Status status;
 #if defined(_WIN32)
-    const bool there = !::stat(path.c_str(), &status);
+    const bool there = status_of(path, status);
 #else
     const bool there = !::lstat(path.c_str(), &status);
     if (there && S_ISLNK(status.st_mode)) {
@@ -118,15 +154,15 @@ WholeBytes::WholeBytes(const ByteSource &source)
 FileBytes::FileBytes(const std::string &path, size_t most)
 {
 #if defined(_WIN32)
-    file_ = ::_open(path.c_str(), _O_RDONLY | _O_BINARY);
+    file_ = ::_wopen(wide(path).c_str(), _O_RDONLY | _O_BINARY);
 #else
     // O_NONBLOCK: opening a pipe that nobody writes to would wait forever.
     file_ = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 #endif
     if (file_ < 0)
         fail(path, by_errno());
-    struct stat status;
-    const bool regular = !::fstat(file_, &status) && (status.st_mode & S_IFMT) == S_IFREG;
+    Status status;
+    const bool regular = status_of(file_, status) && (status.st_mode & S_IFMT) == S_IFREG;
     size_ = regular ? static_cast<size_t>(status.st_size) : 0;
     if (regular && size_ <= most)
         return;

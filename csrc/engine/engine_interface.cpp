@@ -8,6 +8,13 @@
 
 using onelayer::guarded_status;
 
+namespace {
+
+// Not inside the function that needs it: Clang allows a DLL's functions no such variables.
+thread_local onelayer::Encodings kept_encodings; // keeps its memory
+
+} // namespace
+
 onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *shape,
                                       const onelayer_engine_tensor *tensors, size_t n_tensors,
                                       char *error, size_t size)
@@ -49,7 +56,7 @@ onelayer_status onelayer_engine_logits(const onelayer_engine *engine,
 {
     return guarded_status(
         [&] {
-            static thread_local onelayer::Encodings encodings; // keeps its memory
+            onelayer::Encodings &encodings = kept_encodings;
             const int64_t n = batch->n_sequences;
             const int64_t tokens = batch->cu_seqlens[n], reads = batch->cu_reads[n];
             encodings.ids.assign(batch->ids, batch->ids + tokens);

@@ -11,6 +11,19 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
+
+#if defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#define WIN32_LEAN_AND_MEAN
+#if !defined(NOMINMAX)
+#define NOMINMAX
+#endif
+#include <windows.h>
+#include <shellapi.h>
+#endif
 
 namespace onelayer {
 
@@ -248,12 +261,42 @@ int guarded(int count, char **words)
     }
 }
 
+#if defined(_WIN32)
+// The arguments in UTF-8: those of `main` are in the system's code page, which lacks characters.
+std::vector<std::string> given_words()
+{
+    int count = 0;
+    wchar_t **const wide = ::CommandLineToArgvW(::GetCommandLineW(), &count);
+    std::vector<std::string> words;
+    for (int i = 0; i < count; i++) {
+        const auto convert = [&](char *to, int room) {
+            return ::WideCharToMultiByte(CP_UTF8, 0, wide[i], -1, to, room, nullptr, nullptr);
+        };
+        std::string word(static_cast<size_t>(convert(nullptr, 0)), '\0');
+        convert(word.data(), static_cast<int>(word.size()));
+        words.push_back(std::move(word)); // with its final zero
+    }
+    ::LocalFree(wide);
+    return words;
+}
+#endif
+
 } // namespace
 
 } // namespace onelayer
 
 int main(int count, char **words)
 {
+#if defined(_WIN32)
+    ::_setmode(0, _O_BINARY); // lines end as they do on other systems
+    ::_setmode(1, _O_BINARY);
+    std::vector<std::string> in_utf8 = onelayer::given_words();
+    std::vector<char *> pointers;
+    for (std::string &word : in_utf8)
+        pointers.push_back(word.data());
+    if (!pointers.empty())
+        count = static_cast<int>(pointers.size()), words = pointers.data();
+#endif
 #if defined(SIGPIPE)
     std::signal(SIGPIPE, SIG_IGN);
 #endif
