@@ -12,6 +12,16 @@ struct onelayer_tokenizer {
 
 namespace {
 
+// Memory that a thread keeps between calls. It isn't inside the functions that need it: Clang allows
+// a DLL's functions no such variables.
+struct KeptWords {
+    Text decoded;
+    std::vector<Span> spans;
+    WordPieces pieces;
+    std::vector<onelayer_span> places;
+};
+thread_local KeptWords kept_words;
+
 std::vector<char32_t> points_of(onelayer_text marks)
 {
     const Text text(bytes_of(marks, "a joint"));
@@ -60,9 +70,7 @@ onelayer_status onelayer_tokenizer_words(const onelayer_tokenizer *tokenizer, on
 {
     return guarded_status(
         [&] {
-            static thread_local Text decoded;
-            static thread_local std::vector<Span> spans;
-            static thread_local WordPieces pieces;
+            auto &[decoded, spans, pieces, _] = kept_words;
             decoded.assign(bytes_of(text, "text"));
             spans.clear();
             for (size_t i = 0; i < n_words; i++) {
@@ -83,9 +91,7 @@ onelayer_status onelayer_tokenizer_split(onelayer_text text, onelayer_text inner
 {
     return guarded_status(
         [&] {
-            static thread_local Text decoded;
-            static thread_local std::vector<Span> spans;
-            static thread_local std::vector<onelayer_span> found;
+            auto &[decoded, spans, _, found] = kept_words;
             decoded.assign(bytes_of(text, "text"));
             split_words(decoded, {points_of(inner), points_of(leading)}, spans);
             Places places(decoded);
