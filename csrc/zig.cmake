@@ -17,15 +17,26 @@ set(zig_macos Darwin)
 set(zig_windows Windows)
 set(CMAKE_SYSTEM_NAME ${zig_${CMAKE_MATCH_2}})
 
-# CMake wants a program for each tool.
+# CMake wants a program for each tool. Zig has its own names for ARM's versions.
+set(zig_words [=[
+for word; do
+    shift
+    case "$word" in
+    -march=armv8.2-a*) word="-mcpu=generic+v8_2a${word#-march=armv8.2-a}" ;;
+    esac
+    set -- "$@" "$word"
+done
+]=])
 foreach(tool cc c++ ar ranlib)
     set(file "${CMAKE_BINARY_DIR}/zig-${tool}")
+    set(words "")
     set(target "")
     if(tool MATCHES "^c")
+        set(words "${zig_words}")
         set(target "-target ${ZIG_TARGET}")
     endif()
     if(NOT EXISTS "${file}")
-        file(WRITE "${file}" "#!/bin/sh\nexec ${ZIG} ${tool} ${target} \"$@\"\n")
+        file(WRITE "${file}" "#!/bin/sh\n${words}exec ${ZIG} ${tool} ${target} \"$@\"\n")
         file(CHMOD "${file}" PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
     endif()
 endforeach()
