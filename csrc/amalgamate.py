@@ -6,7 +6,8 @@
 ``OUT`` gets onelayer.cpp, onelayer.h and onelayer.hpp. GCC and Clang compile them, without other
 flags: what flags.txt says stands in the source as pragmas. The kernels are at its end, once; for
 each instruction set onelayer.cpp includes itself and compiles them for it, in a namespace of their
-own.
+own. What a source declares for itself alone is seen by those behind it, so two sources can't use one
+name at namespace scope.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ namespace onelayer {
 namespace {
 
 // What a batch gave. The vectors keep their memory from batch to batch.
-struct Found {
+struct FoundTokens {
     std::vector<int32_t> ids;
     std::vector<Span> spans;
     std::vector<uint32_t> words;
@@ -28,7 +28,7 @@ struct Found {
     }
 };
 
-thread_local Found found;
+thread_local FoundTokens found;
 thread_local Text decoded;
 
 template <class T> void append(std::vector<T> &to, const std::vector<T> &from)
