@@ -6,8 +6,8 @@
 ``OUT`` gets onelayer.cpp, onelayer.h and onelayer.hpp. GCC and Clang compile them, without other
 flags: what flags.txt says stands in the source as pragmas. The kernels are at its end, once; for
 each instruction set onelayer.cpp includes itself and compiles them for it, in a namespace of their
-own. What a source declares for itself alone is seen by those behind it, so two sources can't use one
-name at namespace scope.
+own. What a source declares for itself alone is seen by those behind it, so two sources can't use
+one name at namespace scope.
 """
 
 from __future__ import annotations
@@ -140,9 +140,7 @@ def amalgamated(version: str) -> str:
     kernels = files.text(KERNELS)
     system = list(dict.fromkeys(SYSTEM.findall(kernels)))
     known = {feature for each in sets for feature in each.features}
-    kernels = FEATURE.sub(
-        lambda found: own_macro(found[1].replace("_", ""), known), SYSTEM.sub("", kernels)
-    )
+    kernels = FEATURE.sub(lambda found: own_macro(found[1], known), SYSTEM.sub("", kernels))
     kernels, n = INSTANCE.subn("constexpr InstructionSet NAMED", kernels)
     if n != 1:
         raise SystemExit(f"{KERNELS} defines {n} instruction sets and should define one")
@@ -162,6 +160,7 @@ def amalgamated(version: str) -> str:
 
 def own_macro(feature: str, known: set[str]) -> str:
     """The name that stands for a compiler's macro: Clang's don't follow the attribute."""
+    feature = feature.replace("_", "")
     if feature not in known:
         raise SystemExit(f"the kernels ask for {feature}, which no line of flags.txt switches on")
     return f"SET_HAS_{feature}"
