@@ -18,6 +18,8 @@
 #define PRODUCT_OF_PAIRS
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define DOT_PRODUCT
+#else
+#define PLAIN
 #endif
 #include "xmm.h"
 #endif
@@ -32,7 +34,6 @@
 namespace onelayer {
 
 extern const InstructionSet NAMED(SET);
-const InstructionSet NAMED(SET) = {NAME_OF(SET), PANEL, DEPTH, works, forward_room,
-                                   forward};
+const InstructionSet NAMED(SET) = {NAME_OF(SET), PANEL, DEPTH, works, forward_room, forward};
 
 } // namespace onelayer
