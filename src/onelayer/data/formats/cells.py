@@ -10,7 +10,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from onelayer.base.errors import DataError, Place, UsageError
-from onelayer.data.formats.lines import HEAD_LINES, LONGEST, head_lines, text_lines
+from onelayer.data.formats.lines import (
+    HEAD_CHARACTERS,
+    HEAD_LINES,
+    LONGEST,
+    head_lines,
+    text_lines,
+)
 
 HEAD_ROWS = 200
 DELIMITERS = ",;\t|"
@@ -88,22 +94,36 @@ def find_dialect(path: str, prefer: str, delimiter: str | None = None) -> Dialec
 def cell_rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
     """Rows with their lines; empty lines aren't rows. Raises DataError where a quoted field never
     ends, or in the middle of a text."""
-    if dialect.quotes:
-        return _quoted_rows(path, dialect)
-    return _literal_rows(path, dialect)
+    try:
+        yield from _parsed(text_lines(path), dialect)
+    except _BrokenRowError as error:
+        raise _broken_row(path, error.begin, error.end, dialect.delimiter, str(error)) from None
 
 
-def _literal_rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
-    for number, line in enumerate(islice(text_lines(path), dialect.skip, None), 1 + dialect.skip):
+class _BrokenRowError(Exception):
+    """What the csv module says of a row that it can't read, from line ``begin`` to ``end``."""
+
+    def __init__(self, reason: str, begin: int, end: int) -> None:
+        super().__init__(reason)
+        self.begin, self.end = begin, end
+
+
+def _parsed(lines: Iterator[str], dialect: Dialect) -> Iterator[NumberedCells]:
+    """As `cell_rows`, for the lines of a file. Raises _BrokenRowError."""
+    return (_quoted_rows if dialect.quotes else _literal_rows)(lines, dialect)
+
+
+def _literal_rows(lines: Iterator[str], dialect: Dialect) -> Iterator[NumberedCells]:
+    for number, line in enumerate(islice(lines, dialect.skip, None), 1 + dialect.skip):
         text = line.rstrip("\r\n")
         if text:
             yield number, text.split(dialect.delimiter)
 
 
-def _quoted_rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
+def _quoted_rows(lines: Iterator[str], dialect: Dialect) -> Iterator[NumberedCells]:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
     reader = csv.reader(
-        islice(text_lines(path), dialect.skip, None),
+        islice(lines, dialect.skip, None),
         delimiter=dialect.delimiter,
         skipinitialspace=dialect.spaces,
         strict=True,
@@ -116,7 +136,7 @@ def _quoted_rows(path: str, dialect: Dialect) -> Iterator[NumberedCells]:
             begin = reader.line_num + 1 + dialect.skip
     except csv.Error as error:
         end = reader.line_num + dialect.skip
-        raise _broken_row(path, begin, end, dialect.delimiter, str(error)) from None
+        raise _BrokenRowError(str(error), begin, end) from None
 
 
 def _broken_row(path: str, begin: int, end: int, delimiter: str, reason: str) -> DataError:
@@ -200,26 +220,48 @@ def _is_one_column(widths: list[int]) -> bool:
     return usual[0][0] == 1 or usual[0][1] < 0.9 * len(widths[1:])
 
 
-def _head(path: str, dialect: Dialect) -> list[NumberedCells]:
-    """The first rows, up to a row that can't be read."""
-    rows = []
+def _head(
+    path: str, dialect: Dialect, *, whole: bool = False, n: int = HEAD_ROWS
+) -> list[NumberedCells]:
+    """The first rows, as far as they can be read; with ``whole`` none if one can't."""
+    rows: list[NumberedCells] = []
+    lines = _HeadLines(text_lines(path))
     try:
-        for row in islice(cell_rows(path, dialect), HEAD_ROWS):
+        for row in islice(_parsed(lines, dialect), n):
             rows.append(row)
-    except DataError:
-        pass
+            lines.room = HEAD_CHARACTERS
+    except (_BrokenRowError, _LongRowError, DataError):
+        return [] if whole else rows
     return rows
 
 
+class _LongRowError(Exception):
+    """A row has more than ``HEAD_CHARACTERS`` characters."""
+
+
+class _HeadLines:
+    """Lines, in which no row may be long: a quote that is never closed would be looked for to its
+    end in each dialect."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.room = HEAD_CHARACTERS
+        """Characters that the current row may still have."""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.room -= len(line)
+        if self.room < 0:
+            raise _LongRowError
+        return line
+
+
 def _widths(path: str, dialect: Dialect, *, whole: bool = False) -> list[int]:
-    """The numbers of fields of the first rows; with ``whole`` none if a row can't be read."""
-    widths = []
-    try:
-        for _, fields in islice(cell_rows(path, dialect), HEAD_ROWS):
-            widths.append(len(fields))
-    except DataError:
-        return [] if whole else widths
-    return widths
+    """The numbers of fields of the first rows."""
+    return [len(fields) for _, fields in _head(path, dialect, whole=whole)]
 
 
 def _comments(lines: Sequence[str]) -> int:
@@ -264,8 +306,5 @@ def _quotes_are_markup(path: str, skip: int) -> bool:
 
 
 def _quoted_widths(path: str, skip: int) -> list[int]:
-    rows = _quoted_rows(path, Dialect("\t", quotes=True, skip=skip))
-    try:
-        return [len(fields) for _, fields in islice(rows, HEAD_LINES)]
-    except DataError:
-        return []
+    rows = _head(path, Dialect("\t", quotes=True, skip=skip), whole=True, n=HEAD_LINES)
+    return [len(fields) for _, fields in rows]
