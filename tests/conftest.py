@@ -29,8 +29,9 @@ from support.tiny_bert import MakeBert, write_bert
 if TYPE_CHECKING:
     from support.page_site import Site
 
-# Like the engine before it imports OpenVINO: no telemetry.
+# Like the engines before they import OpenVINO and ONNX Runtime: no telemetry.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Tests send SIGINT, which a shell ignores for commands in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Threads slow down models this small, and other processes may use the cores.
