@@ -3,11 +3,11 @@
     python csrc/amalgamate.py OUT
     c++ -std=c++17 -O3 -pthread -c OUT/onelayer.cpp
 
-``OUT`` gets onelayer.cpp, onelayer.h and onelayer.hpp. GCC and Clang compile them, without other
-flags: what flags.txt says stands in the source as pragmas. The kernels are at its end, once; for
-each instruction set onelayer.cpp includes itself and compiles them for it, in a namespace of their
-own. What a source declares for itself alone is seen by those behind it, so two sources can't use
-one name at namespace scope.
+``OUT`` gets onelayer.cpp, onelayer.h and onelayer.hpp. GCC compiles them without other flags: what
+flags.txt says stands in the source as pragmas. The kernels are at its end, once; for each
+instruction set onelayer.cpp includes itself and compiles them for it, in a namespace of their own.
+What a source declares for itself alone is seen by those behind it, so two sources can't use one
+name at namespace scope.
 """
 
 from __future__ import annotations
