@@ -1,4 +1,4 @@
-// A decimal number with all of its digits, for standard libraries that can't read and write fp64.
+// A decimal number with all of its digits, for the few fp64 that a product can't read or write.
 #pragma once
 #include <cstdint>
 

@@ -109,31 +109,14 @@ JsonWriter &JsonWriter::exact(double number)
         return raw("NaN");
     if (std::isinf(number))
         return raw(number < 0 ? "-Infinity" : "Infinity");
-    before_value();
-    // The shortest text that reads as that double, in positional notation for exponents from -4 to
-    // 15: Python's repr.
-    const double size = std::fabs(number);
-    const bool positional = number == 0 || (size >= 1e-4 && size < 1e16);
-    const auto form = positional ? std::chars_format::fixed : std::chars_format::scientific;
-    char digits[64];
-    const auto end = write_decimal(digits, digits + sizeof digits, number, form).ptr;
-    const std::string_view written(digits, static_cast<size_t>(end - digits));
-    text_ += written;
-    if (positional && written.find('.') == std::string_view::npos)
-        text_ += ".0";
-    return *this;
+    return raw(repr(number));
 }
 
 JsonWriter &JsonWriter::value(double number)
 {
     if (!std::isfinite(number))
         return null();
-    // Python: float(f"{number:.7g}").
-    char digits[64];
-    const auto seven = write_digits(digits, digits + sizeof digits, number, 7);
-    double rounded = 0;
-    read_decimal(digits, seven.ptr, rounded);
-    return exact(rounded);
+    return raw(repr(number, 7));
 }
 
 } // namespace onelayer

@@ -10,8 +10,9 @@ namespace {
 bool works() { return true; } // plain sums, which the others are compared with
 #else
 // The product of random numbers with a matrix is compared with plain sums: rows that fill one tile
-// and more, and 16 inputs behind those of a tile. It takes about 0.1 ms, and less in wide registers.
-bool works()
+// and more, and 16 inputs behind those of a tile. It takes about 0.1 ms, and less in wide registers;
+// it runs once, so it is compiled to be small.
+__attribute__((cold)) bool works()
 {
     constexpr int64_t K = 80, most = 41;
     int8_t plain[K * UNIT], weight[K * UNIT]; // by row, and as panels have them

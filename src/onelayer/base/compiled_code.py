@@ -64,7 +64,7 @@ class Compilation:
     source: Path
     flags: tuple[str, ...] = ()
     alone: bool = True
-    """Whether it has flags of its own. The others of a folder are compiled as one."""
+    """Whether the table names it. The others of a folder are compiled as one."""
 
     def arguments(self, object_file: Path) -> list[str]:
         """The compiler's arguments for an object file of it."""
@@ -95,7 +95,7 @@ def own_flags(table: Path, machine: str) -> dict[str, list[tuple[str, ...]]]:
 
     A line of the table is ``FILE MACHINE FLAGS``. The machine ``any`` stands for every one, and
     ``#`` begins a comment. A source whose lines are all of other machines isn't compiled. The lines
-    of the file ``*`` have flags for every source.
+    of the file ``*`` have flags for every source, and a folder's for its sources without lines.
     """
     found: dict[str, list[tuple[str, ...]]] = {}
     for line in table.read_text(encoding="utf-8").splitlines():
@@ -200,7 +200,7 @@ class Code:
             Compilation(source, every + flags, alone=name in table)
             for source in self._files(*LANGUAGES)
             for name in [_name_below(source, home)]
-            for flags in table.get(name, [()])
+            for flags in table.get(name, table.get(_name_below(source.parent, home), [()]))
         ]
 
     def _files(self, *suffixes: str) -> list[Path]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onelayer.base.compiled_code import MACHINES, Code, build_failure, compiler
+from onelayer.base.compiled_code import MACHINES, Code, build_failure, c_sources, compiler
 from onelayer.base.errors import UsageError
 from onelayer.engines.native.library import CORE, PREBUILT, WHEELS, instruction_sets, library
 from onelayer.nn.kernel_builds import BUILDS, kernel_code, prebuilt_name
@@ -20,7 +20,9 @@ from onelayer.nn.kernel_builds import BUILDS, kernel_code, prebuilt_name
 SMALL = ("-ffunction-sections", "-fdata-sections")
 LINKING = ("-s", "-Wl,--gc-sections", "-static-libgcc")
 """What nothing calls is left out, and the compiler's own library need not be there at run time."""
-LINKING_CPP = (*LINKING, "-static-libstdc++", "-Wl,--exclude-libs,ALL")
+OWN_RUNTIME = "-DONELAYER_OWN_RUNTIME"
+LINKING_CPP = (*LINKING, "-static-libstdc++", f"-Wl,--version-script={c_sources('exports.map')}")
+"""Nor need the C++ library be there."""
 APPLE = ("-Wl,-dead_strip", "-Wl,-x")
 WITHOUT_OPENMP = ("-fno-openmp",)
 """Kernels find OpenMP's functions in the process: torch brings them. A second OpenMP would bring
@@ -66,8 +68,11 @@ def build_libraries(folder: Path) -> tuple[dict[str, Path], list[str]]:
 def libraries(platform: str) -> Iterator[Library]:
     """The libraries of a wheel for a platform."""
     apple = platform.startswith("macosx")
-    core = replace(CORE, flags=(*CORE.flags, *SMALL))
-    yield Library(WHEELS, core, APPLE if apple else LINKING_CPP)
+    if apple:
+        yield Library(WHEELS, replace(CORE, flags=(*CORE.flags, *SMALL)), APPLE)
+    else:
+        core = replace(CORE, flags=(*CORE.flags, *SMALL, OWN_RUNTIME))
+        yield Library(WHEELS, core, LINKING_CPP)
     if not apple:  # Apple's compiler has no OpenMP
         for name, (flag, _) in BUILDS.get(machine_of(platform), {}).items():
             linking = (*LINKING, *WITHOUT_OPENMP)
