@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from hypothesis import settings
+from markupsafe import Markup
 
+from onelayer.evaluation.report import pictures
+from onelayer.evaluation.report.drawing import Picture
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
 from onelayer.tasks.labelled import read_labelled
@@ -81,6 +84,17 @@ def only_marked_tests_start_python(
         start(self, args, *others, **named)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", checked)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_marked_modules_draw(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Reports are written without pictures: drawing them takes longer than training a tiny model.
+    Modules whose tests look at pictures are marked ``pictures``."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("pictures"):
+            blank = Picture("A picture", "0 0 1 1", Markup(""))
+            patch.setattr(pictures, "svg_picture", lambda *_, **__: blank)
+        yield
 
 
 @pytest.fixture(scope="session")

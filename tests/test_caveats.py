@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,6 @@ import pytest
 import onelayer
 from onelayer.base.errors import Place
 from onelayer.evaluation.caveats import caveats_of_dev, caveats_of_labels
-from onelayer.evaluation.report.facts import Learning
-from onelayer.evaluation.report.pictures import dev_score
 from onelayer.metrics import Classification, Entities, MultiLabel
 from onelayer.tasks import Choose, Classify, Regress, Tag
 from onelayer.tasks.calibration import best_thresholds, cross_fitted_sets
@@ -131,19 +128,3 @@ def test_multi_label_dev_score_comes_with_its_cross_fitted_one() -> None:
     assert scorer.cross_fitted < scorer()["micro_f1"]
     (said,) = caveats_of_dev(tuned, 3, scorer.cross_fitted)
     assert "the temperature and the labels' thresholds: tuned on other rows, micro_f1" in said
-
-
-def test_picture_of_the_dev_score_shows_how_uncertain_it_is() -> None:
-    learning = Learning(
-        losses=[1.0] * 20,
-        evaluations=[(10, 0.90), (20, 0.95)],
-        metric="accuracy",
-        best_step=20,
-        interval=(0.7, 1.0),
-    )
-    picture = dev_score(learning)
-    assert picture is not None
-    assert "95 % interval of the best, 0.7 to 1" in picture.says
-    without = dev_score(replace(learning, interval=None))
-    assert without is not None
-    assert "interval" not in without.says

@@ -1,4 +1,4 @@
-"""Numbers are read and written where the standard library of C++ can't: as Python does."""
+"""Numbers are read and written in C++ as Python does."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ extern "C" int read(const char *text, size_t size, double *out)
         return -1;
     return static_cast<int>(found.ptr - text);
 }
-extern "C" int write(double number, int scientific, int digits, char *out)
+extern "C" size_t write(double number, int digits, int general_form, char *out)
 {
-    const auto form = scientific ? std::chars_format::scientific : std::chars_format::fixed;
-    char *const end = out + 400;
-    return static_cast<int>((digits ? write_digits(out, end, number, digits)
-                                    : write_decimal(out, end, number, form)).ptr - out);
+    const std::string text = general_form ? general(number, digits)
+                             : digits     ? repr(number, digits)
+                                          : repr(number);
+    return text.copy(out, 400);
 }
 """
 GIVEN = (
@@ -46,7 +46,7 @@ def decimals(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("decimals")
     (folder / "called.cpp").write_text(SOURCE)
     sources = [folder / "called.cpp", CSRC / "base/decimals.cpp", CSRC / "base/exact_decimal.cpp"]
-    flags = ("-std=c++17", "-shared", "-fPIC", "-DONELAYER_OWN_DECIMALS", f"-I{CSRC}")
+    flags = ("-std=c++17", "-shared", "-fPIC", f"-I{CSRC}")
     subprocess.run([program, *flags, *sources, "-o", folder / "decimals.so"], check=True)
     return ctypes.CDLL(str(folder / "decimals.so"))
 
@@ -59,7 +59,7 @@ def numbers(count: int) -> list[float]:
     return [number for number in (*bits, *near, *whole) if math.isfinite(number)]
 
 
-def test_own_decimals_are_read_as_python_reads_them(decimals: ctypes.CDLL) -> None:
+def test_numbers_are_read_as_python_reads_them(decimals: ctypes.CDLL) -> None:
     texts = [*GIVEN, *(f"{x:.{p}g}" for x in numbers(100) for p in (1, 6, 15, 17, 18, 19, 25))]
     for text in texts:
         if math.isinf(float(text)):
@@ -77,23 +77,22 @@ def test_own_decimals_are_read_as_python_reads_them(decimals: ctypes.CDLL) -> No
         *(("1e400", -1), ("-1e999999999999999999999", -1), ("1e-400", -1)),
     ],
 )
-def test_own_decimals_end_where_a_number_does(decimals: ctypes.CDLL, text: str, read: int) -> None:
+def test_numbers_end_where_a_number_does(decimals: ctypes.CDLL, text: str, read: int) -> None:
     assert decimals.read(text.encode(), len(text), ctypes.byref(ctypes.c_double())) == read
 
 
-def test_own_decimals_are_written_as_python_writes_them(decimals: ctypes.CDLL) -> None:
+@pytest.mark.parametrize("digits", [1, 2, 6, 7, 8, 15])
+def test_numbers_are_written_as_python_writes_them(decimals: ctypes.CDLL, digits: int) -> None:
     out = ctypes.create_string_buffer(400)
 
-    def written(number: float, scientific: bool, digits: int = 0) -> str:
-        size = decimals.write(ctypes.c_double(number), scientific, digits, out)
+    def written(number: float, digits: int, general: bool) -> str:
+        size = decimals.write(ctypes.c_double(number), digits, general, out)
         return out.raw[:size].decode()
 
-    for number in numbers(100):
-        assert written(number, False, 7) == f"{number:.7g}"
-        assert float(written(number, True)) == number
-        positional = number == 0 or 1e-4 <= abs(number) < 1e16
-        shortest = repr(number)
-        if positional:
-            assert written(number, False) == shortest.removesuffix(".0")
-        else:
-            assert written(number, True) == shortest
+    middles = [n / 2**k for n in range(1, 4000, 7) for k in (1, 3, 7)]
+    for number in [*numbers(300), *middles]:
+        rounded = f"{number:.{digits}g}"
+        assert written(number, 0, False) == repr(number)
+        assert written(number, digits, True) == rounded
+        if math.isfinite(float(rounded)):
+            assert written(number, digits, False) == repr(float(rounded))

@@ -26,7 +26,7 @@ from onelayer.evaluation.report.excerpts import MAX_CHARACTERS, MAX_WHOLE, MIN_O
 from onelayer.evaluation.report.facts import Learning
 from onelayer.evaluation.report.gather import MAX_MISTAKES, facts_of
 from onelayer.evaluation.report.markup import templates
-from onelayer.evaluation.report.pictures import MAX_CURVE_POINTS, residuals, thin
+from onelayer.evaluation.report.pictures import MAX_CURVE_POINTS, dev_score, residuals, thin
 from onelayer.evaluation.report.write_report import report_file
 from onelayer.recipe import Columns
 from onelayer.tasks.mistakes import Mark
@@ -35,7 +35,7 @@ from support.from_tokens import MakePredictor
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case, texts
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pictures]
 
 
 class Parsed(HTMLParser):
@@ -401,3 +401,19 @@ def test_every_text_has_enough_contrast(scheme: int) -> None:
         mixed = zip(colours[name], colours["page"], strict=True)
         cell = tuple(a * float(share) + b * (1 - float(share)) for a, b in mixed)
         assert contrast(colours["ink"], cell) >= 4.5, name
+
+
+def test_picture_of_the_dev_score_shows_how_uncertain_it_is() -> None:
+    learning = Learning(
+        losses=[1.0] * 20,
+        evaluations=[(10, 0.90), (20, 0.95)],
+        metric="accuracy",
+        best_step=20,
+        interval=(0.7, 1.0),
+    )
+    picture = dev_score(learning)
+    assert picture is not None
+    assert "95 % interval of the best, 0.7 to 1" in picture.says
+    without = dev_score(replace(learning, interval=None))
+    assert without is not None
+    assert "interval" not in without.says

@@ -19,6 +19,8 @@ from support.made_ladder import ladder
 from support.report_facts import HOSTILE, many_classes
 from support.task_cases import CASES, Case
 
+pytestmark = pytest.mark.pictures
+
 LONG_LABELS = ["x" * 200, "与" * 100, HOSTILE[0], HOSTILE[1]]
 HARD = Case(
     "classify",

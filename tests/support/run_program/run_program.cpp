@@ -1,5 +1,6 @@
 // onelayer-run as a function of a library: tests call it without starting a process.
 #include "../../../csrc/base/decimals.cpp"
+#include "../../../csrc/base/exact_decimal.cpp"
 #include "../../../csrc/base/json.cpp"
 #include "../../../csrc/base/json_copy.cpp"
 #include "../../../csrc/base/json_parser.cpp"

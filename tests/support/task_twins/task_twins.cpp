@@ -1,6 +1,7 @@
 // The tasks by themselves, for tests: JSON and arrays in, JSON out. The pieces of texts are given, so
 // that no tokenizer is needed. All sources are compiled as one, which is quickest.
 #include "../../../csrc/base/decimals.cpp"
+#include "../../../csrc/base/exact_decimal.cpp"
 #include "../../../csrc/base/inflate.cpp"
 #include "../../../csrc/base/json.cpp"
 #include "../../../csrc/base/json_parser.cpp"
