@@ -144,9 +144,9 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
     assert read_of(40, recipe, make_bert()) == "cls"
     assert read_of(40, replace(recipe, epochs=3)) == "cls"
     assert read_of(40, replace(recipe, freeze="encoder")) == "cls"
-    for head in ("label", "option"):
+    for head, read in (("label", "both"), ("labels", "both"), ("option", "cls")):
         found = with_schedule(recipe, HEADS[head], describe(base), pairs(40, tokenizer))
-        assert found.read == "cls", head
+        assert found.read == read, head
     asked = replace(recipe, read="both")
     with pytest.raises(UsageError, match="an option is chosen among others"):
         with_schedule(asked, HEADS["option"], describe(base), pairs(40, tokenizer))

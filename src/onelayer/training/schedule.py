@@ -129,8 +129,8 @@ def steps_of(recipe: Recipe, n_examples: int) -> int:
 
 def _read(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -> Read | None:
     """Few single texts: the mean, where the base was pretrained to it or has no pooler for
-    ``[CLS]``. Very few pairs with numbers: both means, compared; not where the user wants epochs,
-    or weights to stay as they are. Of pairs with labels it wasn't measured.
+    ``[CLS]``. Very few pairs: both means, compared; not where the user wants epochs, or weights to
+    stay as they are.
 
     The mean of a pair tells what both are about, and not what they are to each other. With many
     rows ``[CLS]`` learns as much, and reading it takes less time.
@@ -141,8 +141,8 @@ def _read(recipe: Recipe, head: Head, base: Description, encodings: Encodings) -
         return "cls"
     if not encodings.has_pairs:
         return "mean"
-    rates = head.problem_type == "regression"
-    if recipe.epochs is not None or recipe.freeze != "none" or not rates:
+    chooses = head.form == "MultipleChoice"
+    if recipe.epochs is not None or recipe.freeze != "none" or chooses:
         return "cls"
     few = len(encodings) < MAX_ROWS_FOR_FOLDS
     return "both" if few and _why_not_both(base, encodings) is None else "cls"
