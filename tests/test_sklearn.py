@@ -92,7 +92,7 @@ def test_estimator_checks_pass(
     kind: type[Any], n: int, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onelayer.training.finetune.draw_report", lambda *_: None)
-    estimator = make(kind, options={"precision": "fp32"})
+    estimator = make(kind, options={"precision": "fp32", "folds": 0})
 
     found = check_estimator(
         estimator, expected_failed_checks=EXPECTED_FAILURES, on_fail=None, on_skip=None
