@@ -323,7 +323,8 @@ def test_request_in_an_overload_waits_no_longer_than_a_usual_one_takes() -> None
     assert not accepted(short, Work(80, 1.0), now=OVERLOAD_SECONDS / 2)
     assert accepted(short, short, now=OVERLOAD_SECONDS)
     assert not accepted(short, long, now=OVERLOAD_SECONDS)
-    assert accepted(long, long, now=OVERLOAD_SECONDS)
+    assert accepted(long, short, now=OVERLOAD_SECONDS)
+    assert not accepted(long, long, now=OVERLOAD_SECONDS)
     assert accepted(short, Work(80, 1.0), now=OVERLOAD_SECONDS * 3)
 
 

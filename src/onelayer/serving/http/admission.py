@@ -170,13 +170,12 @@ class Admission:
         """The work before a request: in the queue, and that of requests that are ``arriving``.
 
         A burst may queue. In an overload a long queue would only make every answer late. So after a
-        refusal a request may queue only if the work before it takes no longer than its own, or than
-        a usual request: then its answer takes about twice as long as on an idle server, at most.
+        refusal a request may queue only if the work before it takes no longer than a usual request:
+        then an answer takes about twice as long as on an idle server, and a large request's less.
         """
         backlog = self._backlog
         if now - self._last_queue_refusal < OVERLOAD_SECONDS:
-            room = max(work.seconds, backlog.usual_seconds)
-            fits = backlog.seconds + arriving.seconds <= room
+            fits = backlog.seconds + arriving.seconds <= backlog.usual_seconds
         else:
             before = backlog.tokens + arriving.tokens
             fits = not before or before + work.tokens <= self.limits.max_waiting
