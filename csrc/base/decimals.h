@@ -7,8 +7,8 @@
 
 namespace onelayer {
 
-// Reads the number that a text begins with, as std::from_chars does: no sign "+", no white space,
-// and result_out_of_range for what fp64 can't hold.
+// Reads the number that a text begins with, as std::from_chars does: no sign "+", no white space.
+// What fp64 can't hold is zero or infinite, with result_out_of_range.
 std::from_chars_result read_decimal(const char *begin, const char *end, double &out);
 
 // A finite number as Python's repr writes it: the shortest text that reads as this number again.
@@ -20,7 +20,7 @@ std::string repr(double number, int digits);
 // A finite number as Python's ":g" writes it, or ":.2g".
 std::string general(double number, int digits = 6);
 
-// A number as JSON has it. What fp64 can't hold is zero or infinite, as Python reads it.
+// A number as JSON has it, as Python reads it.
 double real_of(std::string_view written);
 
 } // namespace onelayer

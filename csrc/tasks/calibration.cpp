@@ -211,9 +211,7 @@ std::string Calibration::what_would_do(double error) const
         if (static_cast<double>(more.rows_) > most_rows_needed || !more.lowest_passing(error))
             continue;
         // To two digits.
-        const std::string two = general(static_cast<double>(more.rows_), 2);
-        double about = 0;
-        read_decimal(two.data(), two.data() + two.size(), about);
+        const double about = real_of(general(static_cast<double>(more.rows_), 2));
         return here + "about " + with_commas(static_cast<int64_t>(std::ceil(about))) +
                " calibration rows like these would do";
     }
