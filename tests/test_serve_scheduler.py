@@ -295,9 +295,10 @@ def test_burst_waits_and_overload_is_refused(predictor: Predictor) -> None:
             await server.ask(text)
         server.engine.let.clear()
         server.clock += OVERLOAD_SECONDS / 2
-        assert not await refused(text)  # nothing is ahead
-        assert not await refused(text)  # no more than its own work
-        assert await refused(text)
+        let_in = 0
+        while not await refused(text):
+            let_in += 1
+        assert let_in in (1, 2)  # nothing is ahead, or about its own work
         assert await refused("the ")
         server.clock += OVERLOAD_SECONDS * 2
         assert not await refused(text)
@@ -324,6 +325,8 @@ def test_request_in_an_overload_waits_no_longer_than_a_usual_one_takes() -> None
     assert accepted(short, short, now=OVERLOAD_SECONDS)
     assert not accepted(short, long, now=OVERLOAD_SECONDS)
     assert accepted(long, short, now=OVERLOAD_SECONDS)
+    longer = Work(50, 1.2 * usual.seconds)
+    assert accepted(longer, longer, now=OVERLOAD_SECONDS)
     assert not accepted(long, long, now=OVERLOAD_SECONDS)
     assert accepted(short, Work(80, 1.0), now=OVERLOAD_SECONDS * 3)
 

@@ -44,6 +44,8 @@ between their requests."""
 MAX_PIPELINED = 16
 """Requests of a connection that may wait for the one before them. Each needs a hundred times the
 memory of its bytes."""
+LITTLE_MORE = 1.25
+"""Times a usual request: estimates of requests that are alike vary as much."""
 OVERLOAD_SECONDS = 1.0
 """Seconds since the last refusal after which a burst may queue again."""
 
@@ -170,12 +172,15 @@ class Admission:
         """The work before a request: in the queue, and that of requests that are ``arriving``.
 
         A burst may queue. In an overload a long queue would only make every answer late. So after a
-        refusal a request may queue only if the work before it takes no longer than a usual request:
-        then an answer takes about twice as long as on an idle server, and a large request's less.
+        refusal a request may queue only if the work before it takes no longer than a usual request,
+        or than itself if it is little more: then an answer takes about twice as long as on an idle
+        server, and a large request's less.
         """
         backlog = self._backlog
         if now - self._last_queue_refusal < OVERLOAD_SECONDS:
-            fits = backlog.seconds + arriving.seconds <= backlog.usual_seconds
+            usual = backlog.usual_seconds
+            room = max(usual, min(work.seconds, LITTLE_MORE * usual))
+            fits = backlog.seconds + arriving.seconds <= room
         else:
             before = backlog.tokens + arriving.tokens
             fits = not before or before + work.tokens <= self.limits.max_waiting
