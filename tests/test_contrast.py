@@ -362,7 +362,7 @@ def test_contrast_is_for_few_texts_of_a_sentence_encoder(
     assert (found.read, found.contrast) == ("mean" if contrast else "cls", contrast)
     assert (found.epochs == 0) == (rows < 500)
     pairs = with_schedule(recipe, HEADS["label"], base, of_rows(rows, second=True))
-    assert (pairs.read, pairs.contrast) == ("cls", 0)
+    assert (pairs.read, pairs.contrast) == ("both" if rows < 500 else "cls", 0)
     asked = with_schedule(replace(recipe, epochs=2), HEADS["label"], base, of_rows(rows))
     assert (asked.contrast, asked.epochs) == (0, 2)
 
