@@ -84,6 +84,16 @@ def test_sources_of_both_languages_have_flags_of_their_own(code: Code, tmp_path:
     assert both.load(compiler(both.language) or "c++").answer() == 43
 
 
+def test_sources_without_lines_get_the_flags_of_their_folder(code: Code) -> None:
+    (folder,) = code.folders
+    (folder / "other.c").write_text("int other(void) { return OF_FOLDER; }\n")
+    (folder / "answer.c").write_text("int answer(void) { return OWN; }\n")
+    table = folder.parent / "flags.txt"
+    table.write_text(f"{folder.name} any -DOF_FOLDER=2\n{folder.name}/answer.c any -DOWN=1\n")
+    library = replace(code, table=table, functions=("answer", "other")).load(COMMAND)
+    assert (library.answer(), library.other()) == (1, 2)
+
+
 def test_changed_header_that_folders_share_builds_the_library_again(code: Code) -> None:
     (folder,) = code.folders
     shared = folder.parent / "include"

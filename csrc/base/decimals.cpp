@@ -18,7 +18,7 @@ constexpr int most_at_once = 18;              // digits, so that twice as much f
 constexpr int few_digits = 8;                 // beside them a product's error is nothing
 constexpr uint64_t large = uint64_t{1} << 54; // has two bits more than an fp64 keeps
 constexpr int no_places = 1000;               // of zero: more than any number needs
-constexpr int most_exponent = 100000000;       // that is read: no text has as many digits
+constexpr int most_exponent = 100000000;      // that is read: no text has as many digits
 constexpr int64_t no_limit = 1000000;         // powers of ten from here on are all infinite or zero
 
 // digits x 10^exponent, with no zeros at the end.

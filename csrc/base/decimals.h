@@ -20,7 +20,7 @@ std::string repr(double number, int digits);
 // A finite number as Python's ":g" writes it, or ":.2g".
 std::string general(double number, int digits = 6);
 
-// A number as JSON has it, as Python reads it.
+// The number that a JSON document has, as Python reads it.
 double real_of(std::string_view written);
 
 } // namespace onelayer

@@ -1,4 +1,4 @@
-// A decimal number with all of its digits, for the few fp64 that a product can't read or write.
+// A decimal number with all of its digits, for numbers that fp64's own operations can't round.
 #pragma once
 #include <cstdint>
 

@@ -67,16 +67,13 @@ def build_libraries(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 def libraries(platform: str) -> Iterator[Library]:
     """The libraries of a wheel for a platform."""
-    apple = platform.startswith("macosx")
-    if apple:
+    if platform.startswith("macosx"):  # Apple's compiler has no OpenMP, which kernels need
         yield Library(WHEELS, replace(CORE, flags=(*CORE.flags, *SMALL)), APPLE)
-    else:
-        core = replace(CORE, flags=(*CORE.flags, *SMALL, OWN_RUNTIME))
-        yield Library(WHEELS, core, LINKING_CPP)
-    if not apple:  # Apple's compiler has no OpenMP
-        for name, (flag, _) in BUILDS.get(machine_of(platform), {}).items():
-            linking = (*LINKING, *WITHOUT_OPENMP)
-            yield Library(f"nn/{prebuilt_name(name)}", kernel_code(flag), linking)
+        return
+    yield Library(WHEELS, replace(CORE, flags=(*CORE.flags, *SMALL, OWN_RUNTIME)), LINKING_CPP)
+    for name, (flag, _) in BUILDS.get(machine_of(platform), {}).items():
+        linking = (*LINKING, *WITHOUT_OPENMP)
+        yield Library(f"nn/{prebuilt_name(name)}", kernel_code(flag), linking)
 
 
 def show_library() -> None:
