@@ -6,6 +6,9 @@ TORCH  := 2.13.0
 # A worker for each core; the tests of a module share what they make, so they stay together.
 PYTEST := $(BIN)/pytest -n auto --dist loadfile
 
+# Modules are compiled once for all processes that tests start, whatever the environment says.
+unit quick: export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test quick lint types contracts unit format docs wheel wasm clean
 
 test: lint types contracts unit

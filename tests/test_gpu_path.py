@@ -81,7 +81,7 @@ def documented(*tensors: Tensor, window_size: tuple[int, int] = (-1, -1)) -> Ten
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(varlen.varlen, "varlen_attn", documented)
-    monkeypatch.setattr(ops, "TAKES_REACH", True)
+    monkeypatch.setattr(varlen, "TAKES_REACH", True)
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()

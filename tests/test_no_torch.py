@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from support.rude_clients import GOOD, MODEL, PATH
 from support.server_process import Server
+from support.tiny_bert import MakeBert
 
 pytestmark = pytest.mark.process
 
@@ -99,6 +100,19 @@ def test_predict_reads_and_writes_every_format_without_torch(
     assert (tmp_path / "out.csv").read_text().count("\n") == len(TEXTS) + 1
     assert pq.read_table(tmp_path / "out.parquet")["prediction"].to_pylist() == labels[:3]
     assert not torch_imports.exists()
+
+
+def test_run_is_opened_without_the_compiler_of_torch(make_bert: MakeBert, tmp_path: Path) -> None:
+    """It would take longer to import than all of onelayer, and a CPU needs nothing of it."""
+    model = make_bert("BertForSequenceClassification", labels=("no", "yes"))
+    code = (
+        "import sys\n"
+        "from onelayer.cli.main import main\n"
+        f"assert main(['predict', {str(model)!r}, '-']) == 0\n"
+        "assert 'torch' in sys.modules\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    assert json.loads(python("-c", code, given="a cat"))["prediction"]["label"] in ("no", "yes")
 
 
 def test_predict_from_a_pipe_without_torch(torch_imports: Path, bundle: Path) -> None:

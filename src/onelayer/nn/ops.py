@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from onelayer.nn import compiled, reference
 from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
+from onelayer.nn.exact_attention import exact_attend, exact_attention_takes
 from onelayer.nn.packed import Packed
 from onelayer.nn.rectangle import Rectangle
-from onelayer.nn.varlen import TAKES_REACH, exact_attend, exact_attention_takes, varlen_attend
 
 
 def dropout(x_TD: Tensor, p: float, training: bool) -> Tensor:
@@ -82,10 +82,12 @@ def attend(
             qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach, bias_HW
         )
         return y
-    flash = bias_HW is None and (reach is None or TAKES_REACH)
-    if flash and qkv_T3D.dtype == torch.bfloat16:
-        q, k, v = qkv_T3D.chunk(3, dim=1)
-        return varlen_attend(q, k, v, batch, n_heads, reach)
+    if bias_HW is None and qkv_T3D.dtype == torch.bfloat16:
+        from onelayer.nn import varlen
+
+        if reach is None or varlen.TAKES_REACH:
+            q, k, v = qkv_T3D.chunk(3, dim=1)
+            return varlen.varlen_attend(q, k, v, batch, n_heads, reach)
     if bias_HW is None and reach is None and exact_attention_takes(qkv_T3D, 3 * n_heads):
         q, k, v = qkv_T3D.chunk(3, dim=1)
         return exact_attend(q, k, v, batch, n_heads, p)
@@ -112,8 +114,10 @@ def attend_once(
         )
         return y
     if q_SD.dtype == torch.bfloat16 and bias_HW is None:
+        from onelayer.nn import varlen
+
         k, v = kv_T2D.chunk(2, dim=1)
-        return varlen_attend(q_SD, k, v, batch, n_heads)
+        return varlen.varlen_attend(q_SD, k, v, batch, n_heads)
     if bias_HW is None and exact_attention_takes(q_SD, n_heads):
         k, v = kv_T2D.chunk(2, dim=1)
         return exact_attend(q_SD, k, v, batch, n_heads, p)

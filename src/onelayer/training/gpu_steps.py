@@ -24,10 +24,10 @@ from torch.nn.attention import activate_flash_attention_impl
 
 from onelayer.nn.batch_shapes import Shape, bucketed, shape_of
 from onelayer.nn.encoder import Layer
+from onelayer.nn.exact_attention import fits_exact
 from onelayer.nn.heads import Head
 from onelayer.nn.model import Model
 from onelayer.nn.packed import Packed
-from onelayer.nn.varlen import TAKES_REACH, fits_exact
 from onelayer.training.optimizer import TorchAdamW
 from onelayer.training.ranks import ALONE, Ranks
 
@@ -223,6 +223,8 @@ def attends_by_runs(model: Model) -> bool:
     """
     if model.encoder.distances is not None:
         return True
+    from onelayer.nn.varlen import TAKES_REACH
+
     for layer in model.encoder.layers:
         if not isinstance(layer, Layer):
             return True
