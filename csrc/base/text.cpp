@@ -119,4 +119,26 @@ std::string_view stripped(const Text &text)
     return text.bytes({begin, end});
 }
 
+char *write_long_utf8(char *out, char32_t c)
+{
+    if (c >= 0x10000) {
+        *out++ = static_cast<char>(0xf0 | c >> 18);
+        *out++ = static_cast<char>(0x80 | (c >> 12 & 0x3f));
+        *out++ = static_cast<char>(0x80 | (c >> 6 & 0x3f));
+    } else if (c >= 0x800) {
+        *out++ = static_cast<char>(0xe0 | c >> 12);
+        *out++ = static_cast<char>(0x80 | (c >> 6 & 0x3f));
+    } else {
+        *out++ = static_cast<char>(0xc0 | c >> 6);
+    }
+    *out++ = static_cast<char>(0x80 | (c & 0x3f));
+    return out;
+}
+
+void append_utf8(std::string &out, char32_t c)
+{
+    char bytes[4];
+    out.append(bytes, static_cast<size_t>(write_utf8(bytes, c) - bytes));
+}
+
 } // namespace onelayer

@@ -1,6 +1,7 @@
 // A user's text: its code points, and where each of them stands in bytes and in UTF-16.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -64,24 +65,18 @@ inline bool is_space(char32_t c)
 // A text without the white space at its ends.
 std::string_view stripped(const Text &text);
 
-// Appends a code point as UTF-8.
-template <class String> void append_utf8(String &out, char32_t c)
+// Writes a code point that isn't ASCII as UTF-8. Returns the end of its bytes.
+char *write_long_utf8(char *out, char32_t c);
+
+// Writes a code point as UTF-8, at most four bytes. Returns their end.
+inline char *write_utf8(char *out, char32_t c)
 {
-    if (c < 0x80) {
-        out += static_cast<char>(c);
-    } else if (c < 0x800) {
-        out += static_cast<char>(0xc0 | c >> 6);
-        out += static_cast<char>(0x80 | (c & 0x3f));
-    } else if (c < 0x10000) {
-        out += static_cast<char>(0xe0 | c >> 12);
-        out += static_cast<char>(0x80 | (c >> 6 & 0x3f));
-        out += static_cast<char>(0x80 | (c & 0x3f));
-    } else {
-        out += static_cast<char>(0xf0 | c >> 18);
-        out += static_cast<char>(0x80 | (c >> 12 & 0x3f));
-        out += static_cast<char>(0x80 | (c >> 6 & 0x3f));
-        out += static_cast<char>(0x80 | (c & 0x3f));
-    }
+    if (c >= 0x80)
+        return write_long_utf8(out, c);
+    *out = static_cast<char>(c);
+    return out + 1;
 }
+
+void append_utf8(std::string &out, char32_t c);
 
 } // namespace onelayer

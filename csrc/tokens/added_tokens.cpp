@@ -10,14 +10,13 @@ namespace {
 // The longest pattern at a code point: its number, or -1; and its end.
 int32_t longest_at(const std::vector<char32_t> &points, size_t i, const Trie &patterns, size_t &end)
 {
-    static thread_local std::string bytes;
-    uint32_t state = Trie::root;
+    char bytes[4];
+    uint32_t state = patterns.root();
     int32_t found = -1;
     while (i < points.size()) {
-        bytes.clear();
-        append_utf8(bytes, points[i++]);
-        for (const char byte : bytes)
-            if (!patterns.step(state, static_cast<unsigned char>(byte)))
+        const char *const bytes_end = write_utf8(bytes, points[i++]);
+        for (const char *byte = bytes; byte < bytes_end; byte++)
+            if (!patterns.step(state, static_cast<unsigned char>(*byte)))
                 return found;
         if (const int32_t number = patterns.value(state); number >= 0)
             found = number, end = i;

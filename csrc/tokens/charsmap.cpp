@@ -63,6 +63,12 @@ Charsmap::Charsmap(std::string_view base64)
     std::memcpy(units_.data(), data.data() + sizeof size, size);
     texts_ = data.substr(sizeof size + size);
     check();
+    for (unsigned c = 0; c < plain_.size(); c++) {
+        const char byte = static_cast<char>(c);
+        std::string_view made;
+        // A carriage return is one cluster with the line feed after it.
+        plain_[c] = c != '\r' && !find({&byte, 1}, made);
+    }
 }
 
 // Every child and every text must lie inside of the table.
@@ -108,8 +114,20 @@ bool Charsmap::find(std::string_view bytes, std::string_view &made) const
     return false;
 }
 
+size_t Charsmap::plain_end(const std::vector<char32_t> &points, size_t begin) const
+{
+    const size_t size = points.size();
+    size_t i = begin;
+    while (i < size && points[i] < plain_.size() && plain_[points[i]])
+        i++;
+    // What isn't ASCII may belong to the cluster of the code point before.
+    return i > begin && i < size && points[i] >= plain_.size() ? i - 1 : i;
+}
+
 void Charsmap::apply(AlignedText &text) const
 {
+    if (plain_end(text.points, 0) == text.size())
+        return;
     static thread_local std::vector<AlignedText::Change> changes;
     static thread_local std::string bytes;
     static thread_local Text made_points;
@@ -125,7 +143,11 @@ void Charsmap::apply(AlignedText &text) const
         modified = true;
     };
     std::string_view made;
-    for (size_t i = 0; i < text.size();) {
+    for (size_t i = 0;;) {
+        for (const size_t end = plain_end(text.points, i); i < end; i++)
+            changes.push_back({text.points[i], 0});
+        if (i == text.size())
+            break;
         const size_t end = unicode::cluster_end(text.points.data(), text.size(), i);
         bytes.clear();
         for (size_t k = i; k < end && bytes.size() <= longest_cluster; k++)

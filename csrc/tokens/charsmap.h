@@ -2,6 +2,7 @@
 // tokens/charsmap.py.
 #pragma once
 #include "aligned_text.h"
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,6 +27,11 @@ class Charsmap {
     // none.
     bool find(std::string_view bytes, std::string_view &made) const;
 
+    // The end of the code points from `begin` on that stay as they are without a closer look: those
+    // of ASCII that the table doesn't hold, and that are a grapheme cluster each.
+    size_t plain_end(const std::vector<char32_t> &points, size_t begin) const;
+
+    std::array<bool, 128> plain_;
     std::vector<uint32_t> units_;
     std::string texts_;
 };

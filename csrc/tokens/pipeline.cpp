@@ -53,12 +53,16 @@ void Pipeline::run(const Text &text, size_t begin, size_t end, bool spaced, bool
                 out.offsets.push_back({source[part.begin].begin, source[part.end - 1].end});
             continue;
         }
-        bytes.clear(), points.clear(), parts.clear();
-        for (uint32_t i = part.begin; i < part.end; i++) {
-            append_utf8(bytes, split.text.points[i]);
-            points.resize(bytes.size(), i);
-        }
-        model_->cut(bytes, part.end - part.begin, parts);
+        const size_t n_points = part.end - part.begin;
+        if (bytes.size() < 4 * n_points)
+            bytes.resize(4 * n_points), points.resize(4 * n_points, 0);
+        char *bytes_end = bytes.data();
+        for (uint32_t i = part.begin, *point = points.data(); i < part.end; i++)
+            for (bytes_end = write_utf8(bytes_end, split.text.points[i]);
+                 point - points.data() < bytes_end - bytes.data();)
+                *point++ = i;
+        parts.clear();
+        model_->cut({bytes.data(), static_cast<size_t>(bytes_end - bytes.data())}, n_points, parts);
         for (const WordPart &found : parts) {
             out.ids.push_back(found.id);
             if (with_offsets)

@@ -297,22 +297,17 @@ class ByteLevel final : public PreTokenizer {
                             out.text.push(characters_[c], before.source[i]);
                             continue;
                         }
-                        Bytes bytes;
-                        append_utf8(bytes, c);
-                        for (size_t b = 0; b < bytes.size; b++)
-                            out.text.push(characters_[bytes.data[b]], before.source[i]);
+                        char bytes[4];
+                        const char *const bytes_end = write_utf8(bytes, c);
+                        for (const char *byte = bytes; byte < bytes_end; byte++)
+                            out.text.push(characters_[static_cast<unsigned char>(*byte)],
+                                          before.source[i]);
                     }
                     out.add(from, out.text.size());
                 });
     }
 
   private:
-    struct Bytes {
-        unsigned char data[4];
-        size_t size = 0;
-        void operator+=(char c) { data[size++] = static_cast<unsigned char>(c); }
-    };
-
     bool prefix_, regex_;
     Pattern pattern_ = Pattern::of_gpt2();
     std::array<char32_t, 256> characters_ = byte_characters();

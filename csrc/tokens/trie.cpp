@@ -23,7 +23,7 @@ class Trie::Builder {
     std::vector<uint32_t> cells()
     {
         if (!entries_.empty())
-            waiting_.push_back({0, entries_.size(), 0, root});
+            waiting_.push_back({0, entries_.size(), 0, 0});
         while (!waiting_.empty()) {
             const Range range = waiting_.back();
             waiting_.pop_back();
@@ -214,7 +214,7 @@ Trie::Trie(std::vector<Entry> entries)
 
 int32_t Trie::find(std::string_view text) const
 {
-    uint32_t state = root;
+    uint32_t state = root();
     for (const char c : text)
         if (!step(state, static_cast<unsigned char>(c)))
             return -1;

@@ -17,21 +17,21 @@ namespace onelayer {
 class Trie {
   public:
     using Entry = std::pair<std::string_view, int32_t>;
-    static constexpr uint32_t root = 0;
 
     Trie() : Trie(std::vector<Entry>()) {}
     // Numbers must not be negative. Of entries with the same text the last one counts; an empty
     // text is left out. Throws BundleError for more texts than cells of 32 bits can hold.
     explicit Trie(std::vector<Entry> entries);
 
+    // Where a walk begins. A state is what its cell holds: all that the next step needs.
+    uint32_t root() const { return cells_[0]; }
     // Goes to the child of a state; false if there is none.
     bool step(uint32_t &state, unsigned char byte) const
     {
-        const uint32_t cell = cells_[state];
-        if (cell & leaf)
+        if (state & leaf)
             return false;
-        const uint32_t next = (cell >> base_at) + byte;
-        if ((cells_[next] & label_bits) != byte)
+        const uint32_t next = cells_[(state >> base_at) + byte];
+        if ((next & label_bits) != byte)
             return false;
         state = next;
         return true;
@@ -39,11 +39,10 @@ class Trie {
     // The number of the text that ends in a state; -1 if none does.
     int32_t value(uint32_t state) const
     {
-        const uint32_t cell = cells_[state];
-        if (cell & leaf)
-            return static_cast<int32_t>(cell >> number_at);
-        if (cell & numbered)
-            return static_cast<int32_t>(cells_[(cell >> base_at) + of_number] >> number_at);
+        if (state & leaf)
+            return static_cast<int32_t>(state >> number_at);
+        if (state & numbered)
+            return static_cast<int32_t>(cells_[(state >> base_at) + of_number] >> number_at);
         return -1;
     }
 

@@ -79,10 +79,11 @@ void Unigram::cut(std::string_view word, size_t, std::vector<WordPart> &out) con
         double score;
         int32_t begin, id;
     };
-    static thread_local std::vector<Best> best;
+    static thread_local std::vector<Best> bests;
     static thread_local std::vector<WordPart> path; // from the end of the word
     const size_t size = word.size();
-    best.assign(size + 1, {0, -1, 0});
+    bests.assign(size + 1, {0, -1, 0});
+    Best *const best = bests.data();
     const auto offer = [&](size_t begin, size_t end, int32_t id, double score) {
         Best &one = best[end];
         const double total = score + best[begin].score;
@@ -94,7 +95,7 @@ void Unigram::cut(std::string_view word, size_t, std::vector<WordPart> &out) con
         while (next < size && (word[next] & 0xc0) == 0x80)
             next++;
         bool has_single = false; // a token that is the character
-        uint32_t state = Trie::root;
+        uint32_t state = vocabulary_.root();
         for (size_t end = i;
              end < size && vocabulary_.step(state, static_cast<unsigned char>(word[end]));) {
             end++;

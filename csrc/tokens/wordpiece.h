@@ -25,7 +25,7 @@ class WordPiece final : public TokenModel {
     {
         const Trie *trie = &first_;
         for (size_t begin = 0; begin < size;) {
-            uint32_t state = Trie::root;
+            uint32_t state = trie->root();
             int32_t best = -1;
             size_t best_end = begin;
             for (size_t i = begin; i < size && trie->step(state, map(word[i]));) {
