@@ -110,6 +110,10 @@ console.log(JSON.stringify(found));
 """
 
 
+def test_module_is_small() -> None:
+    assert MODULE.stat().st_size < 300_000
+
+
 def test_javascript_answers_as_python(make_predictor: MakePredictor, tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from onelayer.base.compiled_code import compiler
 from onelayer.engines.native.library import WHEELS
 from onelayer.engines.native.prebuilding import libraries, machine_of, platform_tag
 from onelayer.nn.kernel_builds import BUILDS
@@ -76,6 +80,36 @@ def test_wheel_has_the_compiled_code_and_the_name_of_its_platform(
     assert f"onelayer/{WHEELS}" in expected
     assert {name for name in wheel if name.endswith(".so")} == expected
     assert with_compiler.name.endswith(f"-py3-none-{platform_tag()}.whl")
+
+
+SOURCE = """
+#include <stdexcept>
+#include <string>
+
+std::string twice(const std::string &text) { return text + text; }
+
+extern "C" __attribute__((visibility("default"))) int onelayer_length(const char *text)
+{
+    if (!*text)
+        throw std::runtime_error("nothing");
+    return static_cast<int>(twice(text).size());
+}
+"""
+
+
+def test_library_of_a_wheel_offers_only_what_is_ours(tmp_path: Path) -> None:
+    """It brings the C++ library along, whose names others must not find in it."""
+    command, nm = compiler("C++"), shutil.which("nm")
+    (library,) = (each for each in libraries("linux_x86_64") if each.name == WHEELS)
+    if command is None or nm is None:
+        pytest.skip("no C++ compiler, or no nm")
+    (tmp_path / "source.cpp").write_text(SOURCE)
+    small = replace(library.code, folders=(tmp_path,), functions=("onelayer_length",))
+
+    small.build(command, tmp_path / "small.so", library.linking)
+
+    found = subprocess.check_output([nm, "-D", "--defined-only", tmp_path / "small.so"], text=True)
+    assert [line.split()[-1] for line in found.splitlines()] == ["onelayer_length"]
 
 
 def test_wheel_without_a_compiler_is_for_every_platform(
