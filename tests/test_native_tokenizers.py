@@ -29,6 +29,10 @@ SETTINGS = b'{"cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>", "pa
 ROWS = 2000
 
 
+CLUSTERS = ["\0\u0301\u0323", "a\0\u0301b", "x\u0323y", "ab\r\nc", "a\u0301\r\u0301", "\u0600a"]
+"""Texts in which it matters where grapheme clusters end."""
+
+
 @cache
 def every_tokenizer() -> dict[str, Tokenizer]:
     return dict(tokenizers(installed=False))
@@ -39,7 +43,7 @@ def test_pieces_and_words_are_those_of_python() -> None:
     found = []
     for name, tokenizer in every_tokenizer().items():
         maker = TextMaker(name, vocabulary_of(tokenizer))
-        texts = list(islice(maker.texts(), 40))
+        texts = [*map(str.encode, CLUSTERS), *islice(maker.texts(), 40)]
         different = differences(tokenizer, NativeTokenizer.of(tokenizer), texts, maker)
         found += [f"{name}: {line}" for line in different]
     assert not found, "\n".join(found[:5])

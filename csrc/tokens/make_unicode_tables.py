@@ -182,7 +182,8 @@ def clusters() -> tuple[dict[int, str], dict[int, str]]:
     before_final = where(any_byte, "", f"\u11a8{accent}", kept) - joins - prepends
     syllables = set(HANGUL)
     found = {
-        "control": where(only_accent, "", 2 * accent, lambda text: text.count("m") == 1),
+        # No table can hold a NUL, so it isn't seen; it is a control character like the others.
+        "control": where(only_accent, "", 2 * accent, lambda text: text.count("m") == 1) | {0},
         "spacing": joins,
         "extend": joins & where(any_byte, "©", f"{joiner}©{accent}", kept),
         "prepend": prepends,
