@@ -173,6 +173,22 @@ def test_pooling_with_an_undefined_score_is_not_chosen() -> None:
     assert best_pooling(logits, score, "spearman")[0] == "max"
 
 
+def test_one_way_is_scored_once() -> None:
+    """Where there is no choice, nothing is resampled to find out whether it is a clear one."""
+    calls = []
+
+    class Counting(metrics.Regression):
+        def __call__(self, rows: metrics.ChosenRows | None = None) -> dict[str, float]:
+            calls.append(rows)
+            return super().__call__(rows)
+
+    def score(values: np.ndarray) -> metrics.Scorer:
+        return Counting(np.arange(3.0), values[:, 0])
+
+    assert best_pooling({"mean": np.arange(3.0)[:, None]}, score, "spearman")[0] == "mean"
+    assert len(calls) == 1
+
+
 def test_pooling_by_chunks_equals_pooling_the_whole() -> None:
     logits = np.arange(12.0).reshape(6, 2)
     chunks = [([0], windows([1]), logits[:1]), ([1, 2], windows([2, 3]), logits[1:])]

@@ -96,6 +96,6 @@ def best_pooling(
     ranked = sorted(scorers, key=lambda how: -known.get(how, -math.inf))
     best = ranked[0]
     whole = next((how for how in ranked if how not in WINDOWS_READ), best)
-    if not clearly_better(scorers[best], scorers[whole], metric):
+    if best != whole and not clearly_better(scorers[best], scorers[whole], metric):
         best = whole
     return best, known if len(values) > 1 else {}, scorers[best]
