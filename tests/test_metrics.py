@@ -27,7 +27,8 @@ from onelayer.metrics import (
     Tokens,
     intervals,
 )
-from onelayer.metrics.bootstrap import resamples
+from onelayer.metrics.bootstrap import resamples, scores_of_draws
+from onelayer.metrics.confidence import Confidence
 
 generated = settings(max_examples=60, deadline=None)
 PRF = ("precision", "recall", "f1", "support")
@@ -207,6 +208,36 @@ def test_scores_of_chosen_rows_equal_those_of_the_rows_alone(chosen: list[int]) 
     for whole, part in scorers_and_parts(rows):
         assert len(part) == len(rows)
         same(whole(rows), part())
+
+
+def with_confidence() -> list[Scorer]:
+    """The scorers that can have scores of probabilities, with all of them."""
+    rng = np.random.default_rng(8)
+    a, b, p = rng.integers(3, size=10), rng.integers(3, size=10), rng.random(10)
+    table, other, q = rng.random((10, 4)) < 0.4, rng.random((10, 4)) < 0.4, rng.random((10, 4))
+    answered = np.arange(10) > 8  # of no row in many a draw, which leaves no share of wrong ones
+    one = Confidence(
+        loss=-np.log(p), probability=p, right=a == b, covered=a < 2, set_size=b, answered=answered
+    )
+    each = Confidence(loss=-np.log(p), probability=q, right=table == other)
+    return [
+        Classification(a, b, 3, confidence=one),
+        Classification(a // 2, b // 2, 2, confidence=one),
+        MultiLabel(table, other, confidence=each),
+        Choices(a, b, confidence=one),
+    ]
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 100])
+def test_many_resamples_have_the_scores_of_each(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelayer.metrics.bootstrap.MOST_WEIGHTS", 10 * at_once)
+    for scorer in [*(one for one, _ in scorers_and_parts(np.arange(10))), *with_confidence()]:
+        draws = [*resamples(10, None, 9, np.random.default_rng(5))]
+        found = scores_of_draws(scorer, draws)
+        for i, rows in enumerate(draws):
+            same({name: float(values[i]) for name, values in found.items()}, scorer(rows))
 
 
 def test_accuracy_interval_equals_the_binomial() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import ChosenRows, Floats, Ints
+from onelayer.metrics.counts import ByCounts, ChosenRows, Floats, Ints, multiplicity
 from onelayer.metrics.score_limits import UNKNOWN, Limits, wider
+
+MOST_WEIGHTS = 1 << 15
+"""Numbers in the weights of resamples that are scored at once. More would leave the cache, and then
+one resample at a time is faster."""
 
 
 class Measure(Protocol):
@@ -59,10 +64,22 @@ def intervals(
     """
     groups: Ints | None = getattr(scorer, "groups", None)
     draws = resamples(len(scorer), groups, n_resamples, np.random.default_rng(seed))
-    scores = [scorer(rows) for rows in draws]
-    found = {name: middle(np.array([s[name] for s in scores]), level) for name in scores[0]}
+    found = {name: middle(values, level) for name, values in scores_of_draws(scorer, draws).items()}
     n_units = len(scorer) if groups is None else len(np.unique(groups))
     return _widened(found, scorer, n_units, level)
+
+
+def scores_of_draws(scorer: Measure, draws: Iterable[ChosenRows]) -> dict[str, NDArray[np.float64]]:
+    """Each metric over each draw of rows, ``(K,)``; many draws at once where the scorer can."""
+    if isinstance(scorer, ByCounts):
+        n, left = len(scorer), iter(draws)
+        at_once = max(1, MOST_WEIGHTS // max(1, n))
+        parts = []
+        while some := [multiplicity(rows, n) for rows in islice(left, at_once)]:
+            parts.append(scorer.weighted(np.stack(some, axis=1)))
+    else:
+        parts = [{name: np.array([x]) for name, x in scorer(rows).items()} for rows in draws]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _widened(

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 from onelayer.metrics.confidence import Confidence
 from onelayer.metrics.counts import (
     Bools,
+    ByCounts,
     ChosenRows,
     Counts,
     Floats,
     Ints,
     Tally,
     marks,
-    mean,
-    multiplicity,
 )
 from onelayer.metrics.score_limits import UNKNOWN, Limits, f1_limits, share_limits
 
 
 @dataclass(frozen=True, eq=False)
-class Classification:
+class Classification(ByCounts):
     """Scores of N rows with one label each: accuracy, macro F1, Matthews' correlation, and for two
     labels the F1 of the positive one.
 
@@ -56,16 +55,16 @@ class Classification:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        counts = self._tally(rows)
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        counts = self._tally.weighted(weights)
         scores = {
-            "accuracy": float(counts.total().recall[0]),
+            "accuracy": counts.total().recall,
             "macro_f1": counts.macro_f1(),
             "mcc": _mcc(counts),
         }
         if self.n_labels == 2:
-            scores["f1"] = float(counts.f1[1 if self.positive is None else self.positive])
-        return scores | ({} if self.confidence is None else self.confidence(rows))
+            scores["f1"] = counts.f1[1 if self.positive is None else self.positive]
+        return scores | ({} if self.confidence is None else self.confidence.weighted(weights))
 
     def mistakes(self) -> Floats:
         """1 for each wrong row, ``(N,)``."""
@@ -105,17 +104,17 @@ class Classification:
         )
 
 
-def _mcc(counts: Counts) -> float:
-    """Matthews' correlation for any number of classes (Gorodkin 2004, R_K); 0 if all gold labels or
-    all predictions are the same."""
+def _mcc(counts: Counts) -> NDArray[np.float64]:
+    """Matthews' correlation for any number of classes (Gorodkin 2004, R_K), ``(K,)``; 0 if all gold
+    labels or all predictions are the same."""
     # With totals instead of rates: (n * right - gold . predicted), normalised by both spreads.
-    n = counts.gold.sum()
-    agreement = counts.right.sum() * n - counts.gold @ counts.predicted
-    spread_gold = n * n - counts.gold @ counts.gold
-    spread_predicted = n * n - counts.predicted @ counts.predicted
-    if not (spread_gold and spread_predicted):
-        return 0.0
-    return float(agreement / np.sqrt(spread_gold) / np.sqrt(spread_predicted))
+    gold, predicted, n = counts.gold, counts.predicted, counts.gold.sum(axis=0)
+    agreement = counts.right.sum(axis=0) * n - (gold * predicted).sum(axis=0)
+    spread = np.sqrt(n * n - (gold * gold).sum(axis=0))
+    spread *= np.sqrt(n * n - (predicted * predicted).sum(axis=0))
+    none = np.zeros(len(spread))
+    found: NDArray[np.float64] = np.divide(agreement, spread, out=none, where=spread > 0)
+    return found
 
 
 def _mcc_limits(counts: Counts, accuracy: Limits) -> Limits:
@@ -130,7 +129,7 @@ def _mcc_limits(counts: Counts, accuracy: Limits) -> Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class MultiLabel:
+class MultiLabel(ByCounts):
     """Scores of N rows with several labels each, as scikit-learn defines them: micro F1, macro F1,
     the mean F1 of the rows, and the share of rows whose labels are all right.
 
@@ -158,17 +157,16 @@ class MultiLabel:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        counts = self._tally(rows)
-        weights = multiplicity(rows, len(self))
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        counts, total = self._tally.weighted(weights), weights.sum(axis=0)
         whole, row_f1 = self._per_row
         scores = {
-            "micro_f1": float(counts.total().f1[0]),
-            "macro_f1": float(counts.f1.mean()),
-            "samples_f1": float(weights @ row_f1 / weights.sum()),
-            "subset_accuracy": float(weights @ whole / weights.sum()),
+            "micro_f1": counts.total().f1,
+            "macro_f1": counts.f1.mean(axis=0),
+            "samples_f1": row_f1 @ weights / total,
+            "subset_accuracy": whole @ weights / total,
         }
-        return scores | ({} if self.confidence is None else self.confidence(rows))
+        return scores | ({} if self.confidence is None else self.confidence.weighted(weights))
 
     def mistakes(self) -> Floats:
         """The number of labels that are missing or wrong in each row, ``(N,)``."""
@@ -212,7 +210,7 @@ class MultiLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class Choices:
+class Choices(ByCounts):
     """The accuracy of N rows with one right option each. Rows may have different numbers of
     options, so there are no scores per class.
 
@@ -238,10 +236,10 @@ class Choices:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        right = self.gold == self.predicted
-        accuracy = {"accuracy": mean(right if rows is None else right[rows])}
-        return accuracy | ({} if self.confidence is None else self.confidence(rows))
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        accuracy = (self.gold == self.predicted) @ weights / weights.sum(axis=0)
+        own = {} if self.confidence is None else self.confidence.weighted(weights)
+        return {"accuracy": accuracy} | own
 
     def limits(self, *, level: float, units: float) -> dict[str, Limits]:
         """The interval of the accuracy, if ``units`` rows are independent."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.counts import Bools, ChosenRows, Floats, Ints, multiplicity
+from onelayer.metrics.counts import Bools, ByCounts, Floats, Ints, Sums
 from onelayer.metrics.score_limits import Limits, share_limits
 
 BINS = 15
@@ -30,7 +30,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Confidence:
+class Confidence(ByCounts):
     """The log loss and the expected calibration error of N rows (ECE; Guo et al. 2017,
     arXiv:1706.04599), and how well sets and abstention keep their promise.
 
@@ -64,25 +64,24 @@ class Confidence:
     def __len__(self) -> int:
         return len(self.loss)
 
-    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        weights = multiplicity(rows, len(self))
-        total = weights.sum()
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        total = weights.sum(axis=0)
         # A bin's gap is |sum of (probability - right)|: the weights can repeat rows without going
         # through the single probabilities again.
-        where, bins, gaps = self._gaps
-        by_bin = np.bincount(bins, weights[where] * gaps, minlength=BINS)
+        by_bin = self._gaps(weights)
         scores = {
-            "log_loss": float(weights @ self.loss / total),
-            "ece": float(np.abs(by_bin).sum() / total / self._each),
+            "log_loss": self.loss @ weights / total,
+            "ece": np.abs(by_bin).sum(axis=0) / total / self._each,
         }
         if self.covered is not None and self.set_size is not None:
-            scores["coverage"] = float(weights @ self.covered / total)
-            scores["set_size"] = float(weights @ self.set_size / total)
+            scores["coverage"] = self.covered @ weights / total
+            scores["set_size"] = self.set_size @ weights / total
         if self.answered is not None:
-            answers = weights @ self.answered
-            wrong = weights @ (self.answered & ~self.right)
-            scores["answered"] = float(answers / total)
-            scores["error"] = float(wrong / answers) if answers else float("nan")
+            answers = self.answered @ weights
+            wrong = (self.answered & ~self.right) @ weights
+            scores["answered"] = answers / total
+            unknown = np.full(len(answers), np.nan)
+            scores["error"] = np.divide(wrong, answers, out=unknown, where=answers > 0)
         return scores
 
     def limits(self, *, level: float, units: float) -> dict[str, Limits]:
@@ -127,10 +126,10 @@ class Confidence:
         return np.clip(np.ceil(self.probability * BINS).astype(np.int64) - 1, 0, BINS - 1)
 
     @cached_property
-    def _gaps(self) -> tuple[Ints, Ints, NDArray[np.float64]]:
-        """The sum of (probability - right) of each row in each bin: M rows, bins and sums, each
-        ``(M,)``. There are few of them, because most of a row's labels are in the lowest bin."""
+    def _gaps(self) -> Sums:
+        """The sums of (probability - right) by bin. A row has one value in each of its bins: there
+        are few, because most of a row's labels are in the lowest bin."""
         row = np.repeat(np.arange(len(self)), self._each)
         cells, cell = np.unique(row * BINS + self._bins.ravel(), return_inverse=True)
         gaps = np.bincount(cell, self.probability.ravel() - self.right.ravel())
-        return cells // BINS, cells % BINS, np.asarray(gaps, dtype=np.float64)
+        return Sums(cells // BINS, cells % BINS, BINS, np.asarray(gaps, dtype=np.float64))

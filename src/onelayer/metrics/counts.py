@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -27,6 +29,26 @@ def multiplicity(rows: ChosenRows | None, n_rows: int) -> NDArray[np.float64]:
     return np.ones(n_rows) if rows is None else np.bincount(rows, minlength=n_rows).astype(float)
 
 
+class ByCounts(ABC):
+    """Scores of N rows that depend only on how often each row counts. So those of many resamples
+    are found at once, in a small part of the time that they would take one by one."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of rows."""
+
+    @abstractmethod
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """All metrics, each ``(K,)``, over K choices of rows: how often each row is in each of
+        them, ``(N, K)``."""
+
+    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
+        """All metrics over the chosen rows, which may repeat; over every row if None."""
+        with np.errstate(invalid="ignore"):  # of no rows most scores are nan
+            found = self.weighted(multiplicity(rows, len(self))[:, None])
+        return {name: float(values[0]) for name, values in found.items()}
+
+
 def marks(table: Bools) -> Marks:
     """The occurrences in an ``(N, L)`` table of rows and classes."""
     rows, classes = np.nonzero(table)
@@ -45,7 +67,8 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Per class, each ``(L,)``: the numbers of right, gold and predicted occurrences."""
+    """Per class, the numbers of right, gold and predicted occurrences: each ``(L,)``, or ``(L, K)``
+    for K choices of rows."""
 
     right: NDArray[np.float64]
     gold: NDArray[np.float64]
@@ -64,13 +87,15 @@ class Counts:
         return _ratio(2 * self.right, self.gold + self.predicted)
 
     def total(self) -> Counts:
-        """The sums over all classes, each ``(1,)``, for micro averages."""
-        return Counts(*(x.sum(keepdims=True) for x in (self.right, self.gold, self.predicted)))
+        """The sums over all classes, each ``()`` or ``(K,)``, for micro averages."""
+        return Counts(*(x.sum(axis=0) for x in (self.right, self.gold, self.predicted)))
 
-    def macro_f1(self) -> float:
-        """The mean F1 of the classes that occur in gold or predictions; 0 if there are none."""
+    def macro_f1(self) -> NDArray[np.float64]:
+        """The mean F1, ``()`` or ``(K,)``, of the classes that occur in gold or predictions; 0 if
+        there are none."""
         present = self.gold + self.predicted > 0
-        return float(self.f1[present].mean()) if present.any() else 0.0
+        # Without the present ones: the F1 of the others is 0.
+        return _ratio(self.f1.sum(axis=0), present.sum(axis=0).astype(float))
 
     def micro_limits(self, *, level: float, units: float) -> dict[str, Limits]:
         """The intervals of precision, recall and F1 over all classes."""
@@ -97,6 +122,39 @@ class Counts:
         }
 
 
+class Sums:
+    """The sums of M values by group, over any choices of N rows.
+
+    Parameters
+    ----------
+    rows, groups
+        (M,) the row that each value belongs to, and its group.
+    n_groups
+        The number of groups.
+    values
+        (M,) the values; by default each is 1.
+    """
+
+    def __init__(
+        self, rows: Ints, groups: Ints, n_groups: int, values: Floats | None = None
+    ) -> None:
+        # The values of a group lie side by side, so that whole rows of weights are added.
+        order = np.argsort(groups, kind="stable")
+        self._rows, self._n_groups = rows[order], n_groups
+        self._values = None if values is None else values[order, None]
+        self._groups, self._starts = np.unique(groups[order], return_index=True)
+
+    def __call__(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``(n_groups, K)`` sums over K choices of rows, ``(N, K)``."""
+        found = np.zeros((self._n_groups, weights.shape[1]))
+        if len(self._rows):
+            chosen = weights[self._rows]
+            if self._values is not None:
+                chosen *= self._values
+            found[self._groups] = np.add.reduceat(chosen, self._starts, axis=0)
+        return found
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tally:
     """Counts per class over any choice of rows. The time grows with the number of occurrences and
@@ -109,14 +167,20 @@ class Tally:
     predicted: Marks
 
     def __call__(self, rows: ChosenRows | None = None) -> Counts:
-        weights = multiplicity(rows, self.n_rows)
+        counts = self.weighted(multiplicity(rows, self.n_rows)[:, None])
+        return Counts(*(x[:, 0] for x in (counts.right, counts.gold, counts.predicted)))
 
-        def per_class(occurrences: Marks) -> NDArray[np.float64]:
-            where, classes = occurrences
-            counts = np.bincount(classes, weights[where], minlength=self.n_classes)
-            return np.asarray(counts, dtype=np.float64)
+    def weighted(self, weights: NDArray[np.float64]) -> Counts:
+        """The counts over K choices of rows: see `ByCounts.weighted`."""
+        return Counts(*(sums(weights) for sums in self._sums))
 
-        return Counts(per_class(self.right), per_class(self.gold), per_class(self.predicted))
+    @cached_property
+    def _sums(self) -> tuple[Sums, Sums, Sums]:
+        right, gold, predicted = (
+            Sums(*occurrences, self.n_classes)
+            for occurrences in (self.right, self.gold, self.predicted)
+        )
+        return right, gold, predicted
 
     def by_row(self) -> tuple[Ints, Ints, Ints]:
         """The numbers of right, gold and predicted occurrences in each row, each ``(N,)``."""

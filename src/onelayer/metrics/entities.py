@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onelayer.metrics.counts import ChosenRows, Floats, Ints, Marks, Tally
+from onelayer.metrics.counts import ByCounts, ChosenRows, Floats, Ints, Marks, Tally
 from onelayer.metrics.score_limits import Limits, share_limits
 
 Entity: TypeAlias = tuple[int, int, str]
 """Start, end and type, in any unit that gold and predictions share."""
 
 
-class Entities:
+class Entities(ByCounts):
     """Precision, recall and F1 over all entities of N rows, and macro F1 over their types, as
     seqeval's strict micro and macro averages. An entity is right if start, end and type are.
 
@@ -67,13 +68,13 @@ class Entities:
     def __len__(self) -> int:
         return self._n_rows
 
-    def __call__(self, rows: ChosenRows | None = None) -> dict[str, float]:
-        counts = self._tally(rows)
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        counts = self._tally.weighted(weights)
         micro = counts.total()
         return {
-            "precision": float(micro.precision[0]),
-            "recall": float(micro.recall[0]),
-            "f1": float(micro.f1[0]),
+            "precision": micro.precision,
+            "recall": micro.recall,
+            "f1": micro.f1,
             "macro_f1": counts.macro_f1(),
         }
 

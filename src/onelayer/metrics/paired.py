@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelayer.metrics.bootstrap import Scorer, middle, resamples
+from onelayer.metrics.bootstrap import Scorer, middle, resamples, scores_of_draws
 from onelayer.metrics.counts import ChosenRows, Ints
 from onelayer.metrics.score_limits import UNKNOWN, Limits, share_limits, wider
 
@@ -67,20 +68,22 @@ def paired_differences(
     unit = every if groups is None else np.unique(groups, return_inverse=True)[1]
     a, b = scorer(2 * every), scorer(2 * every + 1)
 
-    def gain(rows: ChosenRows, swap: Ints | int = 0) -> list[float]:
-        """B's scores on these rows minus A's; where ``swap`` is 1, the predictions are swapped."""
-        of_a, of_b = scorer(2 * rows + swap), scorer(2 * rows + 1 - swap)
-        return [of_b[name] - of_a[name] for name in a]
+    def gains(draws: Iterable[tuple[ChosenRows, Ints | int]]) -> dict[str, NDArray[np.float64]]:
+        """B's scores on the rows of each draw minus A's, ``(K,)``; where the second number of a
+        draw is 1, the predictions are swapped."""
+        of_both = ((2 * rows + swap, 2 * rows + 1 - swap) for rows, swap in draws)
+        found = scores_of_draws(scorer, chain.from_iterable(of_both))
+        return {name: values[1::2] - values[0::2] for name, values in found.items()}
 
     rng = np.random.default_rng(seed)
-    seen = gain(every)
-    drawn = np.array([gain(rows) for rows in resamples(len(every), groups, n_resamples, rng)])
-    tosses = (rng.integers(2, size=unit.max() + 1)[unit] for _ in range(n_permutations))
-    swapped = np.array([gain(every, toss) for toss in tosses])
+    drawn = gains((rows, 0) for rows in resamples(len(every), groups, n_resamples, rng))
+    swapped = gains(
+        (every, rng.integers(2, size=unit.max() + 1)[unit]) for _ in range(n_permutations)
+    )
     unseen = _unseen_change(scorer, int(unit.max()) + 1, level)
 
-    def interval(i: int, name: str) -> Limits:
-        found = middle(drawn[:, i], level)
+    def interval(name: str) -> Limits:
+        found = middle(drawn[name], level)
         is_point = found[0] == found[1]
         return wider(found, unseen.get(name, UNKNOWN)) if is_point else found
 
@@ -88,11 +91,11 @@ def paired_differences(
         name: Difference(
             a=a[name],
             b=b[name],
-            difference=seen[i],
-            interval=interval(i, name),
-            p=_p(swapped[:, i], seen[i]),
+            difference=b[name] - a[name],
+            interval=interval(name),
+            p=_p(swapped[name], b[name] - a[name]),
         )
-        for i, name in enumerate(a)
+        for name in a
     }
 
 
@@ -110,8 +113,13 @@ def _unseen_change(scorer: Scorer, n_units: int, level: float) -> dict[str, Limi
 def clearly_better(one: Scorer, other: Scorer, metric: str, *, n_resamples: int = 200) -> bool:
     """Whether one scorer's metric is higher than the other's in all but 2.5 % of paired bootstrap
     draws. Both must score the same rows in the same order."""
-    draws = resamples(len(one), None, n_resamples, np.random.default_rng(0))
-    gains = np.array([one(rows)[metric] - other(rows)[metric] for rows in draws])
+    of_one, of_other = (
+        scores_of_draws(scorer, resamples(len(one), None, n_resamples, np.random.default_rng(0)))[
+            metric
+        ]
+        for scorer in (one, other)
+    )
+    gains = of_one - of_other
     return bool(np.nanquantile(gains, 0.025) > 0) if not np.isnan(gains).all() else False
 
 
