@@ -223,6 +223,21 @@ def files_of(folder: Path) -> Files:
     return {name: (folder / name).read_bytes() for name in (*JSON_FILES, WEIGHTS)}
 
 
+def _write_seeds(folder: Path) -> None:
+    """Writes the bundles as inputs of csrc/fuzz/bundle.cpp: their files with zero bytes between
+    them, and zeros for the digest of the weights."""
+    from support.native_bundles import write_example_bundles
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        write_example_bundles(Path(name))
+        for bundle in sorted(Path(name).iterdir()):
+            files = files_of(bundle)
+            digest = hashlib.sha256(files[WEIGHTS]).hexdigest()
+            parts = [files[each].replace(digest.encode(), b"0" * 64) for each in JSON_FILES]
+            (folder / bundle.name).write_bytes(b"\0".join([*parts, files[WEIGHTS]]))
+
+
 def _child(library: str, bundles: Path, seeds: Sequence[int]) -> None:
     """Opens the bundles of some seeds. Prints each seed, and how many answered at the end."""
     found = interface_of(ctypes.CDLL(library))
@@ -277,7 +292,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--seeds", type=Path, help="only write inputs for csrc/fuzz/bundle.cpp")
     given = parser.parse_args()
+    if given.seeds:
+        _write_seeds(given.seeds)
+        return 0
     from support.native_bundles import write_example_bundles
 
     library = _built(ROOT / "build" / ("plain" if given.plain else "sanitized"), plain=given.plain)
