@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 import onelayer
-from benchmarks.robustness.mutated_bundles import files_of, mutated, outcome
+from benchmarks.robustness.mutated_bundles import (
+    JSON_FILES,
+    RECORD,
+    WEIGHTS,
+    files_of,
+    mutated,
+    outcome,
+    seed_of,
+)
 from onelayer.base.compiled_code import compiler
 from onelayer.checkpoint.single_file import write_single_file
 from onelayer.prediction.formats import JsonlOutput, prediction_json
@@ -305,3 +313,14 @@ def test_mutated_bundles_are_refused_or_answer(sorter: NativeBundle) -> None:
     files = files_of(sorter.folder)
     found = [outcome(mutated(files, seed)) for seed in range(300)]
     assert 0 < found.count("answered") < len(found) / 2
+
+
+def test_seed_of_the_fuzzer_is_a_bundle_without_its_digest(sorter: NativeBundle) -> None:
+    files = files_of(sorter.folder)
+    *texts, weights = seed_of(files).split(b"\0", len(JSON_FILES))
+    assert weights == files[WEIGHTS]
+    found = dict(zip(JSON_FILES, map(json.loads, texts), strict=True))
+    assert found[RECORD]["export"].pop("sha256") == "0" * 64
+    wanted = {name: json.loads(files[name]) for name in JSON_FILES}
+    assert wanted[RECORD]["export"].pop("sha256") != "0" * 64
+    assert found == wanted

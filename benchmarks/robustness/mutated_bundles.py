@@ -223,19 +223,22 @@ def files_of(folder: Path) -> Files:
     return {name: (folder / name).read_bytes() for name in (*JSON_FILES, WEIGHTS)}
 
 
+def seed_of(files: Files) -> bytes:
+    """A bundle as an input of csrc/fuzz/bundle.cpp: its files with zero bytes between them, and
+    zeros for the digest of the weights."""
+    digest = hashlib.sha256(files[WEIGHTS]).hexdigest()
+    parts = [files[name].replace(digest.encode(), b"0" * 64) for name in JSON_FILES]
+    return b"\0".join([*parts, files[WEIGHTS]])
+
+
 def _write_seeds(folder: Path) -> None:
-    """Writes the bundles as inputs of csrc/fuzz/bundle.cpp: their files with zero bytes between
-    them, and zeros for the digest of the weights."""
     from support.native_bundles import write_example_bundles
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         write_example_bundles(Path(name))
         for bundle in sorted(Path(name).iterdir()):
-            files = files_of(bundle)
-            digest = hashlib.sha256(files[WEIGHTS]).hexdigest()
-            parts = [files[each].replace(digest.encode(), b"0" * 64) for each in JSON_FILES]
-            (folder / bundle.name).write_bytes(b"\0".join([*parts, files[WEIGHTS]]))
+            (folder / bundle.name).write_bytes(seed_of(files_of(bundle)))
 
 
 def _child(library: str, bundles: Path, seeds: Sequence[int]) -> None:
