@@ -102,7 +102,7 @@ def test_predict_reads_and_writes_every_format_without_torch(
     assert not torch_imports.exists()
 
 
-def test_run_is_opened_without_the_compiler_of_torch(make_bert: MakeBert, tmp_path: Path) -> None:
+def test_run_is_opened_without_the_compiler_of_torch(make_bert: MakeBert) -> None:
     """It would take longer to import than all of onelayer, and a CPU needs nothing of it."""
     model = make_bert("BertForSequenceClassification", labels=("no", "yes"))
     code = (

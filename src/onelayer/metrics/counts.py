@@ -94,7 +94,7 @@ class Counts:
         """The mean F1, ``()`` or ``(K,)``, of the classes that occur in gold or predictions; 0 if
         there are none."""
         present = self.gold + self.predicted > 0
-        # Without the present ones: the F1 of the others is 0.
+        # The F1 of the other classes is 0, so they may be in the sum, but not in the number.
         return _ratio(self.f1.sum(axis=0), present.sum(axis=0).astype(float))
 
     def micro_limits(self, *, level: float, units: float) -> dict[str, Limits]:
