@@ -66,7 +66,7 @@ def test_wheel_has_every_source_of_the_package(wheel: set[str]) -> None:
 
 def test_wheel_has_the_c_sources_that_are_compiled_on_first_use(wheel: set[str]) -> None:
     csrc = ROOT / "csrc"
-    sources = [path for path in csrc.rglob("*") if path.is_file()]
+    sources = [path for path in csrc.rglob("*") if path.is_file() and path.suffix != ".pyc"]
 
     assert sources
     assert {f"onelayer/csrc/{path.relative_to(csrc)}" for path in sources} <= wheel
