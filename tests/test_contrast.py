@@ -4,6 +4,7 @@ the new layer is fitted in closed form."""
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from torch.nn import functional as F
 
 import onelayer
@@ -21,7 +22,7 @@ from onelayer.checkpoint.build import build_model, pretrained_state, state_of
 from onelayer.checkpoint.mean_layer import pools_mean, reads_mean, with_mean_layer
 from onelayer.checkpoint.read import describe, read_checkpoint
 from onelayer.data.in_memory import source_of
-from onelayer.nn.contrast import contrast, same_class, shared_classes
+from onelayer.nn.contrast import contrast, near, same_class, shared_classes
 from onelayer.nn.heads import HEADS
 from onelayer.nn.packed import pack
 from onelayer.recipe import Recipe
@@ -33,7 +34,7 @@ from onelayer.training import fit
 from onelayer.training.descriptions import COPIES, read_descriptions
 from onelayer.training.fit import Fit
 from onelayer.training.history import History
-from onelayer.training.new_layer import fit_layer
+from onelayer.training.new_layer import PENALTIES, fit_layer
 from onelayer.training.plan import Plan, make_plan
 from onelayer.training.progress import Silent
 from onelayer.training.sampler import evenly
@@ -170,7 +171,7 @@ def test_contrast_that_was_for_nothing_is_said(
     )
     assert run.record is not None
     assert run.record.choices is not None
-    told = "contrast has told the labels no better apart"
+    told = "contrast has told the texts no better apart"
     assert sum(told in choice for choice in run.record.choices) == 1
 
 
@@ -238,6 +239,11 @@ def test_batches_of_contrast_are_alike_in_size(n: int, sizes: list[int]) -> None
     assert [len(sampler.batch(step)) for step in range(sampler.steps_per_epoch)] == sizes
 
 
+def test_texts_with_numbers_are_alike_by_their_distance() -> None:
+    found = near(torch.tensor([-1.0, -0.5, 2.0]))
+    assert found[0].tolist() == pytest.approx([1, math.exp(-0.5), math.exp(-18)])
+
+
 # The new layer in closed form.
 
 
@@ -260,14 +266,26 @@ def test_layer_of_numbers_is_that_of_ridge_regression(
 ) -> None:
     task = Regress(mean=0.0, deviation=1.0, max_length=64)
     model = build_model(read_checkpoint(make_bert()), task).model
-    encodings = encoded(task, [-1.0, 1.2, -0.8, 1.0, -0.9, 0.5], tokenizer)
-    fit_layer(model, encodings, HEADS["value"], None, token_budget=64, seed=0)
-    with torch.no_grad():
-        vectors = model.eval().vectors(pack(encodings, np.arange(len(TEXTS))))
-        found = model(pack(encodings, np.arange(len(TEXTS))))[:, 0].numpy()
-    x = (vectors / vectors.square().sum(dim=1).mean().sqrt()).double().numpy()
-    peer = Ridge(alpha=0.5).fit(x, encodings.targets)
-    np.testing.assert_allclose(found, peer.predict(x), atol=5e-3)
+    for targets in ([-1.0, 1.2, -0.8, 1.0, -0.9, 0.5], [0.3, -1.1, 0.9, 1.4, -0.2, -1.3]):
+        encodings = encoded(task, targets, tokenizer)
+        fit_layer(model, encodings, HEADS["value"], None, token_budget=64, seed=0)
+        with torch.no_grad():
+            vectors = model.eval().vectors(pack(encodings, np.arange(len(TEXTS))))
+            found = model(pack(encodings, np.arange(len(TEXTS))))[:, 0].numpy()
+        x = (vectors / vectors.square().sum(dim=1).mean().sqrt()).double().numpy()
+        # Without folds scikit-learn leaves rows out one by one, too.
+        peer = RidgeCV(alphas=PENALTIES).fit(x, encodings.targets)
+        np.testing.assert_allclose(found, peer.predict(x), atol=1e-5)
+
+
+def test_layer_of_one_number_is_that_number(make_bert: MakeBert, tokenizer: Tokenizer) -> None:
+    task = Regress(mean=0.0, deviation=1.0, max_length=64)
+    model = build_model(read_checkpoint(make_bert()), task).model
+    rows = encoded(task, [0.7] * len(TEXTS), tokenizer)
+    for encodings in (rows, rows.part(0, 1)):
+        fit_layer(model, encodings, HEADS["value"], None, token_budget=64, seed=0)
+        assert not model.head.weight.any()
+        assert model.head.bias.tolist() == pytest.approx([0.7])
 
 
 # A run.
@@ -371,7 +389,7 @@ def test_contrast_is_for_few_texts_of_a_sentence_encoder(
     ("head", "recipe", "message"),
     [
         ("tags", Recipe(task="tag", read="mean"), "--read mean"),
-        ("value", Recipe(task="regress", contrast=9), "--contrast 9"),
+        ("option", Recipe(task="choose", contrast=9), "--contrast 9"),
         ("label", Recipe(task="classify", epochs=0), "--epochs 0"),
         ("label", Recipe(task="classify", contrast=9, freeze="encoder"), "--freeze encoder"),
     ],

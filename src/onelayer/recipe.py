@@ -139,7 +139,8 @@ class Recipe(Columns):
         What the layer reads: [CLS], the mean of all tokens, or both texts of a pair, compared;
         default: by model and rows.
     contrast
-        Steps before the epochs that draw texts of one label together; default: some for few rows.
+        Steps before the epochs that draw texts of one label, or of near numbers, together;
+        default: some for few rows.
     practice
         Share of the steps of answer and choose with examples made of the rows' texts; default: two
         thirds for few rows.

@@ -1,5 +1,5 @@
-"""The supervised contrastive loss (Khosla et al., 2020): texts with the same label are drawn
-together, others are pushed apart.
+"""The supervised contrastive loss (Khosla et al., 2020): texts with the same label, or with numbers
+that are near, are drawn together, others are pushed apart.
 
 With few rows a new layer alone can separate them without any help from the encoder, and then the
 encoder learns nothing. This loss has no layer that could do the work for it.
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 TEMPERATURE = 0.1
 """Cosines are divided by it. If it shrinks, only the nearest texts count."""
+NEAR = 0.5
+"""How far apart two numbers may be, in standard deviations of all, to be alike. If it grows, texts
+whose numbers differ are drawn together; if it shrinks, few texts have any like them."""
 
 
 def contrast(x_RD: Tensor, alike_RR: Tensor) -> Tensor:
@@ -49,3 +52,9 @@ def shared_classes(targets_RC: Tensor) -> Tensor:
     both_RR = t_RC @ t_RC.T
     counts_R = t_RC.sum(dim=1)
     return both_RR / (counts_R[:, None] + counts_R[None] - both_RR).clamp_min(1.0)
+
+
+def near(targets_R: Tensor) -> Tensor:
+    """(R,) numbers of mean 0 and deviation 1 -> (R, R): a bell curve of their distance."""
+    distance_RR = targets_R[:, None] - targets_R[None]
+    return (-0.5 * (distance_RR / NEAR).square()).exp()

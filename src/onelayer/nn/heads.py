@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from onelayer.nn.contrast import same_class, shared_classes
+from onelayer.nn.contrast import near, same_class, shared_classes
 from onelayer.nn.packed import Packed
 
 IGNORED = -100
@@ -72,7 +72,7 @@ class Head:
     the task has no classes."""
     alike: Callable[[Tensor], Tensor] | None = None
     """Targets of R texts -> (R, R) from 0 to 1, how alike two are, for `contrast`; None if the
-    layer reads no vector of a whole text, or texts have no classes."""
+    targets aren't those of single texts."""
     named: bool = False
     """Whether the outputs have names, which ``config.json`` and the model card list."""
     prior: tuple[float, ...] | None = None
@@ -82,6 +82,8 @@ class Head:
     if the layer learns that soon enough from zeros."""
     few_rows: FewRows | None = None
     """None if few rows are learned from as many are."""
+    squared: bool = False
+    """Whether the loss is the squared error."""
     blank: tuple[float, float] = (0.0, 0.0)
     """A logit and a target that have no loss together: those of a read that only fills a batch."""
 
@@ -268,6 +270,8 @@ HEADS: dict[str, Head] = {
         weight=_elements,
         divergence=_value_divergence,
         problem_type="regression",
+        alike=near,
+        squared=True,
         # On 500 rows of STS-B five epochs of this were as good as twenty of the usual steps.
         few_rows=FewRows(lr=2.0, steps=160, batch_size=16),
     ),

@@ -29,7 +29,8 @@ def read_descriptions(
     The file is a labelled one: its texts are the descriptions. Raises UsageError for tasks without
     labels of whole texts, and DataError for labels that the rows don't have.
     """
-    if HEADS[task.head].alike is None:
+    head = HEADS[task.head]
+    if head.classes is None or not head.pooled:
         raise UsageError(
             f"--describe: {task.name} has no labels of whole texts",
             hint="leave it out; it is for classify",

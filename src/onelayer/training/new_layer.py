@@ -23,6 +23,9 @@ STRENGTH = 1.0
 scikit-learn. If it grows, few rows are learned by heart; if it shrinks, all classes look alike."""
 MAX_ITERATIONS = 200
 """The solver ends earlier, when the loss no longer falls."""
+PENALTIES = 2.0 ** np.arange(-4, 9)
+"""Weights of the layer's size against squared loss; the rows themselves choose one. ``STRENGTH``
+would be one of 0.5: too little where the vectors hold the number almost as it is."""
 
 
 def fit_layer(
@@ -35,7 +38,8 @@ def fit_layer(
     seed: int,
 ) -> None:
     """Sets the output layer to the minimum of the head's loss with an L2 penalty, for the vectors
-    that the encoder gives without dropout. The loss is convex in the layer, so there is one.
+    that the encoder gives without dropout. The loss is convex in the layer, so there is one. Where
+    it is squared, the penalty is the one of `PENALTIES` that predicts left-out rows best.
 
     A layer that begins with random numbers spends the first hundred steps on what this finds in a
     second, and until then its gradients mislead the encoder (Kumar et al., 2022).
@@ -47,7 +51,10 @@ def fit_layer(
     x_RD, batch = _read(model, encodings, examples, token_budget)
     # Vectors of another scale would get another strength; the layer takes the scale back.
     scale = x_RD.square().sum(dim=1).mean().sqrt().clamp_min(1e-12)
-    weight_CD, bias_C = _minimum(x_RD / scale, batch, model.head, head, class_weights)
+    if head.squared:
+        weight_CD, bias_C = _ridge(x_RD / scale, batch.gold.double().reshape(len(x_RD), -1))
+    else:
+        weight_CD, bias_C = _minimum(x_RD / scale, batch, model.head, head, class_weights)
     with torch.no_grad():
         model.head.weight.copy_(weight_CD / scale)
         model.head.bias.copy_(bias_C)
@@ -101,3 +108,23 @@ def _minimum(
 
     solver.step(objective)
     return weight_CD.detach(), bias_C.detach()
+
+
+def _ridge(x_RD: Tensor, y_RC: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights and biases of ridge regression. The penalty is that of the smallest error of rows
+    that are left out one by one, which one decomposition gives for all rows and penalties (Golub et
+    al., 1979, without their average over the rows)."""
+    mean_D, mean_C = x_RD.mean(dim=0), y_RC.mean(dim=0)
+    u_RK, s_K, v_KD = torch.linalg.svd(x_RD - mean_D, full_matrices=False)
+    wanted_KC = u_RK.T @ (y_RC - mean_C)
+
+    def error_left_out(penalty: float) -> float:
+        kept_K = s_K.square() / (s_K.square() + penalty)
+        # How much of a row's own value its prediction is made of; the mean is a part of it.
+        own_R = u_RK.square() @ kept_K + 1 / len(x_RD)
+        off_RC = y_RC - mean_C - u_RK @ (kept_K[:, None] * wanted_KC)
+        return float((off_RC / (1 - own_R)[:, None].clamp_min(1e-12)).square().sum())
+
+    penalty = min(PENALTIES.tolist(), key=error_left_out)
+    weight_CD = (v_KD.T @ ((s_K / (s_K.square() + penalty))[:, None] * wanted_KC)).T
+    return weight_CD, mean_C - weight_CD @ mean_D

@@ -53,7 +53,7 @@ WEIGHTS = {"side": 300.0, "squares": 0.3, "sums": 0.3}
 """The weights of the other losses against that of the tokens; ``side`` is one number of D."""
 SQUEEZE = 0.3
 """The spread of what the pooler gives before tanh, which is close to linear there."""
-SUMS, VALUES = 3.0, 0.5
+SUMS, VALUES = 10.0, 0.5
 """How many times the spread of single squares and products that of the two sums is, and that of
 differences and sums of the texts. If ``VALUES`` grows, what a text says by itself counts for more,
 and how alike the two are for less."""

@@ -55,7 +55,7 @@ def draw_together(
     batch's loss. The output layer has no part in it."""
     n_reads = sum(len(part.reads_R) for part in parts)
     device, alike = model.head.weight.device, head.alike
-    assert alike is not None, "a plan has contrast only where texts have classes"
+    assert alike is not None, "a plan has contrast only where texts can be alike"
 
     def loss_of(part: Packed) -> Tensor:
         batch = part.to(device)
