@@ -139,7 +139,9 @@ def test_few_pairs_of_a_sentence_encoder_are_compared(
     recipe = Recipe(task="regress")
     assert gives_comparison(describe(base).config)
     assert read_of(40, recipe) == "both"
-    assert read_of(500, recipe) == "cls"
+    assert (read_of(3999, recipe), read_of(4000, recipe)) == ("both", "cls")
+    labelled = with_schedule(recipe, HEADS["label"], describe(base), pairs(500, tokenizer))
+    assert labelled.read == "cls"
     assert read_of(40, recipe, second=False) == "mean"
     assert read_of(40, recipe, make_bert()) == "cls"
     assert read_of(40, replace(recipe, epochs=3)) == "cls"

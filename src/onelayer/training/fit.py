@@ -126,8 +126,7 @@ class Fit:
         if self.ranks.follows:
             return  # rank 0 sends its weights
         self.ranks.send(NewFit(recipe.to_json(), attempt))
-        fitted = recipe.read in ("mean", "both") and not self.contrast_steps
-        if fitted and not self.built.kept_head:
+        if self.begins_fitted and not self.contrast_steps:
             self._fit_layer()
 
     def _pretrained(self) -> tuple[Checkpoint, str | None]:
@@ -169,6 +168,13 @@ class Fit:
     @property
     def is_trained(self) -> bool:
         return self.history.step == self.total_steps
+
+    @property
+    def begins_fitted(self) -> bool:
+        """Whether the epochs, if there are any, begin with a new layer that was fitted in closed
+        form."""
+        fitted = self.recipe.read in ("mean", "both") and not self.built.kept_head
+        return fitted or self.contrast_steps > 0
 
     @property
     def is_contrasting(self) -> bool:

@@ -143,7 +143,7 @@ class Trainer:
             self.reporter.step(self.fit.train_step())
             if self.fit.has_collapsed:
                 self.remarks.say(
-                    "contrast has told the labels no better apart, so it is left out: training "
+                    "contrast has told the texts no better apart, so it is left out: training "
                     "goes back to the pretrained weights (--contrast 0 saves its time)"
                 )
         elif self.fold is not None:
@@ -164,15 +164,15 @@ class Trainer:
 
     @property
     def is_evaluation_due(self) -> bool:
-        """With a dev set, true after the last step, after the last step of contrast, and at the end
-        of every epoch, or of every tenth of the steps if that is longer."""
+        """With a dev set, true after the last step, before the first epoch if the layer was fitted
+        by then, and at the end of every epoch, or of every tenth of the steps if that is longer."""
         fit, step = self.fit, self.history.step - self.fit.contrast_steps
         if self.plan.data.is_folded or self.history.evaluated:
             return False
         n_steps = fit.total_steps - fit.contrast_steps
         longest = max(MAX_EVALUATIONS * fit.steps_per_epoch, n_steps)
         ends = MAX_EVALUATIONS * step // longest > MAX_EVALUATIONS * (step - 1) // longest
-        return fit.is_trained or (step > 0 and ends) or (step == 0 and fit.contrast_steps > 0)
+        return fit.is_trained or (step > 0 and ends) or (step == 0 and fit.begins_fitted)
 
     def evaluate(self, signals: DeferredSignals) -> None:
         """Scores the model on dev, saves it if it is the best so far, and checks whether the run is
