@@ -1,5 +1,5 @@
-// Products of quantized rows with a matrix, panel by panel. A panel is read from memory once for all
-// rows of a group, and stays in a near cache while blocks of TALL rows use it.
+// Products of quantized rows with a matrix. Its panels are read from memory once for all rows of a
+// group, and stay in a near cache while blocks of TALL rows use them.
 #pragma once
 #include "pointwise.h"
 
@@ -7,6 +7,12 @@ namespace onelayer {
 namespace {
 
 constexpr int64_t PANEL = WIDE * LANES;
+
+// Columns that a block of rows meets before the next block comes. The weights of one panel stay in
+// the first cache, which quick products need. Where steps take 16 bits, products are slow enough for
+// weights from the second cache, while all rows of a group outgrow it: these are read once for a
+// unit's columns.
+constexpr int64_t MET = DEPTH == 2 ? UNIT : PANEL;
 
 // Adds the inputs from `from` on to the exact sums of R rows and V * LANES columns of a panel, and
 // computes y. With x = low + step q, the product is step (q w) + low (sum of w), where w's own step
@@ -60,12 +66,14 @@ INLINE void last_block(int64_t rows, const Matrix *w, int64_t column, const Quan
 void product(const Matrix *w, const Quantized *q, const Scale *scale, int64_t rows, int64_t unit,
              float *y, int64_t ldy)
 {
-    for (int64_t column = unit * UNIT; column < (unit + 1) * UNIT; column += PANEL) {
+    for (int64_t from = unit * UNIT; from < (unit + 1) * UNIT; from += MET) {
         int64_t i = 0;
         for (; i + TALL <= rows; i += TALL)
-            block<TALL>(w, column, q + i * w->K, scale + i, y + i * ldy + column, ldy);
-        last_block<TALL - 1>(rows - i, w, column, q + i * w->K, scale + i, y + i * ldy + column,
-                             ldy);
+            for (int64_t column = from; column < from + MET; column += PANEL)
+                block<TALL>(w, column, q + i * w->K, scale + i, y + i * ldy + column, ldy);
+        for (int64_t column = from; column < from + MET; column += PANEL)
+            last_block<TALL - 1>(rows - i, w, column, q + i * w->K, scale + i,
+                                 y + i * ldy + column, ldy);
     }
 }
 
