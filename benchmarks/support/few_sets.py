@@ -30,6 +30,13 @@ Parts = tuple["list[Row]", "list[Row]"]
 
 N_TOPICS, N_EMOTIONS = 8, 6
 """Classes of the two derived sets. With more of them SetFit takes too long to be compared with."""
+FEELINGS = {
+    1: "admiration amusement approval caring desire excitement gratitude joy love optimism pride "
+    "relief",
+    -1: "anger annoyance disappointment disapproval disgust embarrassment fear grief nervousness "
+    "remorse sadness",
+}
+"""GoEmotions' pleasant and unpleasant emotions; the others are neither."""
 NUMBER_CLASSES = 5
 """Rows that stand for one row a class where the label is a number."""
 
@@ -274,6 +281,21 @@ def emotions(data: Path) -> Parts:
     return kept_train, kept_test
 
 
+def pleasantness(data: Path) -> Parts:
+    """Comments of GoEmotions, and the mean of how pleasant their emotions are: 1, 0 or -1."""
+    sign = {name: each for each, names in FEELINGS.items() for name in names.split()}
+
+    def rated(row: Row) -> Row:
+        names = labels_of(row)
+        return replace(row, label=sum(sign.get(name, 0) for name in names) / len(names))
+
+    train, test = (
+        [rated(row) for row in goemotions(data / "goemotions" / name)]
+        for name in ("train.tsv", "test.tsv")
+    )
+    return train, test
+
+
 def topics(data: Path) -> Parts:
     """Questions of SQuAD, and the article that each is about. A quarter of each article's
     paragraphs is for the score: a paragraph's questions resemble each other."""
@@ -322,6 +344,7 @@ SETS = [
     FewSet("emotion", "choose", emotions, "accuracy"),
     FewSet("topic", "choose", topics, "accuracy"),
     FewSet("goemotions", "choose", GOEMOTIONS, "macro-F1", "labels"),
+    FewSet("pleasantness", "choose", pleasantness, "Spearman", "number"),
     FewSet("rte", "choose", files("rte/train.tsv", "rte/dev.tsv", glue_pair), "accuracy"),
     FewSet("stsb-en", "choose", stsb("en"), "Spearman", "number"),
     FewSet(
