@@ -54,7 +54,7 @@ WEIGHTS = {"side": 300.0, "squares": 0.3, "sums": 0.3}
 """The weights of the other losses against that of the tokens; ``side`` is one number of D."""
 SQUEEZE = 0.05
 """The spread of what the pooler gives before tanh. If it grows, tanh bends the two sums, which are
-``SUMS`` times as large and hold most of what a number of likeness is."""
+``SUMS`` times as large and say the most of how alike two texts are."""
 SUMS, VALUES = 10.0, 0.5
 """How many times the spread of single squares and products that of the two sums is, and that of
 differences and sums of the texts. If ``VALUES`` grows, what a text says by itself counts for more,
