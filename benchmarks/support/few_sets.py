@@ -296,6 +296,14 @@ def pleasantness(data: Path) -> Parts:
     return train, test
 
 
+def opinions(data: Path) -> Parts:
+    """Film reviews, and 1 or 0 as a number for a good or a bad opinion."""
+    train, test = (
+        [replace(row, label=float(row.label == "pos")) for row in rows] for rows in IMDB(data)
+    )
+    return train, test
+
+
 def topics(data: Path) -> Parts:
     """Questions of SQuAD, and the article that each is about. A quarter of each article's
     paragraphs is for the score: a paragraph's questions resemble each other."""
@@ -362,6 +370,7 @@ SETS = [
         chinese=True,
     ),
     FewSet("imdb_sample", "confirm", IMDB, "accuracy", max_test_rows=500),
+    FewSet("opinion", "confirm", opinions, "Spearman", "number", max_test_rows=500),
     FewSet("cola", "confirm", files(COLA.format("in_domain_train"), COLA_DEV, cola_text), "MCC"),
     FewSet("genre", "confirm", GENRES, "accuracy"),
     FewSet("mrpc", "confirm", MRPC, "accuracy"),
