@@ -115,6 +115,20 @@ def test_teaching_brings_tokens_closer_to_their_text_read_alone(
 
 
 @pytest.mark.usefixtures("few_steps")
+def test_what_is_compared_stays_where_tanh_is_straight(base: Path, tokenizer: Tokenizer) -> None:
+    """The two sums have the widest spread. Bent, they no longer say which of two pairs that are
+    very alike is more so."""
+    rows = pairs(64, tokenizer)
+    taught = kept_apart(read_checkpoint(base), rows, "fp32")
+    model = build_model(taught, REGRESS).model.eval()
+    with torch.no_grad():
+        vectors = model.vectors(pack(rows, np.arange(len(rows))))
+    out = Outputs.of(taught.config)
+    sums = vectors[:, [out.of_products, out.of_squares]].atanh()
+    assert 0.1 < sums.std(dim=0).max() <= 0.51
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_teaching_is_the_same_twice_looks_at_no_label_and_is_done_once(
     base: Path, tokenizer: Tokenizer
 ) -> None:
