@@ -19,7 +19,7 @@ from onelayer.tasks.answer.answer import AnswerTask
 from onelayer.tasks.answer.answer_rows import AnswerRow
 from onelayer.tasks.answer.best_spans import best_spans, span_sums
 from onelayer.tasks.answer.gold_answers import GoldAnswer
-from onelayer.tokens.encodings import Encodings, windows
+from onelayer.tokens.encodings import Encodings
 from onelayer.tokens.tokenizer import Tokenizer
 
 HERE = Place("rows.jsonl", 1)
@@ -167,27 +167,6 @@ def test_targets_sum_to_one(span_head: SpanHead, tokenizer: Tokenizer) -> None:
 
 
 # Windows -----------------------------------------------------------------------------------------
-
-
-@given(n=st.integers(0, 200), size=st.integers(1, 40), data=st.data())
-def test_windows_cover_all_tokens_and_overlap_by_the_stride(
-    n: int, size: int, data: st.DataObject
-) -> None:
-    stride = data.draw(st.integers(0, size - 1))
-    spans = windows(n, size, stride)
-    assert spans[0][0] == 0
-    assert spans[-1][1] == n
-    assert all(0 < end - start <= size for start, end in spans) or n == 0
-    for (start, end), (next_start, next_end) in pairwise(spans):
-        assert start < next_start <= end - stride
-        assert end < next_end
-        assert end - start == size  # anything shorter than the stride is whole in some window
-    if n:
-        run = min(stride + 1, n)
-        assert all(
-            any(start <= at and at + run <= end for start, end in spans)
-            for at in range(n - run + 1)
-        )
 
 
 @heads

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onelayer.base.errors import Place
 from onelayer.tasks.choose.choose import Choose, ChooseRow
 from onelayer.tasks.texts import TextRow, encode_texts
-from onelayer.tokens.encodings import Cut, Encodings, EncodingsBuilder, Pieces, cumulate, joined
+from onelayer.tokens.encodings import Cut, Encodings, EncodingsBuilder, cumulate, joined
+from onelayer.tokens.pieces import Pieces, windows
 from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer import Tokenizer
 
@@ -94,6 +95,25 @@ def test_cut_tokens_are_counted_by_row(tokenizer: Tokenizer) -> None:
 
 
 # Windows -----------------------------------------------------------------------------------------
+
+
+@given(
+    lengths=st.lists(st.integers(0, 200), min_size=1, max_size=4),
+    room=st.integers(2, 40),
+    data=st.data(),
+)
+def test_windows_cover_all_tokens_and_overlap_by_the_stride(
+    lengths: list[int], room: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(0, room // 2))
+    sizes = np.minimum(lengths, room)
+    texts, starts = windows(np.array(lengths), sizes, stride)
+    assert set(texts.tolist()) == set(range(len(lengths)))
+    for text, (n, size) in enumerate(zip(lengths, sizes.tolist(), strict=True)):
+        own = starts[texts == text].tolist()
+        assert (own[0], own[-1] + size) == (0, n)
+        # Anything that isn't longer than the stride is whole in some window.
+        assert all(start < later <= start + size - stride for start, later in pairwise(own))
 
 
 class Numbered(Tokenizer):

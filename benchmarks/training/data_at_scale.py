@@ -2,6 +2,7 @@
 first step.
 
     python -m benchmarks.training.data_at_scale [--rows 5000000] [--model starter] [--folder DIR]
+    python -m benchmarks.training.data_at_scale --rows 0  # only the rates of tokenizing
 
 Writes a csv of sentences from a seeded generator into a temporary folder with its own cache. Then
 `onelayer train` trains a few steps on it in a process of its own: without a cached entry, with it,
@@ -26,8 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +37,13 @@ import tokenizers
 
 from onelayer.base.machine import cache_home
 from onelayer.checkpoint.source import resolve
-from onelayer.data.layout import Layout
 from onelayer.data.readers import read_table
 from onelayer.data.rows import read_rows
 from onelayer.engines.native.library import why_no_library
 from onelayer.engines.native.native_tokenizer import with_quick_splitter
 from onelayer.recipe import Recipe
-from onelayer.tasks import Classify
+from onelayer.tasks import AnyTask
+from onelayer.tasks.infer_columns import infer_columns
 from onelayer.tokens.store import EncodingsWriter
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.training.dataset import ROWS_PER_CHUNK, encode_ahead
@@ -50,6 +52,8 @@ STEPS = 3
 BATCH = 32
 SAMPLE = 100_000
 ROUNDS = 5
+SENTENCES = 12
+"""In a passage: about 120 words, as in SQuAD."""
 THEIR_CHUNK = 1024
 """Texts in each call of the library, which is slower with more at once."""
 
@@ -71,12 +75,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)
         file, small, sample = (folder / f"{name}.csv" for name in ("rows", "small", "sample"))
+        tagged, asked = folder / "sample.conll", folder / "sample.jsonl"
         write(file, arguments.rows)
         write(small, 1000)
         write(sample, SAMPLE)
+        write_tagged(tagged)
+        write_asked(asked)
+        for one in (sample, tagged, asked):
+            measure_tokenizing(one, arguments.model)
+        if not arguments.rows:
+            return
         size = file.stat().st_size / 1e6
         print(f"{arguments.rows:,} rows of {size:,.0f} MB", flush=True)
-        measure_tokenizing(sample, arguments.model)
         shutil.copytree(cache_home() / "libraries", folder / "cache" / "onelayer" / "libraries")
         base = run(small, 1000, arguments.model, folder)
         runs = {
@@ -100,17 +110,46 @@ def main() -> None:
 
 def write(file: Path, rows: int) -> None:
     """Sentences with labels that depend on some of their words; the same in every run."""
-    random_ = random.Random(1)
-    pick = random_.choice
     with file.open("w", encoding="utf-8") as out:
         out.write("text,label\n")
-        for i in range(rows):
-            good = random_.random() < 0.5
-            words = f"{pick(SUBJECTS)} {pick(VERBS)} {pick(PLACES)} {pick(GOOD if good else BAD)}"
-            out.write(f"{words} {i % 997},{'good' if good else 'bad'}\n")
+        for text in _sentences(rows):
+            good = any(words in text for words in GOOD)
+            out.write(f"{text},{'good' if good else 'bad'}\n")
+
+
+def _sentences(n: int) -> Iterator[str]:
+    random_ = random.Random(1)
+    pick = random_.choice
+    for i in range(n):
+        good = random_.random() < 0.5
+        yield f"{pick(SUBJECTS)} {pick(VERBS)} {pick(PLACES)} {pick(GOOD if good else BAD)} {i % 997}"
 
 
 # Tokenizing ------------------------------------------------------------------------------------
+
+
+def write_tagged(file: Path) -> None:
+    """The same sentences with a tag for each word, a word a line."""
+    with file.open("w", encoding="utf-8") as out:
+        for text in _sentences(SAMPLE):
+            tags = ["B-NUM" if word.isdigit() else "O" for word in text.split()]
+            out.writelines(f"{word} {tag}\n" for word, tag in zip(text.split(), tags, strict=True))
+            out.write("\n")
+
+
+def write_asked(file: Path) -> None:
+    """Passages of SENTENCES of the same sentences, and what is asked of each."""
+    sentences = _sentences(SAMPLE)
+    with file.open("w", encoding="utf-8") as out:
+        for i in range(SAMPLE // SENTENCES):
+            passage = ". ".join(islice(sentences, SENTENCES))
+            answer = passage.split()[-1]
+            row = {
+                "question": f"Which number is last in text {i}?",
+                "context": passage,
+                "answers": {"text": [answer], "answer_start": [passage.rindex(answer)]},
+            }
+            out.write(json.dumps(row) + "\n")
 
 
 def measure_tokenizing(file: Path, model: str) -> None:
@@ -119,14 +158,17 @@ def measure_tokenizing(file: Path, model: str) -> None:
         raise SystemExit(f"no libonelayer: {reason}")
     tokenizer = with_quick_splitter(Tokenizer.read(resolve(model)))
     backend = tokenizers.Tokenizer.from_str(tokenizer._backend.to_str())
-    layout = Layout({"text": "text", "label": "label"})
-    found = list(read_rows(Classify, read_table(file), layout))
-    texts = [row.text for row in found]
-    task = Classify.fit(found, tokenizer, Recipe(), 512)
+    table = read_table(file)
+    inferred = infer_columns(table, task=None, asked={})
+    started = time.perf_counter()
+    found = list(read_rows(inferred.kind, table, inferred.layout))
+    reading = time.perf_counter() - started
+    task = inferred.kind.fit(found, tokenizer, Recipe(), 512)
+    call = _call_of_library(backend, task)
 
     def theirs() -> None:
-        for start in range(0, len(texts), THEIR_CHUNK):
-            backend.encode_batch_fast(texts[start : start + THEIR_CHUNK], add_special_tokens=False)
+        for start in range(0, len(found), THEIR_CHUNK):
+            call(found[start : start + THEIR_CHUNK])
 
     def ours() -> None:
         chunks = (
@@ -140,13 +182,32 @@ def measure_tokenizing(file: Path, model: str) -> None:
     for _ in range(ROUNDS):
         for name, side in (("theirs", theirs), ("ours", ours)):
             seconds[name].append(timed(side))
-    rates = {name: len(texts) / statistics.median(values) for name, values in seconds.items()}
+    rates = {name: len(found) / statistics.median(values) for name, values in seconds.items()}
     ratios = [b / a for a, b in zip(seconds["ours"], seconds["theirs"], strict=True)]
-    print(f"\nencode_batch_fast alone: {rates['theirs']:,.0f} rows/s")
+    print(f"\n{task.name}: the library alone {rates['theirs']:,.0f} rows/s")
     print(
         f"rows to arrays on the disk: {rates['ours']:,.0f} rows/s, {statistics.median(ratios):.2f} "
-        f"of it ({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds of {len(texts):,} rows)",
-        flush=True,
+        f"of it ({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds of {len(found):,} rows)"
+    )
+    print(f"reading and checking the file: {len(found) / reading:,.0f} rows/s", flush=True)
+
+
+def _call_of_library(
+    backend: tokenizers.Tokenizer, task: AnyTask
+) -> Callable[[Sequence[Any]], object]:
+    """What a script would call for rows of a task: where offsets aren't needed, without them."""
+    if task.name == "tag":
+        return lambda rows: backend.encode_batch_fast(
+            [[row.text[start:end] for start, end in row.words] for row in rows],
+            is_pretokenized=True,
+            add_special_tokens=False,
+        )
+    if task.name == "answer":
+        return lambda rows: backend.encode_batch(
+            [(row.question, row.passage) for row in rows], add_special_tokens=False
+        )
+    return lambda rows: backend.encode_batch_fast(
+        [row.text for row in rows], add_special_tokens=False
     )
 
 

@@ -18,7 +18,8 @@ from onelayer.base import digest
 from onelayer.base.compiled_code import Code, c_sources, compiler
 from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tasks.logits import Logits
-from onelayer.tokens.encodings import Cut, Encodings, Ints, Pieces, cumulate
+from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate
+from onelayer.tokens.pieces import Pieces
 from onelayer.tokens.template import Template
 
 SAME = 2e-7

@@ -20,8 +20,8 @@ from onelayer.tasks.logits import Logits
 from onelayer.tasks.mistakes import Judged
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk
-from onelayer.tasks.texts import join_texts
-from onelayer.tokens.encodings import Cut, Encodings, truncate_longest
+from onelayer.tokens.encodings import Cut, Encodings
+from onelayer.tokens.pieces import join_texts, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
 
 
@@ -116,7 +116,7 @@ class Rank(Task[RankRow, Ranked]):
         passages = tokenizer.pieces([row.passage for row in rows])
         a, b = truncate_longest(queries.lengths, passages.lengths, self.max_length - 3)
         paired = np.ones(len(rows), np.bool_)
-        encodings = join_texts(queries.part(0, a), passages.part(0, b), paired, tokenizer)
+        encodings = join_texts(queries.part(0, a), passages.part(0, b), paired, tokenizer.template)
         whole = queries.lengths + passages.lengths
         encodings = replace(encodings, cut=Cut.of(whole - a - b, whole))
         return replace(encodings, targets=_grades(rows, np.float32)) if labelled else encodings

@@ -274,10 +274,7 @@ def _shape(config: EncoderConfig) -> str:
 def _lengths(kind: type[AnyTask], rows: Sequence[Any], tokenizer: Tokenizer) -> dict[str, int]:
     """Quantiles of the tokens of a row's texts, without special tokens, in a sample of the rows."""
     step = max(1, len(rows) // MAX_SAMPLED_ROWS)
-    lengths = [
-        sum(len(encoding.ids) for encoding in tokenizer.encode(kind.texts(row)))
-        for row in rows[::step]
-    ]
+    lengths = [int(tokenizer.pieces(kind.texts(row)).lengths.sum()) for row in rows[::step]]
     if not lengths:
         return {}
     quantiles = {"median": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelayer.tasks import AnyTask
-from onelayer.tokens.encodings import Ints, Pieces, cumulate
+from onelayer.tokens.encodings import Ints, cumulate
+from onelayer.tokens.pieces import Pieces
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import stays_in_word, with_other_words
 

@@ -7,22 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelayer.base.errors import Place
 from onelayer.base.library_structs import RowInput, text_bytes
 from onelayer.data.values import text_of
 from onelayer.tasks.pooling import WINDOWS_READ, Pooling
-from onelayer.tokens.encodings import (
-    Cut,
-    Encodings,
-    Ints,
-    Pieces,
-    cumulate,
-    ragged,
-    truncate_longest,
-    windows_needed,
-)
+from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate, ragged
+from onelayer.tokens.pieces import Pieces, join_texts, truncate_longest, windows_needed
 from onelayer.tokens.tokenizer import Tokenizer
 
 
@@ -83,7 +74,7 @@ def encode_texts(
     n = len(rows)
     paired = np.fromiter((row.pair is not None for row in rows), np.bool_, n)
     firsts = tokenizer.pieces([row.text for row in rows])
-    seconds = Pieces(np.empty(0, np.int32), np.zeros(n, np.int64), np.zeros(n, np.int64))
+    seconds = Pieces.none(n)
     if paired.any():
         seconds = tokenizer.pieces([row.pair or "" for row in rows])
     template = tokenizer.template
@@ -101,49 +92,9 @@ def encode_texts(
         return texts[row].part(starts, sizes[row])
 
     lost = sum(np.maximum(t.lengths - size * read, 0) for t, size in ((firsts, a), (seconds, b)))
-    encodings = join_texts(windows(firsts, a), windows(seconds, b), paired[row], tokenizer)
+    encodings = join_texts(windows(firsts, a), windows(seconds, b), paired[row], template)
     return replace(
         encodings,
         cu_rows=cumulate(read),
         cut=Cut.of(lost, firsts.lengths + seconds.lengths),
-    )
-
-
-def join_texts(
-    firsts: Pieces, seconds: Pieces, paired: NDArray[np.bool_], tokenizer: Tokenizer
-) -> Encodings:
-    """S sequences of a text and, where ``paired`` (S,), a second one. Each is an example and a row
-    of its own."""
-    template = tokenizer.template
-    a, b = firsts.lengths, seconds.lengths
-    between = np.where(paired, len(template.between), 0)
-    second_at = len(template.before) + a + between
-    cu_seqlens = cumulate(second_at + b + len(template.after))
-    starts = cu_seqlens[:-1]
-    # Where the parts of each sequence begin: the first text, what is between, the second text.
-    parts = (starts + len(template.before), starts + second_at - between, starts + second_at)
-    ids = np.empty(int(cu_seqlens[-1]), np.int32)
-    ids[ragged(parts[0], a)] = firsts.ids[firsts.places]
-    ids[ragged(parts[2], b)] = seconds.ids[seconds.places]
-    for at, tokens in (
-        (starts, template.before),
-        (parts[1][paired], template.between),
-        (parts[2] + b, template.after),
-    ):
-        for k, token in enumerate(tokens):
-            ids[at + k] = token
-    segment_ids = np.zeros(len(ids), np.uint8)
-    segment_ids[ragged(parts[2], np.where(paired, b + len(template.after), 0))] = (
-        template.second_segment
-    )
-    each = np.arange(len(starts) + 1)
-    return Encodings(
-        ids=ids,
-        segment_ids=segment_ids,
-        cu_seqlens=cu_seqlens,
-        reads=np.zeros(len(starts), np.int32),
-        cu_reads=each,
-        cu_examples=each,
-        cu_rows=each,
-        second_at=np.where(paired, second_at, np.diff(cu_seqlens)).astype(np.int32),
     )

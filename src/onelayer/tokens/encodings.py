@@ -200,31 +200,6 @@ def first_sequences(encodings: Encodings) -> Encodings:
     return encodings.of_sequences(encodings.cu_rows[:-1], cu_examples=each, cu_rows=each)
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
-    """The token ids of n texts, or of parts of them, without special tokens."""
-
-    ids: Ints
-    """(N,) all texts' ids, end to end."""
-    starts: Ints
-    """(n,) the position in ``ids`` at which each text begins."""
-    lengths: Ints
-    """(n,) tokens of each text."""
-
-    def __getitem__(self, texts: Ints) -> Pieces:
-        """The texts with these indices, which may repeat."""
-        return Pieces(self.ids, self.starts[texts], self.lengths[texts])
-
-    def part(self, starts: Ints | int, lengths: Ints) -> Pieces:
-        """A part of each text: ``lengths`` tokens from position ``starts`` on."""
-        return Pieces(self.ids, self.starts + starts, lengths)
-
-    @property
-    def places(self) -> Ints:
-        """The positions in ``ids`` of all tokens of the texts, text after text."""
-        return ragged(self.starts, self.lengths)
-
-
 def cumulate(counts: Sequence[int] | Ints) -> Ints:
     """(n,) counts -> (n + 1,) cumulative counts that begin with 0."""
     return np.concatenate(([0], np.cumsum(np.asarray(counts, dtype=np.int64))))
@@ -256,7 +231,6 @@ class EncodingsBuilder:
     reads: list[int] = field(default_factory=list)
     read_counts: list[int] = field(default_factory=list)
     row_counts: list[int] = field(default_factory=list)
-    offsets: list[tuple[int, int]] = field(default_factory=list)
     cut: Cut = Cut()
 
     def start_row(self, tokens: int = 0, lost: int = 0) -> None:
@@ -264,13 +238,7 @@ class EncodingsBuilder:
         self.row_counts.append(0)
         self.cut += Cut(lost, int(lost > 0), tokens, 1)
 
-    def add(
-        self,
-        ids: Sequence[int],
-        first: int,
-        reads: Sequence[int] = (0,),
-        offsets: Sequence[tuple[int, int]] = (),
-    ) -> None:
+    def add(self, ids: Sequence[int], first: int, reads: Sequence[int] = (0,)) -> None:
         """Adds a sequence to the current row.
 
         Parameters
@@ -282,8 +250,6 @@ class EncodingsBuilder:
             text.
         reads
             Positions of the vectors that the layer reads.
-        offsets
-            The character span of each read token, if decoding needs it.
         """
         self.ids += ids
         self.segment_ids += [0] * first + [self.second_segment] * (len(ids) - first)
@@ -291,7 +257,6 @@ class EncodingsBuilder:
         self.second_at.append(first)
         self.reads += reads
         self.read_counts.append(len(reads))
-        self.offsets += offsets
         self.row_counts[-1] += 1
 
     def build(self, *, examples_are_rows: bool) -> Encodings:
@@ -307,61 +272,8 @@ class EncodingsBuilder:
             cu_examples=rows if examples_are_rows else np.arange(len(self.lengths) + 1),
             cu_rows=rows,
             second_at=np.asarray(self.second_at, dtype=np.int32),
-            offsets=np.asarray(self.offsets, dtype=np.int32).reshape(-1, 2)
-            if self.offsets
-            else None,
             cut=self.cut,
         )
-
-
-def windows(n: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """Spans of at most ``size`` items that cover ``n`` items; neighbours share ``stride`` items.
-    The last span ends with the last item, so it may share more."""
-    if n <= size:
-        return [(0, n)]
-    step = size - stride
-    starts = list(range(0, n - size, step))
-    return [(start, start + size) for start in starts] + [(n - size, n)]
-
-
-def windows_needed(lengths: Ints, sizes: Ints, stride: int) -> Ints:
-    """How many windows cover each text, (n,).
-
-    Windows are spread evenly, and neighbours share at least ``stride`` tokens, or half a window if
-    that is less.
-
-    Parameters
-    ----------
-    lengths
-        (n,) tokens of each text.
-    sizes
-        (n,) tokens of a window over each text.
-    stride
-        Tokens that neighbouring windows share.
-    """
-    # 1 + ceil((lengths - sizes) / steps), in whole numbers: -(a // b) rounds -a / b up.
-    steps = np.maximum(sizes - np.minimum(stride, sizes // 2), 1)
-    return 1 - (sizes - lengths) // steps
-
-
-def truncate_longest(first: Ints, second: Ints, limit: Ints | int) -> tuple[Ints, Ints]:
-    """The numbers of tokens to keep of two texts, (n,) each, so that together they fit a limit.
-
-    As in BERT's preprocessing, one token at a time is taken from the longer text; from the first
-    of two equally long ones.
-
-    Parameters
-    ----------
-    first, second
-        (n,) tokens of the two texts.
-    limit
-        Tokens that both may have together.
-    """
-    # A text is cut to half of the limit only if the other one needs the other half.
-    half = limit // 2
-    kept_first = np.maximum(half, limit - second)
-    kept_second = np.maximum(limit - half, limit - first)
-    return np.minimum(first, kept_first), np.minimum(second, kept_second)
 
 
 def segment_means(values: NDArray[np.float32], sizes: Ints) -> NDArray[np.float32]:

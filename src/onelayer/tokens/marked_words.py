@@ -11,8 +11,8 @@ import tokenizers
 from tokenizers import Encoding
 from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 
-from onelayer.tokens.encodings import Pieces
-from onelayer.tokens.splitters import Span, TextPieces, WordPieces, pieces_by
+from onelayer.tokens.pieces import Pieces
+from onelayer.tokens.splitters import Span, WordPieces, pieces_by
 from onelayer.tokens.words import stays_in_word
 
 BYTE_MARK, SPACE_MARK = "Ġ", "▁"
@@ -32,17 +32,12 @@ class MarkedWords:
         self._unmarked = _without_mark(backend) if self._marks_first else backend
         """Cuts a word that touches the one before it."""
 
-    def encode(self, texts: Sequence[str]) -> list[TextPieces]:
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces:
         """The pieces of each text."""
+        if not with_spans:
+            return pieces_by(self._backend, texts)
         batch = self._backend.encode_batch(texts, add_special_tokens=False)
-        return [
-            TextPieces(encoding.ids, self._trimmed(text, encoding))
-            for text, encoding in zip(texts, batch, strict=True)
-        ]
-
-    def pieces(self, texts: Sequence[str]) -> Pieces:
-        """The ids of each text."""
-        return pieces_by(self._backend, texts)
+        return Pieces.of([one.ids for one in batch], map(self._trimmed, texts, batch))
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]

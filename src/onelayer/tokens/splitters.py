@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Protocol
 
-import numpy as np
 import tokenizers
 
-from onelayer.tokens.encodings import Pieces, cumulate
+from onelayer.tokens.pieces import Pieces
 
 Span = tuple[int, int]
-
-
-class WithOffsets(Protocol):
-    """The pieces of a text."""
-
-    @property
-    def ids(self) -> list[int]: ...
-
-    @property
-    def offsets(self) -> list[Span]:
-        """The characters of each piece."""
 
 
 class WithWords(Protocol):
@@ -59,9 +46,7 @@ class WordPieces:
 class Splitter(Protocol):
     """Splits texts without lone surrogates, and adds no special tokens: see `Tokenizer`."""
 
-    def encode(self, texts: Sequence[str]) -> Sequence[WithOffsets]: ...
-
-    def pieces(self, texts: Sequence[str]) -> Pieces: ...
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces: ...
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]
@@ -75,11 +60,11 @@ class SeparateWords:
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self._backend = backend
 
-    def encode(self, texts: Sequence[str]) -> Sequence[WithOffsets]:
-        return self._backend.encode_batch(texts, add_special_tokens=False)
-
-    def pieces(self, texts: Sequence[str]) -> Pieces:
-        return pieces_by(self._backend, texts)
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces:
+        if not with_spans:
+            return pieces_by(self._backend, texts)
+        batch = self._backend.encode_batch(texts, add_special_tokens=False)
+        return Pieces.of([one.ids for one in batch], [one.offsets for one in batch])
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]
@@ -94,8 +79,4 @@ class SeparateWords:
 def pieces_by(backend: tokenizers.Tokenizer, texts: Sequence[str]) -> Pieces:
     """The ids of each text, without offsets, which takes less time."""
     batch = backend.encode_batch_fast(texts, add_special_tokens=False)
-    ids = [encoding.ids for encoding in batch]
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    cu = cumulate(lengths)
-    all_ids = np.fromiter(chain.from_iterable(ids), np.int32, int(cu[-1]))
-    return Pieces(all_ids, cu[:-1], lengths)
+    return Pieces.of([encoding.ids for encoding in batch])

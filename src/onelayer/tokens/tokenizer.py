@@ -17,10 +17,10 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from onelayer.base.errors import CheckpointError, Place
-from onelayer.tokens.encodings import Pieces
 from onelayer.tokens.marked_words import MarkedWords
+from onelayer.tokens.pieces import Pieces
 from onelayer.tokens.special_tokens import TokenizerSettings, scrub
-from onelayer.tokens.splitters import SeparateWords, Span, Splitter, WithOffsets, WithWords
+from onelayer.tokens.splitters import SeparateWords, Span, Splitter, TextPieces, WithWords
 from onelayer.tokens.template import Template
 from onelayer.tokens.tokenizer_files import (
     WORDPIECE,
@@ -91,13 +91,18 @@ class Tokenizer:
             place = error.place or Place(file.path)
             raise CheckpointError(error.message, place=place, hint=error.hint) from error
 
-    def encode(self, texts: Sequence[str]) -> Sequence[WithOffsets]:
-        """The pieces of each text: ``.ids``, and ``.offsets`` in characters of the text."""
-        return self._splitter.encode(_scrubbed(texts))
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces:
+        """The ids of each text's pieces, and ``with_spans`` the characters of each, too."""
+        return self._splitter.pieces(_scrubbed(texts), with_spans=with_spans)
 
-    def pieces(self, texts: Sequence[str]) -> Pieces:
-        """The ids of each text, without offsets, which is faster than ``encode``."""
-        return self._splitter.pieces(_scrubbed(texts))
+    def encode(self, texts: Sequence[str]) -> list[TextPieces]:
+        """The pieces of each text as lists: ``.ids``, and the characters of each, ``.offsets``."""
+        found = self.pieces(texts, with_spans=True)
+        assert found.spans is not None
+        ids, spans = found.ids.tolist(), list(map(tuple, found.spans.tolist()))
+        ends = (found.starts + found.lengths).tolist()
+        parts = map(slice, found.starts.tolist(), ends)
+        return [TextPieces(ids[part], spans[part]) for part in parts]
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]

@@ -14,8 +14,9 @@ import numpy as np
 from onelayer.base.errors import CheckpointError
 from onelayer.base.library_structs import TextBytes, text_bytes
 from onelayer.engines.native.library import close_with, library_at_hand
-from onelayer.tokens.encodings import Ints, Pieces, cumulate
-from onelayer.tokens.splitters import Span, TextPieces, WordPieces
+from onelayer.tokens.encodings import Ints, cumulate
+from onelayer.tokens.pieces import Pieces
+from onelayer.tokens.splitters import Span, WordPieces
 from onelayer.tokens.tokenizer import Tokenizer
 
 NO_MEMORY, FAILED = 3, 4
@@ -58,16 +59,11 @@ class NativeTokenizer:
             raise CheckpointError(library.onelayer_error().decode())
         close_with(self, library.onelayer_row_tokenizer_close, self.handle)
 
-    def encode(self, texts: Sequence[str]) -> list[TextPieces]:
-        """The pieces of each text, with offsets."""
-        found = self._split(texts, with_spans=True)
-        ids, offsets = found.ids.tolist(), list(map(tuple, found.spans.tolist()))
-        return [TextPieces(ids[part], offsets[part]) for part in found.parts]
-
-    def pieces(self, texts: Sequence[str]) -> Pieces:
-        """The ids of each text."""
-        found = self._split(texts)
-        return Pieces(found.ids, found.cu[:-1], np.diff(found.cu))
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces:
+        """The pieces of each text."""
+        found = self._split(texts, with_spans=with_spans)
+        spans = found.spans if with_spans else None
+        return Pieces(found.ids, found.cu[:-1], np.diff(found.cu), spans)
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[Span]]

@@ -40,9 +40,8 @@ from onelayer.tasks.mistakes import Judged, Mistake
 from onelayer.tasks.predictions import OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
 from onelayer.tasks.uncertainty import Uncertainty
-from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
-from onelayer.tokens.splitters import WithOffsets
-from onelayer.tokens.template import Template
+from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate, ragged
+from onelayer.tokens.pieces import Pieces, join_texts, windows
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import WordSpans
 
@@ -141,46 +140,63 @@ class AnswerTask(Task[AnswerRow, Answer]):
         )
 
     def encode(self, rows: Sequence[AnswerRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        questions = tokenizer.encode([row.question for row in rows])
-        passages = tokenizer.encode([row.passage for row in rows])
         template = tokenizer.template
-        builder = EncodingsBuilder(template.second_segment)
-        targets: list[NDArray[np.float32]] = []
-        for row, question, passage in zip(rows, questions, passages, strict=True):
-            golds = [
-                _token_span(answer.start, answer.start + len(answer.text), passage)
-                for answer in row.answers or ()
+        questions = tokenizer.pieces([row.question for row in rows])
+        passages = tokenizer.pieces([row.passage for row in rows], with_spans=True)
+        asked = np.minimum(questions.lengths, self.max_length // 2 - len(template.between) + 1)
+        room = self.max_length - template.n_pair - asked
+        sizes = np.minimum(passages.lengths, room)
+        row, starts = windows(passages.lengths, sizes, self.stride)
+        seen = passages[row].part(starts, sizes[row])
+        both = np.ones(len(row), np.bool_)
+        encodings = join_texts(questions[row].part(0, asked[row]), seen, both, template)
+        # With the span head the layer reads [CLS], which stands for no answer, before the passage.
+        null = int(self.span_head == "span")
+        cu_reads = cumulate(sizes[row] + null)
+        of_passage = ragged(cu_reads[:-1] + null, sizes[row])
+        reads = np.zeros(cu_reads[-1], np.int32)
+        reads[of_passage] = ragged(encodings.second_at, sizes[row])
+        offsets = np.full((len(reads), 2), -1, np.int32)
+        assert passages.spans is not None
+        offsets[of_passage] = passages.spans[seen.places]
+        return replace(
+            encodings,
+            reads=reads,
+            cu_reads=cu_reads,
+            cu_rows=cumulate(np.bincount(row, minlength=len(rows))),
+            offsets=offsets,
+            targets=self._targets(rows, passages, row, starts, sizes) if labelled else None,
+            cut=Cut.of(questions.lengths - asked, questions.lengths + passages.lengths),
+        )
+
+    def _targets(
+        self,
+        rows: Sequence[AnswerRow],
+        passages: Pieces,
+        row: Ints,
+        starts: Ints,
+        sizes: Ints,
+    ) -> NDArray[np.float32]:
+        """(R, C) of windows, each of a ``row``, from ``starts`` on, as long as that row's
+        ``sizes``."""
+        assert passages.spans is not None
+        ends = (passages.starts + passages.lengths).tolist()
+        parts = map(slice, passages.starts.tolist(), ends)
+        golds = [
+            [
+                _token_span(answer.start, answer.start + len(answer.text), passages.spans[part])
+                for answer in one.answers or ()
                 if answer.start is not None
             ]
-            for start, end in self._add(builder, question.ids, passage, template):
-                inside = [(a - start, b - start) for a, b in golds if start <= a and b < end]
-                targets.append(span_targets(inside, end - start, self.span_head))
-        encodings = builder.build(examples_are_rows=False)
-        return replace(encodings, targets=np.concatenate(targets)) if labelled else encodings
-
-    def _add(
-        self,
-        builder: EncodingsBuilder,
-        question: list[int],
-        passage: WithOffsets,
-        template: Template,
-    ) -> list[tuple[int, int]]:
-        """One row's windows of the passage, as spans of its tokens."""
-        kept = question[: self.max_length // 2 - len(template.between) + 1]
-        builder.start_row(len(question) + len(passage.ids), lost=len(question) - len(kept))
-        before = template.first(kept)
-        room = self.max_length - len(before) - len(template.after)
-        spans = windows(len(passage.ids), room, min(self.stride, room // 2))
-        null = [0] if self.span_head == "span" else []
-        for start, end in spans:
-            tokens = range(len(before), len(before) + end - start)
-            builder.add(
-                [*before, *passage.ids[start:end], *template.after],
-                len(before),
-                reads=[*null, *tokens],
-                offsets=[(-1, -1)] * len(null) + list(passage.offsets[start:end]),
-            )
-        return spans
+            for one, part in zip(rows, parts, strict=True)
+        ]
+        targets = []
+        for i, start, size in zip(row.tolist(), starts.tolist(), sizes[row].tolist(), strict=True):
+            inside = [
+                (a - start, b - start) for a, b in golds[i] if start <= a and b < start + size
+            ]
+            targets.append(span_targets(inside, size, self.span_head))
+        return np.concatenate(targets)
 
     def practice(self, encodings: Encodings, tokenizer: Tokenizer) -> Cloze | None:
         return Cloze.of(encodings, tokenizer, self.span_head, self.max_length)
@@ -188,13 +204,14 @@ class AnswerTask(Task[AnswerRow, Answer]):
     def decode(
         self, rows: Sequence[AnswerRow], encodings: Encodings, logits: Logits
     ) -> list[Answer]:
+        assert encodings.offsets is not None
         bounds, cu_rows = encodings.cu_reads.tolist(), encodings.cu_rows.tolist()
         null = int(self.span_head == "span")
         found = []
         for i, row in enumerate(rows):
             reads = [slice(*bounds[s : s + 2]) for s in range(cu_rows[i], cu_rows[i + 1])]
             windows = [logits[window] for window in reads]
-            offsets = [_offsets(encodings)[window][null:] for window in reads]
+            offsets = [encodings.offsets[window][null:] for window in reads]
             nulls: list[float] = []
             spans: dict[tuple[int, int], float] = {}
             for window, places, own in zip(windows, offsets, parted(offsets), strict=True):
@@ -369,14 +386,9 @@ class AnswerTask(Task[AnswerRow, Answer]):
         return cls(max_length=min(384, limit), stride=min(128, limit // 4), max_answer_tokens=30)
 
 
-def _offsets(encodings: Encodings) -> Ints:
-    """(R, 2), also where no passage has a single token."""
-    return np.empty((0, 2), np.int32) if encodings.offsets is None else encodings.offsets
-
-
-def _token_span(start: int, end: int, passage: WithOffsets) -> tuple[int, int]:
-    """The first and last token that the characters ``start:end`` touch."""
-    offsets = np.asarray(passage.offsets, dtype=np.int64).reshape(-1, 2)
-    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
-    last = int(np.searchsorted(offsets[:, 0], end, side="left")) - 1
-    return (first, last) if first <= last else (len(offsets), len(offsets))
+def _token_span(start: int, end: int, spans: Ints) -> tuple[int, int]:
+    """The first and last token that the characters ``start:end`` touch, of (n, 2) tokens; n where
+    none does."""
+    first = int(np.searchsorted(spans[:, 1], start, side="right"))
+    last = int(np.searchsorted(spans[:, 0], end, side="left")) - 1
+    return (first, last) if first <= last else (len(spans), len(spans))

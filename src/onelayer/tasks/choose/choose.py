@@ -23,9 +23,9 @@ from onelayer.tasks.logits import Logits, log_loss, per_row, softmax
 from onelayer.tasks.mistakes import Judged, Mistake, Passage
 from onelayer.tasks.predictions import BasePrediction, OutputTensor
 from onelayer.tasks.protocol import Chunk, SavedLayer, Task, decoded
-from onelayer.tasks.texts import join_texts
 from onelayer.tasks.uncertainty import Uncertainty, margins
-from onelayer.tokens.encodings import Cut, Encodings, cumulate, truncate_longest
+from onelayer.tokens.encodings import Cut, Encodings, cumulate
+from onelayer.tokens.pieces import join_texts, truncate_longest
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import WordSpans
 
@@ -134,9 +134,9 @@ class Choose(Task[ChooseRow, Choice]):
         whole = contexts.lengths + options.lengths
         room = self.max_length - tokenizer.template.n_pair
         a, b = truncate_longest(contexts.lengths, options.lengths, room)
-        encodings = join_texts(
-            contexts.part(0, a), options.part(0, b), np.ones(len(whole), np.bool_), tokenizer
-        )
+        paired = np.ones(len(whole), np.bool_)
+        kept = contexts.part(0, a), options.part(0, b)
+        encodings = join_texts(*kept, paired, tokenizer.template)
         cu_rows = cumulate(counts)
         lost, whole = (np.diff(cumulate(tokens)[cu_rows]) for tokens in (whole - a - b, whole))
         encodings = replace(

@@ -46,8 +46,8 @@ from onelayer.tasks.tag.tag_reading import tag_row, two_in_one_word
 from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, suggested_tags
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
-from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints, windows
-from onelayer.tokens.template import Template
+from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate
+from onelayer.tokens.pieces import Pieces, join_texts, windows
 from onelayer.tokens.tokenizer import Tokenizer
 from onelayer.tokens.words import Joints, Marks, WordSpans, split_words, subwords
 
@@ -162,15 +162,36 @@ class Tag(Task[TagRow, Tagged]):
         )
 
     def encode(self, rows: Sequence[TagRow], tokenizer: Tokenizer, labelled: bool) -> Encodings:
-        split = [self.words(row) for row in rows]
-        texts = [row.text for row in rows]
-        template = tokenizer.template
-        builder = EncodingsBuilder(template.second_segment)
-        for encoding, words in zip(tokenizer.encode_words(texts, split), split, strict=True):
-            ids, firsts = subwords(encoding, len(words), tokenizer.unk_id)
-            builder.start_row(len(ids))
-            self._add(builder, ids, firsts, template)
-        encodings = builder.build(examples_are_rows=False)
+        template, split = tokenizer.template, [self.words(row) for row in rows]
+        found = tokenizer.encode_words([row.text for row in rows], split)
+        whole = [
+            subwords(encoding, len(words), tokenizer.unk_id)
+            for encoding, words in zip(found, split, strict=True)
+        ]
+        pieces = Pieces.of([ids for ids, _ in whole])
+        sizes = np.minimum(pieces.lengths, self.max_length - template.n_single)
+        row, starts = windows(pieces.lengths, sizes, self.stride)
+        shown = pieces[row].part(starts, sizes[row])
+        alone = np.zeros(len(row), np.bool_)
+        encodings = join_texts(shown, Pieces.none(len(row)), alone, template)
+        # Where two windows overlap, the middle parts them: each word is read once, in the window
+        # that shows most of its surroundings.
+        begins = starts.copy()
+        later = np.flatnonzero(row[1:] == row[:-1]) + 1
+        begins[later] = (starts[later] + (starts + sizes[row])[later - 1]) // 2
+        n_firsts = np.fromiter((len(own) for _, own in whole), np.int64, len(whole))
+        firsts = np.concatenate([np.empty(0, np.int64), *(own for _, own in whole)])
+        firsts += np.repeat(pieces.starts, n_firsts)
+        bounds = np.append(pieces.starts[row] + begins, len(pieces.ids))
+        cu_reads = np.searchsorted(firsts, bounds)
+        before = np.repeat(shown.starts - len(template.before), np.diff(cu_reads))
+        encodings = replace(
+            encodings,
+            reads=(firsts - before).astype(np.int32),
+            cu_reads=cu_reads,
+            cu_rows=cumulate(np.bincount(row, minlength=len(rows))),
+            cut=Cut.of(np.zeros_like(pieces.lengths), pieces.lengths),
+        )
         if not labelled:
             return encodings
         targets = np.concatenate([np.empty(0, np.int64), *self._gold_ids(rows)])
@@ -186,21 +207,6 @@ class Tag(Task[TagRow, Tagged]):
             found.append(np.array([ids.add(tag, row.place) for tag in tags], np.int64))
         ids.refuse_unknown()
         return found
-
-    def _add(
-        self, builder: EncodingsBuilder, ids: list[int], firsts: Ints, template: Template
-    ) -> None:
-        """One row's windows; ``firsts`` are the positions of words' first subwords in ``ids``."""
-        spans = windows(len(ids), self.max_length - template.n_single, self.stride)
-        for i, (start, end) in enumerate(spans):
-            # Where two windows overlap, the middle parts them: each word is read once, in the
-            # window that shows most of its surroundings.
-            begin = 0 if i == 0 else (start + spans[i - 1][1]) // 2
-            until = len(ids) if i + 1 == len(spans) else (spans[i + 1][0] + end) // 2
-            own = firsts[(firsts >= begin) & (firsts < until)]
-            sequence = template.single(ids[start:end])
-            reads = (own - start + len(template.before)).tolist()
-            builder.add(sequence, len(sequence), reads=reads)
 
     def gold_tags(self, row: TagRow) -> Sequence[str]:
         if row.tags is not None:
