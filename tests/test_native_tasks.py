@@ -260,7 +260,7 @@ def test_calibration_is_checked() -> None:
 def test_logits_that_are_no_numbers_are_refused() -> None:
     task = Regress(max_length=8)
     tokenizer = LetterPieces(FRAMES[0])
-    tokenizer.encode(["a"])
+    tokenizer.pieces(["a"])
     batch = NativeTask(task).encode([{"text": "a"}], tokenizer.given())
     with pytest.raises(NativeRefusal, match="not finite numbers"):
         batch.decode(np.array([[np.nan]]))
@@ -269,7 +269,7 @@ def test_logits_that_are_no_numbers_are_refused() -> None:
 def test_json_is_written_as_python_writes_it() -> None:
     task = Regress(max_length=8)
     tokenizer = LetterPieces(FRAMES[0])
-    tokenizer.encode(["a"])
+    tokenizer.pieces(["a"])
     batch = NativeTask(task).encode([{"text": "a"}], tokenizer.given())
     for number in (0.0, -0.5, 1e-9, 3.0, 1e20, 12345678.0, 0.1):
         assert json.dumps(batch.decode(np.array([[number]]))) == json.dumps(

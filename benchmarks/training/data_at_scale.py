@@ -121,8 +121,8 @@ def _sentences(n: int) -> Iterator[str]:
     random_ = random.Random(1)
     pick = random_.choice
     for i in range(n):
-        good = random_.random() < 0.5
-        yield f"{pick(SUBJECTS)} {pick(VERBS)} {pick(PLACES)} {pick(GOOD if good else BAD)} {i % 997}"
+        opinion = pick(GOOD if random_.random() < 0.5 else BAD)
+        yield f"{pick(SUBJECTS)} {pick(VERBS)} {pick(PLACES)} {opinion} {i % 997}"
 
 
 # Tokenizing ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from onelayer.base import digest
 from onelayer.base.compiled_code import Code, c_sources, compiler
 from onelayer.tasks import AnyTask, task_to_json
 from onelayer.tasks.logits import Logits
-from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate
+from onelayer.tokens.encodings import Cut, Encodings, Ints
 from onelayer.tokens.pieces import Pieces
 from onelayer.tokens.template import Template
 
@@ -118,7 +118,7 @@ class LetterPieces:
     texts: dict[str, Any] = field(default_factory=dict)
     words: dict[str, Any] = field(default_factory=dict)
 
-    def _of(self, text: str) -> LettersWithOffsets:
+    def _of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         for i, letter in enumerate(text):
@@ -126,26 +126,19 @@ class LetterPieces:
             ids += [100 + ord(letter) % 1000 + k for k in range(n)]
             offsets += [(max(i - (letter == "k"), 0), i + 1)] * n
         self.texts[text] = {"ids": ids, "offsets": offsets}
-        return LettersWithOffsets(ids, offsets)
+        return ids, offsets
 
-    def encode(self, texts: Sequence[str]) -> list[LettersWithOffsets]:
-        return list(map(self._of, texts))
-
-    def pieces(self, texts: Sequence[str]) -> Pieces:
-        ids = [self._of(text).ids for text in texts]
-        lengths = np.array(list(map(len, ids)), np.int64)
-        return Pieces(
-            np.array([one for each in ids for one in each], np.int32),
-            cumulate(lengths)[:-1],
-            lengths,
-        )
+    def pieces(self, texts: Sequence[str], *, with_spans: bool = False) -> Pieces:
+        found = list(map(self._of, texts))
+        spans = [offsets for _, offsets in found] if with_spans else None
+        return Pieces.of([ids for ids, _ in found], spans)
 
     def encode_words(
         self, texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]]
     ) -> list[LettersOfWords]:
         found = []
         for text, spans in zip(texts, words, strict=True):
-            each = [self._of(text[start:end]).ids for start, end in spans]
+            each = [self._of(text[start:end])[0] for start, end in spans]
             ids = [one for word in each for one in word]
             word_of = [number for number, one in enumerate(each) for _ in one]
             self.words[text] = {"spans": list(spans), "ids": ids, "word_of": word_of}
@@ -156,12 +149,6 @@ class LetterPieces:
         """What the C++ side may ask."""
         frame = dataclasses.asdict(self.template)
         return {**frame, "unknown": self.unk_id, "texts": self.texts, "words": self.words}
-
-
-@dataclass
-class LettersWithOffsets:
-    ids: list[int]
-    offsets: list[tuple[int, int]]
 
 
 @dataclass

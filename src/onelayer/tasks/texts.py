@@ -80,8 +80,9 @@ def encode_texts(
     template = tokenizer.template
     room = max_length - np.where(paired, template.n_pair, template.n_single)
     a, b = truncate_longest(firsts.lengths, seconds.lengths, room)
-    needed = np.maximum(
-        windows_needed(firsts.lengths, a, stride), windows_needed(seconds.lengths, b, stride)
+    needed = np.maximum(  # neighbours share the stride, or half a window if that is less
+        windows_needed(firsts.lengths, a, np.minimum(stride, a // 2)),
+        windows_needed(seconds.lengths, b, np.minimum(stride, b // 2)),
     )
     read = np.minimum(needed, WINDOWS_READ[pooling]) if pooling in WINDOWS_READ else needed
     row = np.repeat(np.arange(n), read)

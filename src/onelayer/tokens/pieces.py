@@ -100,13 +100,13 @@ def join_texts(
     )
 
 
-def windows(lengths: Ints, sizes: Ints, stride: int) -> tuple[Ints, Ints]:
+def windows(lengths: Ints, sizes: Ints, strides: Ints | int) -> tuple[Ints, Ints]:
     """Windows that cover each text, as many as `windows_needed`: each is a step further than the
     one before it, and the last ends with the text, so that it may share more.
 
     Parameters
     ----------
-    lengths, sizes, stride
+    lengths, sizes, strides
         As `windows_needed` takes them; a text that fits has its length as size.
 
     Returns
@@ -114,16 +114,14 @@ def windows(lengths: Ints, sizes: Ints, stride: int) -> tuple[Ints, Ints]:
     tuple
         (S,) the text of each window, and (S,) at which of its tokens the window begins.
     """
-    needed = windows_needed(lengths, sizes, stride)
+    needed = windows_needed(lengths, sizes, strides)
     text = np.repeat(np.arange(len(lengths)), needed)
     number = ragged(np.zeros_like(needed), needed)
-    return text, np.minimum(number * _steps(sizes, stride)[text], (lengths - sizes)[text])
+    return text, np.minimum(number * _steps(sizes, strides)[text], (lengths - sizes)[text])
 
 
-def windows_needed(lengths: Ints, sizes: Ints, stride: int) -> Ints:
+def windows_needed(lengths: Ints, sizes: Ints, strides: Ints | int) -> Ints:
     """How many windows cover each text, (n,).
-
-    Neighbours share at least ``stride`` tokens, or half a window if that is less.
 
     Parameters
     ----------
@@ -131,15 +129,16 @@ def windows_needed(lengths: Ints, sizes: Ints, stride: int) -> Ints:
         (n,) tokens of each text.
     sizes
         (n,) tokens of a window over each text.
-    stride
-        Tokens that neighbouring windows share.
+    strides
+        (n,) tokens that neighbouring windows share, at least.
     """
     # 1 + ceil((lengths - sizes) / steps), in whole numbers: -(a // b) rounds -a / b up.
-    return 1 - (sizes - lengths) // _steps(sizes, stride)
+    return 1 - (sizes - lengths) // _steps(sizes, strides)
 
 
-def _steps(sizes: Ints, stride: int) -> Ints:
-    return np.maximum(sizes - np.minimum(stride, sizes // 2), 1)
+def _steps(sizes: Ints, strides: Ints | int) -> Ints:
+    steps: Ints = np.maximum(sizes - strides, 1)
+    return steps
 
 
 def truncate_longest(first: Ints, second: Ints, limit: Ints | int) -> tuple[Ints, Ints]:

@@ -146,7 +146,7 @@ class AnswerTask(Task[AnswerRow, Answer]):
         asked = np.minimum(questions.lengths, self.max_length // 2 - len(template.between) + 1)
         room = self.max_length - template.n_pair - asked
         sizes = np.minimum(passages.lengths, room)
-        row, starts = windows(passages.lengths, sizes, self.stride)
+        row, starts = windows(passages.lengths, sizes, np.minimum(self.stride, room // 2))
         seen = passages[row].part(starts, sizes[row])
         both = np.ones(len(row), np.bool_)
         encodings = join_texts(questions[row].part(0, asked[row]), seen, both, template)

@@ -141,9 +141,15 @@ def join(
 ) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Words -> a text and their character spans in it. Without word of the original spacing there
     is one space between words, none between two Chinese characters."""
-    parts: list[str] = []
     spans: list[tuple[int, int]] = []
     at = 0
+    text = " ".join(words)
+    if space_after is None and text.isascii():
+        for word in words:
+            spans.append((at, at + len(word)))
+            at += len(word) + 1
+        return text, tuple(spans)
+    parts: list[str] = []
     for i, word in enumerate(words):
         spans.append((at, at + len(word)))
         parts.append(word)

@@ -80,9 +80,11 @@ def checked_tags(
 
 def _name(tag: object) -> str:
     """A tag's name; empty for what is none."""
+    if isinstance(tag, str):
+        return tag.strip()
     if isinstance(tag, float) and tag.is_integer():
         tag = int(tag)
-    return label_name(tag) if isinstance(tag, (str, int)) and not isinstance(tag, bool) else ""
+    return label_name(tag) if isinstance(tag, int) and not isinstance(tag, bool) else ""
 
 
 def without_ignored(words: Sequence[str], tags: Sequence[object]) -> tuple[list[str], list[object]]:
