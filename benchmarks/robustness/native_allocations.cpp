@@ -3,13 +3,10 @@
 //     native_allocations BUNDLE classify|pair|answer|choose THREADS
 //
 // Every call of malloc and its like in this process is counted, so it needs glibc.
-#include "../../csrc/include/onelayer.h"
+#include "native_inputs.h"
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <string>
-#include <vector>
 
 static std::atomic<size_t> asked{0};
 
@@ -51,11 +48,6 @@ int posix_memalign(void **block, size_t alignment, size_t size)
 }
 }
 
-static onelayer_text text_of(const std::string &text)
-{
-    return {text.data(), text.size()};
-}
-
 // Calls for all inputs, one at a time; with their JSON if that is wanted. Ends the program where
 // one fails.
 static void predict_each(const onelayer_model *model, const std::vector<onelayer_input> &inputs,
@@ -82,32 +74,14 @@ int main(int argc, char **argv)
         std::fprintf(stderr, "%s\n", onelayer_error());
         return 1;
     }
-    // Texts of 1 to 400 words, in two scripts.
-    std::vector<std::string> texts;
-    for (size_t n = 1; n <= 400; n = n * 3 / 2 + 1) {
-        std::string &text = texts.emplace_back();
-        for (size_t i = 0; i < n; i++)
-            text += i % 7 ? "settlers of New York, " : "我们在北京 ";
-    }
-    const std::vector<onelayer_text> offered = {text_of(texts[0]), text_of(texts[1]),
-                                                text_of(texts[2])};
-    std::vector<onelayer_input> inputs(texts.size());
-    for (size_t i = 0; i < texts.size(); i++) {
-        inputs[i].text = text_of(texts[i]);
-        if (!std::strcmp(argv[2], "pair"))
-            inputs[i].pair = text_of(texts[texts.size() - 1 - i]);
-        if (!std::strcmp(argv[2], "answer") || !std::strcmp(argv[2], "choose"))
-            inputs[i].question = text_of(texts[2]);
-        if (!std::strcmp(argv[2], "choose"))
-            inputs[i].options = offered.data(), inputs[i].n_options = offered.size();
-    }
+    const Inputs inputs(argv[2]);
     // The memory grows to what the longest text needs, in the first rounds.
     for (int round = 0; round < 3; round++)
-        predict_each(model, inputs, true);
+        predict_each(model, inputs.rows, true);
     const auto count = [&](bool with_json) {
         const size_t before = asked;
-        predict_each(model, inputs, with_json);
-        return static_cast<double>(asked - before) / static_cast<double>(inputs.size());
+        predict_each(model, inputs.rows, with_json);
+        return static_cast<double>(asked - before) / static_cast<double>(inputs.rows.size());
     };
     const double alone = count(false), with_json = count(true);
     std::printf("%.2f %.2f\n", alone, with_json);
