@@ -319,6 +319,15 @@ def test_illegal_tag_is_reported_with_its_word() -> None:
     assert "I-Y after O at 'cat', word 2" in str(error)
 
 
+@pytest.mark.parametrize("tags", [["B-X", "I-X"], ["S-X", "O"], ["NOUN", "VERB"]])
+def test_file_of_legal_tags_is_not_read_again(tags: list[str]) -> None:
+    """To judge each row takes one more pass through the file."""
+    rows = [sentence(["a", "cat"], tags)] * 3
+    assert Tag.check(rows) is None
+    mixed = [*rows, sentence(["a", "cat"], ["B-X", "I-Y"])] * 30
+    assert (Tag.check(mixed) is None) == (tags[1] == "VERB")
+
+
 def test_two_entities_in_one_word_are_refused_with_their_place() -> None:
     """A word has one tag, so two entities in one word can't be represented."""
 

@@ -67,27 +67,36 @@ def parse(tag: str, scheme: Scheme) -> ParsedTag:
     return ParsedTag("BIES"[_LETTERS[scheme].index(match[1])], match[2] or "")
 
 
-def recognise(tag_sequences: Iterable[Sequence[str]]) -> Scheme:
-    """The scheme under which the fewest tags are illegal, so that a few mistakes don't hide it;
-    ``PLAIN`` where a tenth or more of the tags, ``O`` apart, have no prefix.
-    """
-    # The edge of a sentence is as good as O. Distinct pairs are few, however long the file.
-    bigrams: Counter[tuple[str, str]] = Counter()
-    for tags in tag_sequences:
-        bigrams.update(pairwise((OUTSIDE, *tags, OUTSIDE)))
-    named = {pair: count for pair, count in bigrams.items() if pair[0] != OUTSIDE}
-    prefixed = sum(count for (tag, _), count in named.items() if _PREFIXED.fullmatch(tag))
-    if prefixed < 0.9 * sum(named.values()):
-        return Scheme.PLAIN
+class TagPairs:
+    """Which tags follow which in a file: distinct pairs are few, however long it is."""
 
-    def mistakes(scheme: Scheme) -> int:
+    def __init__(self, tag_sequences: Iterable[Sequence[str]]) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        for tags in tag_sequences:  # the edge of a sentence is as good as O
+            self._counts.update(pairwise((OUTSIDE, *tags, OUTSIDE)))
+
+    def scheme(self) -> Scheme:
+        """The scheme under which the fewest tags are illegal, so that a few mistakes don't hide it;
+        ``PLAIN`` where a tenth or more of the tags, ``O`` apart, have no prefix.
+        """
+        named = {pair: count for pair, count in self._counts.items() if pair[0] != OUTSIDE}
+        prefixed = sum(count for (tag, _), count in named.items() if _PREFIXED.fullmatch(tag))
+        if prefixed < 0.9 * sum(named.values()):
+            return Scheme.PLAIN
+        return min(_LETTERS, key=self.mistakes)
+
+    def mistakes(self, scheme: Scheme) -> int:
+        """How often a tag follows another that it may not follow."""
         return sum(
             count
-            for (left, right), count in bigrams.items()
+            for (left, right), count in self._counts.items()
             if not _may_follow(parse(left, scheme), parse(right, scheme), scheme)
         )
 
-    return min(_LETTERS, key=mistakes)
+
+def recognise(tag_sequences: Iterable[Sequence[str]]) -> Scheme:
+    """The scheme of a file's tags; see `TagPairs`."""
+    return TagPairs(tag_sequences).scheme()
 
 
 def entities(tags: Sequence[str], scheme: Scheme) -> list[EntityWords]:

@@ -25,6 +25,7 @@ from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.tag.schemes import (
     OUTSIDE,
     Scheme,
+    TagPairs,
     entities,
     from_entities,
     parse,
@@ -107,8 +108,19 @@ class Tag(Task[TagRow, Tagged]):
         return tuple(split_words(row.text, self.joints)) if row.words is None else row.words
 
     @classmethod
-    def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None]:
-        scheme = recognise(row.tags or () for row in rows)
+    def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None] | None:
+        has_spans = False
+
+        def tags() -> Iterator[Sequence[str]]:
+            nonlocal has_spans
+            for row in rows:
+                has_spans = has_spans or bool(row.spans)
+                yield row.tags or ()
+
+        pairs = TagPairs(tags())
+        scheme = pairs.scheme()
+        if not has_spans and not pairs.mistakes(scheme):
+            return None  # the file needn't be read once more
 
         def judge(row: TagRow) -> DataError | None:
             if row.spans is not None:
