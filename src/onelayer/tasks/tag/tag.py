@@ -25,15 +25,14 @@ from onelayer.tasks.suggestions import Labelling, Suggestion
 from onelayer.tasks.tag.schemes import (
     OUTSIDE,
     Scheme,
-    TagPairs,
     entities,
     from_entities,
     parse,
     recognise,
     transitions,
-    violations,
 )
 from onelayer.tasks.tag.spans import words_under
+from onelayer.tasks.tag.tag_check import judge_of
 from onelayer.tasks.tag.tag_columns import TagColumns
 from onelayer.tasks.tag.tag_judge import WordJudge
 from onelayer.tasks.tag.tag_mistakes import (
@@ -44,7 +43,7 @@ from onelayer.tasks.tag.tag_mistakes import (
     tag_mistake,
 )
 from onelayer.tasks.tag.tag_reading import tag_row, two_in_one_word
-from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, suggested_tags
+from onelayer.tasks.tag.tag_rows import Entity, Sentence, Tagged, TagRow, suggested_tags, tokens_of
 from onelayer.tasks.tag.viterbi import best_path
 from onelayer.tasks.uncertainty import Uncertainty, uncertain_words
 from onelayer.tokens.encodings import Cut, Encodings, Ints, cumulate
@@ -109,32 +108,7 @@ class Tag(Task[TagRow, Tagged]):
 
     @classmethod
     def check(cls, rows: Iterable[TagRow]) -> Callable[[TagRow], DataError | None] | None:
-        has_spans = False
-
-        def tags() -> Iterator[Sequence[str]]:
-            nonlocal has_spans
-            for row in rows:
-                has_spans = has_spans or bool(row.spans)
-                yield row.tags or ()
-
-        pairs = TagPairs(tags())
-        scheme = pairs.scheme()
-        if not has_spans and not pairs.mistakes(scheme):
-            return None  # the file needn't be read once more
-
-        def judge(row: TagRow) -> DataError | None:
-            if row.spans is not None:
-                return two_in_one_word(row, split_words(row.text)) if row.spans else None
-            wrong = violations(row.tags or (), scheme)
-            if not wrong:
-                return None
-            return DataError(
-                f"illegal {scheme} sequence: {_around(row, wrong)}",
-                place=row.place,
-                hint="correct the tags, or leave such sentences out with --skip-bad",
-            )
-
-        return judge
+        return judge_of(rows)
 
     @classmethod
     def fit(cls, rows: Iterable[TagRow], tokenizer: Tokenizer, recipe: Recipe, limit: int) -> Self:
@@ -152,7 +126,7 @@ class Tag(Task[TagRow, Tagged]):
                 if row.spans is not None:
                     names.update(f"{prefix}-{span.label}" for span in row.spans for prefix in "BI")
                     names.add(OUTSIDE)
-                marks.see(_tokens(row))
+                marks.see(tokens_of(row))
                 yield row.tags or ()
 
         recognised = recognise(tags())
@@ -393,15 +367,3 @@ class Tag(Task[TagRow, Tagged]):
             max_length=layer.positions,
             stride=min(128, layer.positions // 4),
         )
-
-
-def _around(row: TagRow, wrong: Sequence[int]) -> str:
-    """The first illegal tag with what stands before it."""
-    tags, word = row.tags or (), wrong[0]
-    before = tags[word - 1] if word else "the beginning"
-    more = f", and {len(wrong) - 1} more in this sentence" if len(wrong) > 1 else ""
-    return f"{tags[word]} after {before} at {_tokens(row)[word]!r}, word {word + 1}{more}"
-
-
-def _tokens(row: TagRow) -> list[str]:
-    return [row.text[start:end] for start, end in row.words or ()]

@@ -165,5 +165,9 @@ def join(
     return "".join(parts), tuple(spans)
 
 
+def tokens_of(row: TagRow) -> list[str]:
+    return [row.text[start:end] for start, end in row.words or ()]
+
+
 def _is_ideograph(character: str) -> bool:
     return "\u3000" <= character <= "\u9fff" or "\uff00" <= character <= "\uffef"
