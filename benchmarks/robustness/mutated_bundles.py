@@ -32,6 +32,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from benchmarks.support.native_builds import build_library  # noqa: E402
 from onelayer.checkpoint.single_file import head_of  # noqa: E402
 from support.native_library import NativeFailure, NativeModel, interface_of  # noqa: E402
 
@@ -254,18 +255,6 @@ def _child(library: str, bundles: Path, seeds: Sequence[int]) -> None:
     os.pwrite(1, json.dumps(counts).encode().ljust(100), 0)
 
 
-def _built(folder: Path, *, plain: bool) -> Path:
-    """The library, built by CMake."""
-    flags = [] if plain else ["-DONELAYER_SANITIZE=address,undefined"]
-    commands = (
-        ["cmake", "-S", str(ROOT / "csrc"), "-B", str(folder), "-DONELAYER_PROGRAM=OFF", *flags],
-        ["cmake", "--build", str(folder), "--target", "onelayer_shared"],
-    )
-    for command in commands:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder / "libonelayer.so"
-
-
 def _sanitized_environment() -> dict[str, str]:
     # The sanitizer finds what throws exceptions only where that was loaded at the start.
     found = [
@@ -302,7 +291,8 @@ def main() -> int:
         return 0
     from support.native_bundles import write_example_bundles
 
-    library = _built(ROOT / "build" / ("plain" if given.plain else "sanitized"), plain=given.plain)
+    build = ("plain", "") if given.plain else ("sanitized", "address,undefined")
+    library = build_library(build[0], "onelayer_shared", build[1]) / "libonelayer.so"
     environment = dict(os.environ) if given.plain else _sanitized_environment()
     counts: Counter[str] = Counter()
     started = time.perf_counter()

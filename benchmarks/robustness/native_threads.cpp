@@ -3,7 +3,8 @@
 //     native_threads BUNDLE classify|pair|answer|choose
 //
 // Each predicts all inputs in an order of its own, one at a time or together, half of them with
-// options of their own, and between them opens what is no bundle. The answers must be those of one thread.
+// options of their own, and between them opens what is no bundle. The answers must be those of one
+// thread.
 #include "native_inputs.h"
 #include <atomic>
 #include <cstdio>

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from benchmarks.robustness.native_allocations import inputs_of  # noqa: E402
+from benchmarks.support.native_builds import build_library  # noqa: E402
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 
@@ -31,13 +32,10 @@ def built(folder: Path, *, plain: bool) -> Path:
     command = compiler("C++")
     if command is None:
         raise SystemExit("no C++ compiler (g++, clang++)")
-    objects = ROOT / "build" / ("threads-plain" if plain else "threads")
-    kind = "" if plain else "thread"
-    configure = ["cmake", "-S", str(ROOT / "csrc"), "-B", str(objects), "-DONELAYER_PROGRAM=OFF"]
-    configure += [f"-DONELAYER_SANITIZE={kind}", f"-DCMAKE_CXX_COMPILER={command}"]
-    build = ["cmake", "--build", str(objects), "--target", "onelayer_static"]
-    for call in (configure, build):
-        subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+    build = ("threads-plain", "") if plain else ("threads", "thread")
+    objects = build_library(
+        build[0], "onelayer_static", build[1], [f"-DCMAKE_CXX_COMPILER={command}"]
+    )
     program = folder / "native_threads"
     flags = ["-std=c++17", "-O2", "-g", *([] if plain else ["-fsanitize=thread"])]
     library = str(objects / "libonelayer.a")
