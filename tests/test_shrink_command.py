@@ -21,7 +21,7 @@ from onelayer.checkpoint.bundle import read_bundle
 from onelayer.cli import main as cli
 from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.recipe import Columns
-from onelayer.shrinking import students
+from onelayer.shrinking import school, students
 from onelayer.shrinking.ladder import Ladder, Made
 from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.shrinking.shrunk import Shrunk
@@ -138,6 +138,29 @@ def test_interrupted_call_is_continued_with_what_was_finished(
     assert kept
     assert kept.items() <= written(home / "run-rungs").items()
     assert not (home / "run-rungs" / ".start").exists()
+
+
+def test_smaller_model_of_another_start_makes_room(
+    home: Path, tmp_path: Path, stopped: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a stopped call is continued with another number of threads or another version of a
+    library, which gives the start other bits."""
+    rungs = tmp_path / "small-rungs"
+    monkeypatch.setattr(students.Student, "epochs", 6.0)
+    advance = Trainer.advance
+
+    def interrupt(trainer: Trainer, *given: Any) -> None:
+        advance(trainer, *given)
+        if (rungs / "1-layer" / "config.json").is_file() and not trainer.is_finished:
+            signal.raise_signal(signal.SIGINT)
+
+    given = ["shrink", str(home / "run"), "--out", str(tmp_path / "small")]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "advance", interrupt)
+        assert cli.main(given) == 130
+    assert (rungs / ".1-layer.resume").is_dir()
+    monkeypatch.setattr(school, "RATE", 2 * school.RATE)
+    assert cli.main(given) == 0
 
 
 def test_ladder_has_models_from_the_run_down_to_one_layer(home: Path, shrunk: Shrunk) -> None:

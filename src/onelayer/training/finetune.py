@@ -97,7 +97,8 @@ def learn_lessons(
     reporter: Reporter,
 ) -> Predictor:
     """Trains a model on what another one says, as `finetune` trains it on labels: it is saved in
-    the same way, and the same call resumes it.
+    the same way, and the same call resumes it. Another call begins again: the run is one of a
+    folder whose owner knows what is in it.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def learn_lessons(
         Receives progress and remarks.
     """
     asked = _Asked(train_file, dev, None, recipe, lessons)
-    return _train(ALONE, asked, out, None, reporter)
+    return _train(ALONE, asked, out, None, reporter, replaces=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,13 @@ class _Asked:
 
 
 def _train(
-    ranks: Ranks, asked: _Asked, out: str | Path | None, resume: bool | None, reporter: Reporter
+    ranks: Ranks,
+    asked: _Asked,
+    out: str | Path | None,
+    resume: bool | None,
+    reporter: Reporter,
+    *,
+    replaces: bool = False,
 ) -> Predictor:
     if out is not None and not is_unfinished(Path(out)):
         if resume and is_run(out):
@@ -150,7 +157,9 @@ def _train(
         reporter.say(_on_processes(plan, ranks))
     if asked.recipe.seeds > 1:
         return best_of_seeds(plan, out, resume, reporter)
-    with open_store(plan.files.train, out, plan.identity, resume, reporter.say) as store:
+    with open_store(
+        plan.files.train, out, plan.identity, resume, reporter.say, replaces=replaces
+    ) as store:
         predictor = train_and_load(plan, store, reporter)
         draw_report(predictor, plan, reporter)
         store.clear()  # after the report: if that is interrupted, the same command draws it

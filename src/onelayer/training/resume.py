@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -18,15 +19,22 @@ RUNS = Path("runs")
 
 
 def open_store(
-    train_file: Source, out: str | Path | None, identity: str, resume: bool | None, say: Say
+    train_file: Source,
+    out: str | Path | None,
+    identity: str,
+    resume: bool | None,
+    say: Say,
+    *,
+    replaces: bool = False,
 ) -> Store:
     """A locked store for the run, with the state from which it resumes, if any.
 
     A repeated command resumes its unfinished run, unless ``resume`` is False. If ``resume`` is
-    True and there is no such run, or if the directory holds something else, raises UsageError.
+    True and there is no such run, or if the directory holds something else, raises UsageError. With
+    ``replaces``, the unfinished run of another command makes room.
     """
     if out is not None:
-        return _open_at(Path(out), identity, resume, say)
+        return _open_at(Path(out), identity, resume, say, replaces)
     stem = run_name(train_file)
     for folder in RUNS.glob(f".{stem}-*.resume") if resume is not False else ():
         store = Store(folder.with_name(folder.name[1:].removesuffix(".resume")), identity)
@@ -44,13 +52,15 @@ def open_store(
     return store
 
 
-def _open_at(target: Path, identity: str, resume: bool | None, say: Say) -> Store:
+def _open_at(target: Path, identity: str, resume: bool | None, say: Say, replaces: bool) -> Store:
     store = Store(target, identity)
     if not store.lock():
         raise UsageError("another process is training there", place=Place(target))
     try:
         store.resumed = None if resume is False else store.state_to_resume(say)
         if store.resumed is None:
+            if replaces and store.has_states:
+                shutil.rmtree(target, ignore_errors=True)
             refuse_taken(target)
             if resume:
                 raise _nothing_to_resume(target)
