@@ -8,9 +8,16 @@ import torch
 
 from onelayer.checkpoint.build import build_model
 from onelayer.checkpoint.families import FAMILIES
+from onelayer.checkpoint.mean_layer import (
+    GAIN,
+    takes_mean,
+    with_learned_mean,
+    with_mean_layer,
+)
 from onelayer.checkpoint.narrower import can_be_narrower, with_width
-from onelayer.checkpoint.read import read_checkpoint
+from onelayer.checkpoint.read import Checkpoint, read_checkpoint
 from onelayer.engines.torch_engine import TorchEngine
+from onelayer.nn.packed import pack
 from onelayer.shrinking.importance import neurons_left
 from onelayer.shrinking.narrowing import narrowed
 from support.encodings import LENGTHS
@@ -58,6 +65,45 @@ def test_narrowed_model_has_the_heads_that_fit_its_width(name: str, make_bert: M
     for smaller in (whole, half):
         logits = TorchEngine(build_model(smaller, TASKS["label"]).model).logits(encodings)
         assert np.isfinite(logits).all()
+
+
+def test_mean_of_all_tokens_loses_nothing_with_fewer_heads(make_bert: MakeBert) -> None:
+    """Its heads attend alike, so those that stay can hold what all of them did."""
+    checkpoint = with_mean_layer(read_checkpoint(make_bert()))
+    width, layer = checkpoint.config.hidden_size, checkpoint.config.num_hidden_layers - 1
+    narrow = with_width(checkpoint, torch.eye(width)[:, : width // 2], [0])
+    attention = f"layers.{layer}.attention."
+    assert takes_mean(narrow, layer)
+    assert not takes_mean(narrow, 0)
+    values = narrow.encoder[attention + "qkv.weight"].chunk(3)[2]
+    torch.testing.assert_close(
+        narrow.encoder[attention + "output.weight"] @ values, GAIN * torch.eye(width // 2)
+    )
+
+
+def test_mean_can_be_weighted_by_what_a_model_learns(make_bert: MakeBert) -> None:
+    """The same vectors at first, and a gradient for the queries, which the mean doesn't have."""
+    checkpoint = with_mean_layer(read_checkpoint(make_bert("BertForSequenceClassification")))
+    layer = checkpoint.config.num_hidden_layers - 1
+    batch = pack(encodings_for(FAMILIES["bert"], "label"), np.arange(2))
+
+    def read(one: Checkpoint) -> tuple[torch.Tensor, torch.Tensor]:
+        model = build_model(one, TASKS["label"]).model.eval()
+        vectors = model.vectors(batch)
+        vectors.square().sum().backward()
+        gradient = dict(model.named_parameters())[
+            f"encoder.layers.{layer}.attention.qkv.weight"
+        ].grad
+        assert gradient is not None
+        return vectors.detach(), gradient.chunk(3)[0]
+
+    vectors, queries = read(checkpoint)
+    learned = with_learned_mean(checkpoint)
+    same, moved = read(learned)
+    torch.testing.assert_close(same, vectors)
+    assert not queries.any()
+    assert moved.any()
+    assert with_learned_mean(learned) is learned
 
 
 def test_neurons_that_add_nothing_are_left_out(make_bert: MakeBert) -> None:

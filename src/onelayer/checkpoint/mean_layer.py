@@ -4,7 +4,9 @@ A sentence encoder was trained so that the *mean* of its token vectors tells tex
 ``[CLS]`` vector tells less, and its pooler may never have been trained. transformers' classes read
 ``[CLS]`` through the pooler. One more layer gives ``[CLS]`` the mean: queries of zero attend to all
 tokens alike, values and output are multiples of the identity, and the norm at its end takes the
-scale away. Like every other layer it is trained with the rest.
+scale away. Like every other layer it is trained with the rest, except that its queries and keys
+stay zero: the gradient of each is a multiple of the other. So it always takes the mean.
+`with_learned_mean` lets it learn which tokens count more.
 """
 
 from __future__ import annotations
@@ -133,3 +135,32 @@ def with_mean_layer(checkpoint: Checkpoint) -> Checkpoint:
     poolers = dict.fromkeys(config.family.poolers, pooler)
     config = replace(config, num_hidden_layers=config.num_hidden_layers + 1)
     return replace(checkpoint, config=config, encoder=encoder, poolers=poolers)
+
+
+def takes_mean(checkpoint: Checkpoint, number: int) -> bool:
+    """Whether all heads of a layer attend to all tokens alike."""
+    return "distances.weight" not in checkpoint.encoder and _asks_nothing(checkpoint, number)
+
+
+def with_learned_mean(checkpoint: Checkpoint) -> Checkpoint:
+    """The same function of a text, but where the last layer takes the mean, training can weight
+    the tokens: its keys are drawn, so that a gradient reaches the queries, which are zero."""
+    config = checkpoint.config
+    number, width = config.num_hidden_layers - 1, config.hidden_size
+    if not _asks_nothing(checkpoint, number):
+        return checkpoint
+    name = f"layers.{number}.attention.qkv.weight"
+    queries, _, values = checkpoint.encoder[name].chunk(3)
+    generator = torch.Generator().manual_seed(0)
+    keys = torch.empty(width, width).normal_(0.0, config.initializer_range, generator=generator)
+    encoder = {**checkpoint.encoder, name: torch.cat([queries, keys, values])}
+    return replace(checkpoint, encoder=encoder)
+
+
+def _asks_nothing(checkpoint: Checkpoint, number: int) -> bool:
+    """Whether queries and keys of a layer are zero."""
+    qkv = f"layers.{number}.attention.qkv."
+    own = [checkpoint.encoder.get(qkv + name) for name in ("weight", "bias")]
+    if own[0] is None:  # layers that share their weights, or that have matrices of their own
+        return False
+    return not any(part.any() for x in own if x is not None for part in x.chunk(3)[:2])

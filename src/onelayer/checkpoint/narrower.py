@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from onelayer.checkpoint.mean_layer import takes_mean
 from onelayer.checkpoint.read import Checkpoint
 
 
@@ -62,14 +63,38 @@ def with_width(checkpoint: Checkpoint, basis_DW: Tensor, heads: Sequence[int]) -
     head = dict(checkpoint.head)
     if head:
         head["head.weight"] = (head["head.weight"] @ basis_DW).contiguous()
+    encoder = {name: narrow(name, x).contiguous() for name, x in checkpoint.encoder.items()}
+    for number in range(checkpoint.config.num_hidden_layers):
+        if takes_mean(checkpoint, number):
+            encoder |= _mean(checkpoint.encoder, f"layers.{number}.attention.", basis_DW)
     config = replace(checkpoint.config, hidden_size=width, num_attention_heads=len(heads))
     return replace(
         checkpoint,
         config=config,
-        encoder={name: narrow(name, x).contiguous() for name, x in checkpoint.encoder.items()},
+        encoder=encoder,
         poolers={
             pooler: {name: narrow_pooler(x).contiguous() for name, x in tensors.items()}
             for pooler, tensors in checkpoint.poolers.items()
         },
         head=head,
     )
+
+
+def _mean(encoder: Mapping[str, Tensor], layer: str, basis_DW: Tensor) -> dict[str, Tensor]:
+    """The values and the output of a layer that takes the mean of all tokens. Its heads attend
+    alike, so it has one product of output and values, and the heads that stay can hold all that is
+    left of it, not only their own part."""
+    width = basis_DW.shape[1]
+    values_DD = encoder[layer + "qkv.weight"].chunk(3)[2]
+    output_DD = encoder[layer + "output.weight"]
+    product_WW = basis_DW.T @ (output_DD @ values_DD) @ basis_DW
+    # Shared out evenly, so that a step of the optimizer moves values and output alike.
+    root = (product_WW.norm() / width**0.5).sqrt()
+    narrow = {
+        "qkv.weight": torch.cat([torch.zeros(2 * width, width), root * torch.eye(width)]),
+        "output.weight": (product_WW / root).contiguous(),
+    }
+    if (bias := encoder.get(layer + "qkv.bias")) is not None:
+        constant_D = output_DD @ bias.chunk(3)[2] + encoder[layer + "output.bias"]
+        narrow |= {"qkv.bias": torch.zeros(3 * width), "output.bias": basis_DW.T @ constant_D}
+    return {layer + name: tensor for name, tensor in narrow.items()}

@@ -11,6 +11,7 @@ from onelayer.base.errors import Place, UsageError
 from onelayer.base.wording import Say
 from onelayer.checkpoint.build import build_model, named_outputs, state_of
 from onelayer.checkpoint.bundle import is_bundle
+from onelayer.checkpoint.mean_layer import with_learned_mean
 from onelayer.checkpoint.narrower import can_be_narrower
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.record import ModelRecord
@@ -142,7 +143,7 @@ def write_students(
             smaller = with_neurons(smaller, neurons_left(model, sample, student.neurons))
         if student.width < 1:
             smaller = narrowed(smaller, run.task, sample, student.width)
-        _write(run, smaller, student, folder)
+        _write(run, with_learned_mean(smaller), student, folder)
 
 
 def _write(run: Predictor, checkpoint: Checkpoint, student: Student, folder: Path) -> None:
