@@ -137,9 +137,18 @@ def with_mean_layer(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, config=config, encoder=encoder, poolers=poolers)
 
 
+def asks_nothing(checkpoint: Checkpoint, number: int) -> bool:
+    """Whether the queries and the keys of a layer are zero, as those of the added layer are."""
+    qkv = f"layers.{number}.attention.qkv."
+    own = [checkpoint.encoder.get(qkv + name) for name in ("weight", "bias")]
+    if own[0] is None:  # layers that share their weights, or that have matrices of their own
+        return False
+    return not any(part.any() for x in own if x is not None for part in x.chunk(3)[:2])
+
+
 def takes_mean(checkpoint: Checkpoint, number: int) -> bool:
     """Whether all heads of a layer attend to all tokens alike."""
-    return "distances.weight" not in checkpoint.encoder and _asks_nothing(checkpoint, number)
+    return "distances.weight" not in checkpoint.encoder and asks_nothing(checkpoint, number)
 
 
 def with_learned_mean(checkpoint: Checkpoint) -> Checkpoint:
@@ -147,7 +156,7 @@ def with_learned_mean(checkpoint: Checkpoint) -> Checkpoint:
     the tokens: its keys are drawn, so that a gradient reaches the queries, which are zero."""
     config = checkpoint.config
     number, width = config.num_hidden_layers - 1, config.hidden_size
-    if not _asks_nothing(checkpoint, number):
+    if not asks_nothing(checkpoint, number):
         return checkpoint
     name = f"layers.{number}.attention.qkv.weight"
     queries, _, values = checkpoint.encoder[name].chunk(3)
@@ -155,12 +164,3 @@ def with_learned_mean(checkpoint: Checkpoint) -> Checkpoint:
     keys = torch.empty(width, width).normal_(0.0, config.initializer_range, generator=generator)
     encoder = {**checkpoint.encoder, name: torch.cat([queries, keys, values])}
     return replace(checkpoint, encoder=encoder)
-
-
-def _asks_nothing(checkpoint: Checkpoint, number: int) -> bool:
-    """Whether queries and keys of a layer are zero."""
-    qkv = f"layers.{number}.attention.qkv."
-    own = [checkpoint.encoder.get(qkv + name) for name in ("weight", "bias")]
-    if own[0] is None:  # layers that share their weights, or that have matrices of their own
-        return False
-    return not any(part.any() for x in own if x is not None for part in x.chunk(3)[:2])

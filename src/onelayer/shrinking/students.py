@@ -11,7 +11,7 @@ from onelayer.base.errors import Place, UsageError
 from onelayer.base.wording import Say
 from onelayer.checkpoint.build import build_model, named_outputs, state_of
 from onelayer.checkpoint.bundle import is_bundle
-from onelayer.checkpoint.mean_layer import with_learned_mean
+from onelayer.checkpoint.mean_layer import asks_nothing, with_learned_mean
 from onelayer.checkpoint.narrower import can_be_narrower
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.checkpoint.record import ModelRecord
@@ -41,6 +41,8 @@ class Student:
     """The share of the width of all vectors."""
     neurons: float = 1.0
     """The share of the neurons in the feed-forward half of each layer."""
+    of_mean: bool = False
+    """Whether the run's last layer takes the mean of all tokens."""
 
     @property
     def kept(self) -> list[int]:
@@ -51,10 +53,11 @@ class Student:
 
     @property
     def epochs(self) -> float:
-        """Passes over the lessons. A smaller model learns more slowly, and its steps are faster."""
+        """Passes over the lessons. A smaller model learns more slowly, and its steps are faster;
+        one that begins with the mean needs half as many."""
         if self.layers > 2:
             return 1.5
-        return 2.0 if self.layers == 2 and self.width == 1 else 4.0
+        return 2.0 if self.of_mean or (self.layers == 2 and self.width == 1) else 4.0
 
     @property
     def name(self) -> str:
@@ -110,12 +113,13 @@ def students_of(checkpoint: Checkpoint) -> tuple[Student, ...]:
     n = checkpoint.config.num_hidden_layers
     least = 2 if first_stays(checkpoint) else 1
     counts = {k for k in (n // 2, n // 4, 2, 1) if least <= k < n}
-    students = [Student(k, n) for k in sorted(counts, reverse=True)]
+    of_mean = asks_nothing(checkpoint, n - 1)
+    students = [Student(k, n, of_mean=of_mean) for k in sorted(counts, reverse=True)]
     if n > 2 and can_be_narrower(checkpoint):
         # Below the other one with two layers. It takes less time and space than one whole layer
         # with another, and knows the order of words, which a single layer hardly does.
         at = sum(student.layers >= 2 for student in students)
-        students.insert(at, Student(2, n, *NARROW))
+        students.insert(at, Student(2, n, *NARROW, of_mean))
     return tuple(students)
 
 
