@@ -141,7 +141,7 @@ def test_interrupted_call_is_continued_with_what_was_finished(
 
 
 def test_smaller_model_of_another_start_makes_room(
-    home: Path, tmp_path: Path, stopped: object, monkeypatch: pytest.MonkeyPatch
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a stopped call is continued with another number of threads or another version of a
     library, which gives the start other bits."""

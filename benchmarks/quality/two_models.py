@@ -75,6 +75,8 @@ def main() -> None:
     small, large = (onelayer.load(path, threads=1) for path in (arguments.small, arguments.large))
     if large.task.name != "classify" or large.task.several_labels:
         raise SystemExit("only models that give each row one label")
+    if small.task.outputs != large.task.outputs:
+        raise SystemExit("the two models have other labels")
     dev, test = (
         labelled_rows(large, path, Columns(), print) for path in (arguments.dev, arguments.test)
     )

@@ -97,8 +97,7 @@ def learn_lessons(
     reporter: Reporter,
 ) -> Predictor:
     """Trains a model on what another one says, as `finetune` trains it on labels: it is saved in
-    the same way, and the same call resumes it. Another call begins again: the run is one of a
-    folder whose owner knows what is in it.
+    the same way, and the same call resumes it. An unfinished run of another call is replaced.
 
     Parameters
     ----------
