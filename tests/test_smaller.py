@@ -1,4 +1,4 @@
-"""Checkpoints with fewer pieces, layers or neurons: any family's, and transformers opens them."""
+"""Checkpoints with fewer layers or neurons: any family's, and transformers opens them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ import pytest
 import torch
 import transformers
 
-from onelayer.base.errors import Place
 from onelayer.checkpoint.build import build_model, state_of
 from onelayer.checkpoint.families import FAMILIES
 from onelayer.checkpoint.family import Family
 from onelayer.checkpoint.read import read_checkpoint
 from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.save import write_checkpoint
-from onelayer.checkpoint.smaller import with_layers, with_neurons, with_pieces
+from onelayer.checkpoint.smaller import with_layers, with_neurons
 from onelayer.data.layout import Layout
-from onelayer.nn.packed import pack
-from onelayer.tasks.texts import TextRow
-from onelayer.tokens.trimming import trimmed
 from support.oracle import (
     LABELS,
     SHAPES,
@@ -65,29 +61,6 @@ def test_smaller_model_of_any_family_is_opened_by_transformers(
     encodings = encodings_for(family, "label")
     with torch.no_grad():
         close(pair.our_loss(encodings)[0], pair.their_loss(encodings)[0])
-
-
-def test_vectors_of_kept_pieces_are_the_same(family: Family, make_bert: MakeBert) -> None:
-    folder = make_bert(
-        family.class_for("SequenceClassification"),
-        labels=LABELS,
-        **SHAPES.get(family.model_type, {}),
-    )
-    whole = read_checkpoint(folder)
-    rows = [TextRow(text, None, None, Place("rows")) for text in ("abba, a cab", "a bad 1 a")]
-    used = {i for one in whole.tokenizer.encode([row.text for row in rows]) for i in one.ids}
-    pad_id = whole.config.pad_token_id
-    vocabulary = trimmed(whole.tokenizer, {pad_id, *used}, foreign=False)
-    smaller = with_pieces(whole, vocabulary)
-    assert smaller.config.vocab_size == len(vocabulary.kept) < whole.config.vocab_size
-    assert vocabulary.kept[smaller.config.pad_token_id] == pad_id
-    task = TASKS["label"]
-    logits = []
-    for one in (whole, smaller):
-        encodings = task.encode(rows, one.tokenizer, labelled=False)
-        model = build_model(one, task).model.eval()
-        logits.append(model(pack(encodings, np.arange(encodings.n_examples))))
-    torch.testing.assert_close(*logits)
 
 
 def test_all_layers_and_neurons_are_the_same_model(family: Family, make_bert: MakeBert) -> None:

@@ -171,18 +171,3 @@ def test_vocabularies_of_all_families_are_trimmed_exactly(kind: str, tmp_path: P
         own, other = smaller.tokenizer.template, whole.template
         assert [smaller.kept[i] for i in own.ids] == list(other.ids)
         assert own.second_segment == other.second_segment
-
-
-def test_without_foreign_characters_only_those_of_known_scripts_stay(whole: Tokenizer) -> None:
-    used = {number for one in whole.encode(["the cat sat"]) for number in one.ids}
-    smaller = trimmed(whole, used, foreign=False)
-    for text in ("the cat sat", "a mat"):
-        (one,), (other,) = whole.encode([text]), smaller.tokenizer.encode([text])
-        assert one.offsets[0][0] == other.offsets[0][0]
-        assert whole.unk_id not in smaller.old_ids(np.array(other.ids))
-    if whole.to_json()["model"]["type"] == "BPE":  # its characters may stand for bytes
-        assert smaller.kept.tolist() == trimmed(whole, used).kept.tolist()
-    else:
-        (chinese,) = smaller.tokenizer.encode(["大学"])
-        assert smaller.tokenizer.unk_id in chinese.ids
-        assert len(smaller.kept) < len(trimmed(whole, used).kept)

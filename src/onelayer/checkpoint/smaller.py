@@ -1,4 +1,4 @@
-"""A checkpoint with fewer pieces, with fewer layers, or with fewer neurons in them."""
+"""A checkpoint with fewer layers, or with fewer neurons in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from torch import Tensor
 
 from onelayer.checkpoint.read import Checkpoint
 from onelayer.tokens.encodings import Ints
-from onelayer.tokens.trimming import TrimmedVocabulary
 
-_WORDS = "embeddings.word.weight"
 INNER = (
     ("feed_forward.up.weight", 0),
     ("feed_forward.up.bias", 0),
@@ -26,18 +24,6 @@ def first_stays(checkpoint: Checkpoint) -> bool:
     """Whether the first layer has a part of its own, or lacks one that all others have."""
     bricks = checkpoint.config.bricks
     return bricks.pre_norm or bricks.convolution is not None
-
-
-def with_pieces(checkpoint: Checkpoint, vocabulary: TrimmedVocabulary) -> Checkpoint:
-    """The checkpoint with the word vectors of a part of its vocabulary."""
-    config, kept = checkpoint.config, torch.from_numpy(vocabulary.kept)
-    (pad_id,) = np.flatnonzero(vocabulary.kept == config.pad_token_id)
-    return replace(
-        checkpoint,
-        config=replace(config, vocab_size=len(kept), pad_token_id=int(pad_id)),
-        encoder={**checkpoint.encoder, _WORDS: checkpoint.encoder[_WORDS][kept]},
-        tokenizer=vocabulary.tokenizer,
-    )
 
 
 def with_layers(checkpoint: Checkpoint, kept: Sequence[int]) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,7 @@ class _OldIds:
         return self.engine.name
 
     def logits(self, encodings: Encodings) -> Logits:
-        return self.engine.logits(replace(encodings, ids=self.vocabulary.old_ids(encodings.ids)))
+        return self.engine.logits(self.vocabulary.in_whole(encodings))
 
 
 def _ids_in(config: Mapping[str, Any]) -> dict[str, int]:

@@ -17,7 +17,6 @@ from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.locks import locked
 from onelayer.checkpoint.bundle import is_bundle, read_bundle
 from onelayer.checkpoint.read import describe, digests_of, read_checkpoint
-from onelayer.checkpoint.smaller import with_pieces
 from onelayer.data.in_memory import Source, source_digest
 from onelayer.engines.engine import Engine
 from onelayer.engines.registry import engines_for
@@ -25,7 +24,7 @@ from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.budget import SMALL_LOSS
-from onelayer.shrinking.fewer_pieces import fewer_pieces
+from onelayer.shrinking.frequent_pieces import frequent_pieces
 from onelayer.shrinking.lesson_texts import LessonTexts
 from onelayer.shrinking.school import School
 from onelayer.shrinking.students import Pretrained, Student, students_of
@@ -186,13 +185,12 @@ class Ladder:
             answers = texts.answers(self.run, _first_engine(teacher), self.reporter)
             for one in outside:
                 school.teach_other(one, texts, answers)
-            if missing and trims:  # before the first lesson, which has these pieces then
-                vocabulary = fewer_pieces(self.run, checkpoint, texts.rows, answers)
-                checkpoint = with_pieces(checkpoint, vocabulary)
-                answers = texts.cut_by(self.run.task, vocabulary.tokenizer, answers)
+            if missing and trims:
+                vocabulary = frequent_pieces(self.run, checkpoint, texts.rows, answers)
+                answers = texts.cut_finer(self.run.task, vocabulary, answers)
             school.teach_parts(checkpoint, missing, answers)
-        bundles = [self._bundle_of(one, trimmed=False) for one in of_run]  # it has few pieces
-        return bundles + [self._bundle_of(one, trimmed=trims) for one in others]
+        taught: tuple[Student | Pretrained, ...] = (*of_run, *others)
+        return [self._bundle_of(one, trimmed=trims) for one in taught]
 
     def _bundle_of(self, one: Student | Pretrained, *, trimmed: bool) -> Made:
         name = f"{one.name}-int8"

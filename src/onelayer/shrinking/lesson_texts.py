@@ -20,6 +20,7 @@ from onelayer.shrinking.made_texts import MadeTexts
 from onelayer.tasks import AnyTask
 from onelayer.tokens.encodings import Encodings, Ints, joined
 from onelayer.tokens.tokenizer import Tokenizer
+from onelayer.tokens.trimming import TrimmedVocabulary
 from onelayer.training.lessons import Lessons, answers_to
 from onelayer.training.progress import Reporter
 
@@ -97,6 +98,14 @@ class LessonTexts:
         passage."""
         parts = zip(self.parts(), answers, strict=True)
         return RunAnswers(*(_cut_by(task, tokenizer, rows, part) for rows, part in parts))
+
+    def cut_finer(
+        self, task: AnyTask, vocabulary: TrimmedVocabulary, answers: RunAnswers
+    ) -> RunAnswers:
+        """The same answers for texts in which no piece is that a smaller vocabulary lacks. It is
+        cut into finer ones, all by their ids in the whole vocabulary."""
+        parts = self.cut_by(task, vocabulary.tokenizer, answers)
+        return RunAnswers(*map(vocabulary.in_whole, parts))
 
 
 class RunAnswers(NamedTuple):

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from onelayer.base.errors import OneLayerError
-from onelayer.tokens.encodings import Ints
+from onelayer.tokens.encodings import Encodings, Ints
 from onelayer.tokens.tokenizer import Tokenizer
 
 
@@ -42,10 +42,12 @@ class TrimmedVocabulary:
         """(N,) the ids of the same pieces in the whole vocabulary."""
         return np.asarray(self.kept[ids])
 
+    def in_whole(self, encodings: Encodings) -> Encodings:
+        """The same pieces of texts by their ids in the whole vocabulary."""
+        return replace(encodings, ids=self.old_ids(encodings.ids).astype(encodings.ids.dtype))
 
-def trimmed(
-    tokenizer: Tokenizer, used: Iterable[int], *, foreign: bool = True
-) -> TrimmedVocabulary:
+
+def trimmed(tokenizer: Tokenizer, used: Iterable[int]) -> TrimmedVocabulary:
     """Reduces a vocabulary.
 
     Parameters
@@ -54,10 +56,6 @@ def trimmed(
         The tokenizer with the whole vocabulary, of any kind.
     used
         Ids to keep: those in the texts that must not be cut otherwise.
-    foreign
-        Whether the single characters of scripts stay in which none of these pieces is written: a
-        tenth of the vocabulary of BERT. Without them such a character is unknown, and in WordPiece
-        the whole word. BPE keeps them always, for it may spell bytes with them.
 
     Raises
     ------
@@ -70,13 +68,7 @@ def trimmed(
     always = {*tokenizer.special_ids, *(token["id"] for token in data.get("added_tokens") or [])}
     keep = {*map(int, used), *always}
     keep.update(_spelled_alike(pieces, keep))
-    basic = {number: piece for piece, number in pieces.items() if _is_basic(piece, model)}
-    if not foreign and model["type"] != "BPE":
-        known = {
-            _script(one) for piece, number in pieces.items() if number in keep for one in piece
-        }
-        basic = {number: piece for number, piece in basic.items() if _is_familiar(piece, known)}
-    keep |= basic.keys()
+    keep.update(number for piece, number in pieces.items() if _is_basic(piece, model))
     match model["type"]:
         case "Unigram":
             keep.add(min(pieces.values(), key=lambda number: model["vocab"][number][1]))
@@ -107,16 +99,6 @@ def _is_basic(piece: str, model: Mapping[str, Any]) -> bool:
     bare = piece.removeprefix(model.get("continuing_subword_prefix") or "▁")
     is_byte = len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
     return len(bare) <= 1 or is_byte
-
-
-def _is_familiar(piece: str, known: Set[str]) -> bool:
-    """Whether a piece is a byte, or all of its characters are in ASCII or in a known script."""
-    return all(one.isascii() or _script(one) in known for one in piece)
-
-
-def _script(character: str) -> str:
-    """The script of a letter, as its name in Unicode begins; other characters are their own."""
-    return unicodedata.name(character, "").split(" ")[0] if character.isalpha() else character
 
 
 def _spelled_alike(pieces: Mapping[str, int], used: Set[int]) -> Iterator[int]:

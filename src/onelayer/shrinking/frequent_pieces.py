@@ -1,7 +1,7 @@
-"""The pieces that smaller models know: those of the run's vocabulary that its texts use often.
+"""The pieces from which smaller models learn: those that their texts use often.
 
-A smaller model has this vocabulary before its first lesson. So it learns what a rare word means
-from the finer pieces that it is cut into, as it will read new words later.
+Lessons cut a rare word into finer ones of them. A vector that is read once or twice would learn
+these texts by heart; now it stays as the run has it, which is what new texts need.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from onelayer.shrinking.lesson_texts import RunAnswers, read_alike
 from onelayer.tokens.trimming import TrimmedVocabulary, trimmed
 
 MIN_COUNT = 3
-"""How often the texts have a piece that stays. A larger number makes smaller files and longer
-sequences."""
+"""How often the texts have a piece that is learned."""
 MIN_ANSWERED = 0.9
 """The share of the rows whose answers must be of use with fewer pieces."""
 
 
-def fewer_pieces(
+def frequent_pieces(
     run: Predictor, checkpoint: Checkpoint, rows: Iterable[Any], answers: RunAnswers
 ) -> TrimmedVocabulary:
-    """A smaller vocabulary for the run's task.
+    """The frequent part of the run's vocabulary.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def fewer_pieces(
 
     def with_least(count: int) -> TrimmedVocabulary:
         used = {checkpoint.config.pad_token_id, *np.flatnonzero(counts >= count).tolist()}
-        return trimmed(run.tokenizer, used, foreign=False)
+        return trimmed(run.tokenizer, used)
 
     few = with_least(MIN_COUNT)
     # Where each piece of a passage has an answer, the answers to other pieces are of no use.

@@ -1,7 +1,8 @@
-"""Smaller models know the pieces that their texts use often."""
+"""Smaller models learn from the pieces that their texts use often."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from onelayer.data.rows import Rows
 from onelayer.exporting.dev_rows import rows_of_run
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Columns
-from onelayer.shrinking import fewer_pieces as module
-from onelayer.shrinking.fewer_pieces import fewer_pieces
-from onelayer.shrinking.lesson_texts import RunAnswers
+from onelayer.shrinking import frequent_pieces as module
+from onelayer.shrinking.frequent_pieces import frequent_pieces
+from onelayer.shrinking.lesson_texts import LessonTexts, RunAnswers
+from onelayer.tokens.encodings import Encodings
 from onelayer.training.lessons import answers_to
 from support.task_cases import CASES, LONG
 
@@ -30,8 +32,15 @@ def trained(name: str, bert: Path, folder: Path) -> tuple[Predictor, Rows]:
     return run, rows.train
 
 
+def words_of(run: Predictor, encodings: Encodings) -> list[str]:
+    """The text of each sequence, without marks of where pieces begin."""
+    names = {i: piece for piece, i in run.tokenizer.to_json()["model"]["vocab"].items()}
+    pieces = [names[i].removeprefix("##") for i in encodings.ids.tolist()]
+    return ["".join(pieces[a:b]) for a, b in pairwise(encodings.cu_seqlens.tolist())]
+
+
 @pytest.mark.parametrize("name", ["classify", "answer"])
-def test_rare_pieces_go_where_no_answer_belongs_to_them(
+def test_rare_pieces_are_not_learned_where_no_answer_belongs_to_them(
     name: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, rows = trained(name, bert, tmp_path)
@@ -41,11 +50,17 @@ def test_rare_pieces_go_where_no_answer_belongs_to_them(
     assert run.path is not None
     checkpoint, counts = read_checkpoint(run.path), answers.counts()
     special = set(run.tokenizer.special_ids)
-    vocabulary = run.tokenizer.to_json()["model"]["vocab"]
-    longer = {i for piece, i in vocabulary.items() if len(piece) > 3}
+    pieces = run.tokenizer.to_json()["model"]["vocab"]
+    longer = {i for piece, i in pieces.items() if len(piece) > 3}
+    texts = LessonTexts.of(run, rows, ())
     for least in (1, len(of_rows) // 2):
         monkeypatch.setattr(module, "MIN_COUNT", least)
-        kept = set(fewer_pieces(run, checkpoint, rows, answers).kept.tolist())
+        vocabulary = frequent_pieces(run, checkpoint, rows, answers)
+        kept = set(vocabulary.kept.tolist())
         wanted = set(np.flatnonzero(counts >= (1 if name == "answer" else least)).tolist())
         assert kept & longer - special == wanted & longer - special
         assert special <= kept
+        lessons = texts.cut_finer(run.task, vocabulary, answers)
+        assert set(lessons.rows.ids.tolist()) <= kept
+        assert len(lessons.rows.ids) >= len(of_rows.ids)
+        assert words_of(run, lessons.rows) == words_of(run, of_rows)
