@@ -145,7 +145,7 @@ def test_unknown_fields_are_ignored() -> None:
         ("recipe", {"lr": [1]}, r"recipe\.lr can't be \[1\]"),
         ("export", {**EXPORT, "bytes": {"run": 1.5}}, r"export\.bytes\.run can't be 1\.5"),
         ("seen", 3, "seen can't be 3"),
-        ("format", 3, "format 3, and this version knows 2"),
+        ("format", 4, "format 4, and this version knows 3"),
         ("task", None, "holds no task"),
         ("layout", [], "holds no layout"),
     ],

@@ -13,7 +13,10 @@ import pytest
 import onelayer
 from onelayer.base import digest
 from onelayer.base.errors import UsageError
+from onelayer.checkpoint.bundle import read_bundle
+from onelayer.engines.registry import engines_for
 from onelayer.prediction import from_bundle
+from onelayer.shrinking import ladder
 from onelayer.shrinking.shrunk import Shrunk
 from support.quick_ladders import quick_ladders
 from support.task_cases import CASES, Case
@@ -98,6 +101,38 @@ def test_run_of_every_task_has_a_ladder_whose_models_predict(
         predictions = onelayer.load(one).predict(case.inputs)
         assert all(isinstance(one, case.prediction) for one in predictions)
     assert Path(found.folder, "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["classify", "tag IOB2", "regress"])
+def test_two_layers_answer_first_where_answers_are_chosen(
+    name: str, make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "LEAST_LAYERS", 3)
+    case, run = SHORT_CASES[name], tmp_path / "run"
+    model = str(make_bert(num_hidden_layers=3))
+    onelayer.finetune(case.write(tmp_path), model=model, out=run, epochs=1, folds=0, max_length=32)
+    found = onelayer.shrink(run)
+    joined = [rung for rung in found.rungs if rung.name.startswith("two-models")]
+    assert len(joined) == (0 if name == "regress" else len(ladder.SHARES))
+    for rung in joined:
+        assert rung.bytes > found.rung("2-layers-int8").bytes
+        bundle = Path(found.folder, str(rung.model))
+        record = read_bundle(bundle).export
+        assert record.first is not None
+        assert record.bytes.bundle < rung.bytes
+        assert set(record.engines) == set(engines_for(read_bundle(bundle)))
+        assert "all layers each time" in (bundle / "README.md").read_text(encoding="utf-8")
+        answers = [onelayer.load(bundle, engine).predict(case.inputs) for engine in record.engines]
+        assert all(isinstance(one, case.prediction) for of_one in answers for one in of_one)
+    few, many = (rung.model for rung in reversed(joined)) if joined else (None, None)
+    if few and many:
+        margins = [
+            read_bundle(Path(found.folder, one)).export.first.margin  # type: ignore[union-attr]
+            for one in (few, many)
+        ]
+        assert margins == sorted(margins)
+    before = weights(found)
+    assert weights(onelayer.shrink(run)) == before
 
 
 def weights(found: Shrunk) -> dict[str, str]:

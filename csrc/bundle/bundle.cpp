@@ -5,6 +5,7 @@
 #include "../base/safetensors.h"
 #include "../base/sha256.h"
 #include "../base/zeroed_memory.h"
+#include "../engine/two_engines.h"
 #include "bundle_weights.h"
 #include "single_file.h"
 #include <set>
@@ -13,9 +14,17 @@ namespace onelayer {
 
 namespace {
 
-constexpr const char *weights_name = "onnx/model.safetensors";
-constexpr int64_t newest_record = 2;
+constexpr int64_t newest_record = 3;
 constexpr int64_t shortest = 4; // three special tokens, and one to read
+
+// The files of an encoder with its output layer.
+struct Files {
+    const char *config, *weights;
+};
+
+constexpr Files model_files = {"config.json", "onnx/model.safetensors"};
+// The smaller model that answers first, where there is one.
+constexpr Files first_files = {"first/config.json", "first/onnx/model.safetensors"};
 
 // Where the files of a bundle come from.
 class Source {
@@ -153,11 +162,61 @@ std::unique_ptr<Tokenizer> read_tokenizer(const Source &source, const EncoderSha
     });
 }
 
+Config config_in(const Source &source, const Files &files)
+{
+    const JsonDocument config = object_in(source, files.config);
+    return in_file(source.place(files.config), [&] { return read_config(*config); });
+}
+
+// An engine with the weights that have this digest.
+std::shared_ptr<const Engine> engine_in(const Source &source, const Files &files,
+                                        const Config &config, const std::string &sha256)
+{
+    const auto file = source.open(files.weights, largest_weights);
+    return in_file(source.place(files.weights), [&]() -> std::shared_ptr<const Engine> {
+        Safetensors weights(*file);
+        check_tensors(weights.tensors(), config);
+        auto engine = Engine::of(config.shape, weights);
+        // Numbers need no check, so their digest is compared after they are in their places.
+        const std::string digest = weights.digest();
+        check_digest(source, files.weights, digest);
+        if (digest != sha256)
+            throw BundleError("not as onelayer exported it: truncated, damaged or replaced "
+                              "(fetch the bundle again, or export the run again)");
+        return engine;
+    });
+}
+
+// The engine of a bundle's model behind the smaller one that answers first.
+std::shared_ptr<const Engine> after_first(const Source &source, const Json &first,
+                                          const Task &task, const EncoderShape &shape,
+                                          std::shared_ptr<const Engine> rest)
+{
+    const bool chooses = task.kind() == ONELAYER_TAG ||
+                         (task.kind() == ONELAYER_CLASSIFY && !task.multi_label());
+    double margin = 0;
+    std::string sha256;
+    in_file(source.place("onelayer.json"), [&] {
+        if (!chooses || shape.outputs < 2)
+            throw BundleError("no model answers first for this task");
+        margin = first.at("margin").number(), sha256 = first.at("sha256").string();
+    });
+    Config config = config_in(source, first_files);
+    EncoderShape &own = config.shape;
+    own.outputs = shape.outputs;
+    in_file(source.place(first_files.config), [&] {
+        if (own.vocabulary != shape.vocabulary || own.longest != shape.longest ||
+            own.segments != shape.segments)
+            throw BundleError("reads other tokens than the model of config.json");
+    });
+    return two_engines(engine_in(source, first_files, config, sha256), std::move(rest),
+                       static_cast<float>(margin), static_cast<size_t>(shape.outputs));
+}
+
 std::unique_ptr<Bundle> read_bundle(const Source &source)
 {
     auto bundle = std::make_unique<Bundle>();
-    const JsonDocument config = object_in(source, "config.json");
-    in_file(source.place("config.json"), [&] { bundle->config = read_config(*config); });
+    bundle->config = config_in(source, model_files);
     EncoderShape &shape = bundle->config.shape;
 
     bundle->record = object_in(source, "onelayer.json");
@@ -175,18 +234,9 @@ std::unique_ptr<Bundle> read_bundle(const Source &source)
     bundle->tokenizer = read_tokenizer(source, shape);
     give_back_freed();
 
-    const auto file = source.open(weights_name, largest_weights);
-    in_file(source.place(weights_name), [&] {
-        Safetensors weights(*file);
-        check_tensors(weights.tensors(), bundle->config);
-        bundle->engine = Engine::of(shape, weights);
-        // Numbers need no check, so their digest is compared after they are in their places.
-        const std::string digest = weights.digest();
-        check_digest(source, weights_name, digest);
-        if (digest != sha256_of_weights)
-            throw BundleError("not as onelayer exported it: truncated, damaged or replaced "
-                              "(fetch the bundle again, or export the run again)");
-    });
+    bundle->engine = engine_in(source, model_files, bundle->config, sha256_of_weights);
+    if (const Json *const first = record.at("export").find("first"))
+        bundle->engine = after_first(source, *first, *bundle->task, shape, std::move(bundle->engine));
     return bundle;
 }
 

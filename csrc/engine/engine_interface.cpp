@@ -4,6 +4,7 @@
 #include "../base/guarded.h"
 #include "engine.h"
 #include "instruction_sets.h"
+#include "two_engines.h"
 #include <string>
 
 using onelayer::guarded_status;
@@ -44,6 +45,21 @@ onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *shape,
             }
             std::unique_ptr<onelayer_engine> made(new onelayer_engine);
             made->engine = onelayer::Engine::of(own, given);
+            opened = made.release();
+        },
+        error, size);
+    return opened;
+}
+
+onelayer_engine *onelayer_engine_of_two(const onelayer_engine *first, const onelayer_engine *rest,
+                                        float margin, size_t n_outputs, char *error, size_t size)
+{
+    onelayer_engine *opened = nullptr;
+    guarded_status(
+        [&] {
+            std::unique_ptr<onelayer_engine> made(new onelayer_engine);
+            made->engine =
+                onelayer::two_engines(first->engine, rest->engine, margin, n_outputs);
             opened = made.release();
         },
         error, size);

@@ -46,6 +46,12 @@ ONELAYER_API onelayer_engine *onelayer_engine_open(const onelayer_engine_shape *
                                                    const onelayer_engine_tensor *tensors,
                                                    size_t n_tensors, char *error, size_t size);
 
+// An engine of two for one vocabulary, as in two_engines.h; these may be closed before it is. On
+// failure it returns null and writes why into `error`.
+ONELAYER_API onelayer_engine *onelayer_engine_of_two(const onelayer_engine *first,
+                                                     const onelayer_engine *rest, float margin,
+                                                     size_t n_outputs, char *error, size_t size);
+
 // Writes (reads, outputs) logits to `out`. On failure it writes why into `error`.
 ONELAYER_API onelayer_status onelayer_engine_logits(const onelayer_engine *engine,
                                                     const onelayer_engine_batch *batch, int threads,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.robustness.native_twins import LogitsOnly
 from onelayer.base import digest
-from onelayer.checkpoint.bundle import FOLDER, RECORD, WEIGHTS
+from onelayer.checkpoint.bundle import FIRST, FOLDER, RECORD, WEIGHTS
 from onelayer.checkpoint.bundle_weights import (
     LARGEST_MULTIPLIER,
     MULTIPLIERS,
@@ -21,8 +21,15 @@ from onelayer.checkpoint.bundle_weights import (
     bundle_tensors,
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig
-from onelayer.checkpoint.record import ExportRecord, FourBitWords, ModelBytes, ModelRecord
+from onelayer.checkpoint.record import (
+    ExportRecord,
+    FirstModel,
+    FourBitWords,
+    ModelBytes,
+    ModelRecord,
+)
 from onelayer.engines.native.native_engine import NativeEngine
+from onelayer.engines.two_engines import TwoEngines
 from onelayer.exporting.weights_file import write_weights
 from onelayer.prediction.predictor import Predictor
 from onelayer.recipe import Recipe
@@ -78,36 +85,67 @@ def native_bundle(
     """
     config = {"model_type": model_type, **config}
     data, tensors, record = _write(folder, made, config, four_bit_words=four_bit_words)
+    engine = LogitsOnly(_engine(data, tensors))
+    return NativeBundle(folder, replace(made, engine=engine, record=record))
+
+
+def bundle_of_two(folder: Path, made: Predictor, margin: float) -> NativeBundle:
+    """As `native_bundle`, with a narrower model of one layer that answers first."""
+    rest = native_bundle(folder, made)
+    first, config = folder / FIRST, {"num_hidden_layers": 1, "intermediate_size": 32}
+    data, tensors, weights = _write_model(first, made, config, False, seed=1)
+    record = rest.predictor.record
+    assert record is not None
+    assert record.export is not None
+    small = FirstModel(what="1 layer", margin=margin, share=0.5, sha256=digest.of_file(weights))
+    record = replace(record, export=replace(record.export, first=small))
+    _write_record(folder, record)
+    engine = TwoEngines(LogitsOnly(_engine(data, tensors)), rest.predictor.engine, margin)
+    return NativeBundle(folder, replace(rest.predictor, engine=engine, record=record))
+
+
+def _engine(data: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> NativeEngine:
     shape = EncoderConfig.from_json(data, CONFIG)
     pooler = shape.family.class_named(data.get("architectures", [""])[0]).pooler_shape
-    engine = LogitsOnly(NativeEngine(tensors, shape, pooler, threads=1))
-    return NativeBundle(folder, replace(made, engine=engine, record=record))
+    return NativeEngine(tensors, shape, pooler, threads=1)
 
 
 def _write(
     folder: Path, made: Predictor, config: dict[str, Any], *, four_bit_words: bool = False
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]], ModelRecord]:
     """Writes the files, and returns config.json, the weights and the record."""
+    data, tensors, weights = _write_model(folder, made, config, four_bit_words)
+    made.tokenizer.write(folder, max_length=EncoderConfig.from_json(data, CONFIG).longest)
+    record = replace(
+        record_of(made.task, made.layout), export=_export_record(weights, four_bit_words)
+    )
+    _write_record(folder, record)
+    return data, tensors, record
+
+
+def _write_record(folder: Path, record: ModelRecord) -> None:
+    text = json.dumps(record.to_json(), ensure_ascii=False)
+    (folder / RECORD).write_text(text, encoding="utf-8")
+
+
+def _write_model(
+    folder: Path, made: Predictor, config: dict[str, Any], four_bit_words: bool, seed: int = 0
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]], Path]:
+    """Writes config.json and the weights, and returns both with the file of the weights."""
     data = {"vocab_size": made.tokenizer.vocab_size, **SIZES, **config}
     shape = EncoderConfig.from_json(data, CONFIG)
-    tensors = _random_tensors(shape, len(made.task.outputs), four_bit_words)
+    tensors = _random_tensors(shape, len(made.task.outputs), four_bit_words, seed)
     weights = folder / FOLDER / WEIGHTS
     weights.parent.mkdir(parents=True)
     write_weights(weights, tensors)
     (folder / CONFIG).write_text(json.dumps(data))
-    made.tokenizer.write(folder, max_length=shape.longest)
-    record = replace(
-        record_of(made.task, made.layout), export=_export_record(weights, four_bit_words)
-    )
-    text = json.dumps(record.to_json(), ensure_ascii=False)
-    (folder / RECORD).write_text(text, encoding="utf-8")
-    return data, tensors, record
+    return data, tensors, weights
 
 
 def _random_tensors(
-    shape: EncoderConfig, n_outputs: int, four_bit_words: bool
+    shape: EncoderConfig, n_outputs: int, four_bit_words: bool, seed: int
 ) -> dict[str, NDArray[Any]]:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     found: dict[str, NDArray[Any]] = {}
     wanted = bundle_tensors(shape, n_outputs, "int8", pooled=True, four_bit_words=four_bit_words)
     for name, (kind, sizes) in wanted.items():

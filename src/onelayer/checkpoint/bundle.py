@@ -1,13 +1,14 @@
 """A bundle, the result of an export: read and checked without torch.
 
 It is a directory like a run's, with tokenizer and record, but its weights are in
-``onnx/model.safetensors``, and ``onnx/model.onnx`` is the graph that refers to them.
+``onnx/model.safetensors``, and ``onnx/model.onnx`` is the graph that refers to them. In ``first``
+there may be configuration, weights and graph of a smaller model that answers first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,21 @@ from onelayer.checkpoint.bundle_weights import (
     read_tensors,
 )
 from onelayer.checkpoint.config import (
+    CONFIG,
     EncoderConfig,
     architecture_of,
     read_config,
     read_tokenizer,
 )
 from onelayer.checkpoint.onnx_file import check_graph
-from onelayer.checkpoint.record import ExportRecord, ModelRecord, read_record
+from onelayer.checkpoint.record import ExportRecord, FirstModel, ModelRecord, read_record
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask
 from onelayer.tokens.tokenizer import Tokenizer
 
 RECORD = "onelayer.json"
 FOLDER, GRAPH, WEIGHTS = "onnx", "model.onnx", "model.safetensors"
+FIRST = "first"
 PRECISIONS = ("fp32", "int8")
 
 
@@ -56,6 +59,8 @@ class Bundle:
     graph: Path
     tensors: Mapping[str, NDArray[Any]]
     """The weights by our names: a copy, which doesn't change with the file."""
+    first: Bundle | None = None
+    """The smaller model that answers first, if there is one, as a bundle of its own."""
 
     @property
     def precision(self) -> str:
@@ -79,22 +84,9 @@ def read_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             "has no export record that this version can read", place=Place(record_file)
         )
-    if (folder / FOLDER).is_symlink():
-        raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
-    graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
-    slices = read_slices(weights)
-    check_slices(weights, slices, config, len(task.outputs), export.precision)
-    check_graph(graph, WEIGHTS, slices)
-    tensors, sha256 = read_tensors(weights, slices)
-    if sha256 != export.sha256:
-        raise CheckpointError(
-            "not as onelayer exported it: truncated, damaged or replaced",
-            place=Place(weights),
-            hint="fetch the bundle again, or export the run again",
-        )
-    check_multipliers(weights, tensors)
+    graph, tensors = _read_model(folder, config, len(task.outputs), export, export.sha256)
     tokenizer = read_tokenizer(folder, config)
-    return Bundle(
+    bundle = Bundle(
         folder=folder,
         config=config,
         architecture=architecture_of(data, config),
@@ -106,6 +98,51 @@ def read_bundle(folder: Path) -> Bundle:
         graph=graph,
         tensors=tensors,
     )
+    if export.first is None:
+        return bundle
+    return replace(bundle, first=_read_first(bundle, export.first))
+
+
+def _read_model(
+    folder: Path, config: EncoderConfig, n_outputs: int, export: ExportRecord, sha256: str
+) -> tuple[Path, Mapping[str, NDArray[Any]]]:
+    """The graph of a folder's model, and its weights, which must have this digest."""
+    if (folder / FOLDER).is_symlink():
+        raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
+    graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
+    slices = read_slices(weights)
+    check_slices(weights, slices, config, n_outputs, export.precision)
+    check_graph(graph, WEIGHTS, slices)
+    tensors, found = read_tensors(weights, slices)
+    if found != sha256:
+        raise CheckpointError(
+            "not as onelayer exported it: truncated, damaged or replaced",
+            place=Place(weights),
+            hint="fetch the bundle again, or export the run again",
+        )
+    check_multipliers(weights, tensors)
+    return graph, tensors
+
+
+def _read_first(bundle: Bundle, record: FirstModel) -> Bundle:
+    folder, task = bundle.folder / FIRST, bundle.task
+    if folder.is_symlink():
+        raise CheckpointError("a link in place of a folder", place=Place(folder))
+    config, data = read_config(folder)
+    place = Place(folder / CONFIG)
+    if reads_other_tokens(config, bundle.config):
+        raise CheckpointError("reads other tokens than the larger model", place=place)
+    if not task.chooses_an_output:
+        raise CheckpointError(f"no model answers first for {task.name}", place=place)
+    graph, tensors = _read_model(folder, config, len(task.outputs), bundle.export, record.sha256)
+    architecture = architecture_of(data, config)
+    return replace(bundle, config=config, architecture=architecture, graph=graph, tensors=tensors)
+
+
+def reads_other_tokens(one: EncoderConfig, other: EncoderConfig) -> bool:
+    """Whether two encoders can't read the same encodings."""
+    parts = ("vocab_size", "longest", "type_vocab_size")
+    return any(getattr(one, part) != getattr(other, part) for part in parts)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -14,11 +14,10 @@ from onelayer.data.label_form import FIELD_TYPES
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask, task_from_json, task_to_json
 
-FORMAT = 2
-"""The newest format of the file that this version reads."""
-USUAL_FORMAT = 1
-"""The format of all records but those of bundles with word vectors in four bits: what knows only
-this one must not take their weights for another model's."""
+USUAL_FORMAT, FOUR_BITS_FORMAT, FORMAT = 1, 2, 3
+"""The format of most records, of bundles with word vectors in four bits, and of bundles whose rows
+a smaller model answers first. What knows only an older one must not compute something else. The
+last one is the newest that this version reads."""
 TIMING_FILE = "timing.json"
 """Next to the record: how long the steps took and where the labelled files were, which differ where
 a run is repeated."""
@@ -217,6 +216,29 @@ class FourBitWords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstModel:
+    """The record of a smaller model in a bundle, which answers first: where it is sure, the larger
+    one isn't asked."""
+
+    what: str
+    """What it is, in words."""
+    margin: float
+    """It is sure of a sequence if the two largest logits of each read are this far apart, or
+    farther."""
+    share: float
+    """The share of the rows, by which the margin was chosen, that the larger one is asked for."""
+    sha256: str
+    """The SHA-256 of its weights."""
+
+    def in_words(self) -> str:
+        """What it means for the bundle's rows."""
+        return (
+            f"{self.what} answer first; where these aren't sure, for {self.share:.0%} of the rows, "
+            "all layers do"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecord:
     """The record of an export: what was made, and how it compares to the run."""
 
@@ -245,6 +267,15 @@ class ExportRecord:
     """None where the whole vocabulary was kept."""
     four_bit_words: FourBitWords | None = None
     """None where word vectors have the bundle's precision."""
+    first: FirstModel | None = None
+    """None where one model answers all rows."""
+
+    @property
+    def format(self) -> int:
+        """That of the record."""
+        if self.first is not None:
+            return FORMAT
+        return USUAL_FORMAT if self.four_bit_words is None else FOUR_BITS_FORMAT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,8 +325,8 @@ class ModelRecord:
     def to_json(self) -> dict[str, Any]:
         """The content of the file."""
         own: dict[str, Any] = {"task": task_to_json(self.task), "layout": self.layout.to_json()}
-        if self.export is not None and self.export.four_bit_words is not None:
-            own["format"] = FORMAT
+        if self.export is not None:
+            own["format"] = self.export.format
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: to_plain(own.get(name, value))

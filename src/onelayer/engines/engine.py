@@ -111,6 +111,15 @@ class EngineKind(Protocol):
         ...
 
 
+@runtime_checkable
+class JoinsEngines(Protocol):
+    """A class of engines that makes one of two by itself."""
+
+    def of_two(self, first: Any, rest: Any, margin: float) -> Engine:
+        """Two engines of this kind as one, with the logits of `two_engines.TwoEngines`."""
+        ...
+
+
 _KEPT_IN_FORKS: WeakSet[object] = WeakSet()
 
 

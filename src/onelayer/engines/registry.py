@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onelayer.base.errors import UsageError
-from onelayer.engines.engine import EngineKind
+from onelayer.engines.engine import EngineKind, JoinsEngines
 
 if TYPE_CHECKING:
     from onelayer.checkpoint.bundle import Bundle
@@ -72,7 +72,20 @@ def engine_named(name: str, bundle: Bundle, threads: int | None = None) -> Make:
 
 
 def _make(kind: EngineKind, threads: int | None) -> Make:
-    return kind.of_bundle if threads is None else partial(kind.of_bundle, threads=threads)
+    one = kind.of_bundle if threads is None else partial(kind.of_bundle, threads=threads)
+    return partial(_opened, kind, one)
+
+
+def _opened(kind: EngineKind, one: Make, bundle: Bundle) -> Engine:
+    """Opens a bundle, by what opens the models in it one by one."""
+    engine = one(bundle)
+    if bundle.first is None:
+        return engine
+    from onelayer.engines.two_engines import TwoEngines
+
+    assert bundle.export.first is not None, "the record of the model that answers first"
+    join = kind.of_two if isinstance(kind, JoinsEngines) else TwoEngines
+    return join(one(bundle.first), engine, bundle.export.first.margin)
 
 
 def engine_names() -> tuple[str, ...]:

@@ -75,6 +75,12 @@ def _exported(export: ExportRecord) -> str:
     if export.four_bit_words is not None:
         told_bits = export.four_bit_words.in_words()
         parts.append(f"{told_bits[0].upper()}{told_bits[1:]}.")
+    if export.first is not None:
+        told_first = export.first.in_words()
+        parts.append(
+            f"{told_first[0].upper()}{told_first[1:]}. What opens `onnx/model.onnx` by itself asks "
+            "all layers each time."
+        )
     if export.why:
         parts.append(f"{export.why[0].upper()}{export.why[1:]}.")
     if export.refused:

@@ -22,6 +22,8 @@ from onelayer.engines.engine import Engine
 from onelayer.engines.registry import engines_for
 from onelayer.exporting.dev_rows import RowsOfRun
 from onelayer.exporting.export import export_run
+from onelayer.exporting.parity import Kept
+from onelayer.exporting.two_models import Joining, can_be_joined
 from onelayer.prediction.predictor import Predictor
 from onelayer.shrinking.budget import SMALL_LOSS
 from onelayer.shrinking.frequent_pieces import frequent_pieces
@@ -36,6 +38,11 @@ LOCK = ".lock"
 """Who has locked this file makes the models."""
 WHOLE, TRIMMED = "int8", "int8-trimmed"
 """The run itself, and the run with only the pieces of its rows."""
+SHARES = 0.25, 0.1
+"""For which shares of the dev rows all layers are asked where two layers answer first. With the
+first of them nothing is lost as a rule, and the second one is about twice as fast."""
+LEAST_LAYERS = 6
+"""Layers of a run for which two that answer first save enough time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +197,30 @@ class Ladder:
                 answers = texts.cut_finer(self.run.task, vocabulary, answers)
             school.teach_parts(checkpoint, missing, answers)
         taught: tuple[Student | Pretrained, ...] = (*of_run, *others)
-        return [self._bundle_of(one, trimmed=trims) for one in taught]
+        made = {one: self._bundle_of(one, trimmed=trims) for one in taught}
+        rest = trimmed if trims else teacher
+        joined = [
+            model
+            for one in of_run
+            if (one.layers, one.width) == (2, 1) and one.of_layers >= LEAST_LAYERS
+            for model in self._joined(made[one], rest)
+        ]
+        return [*made.values(), *joined]
+
+    def _joined(self, first: Made, rest: Made) -> list[Made]:
+        """Bundles in which a smaller model answers first."""
+        if not can_be_joined(*(read_bundle(one.bundle) for one in (first, rest))):
+            return []
+        torch = Kept(self.run.engine, self.run.tokenizer)
+        joining, found = Joining(self.run, torch, self.rows, self.reporter.say), []
+        for share in SHARES:
+            name = f"two-models-{100 * share:.0f}"
+            bundle = self.folder / name
+            if not is_bundle(bundle):
+                joining.join(first.bundle, rest.bundle, bundle, what=first.what, share=share)
+            what = f"{first.what}, and where these aren't sure, for {share:.0%} of dev, all layers"
+            found.append(Made(name, what, bundle, None))
+        return found
 
     def _bundle_of(self, one: Student | Pretrained, *, trimmed: bool) -> Made:
         name = f"{one.name}-int8"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from onelayer.base.machine import cores
-from onelayer.checkpoint.bundle import FOLDER, GRAPH, RECORD
+from onelayer.checkpoint.bundle import FIRST, FOLDER, GRAPH, RECORD
 from onelayer.checkpoint.config import CONFIG
 from onelayer.checkpoint.record import Speed
 from onelayer.data.rows import Rows
@@ -193,7 +193,9 @@ def _tokenizing_on(threads: int) -> Iterator[None]:
 def bytes_to_predict(folder: Path) -> int:
     """The bytes of all that predicting with a run or a bundle reads: weights, graph, vocabulary,
     configuration and record. Reports, model cards and states of training don't count."""
-    weights = [folder / FOLDER / GRAPH, *folder.glob("*.safetensors")]
-    weights += (folder / FOLDER).glob("*.safetensors")
-    others = (folder / name for name in (CONFIG, RECORD, *TOKENIZER))
+    models = [folder, folder / FIRST]
+    weights = [path for one in models for path in (one / FOLDER / GRAPH, one / CONFIG)]
+    for one in models:
+        weights += [*one.glob("*.safetensors"), *(one / FOLDER).glob("*.safetensors")]
+    others = (folder / name for name in (RECORD, *TOKENIZER))
     return sum(path.stat().st_size for path in (*weights, *others) if path.is_file())

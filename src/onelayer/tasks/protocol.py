@@ -209,6 +209,12 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     """How much of ``metric`` people call a point: 1 where scores go up to 100."""
 
     @property
+    def chooses_an_output(self) -> bool:
+        """Whether each vector that the layer reads gets one of the layer's outputs, the one with
+        the largest logit: the distance to the next one tells how sure the model is."""
+        return False
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """The labels that rows may have; empty for a task whose labels have no names."""
         return ()

@@ -145,6 +145,11 @@ class Encodings:
             cu_rows=cumulate(n_sequences),
         )
 
+    def alone(self, sequences: Ints) -> Encodings:
+        """The sequences of these numbers, each as a row of its own."""
+        each = np.arange(len(sequences) + 1)
+        return self.of_sequences(sequences, cu_examples=each, cu_rows=each)
+
     def of_sequences(self, sequences: Ints, *, cu_examples: Ints, cu_rows: Ints) -> Encodings:
         """The sequences of these numbers in their order, as copies, for these examples and rows."""
         lengths, n_reads = counts(self.cu_seqlens, sequences), counts(self.cu_reads, sequences)
@@ -196,8 +201,7 @@ def joined(parts: Sequence[Encodings]) -> Encodings:
 
 def first_sequences(encodings: Encodings) -> Encodings:
     """Only the first sequence of every row: the first window of a long text."""
-    each = np.arange(len(encodings) + 1)
-    return encodings.of_sequences(encodings.cu_rows[:-1], cu_examples=each, cu_rows=each)
+    return encodings.alone(encodings.cu_rows[:-1])
 
 
 def cumulate(counts: Sequence[int] | Ints) -> Ints:

@@ -45,6 +45,7 @@ SIGNATURES: dict[str, tuple[Any, Sequence[Any]]] = {
     "onelayer_model_of": (_POINTER, (_POINTER, _POINTER, TextBytes, TextBytes, _INT)),
     # engine/engine_interface.h
     "onelayer_engine_open": (_POINTER, (_POINTER, _POINTER, _SIZE, *_ERROR)),
+    "onelayer_engine_of_two": (_POINTER, (_POINTER, _POINTER, ctypes.c_float, _SIZE, *_ERROR)),
     "onelayer_engine_logits": (_INT, (_POINTER, _POINTER, _INT, _POINTER, *_ERROR)),
     "onelayer_engine_close": (None, (_POINTER,)),
     "onelayer_engine_instructions": (ctypes.c_char_p, (_POINTER,)),

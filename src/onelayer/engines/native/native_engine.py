@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,6 +103,19 @@ class NativeEngine:
     def of_bundle(cls, bundle: Bundle, threads: int | None = None) -> NativeEngine:
         pooler_shape = bundle.config.family.class_named(bundle.architecture).pooler_shape
         return cls(bundle.tensors, bundle.config, pooler_shape, threads)
+
+    @classmethod
+    def of_two(cls, first: NativeEngine, rest: NativeEngine, margin: float) -> NativeEngine:
+        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        handle = rest.library.onelayer_engine_of_two(
+            first.handle, rest.handle, margin, rest._n_outputs, error, len(error)
+        )
+        if handle is None:
+            raise MemoryError(error.value.decode())
+        both = copy(rest)
+        both.handle = handle
+        close_with(both, both.library.onelayer_engine_close, handle)
+        return both
 
     def __init__(
         self,

@@ -82,6 +82,10 @@ class Tag(Task[TagRow, Tagged]):
         return self.labels
 
     @property
+    def chooses_an_output(self) -> bool:
+        return len(self.labels) > 1
+
+    @property
     def metric(self) -> str:
         return "accuracy" if self.scheme is Scheme.PLAIN else "f1"
 

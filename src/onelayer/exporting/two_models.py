@@ -1,0 +1,165 @@
+"""Joins two bundles of one vocabulary: the smaller model answers where it is sure, and the larger
+one the rest.
+
+Most texts are easy, and a small model knows which of them are not: its two largest logits are close
+to each other there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelayer.base import digest
+from onelayer.base.disk import as_json, publish
+from onelayer.checkpoint.bundle import (
+    FIRST,
+    FOLDER,
+    GRAPH,
+    RECORD,
+    WEIGHTS,
+    Bundle,
+    read_bundle,
+)
+from onelayer.checkpoint.bundle_weights import read_slices
+from onelayer.checkpoint.config import CONFIG
+from onelayer.checkpoint.record import ExportRecord, FirstModel, ModelBytes
+from onelayer.engines.registry import engines_for
+from onelayer.engines.two_engines import distances
+from onelayer.exporting.bundle_card import bundle_card
+from onelayer.exporting.dev_rows import RowsOfRun
+from onelayer.exporting.graph import inputs_of
+from onelayer.exporting.parity import Kept, parity
+from onelayer.exporting.speed import machine, speeds, versions
+from onelayer.prediction.predictor import Predictor
+from onelayer.tasks import AnyTask
+
+Say = Callable[[str], None]
+
+
+def can_be_joined(first: Bundle, rest: Bundle) -> bool:
+    """Whether one bundle can answer first for the other: both are in int8, read the same tokens,
+    and choose one of the same outputs."""
+    return (
+        first.precision == rest.precision == "int8"
+        and first.tokenizer.digest == rest.tokenizer.digest
+        and first.config.longest == rest.config.longest
+        and first.task.outputs == rest.task.outputs
+        and rest.task.chooses_an_output
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Joins bundles of a run."""
+
+    run: Predictor
+    torch: Kept
+    """Its engine."""
+    rows: RowsOfRun
+    say: Say
+
+    def join(self, first: Path, rest: Path, out: Path, *, what: str, share: float) -> None:
+        """Writes a bundle of two that `can_be_joined`.
+
+        Parameters
+        ----------
+        first, rest
+            The smaller bundle, which answers first, and the larger one, whose card and record the
+            new one has.
+        out
+            The new bundle's directory.
+        what
+            What the smaller one is, in words.
+        share
+            The share of the dev rows' sequences for which the larger one is asked.
+        """
+        publish(out, lambda folder: self._write(first, rest, folder, out.name, what, share))
+
+    def _write(
+        self, first: Path, rest: Path, folder: Path, name: str, what: str, share: float
+    ) -> None:
+        small, large = read_bundle(first), read_bundle(rest)
+        shutil.copytree(rest, folder, dirs_exist_ok=True)
+        weights = _write_first(small, folder / FIRST, _unit(small.task, large.task))
+        margin = self._margin(small, share) * _unit(small.task, large.task)
+        made = FirstModel(
+            what=what, margin=float(margin), share=share, sha256=digest.of_file(weights)
+        )
+        self.say(f"{name}: {made.in_words()}")
+        self._write_record(folder, large, large.task, replace(large.export, first=made))
+        bundle = read_bundle(folder)
+        answering = {
+            engine: replace(self.run, engine=make(bundle), tokenizer=bundle.tokenizer)
+            for engine, make in engines_for(bundle).items()
+        }
+        kept = {engine: Kept(one.engine, bundle.tokenizer) for engine, one in answering.items()}
+        compared = {
+            engine: parity(self.run.task, self.torch, one, self.rows.dev)
+            for engine, one in kept.items()
+        }
+        task = bundle.task
+        if not self.rows.learned:  # rows that were learned don't tell how to decode
+            some = next(iter(kept.values()))
+            some.rewind()
+            task, _ = task.tune(self.rows.dev, some.chunks(task, self.rows.dev))
+        run_bytes, own = large.export.bytes.run, (folder / FOLDER, folder / FIRST / FOLDER)
+        export = replace(
+            bundle.export,
+            engines=compared,
+            speed=speeds({"torch": self.run, **answering}, self.rows.dev),
+            bytes=ModelBytes(
+                run=run_bytes,
+                bundle=sum(file.stat().st_size for part in own for file in part.iterdir()),
+            ),
+            machine=machine(),
+            versions=versions(),
+        )
+        self._write_record(folder, large, task, export)
+        card = bundle_card(
+            replace(self.run, task=task), name, large.architecture, inputs_of(large.config), export
+        )
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+    def _margin(self, small: Bundle, share: float) -> np.floating[Any]:
+        """The distance of two logits below which the small model leaves its share to the other."""
+        make = next(iter(engines_for(small).values()))
+        model = Kept(make(small), small.tokenizer)
+        found = [
+            distances(encodings, logits)
+            for _, encodings, logits in model.chunks(small.task, self.rows.dev)
+        ]
+        return np.quantile(np.concatenate(found), share)
+
+    def _write_record(
+        self, folder: Path, large: Bundle, task: AnyTask, export: ExportRecord
+    ) -> None:
+        record = replace(large.record, task=task, export=export)
+        text = as_json(record.to_json())
+        (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _unit(small: AnyTask, large: AnyTask) -> float:
+    """By what the small model's logits are multiplied, so that both are as sure as their logits
+    say by one temperature."""
+    own, other = small.label_temperature, large.label_temperature
+    return other / own if own and other else 1.0
+
+
+def _write_first(small: Bundle, folder: Path, unit: float) -> Path:
+    """Writes the files of the model that answers first, and returns that of its weights."""
+    (folder / FOLDER).mkdir(parents=True)
+    for name in (CONFIG, f"{FOLDER}/{GRAPH}", f"{FOLDER}/{WEIGHTS}"):
+        shutil.copyfile(small.folder / name, folder / name)
+    weights = folder / FOLDER / WEIGHTS
+    slices = read_slices(weights)
+    with weights.open("r+b") as file:
+        for name in ("head.weight", "head.bias"):
+            file.seek(slices[name].offset)
+            file.write((small.tensors[name] * np.float32(unit)).tobytes())
+    return weights
