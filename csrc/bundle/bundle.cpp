@@ -169,11 +169,11 @@ Config config_in(const Source &source, const Files &files)
 }
 
 // An engine with the weights that have this digest.
-std::shared_ptr<const Engine> engine_in(const Source &source, const Files &files,
-                                        const Config &config, const std::string &sha256)
+std::unique_ptr<Engine> engine_in(const Source &source, const Files &files, const Config &config,
+                                  const std::string &sha256)
 {
     const auto file = source.open(files.weights, largest_weights);
-    return in_file(source.place(files.weights), [&]() -> std::shared_ptr<const Engine> {
+    return in_file(source.place(files.weights), [&] {
         Safetensors weights(*file);
         check_tensors(weights.tensors(), config);
         auto engine = Engine::of(config.shape, weights);
@@ -187,30 +187,33 @@ std::shared_ptr<const Engine> engine_in(const Source &source, const Files &files
     });
 }
 
-// The engine of a bundle's model behind the smaller one that answers first.
-std::shared_ptr<const Engine> after_first(const Source &source, const Json &first,
-                                          const Task &task, const EncoderShape &shape,
-                                          std::shared_ptr<const Engine> rest)
+bool chooses_an_output(const Task &task)
 {
-    const bool chooses = task.kind() == ONELAYER_TAG ||
-                         (task.kind() == ONELAYER_CLASSIFY && !task.multi_label());
-    double margin = 0;
-    std::string sha256;
-    in_file(source.place("onelayer.json"), [&] {
-        if (!chooses || shape.outputs < 2)
-            throw BundleError("no model answers first for this task");
-        margin = first.at("margin").number(), sha256 = first.at("sha256").string();
-    });
+    return task.n_outputs() > 1 && (task.kind() == ONELAYER_TAG ||
+                                    (task.kind() == ONELAYER_CLASSIFY && !task.multi_label()));
+}
+
+// Adds the smaller model that answers first, as the record has it.
+void add_first(const Source &source, const Json &record, Bundle &bundle)
+{
+    const EncoderShape &shape = bundle.config.shape;
     Config config = config_in(source, first_files);
     EncoderShape &own = config.shape;
     own.outputs = shape.outputs;
+    double margin = 0;
+    std::string sha256;
     in_file(source.place(first_files.config), [&] {
         if (own.vocabulary != shape.vocabulary || own.longest != shape.longest ||
             own.segments != shape.segments)
-            throw BundleError("reads other tokens than the model of config.json");
+            throw BundleError("reads other tokens than the larger model");
+        if (!chooses_an_output(*bundle.task))
+            throw BundleError("no model answers first for this task");
+        margin = record.at("margin").number();
+        sha256 = record.at("sha256").string();
     });
-    return two_engines(engine_in(source, first_files, config, sha256), std::move(rest),
-                       static_cast<float>(margin), static_cast<size_t>(shape.outputs));
+    bundle.engine =
+        two_engines(engine_in(source, first_files, config, sha256), std::move(bundle.engine),
+                    static_cast<float>(margin), bundle.task->n_outputs());
 }
 
 std::unique_ptr<Bundle> read_bundle(const Source &source)
@@ -236,7 +239,7 @@ std::unique_ptr<Bundle> read_bundle(const Source &source)
 
     bundle->engine = engine_in(source, model_files, bundle->config, sha256_of_weights);
     if (const Json *const first = record.at("export").find("first"))
-        bundle->engine = after_first(source, *first, *bundle->task, shape, std::move(bundle->engine));
+        add_first(source, *first, *bundle);
     return bundle;
 }
 

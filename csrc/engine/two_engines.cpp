@@ -20,13 +20,21 @@ float distance(const float *logits, size_t n)
 
 void copy_sequence(const Encodings &from, size_t s, Encodings &to)
 {
-    const int64_t begin = from.cu_seqlens[s], end = from.cu_seqlens[s + 1];
-    to.ids.insert(to.ids.end(), from.ids.begin() + begin, from.ids.begin() + end);
-    to.segments.insert(to.segments.end(), from.segments.begin() + begin, from.segments.begin() + end);
-    to.reads.insert(to.reads.end(), from.reads.begin() + from.cu_reads[s],
-                    from.reads.begin() + from.cu_reads[s + 1]);
+    const auto begin = static_cast<size_t>(from.cu_seqlens[s]);
+    const size_t n = static_cast<size_t>(from.cu_seqlens[s + 1]) - begin, at = to.segments.size();
+    to.add_tokens(from.ids.data() + begin, n, 0);
+    std::copy_n(from.segments.data() + begin, n, to.segments.data() + at);
+    for (int64_t r = from.cu_reads[s]; r < from.cu_reads[s + 1]; r++)
+        to.reads.push_back(from.reads[static_cast<size_t>(r)]);
     to.end_sequence();
 }
+
+// What the first engine isn't sure of, and where the other one's logits belong.
+struct Unsure {
+    Encodings encodings;
+    std::vector<float *> places;
+    std::vector<float> logits;
+};
 
 class TwoEngines : public Engine {
   public:
@@ -39,26 +47,20 @@ class TwoEngines : public Engine {
     void logits(const Encodings &encodings, int threads, float *out) const override
     {
         first_->logits(encodings, threads, out);
-        // These keep their memory.
-        static thread_local Encodings unsure;
-        static thread_local std::vector<size_t> sequences;
-        static thread_local std::vector<float> found;
-        unsure.clear(), sequences.clear();
+        static thread_local Unsure unsure; // keeps its memory
+        unsure.encodings.clear(), unsure.places.clear();
         for (size_t s = 0; s < encodings.n_sequences(); s++)
             if (!is_clear(encodings, s, out)) {
-                copy_sequence(encodings, s, unsure);
-                sequences.push_back(s);
+                copy_sequence(encodings, s, unsure.encodings);
+                for (size_t at = place(encodings, s); at < place(encodings, s + 1); at++)
+                    unsure.places.push_back(out + at);
             }
-        if (sequences.empty())
+        if (unsure.places.empty())
             return;
-        found.resize(unsure.reads.size() * n_outputs_);
-        rest_->logits(unsure, threads, found.data());
-        const float *next = found.data();
-        for (const size_t s : sequences) {
-            const size_t begin = place(encodings, s), end = place(encodings, s + 1);
-            std::copy_n(next, end - begin, out + begin);
-            next += end - begin;
-        }
+        unsure.logits.resize(unsure.places.size());
+        rest_->logits(unsure.encodings, threads, unsure.logits.data());
+        for (size_t i = 0; i < unsure.places.size(); i++)
+            *unsure.places[i] = unsure.logits[i];
     }
 
     const char *instructions() const override { return rest_->instructions(); }
@@ -86,11 +88,11 @@ class TwoEngines : public Engine {
 
 } // namespace
 
-std::shared_ptr<const Engine> two_engines(std::shared_ptr<const Engine> first,
-                                          std::shared_ptr<const Engine> rest, float margin,
-                                          size_t n_outputs)
+std::unique_ptr<Engine> two_engines(std::shared_ptr<const Engine> first,
+                                    std::shared_ptr<const Engine> rest, float margin,
+                                    size_t n_outputs)
 {
-    return std::make_shared<TwoEngines>(std::move(first), std::move(rest), margin, n_outputs);
+    return std::make_unique<TwoEngines>(std::move(first), std::move(rest), margin, n_outputs);
 }
 
 } // namespace onelayer

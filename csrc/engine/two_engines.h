@@ -7,8 +7,8 @@ namespace onelayer {
 // The first engine computes all sequences. Those with a read whose two largest logits are less than
 // `margin` apart are then computed by the other one, whose logits stay. Both have `n_outputs`
 // logits for a read, at least two.
-std::shared_ptr<const Engine> two_engines(std::shared_ptr<const Engine> first,
-                                          std::shared_ptr<const Engine> rest, float margin,
-                                          size_t n_outputs);
+std::unique_ptr<Engine> two_engines(std::shared_ptr<const Engine> first,
+                                    std::shared_ptr<const Engine> rest, float margin,
+                                    size_t n_outputs);
 
 } // namespace onelayer

@@ -1,23 +1,29 @@
 #include "aligned_text.h"
 #include "unicode.h"
 #include <algorithm>
+#include <cstdint>
 
 namespace onelayer {
 
 namespace {
 
 struct Decomposed {
+    Decomposed(AlignedText::Change change, unsigned combining_class, size_t place)
+        : change(change), order(uint64_t{combining_class} << 56 | place)
+    {
+    }
+
+    unsigned combining_class() const { return static_cast<unsigned>(order >> 56); }
+
     AlignedText::Change change;
-    unsigned combining_class;
+    uint64_t order; // by its combining class; marks of one class stay as they are
 };
 
 // Puts the marks since the last code point of class 0 into canonical order.
 void sort_marks(std::vector<Decomposed> &all, size_t &sorted)
 {
-    std::stable_sort(all.begin() + static_cast<std::ptrdiff_t>(sorted), all.end(),
-                     [](const Decomposed &a, const Decomposed &b) {
-                         return a.combining_class < b.combining_class;
-                     });
+    std::sort(all.begin() + static_cast<std::ptrdiff_t>(sorted), all.end(),
+              [](const Decomposed &a, const Decomposed &b) { return a.order < b.order; });
     sorted = all.size();
 }
 
@@ -37,7 +43,9 @@ void compose_all(const std::vector<Decomposed> &all, std::vector<AlignedText::Ch
         marks.clear();
         has_mark = false;
     };
-    for (const auto &[change, combining_class] : all) {
+    for (const Decomposed &one : all) {
+        const AlignedText::Change &change = one.change;
+        const unsigned combining_class = one.combining_class();
         if (!has_starter && combining_class != 0) {
             out.push_back(change);
             continue;
@@ -121,7 +129,7 @@ void bring_to_normal_form(AlignedText &text, bool compatible, bool composed)
             const unsigned combining_class = unicode::combining_class(part);
             if (combining_class == 0)
                 sort_marks(all, sorted);
-            all.push_back({{part, change}, combining_class});
+            all.push_back({{part, change}, combining_class, all.size()});
             change = 1;
         });
     }
