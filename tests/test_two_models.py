@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.robustness.mutated_bundles import files_of, mutated, outcome
 from onelayer.base.compiled_code import compiler
 from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.bundle import FIRST, FOLDER, GRAPH, RECORD, WEIGHTS, read_bundle
@@ -201,3 +202,11 @@ def test_record_of_two_has_a_format_of_its_own(pair: NativeBundle) -> None:
     assert values["format"] == FORMAT
     again = ModelRecord.from_json(values)
     assert again.export == pair.predictor.record.export  # type: ignore[union-attr]
+
+
+@needs_compiler
+def test_mutated_bundles_are_refused_or_answer(pair: NativeBundle) -> None:
+    files = files_of(pair.folder)
+    found = [outcome(mutated(files, seed)) for seed in range(300)]
+    assert 0 < found.count("answered") < len(found) / 2
+    assert any(FIRST in one for one in found)

@@ -38,6 +38,8 @@ from support.native_library import NativeFailure, NativeModel, interface_of  # n
 
 WEIGHTS, RECORD = "onnx/model.safetensors", "onelayer.json"
 JSON_FILES = ("config.json", RECORD, "tokenizer.json", "tokenizer_config.json")
+FIRST_CONFIG, FIRST_WEIGHTS = "first/config.json", "first/onnx/model.safetensors"
+"""What a bundle has besides where a smaller model answers first."""
 ODD = (
     *(None, True, False, 0, -1, 1, 2, 3, 255, 1 << 31, 1 << 62, -(1 << 63), 1e308, 0.5, -0.0),
     *(float("nan"), float("inf"), "", "a", "O", "B-X", "[CLS]", "\0", "x" * 5000, [], {}, [[]]),
@@ -79,7 +81,7 @@ def _leave_out(files: Files, rng: random.Random) -> None:
 
 
 def _replace_values(files: Files, rng: random.Random) -> None:
-    name = rng.choice([name for name in JSON_FILES if name in files])
+    name = rng.choice([name for name in (*JSON_FILES, FIRST_CONFIG) if name in files])
     value = json.loads(files[name])
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         _replace_one(value, rng)
@@ -108,8 +110,13 @@ def _replace_one(value: Any, rng: random.Random) -> None:
         return
 
 
+def _weights(files: Files, rng: random.Random) -> str:
+    return rng.choice([name for name in (WEIGHTS, FIRST_WEIGHTS) if name in files])
+
+
 def _change_tensors(files: Files, rng: random.Random) -> None:
-    data = files[WEIGHTS]
+    file = _weights(files, rng)
+    data = files[file]
     length = int.from_bytes(data[:8], "little")
     header, numbers = json.loads(data[8 : 8 + length]), data[8 + length :]
     name, other = rng.choice(list(header)), rng.choice(list(header))
@@ -132,18 +139,19 @@ def _change_tensors(files: Files, rng: random.Random) -> None:
         case 5:
             del header[name]
     text = json.dumps(header).encode()
-    files[WEIGHTS] = len(text).to_bytes(8, "little") + text + numbers
+    files[file] = len(text).to_bytes(8, "little") + text + numbers
 
 
 def _change_numbers(files: Files, rng: random.Random) -> None:
-    data = bytearray(files[WEIGHTS])
+    file = _weights(files, rng)
+    data = bytearray(files[file])
     begin = 8 + int.from_bytes(data[:8], "little")
     for _ in range(rng.choice((1, 4, 64))):
         at = begin + 4 * rng.randrange((len(data) - begin) // 4)
         data[at : at + 4] = rng.choice(
             (b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\xff\xff\x7f\x7f", rng.randbytes(4))
         )
-    files[WEIGHTS] = bytes(data)
+    files[file] = bytes(data)
 
 
 CHANGES: tuple[tuple[int, Callable[[Files, random.Random], None]], ...] = (
@@ -177,14 +185,15 @@ def mutated(files: Files, seed: int) -> bytes:
 
 
 def _sign(files: Files) -> None:
-    """Writes the digest of the weights into the record."""
-    if WEIGHTS not in files or RECORD not in files:
-        return
+    """Writes the digests of the weights into the record."""
     try:
         record = json.loads(files[RECORD])
-        record["export"]["sha256"] = hashlib.sha256(files[WEIGHTS]).hexdigest()
+        export = record["export"]
+        for part, name in ((export, WEIGHTS), (export.get("first"), FIRST_WEIGHTS)):
+            if name in files:
+                part["sha256"] = hashlib.sha256(files[name]).hexdigest()
         files[RECORD] = json.dumps(record, ensure_ascii=False).encode(errors="replace")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         pass
 
 
@@ -221,7 +230,10 @@ def outcome(bundle: bytes, library: ctypes.CDLL | None = None) -> str:
 
 def files_of(folder: Path) -> Files:
     """The files of a bundle's directory that the library reads."""
-    return {name: (folder / name).read_bytes() for name in (*JSON_FILES, WEIGHTS)}
+    names = [*JSON_FILES, WEIGHTS]
+    if (folder / FIRST_CONFIG).exists():
+        names += [FIRST_CONFIG, FIRST_WEIGHTS]
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def seed_of(files: Files) -> bytes:

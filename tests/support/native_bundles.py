@@ -191,6 +191,8 @@ def write_example_bundles(folder: Path) -> None:
             task = kind.fit(labelled, tokenizer, recipe, 64)
             made = Predictor(task, tokenizer, FromTokens(len(task.outputs)), layout)
             _write(folder / case.name, made, {})
+            if made.task.chooses_an_output:
+                bundle_of_two(folder / f"{case.name}, two models", made, 0.4)
         _write(folder / "four-bit words", made, {}, four_bit_words=True)
         made = replace(made, task=replace(made.task, max_length=32))  # some have fewer positions
         for model_type, config in OTHER_FAMILIES.items():
