@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.quality.shrink import SETS, counted_words, training_file
-from benchmarks.quality.two_models import TwoModels
 from benchmarks.support.shrink_results import (
     LadderResult,
     append,
@@ -128,21 +126,3 @@ def test_counted_words_are_scored_by_scikit_learn(name: str, line: str, tmp_path
     path.write_text("\n".join(rows) + "\n")
     assert counted_words(one, path, path) == pytest.approx(1)
     assert counted_words(replace(one, task="tag"), path, path) is None
-
-
-@dataclass(frozen=True)
-class Sure:
-    """Gives each row a label, and the row itself as its probability."""
-
-    label: str
-
-    def predict_rows(self, rows: list[float]) -> list[SimpleNamespace]:
-        return [SimpleNamespace(label=self.label, probability=row) for row in rows]
-
-
-def test_large_model_answers_where_the_small_one_is_unsure() -> None:
-    small, large = Sure("small"), Sure("large")
-    both = TwoModels(small, large, least=0.7)  # type: ignore[arg-type]
-    labels = [one.label for one in both.predict_each([0.9, 0.6, 0.7, 0.2])]
-    assert labels == ["small", "large", "small", "large"]
-    assert [one.label for one in both.predict_rows([0.9])] == ["small"]

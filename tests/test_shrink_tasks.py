@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 import onelayer
+from benchmarks.quality import two_models
 from onelayer.base import digest
 from onelayer.base.errors import UsageError
 from onelayer.checkpoint.bundle import read_bundle
@@ -108,29 +110,31 @@ def test_two_layers_answer_first_where_answers_are_chosen(
     name: str, make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ladder, "LEAST_LAYERS", 3)
+    monkeypatch.setattr(two_models, "SECONDS", 0.0)
     case, run = SHORT_CASES[name], tmp_path / "run"
-    model = str(make_bert(num_hidden_layers=3))
-    onelayer.finetune(case.write(tmp_path), model=model, out=run, epochs=1, folds=0, max_length=32)
+    model, rows = str(make_bert(num_hidden_layers=3)), case.write(tmp_path)
+    onelayer.finetune(rows, model=model, out=run, epochs=1, folds=0, max_length=32)
     found = onelayer.shrink(run)
     joined = [rung for rung in found.rungs if rung.name.startswith("two-models")]
     assert len(joined) == (0 if name == "regress" else len(ladder.SHARES))
+    margins = []
     for rung in joined:
-        assert rung.bytes > found.rung("2-layers-int8").bytes
-        bundle = Path(found.folder, str(rung.model))
-        record = read_bundle(bundle).export
+        folder = Path(found.folder, str(rung.model))
+        bundle = read_bundle(folder)
+        record = bundle.export
+        assert bundle.first is not None
         assert record.first is not None
+        margins.append(record.first.margin)
         assert record.bytes.bundle < rung.bytes
-        assert set(record.engines) == set(engines_for(read_bundle(bundle)))
-        assert "all layers each time" in (bundle / "README.md").read_text(encoding="utf-8")
-        answers = [onelayer.load(bundle, engine).predict(case.inputs) for engine in record.engines]
-        assert all(isinstance(one, case.prediction) for of_one in answers for one in of_one)
-    few, many = (rung.model for rung in reversed(joined)) if joined else (None, None)
-    if few and many:
-        margins = [
-            read_bundle(Path(found.folder, one)).export.first.margin  # type: ignore[union-attr]
-            for one in (few, many)
-        ]
-        assert margins == sorted(margins)
+        assert rung.bytes > found.rung("int8-trimmed").bytes
+        assert set(record.engines) == set(engines_for(bundle))
+        assert "all layers each time" in (folder / "README.md").read_text(encoding="utf-8")
+        for engine in record.engines:
+            predictions = onelayer.load(folder, engine).predict(case.inputs)
+            assert all(isinstance(one, case.prediction) for one in predictions)
+        asked = Namespace(dev=rows, test=rows, shares=[0.5])
+        assert len(two_models.measured(bundle, bundle.first, asked)) == 4
+    assert margins == sorted(margins, reverse=True)
     before = weights(found)
     assert weights(onelayer.shrink(run)) == before
 

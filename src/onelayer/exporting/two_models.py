@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from onelayer.checkpoint.bundle import (
 from onelayer.checkpoint.bundle_weights import read_slices
 from onelayer.checkpoint.config import CONFIG
 from onelayer.checkpoint.record import ExportRecord, FirstModel, ModelBytes
+from onelayer.data.rows import Rows
 from onelayer.engines.registry import engines_for
 from onelayer.engines.two_engines import distances
 from onelayer.exporting.bundle_card import bundle_card
@@ -86,11 +86,10 @@ class Joining:
     ) -> None:
         small, large = read_bundle(first), read_bundle(rest)
         shutil.copytree(rest, folder, dirs_exist_ok=True)
-        weights = _write_first(small, folder / FIRST, _unit(small.task, large.task))
-        margin = self._margin(small, share) * _unit(small.task, large.task)
-        made = FirstModel(
-            what=what, margin=float(margin), share=share, sha256=digest.of_file(weights)
-        )
+        unit = _unit(small.task, large.task)
+        weights = _write_first(small, folder / FIRST, unit)
+        margin = unit * margin_for(small, self.rows.dev, share)
+        made = FirstModel(what=what, margin=margin, share=share, sha256=digest.of_file(weights))
         self.say(f"{name}: {made.in_words()}")
         self._write_record(folder, large, large.task, replace(large.export, first=made))
         bundle = read_bundle(folder)
@@ -126,22 +125,23 @@ class Joining:
         )
         (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
-    def _margin(self, small: Bundle, share: float) -> np.floating[Any]:
-        """The distance of two logits below which the small model leaves its share to the other."""
-        make = next(iter(engines_for(small).values()))
-        model = Kept(make(small), small.tokenizer)
-        found = [
-            distances(encodings, logits)
-            for _, encodings, logits in model.chunks(small.task, self.rows.dev)
-        ]
-        return np.quantile(np.concatenate(found), share)
-
     def _write_record(
         self, folder: Path, large: Bundle, task: AnyTask, export: ExportRecord
     ) -> None:
         record = replace(large.record, task=task, export=export)
         text = as_json(record.to_json())
         (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def margin_for(small: Bundle, rows: Rows, share: float) -> float:
+    """The distance of a sequence's two largest logits below which a model leaves this share of the
+    rows' sequences to another one."""
+    make = next(iter(engines_for(small).values()))
+    model = Kept(make(small), small.tokenizer)
+    found = [
+        distances(encodings, logits) for _, encodings, logits in model.chunks(small.task, rows)
+    ]
+    return float(np.quantile(np.concatenate(found), share))
 
 
 def _unit(small: AnyTask, large: AnyTask) -> float:
