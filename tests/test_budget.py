@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onelayer.base.errors import UsageError
-from onelayer.checkpoint.record import Speed
+from onelayer.checkpoint.export_record import Speed
 from onelayer.shrinking.budget import Budget, choose
 from onelayer.shrinking.rung import Rung, RungScore
 

@@ -11,7 +11,8 @@ import pytest
 
 from onelayer.checkpoint.bundle import Bundle
 from onelayer.checkpoint.config import EncoderConfig
-from onelayer.checkpoint.record import ExportRecord, ModelBytes, ModelRecord
+from onelayer.checkpoint.export_record import ExportRecord, ModelBytes
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.data.layout import Layout
 from onelayer.engines import fastest
 from onelayer.engines.fastest import (

@@ -17,7 +17,7 @@ from benchmarks.support.shrink_results import (
     print_table,
     reached,
 )
-from onelayer.checkpoint.record import Speed
+from onelayer.checkpoint.export_record import Speed
 from onelayer.shrinking.rung import Rung, RungScore
 
 

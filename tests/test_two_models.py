@@ -15,7 +15,8 @@ from onelayer.base.compiled_code import compiler
 from onelayer.base.errors import CheckpointError
 from onelayer.checkpoint.bundle import FIRST, FOLDER, GRAPH, RECORD, WEIGHTS, read_bundle
 from onelayer.checkpoint.config import CONFIG
-from onelayer.checkpoint.record import FORMAT, ModelRecord
+from onelayer.checkpoint.export_record import FORMAT
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.single_file import write_single_file
 from onelayer.engines.two_engines import TwoEngines, distances
 from onelayer.prediction.formats import prediction_json
@@ -24,8 +25,8 @@ from onelayer.tokens.encodings import Encodings, cumulate
 from support.from_tokens import MakePredictor
 from support.native_bundles import NativeBundle, bundle_of_two
 from support.native_library import NativeFailure, NativeModel, run_program
+from support.native_lines import lines_for, lines_of_python
 from support.task_cases import CASES, TEXTS, Case
-from test_native_library import lines_for, lines_of_python
 
 MARGINS = (0.0, 0.4, 1e9)
 """The smaller model answers everything, some, and nothing."""
@@ -39,8 +40,7 @@ needs_compiler = pytest.mark.skipif(compiler("C++") is None, reason="no C++ comp
 
 
 def encodings_of(read_counts: list[int]) -> Encodings:
-    """Sequences of two tokens, of which so many vectors are read, with the sequence's number as
-    the id of its tokens."""
+    """Sequences of two tokens whose ids are the sequence's number, with a number of reads each."""
     n = len(read_counts)
     each = np.arange(n + 1)
     return Encodings(

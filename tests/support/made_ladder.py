@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onelayer.checkpoint.record import Speed
+from onelayer.checkpoint.export_record import Speed
 from onelayer.shrinking.rung import Rung, RungScore
 from onelayer.shrinking.shrunk import Shrunk, advice_on
 

@@ -21,13 +21,8 @@ from onelayer.checkpoint.bundle_weights import (
     bundle_tensors,
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig
-from onelayer.checkpoint.record import (
-    ExportRecord,
-    FirstModel,
-    FourBitWords,
-    ModelBytes,
-    ModelRecord,
-)
+from onelayer.checkpoint.export_record import ExportRecord, FirstModel, FourBitWords, ModelBytes
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.engines.native.native_engine import NativeEngine
 from onelayer.engines.two_engines import TwoEngines
 from onelayer.exporting.weights_file import write_weights

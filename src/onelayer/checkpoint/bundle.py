@@ -29,8 +29,9 @@ from onelayer.checkpoint.config import (
     read_config,
     read_tokenizer,
 )
+from onelayer.checkpoint.export_record import ExportRecord, FirstModel
 from onelayer.checkpoint.onnx_file import check_graph
-from onelayer.checkpoint.record import ExportRecord, FirstModel, ModelRecord, read_record
+from onelayer.checkpoint.record import ModelRecord, read_record
 from onelayer.data.layout import Layout
 from onelayer.tasks import AnyTask
 from onelayer.tokens.tokenizer import Tokenizer

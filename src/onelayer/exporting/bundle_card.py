@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from onelayer.checkpoint.build import named_outputs
 from onelayer.checkpoint.card import CardFacts, model_card
+from onelayer.checkpoint.export_record import ExportRecord, Parity
 from onelayer.checkpoint.families import family_with_class
-from onelayer.checkpoint.record import ExportRecord, Parity
 from onelayer.checkpoint.source import hub_name
 from onelayer.engines.registry import title_of
 from onelayer.prediction.predictor import Predictor

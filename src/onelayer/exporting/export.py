@@ -26,7 +26,8 @@ from onelayer.checkpoint.bundle import (
     read_bundle,
 )
 from onelayer.checkpoint.config import CONFIG, EncoderConfig, read_config
-from onelayer.checkpoint.record import ExportRecord, FourBitWords, ModelBytes, ModelRecord, Parity
+from onelayer.checkpoint.export_record import ExportRecord, FourBitWords, ModelBytes, Parity
+from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.single_file import SUFFIX, is_single_file, publish_single_file
 from onelayer.checkpoint.source import path_beside, resolve
 from onelayer.data.in_memory import Source

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelayer.base.errors import OneLayerError
-from onelayer.checkpoint.record import Parity
+from onelayer.checkpoint.export_record import Parity
 from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.evaluation.compare import Twice

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from onelayer.base.machine import cores
-from onelayer.checkpoint.record import Speed
+from onelayer.checkpoint.export_record import Speed
 from onelayer.data.rows import Rows
 from onelayer.engines.registry import ENGINES, RUN_ENGINE
 from onelayer.prediction.predictor import Predictor

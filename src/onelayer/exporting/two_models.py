@@ -27,7 +27,7 @@ from onelayer.checkpoint.bundle import (
 )
 from onelayer.checkpoint.bundle_weights import read_slices
 from onelayer.checkpoint.config import CONFIG
-from onelayer.checkpoint.record import ExportRecord, FirstModel, ModelBytes
+from onelayer.checkpoint.export_record import ExportRecord, FirstModel, ModelBytes
 from onelayer.data.rows import Rows
 from onelayer.engines.registry import engines_for
 from onelayer.engines.two_engines import distances

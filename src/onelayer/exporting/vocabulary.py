@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onelayer.base.errors import OneLayerError, UsageError
 from onelayer.base.wording import Say
-from onelayer.checkpoint.record import VocabularyRecord
+from onelayer.checkpoint.export_record import VocabularyRecord
 from onelayer.data.rows import Rows, chunks_of
 from onelayer.engines.engine import Engine
 from onelayer.exporting.dev_rows import RowsOfRun

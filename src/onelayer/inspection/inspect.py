@@ -17,13 +17,8 @@ from onelayer.checkpoint import read as checkpoints
 from onelayer.checkpoint.bundle import Bundle, is_bundle, read_bundle
 from onelayer.checkpoint.config import EncoderConfig, read_config, read_tokenizer
 from onelayer.checkpoint.default_model import SAMPLE_ROWS, model_for
-from onelayer.checkpoint.record import (
-    ExportRecord,
-    HeldOutScores,
-    ModelRecord,
-    ParameterCounts,
-    RunData,
-)
+from onelayer.checkpoint.export_record import ExportRecord
+from onelayer.checkpoint.record import HeldOutScores, ModelRecord, ParameterCounts, RunData
 from onelayer.checkpoint.source import resolve
 from onelayer.data.in_memory import Source, source_path
 from onelayer.data.readers import open_table

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from onelayer.base.machine import cores
 from onelayer.checkpoint.bundle import FIRST, FOLDER, GRAPH, RECORD
 from onelayer.checkpoint.config import CONFIG
-from onelayer.checkpoint.record import Speed
+from onelayer.checkpoint.export_record import Speed
 from onelayer.data.rows import Rows
 from onelayer.evaluation.compare import Twice
 from onelayer.exporting.parity import Kept

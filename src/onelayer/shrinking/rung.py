@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from onelayer.checkpoint.record import Interval, Speed
+from onelayer.checkpoint.export_record import Interval, Speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

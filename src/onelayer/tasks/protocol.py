@@ -212,7 +212,7 @@ class Task(RowKind[Row], Generic[Row, Prediction]):
     def chooses_an_output(self) -> bool:
         """Whether each vector that the layer reads gets one of the layer's outputs, the one with
         the largest logit: the distance to the next one tells how sure the model is."""
-        return False
+        return self.several_labels is False
 
     @property
     def label_names(self) -> tuple[str, ...]:

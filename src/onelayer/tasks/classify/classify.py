@@ -145,10 +145,6 @@ class Classify(Task[TextRow, Label | Labels]):
     def several_labels(self) -> bool:
         return self.multi_label
 
-    @property
-    def chooses_an_output(self) -> bool:
-        return not self.multi_label
-
     @classmethod
     def row(cls, values: Mapping[str, Any], place: Place, labelled: bool) -> TextRow:
         text, pair = text_and_pair(values, place, labelled)
