@@ -9,17 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import onelayer
 from benchmarks.quality import two_models
 from onelayer.base import digest
-from onelayer.base.errors import UsageError
-from onelayer.checkpoint.bundle import read_bundle
+from onelayer.base.errors import Place, UsageError
+from onelayer.checkpoint.bundle import Bundle, read_bundle
 from onelayer.engines.registry import engines_for
 from onelayer.prediction import from_bundle
 from onelayer.shrinking import ladder
 from onelayer.shrinking.shrunk import Shrunk
+from onelayer.tasks.texts import TextRow
 from support.quick_ladders import quick_ladders
 from support.task_cases import CASES, Case
 from support.tiny_bert import VOCABULARY, MakeBert, write_bert
@@ -105,6 +107,21 @@ def test_run_of_every_task_has_a_ladder_whose_models_predict(
     assert Path(found.folder, "report.html").is_file()
 
 
+def assert_same_unit(both: Bundle, ladder: Path, texts: list[str]) -> None:
+    """The smaller model's logits are in the unit of the larger one's."""
+    small, large = (read_bundle(ladder / name) for name in ("2-layers-int8", "int8"))
+    assert both.first is not None
+    assert small.task.label_temperature
+    assert large.task.label_temperature
+    unit = large.task.label_temperature / small.task.label_temperature
+    rows = [TextRow(text, None, None, Place("rows")) for text in texts]
+    encodings = small.task.encode(rows, small.tokenizer, labelled=False)
+    for name, make in engines_for(small).items():
+        logits = unit * make(small).logits(encodings)
+        scaled = engines_for(both.first)[name](both.first).logits(encodings)
+        np.testing.assert_allclose(scaled, logits, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["classify", "tag IOB2", "regress"])
 def test_two_layers_answer_first_where_answers_are_chosen(
     name: str, make_bert: MakeBert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -132,6 +149,8 @@ def test_two_layers_answer_first_where_answers_are_chosen(
         for engine in record.engines:
             predictions = onelayer.load(folder, engine).predict(case.inputs)
             assert all(isinstance(one, case.prediction) for one in predictions)
+        if name == "classify":
+            assert_same_unit(bundle, folder.parent, case.inputs)
         asked = Namespace(dev=rows, test=rows, shares=[0.5])
         assert len(two_models.measured(bundle, bundle.first, asked)) == 4
     assert margins == sorted(margins, reverse=True)

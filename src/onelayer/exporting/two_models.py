@@ -8,7 +8,7 @@ to each other there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from onelayer.checkpoint.bundle import (
 )
 from onelayer.checkpoint.bundle_weights import read_slices
 from onelayer.checkpoint.config import CONFIG
-from onelayer.checkpoint.export_record import ExportRecord, FirstModel, ModelBytes
+from onelayer.checkpoint.export_record import ExportRecord, FirstModel
 from onelayer.data.rows import Rows
-from onelayer.engines.registry import engines_for
+from onelayer.engines.engine import Engine
+from onelayer.engines.registry import RUN_ENGINE, engines_for
 from onelayer.engines.two_engines import distances
 from onelayer.exporting.bundle_card import bundle_card
 from onelayer.exporting.dev_rows import RowsOfRun
@@ -93,37 +94,43 @@ class Joining:
         self.say(f"{name}: {made.in_words()}")
         self._write_record(folder, large, large.task, replace(large.export, first=made))
         bundle = read_bundle(folder)
+        engines = {engine: make(bundle) for engine, make in engines_for(bundle).items()}
+        kept = {engine: Kept(one, bundle.tokenizer) for engine, one in engines.items()}
+        export = self._measured(bundle, engines, kept)
+        task = self._tuned(bundle.task, next(iter(kept.values())))
+        self._write_record(folder, large, task, export)
+        told = replace(self.run, task=task)
+        card = bundle_card(told, name, large.architecture, inputs_of(large.config), export)
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+    def _measured(
+        self, bundle: Bundle, engines: Mapping[str, Engine], kept: Mapping[str, Kept]
+    ) -> ExportRecord:
+        """The bundle's record, with what it loses against the run in each engine, and speeds."""
         answering = {
-            engine: replace(self.run, engine=make(bundle), tokenizer=bundle.tokenizer)
-            for engine, make in engines_for(bundle).items()
+            name: replace(self.run, engine=one, tokenizer=bundle.tokenizer)
+            for name, one in engines.items()
         }
-        kept = {engine: Kept(one.engine, bundle.tokenizer) for engine, one in answering.items()}
-        compared = {
-            engine: parity(self.run.task, self.torch, one, self.rows.dev)
-            for engine, one in kept.items()
-        }
-        task = bundle.task
-        if not self.rows.learned:  # rows that were learned don't tell how to decode
-            some = next(iter(kept.values()))
-            some.rewind()
-            task, _ = task.tune(self.rows.dev, some.chunks(task, self.rows.dev))
-        run_bytes, own = large.export.bytes.run, (folder / FOLDER, folder / FIRST / FOLDER)
-        export = replace(
+        models = (bundle.folder / FOLDER, bundle.folder / FIRST / FOLDER)
+        size = sum(file.stat().st_size for model in models for file in model.iterdir())
+        task, dev = self.run.task, self.rows.dev
+        return replace(
             bundle.export,
-            engines=compared,
-            speed=speeds({"torch": self.run, **answering}, self.rows.dev),
-            bytes=ModelBytes(
-                run=run_bytes,
-                bundle=sum(file.stat().st_size for part in own for file in part.iterdir()),
-            ),
+            engines={name: parity(task, self.torch, one, dev) for name, one in kept.items()},
+            speed=speeds({RUN_ENGINE: self.run, **answering}, dev),
+            bytes=replace(bundle.export.bytes, bundle=size),
             machine=machine(),
             versions=versions(),
         )
-        self._write_record(folder, large, task, export)
-        card = bundle_card(
-            replace(self.run, task=task), name, large.architecture, inputs_of(large.config), export
-        )
-        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+
+    def _tuned(self, task: AnyTask, both: Kept) -> AnyTask:
+        """The task with its decoding tuned on what both models say of dev rows. Rows that were
+        learned don't tell how."""
+        if self.rows.learned:
+            return task
+        both.rewind()
+        tuned, _ = task.tune(self.rows.dev, both.chunks(task, self.rows.dev))
+        return tuned
 
     def _write_record(
         self, folder: Path, large: Bundle, task: AnyTask, export: ExportRecord
