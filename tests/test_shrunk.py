@@ -16,6 +16,9 @@ from onelayer.base.result import text_table
 from onelayer.shrinking.ladder_page import PAGE, ladder_page, write_ladder
 from onelayer.shrinking.pareto import (
     HEIGHT,
+    NEAR,
+    Box,
+    NamePlaces,
     PricedModel,
     frontier,
     linear_ticks,
@@ -270,3 +273,12 @@ def test_ladder_without_a_kept_model_is_read_again_and_drawn() -> None:
     headline = '<p class="headline">'
     assert headline not in ladder_page(shrunk)
     assert headline in ladder_page(ladder())
+
+
+def test_name_covers_a_line_rather_than_be_far_from_its_point() -> None:
+    places = NamePlaces(Box(0, 0, 100, 100), line=2, gap=2)
+    places.add_point(50, 50)
+    places.lines.append(Box(0, 40, 100, 60))
+    box = places.place(50, 50, 10)
+    assert box is not None
+    assert abs(box.top - 49) < NEAR * places.line

@@ -14,6 +14,8 @@ WIDTH, HEIGHT = 78, 15
 MARGIN = 8
 """Characters on the left, for the numbers of the axis."""
 SIDES = ("right", "left", "middle")
+NEAR = 3
+"""Lines of names, from that of a point on, in which a name is near it."""
 
 
 class PricedModel(NamedTuple):
@@ -75,9 +77,17 @@ class NamePlaces:
         self.taken.append(Box(x - half, y - self.line / 2, x + half, y + self.line / 2))
 
     def place(self, x: float, y: float, width: float) -> Box | None:
-        """The free place that is nearest to a point; None where the picture is full."""
-        for kept_free in (self.taken + self.lines, self.taken):
-            for box in self._around(x, y, width):
+        """The free place that is nearest to a point; None where the picture is full. It covers a
+        line rather than be far away, where it may look like another point's name."""
+        far = math.ceil((self.within.bottom - self.within.top) / self.line)
+        free_of_all = self.taken + self.lines
+        for lines, kept_free in (
+            (NEAR, free_of_all),
+            (NEAR, self.taken),
+            (far, free_of_all),
+            (far, self.taken),
+        ):
+            for box in self._around(x, y, width, lines):
                 if self._is_inside(box) and not any(map(box.meets, kept_free)):
                     half = self.gap / 2  # so that two names aren't read as one
                     self.taken.append(box._replace(left=box.left - half, right=box.right + half))
@@ -89,8 +99,7 @@ class NamePlaces:
         across = left <= box.left and box.right <= right
         return across and top <= box.top and box.bottom <= bottom
 
-    def _around(self, x: float, y: float, width: float) -> Iterator[Box]:
-        lines = math.ceil((self.within.bottom - self.within.top) / self.line)
+    def _around(self, x: float, y: float, width: float, lines: int) -> Iterator[Box]:
         for away in range(lines):
             for top in {y - self.line / 2 - away * self.line: 0, y + (away - 0.5) * self.line: 0}:
                 for side in SIDES[: 2 if away == 0 else 3]:
