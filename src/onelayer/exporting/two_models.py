@@ -118,6 +118,7 @@ class Joining:
             bundle.export,
             engines={name: parity(task, self.torch, one, dev) for name, one in kept.items()},
             speed=speeds({RUN_ENGINE: self.run, **answering}, dev),
+            why=None,  # it was about the graph of the larger one
             bytes=replace(bundle.export.bytes, bundle=size),
             machine=machine(),
             versions=versions(),
