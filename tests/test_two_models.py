@@ -20,6 +20,7 @@ from onelayer.checkpoint.record import ModelRecord
 from onelayer.checkpoint.single_file import write_single_file
 from onelayer.engines.two_engines import TwoEngines, distances
 from onelayer.prediction.formats import prediction_json
+from onelayer.prediction.from_bundle import open_bundle
 from onelayer.tasks.logits import Logits
 from onelayer.tokens.encodings import Encodings, cumulate
 from support.from_tokens import MakePredictor
@@ -112,6 +113,40 @@ def pair(make_predictor: MakePredictor, tmp_path: Path) -> NativeBundle:
 
 
 @needs_compiler
+def test_library_joins_engines_as_python_does(
+    pair: NativeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_graphs(pair, monkeypatch)
+    bundle = read_bundle(pair.folder)
+    opened = open_bundle(bundle, "native")
+    rows = [opened.row_of(text, i) for i, text in enumerate(TEXTS, 1)]
+    found, wanted = (one.run_rows(rows)[2] for one in (opened, pair.predictor))
+    np.testing.assert_array_equal(found, wanted)
+    assert opened.row_model() is not None
+    predictions = map(prediction_json, opened.predict(TEXTS))
+    assert list(predictions) == list(map(prediction_json, pair.predictor.predict(TEXTS)))
+
+
+@needs_compiler
+def test_model_that_answers_first_is_a_bundle_of_its_own(
+    pair: NativeBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_graphs(pair, monkeypatch)
+    bundle = read_bundle(pair.folder)
+    assert bundle.first is not None
+    assert bundle.export.first is not None
+    assert bundle.first.export.sha256 == bundle.export.first.sha256 != bundle.export.sha256
+    assert (bundle.first.export.first, bundle.first.first) == (None, None)
+
+
+def with_graphs(pair: NativeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adds graphs, which only other engines read."""
+    for folder in (pair.folder, pair.folder / FIRST):
+        (folder / FOLDER / GRAPH).touch()
+    monkeypatch.setattr("onelayer.checkpoint.bundle.check_graph", lambda *_: None)
+
+
+@needs_compiler
 def test_both_models_answer_some_rows(pair: NativeBundle) -> None:
     engine = pair.predictor.engine
     assert isinstance(engine, TwoEngines)
@@ -131,9 +166,6 @@ def test_single_file_is_the_directory(pair: NativeBundle, tmp_path: Path) -> Non
     write_single_file(pair.folder, file)
     given = [{"text": text} for text in TEXTS]
     assert NativeModel(file).predict(given).json() == NativeModel(pair.folder).predict(given).json()
-
-
-Changes = dict[str, Any]
 
 
 def change(path: Path, *keys: str, **values: Any) -> None:
@@ -184,9 +216,7 @@ DAMAGED = {
 def test_damaged_bundle_is_refused_in_both_languages(
     name: str, message: str, pair: NativeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in (pair.folder, pair.folder / FIRST):
-        (folder / FOLDER / GRAPH).touch()
-    monkeypatch.setattr("onelayer.checkpoint.bundle.check_graph", lambda *_: None)
+    with_graphs(pair, monkeypatch)
     assert read_bundle(pair.folder).first is not None
     NativeModel(pair.folder)
     damage(pair.folder, name)

@@ -18,13 +18,14 @@ from onelayer.checkpoint.single_file import write_single_file
 from onelayer.prediction.formats import prediction_json
 from support import chromium
 from support.from_tokens import MakePredictor
-from support.native_bundles import native_bundle
+from support.native_bundles import bundle_of_two, native_bundle
 from support.task_cases import CASES, PASSAGE
 
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "js" / "onelayer.wasm"
 SHOWN = ("classify", "classify multi-label", "classify pairs", "regress", "tag IOB2", "tag spans")
 ASKED = {case.name: case for case in CASES if case.name in (*SHOWN, "answer or none", "choose")}
+TWO = ", two models"
 TEXT = "🙂 The good Cat of 北京, and e\u0301 bad cats"
 NEAR = 1e-3
 """Products are rounded before they are added there, which may tip a number of eight bits over."""
@@ -119,8 +120,15 @@ def test_javascript_answers_as_python(make_predictor: MakePredictor, tmp_path: P
     if node is None:
         pytest.skip("no node")
     asked, wanted = {}, {}
-    for name, case in ASKED.items():
-        bundle = native_bundle(tmp_path / name, make_predictor(case)[0])
+    bundles = {
+        name: native_bundle(tmp_path / name, make_predictor(case)[0])
+        for name, case in ASKED.items()
+    }
+    for name, margin in {"classify": 0.0, "tag IOB2": 1e9}.items():  # one model for all, each
+        two = f"{name}{TWO}"
+        bundles[two] = bundle_of_two(tmp_path / two, make_predictor(ASKED[name])[0], margin)
+    for name, bundle in bundles.items():
+        case = ASKED[name.removesuffix(TWO)]
         file = tmp_path / f"{name}.onelayer"
         write_single_file(bundle.folder, file)
         ours, theirs = inputs_of(case.task, name)

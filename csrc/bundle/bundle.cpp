@@ -202,10 +202,10 @@ void add_first(const Source &source, const Json &record, Bundle &bundle)
     own.outputs = shape.outputs;
     double margin = 0;
     std::string sha256;
-    in_file(source.place(first_files.config), [&] {
+    in_file(source.place("onelayer.json"), [&] {
         if (own.vocabulary != shape.vocabulary || own.longest != shape.longest ||
             own.segments != shape.segments)
-            throw BundleError("reads other tokens than the larger model");
+            throw BundleError("its first model reads other tokens than the larger one");
         if (!chooses_an_output(*bundle.task))
             throw BundleError("no model answers first for this task");
         margin = record.at("margin").number();

@@ -85,7 +85,7 @@ def read_bundle(folder: Path) -> Bundle:
         raise CheckpointError(
             "has no export record that this version can read", place=Place(record_file)
         )
-    graph, tensors = _read_model(folder, config, len(task.outputs), export, export.sha256)
+    graph, tensors = _read_model(folder, config, task, export)
     tokenizer = read_tokenizer(folder, config)
     bundle = Bundle(
         folder=folder,
@@ -105,17 +105,17 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def _read_model(
-    folder: Path, config: EncoderConfig, n_outputs: int, export: ExportRecord, sha256: str
+    folder: Path, config: EncoderConfig, task: AnyTask, export: ExportRecord
 ) -> tuple[Path, Mapping[str, NDArray[Any]]]:
-    """The graph of a folder's model, and its weights, which must have this digest."""
+    """The graph of a folder's model, and its weights, which must have the export's digest."""
     if (folder / FOLDER).is_symlink():
         raise CheckpointError("a link in place of a folder", place=Place(folder / FOLDER))
     graph, weights = (_file(folder, f"{FOLDER}/{name}") for name in (GRAPH, WEIGHTS))
     slices = read_slices(weights)
-    check_slices(weights, slices, config, n_outputs, export.precision)
+    check_slices(weights, slices, config, len(task.outputs), export.precision)
     check_graph(graph, WEIGHTS, slices)
-    tensors, found = read_tensors(weights, slices)
-    if found != sha256:
+    tensors, sha256 = read_tensors(weights, slices)
+    if sha256 != export.sha256:
         raise CheckpointError(
             "not as onelayer exported it: truncated, damaged or replaced",
             place=Place(weights),
@@ -130,14 +130,22 @@ def _read_first(bundle: Bundle, record: FirstModel) -> Bundle:
     if folder.is_symlink():
         raise CheckpointError("a link in place of a folder", place=Place(folder))
     config, data = read_config(folder)
-    place = Place(folder / CONFIG)
     if reads_other_tokens(config, bundle.config):
+        place = Place(folder / CONFIG)
         raise CheckpointError("reads other tokens than the larger model", place=place)
     if not task.chooses_an_output:
+        place = Place(bundle.folder / RECORD)
         raise CheckpointError(f"no model answers first for {task.name}", place=place)
-    graph, tensors = _read_model(folder, config, len(task.outputs), bundle.export, record.sha256)
-    architecture = architecture_of(data, config)
-    return replace(bundle, config=config, architecture=architecture, graph=graph, tensors=tensors)
+    export = replace(bundle.export, sha256=record.sha256, first=None)
+    graph, tensors = _read_model(folder, config, task, export)
+    return replace(
+        bundle,
+        config=config,
+        architecture=architecture_of(data, config),
+        export=export,
+        graph=graph,
+        tensors=tensors,
+    )
 
 
 def reads_other_tokens(one: EncoderConfig, other: EncoderConfig) -> bool:

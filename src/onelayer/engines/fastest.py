@@ -54,8 +54,9 @@ def fastest_engine(bundle: Bundle, makes: Mapping[str, Callable[[Bundle], Engine
 
     chosen = names[0]
     if len(names) > 1:
-        weights = bundle.export.sha256
-        key = ["engine of a bundle", weights, *names, *_versions(names)]
+        models = [bundle, bundle.first] if bundle.first else [bundle]
+        weights = [one.export.sha256 for one in models]
+        key = ["engine of a bundle", *weights, *names, *_versions(names)]
         place = int(remembered(key, measure))
         chosen = names[place] if 0 <= place < len(names) else names[0]
     return made[chosen] if chosen in made else makes[chosen](bundle)

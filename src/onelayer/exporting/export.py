@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from onelayer import __version__
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish, restore, write_json
+from onelayer.base.disk import publish, restore, write_json, write_text
 from onelayer.base.errors import OneLayerError, Place, UsageError
 from onelayer.base.json_values import to_plain
 from onelayer.base.result import Result, Table
@@ -382,12 +382,11 @@ class _Job:
         known = run.record or ModelRecord(onelayer=__version__, task=run.task, layout=run.layout)
         history = known.history and known.history.without_series()
         record = replace(known, sha256=None, history=history, export=self.found)
-        text = as_json(record.to_json())
-        (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_json(folder / RECORD, record.to_json())
 
     def _write_card(self, folder: Path, architecture: str, inputs: Sequence[str]) -> None:
         card = bundle_card(self.run, self.target.name, architecture, inputs, self.found)
-        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+        write_text(folder / "README.md", card)
 
 
 def _state(run: Predictor) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from onelayer.base import digest
-from onelayer.base.disk import as_json, publish
+from onelayer.base.disk import publish, write_json, write_text
 from onelayer.checkpoint.bundle import (
     FIRST,
     FOLDER,
@@ -24,6 +24,7 @@ from onelayer.checkpoint.bundle import (
     WEIGHTS,
     Bundle,
     read_bundle,
+    reads_other_tokens,
 )
 from onelayer.checkpoint.bundle_weights import read_slices
 from onelayer.checkpoint.config import CONFIG
@@ -49,7 +50,7 @@ def can_be_joined(first: Bundle, rest: Bundle) -> bool:
     return (
         first.precision == rest.precision == "int8"
         and first.tokenizer.digest == rest.tokenizer.digest
-        and first.config.longest == rest.config.longest
+        and not reads_other_tokens(first.config, rest.config)
         and first.task.outputs == rest.task.outputs
         and rest.task.chooses_an_output
     )
@@ -101,7 +102,7 @@ class Joining:
         self._write_record(folder, large, task, export)
         told = replace(self.run, task=task)
         card = bundle_card(told, name, large.architecture, inputs_of(large.config), export)
-        (folder / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+        write_text(folder / "README.md", card)
 
     def _measured(
         self, bundle: Bundle, engines: Mapping[str, Engine], kept: Mapping[str, Kept]
@@ -137,8 +138,7 @@ class Joining:
         self, folder: Path, large: Bundle, task: AnyTask, export: ExportRecord
     ) -> None:
         record = replace(large.record, task=task, export=export)
-        text = as_json(record.to_json())
-        (folder / RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_json(folder / RECORD, record.to_json())
 
 
 def margin_for(small: Bundle, rows: Rows, share: float) -> float:
