@@ -48,6 +48,7 @@ def ours(spec: Record, turns: Turns) -> None:
     from onelayer.recipe import Recipe
     from onelayer.tokens.encodings import counts, ragged
     from onelayer.training import gpu_steps
+    from onelayer.training.kept_memory import kept_memory
     from onelayer.training.optimizer import adamw
     from onelayer.training.precision import faster_precision
     from onelayer.training.weight_updates import packed_parts, update_weights
@@ -95,17 +96,20 @@ def ours(spec: Record, turns: Turns) -> None:
         else:
             update_weights(model, head, parts_of(step), optimizer, MAX_GRAD_NORM, None)
 
-    turns.prepared()
-    more, step = turns.wait(), 0
-    while more:
-        learn(step)
+    def batch_of(step: int) -> Batch:
         chosen = examples.pop(step)
         per_example = counts(encodings.cu_examples, chosen)
         sequences = ragged(encodings.cu_examples[chosen], per_example)
         lengths = encodings.lengths[sequences].tolist()
-        reads = counts(encodings.cu_reads, sequences).tolist()
-        more = turns.stepped(Batch(lengths, sum(lengths), reads))
-        step += 1
+        return Batch(lengths, sum(lengths), counts(encodings.cu_reads, sequences).tolist())
+
+    turns.prepared()
+    with kept_memory():  # as a run does
+        more, step = turns.wait(), 0
+        while more:
+            learn(step)
+            more = turns.stepped(batch_of(step))
+            step += 1
 
 
 # The Trainer.

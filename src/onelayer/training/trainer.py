@@ -15,6 +15,7 @@ from onelayer.prediction.predictor import Predictor
 from onelayer.tasks.logits import Logits
 from onelayer.training.fit import DivergedError, Fit
 from onelayer.training.history import History
+from onelayer.training.kept_memory import kept_memory
 from onelayer.training.out_of_fold import OutOfFold
 from onelayer.training.plan import Plan
 from onelayer.training.precision import remarks_on_device
@@ -115,7 +116,7 @@ class Trainer:
         it can be repeated. Then the state is saved and the signal takes effect.
         """
         self.reporter.start(self.fit.total_steps, self.part)
-        with DeferredSignals() as signals:
+        with kept_memory(), DeferredSignals() as signals:
             while signals.received is None and not self.is_finished:
                 try:
                     with suppress(WorkInterrupted):
