@@ -44,26 +44,84 @@ INLINE void learn(const Moments *a, int64_t at, const Step *step, vec grad, floa
     store(a->weights + at, moved(a, step, load(a->weights + at), m, v));
 }
 
-#define WORTHWHILE (1 << 15) /* elements from which on other threads are worth waking */
+/* A parameter of n numbers with its gradient; `Learned` in kernels.py. */
+typedef struct {
+    Moments moments;
+    const float *grad;
+    int64_t n;
+} Learned;
 
-void adamw(const Moments *a, const Step *step, const float *grad, int64_t n, float scale)
+#define PIECE (1 << 14) /* numbers that a thread takes at a time: fixed, so that sums have the same bits
+                         * on any number of threads */
+
+/* The sum of the squares of n numbers; the last ones fill no vector. */
+static double squares_of(const float *x, int64_t n)
 {
-    const int64_t whole = n / LANES * LANES, rest = n - whole;
-#pragma omp parallel for if (n > WORTHWHILE)
-    for (int64_t i = 0; i < whole; i += LANES)
-        learn(a, i, step, load(grad + i), scale);
-    if (rest) { /* the last elements in a padded copy, because only whole vectors are loaded */
-        float end[4][LANES] = {{0}};
-        float *from[3] = {a->weights + whole, a->means + whole, a->squares + whole};
-        for (int k = 0; k < 3; k++)
-            memcpy(end[k], from[k], rest * 4);
-        memcpy(end[3], grad + whole, rest * 4);
-        Moments b = *a;
-        b.weights = end[0], b.means = end[1], b.squares = end[2];
-        learn(&b, 0, step, load(end[3]), scale);
-        for (int k = 0; k < 3; k++)
-            memcpy(from[k], end[k], rest * 4);
+    vec total = {0};
+    float rest = 0;
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        total += load(x + i) * load(x + i);
+    for (; i < n; i++)
+        rest += x[i] * x[i];
+    return (double)sum(total) + rest;
+}
+
+static int64_t pieces_of(const Learned *one) { return (one->n + PIECE - 1) / PIECE; }
+
+/* The norm of all gradients together. */
+double gradient_norm(const Learned *all, int64_t count)
+{
+    double whole = 0;
+    int64_t most = 0;
+    for (int64_t k = 0; k < count; k++)
+        most += pieces_of(all + k);
+    double *sums = (double *)scratch(2 * most);
+#pragma omp parallel
+    {
+        double *own = sums;
+        for (int64_t k = 0; k < count; own += pieces_of(all + k), k++)
+#pragma omp for schedule(static) nowait
+            for (int64_t i = 0; i < pieces_of(all + k); i++) {
+                const int64_t left = all[k].n - i * PIECE;
+                own[i] = squares_of(all[k].grad + i * PIECE, left < PIECE ? left : PIECE);
+            }
     }
+    for (int64_t i = 0; i < most; i++)
+        whole += sums[i];
+    free(sums);
+    return sqrt(whole);
+}
+
+/* The numbers from `from` to `to`; the last ones, which fill no vector, in a padded copy. */
+static void learn_piece(const Learned *one, const Step *step, float scale, int64_t from, int64_t to)
+{
+    const Moments *a = &one->moments;
+    for (; from + LANES <= to; from += LANES)
+        learn(a, from, step, load(one->grad + from), scale);
+    if (from == to)
+        return;
+    const size_t rest = (size_t)(to - from) * 4;
+    float end[4][LANES] = {{0}};
+    float *parts[3] = {a->weights + from, a->means + from, a->squares + from};
+    for (int k = 0; k < 3; k++)
+        memcpy(end[k], parts[k], rest);
+    memcpy(end[3], one->grad + from, rest);
+    Moments b = *a;
+    b.weights = end[0], b.means = end[1], b.squares = end[2];
+    learn(&b, 0, step, load(end[3]), scale);
+    for (int k = 0; k < 3; k++)
+        memcpy(parts[k], end[k], rest);
+}
+
+/* One step of all parameters; gradients are multiplied by `scale`, which clips them. */
+void adamw(const Learned *all, int64_t count, const Step *step, float scale)
+{
+#pragma omp parallel
+    for (int64_t k = 0; k < count; k++)
+#pragma omp for schedule(static) nowait
+        for (int64_t from = 0; from < all[k].n; from += PIECE)
+            learn_piece(all + k, step, scale, from, from + PIECE < all[k].n ? from + PIECE : all[k].n);
 }
 
 /* Catches up rows of a table that had no gradient in steps `seen[row]` to `now`. Moments and decay

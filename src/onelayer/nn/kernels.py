@@ -61,8 +61,15 @@ class Moments(ctypes.Structure):
     )
 
 
+class Learned(ctypes.Structure):
+    """``Learned`` in ``adamw.c``."""
+
+    _fields_ = (("moments", Moments), ("grad", _POINTER), ("n", _INT))
+
+
 _ATTENTION = ctypes.POINTER(AttentionArguments)
 _MOMENTS = ctypes.POINTER(Moments)
+_LEARNED = ctypes.POINTER(Learned)
 _SIGNATURES = {
     "attention_forward": [_ATTENTION, _POINTER],
     "attention_backward": [_ATTENTION] + [_POINTER] * 5,
@@ -77,12 +84,16 @@ _SIGNATURES = {
     "n_chunks": [_INT],
     "add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],
     "add_norm_backward": [_POINTER] * 8 + [_INT, _INT, _FLOAT, _SEED],
-    "adamw": [_MOMENTS, _POINTER, _POINTER, _INT, _FLOAT],
+    "gradient_norm": [_LEARNED, _INT],
+    "adamw": [_LEARNED, _INT, _POINTER, _FLOAT],
     "adamw_catch_up": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, ctypes.c_int32],
     "adamw_rows": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _FLOAT],
     "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
 }
+
+_RESULTS = {"n_chunks": _INT, "gradient_norm": ctypes.c_double}
+"""The types of the functions' results; the others have none."""
 
 
 def declare(library: ctypes.CDLL) -> ctypes.CDLL:
@@ -90,7 +101,7 @@ def declare(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes = arguments
-        function.restype = _INT if name == "n_chunks" else None
+        function.restype = _RESULTS.get(name)
     return library
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onelayer.nn.kernels import LANES, Moments, kernels
+from onelayer.nn.kernels import LANES, Learned, Moments, kernels
 from onelayer.training.ranks import Ranks
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -137,17 +137,23 @@ class LazyAdamW:
         assert library is not None, "there were kernels when this was made"
         # A parameter that this batch didn't use, such as an unread head, has no gradient.
         learned = [state for state in self._dense if state.parameter.grad is not None]
-        grads = [p.grad for state in learned if (p := state.parameter).grad is not None]
+        grads = [g.contiguous() for state in learned if (g := state.parameter.grad) is not None]
         rows, sums = self._word_gradient()
+        count = len(learned)
+        parts = (Learned * (count + 1))(
+            *(
+                Learned(state.moments, grad.data_ptr(), grad.numel())
+                for state, grad in zip(learned, grads, strict=True)
+            ),
+            Learned(grad=sums.data_ptr(), n=sums.numel()),
+        )
         # The norm is that of all gradients together. A word counts once, with its tokens' sum.
-        norms = torch._foreach_norm([*grads, sums])
-        norm = float(torch.linalg.vector_norm(torch.stack(norms)))
+        norm = library.gradient_norm(parts, count + 1)
         scale = min(1.0, max_norm / (norm + 1e-6))
         step = self._next_step()
         # The kernels scale the gradient while they read it: clipping needs no pass of its own.
-        for state, grad in zip(learned, grads, strict=True):
-            contiguous = grad.contiguous()
-            library.adamw(state.moments, step, contiguous.data_ptr(), grad.numel(), scale)
+        library.adamw(parts, count, step, scale)
+        for state in learned:
             state.parameter.grad = None
         if self._words is not None:
             # Only the rows of this batch make the step. All others miss it, and catch up later.
