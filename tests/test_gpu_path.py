@@ -72,6 +72,12 @@ def _(
     return torch.empty_like(q)
 
 
+@pytest.fixture(autouse=True)
+def _without_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's layers are compiled for matrices by rows."""
+    monkeypatch.setattr("onelayer.nn.encoder.has_bf16_products", lambda: False)
+
+
 def documented(*tensors: Tensor, window_size: tuple[int, int] = (-1, -1)) -> Tensor:
     """``ragged_attention`` with the argument's name in PyTorch."""
     found: Tensor = ragged_attention(*tensors, window_size[0])

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import onelayer
 from onelayer.base.errors import UsageError
 from onelayer.cli import main as cli
+from onelayer.nn.kernels import kernels
 from onelayer.training import fit, run_store, weight_updates
 from onelayer.training.history import RunProgress
 from onelayer.training.progress import Silent
@@ -129,6 +130,20 @@ def test_every_task_resumes_bit_for_bit(case: Case, dropout_model: Path, tmp_pat
 
     assert files_of(stopped.out) == files_of(straight.out)
     assert sorted(path.name for path in stopped.folder.iterdir()) == [stopped.file.name, "run"]
+
+
+@pytest.mark.skipif(kernels() is None, reason="no compiled kernels")
+def test_run_in_bf16_resumes_bit_for_bit(
+    dropout_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelayer.nn.encoder.has_bf16_products", lambda: True)
+    straight, stopped = (
+        Runs(tmp_path / name, dropout_model, precision="bf16") for name in ("a", "b")
+    )
+    straight.go()
+    stopped.stopped(1)
+    stopped.go()
+    assert files_of(stopped.out) == files_of(straight.out)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from onelayer.nn.half import Half, HalfShape, layer_norm
 from onelayer.nn.linear import Linear, linear
-from onelayer.nn.ops import attend, attend_once
+from onelayer.nn.ops import attend, attend_once, take
 from onelayer.nn.packed import Packed
 from onelayer.nn.rotary import Rotary
 
@@ -75,7 +75,7 @@ class Attention(Half):
         if self.reach is not None:  # which keys a query sees depends on its place
             return self(x_TD, batch, distances)[reads_S]  # type: ignore[no-any-return]
         p = self.attention_dropout if self.training else 0.0
-        x_SD = x_TD[reads_S]
+        x_SD = take(x_TD, reads_S)
         q_SD, kv_T2D = self._split(self.enter(x_SD), self.enter(x_TD))
         if self.rotary is not None:
             q_SD = self.rotary(q_SD, batch.position_ids_T[reads_S], self.n_heads)

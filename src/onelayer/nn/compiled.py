@@ -40,11 +40,11 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _address(tensor: Tensor | None) -> int | None:
+def address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _draw_seed(p: float) -> int:
+def draw_seed(p: float) -> int:
     """The seed of a dropout mask, from torch's generator, so that ``manual_seed`` decides it."""
     return int(torch.empty((), dtype=torch.int64).random_()) if p > 0.0 else 0
 
@@ -54,7 +54,7 @@ class Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, p: float) -> Tensor:
-        ctx.p, ctx.seed = p, _draw_seed(p)
+        ctx.p, ctx.seed = p, draw_seed(p)
         return Dropout.drop(ctx, x_TD)
 
     @staticmethod
@@ -155,7 +155,7 @@ class AddNorm(torch.autograd.Function):
         x_TD, h_TD = x_TD.contiguous(), h_TD.contiguous()
         z_TD, y_TD = torch.empty_like(x_TD), roomy(*x_TD.shape)
         stats_T2 = x_TD.new_empty(len(x_TD), 2)
-        ctx.p, ctx.seed = p, _draw_seed(p)
+        ctx.p, ctx.seed = p, draw_seed(p)
         ctx.save_for_backward(z_TD, stats_T2, weight)
         _library().add_norm_forward(
             *(t.data_ptr() for t in (x_TD, h_TD, weight, bias, z_TD, y_TD, stats_T2)),
@@ -203,7 +203,7 @@ class Attend(torch.autograd.Function):
         bias_HW: Tensor | None = None,
         places_S: Tensor | None = None,
     ) -> Tensor:
-        ctx.n_heads, ctx.p, ctx.seed = n_heads, p, _draw_seed(p)
+        ctx.n_heads, ctx.p, ctx.seed = n_heads, p, draw_seed(p)
         ctx.reach = NO_LIMIT if reach is None else reach
         ctx.longest = 0 if bias_HW is None else (bias_HW.shape[1] + 1) // 2
         cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)
@@ -229,7 +229,7 @@ class Attend(torch.autograd.Function):
         d_bias = None if bias_HW is None else torch.zeros_like(bias_HW)
         arguments = Attend.arguments(ctx, packed, q_SD, cu_q, cu_seqlens, bias_HW, places_S)
         parts = Attend.parts(d_packed, d_q)
-        _library().attention_backward(arguments, d_out.data_ptr(), *parts, _address(d_bias))
+        _library().attention_backward(arguments, d_out.data_ptr(), *parts, address(d_bias))
         return d_packed, d_q, None, None, None, None, d_bias, None
 
     @staticmethod
@@ -268,9 +268,9 @@ class Attend(torch.autograd.Function):
             len(cu_k) - 1,
             ctx.n_heads,
             ctx.reach,
-            _address(bias_HW),
+            address(bias_HW),
             ctx.longest,
-            _address(places_S),
+            address(places_S),
             ctx.scale,
             ctx.p,
             ctx.seed,
@@ -293,7 +293,7 @@ class AttendByDistance(torch.autograd.Function):
         p: float,
         places_S: Tensor | None = None,
     ) -> Tensor:
-        ctx.n_heads, ctx.p, ctx.seed, ctx.reach = n_heads, p, _draw_seed(p), NO_LIMIT
+        ctx.n_heads, ctx.p, ctx.seed, ctx.reach = n_heads, p, draw_seed(p), NO_LIMIT
         ctx.longest, width = (len(keys_XD) + 1) // 2, keys_XD.shape[1]
         ctx.scale = 1 / math.sqrt(3 * width / n_heads)
         cu_q = cu_seqlens if q_SD is None else torch.arange(len(cu_seqlens), dtype=torch.int32)

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onelayer.nn.attention import Attention, AttentionShape
+from onelayer.nn.bf16 import SIDE, has_bf16_products, to_blocks
 from onelayer.nn.bricks import Convolution
 from onelayer.nn.convolution import TokenConvolution
 from onelayer.nn.disentangled import DisentangledAttention, DistanceVectors
 from onelayer.nn.distances import DistanceBias
 from onelayer.nn.half import Half, layer_norm
 from onelayer.nn.linear import Linear
-from onelayer.nn.ops import add_norm, dropout, gate, gelu, mean_of_each
+from onelayer.nn.ops import add_norm, by_rows, dropout, feed_forward, gate, gelu, mean_of_each
 from onelayer.nn.packed import Packed
 from onelayer.nn.rotary import Rotary
+from onelayer.recipe import Precision
 
 
 class EncoderShape(AttentionShape, Protocol):
@@ -111,6 +113,8 @@ class FeedForward(Half):
         self.norm = layer_norm(shape)
 
     def forward(self, x_TD: Tensor) -> Tensor:
+        if self.activation is gelu and not self.gated and self.inner_dropout == 0.0:
+            return self.leave(x_TD, feed_forward(self.enter(x_TD), self.up, self.down))
         h_TF = self.up(self.enter(x_TD))
         h_TF = gate(h_TF, self.activation) if self.gated else self.activation(h_TF)
         h_TF = dropout(h_TF, self.inner_dropout, self.training)
@@ -157,12 +161,12 @@ class Layer(nn.Module):
         """(T, D) -> (R, D): the last layer's vectors that the output layer reads."""
         # If one vector per sequence is read, such as [CLS], only these are computed.
         if batch.only_reads_S is None or self.convolution is not None:
-            x_TD = self(x_TD, batch, distances)
+            x_TD = by_rows(self(x_TD, batch, distances), len(batch.ids_T))
             if batch.only_reads_S is not None:
                 x_TD = x_TD[batch.only_reads_S]
             return x_TD[batch.reads_R]
         x_SD: Tensor = self.feed_forward(self.attention.read(x_TD, batch, distances))
-        return x_SD[batch.reads_R]
+        return by_rows(x_SD, len(batch.only_reads_S))[batch.reads_R]
 
 
 def distances_of(shape: EncoderShape) -> DistanceBias | DistanceVectors | None:
@@ -184,14 +188,28 @@ def rotary_of(shape: EncoderShape) -> list[Rotary]:
     return [made[base] for base in bases]
 
 
+def has_blocks(shape: EncoderShape) -> bool:
+    """Whether an encoder of this shape, when it trains in bf16 on this machine's CPU, has its
+    vectors in blocks (``bf16.py``) from layer to layer. A norm has to end each half, so that what
+    rounding loses doesn't add up, and there have to be kernels of all operations but attention."""
+    bricks, widths = shape.bricks, (shape.hidden_size, shape.intermediate_size)
+    others = (bricks.pre_norm, bricks.gated, bricks.rotations, bricks.disentangled)
+    is_berts = not any(others) and bricks.convolution is None and shape.hidden_act == "gelu"
+    return is_berts and all(width % SIDE == 0 for width in widths) and has_bf16_products()
+
+
 class Encoder(nn.Module):
     """Packed tokens -> (R, D), the contextual vectors that the output layer reads. With ``mean``
     it reads the mean of each sequence's vectors, instead of one of them."""
+
+    bf16 = False
+    """As `Linear.bf16`."""
 
     def __init__(self, shape: EncoderShape, *, mean: bool = False) -> None:
         super().__init__()
         bricks = shape.bricks
         self.mean = mean
+        self.shape = shape
         self.embeddings = Embeddings(shape)
         self.distances = distances_of(shape)
         n_layers = shape.num_hidden_layers
@@ -208,16 +226,40 @@ class Encoder(nn.Module):
         self.order = bricks.order(n_layers)
 
     def forward(self, batch: Packed) -> Tensor:
-        x_TD: Tensor = self.embeddings(batch)
         distances = None if self.distances is None else self.distances(batch)
-        for i in self.order[:-1]:
-            x_TD = self.layers[i](x_TD, batch, distances)
+        x_TD = self.before_last(batch, distances)
         last = self.layers[self.order[-1]]
         assert isinstance(last, Layer)
         if self.mean:
-            x_TD = self._normed(last(x_TD, batch, distances))
+            x_TD = self._normed(by_rows(last(x_TD, batch, distances), len(batch.ids_T)))
             return mean_of_each(x_TD, batch)[batch.reads_R]
         return self._normed(last.read(x_TD, batch, distances))
+
+    def before_last(self, batch: Packed, distances: Tensor | None = None) -> Tensor:
+        """(T, D), which the last layer reads; in blocks (``bf16.py``) where the encoder computes in
+        them."""
+        x_TD: Tensor = self.embeddings(batch)
+        if self._computes_in_blocks(x_TD):
+            x_TD = to_blocks(x_TD)
+        for i in self.order[:-1]:
+            x_TD = self.layers[i](x_TD, batch, distances)
+        return x_TD
+
+    def train_in(self, precision: Precision) -> None:
+        """Sets the precision of products in training. bfloat16 is faster on some machines. Weights,
+        norms and the embeddings stay in fp32, and so does inference."""
+        for module in self.modules():
+            if isinstance(module, (Linear, Encoder)):
+                module.bf16 = precision == "bf16"
+
+    def _computes_in_blocks(self, x_TD: Tensor) -> bool:
+        return (
+            self.bf16
+            and self.training
+            and x_TD.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+            and has_blocks(self.shape)
+        )
 
     def _normed(self, x: Tensor) -> Tensor:
         normed: Tensor = x if self.norm is None else self.norm(x)

@@ -47,6 +47,21 @@ class AttentionArguments(ctypes.Structure):
     )
 
 
+class Bf16AttentionArguments(ctypes.Structure):
+    """``Bf16Attention`` in ``bf16_attention.c``."""
+
+    _fields_ = (
+        ("qkv", _POINTER),
+        ("d", _INT),
+        ("n_heads", _INT),
+        ("cu", _POINTER),
+        ("n_sequences", _INT),
+        ("scale", _FLOAT),
+        ("p", _FLOAT),
+        ("seed", _SEED),
+    )
+
+
 class Moments(ctypes.Structure):
     """``Moments`` in ``adamw.c``."""
 
@@ -68,6 +83,7 @@ class Learned(ctypes.Structure):
 
 
 _ATTENTION = ctypes.POINTER(AttentionArguments)
+_BF16_ATTENTION = ctypes.POINTER(Bf16AttentionArguments)
 _MOMENTS = ctypes.POINTER(Moments)
 _LEARNED = ctypes.POINTER(Learned)
 _SIGNATURES = {
@@ -90,9 +106,19 @@ _SIGNATURES = {
     "adamw_rows": [_MOMENTS, _POINTER, _POINTER, _INT, _INT, _POINTER, _POINTER, _FLOAT],
     "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
+    "bf16_works": [],
+    "bf16_pack": [_POINTER] * 3 + [_INT] * 2,
+    "bf16_linear": [_POINTER] * 4 + [_INT] * 3,
+    "bf16_linear_gelu": [_POINTER] * 5 + [_INT] * 3,
+    "bf16_linear_gelu_backward": [_POINTER] * 4 + [_INT] * 3,
+    "bf16_weight_backward": [_POINTER] * 4 + [_INT] * 3,
+    "bf16_add_norm_forward": [_POINTER] * 7 + [_INT, _INT, _FLOAT, _FLOAT, _SEED],
+    "bf16_add_norm_backward": [_POINTER] * 8 + [_INT, _INT, _FLOAT, _SEED],
+    "bf16_attention_forward": [_BF16_ATTENTION] + [_POINTER] * 2,
+    "bf16_attention_backward": [_BF16_ATTENTION] + [_POINTER] * 4,
 }
 
-_RESULTS = {"n_chunks": _INT, "gradient_norm": ctypes.c_double}
+_RESULTS = {"n_chunks": _INT, "bf16_works": _INT, "gradient_norm": ctypes.c_double}
 """The types of the functions' results; the others have none."""
 
 

@@ -14,9 +14,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from onelayer.base.machine import remembered
+from onelayer.nn import room
+from onelayer.nn.bf16 import BlockLinear, is_blocks, to_blocks
 from onelayer.nn.compiled import kernels_take
 from onelayer.nn.kernels import kernels
-from onelayer.nn.room import in_blocks
 
 CLEARLY = 1.25
 """How many times as fast another library has to be to be chosen: more than a measurement's noise,
@@ -39,16 +40,18 @@ class Linear(nn.Linear):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, *, bf16: bool = False) -> Tensor:
     """x (T, K), weight (N, K), bias (N,) or None -> x weight^T + bias (T, N), differentiable.
 
-    With ``bf16`` the product is computed in bfloat16.
+    With ``bf16`` the product is computed in bfloat16. If ``x`` is in blocks (``bf16.py``), the
+    result is, too.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         if bf16:
             return F.linear(x.bfloat16(), weight.bfloat16(), _halved(bias))
         return F.linear(x, weight, bias)
+    if is_blocks(x):
+        return BlockLinear.apply(x, weight, bias)  # type: ignore[no-any-return]
     if not torch.is_grad_enabled():
         return fastest_product()(x, weight, bias)
-    y: Tensor = _Linear.apply(x, weight, bias, bf16)
-    return y
+    return _Linear.apply(x, weight, bias, bf16)  # type: ignore[no-any-return]
 
 
 class _Linear(torch.autograd.Function):
@@ -58,7 +61,7 @@ class _Linear(torch.autograd.Function):
         if bf16:
             # Whole blocks of rows, so that oneDNN compiles few shapes: see room.py.
             weight, bias = weight.bfloat16(), _halved(bias)
-            halves = in_blocks(x, torch.bfloat16)
+            halves = room.in_blocks(x, torch.bfloat16)
             ctx.save_for_backward(halves, weight)
             return F.linear(halves, weight, bias)[: len(x)].float()
         ctx.save_for_backward(x, weight)
@@ -72,7 +75,7 @@ class _Linear(torch.autograd.Function):
         if x.dtype == torch.bfloat16:
             # dx = dy w, d_weight = dy^T x. The saved x has whole blocks too, and their added rows
             # are zeros, so they add nothing to the sum over rows.
-            halves = in_blocks(dy, torch.bfloat16)
+            halves = room.in_blocks(dy, torch.bfloat16)
             if ctx.needs_input_grad[0]:
                 dx = F.linear(halves, weight.t())[: len(dy)].float()
             if ctx.needs_input_grad[1]:
@@ -103,7 +106,7 @@ def _weight_backward(dy: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    blocks = in_blocks(x, x.dtype)
+    blocks = room.in_blocks(x, x.dtype)
     y: Tensor = torch.ops.mkldnn._linear_pointwise(blocks, weight, bias, "none", [], "")
     return y[: len(x)]
 
@@ -125,7 +128,7 @@ def fastest_product() -> Product:
     return _onednn if remembered(_of("oneDNN"), measure) > CLEARLY else F.linear
 
 
-def gain_of_bf16(width: int, inner: int) -> float:
+def gain_of_bf16(width: int, inner: int, *, blocks: bool) -> float:
     """The speed of bfloat16 products on this CPU, as a multiple of that of fp32 ones, forward and
     backward with casts. It is measured once per machine.
 
@@ -133,8 +136,11 @@ def gain_of_bf16(width: int, inner: int) -> float:
     ----------
     width, inner
         The model's width and its feed-forward width.
+    blocks
+        Whether the model has its vectors in blocks (``bf16.py``).
     """
-    return remembered(_of("bf16", width, inner), lambda: _measured_gain_of_bf16(width, inner))
+    key = _of("bf16 in blocks" if blocks else "bf16", width, inner)
+    return remembered(key, lambda: _measured_gain_of_bf16(width, inner, blocks=blocks))
 
 
 def _of(*what: object) -> tuple[object, ...]:
@@ -142,13 +148,14 @@ def _of(*what: object) -> tuple[object, ...]:
     return (*what, torch.__version__, torch.get_num_threads())
 
 
-def _measured_gain_of_bf16(width: int, inner: int) -> float:
+def _measured_gain_of_bf16(width: int, inner: int, *, blocks: bool) -> float:
     x = torch.ones(512, width, requires_grad=True)
+    half = to_blocks(x.detach()).requires_grad_() if blocks else x
     weight = torch.ones(inner, width, requires_grad=True)
     bias = torch.ones(inner, requires_grad=True)
 
     def work(bf16: bool) -> None:
-        linear(x, weight, bias, bf16=bf16).sum().backward()
+        linear(half if bf16 else x, weight, bias, bf16=bf16).sum().backward()
 
     return times_as_quick(lambda: work(True), lambda: work(False))
 

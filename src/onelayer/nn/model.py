@@ -62,11 +62,9 @@ class Model(nn.Module):
         self.head_dropout = head_dropout if head.dropped else 0.0
 
     def train_in(self, precision: Precision) -> None:
-        """Sets the precision of the encoder's products in training. bfloat16 is faster on some
-        machines. Weights, norms and the output layer stay in fp32, and so does inference."""
-        for module in self.encoder.modules():
-            if isinstance(module, Linear):
-                module.bf16 = precision == "bf16"
+        """Sets the precision of the encoder's products in training; see `Encoder.train_in`. The
+        output layer stays in fp32."""
+        self.encoder.train_in(precision)
 
     def forward(self, batch: Packed) -> Tensor:
         """(R, C) logits, in the order of the batch's reads."""

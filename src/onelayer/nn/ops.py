@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onelayer.nn import compiled, reference
+from onelayer.nn import bf16, compiled, reference
 from onelayer.nn.disentangled_reference import disentangled_attention, disentangled_attention_once
 from onelayer.nn.exact_attention import exact_attend, exact_attention_takes
+from onelayer.nn.linear import Linear
 from onelayer.nn.packed import Packed
 from onelayer.nn.rectangle import Rectangle
 
@@ -34,6 +35,14 @@ def gelu(x_TF: Tensor) -> Tensor:
     return F.gelu(x_TF)
 
 
+def feed_forward(x_TD: Tensor, up: Linear, down: Linear) -> Tensor:
+    """(T, D) -> (T, D): two linear layers with GELU between them."""
+    if bf16.is_blocks(x_TD):
+        y: Tensor = bf16.BlockFeedForward.apply(x_TD, up.weight, up.bias, down.weight, down.bias)
+        return y
+    return down(gelu(up(x_TD)))  # type: ignore[no-any-return]
+
+
 def gate(h_T2F: Tensor, activation: Callable[[Tensor], Tensor]) -> Tensor:
     """(T, 2F) -> (T, F): the activation of the first half, times the second half."""
     if activation is gelu and compiled.kernels_take(h_T2F, h_T2F.shape[1] // 2):
@@ -52,6 +61,18 @@ def rotate(x_TN: Tensor, places_T: Tensor, turns_P2K: Tensor, n_heads: int) -> T
     return reference.rotate(x_TN, places_T, turns_P2K, n_heads)
 
 
+def by_rows(x: Tensor, n: int) -> Tensor:
+    """(n, D), by rows, whatever its layout was."""
+    return bf16.to_rows(x)[:n] if bf16.is_blocks(x) else x
+
+
+def take(x_TD: Tensor, rows_S: Tensor) -> Tensor:
+    """(T, D) -> (S, D): these rows."""
+    if bf16.is_blocks(x_TD):
+        return bf16.to_blocks(bf16.rows_of(x_TD, rows_S))
+    return x_TD[rows_S]
+
+
 def mean_of_each(x_TD: Tensor, batch: Packed) -> Tensor:
     """(T, D) -> (S, D): the mean of each sequence's vectors."""
     lengths_S = batch.cu_seqlens.diff().long()
@@ -63,6 +84,9 @@ def add_norm(x_TD: Tensor, h_TD: Tensor, norm: nn.LayerNorm, p: float) -> Tensor
     if compiled.kernels_take(x_TD):
         y: Tensor = compiled.AddNorm.apply(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
         return y
+    if bf16.is_blocks(x_TD):
+        normed: Tensor = bf16.BlockAddNorm.apply(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
+        return normed
     return reference.add_norm(x_TD, h_TD, norm.weight, norm.bias, norm.eps, p)
 
 
@@ -77,6 +101,8 @@ def attend(
     """Self-attention within each sequence: (T, 3D) queries, keys and values -> (T, D). The bias,
     (H, 2L - 1), is added to the scores, by the place of the key minus that of the query: from 1 - L
     on. With ``reach`` a token attends only to those that are at most this far away."""
+    if bf16.is_blocks(qkv_T3D):
+        return _attend_blocks(qkv_T3D, batch, n_heads, p, bias_HW, reach)
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(
             qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach, bias_HW
@@ -94,6 +120,23 @@ def attend(
     return reference.attend(qkv_T3D, batch.runs, n_heads, p, bias_HW, reach)
 
 
+def _attend_blocks(
+    qkv_B: Tensor,
+    batch: Packed,
+    n_heads: int,
+    p: float,
+    bias_HW: Tensor | None,
+    reach: int | None,
+) -> Tensor:
+    """`attend` in blocks. Where no kernel has them, in fp32."""
+    tokens, head_width = len(batch.ids_T), qkv_B.shape[1] * bf16.SIDE // 3 // n_heads
+    if bias_HW is None and reach is None and head_width % bf16.SIDE == 0:
+        mixed: Tensor = bf16.BlockAttend.apply(qkv_B, batch.cu_seqlens, n_heads, p)
+        return mixed
+    qkv_T3D = bf16.to_rows(qkv_B)[:tokens]
+    return bf16.to_blocks(attend(qkv_T3D, batch, n_heads, p, bias_HW, reach))
+
+
 def attend_once(
     q_SD: Tensor,
     kv_T2D: Tensor,
@@ -104,6 +147,10 @@ def attend_once(
 ) -> Tensor:
     """Attention with one query per sequence: (S, D) queries, (T, 2D) keys and values -> (S, D). The
     last layer needs no more where only ``[CLS]`` is read."""
+    if bf16.is_blocks(kv_T2D):
+        n_sequences, tokens = len(batch.cu_seqlens) - 1, len(batch.ids_T)
+        q_SD, kv_T2D = bf16.to_rows(q_SD)[:n_sequences], bf16.to_rows(kv_T2D)[:tokens]
+        return bf16.to_blocks(attend_once(q_SD, kv_T2D, batch, n_heads, p, bias_HW))
     places_S = None
     if bias_HW is not None:
         assert batch.only_reads_S is not None, "there is one query per sequence"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from onelayer.engines.torch_engine import best_device
-from onelayer.nn.encoder import EncoderShape
+from onelayer.nn.encoder import EncoderShape, has_blocks
 from onelayer.nn.kernels import why_no_kernels
 from onelayer.nn.linear import CLEARLY, gain_of_bf16
 from onelayer.recipe import Precision
@@ -22,9 +22,9 @@ def faster_precision(shape: EncoderShape, say: Callable[[str], None]) -> Precisi
         chosen: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp32"
         say(f"precision = {chosen}")
         return chosen
-    chosen = (
-        "bf16" if gain_of_bf16(shape.hidden_size, shape.intermediate_size) > CLEARLY else "fp32"
-    )
+    width, inner = shape.hidden_size, shape.intermediate_size
+    gain = gain_of_bf16(width, inner, blocks=has_blocks(shape))
+    chosen = "bf16" if gain > CLEARLY else "fp32"
     # Without the measured figure, because a repeated run has to leave the same record.
     say(f"precision = {chosen}, measured to be the faster one on this machine")
     return chosen

@@ -29,6 +29,7 @@ from onelayer.checkpoint.read import Checkpoint
 from onelayer.engines.torch_engine import best_device
 from onelayer.nn.encoder import Encoder, Layer
 from onelayer.nn.linear import Linear
+from onelayer.nn.ops import by_rows
 from onelayer.nn.packed import Packed, pack
 from onelayer.recipe import Precision
 from onelayer.tokens.encodings import Encodings, EncodingsBuilder, Ints
@@ -190,9 +191,7 @@ class _Student:
         pooler = next(iter(start.poolers.values()))
         self.pooler.load_state_dict({name.split(".")[1]: x for name, x in pooler.items()})
         self.network = nn.ModuleList([self.encoder, self.pooler]).to(self.device).train()
-        for module in self.encoder.modules():
-            if isinstance(module, Linear):
-                module.bf16 = precision == "bf16"
+        self.encoder.train_in(precision)
         # Words mean what they meant. Their table is half of the starter's weights.
         self.encoder.embeddings.word.requires_grad_(False)
         self.direction_D = sides.direction_D.to(self.device)
@@ -224,10 +223,7 @@ class _Student:
 
     def _hidden(self, batch: Packed) -> Tensor:
         """(T, D) before the added layer, in the batch's order."""
-        x_TD: Tensor = self.encoder.embeddings(batch)
-        for layer in self.encoder.layers[:-1]:
-            x_TD = layer(x_TD, batch)
-        return x_TD
+        return by_rows(self.encoder.before_last(batch), len(batch.ids_T))
 
     def _token_loss(
         self, x_TD: Tensor, alone: _Alone, pairs: Ints, joined: Encodings, examples: Ints
