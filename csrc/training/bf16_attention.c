@@ -37,28 +37,39 @@ static int64_t longest_piece(const Bf16Attention *a)
     return (most + SIDE - 1) / SIDE * SIDE;
 }
 
-/* A sequence's rows begin anywhere in a block. These are 32 columns of its rows `i` to `i + 32`, as a
- * block: zeros after the last row. The matrix has `width` columns. */
+/* 32 rows of a sequence, or those that are left of it, in 32 columns of a matrix. They begin anywhere in
+ * a block: `first` of them are in it, from its row `low` on, and the others in the block `next` numbers
+ * further. */
+typedef struct {
+    int64_t at, low, first, rows, next;
+} Span;
+
+INLINE Span span_of(int64_t width, int64_t column, const Piece *piece, int64_t i)
+{
+    const int64_t begin = piece->begin + i, low = begin % SIDE;
+    const int64_t rows = piece->n - i < SIDE ? piece->n - i : SIDE;
+    Span span = {(begin - low) * width + column * SIDE, low, SIDE - low < rows ? SIDE - low : rows, rows,
+                 SIDE * width};
+    return span;
+}
+
+/* The rows of a sequence from row `i` on -> a block, with zeros after the last one. */
 INLINE void copy_block(const bf16 *from, int64_t width, int64_t column, const Piece *piece, int64_t i,
                        bf16 *block)
 {
-    const int64_t begin = piece->begin + i, rows = piece->n - i < SIDE ? piece->n - i : SIDE;
-    const int64_t low = begin % SIDE, first = SIDE - low < rows ? SIDE - low : rows; /* in one block */
-    from += begin / SIDE * SIDE * width + column * SIDE;
-    memcpy(block, from + low * SIDE, (size_t)first * 64);
-    memcpy(block + first * SIDE, from + SIDE * width, (size_t)(rows - first) * 64);
-    memset(block + rows * SIDE, 0, (size_t)(SIDE - rows) * 64);
+    const Span s = span_of(width, column, piece, i);
+    memcpy(block, from + s.at + s.low * SIDE, (size_t)s.first * 64);
+    memcpy(block + s.first * SIDE, from + s.at + s.next, (size_t)(s.rows - s.first) * 64);
+    memset(block + s.rows * SIDE, 0, (size_t)(SIDE - s.rows) * 64);
 }
 
-/* The rows of a block -> those of the sequence, from row `i` on. */
+/* A block -> the rows of a sequence from row `i` on. */
 INLINE void write_block(const bf16 *block, int64_t width, int64_t column, const Piece *piece, int64_t i,
                         bf16 *to)
 {
-    const int64_t begin = piece->begin + i, rows = piece->n - i < SIDE ? piece->n - i : SIDE;
-    const int64_t low = begin % SIDE, first = SIDE - low < rows ? SIDE - low : rows;
-    to += begin / SIDE * SIDE * width + column * SIDE;
-    memcpy(to + low * SIDE, block, (size_t)first * 64);
-    memcpy(to + SIDE * width, block + first * SIDE, (size_t)(rows - first) * 64);
+    const Span s = span_of(width, column, piece, i);
+    memcpy(to + s.at + s.low * SIDE, block, (size_t)s.first * 64);
+    memcpy(to + s.at + s.next, block + s.first * SIDE, (size_t)(s.rows - s.first) * 64);
 }
 
 /* R^T as a packed factor, (d, padded), of the sequence's rows R (n, d), which begin in `column`. */
