@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 TRIM, MAP = -1, -3
 """``M_TRIM_THRESHOLD`` and ``M_MMAP_THRESHOLD`` of glibc's ``mallopt``."""
@@ -20,18 +21,27 @@ def kept_memory() -> Iterator[None]:
     A step frees gradients and activations that the next step needs again. Returned to the system,
     they come back as thousands of pages that it has to clear first.
     """
-    _return_from(ALL, ALL)
+    library = glibc()
+    if library is None:
+        yield
+        return
+    _return_from(library, ALL, ALL)
     try:
         yield
     finally:
-        _return_from(2 * USUAL, USUAL)
-        with suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        _return_from(library, 2 * USUAL, USUAL)
+        library.malloc_trim(0)
 
 
-def _return_from(trim: int, large: int) -> None:
+def _return_from(library: ctypes.CDLL, trim: int, large: int) -> None:
     """Sets from how many bytes on memory is returned: at the heap's end, or a piece at once."""
-    with suppress(AttributeError, TypeError, OSError):  # musl and other systems have no such choice
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(TRIM, trim)
-        mallopt(MAP, large)
+    library.mallopt(TRIM, trim)
+    library.mallopt(MAP, large)
+
+
+def glibc() -> ctypes.CDLL | None:
+    """The process's C library, if it is glibc. Others, as musl, don't have the choice."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
