@@ -186,7 +186,6 @@ INLINE void open_tiles(void) {}
 INLINE void close_tiles(void) {}
 
 #define HIGH (8 * LANES / 16) /* rows whose sums stay in registers */
-#define ALL _Pragma("GCC unroll 16")
 
 INLINE void multiply_block(const bf16 *A, const bf16 *B, int64_t K, float *C, int64_t ldc, int add,
                            Meanwhile *meanwhile, void *state)
@@ -196,15 +195,15 @@ INLINE void multiply_block(const bf16 *A, const bf16 *B, int64_t K, float *C, in
         meanwhile(state, 1);
     for (int64_t i = 0; i < SIDE; i += HIGH) {
         vec c[HIGH][V];
-        ALL for (int r = 0; r < HIGH; r++) ALL for (int v = 0; v < V; v++)
+        UNROLL for (int r = 0; r < HIGH; r++) UNROLL for (int v = 0; v < V; v++)
             c[r][v] = add ? load(C + (i + r) * ldc + v * LANES) : splat(0);
         for (int64_t k = 0; k < K; k += 2) {
             const bf16 *pairs = B + k / SIDE * BLOCK_SIZE + k % SIDE * 16;
             const bf16 *a = A + i * SIDE + k / SIDE * BLOCK_SIZE + k % SIDE;
-            ALL for (int v = 0; v < V; v++) {
+            UNROLL for (int v = 0; v < V; v++) {
                 const int64_t at = v * LANES / 16 * TILE_SIZE + v * LANES % 16 * 2;
                 const uvec b = *(const uvec *)(pairs + at);
-                ALL for (int r = 0; r < HIGH; r++) {
+                UNROLL for (int r = 0; r < HIGH; r++) {
                     uint32_t pair;
                     memcpy(&pair, a + r * SIDE, 4);
 #if defined(__AVX512BF16__)
@@ -219,7 +218,7 @@ INLINE void multiply_block(const bf16 *A, const bf16 *B, int64_t K, float *C, in
                 }
             }
         }
-        ALL for (int r = 0; r < HIGH; r++) ALL for (int v = 0; v < V; v++)
+        UNROLL for (int r = 0; r < HIGH; r++) UNROLL for (int v = 0; v < V; v++)
             store(C + (i + r) * ldc + v * LANES, c[r][v]);
     }
 }

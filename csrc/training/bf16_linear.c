@@ -50,9 +50,9 @@ INLINE vec rough_slope(vec x)
     return rising(x, fitted);
 }
 
-/* W (N, K) fp32 -> both factors that products need: `by_inputs` is W^T (K, N), for y = x W^T, and
- * `by_outputs` is W, for dx = dy W. Each has N K numbers; either may be NULL. */
-void bf16_pack(const float *W, bf16 *by_inputs, bf16 *by_outputs, int64_t N, int64_t K)
+/* W (N, K) fp32 -> a product's second factor: by inputs it is W^T (K, N), for y = x W^T, otherwise W, for
+ * dx = dy W. */
+void bf16_pack(const float *W, bf16 *packed, int64_t by_inputs, int64_t N, int64_t K)
 {
 #pragma omp parallel for schedule(static)
     for (int64_t n = 0; n < N; n += SIDE) {
@@ -61,10 +61,10 @@ void bf16_pack(const float *W, bf16 *by_inputs, bf16 *by_outputs, int64_t N, int
             for (int64_t i = 0; i < SIDE; i++)
                 for (int64_t j = 0; j < SIDE; j += LANES)
                     narrow(block + i * SIDE + j, load(W + (n + i) * K + k + j));
-            if (by_inputs) /* panel n / 32 */
-                turn_block(block, by_inputs + n * K + k * SIDE);
-            if (by_outputs) /* panel k / 32 */
-                pair_block(block, by_outputs + k * N + n * SIDE);
+            if (by_inputs)
+                turn_block(block, packed + n * K + k * SIDE); /* of panel n / 32 */
+            else
+                pair_block(block, packed + k * N + n * SIDE); /* of panel k / 32 */
         }
     }
 }

@@ -41,7 +41,7 @@ def is_blocks(x: Tensor) -> bool:
 def to_blocks(x: Tensor) -> Tensor:
     """(rows, columns) -> the matrix in blocks; columns are a multiple of 32."""
     rows, columns = x.shape
-    x = F.pad(x, (0, 0, 0, -rows % SIDE)).bfloat16()
+    x = F.pad(x.bfloat16(), (0, 0, 0, -rows % SIDE))
     return x.view(-1, SIDE, columns // SIDE, SIDE).transpose(1, 2).contiguous()
 
 
@@ -73,8 +73,7 @@ def _blocks(like_B: Tensor, width: int) -> Tensor:
 def _packed(weight: Tensor, *, by_inputs: bool) -> Tensor:
     """A weight (N, K) as the factor of a product: of x (M, K), or of dy (M, N)."""
     weight, packed = weight.contiguous(), torch.empty(weight.numel(), dtype=torch.bfloat16)
-    factors = (packed.data_ptr(), None) if by_inputs else (None, packed.data_ptr())
-    _library().bf16_pack(weight.data_ptr(), *factors, *weight.shape)
+    _library().bf16_pack(weight.data_ptr(), packed.data_ptr(), by_inputs, *weight.shape)
     return packed
 
 

@@ -41,6 +41,7 @@ def _library() -> ctypes.CDLL:
 
 
 def address(tensor: Tensor | None) -> int | None:
+    """Where a tensor's numbers are, as the kernels take it; None for none."""
     return None if tensor is None else tensor.data_ptr()
 
 

@@ -107,7 +107,7 @@ _SIGNATURES = {
     "sum_rows": [_POINTER] * 3 + [_INT, _INT, _POINTER],
     "weight_backward": [_POINTER] * 4 + [_INT] * 3,
     "bf16_works": [],
-    "bf16_pack": [_POINTER] * 3 + [_INT] * 2,
+    "bf16_pack": [_POINTER] * 2 + [_INT] * 3,
     "bf16_linear": [_POINTER] * 4 + [_INT] * 3,
     "bf16_linear_gelu": [_POINTER] * 5 + [_INT] * 3,
     "bf16_linear_gelu_backward": [_POINTER] * 4 + [_INT] * 3,

@@ -102,7 +102,7 @@ def attend(
     (H, 2L - 1), is added to the scores, by the place of the key minus that of the query: from 1 - L
     on. With ``reach`` a token attends only to those that are at most this far away."""
     if bf16.is_blocks(qkv_T3D):
-        return _attend_blocks(qkv_T3D, batch, n_heads, p, bias_HW, reach)
+        return _attend_blocks(qkv_T3D, batch, n_heads, p, bias_HW)
     if compiled.kernels_take(qkv_T3D, qkv_T3D.shape[1] // 3 // n_heads):
         y: Tensor = compiled.Attend.apply(
             qkv_T3D, None, batch.cu_seqlens, n_heads, p, reach, bias_HW
@@ -121,20 +121,15 @@ def attend(
 
 
 def _attend_blocks(
-    qkv_B: Tensor,
-    batch: Packed,
-    n_heads: int,
-    p: float,
-    bias_HW: Tensor | None,
-    reach: int | None,
+    qkv_B: Tensor, batch: Packed, n_heads: int, p: float, bias_HW: Tensor | None
 ) -> Tensor:
-    """`attend` in blocks. Where no kernel has them, in fp32."""
-    tokens, head_width = len(batch.ids_T), qkv_B.shape[1] * bf16.SIDE // 3 // n_heads
-    if bias_HW is None and reach is None and head_width % bf16.SIDE == 0:
+    """`attend` in blocks, without a reach. Where the kernel doesn't have them, in fp32."""
+    head_width = qkv_B.shape[1] * bf16.SIDE // 3 // n_heads
+    if bias_HW is None and head_width % bf16.SIDE == 0:
         mixed: Tensor = bf16.BlockAttend.apply(qkv_B, batch.cu_seqlens, n_heads, p)
         return mixed
-    qkv_T3D = bf16.to_rows(qkv_B)[:tokens]
-    return bf16.to_blocks(attend(qkv_T3D, batch, n_heads, p, bias_HW, reach))
+    qkv_T3D = by_rows(qkv_B, len(batch.ids_T))
+    return bf16.to_blocks(attend(qkv_T3D, batch, n_heads, p, bias_HW))
 
 
 def attend_once(
@@ -148,8 +143,8 @@ def attend_once(
     """Attention with one query per sequence: (S, D) queries, (T, 2D) keys and values -> (S, D). The
     last layer needs no more where only ``[CLS]`` is read."""
     if bf16.is_blocks(kv_T2D):
-        n_sequences, tokens = len(batch.cu_seqlens) - 1, len(batch.ids_T)
-        q_SD, kv_T2D = bf16.to_rows(q_SD)[:n_sequences], bf16.to_rows(kv_T2D)[:tokens]
+        q_SD = by_rows(q_SD, len(batch.cu_seqlens) - 1)
+        kv_T2D = by_rows(kv_T2D, len(batch.ids_T))
         return bf16.to_blocks(attend_once(q_SD, kv_T2D, batch, n_heads, p, bias_HW))
     places_S = None
     if bias_HW is not None:
